@@ -1,0 +1,77 @@
+# One target per habit; `make help` lists them. Needs Python 3.11 or later with venv, and make.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# Tried in order until one starts and is recent enough; `make setup PYTHON=/path/to/python` decides it.
+PYTHON ?= python3.11 python3 python3.12 python3.13 python3.14 python
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SOURCES := runtime generator generated engine tests
+TEST_ARGS ?=
+
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+
+.PHONY: help setup generate check test demo bench bench-core lint format
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
+		awk -F '|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+setup: $(STAMP) ## Install everything into .venv, at the versions of constraints.txt
+	@echo "setup: $(VENV) is up to date"
+
+# Build tools come first, at their pinned versions, so that the build needs no second environment.
+$(STAMP): pyproject.toml constraints.txt
+	@python=; for candidate in $(PYTHON); do \
+		if "$$candidate" -c '$(PROBE)' >/dev/null 2>&1; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "setup: needs Python 3.11 or later with venv (tried: $(PYTHON))." >&2; \
+		echo "       Debian: apt install python3 python3-venv. Elsewhere: make setup PYTHON=/path/to/python" >&2; \
+		exit 1; \
+	fi; \
+	echo "setup: installing into $(VENV) with $$("$$python" --version)"; \
+	"$$python" -m venv $(VENV)
+	@$(PIP) install -c constraints.txt hatchling editables
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[dev]'
+	@touch $@
+
+generate: $(STAMP) ## Generate the repositories of schema/ into generated/
+	@echo "generate: schema/ -> generated/"
+	@$(BIN)/keyweave generate
+
+check: $(STAMP) ## Check format, lint, types and the generated tree (what CI runs before the tests)
+	@echo "check: format (black)"
+	@$(BIN)/black --check --quiet --diff $(SOURCES)
+	@$(MAKE) --no-print-directory lint
+	@echo "check: generated tree (keyweave generate --check)"
+	@$(BIN)/keyweave generate --check
+
+lint: $(STAMP) ## Lint with ruff, type-check with mypy --strict
+	@echo "lint: rules (ruff)"
+	@$(BIN)/ruff check $(SOURCES)
+	@echo "lint: types (mypy --strict)"
+	@$(BIN)/mypy
+
+format: $(STAMP) ## Rewrite the sources: safe lint fixes, import order, black
+	@echo "format: ruff --fix, black"
+	@$(BIN)/ruff check --fix-only --quiet $(SOURCES)
+	@$(BIN)/black --quiet $(SOURCES)
+
+test: $(STAMP) ## Run the whole suite on two processes (TEST_ARGS="-k name" narrows it)
+	@echo "test: pytest, whole suite"
+	@$(BIN)/python -m pytest -n 2 $(TEST_ARGS)
+
+demo: generate ## Run a workflow's life on an embedded server, step by step
+	@echo "demo: a workflow's life on an embedded server"
+	@$(BIN)/python -m compozy_engine.demo
+
+bench: bench-core ## Run every benchmark
+
+bench-core: $(STAMP) ## Compare generated calls with bare redis-py calls on the embedded server
+	@echo "bench-core: generated calls against bare calls"
+	@$(BIN)/python -m tests.bench.core

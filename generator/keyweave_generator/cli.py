@@ -1,0 +1,159 @@
+"""The generator's commands. They read arguments, call one stage after the other, and print; they decide nothing else.
+
+Exit status: 0 when all is well, 1 for a bad schema, a stale output or a path that cannot be used, 2 for wrong arguments.
+Results go to standard output; everything that is wrong goes to standard error.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from .load import load
+from .model import Schema
+from .output import Change, Difference, OutputError, compare, write
+from .problems import SchemaError
+from .structure import json_schema
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+
+class FileKind(enum.Enum):
+    """The kinds of schema files."""
+
+    PACKAGE = "package"
+    ENTITY = "entity"
+
+
+_GENERATE_EPILOG = """\
+Examples:
+
+  keyweave generate                          schema/ -> generated/
+
+  keyweave generate --schema db --output src  other folders
+
+  keyweave generate --check                  write nothing; fail if something would change (for CI)
+
+Files are written all or none. Only files that changed are touched; files that the schema no longer gives are
+deleted. A file that keyweave did not write is neither overwritten nor deleted.
+"""
+
+_VALIDATE_EPILOG = """\
+Examples:
+
+  keyweave validate              check schema/
+
+  keyweave validate services/db  check another folder
+
+Each mistake is one line, `file:line:col: message`, which editors can jump to. All mistakes of all files are shown
+at once, and nothing is written.
+"""
+
+_SCHEMA_EPILOG = """\
+Examples:
+
+  keyweave schema > keyweave.schema.json        one JSON Schema for every file of a schema folder
+
+  keyweave schema --for entity                  for entity files only
+
+Editors with a YAML language server complete and check a file that starts with this line:
+
+  # yaml-language-server: $schema=../keyweave.schema.json
+"""
+
+
+@app.command(epilog=_GENERATE_EPILOG)
+def generate(
+    schema: Annotated[Path, typer.Option("--schema", "-s", help="Folder of the YAML files.")] = Path(
+        "schema"
+    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder that gets the generated package.")
+    ] = Path("generated"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit with 1 if a file would change.")
+    ] = False,
+) -> None:
+    """Turn a schema into typed repositories and Lua scripts."""
+    files = _render(_load(schema))
+    try:
+        differences = compare(output, files) if check else write(output, files)
+    except OutputError as error:
+        _fail(str(error))
+    if check and differences:
+        for difference in differences:
+            typer.echo(f"{output / difference.path}: {difference.change.value}", err=True)
+        _fail(f"{_count(len(differences), 'file')} out of date; run: {_generate_command(schema, output)}")
+    typer.echo(f"{output}: {_count(len(files), 'file')}: {_summary(differences)}")
+
+
+@app.command(epilog=_VALIDATE_EPILOG)
+def validate(
+    schema: Annotated[Path, typer.Argument(help="Folder of the YAML files.")] = Path("schema"),
+) -> None:
+    """Check a schema and report every mistake at once."""
+    found = _load(schema)
+    views = sum(len(entity.views) for entity in found.entities)
+    uniques = sum(len(entity.uniques) for entity in found.entities)
+    parts = (
+        _count(len(found.entities), "entity", "entities"),
+        _count(views, "view"),
+        _count(uniques, "unique constraint"),
+    )
+    typer.echo(f"{schema}: {', '.join(parts)}: ok")
+
+
+@app.command(epilog=_SCHEMA_EPILOG)
+def schema(
+    kind: Annotated[
+        FileKind | None, typer.Option("--for", help="Only for this kind of file. Default: for both.")
+    ] = None,
+) -> None:
+    """Print the JSON Schema (draft-07) of schema files, for editors."""
+    typer.echo(json.dumps(json_schema(kind.value if kind is not None else None), indent=2))
+
+
+def _load(folder: Path) -> Schema:
+    try:
+        return load(folder)
+    except SchemaError as error:
+        typer.echo(str(error), err=True)
+        _fail(f"{folder}: {_count(len(error.problems), 'problem')}")
+
+
+def _render(found: Schema) -> dict[str, str]:
+    """Render late: the formatter is slow to import, and only this command needs it."""
+    try:
+        from .render import render
+    except ModuleNotFoundError as error:
+        _fail(f"keyweave generate needs {error.name}; install it with: pip install 'keyweave[generate]'")
+    return render(found)
+
+
+def _summary(differences: list[Difference]) -> str:
+    counts = {change: sum(each.change is change for each in differences) for change in Change}
+    words = {Change.MISSING: "added", Change.CHANGED: "updated", Change.ORPHANED: "removed"}
+    done = [f"{counts[change]} {word}" for change, word in words.items() if counts[change]]
+    return ", ".join(done) or "up to date"
+
+
+def _generate_command(schema: Path, output: Path) -> str:
+    words = ["keyweave generate"]
+    if schema != Path("schema"):
+        words.append(f"--schema {schema}")
+    if output != Path("generated"):
+        words.append(f"--output {output}")
+    return " ".join(words)
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(1)

@@ -1,0 +1,77 @@
+"""Loading a schema: a folder of YAML files, or their texts, becomes a `Schema` or a `SchemaError` with every mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from .model import Position, Schema
+from .problems import Problems, SchemaError
+from .resolve import resolve
+from .source import Document, read
+from .structure import ENTITY_FILE, PACKAGE_FILE, check_structure
+
+
+def load(folder: Path) -> Schema:
+    """The schema in `folder`: `package.yaml` and a file per entity.
+
+    Raises:
+        SchemaError: holds every mistake, with file names as `folder` was given.
+    """
+    problems = Problems()
+    sources: dict[str, bytes] = {}
+    try:
+        paths = sorted(
+            path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file()
+        )
+    except OSError as error:
+        problems.add(Position(str(folder), 0, 0), f"cannot read the schema folder: {error.strerror}")
+        raise SchemaError(problems.sorted()) from None
+    for path in paths:
+        try:
+            sources[str(path)] = path.read_bytes()
+        except OSError as error:
+            problems.add(Position(str(path), 0, 0), f"cannot read the file: {error.strerror}")
+    if problems:
+        raise SchemaError(problems.sorted())
+    return load_sources(sources, folder=str(folder))
+
+
+def load_sources(sources: Mapping[str, str | bytes], *, folder: str = "schema") -> Schema:
+    """The schema in texts by file name.
+
+    Raises:
+        SchemaError: holds every mistake.
+    """
+    problems = Problems()
+    packages: list[Document] = []
+    entities: list[Document] = []
+    for file in sorted(sources):
+        document = read(file, sources[file], problems)
+        if document is None:
+            continue
+        value = document.value
+        if (
+            isinstance(value, dict)
+            and "entity" not in value
+            and ("package" in value or _stem(file) == "package")
+        ):
+            packages.append(check_structure(document, PACKAGE_FILE, problems))
+        else:
+            entities.append(check_structure(document, ENTITY_FILE, problems))
+    for extra in packages[1:]:
+        problems.add(Position(extra.file, 1, 1), f"there is a package file already: {packages[0].file}")
+    if not packages:
+        if not any(_stem(file) == "package" for file in sources):
+            problems.add(
+                Position(folder, 0, 0), "there is no package.yaml; it names the package and its namespace"
+            )
+        raise SchemaError(problems.sorted())
+    schema = resolve(packages[0], entities, problems)
+    if problems or schema is None:
+        raise SchemaError(problems.sorted())
+    return schema
+
+
+def _stem(file: str) -> str:
+    return Path(file).stem

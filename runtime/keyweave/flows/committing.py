@@ -1,0 +1,206 @@
+"""Turning changes into one plan and applying it. A refusal by a dead or dangling row is cleaned up and tried again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keyweave.context import Context, new_op
+from keyweave.effects import Flow
+from keyweave.entity import Entity
+from keyweave.entry import ClaimEntry, Entry
+from keyweave.errors import ConflictError, KeyweaveError, OutcomeUnknownError, ReferenceViolationError
+from keyweave.flows.asking import apply, ask
+from keyweave.flows.healing import heal_claim
+from keyweave.flows.reading import deadline_passed
+from keyweave.plan import Applied, Plan, Refusal, Status
+from keyweave.record import memory_of
+from keyweave.unit import Change
+
+_CLEANINGS = 16
+
+
+def commit(
+    context: Context,
+    changes: list[Change],
+    watched: list[tuple[Entity[Any], str, int | None]] | None = None,
+) -> Flow[Refusal | None]:
+    """Apply changes of one partition in one atomic step.
+
+    Args:
+        changes: at most one per row.
+        watched: rows that must not have changed: entity, key, revision (None for absent).
+
+    Returns:
+        None when everything was written and the records know it; otherwise the guard that did not hold.
+    """
+    refusal: Refusal | None = None
+    for _ in range(_CLEANINGS):
+        plan = _plan(context, changes, watched or [])
+        outcome = yield from apply(context, plan)
+        if isinstance(outcome, Applied):
+            _learn(context, changes, outcome)
+            return None
+        refusal = outcome
+        cleaned = yield from _clean(context, changes, refusal)
+        if not cleaned:
+            return refusal
+    return refusal
+
+
+def refused(refusal: Refusal) -> KeyweaveError:
+    """The error that a refused guard means to the caller."""
+    guard, entity = refusal.guard, refusal.guard.entity
+    if not refusal.certain:
+        return OutcomeUnknownError(
+            f"{entity.name}: the connection broke, and the row has changed since; the write may have happened"
+        )
+    if refusal.status in (Status.EXISTS, Status.DEAD):
+        return entity.taken(guard.key)
+    if refusal.status is Status.TAKEN:
+        return entity.violated(guard.detail)
+    if refusal.status is Status.NO_TARGET:
+        return dangling_reference(entity, guard.detail)
+    if refusal.status is Status.MISSING:
+        return entity.missing(guard.key)
+    return ConflictError(f"{entity.name}: the row changed since it was loaded")
+
+
+def dangling_reference(entity: Entity[Any], field: str) -> ReferenceViolationError:
+    """The error for a reference whose target is not there."""
+    target = next(reference.target for reference in entity.references if reference.field == field)
+    return ReferenceViolationError(
+        f"{entity.name}.{field}: no such {target}", entity=entity.name, field=field, target=target
+    )
+
+
+def claims_of(entries: list[Entry]) -> list[ClaimEntry]:
+    """The claims among entries."""
+    return [entry for entry in entries if type(entry) is ClaimEntry]
+
+
+def _plan(
+    context: Context, changes: list[Change], watched: list[tuple[Entity[Any], str, int | None]]
+) -> Plan:
+    first = changes[0].entity if changes else watched[0][0]
+    plan = Plan(context.partition(first), new_op())
+    puts = {(change.entity.name, change.key) for change in changes if change.prepared is not None}
+    released = {
+        (change.entity.name, claim.unique, claim.value): claim.owner
+        for change in changes
+        if len(changes) > 1
+        for claim in claims_of(change.old_entries)
+        if claim not in change.new_entries
+    }
+    for change in changes:
+        _guard_row(plan, change)
+        if change.prepared is not None:
+            _guard_references(context, plan, change, puts)
+            for claim in claims_of(change.prepared.entries):
+                if claim in change.old_entries:
+                    continue
+                giver = released.get((change.entity.name, claim.unique, claim.value))
+                if giver is not None:
+                    plan.guard_holds(change.entity, claim.unique, claim.value, giver)
+                else:
+                    plan.guard_free(change.entity, claim)
+        for entity, view, values, number in change.counts:
+            plan.guard_count(entity, view, values, number, change.key)
+        for entity, key, _ in change.dangling:
+            plan.guard_missing(entity, key)
+    for entity, key, revision in watched:
+        if revision is None:
+            plan.guard_absent(entity, key)
+        else:
+            plan.guard_revision(entity, key, revision)
+    for change in changes:
+        prepared = change.prepared
+        if prepared is not None:
+            plan.put(
+                change.entity,
+                change.key,
+                prepared.body,
+                prepared.retain,
+                change.old_entries,
+                prepared.entries,
+            )
+        elif change.old is not None:
+            plan.delete(change.entity, change.key, change.old_entries)
+        for entity, _, entries in change.dangling:
+            plan.change_entries(entity, entries, [])
+    return plan
+
+
+def _guard_row(plan: Plan, change: Change) -> None:
+    entity, key, old = change.entity, change.key, change.old
+    if old is None:
+        plan.guard_absent(entity, key)
+    elif change.guard == "revision":
+        plan.guard_revision(entity, key, old.revision)
+    elif change.guard == "unchanged":
+        plan.guard_unchanged(entity, key, old.revision)
+    else:
+        plan.guard_dead(entity, key, old.revision)
+
+
+def _guard_references(context: Context, plan: Plan, change: Change, puts: set[tuple[str, str]]) -> None:
+    assert change.prepared is not None
+    for reference in change.entity.references:
+        value = getattr(change.prepared.snapshot, reference.field)
+        if value is None or (reference.target, value) in puts:
+            continue
+        if change.old is not None and change.old.snapshot is not None:
+            if getattr(change.old.snapshot, reference.field) == value:
+                continue
+        target = context.package.entities[reference.target]
+        plan.guard_exists(target, value, change.entity, change.key, reference.field)
+
+
+def _learn(context: Context, changes: list[Change], applied: Applied) -> None:
+    heads = iter(applied.heads)
+    for change in changes:
+        if change.prepared is not None:
+            revision, created, expires = next(heads)
+            if change.record is not None:
+                context.codec(change.entity).written(
+                    change.record, change.prepared, revision, created, expires
+                )
+
+
+def _clean(context: Context, changes: list[Change], refusal: Refusal) -> Flow[bool]:
+    """Remove what only seems to stand in the way. Tells whether trying again can help."""
+    guard = refusal.guard
+    if refusal.status is Status.DEAD:
+        return (yield from sweep_row(context, guard.entity, guard.key))
+    if refusal.status is Status.TAKEN:
+        swept = yield from sweep_row(context, guard.entity, refusal.owner)
+        if swept:
+            return True
+        value = next(
+            claim.value
+            for change in changes
+            if change.entity is guard.entity and change.key == guard.key
+            for claim in claims_of(change.new_entries)
+            if claim.unique == guard.detail
+        )
+        return (yield from heal_claim(context, guard.entity, ClaimEntry(guard.detail, value, refusal.owner)))
+    return False
+
+
+def sweep_row(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
+    """Remove one row that is past its deadline, with everything that hangs on it. Tells whether it was removed."""
+    from keyweave.flows.removing import remove_rows  # removing commits, and committing sweeps
+
+    (document,) = yield from ask(context, (("GET", context.partition(entity).document(entity.name, key)),))
+    if document is None:
+        return False
+    codec = context.codec(entity)
+    record = codec.load(document)
+    stored = memory_of(record)
+    if stored is None or stored.expires == 0 or not (yield from deadline_passed(context, stored.expires)):
+        return False
+    change = Change(
+        entity, key, old=stored, old_entries=codec.entries_of(stored), prepared=None, guard="dead"
+    )
+    removed: bool = yield from remove_rows(context, [change])
+    context.stats.swept += int(removed)
+    return removed

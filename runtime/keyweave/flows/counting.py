@@ -1,0 +1,60 @@
+"""Counting a view from cardinalities, never from documents. Rows past their deadline are not counted."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from keyweave.context import Context
+from keyweave.effects import Command, Flow, ServerError
+from keyweave.entity import Entity
+from keyweave.flows.asking import ask, ask_script, refusal_error
+from keyweave.flows.sweeping import sweep_step
+
+UNSWEPT: Final = 1000
+"""Most unswept rows that a count looks at; beyond that it sweeps first."""
+
+
+def count(context: Context, entity: Entity[Any], view: str, values: tuple[str, ...]) -> Flow[int]:
+    """How many live rows a view has under `values`."""
+    numbers = yield from _cardinalities(context, entity, [(view, values)])
+    return numbers[0]
+
+
+def group_counts(
+    context: Context, entity: Entity[Any], view: str, values: tuple[str, ...]
+) -> Flow[dict[str, int]]:
+    """Live rows by the view's last field, under `values` of the fields before it; only groups that occur."""
+    groups = entity.views[view].groups
+    numbers = yield from _cardinalities(context, entity, [(view, (*values, group)) for group in groups])
+    return {group: number for group, number in zip(groups, numbers, strict=True) if number > 0}
+
+
+def _cardinalities(
+    context: Context, entity: Entity[Any], places: list[tuple[str, tuple[str, ...]]]
+) -> Flow[list[int]]:
+    partition = context.partition(entity)
+    keys = [partition.view(entity.name, view, values) for view, values in places]
+    if entity.retention is None:
+        commands: tuple[Command, ...] = tuple(("ZCARD", key) for key in keys)
+        numbers = yield from ask(context, commands)
+    else:
+        numbers = yield from _live(context, entity, keys)
+    unit = context.unit
+    if unit is None:
+        return [int(number) for number in numbers]
+    return [
+        int(number) + unit.difference(entity, view, values)
+        for number, (view, values) in zip(numbers, places, strict=True)
+    ]
+
+
+def _live(context: Context, entity: Entity[Any], keys: list[str]) -> Flow[list[int]]:
+    partition = context.partition(entity)
+    prefix = partition.expiring(entity.name, "")
+    while True:
+        reply = yield from ask_script(context, "count", (partition.expiry, *keys), (prefix, UNSWEPT))
+        if type(reply) is ServerError:
+            raise refusal_error(context, reply)
+        if reply[0] != b"SWEEP_FIRST":
+            return [int(number) for number in reply]
+        yield from sweep_step(context, partition, 100)

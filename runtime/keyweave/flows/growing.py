@@ -1,0 +1,57 @@
+"""Trees: a row with everything below it, level by level, one pipeline per level."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from keyweave.context import Context
+from keyweave.effects import Flow
+from keyweave.entity import Entity
+from keyweave.flows.paging import all_pages
+from keyweave.flows.reading import find
+from keyweave.record import Record, memory_of
+
+R = TypeVar("R", bound=Record)
+
+
+def tree(context: Context, entity: Entity[R], root: str, via: str, *, max_depth: int) -> Flow[list[R]]:
+    """The row `root`, then its descendants by depth, and within one depth by creation.
+
+    Args:
+        root: key of the row to begin with.
+        via: view that finds a row's children.
+        max_depth: how many levels below the root to read.
+
+    Returns:
+        The records; empty when there is no such row. A row that is its own ancestor appears once.
+    """
+    first = yield from find(context, entity, root)
+    if first is None:
+        return []
+    rows: list[R] = [first]
+    seen = {root}
+    level: list[R] = [first]
+    for _ in range(max_depth):
+        below: list[R] = []
+        for parent in level:
+            children = yield from all_pages(
+                context, entity, via, (getattr(parent, entity.key),), newest=False
+            )
+            for child in children:
+                key = getattr(child, entity.key)
+                if key not in seen:
+                    seen.add(key)
+                    below.append(child)
+        if not below:
+            break
+        below.sort(key=_creation)
+        rows += below
+        level = below
+    return rows
+
+
+def _creation(record: Any) -> tuple[int, int]:
+    stored = memory_of(record)
+    assert stored is not None
+    # Rows that a transaction has not written yet come last, in the order in which it made them.
+    return (0, stored.created) if stored.created > 0 else (1, -stored.created)

@@ -1,0 +1,38 @@
+"""Healing: removing an entry that leads to no document, guarded so that a row in the making is never hurt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keyweave.context import Context, new_op
+from keyweave.effects import Flow
+from keyweave.entity import Entity
+from keyweave.entry import REVISION, ClaimEntry, ViewEntry
+from keyweave.flows.asking import apply
+from keyweave.plan import Applied, Plan
+
+
+def heal_claim(context: Context, entity: Entity[Any], claim: ClaimEntry) -> Flow[bool]:
+    """Release a claim whose owner has no document. Tells whether it was released."""
+    plan = Plan(context.partition(entity), new_op())
+    plan.guard_missing(entity, claim.owner)
+    plan.guard_holds(entity, claim.unique, claim.value, claim.owner)
+    plan.change_entries(entity, [claim], [])
+    outcome = yield from apply(context, plan)
+    if isinstance(outcome, Applied):
+        context.stats.healed += 1
+        return True
+    return False
+
+
+def heal_members(
+    context: Context, entity: Entity[Any], view: str, values: tuple[str, ...], members: list[str]
+) -> Flow[None]:
+    """Remove members of a view that have no document."""
+    for member in members:
+        plan = Plan(context.partition(entity), new_op())
+        plan.guard_missing(entity, member)
+        plan.change_entries(entity, [ViewEntry(view, values, member, REVISION)], [])
+        outcome = yield from apply(context, plan)
+        if isinstance(outcome, Applied):
+            context.stats.healed += 1

@@ -1,0 +1,223 @@
+"""Pages of views, the newest or oldest first, one round trip each, with a transaction's own writes laid over."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+from keyweave.context import Context
+from keyweave.effects import Flow, Reply, ServerError
+from keyweave.entity import Entity
+from keyweave.flows.asking import ask, ask_script, refusal_error
+from keyweave.flows.healing import heal_members
+from keyweave.flows.reading import alive, buffered
+from keyweave.page import Page, Place, check_limit, read_cursor, write_cursor
+from keyweave.record import Record, memory_of
+from keyweave.unit import LATER, score_number
+
+R = TypeVar("R", bound=Record)
+
+SCAN_FACTOR: Final = 8
+"""How many members one call may look at, as a multiple of the page's limit."""
+
+
+def page(
+    context: Context,
+    entity: Entity[R],
+    view: str,
+    values: tuple[str, ...],
+    *,
+    limit: int,
+    cursor: str | None,
+    newest: bool,
+) -> Flow[Page[R]]:
+    """One page of a view.
+
+    Args:
+        view: name of the view.
+        values: key texts of all of its fields.
+        limit: most records, 1 to 1000.
+        cursor: where to go on, from an earlier page with the same order.
+        newest: highest score first.
+
+    Raises:
+        ValidationError: the limit.
+        InvalidCursorError: the cursor.
+    """
+    check_limit(limit, entity.name)
+    order = entity.views[view].order
+    place = read_cursor(cursor, entity.name, order, newest)
+    hidden: set[str] = set()
+    if context.unit is not None:
+        hidden = {key for name, key in context.unit.changes if name == entity.name}
+    records: list[R] = []
+    at = place
+    more = at is None or abs(float(at.score)) < LATER
+    while more and len(records) < limit:
+        stretch, at = yield from _stretch(context, entity, view, values, limit - len(records), at, newest)
+        records += [record for record in stretch if getattr(record, entity.key) not in hidden]
+        more = at is not None
+    if hidden:
+        return _overlay(context, entity, view, values, limit, place, newest, records, at)
+    return Page(records, write_cursor(at) if at is not None else None)
+
+
+def _stretch(
+    context: Context,
+    entity: Entity[R],
+    view: str,
+    values: tuple[str, ...],
+    limit: int,
+    place: Place | None,
+    newest: bool,
+) -> Flow[tuple[list[R], Place | None]]:
+    partition = context.partition(entity)
+    key = partition.view(entity.name, view, values)
+    if context.declared_only:
+        return (yield from _two_trips(context, entity, key, limit, place, newest, entity.views[view].order))
+    reply: Reply = yield from ask_script(
+        context,
+        "page",
+        (key,),
+        (
+            partition.documents(entity.name),
+            limit,
+            "newest" if newest else "oldest",
+            place.score if place is not None else "0",
+            place.member if place is not None else "",
+            limit * SCAN_FACTOR,
+        ),
+    )
+    if type(reply) is ServerError:
+        if "undeclared" not in reply.message.lower() and "not declared" not in reply.message.lower():
+            raise refusal_error(context, reply)
+        context.declared_only = True
+        return (yield from _two_trips(context, entity, key, limit, place, newest, entity.views[view].order))
+    score, member, dangling = reply[0], reply[1], reply[2]
+    if dangling and context.unit is None:
+        yield from heal_members(context, entity, view, values, [name.decode() for name in dangling])
+    load = context.codecs[entity.name].load
+    records = [load(document) for document in reply[3:]]
+    if not score:
+        return records, None
+    return records, Place(entity.name, entity.views[view].order, newest, score.decode(), member.decode())
+
+
+def _two_trips(
+    context: Context, entity: Entity[R], key: str, limit: int, place: Place | None, newest: bool, order: str
+) -> Flow[tuple[list[R], Place | None]]:
+    """The same stretch by ZRANGE and MGET, for servers whose scripts may only touch declared keys."""
+    low, high = ("-inf", "+inf")
+    if place is not None:
+        low, high = ("-inf", place.score) if newest else (place.score, "+inf")
+    bounds = (high, low) if newest else (low, high)
+    taken: list[tuple[str, str]] = []
+    offset = 0
+    want = limit + 1
+    while len(taken) < want:
+        (flat,) = yield from ask(
+            context,
+            (
+                (
+                    "ZREVRANGEBYSCORE" if newest else "ZRANGEBYSCORE",
+                    key,
+                    *bounds,
+                    "WITHSCORES",
+                    "LIMIT",
+                    offset,
+                    want,
+                ),
+            ),
+        )
+        found = [(flat[index].decode(), flat[index + 1].decode()) for index in range(0, len(flat), 2)]
+        taken += [pair for pair in found if not _before(pair, place, newest)]
+        offset += len(found)
+        if len(found) < want:
+            break
+    stretch = taken[:limit]
+    if not stretch:
+        return [], None
+    prefix = context.partition(entity).documents(entity.name)
+    (documents,) = yield from ask(context, (("MGET", *[prefix + member for member, _ in stretch]),))
+    codec = context.codec(entity)
+    records: list[R] = []
+    for document in documents:
+        if document is not None:
+            record = codec.load(document)
+            if (yield from alive(context, record)):
+                records.append(record)
+    if len(taken) <= limit:
+        return records, None
+    member, score = stretch[-1]
+    return records, Place(entity.name, order, newest, score, member)
+
+
+def _before(pair: tuple[str, str], place: Place | None, newest: bool) -> bool:
+    """Whether a member comes at or before the cursor."""
+    if place is None or float(pair[1]) != float(place.score):
+        return False
+    left, right = pair[0].encode(), place.member.encode()
+    return left >= right if newest else left <= right
+
+
+def _overlay(
+    context: Context,
+    entity: Entity[R],
+    view: str,
+    values: tuple[str, ...],
+    limit: int,
+    place: Place | None,
+    newest: bool,
+    records: list[R],
+    at: Place | None,
+) -> Page[R]:
+    """Lay the transaction's own rows over what the server holds, in the view's order."""
+    assert context.unit is not None
+    order = entity.views[view].order
+    rows: list[tuple[tuple[float, bytes], R]] = []
+    for record in records:
+        stored = memory_of(record)
+        score = getattr(record, order) if order not in ("created", "revision") else order
+        number = score_number(_entry_score(entity, record, view, values, score), stored)
+        rows.append(((number, getattr(record, entity.key).encode()), record))
+    edge = (float(at.score), at.member.encode()) if at is not None else None
+    start = (float(place.score), place.member.encode()) if place is not None else None
+    for index, (entry_score, change) in enumerate(context.unit.members(entity, view, values)):
+        number = score_number(entry_score, change.old)
+        if number == LATER:
+            number += 2 * index
+        spot = (number, change.key.encode())
+        after_start = start is None or (spot < start if newest else spot > start)
+        within = edge is None or (spot >= edge if newest else spot <= edge)
+        if after_start and within:
+            rows.append((spot, buffered(change)))
+    rows.sort(key=lambda row: row[0], reverse=newest)
+    if len(rows) > limit:
+        (number, member), _ = rows[limit - 1]
+        at = Place(entity.name, order, newest, f"{number:.17g}", member.decode())
+        rows = rows[:limit]
+    return Page([record for _, record in rows], write_cursor(at) if at is not None else None)
+
+
+def _entry_score(
+    entity: Entity[Any], record: Record, view: str, values: tuple[str, ...], fallback: Any
+) -> Any:
+    for entry in entity.entries(record):
+        if getattr(entry, "view", None) == view and getattr(entry, "values", None) == values:
+            return getattr(entry, "score", fallback)
+    return fallback
+
+
+def all_pages(
+    context: Context, entity: Entity[R], view: str, values: tuple[str, ...], *, newest: bool
+) -> Flow[list[R]]:
+    """Every row of a view that is known to be small, such as the tasks of one execution."""
+    records: list[R] = []
+    cursor: str | None = None
+    while True:
+        stretch: Page[R] = yield from page(
+            context, entity, view, values, limit=1000, cursor=cursor, newest=newest
+        )
+        records += stretch.records
+        cursor = stretch.cursor
+        if cursor is None:
+            return records

@@ -1,0 +1,166 @@
+"""Reading rows: by key, by several keys, by unique value. A row past its deadline is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from keyweave.context import Context
+from keyweave.effects import Command, Flow
+from keyweave.entity import Entity
+from keyweave.entry import ClaimEntry
+from keyweave.errors import ValidationError
+from keyweave.flows.asking import ask
+from keyweave.flows.healing import heal_claim
+from keyweave.keytext import checked_text
+from keyweave.record import Record, Stored, memory_of, remember
+from keyweave.unit import Change
+
+R = TypeVar("R", bound=Record)
+
+_MANY = 500
+
+
+def get(context: Context, entity: Entity[R], key: str) -> Flow[R]:
+    """The row `key`.
+
+    Raises:
+        NotFoundError: the entity's own error, when there is no live row.
+    """
+    record = yield from find(context, entity, key)
+    if record is None:
+        raise entity.missing(key)
+    return record
+
+
+def find(context: Context, entity: Entity[R], key: str) -> Flow[R | None]:
+    """The row `key`, or None when there is no live row."""
+    if type(key) is not str or not key.isascii():
+        checked_text(key)
+    unit = context.unit
+    if unit is not None:
+        change = unit.change_of(entity, key)
+        if change is not None:
+            present: R | None = buffered(change)
+            return present
+    (document,) = yield from ask(context, (("GET", context.partition(entity).document(entity.name, key)),))
+    if document is None:
+        return None
+    record: R = context.codecs[entity.name].load(document)
+    if not (yield from alive(context, record)):
+        return None
+    if unit is not None:
+        note_loaded(context, entity, key, record)
+    return record
+
+
+def get_many(context: Context, entity: Entity[R], keys: Sequence[str]) -> Flow[list[R | None]]:
+    """The rows of `keys`, in the same order; None where there is no live row."""
+    if isinstance(keys, str):
+        raise ValidationError(f"{entity.name}: expected several keys, got one string", entity=entity.name)
+    wanted = [checked_text(key) for key in keys]
+    partition, codec = context.partition(entity), context.codec(entity)
+    found: dict[str, R | None] = {}
+    for start in range(0, len(wanted), _MANY):
+        part = wanted[start : start + _MANY]
+        command: Command = ("MGET", *[partition.document(entity.name, key) for key in part])
+        (documents,) = yield from ask(context, (command,))
+        for key, document in zip(part, documents, strict=True):
+            record = codec.load(document) if document is not None else None
+            if record is not None and not (yield from alive(context, record)):
+                record = None
+            found[key] = record
+    unit = context.unit
+    if unit is not None:
+        for key in found:
+            change = unit.change_of(entity, key)
+            if change is not None:
+                found[key] = buffered(change)
+    return [found[key] for key in wanted]
+
+
+def find_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R | None]:
+    """The row that holds a unique value (`claim.owner` is not used), or None."""
+    value = checked_text(claim.value)
+    unit = context.unit
+    if unit is not None:
+        for entry, change in unit.claims(entity):
+            if entry.unique == claim.unique and entry.value == value:
+                present: R | None = buffered(change)
+                return present
+    partition = context.partition(entity)
+    (owner,) = yield from ask(context, (("HGET", partition.claims(entity.name, claim.unique), value),))
+    if owner is None:
+        return None
+    key = owner.decode()
+    if unit is not None and unit.change_of(entity, key) is not None:
+        return None
+    record = yield from find(context, entity, key)
+    if record is None:
+        yield from heal_claim(context, entity, ClaimEntry(claim.unique, value, key))
+        return None
+    if ClaimEntry(claim.unique, value, key) not in entity.entries(record):
+        return None
+    return record
+
+
+def get_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R]:
+    """The row that holds a unique value.
+
+    Raises:
+        NotFoundError: the entity's own error, when nobody holds it.
+    """
+    record = yield from find_by(context, entity, claim)
+    if record is None:
+        raise entity.missing("")
+    return record
+
+
+def alive(context: Context, record: Record) -> Flow[bool]:
+    """Whether a loaded record is before its deadline."""
+    stored = memory_of(record)
+    if stored is None or stored.expires == 0:
+        return True
+    passed = yield from deadline_passed(context, stored.expires)
+    if passed:
+        context.stats.dead_met += 1
+    return not passed
+
+
+def deadline_passed(context: Context, expires: int) -> Flow[bool]:
+    """Whether a deadline (microseconds since 1970) has passed on the server's clock."""
+    passed = context.clock.passed(expires)
+    if passed is None:
+        ((seconds, micros),) = yield from ask(context, (("TIME",),))
+        now = int(seconds) * 1_000_000 + int(micros)
+        context.clock.set(now)
+        passed = expires <= now
+    return passed
+
+
+def buffered(change: Change) -> Any:
+    """A fresh record of a buffered change, or None for a buffered deletion."""
+    prepared = change.prepared
+    if prepared is None:
+        return None
+    record = msgspec.json.decode(b"{" + prepared.body[1:], type=change.entity.record)
+    source = memory_of(change.record) if change.record is not None else None
+    if source is not None:
+        for name in change.entity.managed:
+            setattr(record, name, getattr(prepared.snapshot, name))
+        remember(
+            record,
+            Stored(
+                source.revision, source.created, source.expires, None, prepared.snapshot, prepared.unknown
+            ),
+        )
+    return record
+
+
+def note_loaded(context: Context, entity: Entity[Any], key: str, record: Record) -> None:
+    """Remember in the transaction which revision of a row it has seen."""
+    stored = memory_of(record)
+    if context.unit is not None and stored is not None:
+        context.unit.loaded[entity.name, key] = stored.revision

@@ -1,0 +1,187 @@
+"""Transactions: a closure over a unit of work, committed as one plan, run again when other writers came first.
+
+The advisory locks of `get_for_update` give liveness: contended closures queue. The revision guards give
+safety: a lock that ran out can never lose an update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from keyweave.context import Context, new_op
+from keyweave.effects import Call, ConnectionFailure, Flow, Send, Sleep
+from keyweave.entity import Entity
+from keyweave.errors import (
+    ConflictError,
+    KeyweaveError,
+    LockTimeoutError,
+    OutcomeUnknownError,
+    TransactionConflictError,
+    TransactionRequiredError,
+)
+from keyweave.flows.asking import ask, ask_script
+from keyweave.flows.committing import commit, refused
+from keyweave.flows.reading import find
+from keyweave.keytext import checked_text
+from keyweave.record import Record, memory_of
+from keyweave.unit import UnitOfWork
+
+R = TypeVar("R", bound=Record)
+
+
+class _Again(Exception):
+    """Other writers came first."""
+
+
+def transact(context: Context, bind: Callable[[Context], Any], function: Callable[[Any], Any]) -> Flow[Any]:
+    """Run `function` with repositories that belong to one transaction, and write what it wrote in one step.
+
+    Args:
+        bind: makes the transaction's repositories from a context.
+        function: may run several times; its result is returned, its exception passes through.
+
+    Raises:
+        TransactionConflictError: other writers won every try.
+        LockTimeoutError: a row's lock was not free in time.
+        CrossPartitionError: the rows do not share a partition; nothing was sent.
+    """
+    attempts = context.policy.attempts
+    for attempt in range(attempts):
+        unit = UnitOfWork(new_op())
+        try:
+            result = yield from _try(context, unit, bind, function)
+        except _Again:
+            unit.discard()
+            context.stats.conflicts += 1
+            yield from _unlock(context, unit)
+        except GeneratorExit:
+            # The caller went away: no effect may be yielded any more, the locks end with their time to live.
+            unit.discard()
+            raise
+        except BaseException:
+            unit.discard()
+            yield from _unlock(context, unit)
+            raise
+        else:
+            yield from _unlock(context, unit)
+            return result
+        yield Sleep(context.pause(attempt))
+    raise TransactionConflictError(f"a transaction lost {attempts} tries to other writers", attempts=attempts)
+
+
+def _try(
+    context: Context, unit: UnitOfWork, bind: Callable[[Context], Any], function: Callable[[Any], Any]
+) -> Flow[Any]:
+    try:
+        result = yield Call(function, bind(context.inside(unit)))
+    except (TransactionConflictError, OutcomeUnknownError):
+        raise
+    except ConflictError as error:
+        if type(error) is not ConflictError:
+            raise
+        raise _Again from error
+    changes = [
+        change for change in unit.changes.values() if change.prepared is not None or change.old is not None
+    ]
+    if not changes:
+        return result
+    written = {(change.entity.name, change.key) for change in changes}
+    watched = [
+        (entity, key, revision)
+        for (name, key), (entity, revision) in unit.watched.items()
+        if (name, key) not in written
+    ]
+    refusal = yield from commit(context, changes, watched)
+    if refusal is None:
+        return result
+    if not refusal.certain:
+        raise refused(refusal)
+    raise _Again
+
+
+def get_for_update(context: Context, entity: Entity[R], key: str, *, wait: float | None = None) -> Flow[R]:
+    """A row that no other transaction can change until this one ends.
+
+    Args:
+        key: the row's id.
+        wait: seconds to wait for the lock; the policy's `lock_wait` by default.
+
+    Raises:
+        TransactionRequiredError: outside a transaction.
+        NotFoundError: there is no such row.
+        LockTimeoutError: the lock was not free in time.
+    """
+    record = yield from find_for_update(context, entity, key, wait=wait)
+    if record is None:
+        raise entity.missing(key)
+    return record
+
+
+def find_for_update(
+    context: Context, entity: Entity[R], key: str, *, wait: float | None = None
+) -> Flow[R | None]:
+    """Like `get_for_update`, or None; the row's absence is guarded too."""
+    unit = context.unit
+    if unit is None:
+        raise TransactionRequiredError(f"{entity.name}: a read for update needs a transaction")
+    checked_text(key)
+    unit.join(entity)
+    yield from _lock(context, unit, entity, key, context.policy.lock_wait if wait is None else wait)
+    record = yield from find(context, entity, key)
+    if unit.change_of(entity, key) is None:
+        stored = memory_of(record) if record is not None else None
+        unit.watched[entity.name, key] = (entity, stored.revision if stored is not None else None)
+    return record
+
+
+def _lock(context: Context, unit: UnitOfWork, entity: Entity[Any], key: str, wait: float) -> Flow[None]:
+    name = context.partition(entity).lock(entity.name, key)
+    if name in unit.locks:
+        return
+    ttl = int(context.policy.lock_ttl * 1000)
+    started = context.monotonic()
+    attempt = 0
+    # A token survives a retry of the same SET: a lock that an unanswered try took is recognised as ours.
+    while True:
+        taken, owner = yield from ask(context, (("SET", name, unit.token, "NX", "PX", ttl), ("GET", name)))
+        if taken is not None or owner == unit.token.encode():
+            unit.locks.append(name)
+            return
+        waited = context.monotonic() - started
+        if waited >= wait:
+            raise LockTimeoutError(f"{entity.name}: a row stayed locked for {waited:.1f} s", waited=waited)
+        context.stats.lock_waits += 1
+        yield Sleep(context.chance.uniform(0.0005, min(0.02, 0.002 * (1 + attempt))))
+        attempt += 1
+
+
+def _unlock(context: Context, unit: UnitOfWork) -> Flow[None]:
+    if not unit.locks:
+        return
+    locks, unit.locks = tuple(unit.locks), []
+    try:
+        yield from ask_script(context, "unlock", locks, (unit.token,))
+    except KeyweaveError:
+        # The work is done or undone already; a lock that cannot be released ends with its time to live.
+        return
+
+
+def connect(context: Context) -> Flow[None]:
+    """Make sure that the server answers, once, and take its time.
+
+    Raises:
+        StoreUnavailableError: or one of its children.
+    """
+    from keyweave.effects import ServerError
+    from keyweave.flows.asking import failure_error, refusal_error
+
+    try:
+        replies = yield Send((("PING",), ("TIME",)))
+    except ConnectionFailure as failure:
+        raise failure_error(context, failure) from None
+    for reply in replies:
+        if type(reply) is ServerError:
+            raise refusal_error(context, reply)
+    seconds, micros = replies[1]
+    context.clock.set(int(seconds) * 1_000_000 + int(micros))

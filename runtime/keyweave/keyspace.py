@@ -1,0 +1,152 @@
+"""Every key that Keyweave uses is built here, and nowhere else.
+
+    {app:version:environment:tenant:group:partition}:Entity:<id>            document   STRING
+    {...}:Entity.view:<value>:<value>                                       view       ZSET
+    {...}:Entity.unique                                                     claims     HASH
+    {...}:@clock  @expiry  @lock:Entity:<id>  @done:<op>                    the partition's own
+
+One partition shares one hash tag, so its keys live on one slot. Entity, view and unique names are
+identifiers, and an id is always the last part of its key, so only the values of a view need escaping
+to keep the mapping from values to keys injective.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from keyweave.errors import ConfigurationError
+
+_VALUE_ESCAPES: Final = str.maketrans({"%": "%25", ":": "%3A"})
+_TAG_ESCAPES: Final = str.maketrans({"%": "%25", ":": "%3A", "{": "%7B", "}": "%7D"})
+
+
+def escape(value: str) -> str:
+    """Escape a value so that joining escaped values with `:` is injective."""
+    if ":" in value or "%" in value:
+        return value.translate(_VALUE_ESCAPES)
+    return value
+
+
+def join(values: Sequence[str]) -> str:
+    """Join values injectively; a single value is its own escaped form."""
+    return ":".join([escape(value) for value in values])
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """What separates applications, deployments and tenants that share a server.
+
+    Attributes:
+        app: name of the application.
+        version: generation of its keyspace, such as `v1`.
+        environment: such as `dev` or `production`.
+        tenant: anything; tests use a fresh one each.
+    """
+
+    app: str
+    version: str
+    environment: str
+    tenant: str
+
+    def __post_init__(self) -> None:
+        for part, value in (
+            ("app", self.app),
+            ("version", self.version),
+            ("environment", self.environment),
+            ("tenant", self.tenant),
+        ):
+            checked: object = value
+            if not isinstance(checked, str) or not checked:
+                raise ConfigurationError(f"namespace: {part} must be a non-empty string")
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise ConfigurationError(f"namespace: {part} is not valid Unicode text") from None
+
+    def prefix(self) -> str:
+        """The part of every hash tag before the group."""
+        parts = (self.app, self.version, self.environment, self.tenant)
+        return ":".join([part.translate(_TAG_ESCAPES) for part in parts])
+
+
+class Partition:
+    """The keys of one partition. Two keys of one partition are always on one slot."""
+
+    __slots__ = ("clock", "expiry", "group", "index", "tag")
+
+    def __init__(self, prefix: str, group: str, index: int) -> None:
+        self.group: Final = group
+        self.index: Final = index
+        self.tag: Final = f"{{{prefix}:{group}:{index}}}:"
+        self.clock: Final = f"{self.tag}@clock"
+        self.expiry: Final = f"{self.tag}@expiry"
+
+    def documents(self, entity: str) -> str:
+        """What every document key of `entity` begins with; the id completes it."""
+        return f"{self.tag}{entity}:"
+
+    def document(self, entity: str, key: str) -> str:
+        """The document of the row `key`."""
+        return f"{self.tag}{entity}:{key}"
+
+    def view(self, entity: str, view: str, values: Sequence[str]) -> str:
+        """The sorted set of one value tuple of a view."""
+        if not values:
+            return f"{self.tag}{entity}.{view}"
+        return f"{self.tag}{entity}.{view}:{join(values)}"
+
+    def claims(self, entity: str, unique: str) -> str:
+        """The hash of a unique constraint: field is the normalised value, value is the owner's id."""
+        return f"{self.tag}{entity}.{unique}"
+
+    def lock(self, entity: str, key: str) -> str:
+        """The advisory lock of the row `key`."""
+        return f"{self.tag}@lock:{entity}:{key}"
+
+    def done(self, op: str) -> str:
+        """The marker of an applied plan that left no document to carry its op."""
+        return f"{self.tag}@done:{op}"
+
+    @staticmethod
+    def expiring(entity: str, key: str) -> str:
+        """A row's member in the expiry set."""
+        return f"{entity}:{key}"
+
+
+class Keyspace:
+    """All partitions of one namespace.
+
+    Args:
+        namespace: what the keys begin with.
+        groups: number of partitions of each group.
+    """
+
+    __slots__ = ("_partitions", "namespace")
+
+    def __init__(self, namespace: Namespace, groups: dict[str, int]) -> None:
+        self.namespace: Final = namespace
+        prefix = namespace.prefix()
+        self._partitions: Final = {
+            group: tuple(Partition(prefix, group, index) for index in range(count))
+            for group, count in groups.items()
+        }
+
+    def partition(self, group: str, value: str | None = None) -> Partition:  # noqa: ARG002
+        """The partition of `group` that holds rows whose `partition_by` field has `value`.
+
+        This release runs one partition per group, so the value does not matter yet.
+        """
+        return self._partitions[group][0]
+
+    def partitions(self) -> list[Partition]:
+        """Every partition of every group."""
+        return [partition for group in self._partitions.values() for partition in group]
+
+    def pattern(self) -> str:
+        """A SCAN pattern that matches every key of this namespace and no other."""
+        prefix = self.namespace.prefix()
+        for special in "\\*?[]^":
+            prefix = prefix.replace(special, "\\" + special)
+        return f"{{{prefix}:*"

@@ -1,0 +1,110 @@
+"""Keyed merging of lists of records: entries with one key become one entry, field by field.
+
+The generator writes the key and combination functions of each merge from the schema's rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from keyweave.errors import ValidationError
+from keyweave.record import Value
+
+V = TypeVar("V", bound=Value)
+
+
+class _Ordered(Protocol):
+    def __lt__(self, other: Any, /) -> bool: ...
+
+
+N = TypeVar("N", int, float)
+O = TypeVar("O", bound=_Ordered)  # noqa: E741
+S = TypeVar("S", bound=_Ordered)
+
+
+@dataclass(frozen=True, slots=True)
+class Merge(Generic[V]):
+    """How a list field merges.
+
+    Attributes:
+        entity: name of the entity.
+        field: name of the list field.
+        record: type of the elements.
+        key: what two elements must share to become one; also the order of the result.
+        combine: folds the second element into the first, in place.
+        tidy: brings one element into the form that merging gives it, such as sorted sets.
+        normalize: trims and derives values of one element in place, or None.
+    """
+
+    entity: str
+    field: str
+    record: type[V]
+    key: Callable[[V], tuple[str, ...]]
+    combine: Callable[[V, V], None]
+    tidy: Callable[[V], None]
+    normalize: Callable[[V], bool] | None = None
+
+    def merged(self, present: Iterable[V] | None, added: Iterable[V]) -> list[V]:
+        """`present` with `added` merged in, ordered by key. The arguments stay as they were.
+
+        Raises:
+            ValidationError: an element breaks its type or limits.
+        """
+        result: dict[tuple[str, ...], V] = {}
+        for element in (*(present or ()), *added):
+            own = self._checked(element)
+            key = self.key(own)
+            if key in result:
+                self.combine(result[key], own)
+            else:
+                result[key] = own
+        return [result[key] for key in sorted(result)]
+
+    def _checked(self, element: V) -> V:
+        try:
+            own = msgspec.json.decode(msgspec.json.encode(element), type=self.record)
+        except (msgspec.MsgspecError, TypeError, ValueError) as error:
+            rule, _, path = str(error).partition(" - at `$.")
+            field = f"{self.field}[].{path.rstrip('`')}" if path else self.field
+            raise ValidationError(
+                f"{self.entity}.{field}: {rule}", entity=self.entity, field=field, rule=rule
+            ) from None
+        if self.normalize is not None:
+            self.normalize(own)
+        self.tidy(own)
+        return own
+
+
+def add(left: N | None, right: N | None) -> N | None:
+    """The sum; absent and absent stays absent."""
+    if left is None or right is None:
+        return right if left is None else left
+    return left + right
+
+
+def least(left: O | None, right: O | None) -> O | None:
+    """The smaller of two values; an absent one does not count."""
+    if left is None or right is None:
+        return right if left is None else left
+    return right if right < left else left
+
+
+def greatest(left: O | None, right: O | None) -> O | None:
+    """The larger of two values; an absent one does not count."""
+    if left is None or right is None:
+        return right if left is None else left
+    return right if left < right else left
+
+
+def union(left: list[S] | None, right: list[S] | None) -> list[S]:
+    """Every element once, sorted."""
+    return sorted({*(left or ()), *(right or ())})
+
+
+def first(left: O | None, right: O | None) -> O | None:
+    """The value that was there first, unless it is absent."""
+    return right if left is None else left

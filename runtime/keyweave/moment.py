@@ -1,0 +1,24 @@
+"""Moments and durations as integers: microseconds since 1970 in UTC, and microseconds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def from_micros(micros: int) -> datetime:
+    """The moment `micros` microseconds after 1970, in UTC, exactly."""
+    return _EPOCH + timedelta(0, 0, micros)
+
+
+def to_micros(moment: datetime) -> int:
+    """Microseconds from 1970 until an aware `moment`, exactly."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def duration_micros(duration: timedelta) -> int:
+    """A duration in microseconds, exactly."""
+    return duration // _MICROSECOND

@@ -1,0 +1,65 @@
+"""What opening a store means in both flavours: options are checked and a context is made before anything connects."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from keyweave.connection import ConnectionSettings, parse_url
+from keyweave.context import Context, Policy, resolve_retention
+from keyweave.entity import Package
+from keyweave.errors import ConfigurationError
+from keyweave.keyspace import Keyspace, Namespace
+from keyweave.moment import duration_micros
+
+_POLICY: Final = {field.name for field in dataclasses.fields(Policy)} - {"deadline"}
+
+
+def prepare(
+    package: Package,
+    url: str,
+    *,
+    namespace: str | None = None,
+    environment: str | None = None,
+    retention: Mapping[str, timedelta] | None = None,
+    **options: Any,
+) -> tuple[ConnectionSettings, Context]:
+    """Check everything that was configured.
+
+    Args:
+        url: `redis://`, `rediss://`, `unix://` or `embedded:`.
+        namespace: the tenant, any non-empty text; separates tenants and tests.
+        environment: such as `production`; the schema's by default.
+        retention: how long rows of an entity live, by entity name; replaces the schema's.
+        options: of the connection (see `keyweave.connection`) or of `keyweave.context.Policy`.
+
+    Raises:
+        ConfigurationError: something makes no sense. Nothing was connected.
+    """
+    chosen = {name: options.pop(name) for name in list(options) if name in _POLICY}
+    for name, value in chosen.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            raise ConfigurationError(f"option {name} must be a number greater than zero")
+    settings = parse_url(url, **options)
+    app, version, default_environment, tenant = package.namespace
+    parts = Namespace(
+        app,
+        version,
+        default_environment if environment is None else environment,
+        tenant if namespace is None else namespace,
+    )
+    micros: dict[str, int] = {}
+    for name, duration in (retention or {}).items():
+        if not isinstance(duration, timedelta):
+            raise ConfigurationError(f"retention: {name} must be a timedelta")
+        micros[name] = duration_micros(duration)
+    context = Context(
+        package,
+        Keyspace(parts, package.groups),
+        Policy(deadline=settings.deadline, **chosen),
+        settings.address,
+        resolve_retention(package, micros),
+    )
+    return settings, context

@@ -1,0 +1,240 @@
+"""Plans: what one atomic step checks and writes, and how the server answers.
+
+A plan belongs to one partition. It is built from guards and rows, numbered as `apply` expects them;
+the guards are kept so that a refusal can be turned into the error that its caller understands.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from keyweave.effects import Command, Word
+from keyweave.entity import Entity
+from keyweave.entry import REVISION, ClaimEntry, Entry, ViewEntry
+from keyweave.errors import CrossPartitionError
+from keyweave.keyspace import Partition
+
+_FIXED_KEYS: Final = 3
+
+
+class Status(enum.StrEnum):
+    """The answers of `apply`."""
+
+    OK = "OK"
+    REPLAYED = "REPLAYED"
+    MISSING = "MISSING"
+    CHANGED = "CHANGED"
+    EXISTS = "EXISTS"
+    DEAD = "DEAD"
+    ALIVE = "ALIVE"
+    NO_TARGET = "NO_TARGET"
+    TAKEN = "TAKEN"
+    COUNT = "COUNT"
+    CORRUPT = "CORRUPT"
+
+
+class Guard(msgspec.Struct, frozen=True, gc=False):
+    """What a guard was about: the row for which it was set, and the reference or constraint that it watches."""
+
+    word: str
+    entity: Entity[Any]
+    key: str
+    detail: str = ""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A guard that did not hold. `certain` is False when an earlier try of the same plan may have been applied."""
+
+    status: Status
+    guard: Guard
+    certain: bool
+    owner: str = ""
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """A plan that was applied: revision, created and expires of each document that it wrote, in order."""
+
+    heads: tuple[tuple[int, int, int], ...]
+
+
+Outcome: TypeAlias = Applied | Refusal
+
+
+class Plan:
+    """Builds the keys and arguments of one call of `apply`."""
+
+    __slots__ = (
+        "_claims",
+        "_documents",
+        "_guard_words",
+        "_row_words",
+        "_views",
+        "guards",
+        "op",
+        "partition",
+        "written",
+    )
+
+    def __init__(self, partition: Partition, op: str) -> None:
+        self.partition: Final = partition
+        self.op: Final = op
+        self.guards: list[Guard] = []
+        self.written: list[tuple[Entity[Any], str]] = []
+        self._documents: dict[str, int] = {}
+        self._views: dict[str, int] = {}
+        self._claims: dict[str, int] = {}
+        self._guard_words: list[Word] = []
+        self._row_words: list[Word] = []
+
+    def guard_revision(self, entity: Entity[Any], key: str, revision: int) -> None:
+        """The row is live and unchanged since `revision`."""
+        self._guard_words += ("revision", self._document(entity, key), revision)
+        self.guards.append(Guard("revision", entity, key))
+
+    def guard_absent(self, entity: Entity[Any], key: str) -> None:
+        """There is no live row."""
+        self._guard_words += ("absent", self._document(entity, key))
+        self.guards.append(Guard("absent", entity, key))
+
+    def guard_exists(
+        self, target: Entity[Any], target_key: str, entity: Entity[Any], key: str, field: str
+    ) -> None:
+        """The row that `field` of the row `key` refers to is live."""
+        self._guard_words += ("exists", self._document(target, target_key))
+        self.guards.append(Guard("exists", entity, key, field))
+
+    def guard_dead(self, entity: Entity[Any], key: str, revision: int) -> None:
+        """The row is past its deadline and unchanged since `revision`."""
+        self._guard_words += ("dead", self._document(entity, key), revision)
+        self.guards.append(Guard("dead", entity, key))
+
+    def guard_unchanged(self, entity: Entity[Any], key: str, revision: int) -> None:
+        """The document is the one written at `revision`, whether or not its deadline has passed."""
+        self._guard_words += ("unchanged", self._document(entity, key), revision)
+        self.guards.append(Guard("unchanged", entity, key))
+
+    def guard_missing(self, entity: Entity[Any], key: str) -> None:
+        """There is no document at all."""
+        self._guard_words += ("missing", self._document(entity, key))
+        self.guards.append(Guard("missing", entity, key))
+
+    def guard_free(self, entity: Entity[Any], claim: ClaimEntry) -> None:
+        """The unique value is nobody's, or the owner's own."""
+        self._guard_words += ("free", self._claim(entity, claim.unique), claim.value, claim.owner)
+        self.guards.append(Guard("free", entity, claim.owner, claim.unique))
+
+    def guard_holds(self, entity: Entity[Any], unique: str, value: str, owner: str) -> None:
+        """The unique value is the owner's."""
+        self._guard_words += ("holds", self._claim(entity, unique), value, owner)
+        self.guards.append(Guard("holds", entity, owner, unique))
+
+    def guard_count(
+        self, entity: Entity[Any], view: str, values: Sequence[str], number: int, key: str = ""
+    ) -> None:
+        """The view has exactly `number` members."""
+        self._guard_words += ("count", self._view(entity, view, values), number)
+        self.guards.append(Guard("count", entity, key, view))
+
+    def put(
+        self, entity: Entity[Any], key: str, body: bytes, retain: int, old: list[Entry], new: list[Entry]
+    ) -> None:
+        """Write a document, and the difference between the entries that it had and has."""
+        self._row_words += ("put", self._document(entity, key), f"{entity.name}:{key}", retain, body)
+        self._difference(entity, old, new)
+        self.written.append((entity, key))
+
+    def delete(self, entity: Entity[Any], key: str, old: list[Entry]) -> None:
+        """Delete a document with every entry that it had."""
+        self._row_words += ("delete", self._document(entity, key), f"{entity.name}:{key}")
+        self._difference(entity, old, [])
+
+    def change_entries(self, entity: Entity[Any], old: list[Entry], new: list[Entry]) -> None:
+        """Change entries without a document: healing and repair."""
+        self._row_words.append("entries")
+        self._difference(entity, old, new)
+
+    def command(self, sha_or_text: str, verb: str, *, again: bool, grace_ms: int, marker_ttl: int) -> Command:
+        """The EVALSHA or EVAL that carries this plan."""
+        partition = self.partition
+        marker = 0 if self.written else marker_ttl
+        views = _FIXED_KEYS + len(self._documents)
+        claims = views + len(self._views)
+        return (
+            verb,
+            sha_or_text,
+            claims + len(self._claims),
+            partition.clock,
+            partition.expiry,
+            partition.done(self.op) if marker else partition.clock,
+            *self._documents,
+            *self._views,
+            *self._claims,
+            self.op,
+            "again" if again else "first",
+            grace_ms,
+            views,
+            claims,
+            marker,
+            *self._guard_words,
+            "rows",
+            *self._row_words,
+        )
+
+    def outcome(self, reply: list[Any]) -> Outcome:
+        """What an answer of `apply` means; REPLAYED and CORRUPT are for the caller to look at first."""
+        status = Status(reply[0].decode())
+        if status is Status.OK:
+            numbers = [int(number) for number in reply[1:]]
+            return Applied(tuple(zip(numbers[0::3], numbers[1::3], numbers[2::3], strict=True)))
+        guard = self.guards[int(reply[1]) - 1]
+        return Refusal(status, guard, reply[2] == b"certain", reply[3].decode())
+
+    def document_keys(self) -> list[str]:
+        """Keys of the documents that this plan writes, in order."""
+        return [self.partition.document(entity.name, key) for entity, key in self.written]
+
+    def _difference(self, entity: Entity[Any], old: list[Entry], new: list[Entry]) -> None:
+        words: list[Word] = []
+        kept = {(entry.view, entry.values) for entry in new if type(entry) is ViewEntry} if old else ()
+        before = set(old)
+        for entry in old:
+            if isinstance(entry, ViewEntry):
+                if (entry.view, entry.values) not in kept:
+                    words += ("remove", self._view(entity, entry.view, entry.values), entry.member, "")
+            elif entry not in new:
+                words += ("release", self._claim(entity, entry.unique), entry.value, entry.owner)
+        for entry in new:
+            if isinstance(entry, ViewEntry):
+                if entry not in before or entry.score == REVISION:
+                    words += ("add", self._view(entity, entry.view, entry.values), entry.member, entry.score)
+            elif entry not in before:
+                words += ("claim", self._claim(entity, entry.unique), entry.value, entry.owner)
+        self._row_words.append(len(words) // 4)
+        self._row_words += words
+
+    def _own(self, entity: Entity[Any]) -> Partition:
+        if entity.group != self.partition.group:
+            raise CrossPartitionError(
+                f"{entity.name} is in group {entity.group!r} and cannot change in one step with group "
+                f"{self.partition.group!r}"
+            )
+        return self.partition
+
+    def _document(self, entity: Entity[Any], key: str) -> int:
+        name = self._own(entity).document(entity.name, key)
+        documents = self._documents
+        return documents.setdefault(name, len(documents) + 1)
+
+    def _view(self, entity: Entity[Any], view: str, values: Sequence[str]) -> int:
+        name = self._own(entity).view(entity.name, view, values)
+        views = self._views
+        return views.setdefault(name, len(views) + 1)
+
+    def _claim(self, entity: Entity[Any], unique: str) -> int:
+        name = self._own(entity).claims(entity.name, unique)
+        claims = self._claims
+        return claims.setdefault(name, len(claims) + 1)

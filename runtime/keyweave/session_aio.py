@@ -1,0 +1,60 @@
+"""The asyncio session: what generated repositories of this flavour run their flows in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, TypeVar
+
+from keyweave.aio import Shell
+from keyweave.context import Context
+from keyweave.effects import Flow
+from keyweave.flows.transacting import connect
+from keyweave.opening import prepare
+from keyweave.page import Page
+from keyweave.record import Record
+
+R = TypeVar("R", bound=Record)
+T = TypeVar("T")
+
+
+class Session:
+    """A shell and the context of its flows. Repositories of a transaction share the shell of their store."""
+
+    __slots__ = ("context", "run", "shell")
+
+    def __init__(self, shell: Shell, context: Context) -> None:
+        self.shell: Final = shell
+        self.context: Final = context
+        self.run: Final = shell.run
+
+    def within(self, context: Context) -> Session:
+        """A session on the same connections with another context."""
+        return Session(self.shell, context)
+
+    async def iterate(self, next_page: Callable[[str | None], Flow[Page[R]]]) -> AsyncIterator[R]:
+        """Every record of every page, reading a page when the one before is used up."""
+        cursor: str | None = None
+        while True:
+            page = await self.run(next_page(cursor))
+            for record in page.records:
+                yield record
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+
+async def open_session(package: Any, url: str, *, connection_factory: Any = None, **options: Any) -> Session:
+    """Connect to a store; options as for `keyweave.opening.prepare`.
+
+    Raises:
+        ConfigurationError: an option makes no sense.
+        StoreUnavailableError: the server cannot be used.
+    """
+    settings, context = prepare(package, url, **options)
+    shell = Shell(settings, connection_factory=connection_factory)
+    try:
+        await shell.run(connect(context))
+    except BaseException:
+        await shell.aclose()
+        raise
+    return Session(shell, context)

@@ -1,0 +1,174 @@
+"""Changes that are not yet written: one row's change, and the unit of work that buffers a transaction's.
+
+Reads inside a transaction see its own writes because every buffered change knows the entries that its
+row had and will have, by the same `index_entries` that writing uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from keyweave.document import Prepared
+from keyweave.entity import Entity
+from keyweave.entry import CREATED, REVISION, ClaimEntry, Entry, Score, ViewEntry
+from keyweave.errors import CrossPartitionError
+from keyweave.record import Record, Stored, forget, memory_of, remember
+
+LATER: Final = 1 << 53
+"""Provisional score of a row that is not written yet: after everything that is."""
+
+
+class Change:
+    """What becomes of one row.
+
+    Attributes:
+        entity: the row's entity.
+        key: the row's id.
+        old: what the store holds, or None when there is no live row.
+        old_entries: the entries of `old`.
+        prepared: what to write, or None to delete.
+        record: the caller's record, which learns the managed values.
+        guard: `revision`, `absent`, `unchanged` or `dead`.
+        counts: views that must keep their number of members: (entity, view, values, number).
+        dangling: entries without a document, to be removed in the same step: (entity, key, entries).
+    """
+
+    __slots__ = ("counts", "dangling", "entity", "guard", "key", "old", "old_entries", "prepared", "record")
+
+    def __init__(
+        self,
+        entity: Entity[Any],
+        key: str,
+        *,
+        old: Stored | None,
+        old_entries: list[Entry],
+        prepared: Prepared | None,
+        record: Record | None = None,
+        guard: str,
+    ) -> None:
+        self.entity: Final = entity
+        self.key: Final = key
+        self.old: Final = old
+        self.old_entries: Final = old_entries
+        self.prepared = prepared
+        self.record = record
+        self.guard: Final = guard
+        self.counts: list[tuple[Entity[Any], str, tuple[str, ...], int]] = []
+        self.dangling: list[tuple[Entity[Any], str, list[Entry]]] = []
+
+    @property
+    def new_entries(self) -> list[Entry]:
+        """The entries that the row will have."""
+        return self.prepared.entries if self.prepared is not None else []
+
+
+class UnitOfWork:
+    """The buffered writes, guarded reads and locks of one try of a transaction."""
+
+    __slots__ = ("_memories", "_provisional", "changes", "group", "loaded", "locks", "token", "watched")
+
+    def __init__(self, token: str) -> None:
+        self.token: Final = token
+        self.group: str | None = None
+        self.changes: dict[tuple[str, str], Change] = {}
+        self.watched: dict[tuple[str, str], tuple[Entity[Any], int | None]] = {}
+        self.loaded: dict[tuple[str, str], int] = {}
+        self.locks: list[str] = []
+        self._memories: list[tuple[Record, Stored | None, dict[str, Any]]] = []
+        self._provisional = 0
+
+    def join(self, entity: Entity[Any]) -> None:
+        """Make sure that `entity` can change in this unit.
+
+        Raises:
+            CrossPartitionError: the unit already changes rows of another group.
+        """
+        if self.group is None:
+            self.group = entity.group
+        elif self.group != entity.group:
+            raise CrossPartitionError(
+                f"{entity.name} is in group {entity.group!r}; this transaction already uses group {self.group!r}"
+            )
+
+    def change_of(self, entity: Entity[Any], key: str) -> Change | None:
+        """The buffered change of a row."""
+        return self.changes.get((entity.name, key))
+
+    def buffer(self, change: Change) -> None:
+        """Add a change, on top of an earlier one of the same row."""
+        self.join(change.entity)
+        place = (change.entity.name, change.key)
+        earlier = self.changes.pop(place, None)
+        if earlier is not None:
+            merged = Change(
+                change.entity,
+                change.key,
+                old=earlier.old,
+                old_entries=earlier.old_entries,
+                prepared=change.prepared,
+                record=change.record,
+                guard=earlier.guard,
+            )
+            merged.counts = [*earlier.counts, *change.counts]
+            merged.dangling = [*earlier.dangling, *change.dangling]
+            change = merged
+        self.changes[place] = change
+
+    def provisional(self) -> int:
+        """A revision for a buffered write; negative, so that it never equals a real one."""
+        self._provisional -= 1
+        return self._provisional
+
+    def touch(self, record: Record, managed: tuple[str, ...]) -> None:
+        """Remember what `record` knew, so that a discarded try leaves no trace on it."""
+        self._memories.append((record, memory_of(record), {name: getattr(record, name) for name in managed}))
+
+    def discard(self) -> None:
+        """Give every touched record back what it knew before this try."""
+        for record, stored, managed in reversed(self._memories):
+            for name, value in managed.items():
+                setattr(record, name, value)
+            if stored is None:
+                forget(record)
+            else:
+                remember(record, stored)
+
+    def claims(self, entity: Entity[Any]) -> Iterator[tuple[ClaimEntry, Change]]:
+        """Claims that buffered rows of `entity` will hold."""
+        for change in self.changes.values():
+            if change.entity is entity:
+                for entry in change.new_entries:
+                    if type(entry) is ClaimEntry:
+                        yield entry, change
+
+    def members(
+        self, entity: Entity[Any], view: str, values: tuple[str, ...]
+    ) -> Iterator[tuple[Score, Change]]:
+        """Buffered rows of `entity` that will be members of a view."""
+        for change in self.changes.values():
+            if change.entity is entity:
+                for entry in change.new_entries:
+                    if type(entry) is ViewEntry and entry.view == view and entry.values == values:
+                        yield entry.score, change
+
+    def difference(self, entity: Entity[Any], view: str, values: tuple[str, ...]) -> int:
+        """How many members a view will have gained by this unit, less those that it will have lost."""
+        gained = sum(1 for _ in self.members(entity, view, values))
+        lost = sum(
+            1
+            for change in self.changes.values()
+            if change.entity is entity
+            for entry in change.old_entries
+            if type(entry) is ViewEntry and entry.view == view and entry.values == values
+        )
+        return gained - lost
+
+
+def score_number(score: Score, stored: Stored | None) -> float:
+    """The number that orders an entry; an unwritten row comes after everything that is written."""
+    if score == CREATED:
+        return stored.created if stored is not None and stored.created > 0 else LATER
+    if score == REVISION:
+        return stored.revision if stored is not None and stored.revision > 0 else LATER
+    return float(score)
