@@ -1,0 +1,76 @@
+"""Drives a flow with a list of literal answers and keeps every effect that it yielded."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from compozy_store import PACKAGE
+from keyweave.context import Context, Policy, resolve_retention
+from keyweave.effects import ConnectionFailure, Effect, Flow, Send, Sleep
+from keyweave.keyspace import Keyspace, Namespace
+
+T = TypeVar("T")
+
+HEAD = b'{"revision":1700000000000002,"created":1700000000000001,"expires":0,"op":"x"'
+USER = HEAD + b',"id":"u","email":"a@x","role":"user"}'
+LOST = ConnectionFailure("closed", "the connection broke", sent=True)
+UNSENT = ConnectionFailure("connect", "refused", sent=False)
+
+
+class Time:
+    """A clock that moves only when a flow sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Scripted:
+    """A context whose time and chance are fixed, and the effects of the last flow."""
+
+    def __init__(self, **policy: Any) -> None:
+        self.time = Time()
+        self.effects: list[Effect] = []
+        self.context = Context(
+            PACKAGE,
+            Keyspace(Namespace("app", "v1", "test", "t"), PACKAGE.groups),
+            Policy(**policy),
+            "host:6379",
+            resolve_retention(PACKAGE, {}),
+            monotonic=self.time,
+            chance=random.Random(7),
+        )
+
+    def run(self, flow: Flow[T], answers: Sequence[Any]) -> T:
+        """The flow's result. Each `Send` takes the next answer; a `ConnectionFailure` is thrown."""
+        left = list(answers)
+        step: Any = None
+        failure: BaseException | None = None
+        while True:
+            try:
+                effect = flow.send(step) if failure is None else flow.throw(failure)
+            except StopIteration as stop:
+                assert not left, f"the flow ended before it took {left}"
+                result: T = stop.value
+                return result
+            step, failure = None, None
+            self.effects.append(effect)
+            if isinstance(effect, Sleep):
+                self.time.now += effect.seconds
+            elif isinstance(effect, Send):
+                assert left, f"the flow sent more than expected: {effect.commands}"
+                answer = left.pop(0)
+                if isinstance(answer, ConnectionFailure):
+                    failure = answer
+                else:
+                    step = answer
+            else:
+                raise AssertionError(f"unexpected effect {effect}")
+
+    def sent(self) -> list[tuple[Any, ...]]:
+        """Every command that was sent, in order."""
+        return [command for effect in self.effects if isinstance(effect, Send) for command in effect.commands]
