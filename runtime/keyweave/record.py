@@ -37,7 +37,7 @@ class Record(Value, kw_only=True, omit_defaults=True, dict=True):
     """Parent of generated entity classes: a mutable, keyword-only row."""
 
 
-class Stored:
+class Stored(msgspec.Struct, gc=False):
     """What the store holds for a record: the managed head, and the document when it was last seen.
 
     Attributes:
@@ -49,23 +49,12 @@ class Stored:
         unknown: fields of the document that this schema does not have, as JSON members with a leading comma.
     """
 
-    __slots__ = ("created", "document", "expires", "revision", "snapshot", "unknown")
-
-    def __init__(
-        self,
-        revision: int,
-        created: int,
-        expires: int,
-        document: bytes | None,
-        snapshot: Any = None,
-        unknown: bytes = b"",
-    ) -> None:
-        self.revision = revision
-        self.created = created
-        self.expires = expires
-        self.document = document
-        self.snapshot = snapshot
-        self.unknown = unknown
+    revision: int
+    created: int
+    expires: int
+    document: bytes | None = None
+    snapshot: Any = None
+    unknown: bytes = b""
 
 
 def remember(record: Record, stored: Stored) -> None:

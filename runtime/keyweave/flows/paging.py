@@ -54,7 +54,9 @@ def page(
     more = at is None or abs(float(at.score)) < LATER
     while more and len(records) < limit:
         stretch, at = yield from _stretch(context, entity, view, values, limit - len(records), at, newest)
-        records += [record for record in stretch if getattr(record, entity.key) not in hidden]
+        if hidden:
+            stretch = [record for record in stretch if getattr(record, entity.key) not in hidden]
+        records += stretch
         more = at is not None
     if hidden:
         return _overlay(context, entity, view, values, limit, place, newest, records, at)

@@ -1,0 +1,21 @@
+"""Moments are exact: what the server wrote comes back to the microsecond."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyweave.moment import duration_micros, from_micros, to_micros
+
+
+@given(st.integers(0, 250_000_000_000_000_000))
+def test_microseconds_survive_both_ways(micros: int) -> None:
+    assert to_micros(from_micros(micros)) == micros
+    assert from_micros(micros) == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
+
+
+@given(st.timedeltas())
+def test_durations_are_exact(duration: timedelta) -> None:
+    assert timedelta(microseconds=duration_micros(duration)) == duration
