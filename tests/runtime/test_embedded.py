@@ -217,13 +217,15 @@ def test_the_server_ends_with_its_program(tmp_path: Path, ending: str, kept: boo
 
 def test_a_server_without_its_supervisor_ends_too(tmp_path: Path) -> None:
     process = program(f"embedded:{tmp_path}", "signal.pause()")
+    pid, path = started(process)
     try:
-        pid, path = started(process)
         parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         os.kill(parent, signal.SIGKILL)
         assert eventually(lambda: not running(pid))
-        shutil.rmtree(path.parent)
     finally:
+        shutil.rmtree(path.parent)
+        if running(pid):
+            os.kill(pid, signal.SIGKILL)
         process.kill()
         process.communicate()
 

@@ -1,0 +1,3 @@
+"""The engine."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The generated repositories on a real server."""
+
+from __future__ import annotations
