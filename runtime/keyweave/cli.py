@@ -23,3 +23,7 @@ def main() -> None:
     from keyweave.commands import assemble, installed
 
     assemble(installed())(prog_name="keyweave")
+
+
+if __name__ == "__main__":
+    main()
