@@ -18,6 +18,7 @@ from .problems import quote, suggestion
 
 _LONGEST: Final = 1000
 _DEEPEST: Final = 40
+_QUOTED: Final = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
 _NUMBERS: Final = {"int", "float"}
 _ORDERED: Final = {"int", "float", "string", "datetime", "duration"}
 _COMPARE: Final[dict[type[ast.cmpop], str]] = {
@@ -59,7 +60,7 @@ def compile_expression(
         source: the text of the schema.
         fields: what names mean.
         enums: for members and sets.
-        wants: `bool` for a rule or condition, `number` for a derived value.
+        wants: `bool` for a rule or condition, `int` or `float` for a derived value.
 
     Raises:
         ExpressionError: syntax, an unknown name, or types that do not fit.
@@ -68,16 +69,22 @@ def compile_expression(
     term = compiler.compile(_parse(source))
     if wants == "bool" and term.kind != "bool":
         raise ExpressionError(f"the expression is a {term.kind}; it must be true or false")
-    if wants == "number" and term.kind not in _NUMBERS:
+    if wants == "float" and term.kind not in _NUMBERS:
         raise ExpressionError(f"the expression is a {term.kind}; it must be a number")
+    if wants == "int" and term.kind != "int":
+        raise ExpressionError(f"the expression is a {term.kind}; it must be an int, as the field is")
     python = _guarded(term) if wants == "bool" and term.nullable else term.python
-    return Expression(" ".join(source.split()), python, tuple(compiler.used))
+    if not compiler.used:
+        raise ExpressionError("the expression mentions no field")
+    return Expression(source.strip().replace("\n", " "), python, tuple(compiler.used))
 
 
 def _parse(source: str) -> ast.expr:
-    text = " ".join(source.split())
+    text = source.strip().replace("\n", " ")
     if len(text) > _LONGEST:
         raise ExpressionError(f"the expression is longer than {_LONGEST} characters")
+    if "#" in _QUOTED.sub("", text):
+        raise ExpressionError("a comment cannot stand in an expression; use 'doc'")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -219,23 +226,32 @@ class _Compiler:
             return self._among(left, word, right)
         one, two = self.compile(left), self.compile(right)
         if "null" in (one.kind, two.kind):
-            if word not in ("is", "is not", "==", "!="):
-                raise ExpressionError("null is compared with 'is null' or 'is not null'")
-            word = {"==": "is", "!=": "is not"}.get(word, word)
-            other = two if one.kind == "null" else one
-            return f"({other.python} {word} None)"
+            return self._null_test(left, one, word, two)
         if word in ("is", "is not"):
             raise ExpressionError("'is' compares with null only; use == or !=")
         if word in ("in", "not in"):
             return self._in_set(left, one, word, right, two)
         self._check_same(left, one, right, two)
-        if word in ("<", "<=", ">", ">=") and one.kind not in _ORDERED:
-            raise ExpressionError(f"{quote(_text(left))} is a {one.kind} and has no order")
+        if word in ("<", "<=", ">", ">="):
+            for part, term in ((left, one), (right, two)):
+                if term.kind not in _ORDERED:
+                    raise ExpressionError(f"{quote(_text(part))} is a {term.kind} and has no order")
+        elif isinstance(two.literal, bool):
+            return f"({one.python} {'is' if word == '==' else 'is not'} {two.python})"
         comparison = f"{one.python} {word} {two.python}"
         if word in ("==", "!="):
             return f"({comparison})"
         nullable = one.nullable + two.nullable
         return _guarded(_Term(comparison, "bool", None, nullable)) if nullable else f"({comparison})"
+
+    def _null_test(self, left: ast.expr, one: _Term, word: str, two: _Term) -> str:
+        if word not in ("is", "is not") or two.kind != "null":
+            raise ExpressionError("null is tested with 'is null' or 'is not null'")
+        if one.kind == "null" or not one.python.startswith("record."):
+            raise ExpressionError(f"{quote(_text(left))} is no field, so it cannot be null")
+        if not one.nullable:
+            raise ExpressionError(f"{quote(_text(left))} is not optional, so it is never null")
+        return f"({one.python} {word} None)"
 
     def _in_set(self, left: ast.expr, one: _Term, word: str, right: ast.expr, two: _Term) -> str:
         if two.kind != "set" or two.enum is None:
@@ -253,7 +269,8 @@ class _Compiler:
         values = []
         for element in right.elts:
             term = self.compile(element)
-            if term.kind == "null" or term.kind == "set" or not isinstance(element, ast.Constant):
+            names = (part.id for part in ast.walk(element) if isinstance(part, ast.Name))
+            if term.kind in ("null", "set") or any(name in self._fields for name in names):
                 raise ExpressionError(f"{quote(_text(element))}: a list holds plain values")
             self._check_same(left, one, element, term)
             values.append(term.python)

@@ -46,9 +46,11 @@ def load_sources(sources: Mapping[str, str | bytes], *, folder: str = "schema") 
     problems = Problems()
     packages: list[Document] = []
     entities: list[Document] = []
+    complete = True
     for file in sorted(sources):
         document = read(file, sources[file], problems)
         if document is None:
+            complete = False
             continue
         value = document.value
         if (
@@ -67,7 +69,7 @@ def load_sources(sources: Mapping[str, str | bytes], *, folder: str = "schema") 
                 Position(folder, 0, 0), "there is no package.yaml; it names the package and its namespace"
             )
         raise SchemaError(problems.sorted())
-    schema = resolve(packages[0], entities, problems)
+    schema = resolve(packages[0], entities, problems, complete=complete)
     if problems or schema is None:
         raise SchemaError(problems.sorted())
     return schema

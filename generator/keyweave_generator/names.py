@@ -6,44 +6,35 @@ annotations of generated classes, or by another name that would become the same 
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import re
 import sys
-from collections.abc import Mapping
 from typing import Final
 
 HEAD_NAMES: Final = frozenset({"revision", "created", "expires", "op"})
 """Keys that the head of every document owns."""
 
 ANNOTATION_NAMES: Final = frozenset(
-    "str int float bool bytes bytearray list dict set frozenset tuple object type property classmethod staticmethod "
-    "datetime timedelta timezone json re enum msgspec keyweave typing dataclass field".split()
-) - {"type", "field", "json", "re", "enum"}
+    "str int float bool bytes list dict set frozenset tuple object property datetime timedelta msgspec".split()
+)
 """Names that generated classes use in annotations, where a field of that name would hide them."""
 
 ARGUMENT_NAMES: Final = frozenset(
-    {"self", "cls", "record", "tx", "limit", "cursor", "after", "order", "descending"}
+    "self cls limit cursor newest order batch wait function key_text "
+    "counting growing merging paging reading removing searching transacting writing".split()
 )
+"""Names that generated methods use, which take fields as arguments."""
 
 EXPRESSION_NAMES: Final = frozenset({"null", "true", "false", "len"})
 """Words of the expression language."""
 
 CLASS_NAMES: Final = frozenset(
-    "Any Annotated Base Callable Check Client Cursor Database Entity Enum Field Filter Flow Group Index Iterable "
-    "Iterator Literal Mapping Meta Namespace None True False Page Partition Plan Record Reference Repository "
-    "Retention Row Schema Self Sequence Shell Store Struct StrEnum IntEnum Transaction Tree Unique UnitOfWork View "
-    "AsyncIterator Generator Exception".split()
+    "Annotated Any AsyncIterator Awaitable Callable ClaimEntry ClassVar Context Entity Entry Exception Explanation "
+    "Iterator Literal Mapping Meta Order Page Record Reference Report Retention Sequence Session Stat Stats Store "
+    "StrEnum T TracebackType Transaction TypeVar Unique Value View ViewEntry".split()
 )
-"""Class names that generated modules import or define themselves."""
-
-CLASS_SUFFIXES: Final = ("Repository", "Filter", "Error", "Descriptor", "Fields", "Tree", "Page")
-"""What generated class names add to an entity's name."""
-
-MODULE_NAMES: Final = frozenset(
-    "models records enums entities entity descriptors errors store stores sync aio repositories repository manifest "
-    "lua scripts keyspace py types init main".split()
-)
-"""Modules of a generated package whose names do not come from entities."""
+"""Names that generated modules import or define themselves."""
 
 ERROR_PARENTS: Final = frozenset(
     "KeyweaveError ConfigurationError ValidationError CheckViolationError InvalidCursorError NotLoadedError "
@@ -86,8 +77,8 @@ def class_name_problem(name: str) -> str | None:
         return "it is a keyword of Python"
     if name in CLASS_NAMES:
         return "generated code uses that name"
-    if name.endswith("Error"):
-        return "names that end in Error are those of errors"
+    if name.endswith(("Error", "Repository")):
+        return "generated classes have names with that ending"
     return None
 
 
@@ -102,7 +93,7 @@ def error_name_problem(name: str) -> str | None:
 
 _BUILTIN_ERRORS: Final = frozenset(
     name
-    for name, value in vars(__import__("builtins")).items()
+    for name, value in vars(builtins).items()
     if isinstance(value, type) and issubclass(value, BaseException)
 )
 
@@ -124,25 +115,22 @@ def snake_case(name: str) -> str:
     return spaced.lower()
 
 
+def plural(name: str) -> str:
+    """Return the plural of a snake_case noun: `api_key` gives `api_keys`."""
+    if re.search(r"[^aeiou]y$", name):
+        return name[:-1] + "ies"
+    if re.search(r"(s|x|z|ch|sh)$", name):
+        return name + "es"
+    return name + "s"
+
+
 def pascal_case(name: str) -> str:
     """Return the class name of snake_case words: `by_user` gives `ByUser`."""
     return "".join(word[:1].upper() + word[1:] for word in name.split("_"))
 
 
-def member_name(value: str) -> str | None:
-    """Return the Python name of an enum value (`timed-out` gives `TIMED_OUT`), or None when it gives none."""
+def member_name(value: str) -> str:
+    """Return the Python name of an enum value (`timed-out` gives `TIMED_OUT`); empty when there is none."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", value)
     name = re.sub(r"[^A-Za-z0-9]+", "_", spaced).strip("_").upper()
-    return name if value.isascii() and name[:1].isalpha() else None
-
-
-def clashes(names: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return pairs (later, earlier) of keys of `names` whose values are the same."""
-    first: dict[str, str] = {}
-    found = []
-    for name, made in names.items():
-        if made in first:
-            found.append((name, first[made]))
-        else:
-            first[made] = name
-    return found
+    return name if value.isascii() and name[:1].isalpha() else ""

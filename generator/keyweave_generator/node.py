@@ -64,6 +64,11 @@ class Node:
         """The keys of a mapping, usable or not."""
         return list(self.value) if isinstance(self.value, dict) else []
 
+    def is_whole(self) -> bool:
+        """Tell whether nothing inside was reported."""
+        depth = len(self.path)
+        return not any(path[:depth] == self.path for path in self.document.broken)
+
     def elements(self) -> list[Node]:
         """The usable elements of a list."""
         if not isinstance(self.value, list):

@@ -5,44 +5,57 @@ Every mistake of every file is reported; a part that has one is left out, and wh
 
 from __future__ import annotations
 
-import keyword
 from collections.abc import Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 
 from .model import Entity, Enum, Group, Namespace, Position, RecordType, Schema, TypeKind, TypeRef
-from .names import class_name_problem, member_name, package_name_problem, snake_case, word_problem
+from .names import class_name_problem, member_name, package_name_problem, plural, snake_case, word_problem
 from .node import Node
 from .problems import Problems, quote, suggestion
 from .resolve_entity import resolve_entity
 from .resolve_field import Types, resolve_fields
+from .rules_error import check_errors
 from .rules_reference import check_references
 from .source import Document
 
 
-def resolve(package: Document, entities: Sequence[Document], problems: Problems) -> Schema | None:
-    """The schema that the documents describe, or None when one of them has a mistake."""
+def resolve(
+    package: Document, entities: Sequence[Document], problems: Problems, *, complete: bool = True
+) -> Schema | None:
+    """The schema that the documents describe, or None when one of them has a mistake.
+
+    Args:
+        package: the package file.
+        entities: the entity files.
+        problems: gets every mistake.
+        complete: False when some file could not be read, so that an entity may be missing only here.
+    """
     root = Node.root(package)
     groups = _groups(root, problems)
     enums = _enums(root, problems)
     record_nodes = {node.name: node for node in _children(root, "records")}
     entity_nodes = [Node.root(document) for document in entities]
     _class_names(root, entity_nodes, record_nodes, problems)
-    types = Types({enum.name: enum for enum in enums}, {}, frozenset(record_nodes))
+    broken = frozenset(_declared(root, "enums")) - {enum.name for enum in enums}
+    nested = frozenset(_declared(root, "records"))
+    types = Types({enum.name: enum for enum in enums}, {}, nested, broken)
     records = _records(record_nodes, types, problems)
-    types = Types(types.enums, {record.name: record for record in records}, frozenset(record_nodes))
+    types = Types(types.enums, {record.name: record for record in records}, nested, broken)
     found: list[Entity] = []
     places: dict[str, Node] = {}
     for node in entity_nodes:
-        entity = resolve_entity(node, {group.name for group in groups}, types, problems)
+        entity = resolve_entity(node, set(_declared(root, "groups")), types, problems)
         if entity is not None:
             found.append(entity)
             places[entity.name] = node
     declared = {node.child_text("entity") for node in entity_nodes}
-    check_references(found, places, declared, problems)
+    check_references(found, places, declared, problems, complete=complete)
+    check_errors(found, places, problems)
     name = root.child_text("package")
     reason = package_name_problem(name)
     if reason is not None:
         problems.add(_position(root, "package"), f"the package cannot be called {quote(name)}: {reason}")
-    if not entities:
+    if not entities and complete:
         problems.add(root.position, "the schema has no entity; add a file with the key 'entity'")
     if problems:
         return None
@@ -74,6 +87,12 @@ def _children(node: Node, key: str) -> list[Node]:
     return child.items() if child is not None else []
 
 
+def _declared(node: Node, key: str) -> list[str]:
+    """The names under `key`, those with a mistake included."""
+    child = node.get(key)
+    return child.names() if child is not None else []
+
+
 def _groups(root: Node, problems: Problems) -> list[Group]:
     groups = []
     for node in _children(root, "groups"):
@@ -97,7 +116,7 @@ def _enums(root: Node, problems: Problems) -> list[Enum]:
         members: dict[str, str] = {}
         for element in values.elements():
             made = member_name(element.text)
-            if made is None or keyword.iskeyword(made) or made.startswith("_"):
+            if not made:
                 problems.add(
                     element.position, f"enum {node.name}: {quote(element.text)} gives no Python name"
                 )
@@ -109,13 +128,16 @@ def _enums(root: Node, problems: Problems) -> list[Enum]:
             else:
                 members[made] = element.text
         known = values.texts()
-        for element in _children(node, "reserved") or _elements(node, "reserved"):
+        for element in _elements(node, "reserved"):
             if element.text in known:
                 problems.add(
                     element.position, f"enum {node.name}: the value {quote(element.text)} is reserved"
                 )
         sets: dict[str, tuple[str, ...]] = {}
         for subset in _children(node, "sets"):
+            reason = word_problem(subset.name)
+            if reason is not None:
+                problems.add(subset.key_position, f"a set cannot be called {quote(subset.name)}: {reason}")
             for element in subset.elements():
                 if element.text not in known:
                     near = suggestion(element.text, known)
@@ -155,12 +177,13 @@ def _class_names(
         if name in seen:
             problems.add(position, f"{kind} {quote(name)}: there is a {seen[name]} of that name already")
         seen[name] = kind
-        module = snake_case(name)
+        module = plural(snake_case(name))
         if kind == "entity":
             other = modules.get(module)
             if other is not None and other != name:
                 problems.add(
-                    position, f"entity {quote(name)} and entity {quote(other)} give the same file name"
+                    position,
+                    f"entity {quote(name)} and entity {quote(other)} give the same names in generated code",
                 )
             modules[module] = name
 
@@ -171,27 +194,24 @@ def _records(nodes: Mapping[str, Node], types: Types, problems: Problems) -> lis
     for name, node in nodes.items():
         fields = resolve_fields(node, types, problems, owner=name, in_entity=False)
         found[name] = RecordType(name, tuple(fields.values()), node.child_text("doc"))
-    ordered: list[RecordType] = []
-    state: dict[str, int] = {}
+    uses = {name: sorted(_record_names(record) & found.keys()) for name, record in found.items()}
+    try:
+        order = list(TopologicalSorter(uses).static_order())
+    except CycleError as error:
+        circle = error.args[1][:-1]
+        first = min(circle, key=list(found).index)
+        message = f"record {first} contains itself; a record can nest, not recur"
+        problems.add(nodes[first].key_position, message)
+        return list(found.values())
+    return [found[name] for name in order]
 
-    def visit(name: str) -> None:
-        if state.get(name) == 2 or name not in found:
-            return
-        if state.get(name) == 1:
-            problems.add(
-                nodes[name].key_position, f"record {name} contains itself; a record can nest, not recur"
-            )
-            return
-        state[name] = 1
-        for field in found[name].fields:
-            inner: TypeRef | None = field.type
-            while inner is not None:
-                if inner.kind is TypeKind.RECORD:
-                    visit(inner.name)
-                inner = inner.of
-        state[name] = 2
-        ordered.append(found[name])
 
-    for name in found:
-        visit(name)
-    return ordered
+def _record_names(record: RecordType) -> set[str]:
+    names = set()
+    for field in record.fields:
+        inner: TypeRef | None = field.type
+        while inner is not None:
+            if inner.kind is TypeKind.RECORD:
+                names.add(inner.name)
+            inner = inner.of
+    return names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -20,11 +21,12 @@ _DEFAULTS = {"string": str, "id": str, "int": int, "bool": bool}
 
 @dataclass(frozen=True, slots=True)
 class Types:
-    """What type names mean. `declared` holds the names of records, usable or not."""
+    """What type names mean. `declared` holds the names of records, usable or not; `broken` those of unusable enums."""
 
     enums: Mapping[str, Enum]
     records: Mapping[str, RecordType]
     declared: frozenset[str]
+    broken: frozenset[str]
 
     def names(self) -> list[str]:
         """Every name that can stand as a type."""
@@ -93,8 +95,10 @@ def _field(  # noqa: C901 - one clause per attribute
     pattern = node.get("pattern")
     if pattern is not None and clean:
         try:
-            re.compile(pattern.text)
-        except (re.error, RecursionError, OverflowError) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                re.compile(pattern.text)
+        except (re.error, RecursionError, OverflowError, Warning) as error:
             refuse("pattern", f"the pattern cannot be used: {error}")
     managed = None
     if managed_node is not None:
@@ -139,6 +143,9 @@ def _bounds(node: Node, refuse: Callable[[str, str], None]) -> None:
         low, high = _number(node, least), _number(node, most)
         if low is not None and high is not None and low > high:
             refuse(least, f"{least} is greater than {most}")
+    for key in ("min", "max"):
+        if node.child_text("type") == "int" and isinstance(_number(node, key), float):
+            refuse(key, f"{key} of an int is a whole number")
     for key in ("min", "max", "min_length", "max_length"):
         value = _number(node, key)
         if value is not None and (value != value or abs(value) > 2**63):
@@ -181,6 +188,8 @@ def _type(node: Node, types: Types, problems: Problems, where: str) -> TypeRef |
         return TypeRef(TypeKind.ENUM, name)
     if name in types.declared:
         return TypeRef(TypeKind.RECORD, name)
+    if name in types.broken:
+        return None
     problems.add(named.position, f"{where}: no type {quote(name)}{suggestion(name, types.names())}")
     return None
 
@@ -200,17 +209,16 @@ def _default(type_: TypeRef, node: Node, types: Types) -> tuple[object, str]:
     if type_.kind is TypeKind.RECORD:
         return None, "a record has no default"
     if type_.name == "float" and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value), ""
+        return float(value), _out_of_bounds(node, value, type_)
     expected = _DEFAULTS.get(type_.name)
     if expected is None:
         return None, f"a {type_.name} has no default"
     if type(value) is not expected:
         return None, f"the default {quote(value)} is not of type {type_.name}"
-    bounds = _out_of_bounds(node, value)
-    return value, bounds
+    return value, _out_of_bounds(node, value, type_)
 
 
-def _out_of_bounds(node: Node, value: object) -> str:
+def _out_of_bounds(node: Node, value: object, type_: TypeRef) -> str:
     parent = Node(node.document, node.path[:-1], _parent_value(node))
     size = len(value) if isinstance(value, str) else value
     suffix = "_length" if isinstance(value, str) else ""
@@ -219,6 +227,11 @@ def _out_of_bounds(node: Node, value: object) -> str:
         return ""
     if (low is not None and size < low) or (high is not None and size > high):
         return f"the default {quote(value)} is out of the field's own bounds"
+    if type_.name == "id" and value == "":
+        return "an id is never empty"
+    pattern = parent.child_text("pattern")
+    if isinstance(value, str) and pattern and not re.search(pattern, value):
+        return f"the default {quote(value)} does not match the field's own pattern"
     return ""
 
 
@@ -238,7 +251,16 @@ def _derived(
     if rule is None:
         return field
     try:
-        return replace(field, when_zero=compile_expression(rule.text, fields, types.enums, wants="number"))
+        derived = compile_expression(rule.text, fields, types.enums, wants=field.type.name)
     except ExpressionError as error:
-        problems.add(rule.position, f"{owner}.{field.name}: when_zero: {error}")
+        if set(fields) == set(parent.names()):
+            problems.add(rule.position, f"{owner}.{field.name}: when_zero: {error}")
         return field
+    for name in derived.fields:
+        other = parent.get(name)
+        if other is not None and other.has("when_zero"):
+            problems.add(
+                rule.position,
+                f"{owner}.{field.name}: when_zero: {name} has a when_zero itself; use plain fields",
+            )
+    return replace(field, when_zero=derived)

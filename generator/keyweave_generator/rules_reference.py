@@ -10,7 +10,12 @@ from .problems import Problems, quote, suggestion
 
 
 def check_references(
-    entities: Sequence[Entity], places: Mapping[str, Node], declared: set[str], problems: Problems
+    entities: Sequence[Entity],
+    places: Mapping[str, Node],
+    declared: set[str],
+    problems: Problems,
+    *,
+    complete: bool,
 ) -> None:
     """Report references that lead nowhere, across groups, into retention, or in a required circle."""
     by_name = {entity.name: entity for entity in entities}
@@ -23,10 +28,9 @@ def check_references(
             named = node.get("entity") or node
             what = f"{entity.name}: reference {reference.field}"
             if reference.entity not in declared:
-                problems.add(
-                    named.position,
-                    f"{what}: no entity {quote(reference.entity)}{suggestion(reference.entity, declared)}",
-                )
+                near = suggestion(reference.entity, declared)
+                if complete:
+                    problems.add(named.position, f"{what}: no entity {quote(reference.entity)}{near}")
                 continue
             target = by_name.get(reference.entity)
             if target is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,6 +20,7 @@ from .model import (
     TypeRef,
     View,
 )
+from .names import member_name, plural, snake_case
 
 HEAD_MEMBERS = ("revision", "created", "expires", "op")
 
@@ -45,27 +45,6 @@ _COMBINE = {
     MergeRule.UNION: "union",
     MergeRule.FIRST: "first",
 }
-
-
-def snake(name: str) -> str:
-    """`WorkflowState` -> `workflow_state`, `APIKey` -> `api_key`."""
-    spaced = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)
-    return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", spaced).lower()
-
-
-def plural(name: str) -> str:
-    """The plural of a snake-case noun."""
-    if re.search(r"[^aeiou]y$", name):
-        return name[:-1] + "ies"
-    if re.search(r"(s|x|z|ch|sh)$", name):
-        return name + "es"
-    return name + "s"
-
-
-def member(value: str) -> str:
-    """The Python name of an enum's wire value."""
-    name = re.sub(r"\W+", "_", value).upper()
-    return f"_{name}" if name[:1].isdigit() else name
 
 
 def sentence(text: str) -> str:
@@ -283,13 +262,16 @@ def _enum(enum: Enum) -> EnumView:
     sets = tuple(
         (
             name,
-            ", ".join(f"{enum.name}.{member(value)}" for value in values) + ",",
+            ", ".join(f"{enum.name}.{member_name(value)}" for value in values) + ",",
             sentence(f"One of {', '.join(values)}."),
         )
         for name, values in enum.sets.items()
     )
     return EnumView(
-        enum.name, sentence(enum.doc or enum.name), tuple((member(v), repr(v)) for v in enum.values), sets
+        enum.name,
+        sentence(enum.doc or enum.name),
+        tuple((member_name(v), repr(v)) for v in enum.values),
+        sets,
     )
 
 
@@ -303,7 +285,7 @@ def _class(name: str, doc: str, fields: Iterable[Field], parent: str, schema: Sc
         sentence(doc or name),
         tuple(_field(field) for field in fields),
         f"frozenset({{{secrets}}})" if secrets else "",
-        f"normalize_{snake(name)}" if steps else "",
+        f"normalize_{snake_case(name)}" if steps else "",
         steps,
     )
 
@@ -322,7 +304,7 @@ def _field(field: Field) -> FieldView:
 
 def _literal(type_: TypeRef, value: object) -> str:
     if type_.kind is TypeKind.ENUM:
-        return f"{type_.name}.{member(str(value))}"
+        return f"{type_.name}.{member_name(str(value))}"
     if isinstance(value, timedelta):
         return f"timedelta(microseconds={micros(value)})"
     return repr(value)
@@ -359,7 +341,7 @@ def _normalizing(fields: Iterable[Field], schema: Schema) -> tuple[str, ...]:
         nested = _record_of(field.type, schema)
         if nested is None or not _normalizing(nested.fields, schema):
             continue
-        call = f"normalize_{snake(nested.name)}"
+        call = f"normalize_{snake_case(nested.name)}"
         place = f"record.{field.name}"
         if field.type.kind is TypeKind.LIST:
             steps.append(f"for element in {place} or ():\n    changed = {call}(element) or changed")
@@ -428,11 +410,11 @@ def _entity(entity: Entity, schema: Schema) -> EntityView:
     retention = entity.retention
     used = {entity.name} | {merge.record for merge in entity.merges}
     filter_enums = {field.type.name for field in filters if field.type.kind is TypeKind.ENUM}
-    constant = snake(entity.name).upper()
+    constant = snake_case(entity.name).upper()
     return EntityView(
         name=entity.name,
-        module=snake(entity.name),
-        attribute=plural(snake(entity.name)),
+        module=snake_case(entity.name),
+        attribute=plural(snake_case(entity.name)),
         repository=f"{entity.name}Repository",
         doc=sentence(entity.doc or entity.name),
         group=entity.group,
@@ -466,7 +448,7 @@ def _entity(entity: Entity, schema: Schema) -> EntityView:
             for field in entity.fields
             if field.managed is not None
         ),
-        normalizer=f"normalize_{snake(entity.name)}" if steps else "None",
+        normalizer=f"normalize_{snake_case(entity.name)}" if steps else "None",
         steps=steps,
         views=accesses,
         groups=tuple(access for access in accesses if access.group_type),
@@ -607,11 +589,11 @@ def _merge(merge: Merge, entity: Entity, schema: Schema) -> MergeView:
         combines.append(f"left.{name} = {call}")
         if rule is MergeRule.UNION:
             tidies.append(f"value.{name} = union(value.{name}, None)")
-    normalizer = f"normalize_{snake(record.name)}" if _normalizing(record.fields, schema) else "None"
+    normalizer = f"normalize_{snake_case(record.name)}" if _normalizing(record.fields, schema) else "None"
     return MergeView(
         merge.field,
         merge.record,
-        f"{snake(entity.name).upper()}_{merge.field.upper()}",
+        f"{snake_case(entity.name).upper()}_{merge.field.upper()}",
         f"({', '.join(parts)},)",
         tuple(combines),
         tuple(tidies),

@@ -1,0 +1,153 @@
+"""The indexes of an entity: views and unique constraints."""
+
+from __future__ import annotations
+
+from .model import Field, Managed, OrderBy, TypeKind, Unique, View
+from .names import pascal_case
+from .node import Node
+from .problems import quote, suggestion
+from .resolve_scope import EntityScope
+
+_INDEXABLE = {"string", "id", "int", "bool", "datetime", "duration", "bytes"}
+_ORDERABLE = {"int", "float", "datetime", "duration"}
+
+
+def resolve_views(scope: EntityScope) -> tuple[View, ...]:
+    """The entity's views, without those that have a mistake."""
+    views = tuple(view for child in scope.children("views") if (view := _view(scope, child)) is not None)
+    _same_views(scope, views)
+    return views
+
+
+def resolve_uniques(scope: EntityScope) -> tuple[Unique, ...]:
+    """The entity's unique constraints, without those that have a mistake."""
+    uniques = tuple(
+        unique for child in scope.children("unique") if (unique := _unique(scope, child)) is not None
+    )
+    _same_uniques(scope, uniques)
+    _shared_names(scope)
+    return uniques
+
+
+def _view(scope: EntityScope, node: Node) -> View | None:
+    what = f"view {node.name}"
+    named = scope.named(node, "a view")
+    fields = _fields(scope, node, what, secret=False)
+    order_node = node.get("order")
+    order, order_field = OrderBy.CREATED, None
+    if order_node is None:
+        return None
+    if order_node.text in ("created", "revision"):
+        order = OrderBy(order_node.text)
+    else:
+        if order_node.text not in scope.declared:
+            near = suggestion(order_node.text, ["created", "revision", *scope.declared])
+            wanted = "order is created, revision or a field"
+            scope.refuse(order_node, f"{what}: {wanted}, and {quote(order_node.text)} is none{near}")
+            return None
+        field = scope.field(order_node, f"{what}: order")
+        if field is None:
+            return None
+        if field.managed is not None:
+            word = "created" if field.managed is Managed.CREATED else "revision"
+            scope.refuse(order_node, f"{what}: order by {field.name} is written {word}")
+            return None
+        if field.type.name not in _ORDERABLE or field.optional or field.secret:
+            scope.refuse(
+                order_node,
+                f"{what}: order needs a required number, datetime or duration, and {field.name} is none",
+            )
+            return None
+        order, order_field = OrderBy.FIELD, field.name
+    if not named or fields is None:
+        return None
+    names = tuple(field.name for field in fields)
+    key = scope.node.child_text("key")
+    if key in names and key not in [child.name for child in scope.children("references")]:
+        scope.refuse(node, f"{what}: the key finds its row without a view; leave it out", key=True)
+        return None
+    return View(node.name, names, order, order_field, node.child_text("why"))
+
+
+def _unique(scope: EntityScope, node: Node) -> Unique | None:
+    what = f"unique {node.name}"
+    named = scope.named(node, "a unique constraint")
+    fields = _fields(scope, node, what, secret=True)
+    steps_node = node.get("normalize")
+    steps = steps_node.texts() if steps_node is not None else ()
+    if steps_node is not None:
+        for field in fields or ():
+            if field.type.name not in ("string", "id"):
+                scope.refuse(
+                    steps_node, f"{what}: normalize is for strings, and {field.name} is {field.type.name}"
+                )
+    error_node = node.get("error")
+    error = error_node.text if error_node is not None else f"{scope.name}{pascal_case(node.name)}ExistsError"
+    scope.check_error(error_node, error)
+    if not named or not fields:
+        return None
+    names = tuple(field.name for field in fields)
+    return Unique(node.name, names, steps, error, node.child_text("doc"))
+
+
+def _fields(scope: EntityScope, node: Node, what: str, *, secret: bool) -> list[Field] | None:
+    """The fields listed at `node`; None when one of them has a mistake."""
+    listed = node.get("fields")
+    if listed is None or not listed.is_whole():
+        return None
+    found = [_indexable(scope, child, what, secret=secret) for child in listed.elements()]
+    usable = [field for field in found if field is not None]
+    return usable if len(usable) == len(found) else None
+
+
+def _indexable(scope: EntityScope, node: Node, what: str, *, secret: bool) -> Field | None:
+    field = scope.field(node, what)
+    if field is None:
+        return None
+    kind = field.type.kind
+    if kind is not TypeKind.ENUM and (kind is not TypeKind.SCALAR or field.type.name not in _INDEXABLE):
+        scope.refuse(node, f"{what}: {field.name} is of type {field.type.name}, which cannot be looked up")
+        return None
+    if field.secret and not secret:
+        scope.refuse(node, f"{what}: {field.name} is secret and would show in key names")
+        return None
+    if field.managed is not None:
+        scope.refuse(
+            node, f"{what}: {field.name} is set by the store and cannot be looked up; order by it instead"
+        )
+        return None
+    return field
+
+
+def _same_views(scope: EntityScope, views: tuple[View, ...]) -> None:
+    seen: dict[tuple[object, ...], View] = {}
+    parent = scope.node.get("views")
+    for view in views:
+        shape = (tuple(sorted(view.fields)), view.order, view.order_field)
+        other = seen.setdefault(shape, view)
+        child = parent.get(view.name) if parent is not None else None
+        if other is not view and child is not None:
+            same = (
+                "is the same as" if other.fields == view.fields else "has the same fields in another order as"
+            )
+            scope.refuse(child, f"view {view.name} {same} view {other.name}", key=True)
+
+
+def _same_uniques(scope: EntityScope, uniques: tuple[Unique, ...]) -> None:
+    seen: dict[frozenset[str], Unique] = {}
+    for unique in uniques:
+        other = seen.setdefault(frozenset(unique.fields), unique)
+        child = next(node for node in scope.children("unique") if node.name == unique.name)
+        if other is not unique:
+            scope.refuse(child, f"unique {unique.name}: unique {other.name} covers the same fields", key=True)
+
+
+def _shared_names(scope: EntityScope) -> None:
+    views = {child.name for child in scope.children("views")}
+    for child in scope.children("unique"):
+        if child.name in views:
+            scope.refuse(
+                child,
+                f"unique {child.name}: there is a view of that name, and both would use one key",
+                key=True,
+            )
