@@ -31,9 +31,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_the_first_schema_loads() -> None:
-    package, order = blocks(ROOT / "docs" / "getting-started.md", "yaml")
-    schema = load_sources({"package.yaml": package, "order.yaml": order})
-    assert [entity.name for entity in schema.entities] == ["Order"]
+    package, purchase = blocks(ROOT / "docs" / "getting-started.md", "yaml")
+    schema = load_sources({"package.yaml": package, "purchase.yaml": purchase})
+    assert [entity.name for entity in schema.entities] == ["Purchase"]
 
 
 def test_the_readmes_entity_loads_and_its_code_runs() -> None:
