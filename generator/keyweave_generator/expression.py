@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .model import Enum, Expression, Field, TypeKind
-from .problems import quote, suggestion
+from .problems import a, quote, suggestion
 
 _LONGEST: Final = 1000
 _DEEPEST: Final = 40
@@ -68,11 +68,11 @@ def compile_expression(
     compiler = _Compiler(fields, enums)
     term = compiler.compile(_parse(source))
     if wants == "bool" and term.kind != "bool":
-        raise ExpressionError(f"the expression is a {term.kind}; it must be true or false")
+        raise ExpressionError(f"the expression is {a(term.kind)}; it must be true or false")
     if wants == "float" and term.kind not in _NUMBERS:
-        raise ExpressionError(f"the expression is a {term.kind}; it must be a number")
+        raise ExpressionError(f"the expression is {a(term.kind)}; it must be a number")
     if wants == "int" and term.kind != "int":
-        raise ExpressionError(f"the expression is a {term.kind}; it must be an int, as the field is")
+        raise ExpressionError(f"the expression is {a(term.kind)}; it must be an int, as the field is")
     python = _guarded(term) if wants == "bool" and term.nullable else term.python
     if not compiler.used:
         raise ExpressionError("the expression mentions no field")
@@ -142,7 +142,7 @@ class _Compiler:
     def _condition(self, node: ast.expr) -> str:
         term = self.compile(node)
         if term.kind != "bool":
-            raise ExpressionError(f"{quote(_text(node))} is a {term.kind}, where true or false is needed")
+            raise ExpressionError(f"{quote(_text(node))} is {a(term.kind)}, where true or false is needed")
         return _guarded(term) if term.nullable else term.python
 
     def _constant(self, node: ast.Constant) -> _Term:
@@ -205,7 +205,7 @@ class _Compiler:
         left, right = self.compile(node.left), self.compile(node.right)
         for part, term in ((node.left, left), (node.right, right)):
             if term.kind not in _NUMBERS:
-                raise ExpressionError(f"{quote(_text(part))} is a {term.kind}, not a number")
+                raise ExpressionError(f"{quote(_text(part))} is {a(term.kind)}, not a number")
         kind = "float" if "float" in (left.kind, right.kind) else "int"
         return _Term(f"({self._number(left)} {word} {self._number(right)})", kind)
 
@@ -235,7 +235,7 @@ class _Compiler:
         if word in ("<", "<=", ">", ">="):
             for part, term in ((left, one), (right, two)):
                 if term.kind not in _ORDERED:
-                    raise ExpressionError(f"{quote(_text(part))} is a {term.kind} and has no order")
+                    raise ExpressionError(f"{quote(_text(part))} is {a(term.kind)} and has no order")
         elif isinstance(two.literal, bool):
             return f"({one.python} {'is' if word == '==' else 'is not'} {two.python})"
         comparison = f"{one.python} {word} {two.python}"
@@ -286,7 +286,7 @@ class _Compiler:
                     raise ExpressionError(f"{term.enum.name} has no value {quote(other.literal)}{near}")
                 return
             if term.kind in ("list", "map", "record", "json", "set", "bytes"):
-                raise ExpressionError(f"{quote(_text(node))}: a {term.kind} can only be compared with null")
+                raise ExpressionError(f"{quote(_text(node))}: {a(term.kind)} can only be compared with null")
         same = one.kind == two.kind and (
             one.enum is None or two.enum is None or one.enum.name == two.enum.name
         )

@@ -92,3 +92,8 @@ def quote(value: object) -> str:
 
 
 LONGEST_QUOTE = 60
+
+
+def a(noun: str) -> str:
+    """Return `noun` behind its article."""
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"

@@ -11,7 +11,7 @@ from graphlib import CycleError, TopologicalSorter
 from .model import Entity, Enum, Group, Namespace, Position, RecordType, Schema, TypeKind, TypeRef
 from .names import class_name_problem, member_name, package_name_problem, plural, snake_case, word_problem
 from .node import Node
-from .problems import Problems, quote, suggestion
+from .problems import Problems, a, quote, suggestion
 from .resolve_entity import resolve_entity
 from .resolve_field import Types, resolve_fields
 from .rules_error import check_errors
@@ -175,7 +175,7 @@ def _class_names(
         if reason is not None:
             problems.add(position, f"{kind} {quote(name)}: {reason}")
         if name in seen:
-            problems.add(position, f"{kind} {quote(name)}: there is a {seen[name]} of that name already")
+            problems.add(position, f"{kind} {quote(name)}: there is {a(seen[name])} of that name already")
         seen[name] = kind
         module = plural(snake_case(name))
         if kind == "entity":
