@@ -113,8 +113,12 @@ class _Step:
     def publish(self) -> None:
         """Put everything that was staged in place."""
         for path, beside in self.staged.items():
-            self.replaced[path] = _read(path)
-            beside.replace(path)
+            self._publish_one(path, beside)
+
+    def _publish_one(self, path: Path, beside: Path) -> None:
+        content = _read(path)
+        beside.replace(path)
+        self.replaced[path] = content
 
     def remove(self, path: Path) -> None:
         """Delete a file."""

@@ -24,6 +24,7 @@ Mark = tuple[int, int]
 
 LARGEST_FILE: Final = 1024 * 1024
 DEEPEST_NESTING: Final = 32
+GIVE_UP_NESTING: Final = 256
 
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)\Z")
 _OCTAL = re.compile(r"[-+]?0[0-9]+\Z")
@@ -91,6 +92,8 @@ def read(file: str, content: str | bytes, problems: Problems) -> Document | None
     try:
         for event in _events(text):
             composer.take(event)
+    except _HopelessError:
+        return None
     except yaml.YAMLError as error:
         problems.add(*_syntax_problem(file, error))
         return None
@@ -145,6 +148,10 @@ def _syntax_problem(file: str, error: yaml.YAMLError) -> tuple[Position, str]:
         return where, "a tab cannot be used here; YAML is indented with spaces"
     context = getattr(error, "context", None)
     return where, f"not YAML: {context}, {reason}" if context else f"not YAML: {reason}"
+
+
+class _HopelessError(Exception):
+    """The rest of the file need not be parsed: a problem is reported, and the parser would take quadratic time."""
 
 
 @dataclass(slots=True)
@@ -213,6 +220,8 @@ class _Composer:
     def _open(self, event: Any) -> None:
         if self._skipping:
             self._skipping += 1
+            if self._skipping > GIVE_UP_NESTING:
+                raise _HopelessError
             return
         self._refuse_properties(event)
         mapping = isinstance(event, yaml.MappingStartEvent)
