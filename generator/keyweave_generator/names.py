@@ -22,7 +22,8 @@ ANNOTATION_NAMES: Final = frozenset(
 
 ARGUMENT_NAMES: Final = frozenset(
     "self cls limit cursor newest order batch wait function key_text "
-    "counting growing merging paging reading removing searching transacting writing".split()
+    "at equal filters having if_none "
+    "counting growing joining merging paging reading removing searching touching transacting writing".split()
 )
 """Names that generated methods use, which take fields as arguments."""
 
@@ -31,7 +32,7 @@ EXPRESSION_NAMES: Final = frozenset({"null", "true", "false", "len"})
 
 CLASS_NAMES: Final = frozenset(
     "Annotated Any AsyncIterator Awaitable Callable ClaimEntry ClassVar Context Entity Entry Exception Explanation "
-    "Iterator Literal Mapping Meta Order Page Record Reference Report Retention Sequence Session Stat Stats Store "
+    "Iterator Literal Mapping Meta Page Record Reference Report Retention Sequence Session Stat Stats Store "
     "StrEnum T TracebackType Transaction TypeVar Unique Value View ViewEntry".split()
 )
 """Names that generated modules import or define themselves."""
@@ -39,7 +40,7 @@ CLASS_NAMES: Final = frozenset(
 ERROR_PARENTS: Final = frozenset(
     "KeyweaveError ConfigurationError ValidationError CheckViolationError InvalidCursorError NotLoadedError "
     "NotFoundError AlreadyExistsError UniqueViolationError ReferenceViolationError ConflictError "
-    "TransactionConflictError LockTimeoutError TransactionRequiredError CrossPartitionError CorruptDocumentError "
+    "TransactionConflictError ViewNotEmptyError LockTimeoutError TransactionRequiredError CrossPartitionError CorruptDocumentError "
     "StoreUnavailableError StoreTimeoutError StoreLoadingError StoreReadOnlyError StoreOutOfMemoryError "
     "AuthenticationError OutcomeUnknownError".split()
 )

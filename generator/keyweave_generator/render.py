@@ -47,6 +47,7 @@ def render(schema: Schema) -> dict[str, str]:
         "enums": views.enum_views(schema),
         "classes": views.class_views(schema),
         "errors": views.error_views(schema),
+        "filters": views.filter_views(schema),
         "entities": views.entity_views(schema),
         "groups": {group.name: group.partitions for group in schema.groups},
         "doc": views.sentence(schema.doc or f"Generated repositories of {schema.package}."),
@@ -58,6 +59,7 @@ def render(schema: Schema) -> dict[str, str]:
         ("models", "models"),
         ("errors", "errors"),
         ("package", "package"),
+        *((("filters", "filters"),) if shared["filters"] else ()),
     ):
         files[f"{root}/{name}.py"] = environment.get_template(template).render(shared)
     files[f"{root}/entities/__init__.py"] = environment.get_template("entities").render(shared)

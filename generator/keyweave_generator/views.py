@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import timedelta
 
 from .model import (
@@ -21,6 +20,20 @@ from .model import (
     View,
 )
 from .names import member_name, plural, snake_case
+from .view_models import (
+    Access,
+    ClassView,
+    EntityView,
+    EntryView,
+    EnumView,
+    ErrorView,
+    FieldView,
+    FilterView,
+    HavingView,
+    MergeView,
+    ReferenceView,
+    UniqueView,
+)
 
 HEAD_MEMBERS = ("revision", "created", "expires", "op")
 
@@ -50,153 +63,6 @@ _COMBINE = {
 def sentence(text: str) -> str:
     """Text as it can stand in a docstring: one line, no quotes or backslashes that would end it."""
     return " ".join(text.split()).replace("\\", "\\\\").replace('"""', "'''")
-
-
-@dataclass(frozen=True, slots=True)
-class FieldView:
-    """One line of a class body."""
-
-    name: str
-    annotation: str
-    default: str
-    doc: str
-
-
-@dataclass(frozen=True, slots=True)
-class ClassView:
-    """A generated Struct."""
-
-    name: str
-    parent: str
-    doc: str
-    fields: tuple[FieldView, ...]
-    secrets: str
-    normalizer: str
-    steps: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class EnumView:
-    """A generated StrEnum: members are (name, wire value), sets are (property, members)."""
-
-    name: str
-    doc: str
-    members: tuple[tuple[str, str], ...]
-    sets: tuple[tuple[str, str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorView:
-    """A generated error class."""
-
-    name: str
-    parent: str
-    doc: str
-
-
-@dataclass(frozen=True, slots=True)
-class EntryView:
-    """One statement of `index_entries`: `condition` is empty when the entry is always there."""
-
-    condition: str
-    expression: str
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """The methods of one view: what they are called, take and pass on."""
-
-    name: str
-    parameters: str
-    values: str
-    newest: str
-    order: str
-    doc: str
-    group_parameters: str
-    group_values: str
-    group_type: str
-    group_convert: str
-    group_texts: str
-    fields: str
-
-
-@dataclass(frozen=True, slots=True)
-class UniqueView:
-    """The methods of one unique constraint."""
-
-    name: str
-    parameters: str
-    value: str
-    error: str
-    fields: str
-    doc: str
-
-
-@dataclass(frozen=True, slots=True)
-class MergeView:
-    """The functions and the method of one merge."""
-
-    field: str
-    record: str
-    constant: str
-    key: str
-    combines: tuple[str, ...]
-    tidies: tuple[str, ...]
-    normalizer: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceView:
-    """A reference, as descriptor arguments."""
-
-    field: str
-    target: str
-    cascade: str
-    via: str
-
-
-@dataclass(frozen=True, slots=True)
-class EntityView:
-    """Everything that templates say about an entity."""
-
-    name: str
-    module: str
-    attribute: str
-    repository: str
-    doc: str
-    group: str
-    key: str
-    partition_by: str
-    constant: str
-    known: str
-    json: str
-    nested: str
-    managed: str
-    normalized: str
-    always: tuple[EntryView, ...]
-    sometimes: tuple[EntryView, ...]
-    checks: tuple[tuple[str, str, str, str], ...]
-    manage: tuple[tuple[str, str], ...]
-    normalizer: str
-    steps: tuple[str, ...]
-    views: tuple[Access, ...]
-    groups: tuple[Access, ...]
-    uniques: tuple[UniqueView, ...]
-    references: tuple[ReferenceView, ...]
-    merges: tuple[MergeView, ...]
-    tree_via: str
-    retention_rule: str
-    retention_after: str
-    retention_recommended: str
-    not_found: str
-    exists: str
-    filter_parameters: str
-    filter_arguments: str
-    orders: str
-    default_order: str
-    model_names: tuple[str, ...]
-    error_names: tuple[str, ...]
-    merging_names: str
 
 
 def enum_views(schema: Schema) -> list[EnumView]:
@@ -392,15 +258,8 @@ def _entity(entity: Entity, schema: Schema) -> EntityView:
         for unique in entity.uniques
     ]
     accesses = tuple(_access(view, fields, schema) for view in entity.views)
-    filters = [
-        field
-        for field in entity.fields
-        if not field.secret
-        and (
-            field.type.kind is TypeKind.ENUM
-            or (field.type.kind is TypeKind.SCALAR and field.type.name in _FILTERABLE)
-        )
-    ]
+    filters = _filters(entity)
+    havings = _havings(entity, schema)
     orders = list(dict.fromkeys(_order(view) for view in entity.views)) or ["created"]
     merges = tuple(_merge(merge, entity, schema) for merge in entity.merges)
     errors = {not_found_name(entity)} | ({entity.exists_error} if entity.exists_error else set())
@@ -480,6 +339,13 @@ def _entity(entity: Entity, schema: Schema) -> EntityView:
         ),
         not_found=not_found_name(entity),
         exists=entity.exists_error or "AlreadyExistsError",
+        view_names=", ".join(repr(view.name) for view in entity.views),
+        touches=tuple(
+            field.name
+            for field in entity.fields
+            if field.type.kind is TypeKind.SCALAR and field.type.name == "datetime" and field.managed is None
+        ),
+        havings=havings,
         filter_parameters="".join(
             f"{field.name}: {annotation(field.type)} | None = None, " for field in filters
         ),
@@ -501,6 +367,51 @@ def _entity(entity: Entity, schema: Schema) -> EntityView:
         merging_names=", ".join(
             sorted({_COMBINE[rule] for merge in entity.merges for rule in merge.rules.values()})
         ),
+    )
+
+
+def filter_views(schema: Schema) -> list[FilterView]:
+    """A TypedDict for each entity that refers to another one: what a search by its rows can ask for."""
+    return [
+        FilterView(
+            f"{entity.name}Filter",
+            f"Fields by which a search can ask for rows of {entity.name}, combined with AND.",
+            tuple(f"{field.name}: {annotation(field.type)}" for field in _filters(entity)),
+        )
+        for entity in schema.entities
+        if entity.references
+    ]
+
+
+def _filters(entity: Entity) -> list[Field]:
+    return [
+        field
+        for field in entity.fields
+        if not field.secret
+        and (
+            field.type.kind is TypeKind.ENUM
+            or (field.type.kind is TypeKind.SCALAR and field.type.name in _FILTERABLE)
+        )
+    ]
+
+
+def _havings(entity: Entity, schema: Schema) -> tuple[HavingView, ...]:
+    incoming = [
+        (other, reference)
+        for other in schema.entities
+        for reference in other.references
+        if reference.entity == entity.name
+    ]
+    names = [other.name for other, _ in incoming]
+    return tuple(
+        HavingView(
+            f"having_{snake_case(other.name)}"
+            + (f"_by_{reference.field}" if names.count(other.name) > 1 else ""),
+            f"{other.name}Filter",
+            other.name,
+            reference.field,
+        )
+        for other, reference in incoming
     )
 
 

@@ -11,6 +11,7 @@
     ├── UniqueViolationError          another row holds this unique value
     ├── ReferenceViolationError       the row refers to one that is not there, or is referred to
     ├── ConflictError                 the row changed since it was loaded
+    │   ├── ViewNotEmptyError         a row was to be inserted only if none like it is there
     │   └── TransactionConflictError  a transaction or retried change lost every one of its tries
     ├── LockTimeoutError              an advisory lock was not free within its time
     ├── TransactionRequiredError      a locking read outside a transaction
@@ -132,6 +133,20 @@ class ReferenceViolationError(KeyweaveError):
 
 class ConflictError(KeyweaveError):
     """The row changed since it was loaded, or the state forbids the step. Load it again and decide again."""
+
+
+class ViewNotEmptyError(ConflictError):
+    """A row was to be inserted only if a view had no member with its values, and it has one.
+
+    Attributes:
+        entity: name of the entity.
+        view: name of the view.
+    """
+
+    def __init__(self, message: str, *, entity: str = "", view: str = "") -> None:
+        super().__init__(message)
+        self.entity = entity
+        self.view = view
 
 
 class TransactionConflictError(ConflictError):

@@ -154,15 +154,17 @@ class UnitOfWork:
 
     def difference(self, entity: Entity[Any], view: str, values: tuple[str, ...]) -> int:
         """How many members a view will have gained by this unit, less those that it will have lost."""
-        gained = sum(1 for _ in self.members(entity, view, values))
-        lost = sum(
+        return sum(1 for _ in self.members(entity, view, values)) - self.leaving(entity, view, values)
+
+    def leaving(self, entity: Entity[Any], view: str, values: tuple[str, ...]) -> int:
+        """How many of a view's stored members this unit changes; each is guarded by its revision."""
+        return sum(
             1
             for change in self.changes.values()
             if change.entity is entity
             for entry in change.old_entries
             if type(entry) is ViewEntry and entry.view == view and entry.values == values
         )
-        return gained - lost
 
 
 def score_number(score: Score, stored: Stored | None) -> float:

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
 from typing import Any, Literal
 
 from keyweave.entry import ClaimEntry
-from keyweave.flows import counting, paging, reading, removing, searching, transacting, writing
+from keyweave.flows import (
+    counting,
+    joining,
+    paging,
+    reading,
+    removing,
+    searching,
+    touching,
+    transacting,
+    writing,
+)
 
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_aio import Session
 
+
 from ..entities.api_key import API_KEY as ENTITY
 from ..models import APIKey
 
-Order = Literal["created"]
+_Order = Literal["created"]
+_View = Literal["by_user"]
 
 
 class APIKeyRepository:
@@ -121,7 +134,7 @@ class APIKeyRepository:
         id: str | None = None,
         user_id: str | None = None,
         prefix: str | None = None,
-        order: Order = "created",
+        order: _Order = "created",
         limit: int = 50,
         cursor: str | None = None,
         newest: bool = True,
@@ -132,10 +145,30 @@ class APIKeyRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        filters = searching.given(id=id, user_id=user_id, prefix=prefix)
+        equal = searching.given(id=id, user_id=user_id, prefix=prefix)
+        having = joining.having()
         return await self._run(
             searching.search(
-                self._context, ENTITY, filters, order=order, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
+            )
+        )
+
+    def iterate(
+        self,
+        *,
+        id: str | None = None,
+        user_id: str | None = None,
+        prefix: str | None = None,
+        order: _Order = "created",
+        batch: int = 200,
+        newest: bool = True,
+    ) -> AsyncIterator[APIKey]:
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        equal = searching.given(id=id, user_id=user_id, prefix=prefix)
+        having = joining.having()
+        return self._session.iterate(
+            lambda cursor: searching.search(
+                self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             )
         )
 
@@ -145,22 +178,25 @@ class APIKeyRepository:
         id: str | None = None,
         user_id: str | None = None,
         prefix: str | None = None,
-        order: Order = "created",
+        order: _Order = "created",
     ) -> searching.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would compare."""
-        filters = searching.given(id=id, user_id=user_id, prefix=prefix)
-        return await self._run(searching.explain(self._context, ENTITY, filters, order))
+        equal = searching.given(id=id, user_id=user_id, prefix=prefix)
+        return await self._run(searching.explain(self._context, ENTITY, equal, order))
 
-    async def create(self, record: APIKey) -> APIKey:
+    async def create(self, record: APIKey, *, if_none: _View | None = None) -> APIKey:
         """Insert a row. The record learns its managed values.
+
+        With `if_none`, only if no row has the same values of that view's fields.
 
         Raises:
             ValidationError: a field breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
             ReferenceViolationError: a reference leads nowhere.
+            ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record))
+        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
 
     async def save(self, record: APIKey) -> APIKey:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -204,3 +240,7 @@ class APIKeyRepository:
     async def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
         return await self._run(removing.discard(self._context, ENTITY, id))
+
+    async def touch_last_used(self, id: str, at: datetime | None = None) -> bool:
+        """Set `last_used` to `at`, by default the server's time, never back in time; tell whether the row is there."""
+        return await self._run(touching.touch(self._context, ENTITY, id, "last_used", at))

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+
 from typing import Any, Literal
 
 from keyweave.entry import ClaimEntry
-from keyweave.flows import counting, paging, reading, removing, searching, transacting, writing
+from keyweave.flows import counting, joining, paging, reading, removing, searching, transacting, writing
 
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_aio import Session
 
+from .. import filters
 from ..entities.user import USER as ENTITY
 from ..models import Role, User
 
-Order = Literal["created"]
+_Order = Literal["created"]
+_View = Literal["all", "by_role"]
 
 
 class UserRepository:
@@ -143,21 +146,49 @@ class UserRepository:
         id: str | None = None,
         email: str | None = None,
         role: Role | None = None,
-        order: Order = "created",
+        having_api_key: filters.APIKeyFilter | None = None,
+        order: _Order = "created",
         limit: int = 50,
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[User]:
         """Rows whose fields equal every argument that is given, one page; see `explain` for how.
 
+        A `having` argument asks for rows to which such a row refers.
+
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        filters = searching.given(id=id, email=email, role=role)
+        equal = searching.given(id=id, email=email, role=role)
+        having = joining.having(
+            ("APIKey", "user_id", having_api_key),
+        )
         return await self._run(
             searching.search(
-                self._context, ENTITY, filters, order=order, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
+            )
+        )
+
+    def iterate(
+        self,
+        *,
+        id: str | None = None,
+        email: str | None = None,
+        role: Role | None = None,
+        having_api_key: filters.APIKeyFilter | None = None,
+        order: _Order = "created",
+        batch: int = 200,
+        newest: bool = True,
+    ) -> AsyncIterator[User]:
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        equal = searching.given(id=id, email=email, role=role)
+        having = joining.having(
+            ("APIKey", "user_id", having_api_key),
+        )
+        return self._session.iterate(
+            lambda cursor: searching.search(
+                self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             )
         )
 
@@ -167,22 +198,25 @@ class UserRepository:
         id: str | None = None,
         email: str | None = None,
         role: Role | None = None,
-        order: Order = "created",
+        order: _Order = "created",
     ) -> searching.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would compare."""
-        filters = searching.given(id=id, email=email, role=role)
-        return await self._run(searching.explain(self._context, ENTITY, filters, order))
+        equal = searching.given(id=id, email=email, role=role)
+        return await self._run(searching.explain(self._context, ENTITY, equal, order))
 
-    async def create(self, record: User) -> User:
+    async def create(self, record: User, *, if_none: _View | None = None) -> User:
         """Insert a row. The record learns its managed values.
+
+        With `if_none`, only if no row has the same values of that view's fields.
 
         Raises:
             ValidationError: a field breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
             ReferenceViolationError: a reference leads nowhere.
+            ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record))
+        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
 
     async def save(self, record: User) -> User:
         """Write a loaded record back, if nobody else wrote the row since.

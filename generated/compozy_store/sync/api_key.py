@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from typing import Any, Literal
 
 from keyweave.entry import ClaimEntry
-from keyweave.flows import counting, paging, reading, removing, searching, transacting, writing
+from keyweave.flows import (
+    counting,
+    joining,
+    paging,
+    reading,
+    removing,
+    searching,
+    touching,
+    transacting,
+    writing,
+)
 
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_sync import Session
 
+
 from ..entities.api_key import API_KEY as ENTITY
 from ..models import APIKey
 
-Order = Literal["created"]
+_Order = Literal["created"]
+_View = Literal["by_user"]
 
 
 class APIKeyRepository:
@@ -119,7 +132,7 @@ class APIKeyRepository:
         id: str | None = None,
         user_id: str | None = None,
         prefix: str | None = None,
-        order: Order = "created",
+        order: _Order = "created",
         limit: int = 50,
         cursor: str | None = None,
         newest: bool = True,
@@ -130,10 +143,30 @@ class APIKeyRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        filters = searching.given(id=id, user_id=user_id, prefix=prefix)
+        equal = searching.given(id=id, user_id=user_id, prefix=prefix)
+        having = joining.having()
         return self._run(
             searching.search(
-                self._context, ENTITY, filters, order=order, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
+            )
+        )
+
+    def iterate(
+        self,
+        *,
+        id: str | None = None,
+        user_id: str | None = None,
+        prefix: str | None = None,
+        order: _Order = "created",
+        batch: int = 200,
+        newest: bool = True,
+    ) -> Iterator[APIKey]:
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        equal = searching.given(id=id, user_id=user_id, prefix=prefix)
+        having = joining.having()
+        return self._session.iterate(
+            lambda cursor: searching.search(
+                self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             )
         )
 
@@ -143,22 +176,25 @@ class APIKeyRepository:
         id: str | None = None,
         user_id: str | None = None,
         prefix: str | None = None,
-        order: Order = "created",
+        order: _Order = "created",
     ) -> searching.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would compare."""
-        filters = searching.given(id=id, user_id=user_id, prefix=prefix)
-        return self._run(searching.explain(self._context, ENTITY, filters, order))
+        equal = searching.given(id=id, user_id=user_id, prefix=prefix)
+        return self._run(searching.explain(self._context, ENTITY, equal, order))
 
-    def create(self, record: APIKey) -> APIKey:
+    def create(self, record: APIKey, *, if_none: _View | None = None) -> APIKey:
         """Insert a row. The record learns its managed values.
+
+        With `if_none`, only if no row has the same values of that view's fields.
 
         Raises:
             ValidationError: a field breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
             ReferenceViolationError: a reference leads nowhere.
+            ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record))
+        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
 
     def save(self, record: APIKey) -> APIKey:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -202,3 +238,7 @@ class APIKeyRepository:
     def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
         return self._run(removing.discard(self._context, ENTITY, id))
+
+    def touch_last_used(self, id: str, at: datetime | None = None) -> bool:
+        """Set `last_used` to `at`, by default the server's time, never back in time; tell whether the row is there."""
+        return self._run(touching.touch(self._context, ENTITY, id, "last_used", at))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+
 from typing import Any, Literal
 
 
 from keyweave.flows import (
     counting,
     growing,
+    joining,
     merging,
     paging,
     reading,
@@ -22,11 +24,25 @@ from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_sync import Session
 
+from .. import filters
 from ..entities.task_state import TASK_STATE as ENTITY
 from ..entities.task_state import TASK_STATE_USAGE
 from ..models import Component, ExecutionType, Status, TaskState, UsageEntry
 
-Order = Literal["created"]
+_Order = Literal["created"]
+_View = Literal[
+    "all",
+    "by_workflow",
+    "by_parent",
+    "by_parent_status",
+    "by_status",
+    "by_workflow_id",
+    "by_task_id",
+    "by_agent",
+    "by_action",
+    "by_tool",
+    "by_execution_type",
+]
 
 
 class TaskStateRepository:
@@ -460,18 +476,21 @@ class TaskStateRepository:
         agent_id: str | None = None,
         action_id: str | None = None,
         tool_id: str | None = None,
-        order: Order = "created",
+        having_task_state: filters.TaskStateFilter | None = None,
+        order: _Order = "created",
         limit: int = 50,
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[TaskState]:
         """Rows whose fields equal every argument that is given, one page; see `explain` for how.
 
+        A `having` argument asks for rows to which such a row refers.
+
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        filters = searching.given(
+        equal = searching.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -484,9 +503,54 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
+        having = joining.having(
+            ("TaskState", "parent_state_id", having_task_state),
+        )
         return self._run(
             searching.search(
-                self._context, ENTITY, filters, order=order, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
+            )
+        )
+
+    def iterate(
+        self,
+        *,
+        task_exec_id: str | None = None,
+        task_id: str | None = None,
+        workflow_exec_id: str | None = None,
+        workflow_id: str | None = None,
+        component: Component | None = None,
+        status: Status | None = None,
+        execution_type: ExecutionType | None = None,
+        parent_state_id: str | None = None,
+        agent_id: str | None = None,
+        action_id: str | None = None,
+        tool_id: str | None = None,
+        having_task_state: filters.TaskStateFilter | None = None,
+        order: _Order = "created",
+        batch: int = 200,
+        newest: bool = True,
+    ) -> Iterator[TaskState]:
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        equal = searching.given(
+            task_exec_id=task_exec_id,
+            task_id=task_id,
+            workflow_exec_id=workflow_exec_id,
+            workflow_id=workflow_id,
+            component=component,
+            status=status,
+            execution_type=execution_type,
+            parent_state_id=parent_state_id,
+            agent_id=agent_id,
+            action_id=action_id,
+            tool_id=tool_id,
+        )
+        having = joining.having(
+            ("TaskState", "parent_state_id", having_task_state),
+        )
+        return self._session.iterate(
+            lambda cursor: searching.search(
+                self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             )
         )
 
@@ -504,10 +568,10 @@ class TaskStateRepository:
         agent_id: str | None = None,
         action_id: str | None = None,
         tool_id: str | None = None,
-        order: Order = "created",
+        order: _Order = "created",
     ) -> searching.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would compare."""
-        filters = searching.given(
+        equal = searching.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -520,18 +584,21 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        return self._run(searching.explain(self._context, ENTITY, filters, order))
+        return self._run(searching.explain(self._context, ENTITY, equal, order))
 
-    def create(self, record: TaskState) -> TaskState:
+    def create(self, record: TaskState, *, if_none: _View | None = None) -> TaskState:
         """Insert a row. The record learns its managed values.
+
+        With `if_none`, only if no row has the same values of that view's fields.
 
         Raises:
             ValidationError: a field breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
             ReferenceViolationError: a reference leads nowhere.
+            ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record))
+        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
 
     def save(self, record: TaskState) -> TaskState:
         """Write a loaded record back, if nobody else wrote the row since.

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+
 from typing import Any, Literal
 
 
-from keyweave.flows import counting, merging, paging, reading, removing, searching, transacting, writing
+from keyweave.flows import (
+    counting,
+    joining,
+    merging,
+    paging,
+    reading,
+    removing,
+    searching,
+    transacting,
+    writing,
+)
 
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_sync import Session
 
+from .. import filters
 from ..entities.workflow_state import WORKFLOW_STATE as ENTITY
 from ..entities.workflow_state import WORKFLOW_STATE_USAGE
 from ..models import Status, UsageEntry, WorkflowState
 
-Order = Literal["revision", "created"]
+_Order = Literal["revision", "created"]
+_View = Literal["all", "by_status", "by_workflow", "newest_of_workflow"]
 
 
 class WorkflowStateRepository:
@@ -196,21 +209,49 @@ class WorkflowStateRepository:
         workflow_exec_id: str | None = None,
         workflow_id: str | None = None,
         status: Status | None = None,
-        order: Order = "revision",
+        having_task_state: filters.TaskStateFilter | None = None,
+        order: _Order = "revision",
         limit: int = 50,
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[WorkflowState]:
         """Rows whose fields equal every argument that is given, one page; see `explain` for how.
 
+        A `having` argument asks for rows to which such a row refers.
+
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        filters = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having = joining.having(
+            ("TaskState", "workflow_exec_id", having_task_state),
+        )
         return self._run(
             searching.search(
-                self._context, ENTITY, filters, order=order, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
+            )
+        )
+
+    def iterate(
+        self,
+        *,
+        workflow_exec_id: str | None = None,
+        workflow_id: str | None = None,
+        status: Status | None = None,
+        having_task_state: filters.TaskStateFilter | None = None,
+        order: _Order = "revision",
+        batch: int = 200,
+        newest: bool = True,
+    ) -> Iterator[WorkflowState]:
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having = joining.having(
+            ("TaskState", "workflow_exec_id", having_task_state),
+        )
+        return self._session.iterate(
+            lambda cursor: searching.search(
+                self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             )
         )
 
@@ -220,22 +261,25 @@ class WorkflowStateRepository:
         workflow_exec_id: str | None = None,
         workflow_id: str | None = None,
         status: Status | None = None,
-        order: Order = "revision",
+        order: _Order = "revision",
     ) -> searching.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would compare."""
-        filters = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        return self._run(searching.explain(self._context, ENTITY, filters, order))
+        equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        return self._run(searching.explain(self._context, ENTITY, equal, order))
 
-    def create(self, record: WorkflowState) -> WorkflowState:
+    def create(self, record: WorkflowState, *, if_none: _View | None = None) -> WorkflowState:
         """Insert a row. The record learns its managed values.
+
+        With `if_none`, only if no row has the same values of that view's fields.
 
         Raises:
             ValidationError: a field breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
             ReferenceViolationError: a reference leads nowhere.
+            ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record))
+        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
 
     def save(self, record: WorkflowState) -> WorkflowState:
         """Write a loaded record back, if nobody else wrote the row since.

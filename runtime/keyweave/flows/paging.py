@@ -200,6 +200,14 @@ def _overlay(
     return Page([record for _, record in rows], write_cursor(at) if at is not None else None)
 
 
+def place_of(entity: Entity[R], view: str, values: tuple[str, ...], record: R, newest: bool) -> Place:
+    """Where a record that is written stands in a view."""
+    order = entity.views[view].order
+    score = _entry_score(entity, record, view, values, order)
+    number = score_number(score, memory_of(record))
+    return Place(entity.name, order, newest, f"{number:.17g}", getattr(record, entity.key))
+
+
 def _entry_score(
     entity: Entity[Any], record: Record, view: str, values: tuple[str, ...], fallback: Any
 ) -> Any:

@@ -9,9 +9,17 @@ from keyweave.context import Context
 from keyweave.document import Prepared, read_head
 from keyweave.effects import Call, Command, Flow, Sleep
 from keyweave.entity import Entity
-from keyweave.errors import ConflictError, NotLoadedError, OutcomeUnknownError, TransactionConflictError
+from keyweave.entry import ViewEntry
+from keyweave.errors import (
+    ConfigurationError,
+    ConflictError,
+    NotLoadedError,
+    OutcomeUnknownError,
+    TransactionConflictError,
+)
 from keyweave.flows.asking import ask
 from keyweave.flows.committing import claims_of, commit, dangling_reference, refused
+from keyweave.flows.occupying import refuse_members
 from keyweave.flows.reading import alive, deadline_passed, find, get
 from keyweave.plan import Status
 from keyweave.record import Record, Stored, memory_of, remember
@@ -20,10 +28,14 @@ from keyweave.unit import Change
 R = TypeVar("R", bound=Record)
 
 
-def create(context: Context, entity: Entity[R], record: R) -> Flow[R]:
+def create(context: Context, entity: Entity[R], record: R, *, if_none: str | None = None) -> Flow[R]:
     """Insert a row and return the record, which now knows its managed values.
 
+    Args:
+        if_none: a view; the row is inserted only if no live row has the same values of the view's fields.
+
     Raises:
+        ViewNotEmptyError: a row with the same values is there.
         ValidationError, CheckViolationError: the record; nothing was sent.
         AlreadyExistsError: a row with this key is there.
         UniqueViolationError: the constraint's own error.
@@ -33,15 +45,37 @@ def create(context: Context, entity: Entity[R], record: R) -> Flow[R]:
     change = Change(
         entity, prepared.key, old=None, old_entries=[], prepared=prepared, record=record, guard="absent"
     )
+    values = _values_in(prepared, entity, if_none) if if_none is not None else None
     if context.unit is not None:
         if (yield from _current(context, entity, prepared.key)) is not None:
             raise entity.taken(prepared.key)
+        if if_none is not None and values is not None:
+            yield from refuse_members(context, entity, if_none, values)
+            change.counts.append((entity, if_none, values, context.unit.leaving(entity, if_none, values)))
         yield from _buffer(context, change)
         return record
-    refusal = yield from commit(context, [change])
-    if refusal is not None:
-        raise refused(refusal)
-    return record
+    if if_none is not None and values is not None:
+        change.counts.append((entity, if_none, values, 0))
+    for _ in range(context.policy.attempts):
+        refusal = yield from commit(context, [change])
+        if refusal is None:
+            return record
+        if refusal.status is not Status.COUNT or if_none is None or values is None:
+            raise refused(refusal)
+        yield from refuse_members(context, entity, if_none, values)
+    raise _exhausted(context, entity)
+
+
+def _values_in(prepared: Prepared, entity: Entity[Any], view: str) -> tuple[str, ...] | None:
+    """The values under which a row will be a member of a view; None when it will be no member.
+
+    Raises:
+        ConfigurationError: there is no such view.
+    """
+    if view not in entity.views:
+        raise ConfigurationError(f"{entity.name}: no view {view!r}")
+    members = (entry for entry in prepared.entries if isinstance(entry, ViewEntry) and entry.view == view)
+    return next((entry.values for entry in members), None)
 
 
 def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:

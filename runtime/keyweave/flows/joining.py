@@ -1,0 +1,134 @@
+"""Semi-joins: rows that have a referring row with certain fields, such as executions that ran a task.
+
+A parent's referrers are one view, the referrers with a field value another; their intersection, made by the
+server, says which parents can match without reading a document. Documents are read to be sure: an entry may
+belong to a row that is past its deadline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from keyweave.context import Context
+from keyweave.effects import Command, Flow
+from keyweave.entity import Entity, Referrer
+from keyweave.errors import ValidationError
+from keyweave.flows.asking import ask
+from keyweave.flows.paging import all_pages
+from keyweave.flows.planning import matches, view_key
+from keyweave.flows.reading import get_many
+from keyweave.record import Record
+
+R = TypeVar("R", bound=Record)
+
+_PIPELINE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Having:
+    """A row qualifies when some row of `entity`, which refers to it by `field`, equals every filter.
+
+    Attributes:
+        entity: name of the referring entity.
+        field: its reference to the row.
+        filters: field names and values of the referring row, combined with AND.
+    """
+
+    entity: str
+    field: str
+    filters: Mapping[str, Any]
+
+
+def having(*conditions: tuple[str, str, Mapping[str, Any] | None]) -> tuple[Having, ...]:
+    """The conditions (entity, field, filters) that were given: those whose filters are not None."""
+    return tuple(
+        Having(entity, field, {name: value for name, value in filters.items() if value is not None})
+        for entity, field, filters in conditions
+        if filters is not None
+    )
+
+
+def keep_having(
+    context: Context, entity: Entity[R], records: list[R], conditions: Sequence[Having]
+) -> Flow[list[R]]:
+    """Those of `records` for which every condition holds, in the same order.
+
+    Raises:
+        ValidationError: a filter names no field of the referring entity, or a value cannot be looked up.
+    """
+    for condition in conditions:
+        referrer = _referrer(context, entity, condition)
+        if context.unit is not None:
+            records = yield from _by_pages(context, entity, records, referrer, condition.filters)
+        else:
+            records = yield from _by_intersection(context, entity, records, referrer, condition.filters)
+    return records
+
+
+def _referrer(context: Context, entity: Entity[Any], condition: Having) -> Referrer:
+    referrer = next(
+        each
+        for each in context.package.referrers[entity.name]
+        if (each.entity.name, each.reference.field) == (condition.entity, condition.field)
+    )
+    known = set(referrer.entity.record.__struct_fields__)
+    for name in condition.filters:
+        if name not in known:
+            raise ValidationError(
+                f"{referrer.entity.name}: no field {name!r} to filter by",
+                entity=referrer.entity.name,
+                field=name,
+                rule="filter",
+            )
+    return referrer
+
+
+def _by_pages(
+    context: Context, entity: Entity[R], records: list[R], referrer: Referrer, filters: Mapping[str, Any]
+) -> Flow[list[R]]:
+    """Inside a transaction: the referrers of each row, with the transaction's own writes laid over."""
+    kept = []
+    for record in records:
+        rows = yield from all_pages(
+            context,
+            referrer.entity,
+            referrer.reference.via,
+            (getattr(record, entity.key),),
+            newest=True,
+        )
+        if any(matches(row, filters) for row in rows):
+            kept.append(record)
+    return kept
+
+
+def _by_intersection(
+    context: Context, entity: Entity[R], records: list[R], referrer: Referrer, filters: Mapping[str, Any]
+) -> Flow[list[R]]:
+    child, via = referrer.entity, referrer.reference.via
+    partition = context.partition(child)
+    narrowing = [
+        view_key(context, child, view, filters)
+        for view in child.views.values()
+        if view.fields and view.name != via and all(name in filters for name in view.fields)
+    ]
+    kept: list[R] = []
+    for start in range(0, len(records), _PIPELINE):
+        part = records[start : start + _PIPELINE]
+        views = [partition.view(child.name, via, (getattr(record, entity.key),)) for record in part]
+        commands: tuple[Command, ...] = tuple(
+            ("ZINTER", 1 + len(narrowing), view, *narrowing) for view in views
+        )
+        lists = yield from ask(context, commands)
+        keys = list(dict.fromkeys(member.decode() for members in lists for member in members))
+        if not keys:
+            continue
+        rows = yield from get_many(context, child, keys)
+        parents = {
+            getattr(row, referrer.reference.field)
+            for row in rows
+            if row is not None and matches(row, filters)
+        }
+        kept += [record for record in part if getattr(record, entity.key) in parents]
+    return kept

@@ -1,0 +1,33 @@
+"""Views that must be empty: a live member is an error, dead and dangling ones are cleaned away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keyweave.context import Context
+from keyweave.effects import Flow
+from keyweave.entity import Entity
+from keyweave.errors import ViewNotEmptyError
+from keyweave.flows.asking import ask
+from keyweave.flows.committing import sweep_row
+from keyweave.flows.paging import page
+
+_CLEANED = 100
+
+
+def refuse_members(context: Context, entity: Entity[Any], view: str, values: tuple[str, ...]) -> Flow[None]:
+    """Make sure that a view has no live member under `values`. Dead members are swept, dangling ones healed.
+
+    Raises:
+        ViewNotEmptyError: it has one.
+    """
+    # A page skips the rows past their deadline, and outside a transaction it heals what leads nowhere.
+    found = yield from page(context, entity, view, values, limit=1, cursor=None, newest=True)
+    if found.records:
+        fields = " and ".join(entity.views[view].fields)
+        same = f"a row with the same {fields}" if fields else "a row"
+        raise ViewNotEmptyError(f"{entity.name}: there is {same} already", entity=entity.name, view=view)
+    key = context.partition(entity).view(entity.name, view, values)
+    (members,) = yield from ask(context, (("ZRANGE", key, 0, _CLEANED - 1),))
+    for member in members:
+        yield from sweep_row(context, entity, member.decode())
