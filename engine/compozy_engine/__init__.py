@@ -1,5 +1,19 @@
-"""The workflow engine on Keyweave."""
+"""The workflow engine's repositories: auth, workflows and tasks, on Keyweave."""
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from .engine import Engine
+from .filters import TaskFilter, WorkflowFilter
+from .ids import new_id
+from .progress import ParallelStrategy, ProgressInfo
+from .workflows import Workflow
+
+__all__ = [
+    "Engine",
+    "ParallelStrategy",
+    "ProgressInfo",
+    "TaskFilter",
+    "Workflow",
+    "WorkflowFilter",
+    "new_id",
+]

@@ -1,0 +1,58 @@
+"""The engine's way into its store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from compozy_store import aio
+
+from .auth import AuthRepository
+from .tasks import TaskRepository
+from .workflows import WorkflowRepository
+
+
+class Engine:
+    """Auth, workflows and tasks on one store.
+
+    Attributes:
+        auth: users and API keys.
+        workflows: executions with their tasks.
+        tasks: task states.
+        store: the generated repositories underneath.
+    """
+
+    __slots__ = ("auth", "store", "tasks", "workflows")
+
+    def __init__(self, store: aio.Store) -> None:
+        self.store = store
+        self.auth = AuthRepository(store)
+        self.workflows = WorkflowRepository(store)
+        self.tasks = TaskRepository(store)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        url: str,
+        *,
+        namespace: str | None = None,
+        retention: Mapping[str, timedelta] | None = None,
+        **options: Any,
+    ) -> AsyncIterator[Engine]:
+        """Connect, as a context manager that closes the connections at its end.
+
+        Args:
+            url: `redis://`, `rediss://`, `unix://`, or `embedded:` for a server that ends with the program.
+            namespace: separates tenants and tests.
+            retention: how long ended rows live, by entity name (`TaskState`, `WorkflowState`); replaces the schema's.
+            options: of the connection, such as `timeout` in seconds; see `keyweave.connection`.
+
+        Raises:
+            ConfigurationError: an option makes no sense. Nothing was connected.
+            StoreUnavailableError: the server cannot be used; the message names host and port.
+        """
+        async with aio.Store.open(url, namespace=namespace, retention=retention, **options) as store:
+            yield cls(store)

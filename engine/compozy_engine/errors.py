@@ -1,0 +1,59 @@
+"""The engine's errors, with the general ones that its methods may raise."""
+
+from __future__ import annotations
+
+from compozy_store.errors import (
+    APIKeyExistsError,
+    APIKeyNotFoundError,
+    EmailExistsError,
+    TaskNotFoundError,
+    UserNotFoundError,
+    WorkflowNotFoundError,
+)
+from keyweave.errors import (
+    AlreadyExistsError,
+    CheckViolationError,
+    ConflictError,
+    KeyweaveError,
+    LockTimeoutError,
+    NotFoundError,
+    ReferenceViolationError,
+    StoreUnavailableError,
+    TransactionConflictError,
+    TransactionRequiredError,
+    UniqueViolationError,
+    ValidationError,
+    ViewNotEmptyError,
+)
+
+__all__ = [
+    "APIKeyExistsError",
+    "APIKeyNotFoundError",
+    "AlreadyBootstrappedError",
+    "AlreadyExistsError",
+    "CheckViolationError",
+    "ConflictError",
+    "EmailExistsError",
+    "KeyweaveError",
+    "LockTimeoutError",
+    "NotFoundError",
+    "ReferenceViolationError",
+    "StoreUnavailableError",
+    "TaskNotFoundError",
+    "TransactionConflictError",
+    "TransactionRequiredError",
+    "UniqueViolationError",
+    "UserNotFoundError",
+    "ValidationError",
+    "ViewNotEmptyError",
+    "WorkflowNotFoundError",
+    "WorkflowNotReadyError",
+]
+
+
+class AlreadyBootstrappedError(ConflictError):
+    """An admin exists already, or the id or email of the one to create is taken."""
+
+
+class WorkflowNotReadyError(ConflictError):
+    """Completion was asked for while a top-level task is pending or running. Nothing changed."""

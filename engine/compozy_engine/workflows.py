@@ -1,0 +1,202 @@
+"""Workflow executions, each with its tasks."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+from compozy_store import ExecutionType, Status, TaskState, UsageEntry, WorkflowState, aio
+from compozy_store.filters import TaskStateFilter
+
+from .errors import WorkflowNotFoundError, WorkflowNotReadyError
+from .filters import WorkflowFilter
+
+TRANSFORMATION_FAILED = "OUTPUT_TRANSFORMATION_FAILED"
+"""Code of the error that a workflow gets whose output transformer raised."""
+
+
+class Workflow(WorkflowState, kw_only=True):
+    """A workflow execution as it is returned: the fields of `WorkflowState`, and its tasks.
+
+    Attributes:
+        tasks: the newest state of each task, at every depth, by task id.
+    """
+
+    tasks: dict[str, TaskState] = msgspec.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, state: WorkflowState, tasks: dict[str, TaskState]) -> Workflow:
+        """A stored state with its tasks."""
+        fields = {name: getattr(state, name) for name in WorkflowState.__struct_fields__}
+        return cls(**fields, tasks=tasks)
+
+
+OutputTransformer: TypeAlias = Callable[[Workflow], Any | Awaitable[Any]]
+"""Makes a workflow's output from the workflow with its tasks; None stands for an empty output."""
+
+
+class WorkflowRepository:
+    """Workflow executions. Every method may raise `StoreUnavailableError`."""
+
+    __slots__ = ("_store", "_workflows")
+
+    def __init__(self, store: aio.Store) -> None:
+        self._store = store
+        self._workflows = store.workflow_states
+
+    async def upsert_state(self, state: WorkflowState) -> WorkflowState:
+        """Insert an execution, or replace all of it but `created_at`. Tasks of a `Workflow` are not written.
+
+        Raises:
+            ValidationError: a field breaks its type or limits.
+        """
+        if not isinstance(state, Workflow):
+            return await self._workflows.upsert(state)
+        fields = {name: getattr(state, name) for name in WorkflowState.__struct_fields__}
+        written = await self._workflows.upsert(WorkflowState(**fields))
+        state.created_at, state.updated_at = written.created_at, written.updated_at
+        return state
+
+    async def update_status(self, exec_id: str, status: Status) -> WorkflowState:
+        """Set the status of an execution.
+
+        Raises:
+            WorkflowNotFoundError: there is no such execution.
+            ValidationError: no such status.
+        """
+        return await self._workflows.change(exec_id, lambda row: setattr(row, "status", status))
+
+    async def get_state(self, exec_id: str) -> Workflow:
+        """The execution with its tasks at every depth.
+
+        Raises:
+            WorkflowNotFoundError: there is none.
+        """
+        return await _with_tasks(self._store, await self._workflows.get(exec_id))
+
+    async def list_states(self, filter: WorkflowFilter | None = None) -> list[Workflow]:
+        """The executions that a filter asks for, with their tasks; latest change first."""
+        wanted = msgspec.structs.asdict(filter or WorkflowFilter())
+        return [
+            await _with_tasks(self._store, state)
+            async for state in self._workflows.iterate(**wanted, order="revision")
+        ]
+
+    async def get_state_by_id(self, workflow_id: str) -> Workflow:
+        """The newest execution of a workflow.
+
+        Raises:
+            WorkflowNotFoundError: there is none.
+        """
+        return await self._newest(workflow_id)
+
+    async def get_state_by_task_id(self, workflow_id: str, task_id: str) -> Workflow:
+        """The newest execution of a workflow that has a task with this id.
+
+        Raises:
+            WorkflowNotFoundError: there is none.
+        """
+        return await self._newest(workflow_id, {"task_id": task_id})
+
+    async def get_state_by_agent_id(self, workflow_id: str, agent_id: str) -> Workflow:
+        """The newest execution of a workflow that has a task with this agent.
+
+        Raises:
+            WorkflowNotFoundError: there is none.
+        """
+        return await self._newest(workflow_id, {"agent_id": agent_id})
+
+    async def get_state_by_tool_id(self, workflow_id: str, tool_id: str) -> Workflow:
+        """The newest execution of a workflow that has a task with this tool.
+
+        Raises:
+            WorkflowNotFoundError: there is none.
+        """
+        return await self._newest(workflow_id, {"tool_id": tool_id})
+
+    async def complete_workflow(
+        self, exec_id: str, output_transformer: OutputTransformer | None = None
+    ) -> Workflow:
+        """End an execution by the outcomes of its top-level tasks. Atomic and idempotent: one of several callers writes.
+
+        Args:
+            output_transformer: makes the output; it runs again when somebody else wrote the execution meanwhile.
+                When it raises, the execution is FAILED with the default output and an error that says why.
+
+        Raises:
+            WorkflowNotFoundError: there is no such execution.
+            WorkflowNotReadyError: a top-level task is pending or running. Nothing changed.
+        """
+
+        async def complete(transaction: aio.Transaction) -> Workflow:
+            state = await transaction.workflow_states.get_for_update(exec_id)
+            rows = await _rows(transaction, exec_id)
+            tasks = {task.task_id: task for task in rows}
+            if state.status in (Status.SUCCESS, Status.FAILED):
+                return Workflow.of(state, tasks)
+            top = {task.task_id: task.status for task in rows if task.parent_state_id is None}.values()
+            if Status.PENDING in top or Status.RUNNING in top:
+                raise WorkflowNotReadyError("WorkflowState: a top-level task is pending or running")
+            state.status = Status.FAILED if Status.FAILED in top else Status.SUCCESS
+            state.output = {name: _outcome(task) for name, task in tasks.items()}
+            if output_transformer is not None:
+                await _transform(state, tasks, output_transformer)
+            await transaction.workflow_states.save(state)
+            return Workflow.of(state, tasks)
+
+        return await self._store.transact(complete)
+
+    async def merge_usage(self, exec_id: str, entries: Sequence[UsageEntry]) -> None:
+        """Merge what an execution used by provider, model and source. Concurrent merges lose nothing.
+
+        Raises:
+            WorkflowNotFoundError: there is no such execution.
+            ValidationError: an entry breaks its type or limits.
+        """
+        if entries:
+            await self._workflows.merge_usage(exec_id, entries)
+
+    async def _newest(self, workflow_id: str, task: TaskStateFilter | None = None) -> Workflow:
+        page = await self._workflows.search(
+            workflow_id=workflow_id, having_task_state=task, order="created", limit=1
+        )
+        if not page.records:
+            raise WorkflowNotFoundError("WorkflowState: no such execution", entity="WorkflowState")
+        return await _with_tasks(self._store, page.records[0])
+
+
+async def _rows(place: aio.Store | aio.Transaction, exec_id: str) -> list[TaskState]:
+    """Every task state of an execution, oldest first, so that the newest stands in a dict by task id."""
+    return [task async for task in place.task_states.iterate_by_workflow(exec_id, newest=False)]
+
+
+async def _with_tasks(store: aio.Store, state: WorkflowState) -> Workflow:
+    rows = await _rows(store, state.workflow_exec_id)
+    return Workflow.of(state, {task.task_id: task for task in rows})
+
+
+def _outcome(task: TaskState) -> dict[str, Any]:
+    """What the default output of a workflow says about one task."""
+    outcome: dict[str, Any] = {"output": task.output}
+    if task.parent_state_id is not None:
+        outcome["parent_state_id"] = task.parent_state_id
+    if task.execution_type is ExecutionType.PARALLEL:
+        outcome["execution_type"] = task.execution_type.value
+    return outcome
+
+
+async def _transform(
+    state: WorkflowState, tasks: dict[str, TaskState], transformer: OutputTransformer
+) -> None:
+    """Put what the transformer makes of a workflow into `state`; its failure is the workflow's."""
+    try:
+        output = transformer(Workflow.of(state, tasks))
+        output = await output if inspect.isawaitable(output) else output
+    except Exception as error:  # noqa: BLE001 - whatever an application raises
+        state.status = Status.FAILED
+        state.error = {"message": str(error), "code": TRANSFORMATION_FAILED}
+    else:
+        state.output = {} if output is None else output
