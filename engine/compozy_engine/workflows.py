@@ -80,10 +80,10 @@ class WorkflowRepository:
     async def list_states(self, filter: WorkflowFilter | None = None) -> list[Workflow]:
         """The executions that a filter asks for, with their tasks; latest change first."""
         wanted = msgspec.structs.asdict(filter or WorkflowFilter())
-        return [
-            await _with_tasks(self._store, state)
-            async for state in self._workflows.iterate(**wanted, order="revision")
-        ]
+        states = [state async for state in self._workflows.iterate(**wanted, order="revision")]
+        keys = [state.workflow_exec_id for state in states]
+        families = await self._store.task_states.gather_by_workflow(keys, newest=False)
+        return [Workflow.of(state, _by_task_id(rows)) for state, rows in zip(states, families, strict=True)]
 
     async def get_state_by_id(self, workflow_id: str) -> Workflow:
         """The newest execution of a workflow.
@@ -133,8 +133,8 @@ class WorkflowRepository:
 
         async def complete(transaction: aio.Transaction) -> Workflow:
             state = await transaction.workflow_states.get_for_update(exec_id)
-            rows = await _rows(transaction, exec_id)
-            tasks = {task.task_id: task for task in rows}
+            (rows,) = await transaction.task_states.gather_by_workflow([exec_id], newest=False)
+            tasks = _by_task_id(rows)
             if state.status in (Status.SUCCESS, Status.FAILED):
                 return Workflow.of(state, tasks)
             top = {task.task_id: task.status for task in rows if task.parent_state_id is None}.values()
@@ -168,14 +168,22 @@ class WorkflowRepository:
         return await _with_tasks(self._store, page.records[0])
 
 
-async def _rows(place: aio.Store | aio.Transaction, exec_id: str) -> list[TaskState]:
-    """Every task state of an execution, oldest first, so that the newest stands in a dict by task id."""
-    return [task async for task in place.task_states.iterate_by_workflow(exec_id, newest=False)]
-
-
 async def _with_tasks(store: aio.Store, state: WorkflowState) -> Workflow:
-    rows = await _rows(store, state.workflow_exec_id)
-    return Workflow.of(state, {task.task_id: task for task in rows})
+    (rows,) = await store.task_states.gather_by_workflow([state.workflow_exec_id], newest=False)
+    return Workflow.of(state, _by_task_id(rows))
+
+
+def _by_task_id(rows: list[TaskState]) -> dict[str, TaskState]:
+    """What the top-level tasks of an execution lead to; of rows from old to new the newest of each task stands."""
+    children: dict[str | None, list[TaskState]] = {}
+    for task in rows:
+        children.setdefault(task.parent_state_id, []).append(task)
+    reached: set[str | None] = {None}
+    level: list[str | None] = [None]
+    while level:
+        level = [task.task_exec_id for parent in level for task in children.get(parent, ())]
+        reached.update(level)
+    return {task.task_id: task for task in rows if task.parent_state_id in reached}
 
 
 def _outcome(task: TaskState) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from black.mode import TargetVersion
 from black.parsing import InvalidInput
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from . import views
+from . import view_text, views
 from .keyspace_page import keyspace_page
 from .model import Schema
 from .scripts import flatten
@@ -50,7 +50,7 @@ def render(schema: Schema) -> dict[str, str]:
         "filters": views.filter_views(schema),
         "entities": views.entity_views(schema),
         "groups": {group.name: group.partitions for group in schema.groups},
-        "doc": views.sentence(schema.doc or f"Generated repositories of {schema.package}."),
+        "doc": view_text.sentence(schema.doc or f"Generated repositories of {schema.package}."),
     }
     root = schema.package
     files: dict[str, str] = {}
@@ -175,7 +175,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, timedelta):
-        return views.micros(value)
+        return view_text.micros(value)
     if isinstance(value, dict):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, tuple | list):

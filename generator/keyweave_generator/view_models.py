@@ -71,6 +71,7 @@ class Access:
     group_convert: str
     group_texts: str
     fields: str
+    gathers: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 import msgspec
 
@@ -22,6 +22,7 @@ class _Ordered(Protocol):
 
 
 N = TypeVar("N", int, float)
+T = TypeVar("T")
 O = TypeVar("O", bound=_Ordered)  # noqa: E741
 S = TypeVar("S", bound=_Ordered)
 
@@ -79,6 +80,10 @@ class Merge(Generic[V]):
         return own
 
 
+@overload
+def add(left: N, right: N) -> N: ...
+@overload
+def add(left: N | None, right: N | None) -> N | None: ...
 def add(left: N | None, right: N | None) -> N | None:
     """The sum; absent and absent stays absent."""
     if left is None or right is None:
@@ -86,6 +91,10 @@ def add(left: N | None, right: N | None) -> N | None:
     return left + right
 
 
+@overload
+def least(left: O, right: O) -> O: ...
+@overload
+def least(left: O | None, right: O | None) -> O | None: ...
 def least(left: O | None, right: O | None) -> O | None:
     """The smaller of two values; an absent one does not count."""
     if left is None or right is None:
@@ -93,6 +102,10 @@ def least(left: O | None, right: O | None) -> O | None:
     return right if right < left else left
 
 
+@overload
+def greatest(left: O, right: O) -> O: ...
+@overload
+def greatest(left: O | None, right: O | None) -> O | None: ...
 def greatest(left: O | None, right: O | None) -> O | None:
     """The larger of two values; an absent one does not count."""
     if left is None or right is None:
@@ -105,6 +118,6 @@ def union(left: list[S] | None, right: list[S] | None) -> list[S]:
     return sorted({*(left or ()), *(right or ())})
 
 
-def first(left: O | None, right: O | None) -> O | None:
+def first(left: T, right: T) -> T:
     """The value that was there first, unless it is absent."""
     return right if left is None else left

@@ -50,8 +50,14 @@ _HAVING = """
         select from task_states as t where t.workflow_exec_id = w.workflow_exec_id and t.{column} = $2
     )
 """
+_TOP = """
+    select distinct on (task_id) status
+    from task_states
+    where workflow_exec_id = $1 and parent_state_id is null
+    order by task_id, created_at desc, seq desc
+"""
 _UPDATE_STATUS = update("workflow_states", "workflow_exec_id", status="$3")
-_COMPLETE = update("workflow_states", "workflow_exec_id", status="$3", output="$4", error="$5")
+_COMPLETE = update("workflow_states", "workflow_exec_id", status="$3", output="$4", error="coalesce($5::jsonb, error)")
 _UPDATE_USAGE = update("workflow_states", "workflow_exec_id", usage="$3")
 _LOCK = "select * from workflow_states where workflow_exec_id = $1 for update"
 
@@ -108,7 +114,7 @@ class WorkflowRepository:
             workflow = (await _with_tasks(session, [row]))[0]
             if workflow.status in (Status.SUCCESS, Status.FAILED):
                 return workflow
-            status = _outcome(workflow.tasks)
+            status = _outcome({Status(each["status"]) for each in await session.rows(_TOP, exec_id)})
             output: Any = _outputs(workflow.tasks)
             error = None
             if output_transformer is not None:
@@ -156,9 +162,8 @@ def _found(row: Row | None, key: str) -> Row:
     return row
 
 
-def _outcome(tasks: dict[str, TaskState]) -> Status:
-    """What a workflow ends as: only tasks without a parent count, each by its newest run."""
-    top = {task.status for task in tasks.values() if task.parent_state_id is None}
+def _outcome(top: set[Status]) -> Status:
+    """What a workflow with tasks of these statuses at the top ends as."""
     if top & {Status.PENDING, Status.RUNNING}:
         raise WorkflowNotReadyError("a top-level task is pending or running")
     return Status.FAILED if Status.FAILED in top else Status.SUCCESS

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from keyweave.flows import (
     counting,
+    gathering,
     growing,
     joining,
     merging,
@@ -93,17 +94,17 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = ()
+        values_ = ()
         return await self._run(
-            paging.page(self._context, ENTITY, "all", values, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest)
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[TaskState]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = ()
+        values_ = ()
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "all", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
@@ -111,8 +112,8 @@ class TaskStateRepository:
         self,
     ) -> int:
         """How many rows `list_all` goes through, without reading them."""
-        values = ()
-        return await self._run(counting.count(self._context, ENTITY, "all", values))
+        values_ = ()
+        return await self._run(counting.count(self._context, ENTITY, "all", values_))
 
     async def list_by_workflow(
         self, workflow_exec_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -123,10 +124,10 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(workflow_exec_id),)
+        values_ = (key_text(workflow_exec_id),)
         return await self._run(
             paging.page(
-                self._context, ENTITY, "by_workflow", values, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_workflow", values_, limit=limit, cursor=cursor, newest=newest
             )
         )
 
@@ -134,17 +135,22 @@ class TaskStateRepository:
         self, workflow_exec_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(workflow_exec_id),)
+        values_ = (key_text(workflow_exec_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_workflow", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_workflow", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     async def count_by_workflow(self, workflow_exec_id: str) -> int:
         """How many rows `list_by_workflow` goes through, without reading them."""
-        values = (key_text(workflow_exec_id),)
-        return await self._run(counting.count(self._context, ENTITY, "by_workflow", values))
+        values_ = (key_text(workflow_exec_id),)
+        return await self._run(counting.count(self._context, ENTITY, "by_workflow", values_))
+
+    async def gather_by_workflow(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
+        """For each of several keys everything that `list_by_workflow` goes through, all in a few round trips."""
+        values_ = [(key_text(key),) for key in keys]
+        return await self._run(gathering.gather(self._context, ENTITY, "by_workflow", values_, newest=newest))
 
     async def list_by_parent(
         self, parent_state_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -155,26 +161,33 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(parent_state_id),)
+        values_ = (key_text(parent_state_id),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_parent", values, limit=limit, cursor=cursor, newest=newest)
+            paging.page(
+                self._context, ENTITY, "by_parent", values_, limit=limit, cursor=cursor, newest=newest
+            )
         )
 
     def iterate_by_parent(
         self, parent_state_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(parent_state_id),)
+        values_ = (key_text(parent_state_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_parent", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_parent", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     async def count_by_parent(self, parent_state_id: str) -> int:
         """How many rows `list_by_parent` goes through, without reading them."""
-        values = (key_text(parent_state_id),)
-        return await self._run(counting.count(self._context, ENTITY, "by_parent", values))
+        values_ = (key_text(parent_state_id),)
+        return await self._run(counting.count(self._context, ENTITY, "by_parent", values_))
+
+    async def gather_by_parent(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
+        """For each of several keys everything that `list_by_parent` goes through, all in a few round trips."""
+        values_ = [(key_text(key),) for key in keys]
+        return await self._run(gathering.gather(self._context, ENTITY, "by_parent", values_, newest=newest))
 
     async def list_by_parent_status(
         self,
@@ -191,13 +204,13 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (
+        values_ = (
             key_text(parent_state_id),
             key_text(status),
         )
         return await self._run(
             paging.page(
-                self._context, ENTITY, "by_parent_status", values, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_parent_status", values_, limit=limit, cursor=cursor, newest=newest
             )
         )
 
@@ -205,23 +218,23 @@ class TaskStateRepository:
         self, parent_state_id: str, status: Status, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (
+        values_ = (
             key_text(parent_state_id),
             key_text(status),
         )
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_parent_status", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_parent_status", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     async def count_by_parent_status(self, parent_state_id: str, status: Status) -> int:
         """How many rows `list_by_parent_status` goes through, without reading them."""
-        values = (
+        values_ = (
             key_text(parent_state_id),
             key_text(status),
         )
-        return await self._run(counting.count(self._context, ENTITY, "by_parent_status", values))
+        return await self._run(counting.count(self._context, ENTITY, "by_parent_status", values_))
 
     async def list_by_status(
         self, status: Status, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -232,26 +245,28 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(status),)
+        values_ = (key_text(status),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_status", values, limit=limit, cursor=cursor, newest=newest)
+            paging.page(
+                self._context, ENTITY, "by_status", values_, limit=limit, cursor=cursor, newest=newest
+            )
         )
 
     def iterate_by_status(
         self, status: Status, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(status),)
+        values_ = (key_text(status),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_status", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_status", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     async def count_by_status(self, status: Status) -> int:
         """How many rows `list_by_status` goes through, without reading them."""
-        values = (key_text(status),)
-        return await self._run(counting.count(self._context, ENTITY, "by_status", values))
+        values_ = (key_text(status),)
+        return await self._run(counting.count(self._context, ENTITY, "by_status", values_))
 
     async def list_by_workflow_id(
         self, workflow_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -262,10 +277,10 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(workflow_id),)
+        values_ = (key_text(workflow_id),)
         return await self._run(
             paging.page(
-                self._context, ENTITY, "by_workflow_id", values, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_workflow_id", values_, limit=limit, cursor=cursor, newest=newest
             )
         )
 
@@ -273,17 +288,17 @@ class TaskStateRepository:
         self, workflow_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(workflow_id),)
+        values_ = (key_text(workflow_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_workflow_id", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_workflow_id", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     async def count_by_workflow_id(self, workflow_id: str) -> int:
         """How many rows `list_by_workflow_id` goes through, without reading them."""
-        values = (key_text(workflow_id),)
-        return await self._run(counting.count(self._context, ENTITY, "by_workflow_id", values))
+        values_ = (key_text(workflow_id),)
+        return await self._run(counting.count(self._context, ENTITY, "by_workflow_id", values_))
 
     async def list_by_task_id(
         self, task_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -294,10 +309,10 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(task_id),)
+        values_ = (key_text(task_id),)
         return await self._run(
             paging.page(
-                self._context, ENTITY, "by_task_id", values, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_task_id", values_, limit=limit, cursor=cursor, newest=newest
             )
         )
 
@@ -305,17 +320,17 @@ class TaskStateRepository:
         self, task_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(task_id),)
+        values_ = (key_text(task_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_task_id", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_task_id", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     async def count_by_task_id(self, task_id: str) -> int:
         """How many rows `list_by_task_id` goes through, without reading them."""
-        values = (key_text(task_id),)
-        return await self._run(counting.count(self._context, ENTITY, "by_task_id", values))
+        values_ = (key_text(task_id),)
+        return await self._run(counting.count(self._context, ENTITY, "by_task_id", values_))
 
     async def list_by_agent(
         self, agent_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -326,26 +341,26 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(agent_id),)
+        values_ = (key_text(agent_id),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_agent", values, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "by_agent", values_, limit=limit, cursor=cursor, newest=newest)
         )
 
     def iterate_by_agent(
         self, agent_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(agent_id),)
+        values_ = (key_text(agent_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_agent", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_agent", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     async def count_by_agent(self, agent_id: str) -> int:
         """How many rows `list_by_agent` goes through, without reading them."""
-        values = (key_text(agent_id),)
-        return await self._run(counting.count(self._context, ENTITY, "by_agent", values))
+        values_ = (key_text(agent_id),)
+        return await self._run(counting.count(self._context, ENTITY, "by_agent", values_))
 
     async def list_by_action(
         self, action_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -356,26 +371,28 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(action_id),)
+        values_ = (key_text(action_id),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_action", values, limit=limit, cursor=cursor, newest=newest)
+            paging.page(
+                self._context, ENTITY, "by_action", values_, limit=limit, cursor=cursor, newest=newest
+            )
         )
 
     def iterate_by_action(
         self, action_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(action_id),)
+        values_ = (key_text(action_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_action", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_action", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     async def count_by_action(self, action_id: str) -> int:
         """How many rows `list_by_action` goes through, without reading them."""
-        values = (key_text(action_id),)
-        return await self._run(counting.count(self._context, ENTITY, "by_action", values))
+        values_ = (key_text(action_id),)
+        return await self._run(counting.count(self._context, ENTITY, "by_action", values_))
 
     async def list_by_tool(
         self, tool_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -386,26 +403,26 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(tool_id),)
+        values_ = (key_text(tool_id),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_tool", values, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "by_tool", values_, limit=limit, cursor=cursor, newest=newest)
         )
 
     def iterate_by_tool(
         self, tool_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(tool_id),)
+        values_ = (key_text(tool_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_tool", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_tool", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     async def count_by_tool(self, tool_id: str) -> int:
         """How many rows `list_by_tool` goes through, without reading them."""
-        values = (key_text(tool_id),)
-        return await self._run(counting.count(self._context, ENTITY, "by_tool", values))
+        values_ = (key_text(tool_id),)
+        return await self._run(counting.count(self._context, ENTITY, "by_tool", values_))
 
     async def list_by_execution_type(
         self,
@@ -421,10 +438,10 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(execution_type),)
+        values_ = (key_text(execution_type),)
         return await self._run(
             paging.page(
-                self._context, ENTITY, "by_execution_type", values, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_execution_type", values_, limit=limit, cursor=cursor, newest=newest
             )
         )
 
@@ -432,38 +449,38 @@ class TaskStateRepository:
         self, execution_type: ExecutionType, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(execution_type),)
+        values_ = (key_text(execution_type),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_execution_type", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_execution_type", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     async def count_by_execution_type(self, execution_type: ExecutionType) -> int:
         """How many rows `list_by_execution_type` goes through, without reading them."""
-        values = (key_text(execution_type),)
-        return await self._run(counting.count(self._context, ENTITY, "by_execution_type", values))
+        values_ = (key_text(execution_type),)
+        return await self._run(counting.count(self._context, ENTITY, "by_execution_type", values_))
 
     async def group_counts_by_parent_status(self, parent_state_id: str) -> dict[Status, int]:
         """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
-        values = (key_text(parent_state_id),)
-        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_parent_status", values))
+        values_ = (key_text(parent_state_id),)
+        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_parent_status", values_))
         return {Status(group): number for group, number in counts.items()}
 
     async def group_counts_by_status(
         self,
     ) -> dict[Status, int]:
         """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
-        values = ()
-        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_status", values))
+        values_ = ()
+        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_status", values_))
         return {Status(group): number for group, number in counts.items()}
 
     async def group_counts_by_execution_type(
         self,
     ) -> dict[ExecutionType, int]:
         """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
-        values = ()
-        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_execution_type", values))
+        values_ = ()
+        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_execution_type", values_))
         return {ExecutionType(group): number for group, number in counts.items()}
 
     async def search(

@@ -66,13 +66,13 @@ class UserRepository:
         Raises:
             UserNotFoundError: nobody has it.
         """
-        claim = ClaimEntry("email", key_text(email).lower(), "")
-        return await self._run(reading.get_by(self._context, ENTITY, claim))
+        claim_ = ClaimEntry("email", key_text(email).lower(), "")
+        return await self._run(reading.get_by(self._context, ENTITY, claim_))
 
     async def find_by_email(self, email: str) -> User | None:
         """The row with this unique value, or None. One user per e-mail address, in any case."""
-        claim = ClaimEntry("email", key_text(email).lower(), "")
-        return await self._run(reading.find_by(self._context, ENTITY, claim))
+        claim_ = ClaimEntry("email", key_text(email).lower(), "")
+        return await self._run(reading.find_by(self._context, ENTITY, claim_))
 
     async def list_all(
         self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -83,17 +83,17 @@ class UserRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = ()
+        values_ = ()
         return await self._run(
-            paging.page(self._context, ENTITY, "all", values, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest)
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[User]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = ()
+        values_ = ()
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "all", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
@@ -101,8 +101,8 @@ class UserRepository:
         self,
     ) -> int:
         """How many rows `list_all` goes through, without reading them."""
-        values = ()
-        return await self._run(counting.count(self._context, ENTITY, "all", values))
+        values_ = ()
+        return await self._run(counting.count(self._context, ENTITY, "all", values_))
 
     async def list_by_role(
         self, role: Role, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -113,31 +113,31 @@ class UserRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(role),)
+        values_ = (key_text(role),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_role", values, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "by_role", values_, limit=limit, cursor=cursor, newest=newest)
         )
 
     def iterate_by_role(self, role: Role, *, batch: int = 200, newest: bool = True) -> AsyncIterator[User]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(role),)
+        values_ = (key_text(role),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_role", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_role", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     async def count_by_role(self, role: Role) -> int:
         """How many rows `list_by_role` goes through, without reading them."""
-        values = (key_text(role),)
-        return await self._run(counting.count(self._context, ENTITY, "by_role", values))
+        values_ = (key_text(role),)
+        return await self._run(counting.count(self._context, ENTITY, "by_role", values_))
 
     async def group_counts_by_role(
         self,
     ) -> dict[Role, int]:
         """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
-        values = ()
-        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_role", values))
+        values_ = ()
+        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_role", values_))
         return {Role(group): number for group, number in counts.items()}
 
     async def search(

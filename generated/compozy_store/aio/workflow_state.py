@@ -80,17 +80,17 @@ class WorkflowStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = ()
+        values_ = ()
         return await self._run(
-            paging.page(self._context, ENTITY, "all", values, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest)
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[WorkflowState]:
         """Every row, by revision, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = ()
+        values_ = ()
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "all", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
@@ -98,8 +98,8 @@ class WorkflowStateRepository:
         self,
     ) -> int:
         """How many rows `list_all` goes through, without reading them."""
-        values = ()
-        return await self._run(counting.count(self._context, ENTITY, "all", values))
+        values_ = ()
+        return await self._run(counting.count(self._context, ENTITY, "all", values_))
 
     async def list_by_status(
         self, status: Status, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -110,26 +110,28 @@ class WorkflowStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(status),)
+        values_ = (key_text(status),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_status", values, limit=limit, cursor=cursor, newest=newest)
+            paging.page(
+                self._context, ENTITY, "by_status", values_, limit=limit, cursor=cursor, newest=newest
+            )
         )
 
     def iterate_by_status(
         self, status: Status, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[WorkflowState]:
         """Every row, by revision, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(status),)
+        values_ = (key_text(status),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_status", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_status", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     async def count_by_status(self, status: Status) -> int:
         """How many rows `list_by_status` goes through, without reading them."""
-        values = (key_text(status),)
-        return await self._run(counting.count(self._context, ENTITY, "by_status", values))
+        values_ = (key_text(status),)
+        return await self._run(counting.count(self._context, ENTITY, "by_status", values_))
 
     async def list_by_workflow(
         self, workflow_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -140,10 +142,10 @@ class WorkflowStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(workflow_id),)
+        values_ = (key_text(workflow_id),)
         return await self._run(
             paging.page(
-                self._context, ENTITY, "by_workflow", values, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_workflow", values_, limit=limit, cursor=cursor, newest=newest
             )
         )
 
@@ -151,17 +153,17 @@ class WorkflowStateRepository:
         self, workflow_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[WorkflowState]:
         """Every row, by revision, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(workflow_id),)
+        values_ = (key_text(workflow_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_workflow", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_workflow", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     async def count_by_workflow(self, workflow_id: str) -> int:
         """How many rows `list_by_workflow` goes through, without reading them."""
-        values = (key_text(workflow_id),)
-        return await self._run(counting.count(self._context, ENTITY, "by_workflow", values))
+        values_ = (key_text(workflow_id),)
+        return await self._run(counting.count(self._context, ENTITY, "by_workflow", values_))
 
     async def list_newest_of_workflow(
         self, workflow_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -172,10 +174,16 @@ class WorkflowStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(workflow_id),)
+        values_ = (key_text(workflow_id),)
         return await self._run(
             paging.page(
-                self._context, ENTITY, "newest_of_workflow", values, limit=limit, cursor=cursor, newest=newest
+                self._context,
+                ENTITY,
+                "newest_of_workflow",
+                values_,
+                limit=limit,
+                cursor=cursor,
+                newest=newest,
             )
         )
 
@@ -183,24 +191,30 @@ class WorkflowStateRepository:
         self, workflow_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[WorkflowState]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(workflow_id),)
+        values_ = (key_text(workflow_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "newest_of_workflow", values, limit=batch, cursor=cursor, newest=newest
+                self._context,
+                ENTITY,
+                "newest_of_workflow",
+                values_,
+                limit=batch,
+                cursor=cursor,
+                newest=newest,
             )
         )
 
     async def count_newest_of_workflow(self, workflow_id: str) -> int:
         """How many rows `list_newest_of_workflow` goes through, without reading them."""
-        values = (key_text(workflow_id),)
-        return await self._run(counting.count(self._context, ENTITY, "newest_of_workflow", values))
+        values_ = (key_text(workflow_id),)
+        return await self._run(counting.count(self._context, ENTITY, "newest_of_workflow", values_))
 
     async def group_counts_by_status(
         self,
     ) -> dict[Status, int]:
         """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
-        values = ()
-        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_status", values))
+        values_ = ()
+        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_status", values_))
         return {Status(group): number for group, number in counts.items()}
 
     async def search(

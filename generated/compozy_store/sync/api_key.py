@@ -9,6 +9,7 @@ from typing import Any, Literal
 from keyweave.entry import ClaimEntry
 from keyweave.flows import (
     counting,
+    gathering,
     joining,
     paging,
     reading,
@@ -76,13 +77,13 @@ class APIKeyRepository:
         Raises:
             APIKeyNotFoundError: nobody has it.
         """
-        claim = ClaimEntry("fingerprint", key_text(fingerprint), "")
-        return self._run(reading.get_by(self._context, ENTITY, claim))
+        claim_ = ClaimEntry("fingerprint", key_text(fingerprint), "")
+        return self._run(reading.get_by(self._context, ENTITY, claim_))
 
     def find_by_fingerprint(self, fingerprint: bytes) -> APIKey | None:
         """The row with this unique value, or None. One APIKey for each fingerprint."""
-        claim = ClaimEntry("fingerprint", key_text(fingerprint), "")
-        return self._run(reading.find_by(self._context, ENTITY, claim))
+        claim_ = ClaimEntry("fingerprint", key_text(fingerprint), "")
+        return self._run(reading.find_by(self._context, ENTITY, claim_))
 
     def get_by_prefix(self, prefix: str) -> APIKey:
         """The row with this unique value. One APIKey for each prefix.
@@ -90,13 +91,13 @@ class APIKeyRepository:
         Raises:
             APIKeyNotFoundError: nobody has it.
         """
-        claim = ClaimEntry("prefix", key_text(prefix), "")
-        return self._run(reading.get_by(self._context, ENTITY, claim))
+        claim_ = ClaimEntry("prefix", key_text(prefix), "")
+        return self._run(reading.get_by(self._context, ENTITY, claim_))
 
     def find_by_prefix(self, prefix: str) -> APIKey | None:
         """The row with this unique value, or None. One APIKey for each prefix."""
-        claim = ClaimEntry("prefix", key_text(prefix), "")
-        return self._run(reading.find_by(self._context, ENTITY, claim))
+        claim_ = ClaimEntry("prefix", key_text(prefix), "")
+        return self._run(reading.find_by(self._context, ENTITY, claim_))
 
     def list_by_user(
         self, user_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -107,24 +108,29 @@ class APIKeyRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(user_id),)
+        values_ = (key_text(user_id),)
         return self._run(
-            paging.page(self._context, ENTITY, "by_user", values, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "by_user", values_, limit=limit, cursor=cursor, newest=newest)
         )
 
     def iterate_by_user(self, user_id: str, *, batch: int = 200, newest: bool = True) -> Iterator[APIKey]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(user_id),)
+        values_ = (key_text(user_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_user", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_user", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     def count_by_user(self, user_id: str) -> int:
         """How many rows `list_by_user` goes through, without reading them."""
-        values = (key_text(user_id),)
-        return self._run(counting.count(self._context, ENTITY, "by_user", values))
+        values_ = (key_text(user_id),)
+        return self._run(counting.count(self._context, ENTITY, "by_user", values_))
+
+    def gather_by_user(self, keys: Sequence[str], *, newest: bool = True) -> list[list[APIKey]]:
+        """For each of several keys everything that `list_by_user` goes through, all in a few round trips."""
+        values_ = [(key_text(key),) for key in keys]
+        return self._run(gathering.gather(self._context, ENTITY, "by_user", values_, newest=newest))
 
     def search(
         self,

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from keyweave.flows import (
     counting,
+    gathering,
     growing,
     joining,
     merging,
@@ -91,17 +92,17 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = ()
+        values_ = ()
         return self._run(
-            paging.page(self._context, ENTITY, "all", values, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest)
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> Iterator[TaskState]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = ()
+        values_ = ()
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "all", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
@@ -109,8 +110,8 @@ class TaskStateRepository:
         self,
     ) -> int:
         """How many rows `list_all` goes through, without reading them."""
-        values = ()
-        return self._run(counting.count(self._context, ENTITY, "all", values))
+        values_ = ()
+        return self._run(counting.count(self._context, ENTITY, "all", values_))
 
     def list_by_workflow(
         self, workflow_exec_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -121,10 +122,10 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(workflow_exec_id),)
+        values_ = (key_text(workflow_exec_id),)
         return self._run(
             paging.page(
-                self._context, ENTITY, "by_workflow", values, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_workflow", values_, limit=limit, cursor=cursor, newest=newest
             )
         )
 
@@ -132,17 +133,22 @@ class TaskStateRepository:
         self, workflow_exec_id: str, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(workflow_exec_id),)
+        values_ = (key_text(workflow_exec_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_workflow", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_workflow", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     def count_by_workflow(self, workflow_exec_id: str) -> int:
         """How many rows `list_by_workflow` goes through, without reading them."""
-        values = (key_text(workflow_exec_id),)
-        return self._run(counting.count(self._context, ENTITY, "by_workflow", values))
+        values_ = (key_text(workflow_exec_id),)
+        return self._run(counting.count(self._context, ENTITY, "by_workflow", values_))
+
+    def gather_by_workflow(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
+        """For each of several keys everything that `list_by_workflow` goes through, all in a few round trips."""
+        values_ = [(key_text(key),) for key in keys]
+        return self._run(gathering.gather(self._context, ENTITY, "by_workflow", values_, newest=newest))
 
     def list_by_parent(
         self, parent_state_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -153,26 +159,33 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(parent_state_id),)
+        values_ = (key_text(parent_state_id),)
         return self._run(
-            paging.page(self._context, ENTITY, "by_parent", values, limit=limit, cursor=cursor, newest=newest)
+            paging.page(
+                self._context, ENTITY, "by_parent", values_, limit=limit, cursor=cursor, newest=newest
+            )
         )
 
     def iterate_by_parent(
         self, parent_state_id: str, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(parent_state_id),)
+        values_ = (key_text(parent_state_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_parent", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_parent", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     def count_by_parent(self, parent_state_id: str) -> int:
         """How many rows `list_by_parent` goes through, without reading them."""
-        values = (key_text(parent_state_id),)
-        return self._run(counting.count(self._context, ENTITY, "by_parent", values))
+        values_ = (key_text(parent_state_id),)
+        return self._run(counting.count(self._context, ENTITY, "by_parent", values_))
+
+    def gather_by_parent(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
+        """For each of several keys everything that `list_by_parent` goes through, all in a few round trips."""
+        values_ = [(key_text(key),) for key in keys]
+        return self._run(gathering.gather(self._context, ENTITY, "by_parent", values_, newest=newest))
 
     def list_by_parent_status(
         self,
@@ -189,13 +202,13 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (
+        values_ = (
             key_text(parent_state_id),
             key_text(status),
         )
         return self._run(
             paging.page(
-                self._context, ENTITY, "by_parent_status", values, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_parent_status", values_, limit=limit, cursor=cursor, newest=newest
             )
         )
 
@@ -203,23 +216,23 @@ class TaskStateRepository:
         self, parent_state_id: str, status: Status, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (
+        values_ = (
             key_text(parent_state_id),
             key_text(status),
         )
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_parent_status", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_parent_status", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     def count_by_parent_status(self, parent_state_id: str, status: Status) -> int:
         """How many rows `list_by_parent_status` goes through, without reading them."""
-        values = (
+        values_ = (
             key_text(parent_state_id),
             key_text(status),
         )
-        return self._run(counting.count(self._context, ENTITY, "by_parent_status", values))
+        return self._run(counting.count(self._context, ENTITY, "by_parent_status", values_))
 
     def list_by_status(
         self, status: Status, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -230,26 +243,28 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(status),)
+        values_ = (key_text(status),)
         return self._run(
-            paging.page(self._context, ENTITY, "by_status", values, limit=limit, cursor=cursor, newest=newest)
+            paging.page(
+                self._context, ENTITY, "by_status", values_, limit=limit, cursor=cursor, newest=newest
+            )
         )
 
     def iterate_by_status(
         self, status: Status, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(status),)
+        values_ = (key_text(status),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_status", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_status", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     def count_by_status(self, status: Status) -> int:
         """How many rows `list_by_status` goes through, without reading them."""
-        values = (key_text(status),)
-        return self._run(counting.count(self._context, ENTITY, "by_status", values))
+        values_ = (key_text(status),)
+        return self._run(counting.count(self._context, ENTITY, "by_status", values_))
 
     def list_by_workflow_id(
         self, workflow_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -260,10 +275,10 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(workflow_id),)
+        values_ = (key_text(workflow_id),)
         return self._run(
             paging.page(
-                self._context, ENTITY, "by_workflow_id", values, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_workflow_id", values_, limit=limit, cursor=cursor, newest=newest
             )
         )
 
@@ -271,17 +286,17 @@ class TaskStateRepository:
         self, workflow_id: str, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(workflow_id),)
+        values_ = (key_text(workflow_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_workflow_id", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_workflow_id", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     def count_by_workflow_id(self, workflow_id: str) -> int:
         """How many rows `list_by_workflow_id` goes through, without reading them."""
-        values = (key_text(workflow_id),)
-        return self._run(counting.count(self._context, ENTITY, "by_workflow_id", values))
+        values_ = (key_text(workflow_id),)
+        return self._run(counting.count(self._context, ENTITY, "by_workflow_id", values_))
 
     def list_by_task_id(
         self, task_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -292,10 +307,10 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(task_id),)
+        values_ = (key_text(task_id),)
         return self._run(
             paging.page(
-                self._context, ENTITY, "by_task_id", values, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_task_id", values_, limit=limit, cursor=cursor, newest=newest
             )
         )
 
@@ -303,17 +318,17 @@ class TaskStateRepository:
         self, task_id: str, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(task_id),)
+        values_ = (key_text(task_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_task_id", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_task_id", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     def count_by_task_id(self, task_id: str) -> int:
         """How many rows `list_by_task_id` goes through, without reading them."""
-        values = (key_text(task_id),)
-        return self._run(counting.count(self._context, ENTITY, "by_task_id", values))
+        values_ = (key_text(task_id),)
+        return self._run(counting.count(self._context, ENTITY, "by_task_id", values_))
 
     def list_by_agent(
         self, agent_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -324,26 +339,26 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(agent_id),)
+        values_ = (key_text(agent_id),)
         return self._run(
-            paging.page(self._context, ENTITY, "by_agent", values, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "by_agent", values_, limit=limit, cursor=cursor, newest=newest)
         )
 
     def iterate_by_agent(
         self, agent_id: str, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(agent_id),)
+        values_ = (key_text(agent_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_agent", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_agent", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     def count_by_agent(self, agent_id: str) -> int:
         """How many rows `list_by_agent` goes through, without reading them."""
-        values = (key_text(agent_id),)
-        return self._run(counting.count(self._context, ENTITY, "by_agent", values))
+        values_ = (key_text(agent_id),)
+        return self._run(counting.count(self._context, ENTITY, "by_agent", values_))
 
     def list_by_action(
         self, action_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -354,26 +369,28 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(action_id),)
+        values_ = (key_text(action_id),)
         return self._run(
-            paging.page(self._context, ENTITY, "by_action", values, limit=limit, cursor=cursor, newest=newest)
+            paging.page(
+                self._context, ENTITY, "by_action", values_, limit=limit, cursor=cursor, newest=newest
+            )
         )
 
     def iterate_by_action(
         self, action_id: str, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(action_id),)
+        values_ = (key_text(action_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_action", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_action", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     def count_by_action(self, action_id: str) -> int:
         """How many rows `list_by_action` goes through, without reading them."""
-        values = (key_text(action_id),)
-        return self._run(counting.count(self._context, ENTITY, "by_action", values))
+        values_ = (key_text(action_id),)
+        return self._run(counting.count(self._context, ENTITY, "by_action", values_))
 
     def list_by_tool(
         self, tool_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -384,24 +401,24 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(tool_id),)
+        values_ = (key_text(tool_id),)
         return self._run(
-            paging.page(self._context, ENTITY, "by_tool", values, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "by_tool", values_, limit=limit, cursor=cursor, newest=newest)
         )
 
     def iterate_by_tool(self, tool_id: str, *, batch: int = 200, newest: bool = True) -> Iterator[TaskState]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(tool_id),)
+        values_ = (key_text(tool_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_tool", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_tool", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     def count_by_tool(self, tool_id: str) -> int:
         """How many rows `list_by_tool` goes through, without reading them."""
-        values = (key_text(tool_id),)
-        return self._run(counting.count(self._context, ENTITY, "by_tool", values))
+        values_ = (key_text(tool_id),)
+        return self._run(counting.count(self._context, ENTITY, "by_tool", values_))
 
     def list_by_execution_type(
         self,
@@ -417,10 +434,10 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(execution_type),)
+        values_ = (key_text(execution_type),)
         return self._run(
             paging.page(
-                self._context, ENTITY, "by_execution_type", values, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_execution_type", values_, limit=limit, cursor=cursor, newest=newest
             )
         )
 
@@ -428,38 +445,38 @@ class TaskStateRepository:
         self, execution_type: ExecutionType, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(execution_type),)
+        values_ = (key_text(execution_type),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_execution_type", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_execution_type", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     def count_by_execution_type(self, execution_type: ExecutionType) -> int:
         """How many rows `list_by_execution_type` goes through, without reading them."""
-        values = (key_text(execution_type),)
-        return self._run(counting.count(self._context, ENTITY, "by_execution_type", values))
+        values_ = (key_text(execution_type),)
+        return self._run(counting.count(self._context, ENTITY, "by_execution_type", values_))
 
     def group_counts_by_parent_status(self, parent_state_id: str) -> dict[Status, int]:
         """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
-        values = (key_text(parent_state_id),)
-        counts = self._run(counting.group_counts(self._context, ENTITY, "by_parent_status", values))
+        values_ = (key_text(parent_state_id),)
+        counts = self._run(counting.group_counts(self._context, ENTITY, "by_parent_status", values_))
         return {Status(group): number for group, number in counts.items()}
 
     def group_counts_by_status(
         self,
     ) -> dict[Status, int]:
         """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
-        values = ()
-        counts = self._run(counting.group_counts(self._context, ENTITY, "by_status", values))
+        values_ = ()
+        counts = self._run(counting.group_counts(self._context, ENTITY, "by_status", values_))
         return {Status(group): number for group, number in counts.items()}
 
     def group_counts_by_execution_type(
         self,
     ) -> dict[ExecutionType, int]:
         """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
-        values = ()
-        counts = self._run(counting.group_counts(self._context, ENTITY, "by_execution_type", values))
+        values_ = ()
+        counts = self._run(counting.group_counts(self._context, ENTITY, "by_execution_type", values_))
         return {ExecutionType(group): number for group, number in counts.items()}
 
     def search(

@@ -66,13 +66,13 @@ class UserRepository:
         Raises:
             UserNotFoundError: nobody has it.
         """
-        claim = ClaimEntry("email", key_text(email).lower(), "")
-        return self._run(reading.get_by(self._context, ENTITY, claim))
+        claim_ = ClaimEntry("email", key_text(email).lower(), "")
+        return self._run(reading.get_by(self._context, ENTITY, claim_))
 
     def find_by_email(self, email: str) -> User | None:
         """The row with this unique value, or None. One user per e-mail address, in any case."""
-        claim = ClaimEntry("email", key_text(email).lower(), "")
-        return self._run(reading.find_by(self._context, ENTITY, claim))
+        claim_ = ClaimEntry("email", key_text(email).lower(), "")
+        return self._run(reading.find_by(self._context, ENTITY, claim_))
 
     def list_all(self, *, limit: int = 50, cursor: str | None = None, newest: bool = True) -> Page[User]:
         """One page, by created, highest first unless `newest` is False. list_users, newest first.
@@ -81,17 +81,17 @@ class UserRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = ()
+        values_ = ()
         return self._run(
-            paging.page(self._context, ENTITY, "all", values, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest)
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> Iterator[User]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = ()
+        values_ = ()
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "all", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
@@ -99,8 +99,8 @@ class UserRepository:
         self,
     ) -> int:
         """How many rows `list_all` goes through, without reading them."""
-        values = ()
-        return self._run(counting.count(self._context, ENTITY, "all", values))
+        values_ = ()
+        return self._run(counting.count(self._context, ENTITY, "all", values_))
 
     def list_by_role(
         self, role: Role, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -111,31 +111,31 @@ class UserRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values = (key_text(role),)
+        values_ = (key_text(role),)
         return self._run(
-            paging.page(self._context, ENTITY, "by_role", values, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "by_role", values_, limit=limit, cursor=cursor, newest=newest)
         )
 
     def iterate_by_role(self, role: Role, *, batch: int = 200, newest: bool = True) -> Iterator[User]:
         """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values = (key_text(role),)
+        values_ = (key_text(role),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_role", values, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_role", values_, limit=batch, cursor=cursor, newest=newest
             )
         )
 
     def count_by_role(self, role: Role) -> int:
         """How many rows `list_by_role` goes through, without reading them."""
-        values = (key_text(role),)
-        return self._run(counting.count(self._context, ENTITY, "by_role", values))
+        values_ = (key_text(role),)
+        return self._run(counting.count(self._context, ENTITY, "by_role", values_))
 
     def group_counts_by_role(
         self,
     ) -> dict[Role, int]:
         """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
-        values = ()
-        counts = self._run(counting.group_counts(self._context, ENTITY, "by_role", values))
+        values_ = ()
+        counts = self._run(counting.group_counts(self._context, ENTITY, "by_role", values_))
         return {Role(group): number for group, number in counts.items()}
 
     def search(

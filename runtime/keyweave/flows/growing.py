@@ -1,13 +1,14 @@
-"""Trees: a row with everything below it, level by level, one pipeline per level."""
+"""Trees: a row with everything below it, level by level; the children of a whole level are read at once."""
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, TypeVar
 
 from keyweave.context import Context
 from keyweave.effects import Flow
 from keyweave.entity import Entity
-from keyweave.flows.paging import all_pages
+from keyweave.flows.gathering import gather
 from keyweave.flows.reading import find
 from keyweave.record import Record, memory_of
 
@@ -33,15 +34,13 @@ def tree(context: Context, entity: Entity[R], root: str, via: str, *, max_depth:
     level: list[R] = [first]
     for _ in range(max_depth):
         below: list[R] = []
-        for parent in level:
-            children = yield from all_pages(
-                context, entity, via, (getattr(parent, entity.key),), newest=False
-            )
-            for child in children:
-                key = getattr(child, entity.key)
-                if key not in seen:
-                    seen.add(key)
-                    below.append(child)
+        parents = [(getattr(parent, entity.key),) for parent in level]
+        families = yield from gather(context, entity, via, parents, newest=False)
+        for child in chain.from_iterable(families):
+            key = getattr(child, entity.key)
+            if key not in seen:
+                seen.add(key)
+                below.append(child)
         if not below:
             break
         below.sort(key=_creation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, TypeVar
 
 from keyweave.context import Context
-from keyweave.effects import Flow, Reply, ServerError
+from keyweave.effects import Flow, Reply, ServerError, Word
 from keyweave.entity import Entity
 from keyweave.flows.asking import ask, ask_script, refusal_error
 from keyweave.flows.healing import heal_members
@@ -72,28 +72,54 @@ def _stretch(
     place: Place | None,
     newest: bool,
 ) -> Flow[tuple[list[R], Place | None]]:
+    order = entity.views[view].order
+    if not context.declared_only:
+        call = page_call(context, entity, view, values, limit, place, newest)
+        reply: Reply = yield from ask_script(context, "page", *call)
+        if not undeclared(context, reply):
+            return (yield from read_reply(context, entity, view, values, newest, reply))
+    key = context.partition(entity).view(entity.name, view, values)
+    return (yield from _two_trips(context, entity, key, limit, place, newest, order))
+
+
+def page_call(
+    context: Context,
+    entity: Entity[Any],
+    view: str,
+    values: tuple[str, ...],
+    limit: int,
+    place: Place | None,
+    newest: bool,
+) -> tuple[tuple[Word, ...], tuple[Word, ...]]:
+    """Keys and arguments of the script `page`."""
     partition = context.partition(entity)
-    key = partition.view(entity.name, view, values)
-    if context.declared_only:
-        return (yield from _two_trips(context, entity, key, limit, place, newest, entity.views[view].order))
-    reply: Reply = yield from ask_script(
-        context,
-        "page",
-        (key,),
-        (
-            partition.documents(entity.name),
-            limit,
-            "newest" if newest else "oldest",
-            place.score if place is not None else "0",
-            place.member if place is not None else "",
-            limit * SCAN_FACTOR,
-        ),
+    return (partition.view(entity.name, view, values),), (
+        partition.documents(entity.name),
+        limit,
+        "newest" if newest else "oldest",
+        place.score if place is not None else "0",
+        place.member if place is not None else "",
+        limit * SCAN_FACTOR,
     )
+
+
+def undeclared(context: Context, reply: Reply) -> bool:
+    """Whether the server runs no scripts that find their keys themselves; that is remembered.
+
+    Raises:
+        StoreUnavailableError: or one of its children, for any other refusal.
+    """
     if type(reply) is ServerError:
         if "undeclared" not in reply.message.lower() and "not declared" not in reply.message.lower():
             raise refusal_error(context, reply)
         context.declared_only = True
-        return (yield from _two_trips(context, entity, key, limit, place, newest, entity.views[view].order))
+    return context.declared_only
+
+
+def read_reply(
+    context: Context, entity: Entity[R], view: str, values: tuple[str, ...], newest: bool, reply: Any
+) -> Flow[tuple[list[R], Place | None]]:
+    """The records of a reply of the script `page`, and where the view goes on. Heals what dangles."""
     score, member, dangling = reply[0], reply[1], reply[2]
     if dangling and context.unit is None:
         yield from heal_members(context, entity, view, values, [name.decode() for name in dangling])

@@ -1,0 +1,123 @@
+"""Several whole lists at once, and the trees that are read with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from compozy_store import Component, Status, TaskState, WorkflowState
+from compozy_store.sync import Store
+from keyweave.effects import Flow, Send
+from keyweave.flows import gathering, growing
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    with Store.open("embedded:", namespace=request.node.name) as opened:
+        opened.workflow_states.create(
+            WorkflowState(workflow_exec_id="w", workflow_id="f", status=Status.RUNNING)
+        )
+        yield opened
+
+
+def add(store: Any, key: str, parent: str | None = None) -> None:
+    store.task_states.create(
+        TaskState(
+            task_exec_id=key,
+            task_id="t",
+            workflow_exec_id="w",
+            workflow_id="f",
+            component=Component.TASK,
+            status=Status.RUNNING,
+            parent_state_id=parent,
+        )
+    )
+
+
+def keys(lists: list[list[TaskState]]) -> list[list[str]]:
+    return [[row.task_exec_id for row in rows] for rows in lists]
+
+
+def trips(store: Store, flow: Flow[Any]) -> tuple[Any, int]:
+    """What a flow returns, and how often it went to the server."""
+    count = 0
+
+    def counted() -> Flow[Any]:
+        nonlocal count
+        effect = next(flow)
+        while True:
+            count += isinstance(effect, Send)
+            try:
+                reply = yield effect
+                effect = flow.send(reply)
+            except StopIteration as done:
+                return done.value
+
+    return store.session.run(counted()), count
+
+
+def test_lists_come_in_the_order_of_their_keys_and_each_is_whole(store: Store) -> None:
+    for number in range(gathering.STRETCH * 2 + 1):
+        add(store, f"{number}")
+    add(store, "child", "0")
+    large = [f"{number}" for number in range(gathering.STRETCH * 2 + 1)]
+    assert keys(store.task_states.gather_by_workflow(["w", "?"], newest=False)) == [[*large, "child"], []]
+    assert keys(store.task_states.gather_by_parent(["1", "0", "0"])) == [[], ["child"], ["child"]]
+    assert keys(store.task_states.gather_by_workflow(["w"])) == [["child", *reversed(large)]]
+    assert store.task_states.gather_by_parent([]) == []
+
+
+def test_many_lists_need_few_round_trips(store: Store) -> None:
+    parents = [f"p{number}" for number in range(3 * gathering.AT_ONCE)]
+    for parent in parents:
+        add(store, parent)
+        add(store, f"{parent}.c", parent)
+    context, entity = store.session.context, store.session.context.package.entities["TaskState"]
+    values = [(parent,) for parent in parents]
+    lists, count = trips(store, gathering.gather(context, entity, "by_parent", values, newest=True))
+    assert keys(lists) == [[f"{parent}.c"] for parent in parents]
+    assert count == 3
+    add(store, "root")
+    for parent in parents[: gathering.AT_ONCE]:
+        store.task_states.change(parent, lambda row: setattr(row, "parent_state_id", "root"))
+    tree, count = trips(store, growing.tree(context, entity, "root", "by_parent", max_depth=100))
+    assert len(tree) == 1 + 2 * gathering.AT_ONCE
+    assert count == 4  # the root, its children, theirs, and that those have none
+
+
+def test_a_transaction_gathers_its_own_writes(store: Store) -> None:
+    add(store, "p")
+    add(store, "a", "p")
+
+    def write(transaction: Any) -> None:
+        add(transaction, "b", "p")
+        transaction.task_states.discard("a")
+        assert keys(transaction.task_states.gather_by_parent(["p", "?"])) == [["b"], []]
+        assert [row.task_exec_id for row in transaction.task_states.tree("p")] == ["p", "b"]
+
+    store.transact(write)
+
+
+def test_a_server_that_wants_keys_declared_is_asked_for_each_list(store: Store) -> None:
+    add(store, "p")
+    add(store, "a", "p")
+    store.session.context.declared_only = True
+    assert keys(store.task_states.gather_by_parent(["p", "?"])) == [["a"], []]
+
+
+def test_dangling_entries_are_left_out_and_healed(store: Store) -> None:
+    add(store, "p")
+    add(store, "a", "p")
+    add(store, "b", "p")
+    entity = store.session.context.package.entities["TaskState"]
+    document = store.session.context.partition(entity).document("TaskState", "a")
+
+    def remove() -> Flow[Any]:
+        return (yield Send((("DEL", document),)))
+
+    store.session.run(remove())
+    healed = store.stats.healed
+    assert keys(store.task_states.gather_by_parent(["p"])) == [["b"]]
+    assert store.stats.healed == healed + 1
