@@ -123,7 +123,8 @@ class WorkflowRepository:
         """End an execution by the outcomes of its top-level tasks. Atomic and idempotent: one of several callers writes.
 
         Args:
-            output_transformer: makes the output; it runs again when somebody else wrote the execution meanwhile.
+            output_transformer: makes the output of the workflow as it was stored; it runs again when somebody
+                else wrote the execution meanwhile.
                 When it raises, the execution is FAILED with the default output and an error that says why.
 
         Raises:
@@ -131,23 +132,26 @@ class WorkflowRepository:
             WorkflowNotReadyError: a top-level task is pending or running. Nothing changed.
         """
 
-        async def complete(transaction: aio.Transaction) -> Workflow:
+        async def complete(transaction: aio.Transaction) -> tuple[WorkflowState, dict[str, TaskState]]:
             state = await transaction.workflow_states.get_for_update(exec_id)
             (rows,) = await transaction.task_states.gather_by_workflow([exec_id], newest=False)
             tasks = _by_task_id(rows)
             if state.status in (Status.SUCCESS, Status.FAILED):
-                return Workflow.of(state, tasks)
+                return state, tasks
             top = {task.task_id: task.status for task in rows if task.parent_state_id is None}.values()
             if Status.PENDING in top or Status.RUNNING in top:
                 raise WorkflowNotReadyError("WorkflowState: a top-level task is pending or running")
+            seen = Workflow.of(state, tasks)
             state.status = Status.FAILED if Status.FAILED in top else Status.SUCCESS
             state.output = {name: _outcome(task) for name, task in tasks.items()}
             if output_transformer is not None:
-                await _transform(state, tasks, output_transformer)
+                await _transform(state, seen, output_transformer)
             await transaction.workflow_states.save(state)
-            return Workflow.of(state, tasks)
+            return state, tasks
 
-        return await self._store.transact(complete)
+        # Only after the commit does the state have its `updated_at`.
+        state, tasks = await self._store.transact(complete)
+        return Workflow.of(state, tasks)
 
     async def merge_usage(self, exec_id: str, entries: Sequence[UsageEntry]) -> None:
         """Merge what an execution used by provider, model and source. Concurrent merges lose nothing.
@@ -196,12 +200,10 @@ def _outcome(task: TaskState) -> dict[str, Any]:
     return outcome
 
 
-async def _transform(
-    state: WorkflowState, tasks: dict[str, TaskState], transformer: OutputTransformer
-) -> None:
+async def _transform(state: WorkflowState, seen: Workflow, transformer: OutputTransformer) -> None:
     """Put what the transformer makes of a workflow into `state`; its failure is the workflow's."""
     try:
-        output = transformer(Workflow.of(state, tasks))
+        output = transformer(seen)
         output = await output if inspect.isawaitable(output) else output
     except Exception as error:  # noqa: BLE001 - whatever an application raises
         state.status = Status.FAILED

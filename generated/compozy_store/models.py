@@ -152,8 +152,8 @@ class TaskState(Record, kw_only=True):
 def normalize_task_state(record: TaskState) -> bool:
     """Bring a TaskState into its stored form, in place, and tell whether that changed it."""
     changed = False
-    for element in record.usage or ():
-        changed = normalize_usage_entry(element) or changed
+    for each_usage in record.usage or ():
+        changed = normalize_usage_entry(each_usage) or changed
     return changed
 
 
@@ -187,6 +187,6 @@ class WorkflowState(Record, kw_only=True):
 def normalize_workflow_state(record: WorkflowState) -> bool:
     """Bring a WorkflowState into its stored form, in place, and tell whether that changed it."""
     changed = False
-    for element in record.usage or ():
-        changed = normalize_usage_entry(element) or changed
+    for each_usage in record.usage or ():
+        changed = normalize_usage_entry(each_usage) or changed
     return changed

@@ -166,13 +166,15 @@ class _Compiler:
         if name not in self._fields:
             raise ExpressionError(f"no field {quote(name)}{suggestion(name, self._fields)}")
         field = self._fields[name]
+        if field.managed is not None:
+            raise ExpressionError(f"{quote(name)} is set by the store, after every rule was tried")
         self.used[name] = None
         kind, enum = field.type.kind.value, None
         if field.type.kind is TypeKind.ENUM:
             enum = self._enums.get(field.type.name)
         elif field.type.kind is TypeKind.SCALAR:
             kind = {"id": "string"}.get(field.type.name, field.type.name)
-        nullable = (name,) if field.optional or field.managed is not None else ()
+        nullable = (name,) if field.optional else ()
         return _Term(f"record.{name}", kind, enum, nullable)
 
     def _member(self, node: ast.Attribute) -> _Term:

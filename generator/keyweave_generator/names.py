@@ -22,10 +22,13 @@ ANNOTATION_NAMES: Final = frozenset(
 
 ARGUMENT_NAMES: Final = frozenset(
     "self cls limit cursor newest order batch wait function key_text "
-    "at equal filters having if_none "
-    "counting growing joining merging paging reading removing searching touching transacting writing".split()
+    "at equal filters having if_none join "
+    "counting gathering growing joining merging paging reading removing searching touching transacting writing".split()
 )
 """Names that generated methods use, which take fields as arguments."""
+
+KEY_ARGUMENT_NAMES: Final = frozenset({"entries", "max_depth"})
+"""Names of arguments that stand beside the key in generated methods."""
 
 EXPRESSION_NAMES: Final = frozenset({"null", "true", "false", "len"})
 """Words of the expression language."""
@@ -33,7 +36,7 @@ EXPRESSION_NAMES: Final = frozenset({"null", "true", "false", "len"})
 CLASS_NAMES: Final = frozenset(
     "Annotated Any AsyncIterator Awaitable Callable ClaimEntry ClassVar Context Entity Entry Exception Explanation "
     "Iterator Literal Mapping Meta Page Record Reference Report Retention Sequence Session Stat Stats Store "
-    "StrEnum T TracebackType Transaction TypeVar Unique Value View ViewEntry".split()
+    "ENTITY PACKAGE StrEnum T TracebackType Transaction TypedDict TypeVar Unique Value View ViewEntry".split()
 )
 """Names that generated modules import or define themselves."""
 

@@ -99,7 +99,7 @@ class _Flavour:
 
 _FLAVOURS = (
     _Flavour("sync", "blocking", "def", "", "Iterator", "T"),
-    _Flavour("aio", "asyncio", "async def", "await ", "AsyncIterator", "Awaitable[T] | T"),
+    _Flavour("aio", "asyncio", "async def", "await ", "AsyncIterator", "Awaitable[T]"),
 )
 
 

@@ -13,7 +13,7 @@ from .view_access import (
     order_of,
     view_entry,
 )
-from .view_fields import has_record, normalizing_steps
+from .view_fields import has_json, has_record, normalizing_steps
 from .view_merges import COMBINE, merge_view
 from .view_models import EntityView, ReferenceView, UniqueView
 from .view_text import annotation, docstring, micros, names_literal, sentence
@@ -60,9 +60,7 @@ def entity_view(entity: Entity, schema: Schema) -> EntityView:
         partition_by=entity.partition_by,
         constant=constant,
         known=names_literal([*HEAD_MEMBERS, *(field.name for field in entity.fields)])[1:-1],
-        json=names_literal(
-            field.name for field in entity.fields if field.type.name == "json" and field.type.of is None
-        ),
+        json=names_literal(field.name for field in entity.fields if has_json(field.type, schema)),
         nested=names_literal(field.name for field in entity.fields if has_record(field.type)),
         managed=names_literal(field.name for field in entity.fields if field.managed is not None),
         normalized=names_literal(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from typing import Any
 
-from .model import Field, RecordType, Schema, TypeKind, TypeRef
+from .model import Field, Schema, TypeKind, TypeRef
 from .names import member_name, snake_case
 from .view_models import FieldView
 from .view_text import annotation, docstring, micros
@@ -33,21 +34,31 @@ def _literal(type_: TypeRef, value: object) -> str:
 
 
 def _bounded(field: Field) -> str:
-    base = annotation(field.type)
-    bounds: list[str] = []
-    if field.type.kind is TypeKind.SCALAR and field.type.name == "datetime":
-        bounds.append("tz=True")
+    bounds = _own_bounds(field.type)
     for word, value in (("ge", field.min), ("le", field.max), ("max_length", field.max_length)):
         if value is not None:
-            bounds.append(f"{word}={value!r}")
-    least = field.min_length
-    if field.type.kind is TypeKind.SCALAR and field.type.name == "id":
-        least = max(1, least or 0)
-    if least is not None:
-        bounds.append(f"min_length={least!r}")
+            bounds[word] = value
+    if field.min_length is not None:
+        bounds["min_length"] = max(field.min_length, bounds.get("min_length", 0))
     if field.pattern is not None:
-        bounds.append(f"pattern={field.pattern!r}")
-    return f"Annotated[{base}, Meta({', '.join(bounds)})]" if bounds else base
+        bounds["pattern"] = field.pattern
+    return _annotated(field.type, bounds)
+
+
+def _own_bounds(type_: TypeRef) -> dict[str, Any]:
+    """The bounds that a type has by itself: a moment has a time zone, an id has a character."""
+    bounds: dict[str, dict[str, Any]] = {"datetime": {"tz": True}, "id": {"min_length": 1}}
+    return bounds.get(type_.name, {}) if type_.kind is TypeKind.SCALAR else {}
+
+
+def _annotated(type_: TypeRef, bounds: Mapping[str, Any]) -> str:
+    """A type with its bounds, and with the bounds that its elements have by themselves."""
+    base = annotation(type_)
+    if type_.of is not None:
+        inner = _annotated(type_.of, _own_bounds(type_.of))
+        base = f"list[{inner}]" if type_.kind is TypeKind.LIST else f"dict[str, {inner}]"
+    words = ", ".join(f"{word}={value!r}" for word, value in bounds.items())
+    return f"Annotated[{base}, Meta({words})]" if words else base
 
 
 def normalizing_steps(fields: Iterable[Field], schema: Schema) -> tuple[str, ...]:
@@ -60,34 +71,47 @@ def normalizing_steps(fields: Iterable[Field], schema: Schema) -> tuple[str, ...
         if field.when_zero is not None:
             steps.append(f'changed = fill_zero(record, "{field.name}", {field.when_zero.python}) or changed')
     for field in fields:
-        nested = _record_of(field.type, schema)
-        if nested is None or not normalizing_steps(nested.fields, schema):
-            continue
-        call = f"normalize_{snake_case(nested.name)}"
-        place = f"record.{field.name}"
-        if field.type.kind is TypeKind.LIST:
-            steps.append(f"for element in {place} or ():\n    changed = {call}(element) or changed")
-        elif field.type.kind is TypeKind.MAP:
-            steps.append(
-                f"for element in ({place} or {{}}).values():\n    changed = {call}(element) or changed"
-            )
-        else:
-            steps.append(f"if {place} is not None:\n    changed = {call}({place}) or changed")
+        steps += _normalizing_inside(field, schema)
     return tuple(steps)
 
 
-def _record_of(type_: TypeRef, schema: Schema) -> RecordType | None:
-    if type_.kind is TypeKind.RECORD:
-        return next(record for record in schema.records if record.name == type_.name)
-    if (
-        type_.of is not None
-        and type_.kind in (TypeKind.LIST, TypeKind.MAP)
-        and type_.of.kind is TypeKind.RECORD
-    ):
-        return _record_of(type_.of, schema)
-    return None
+def _normalizing_inside(field: Field, schema: Schema) -> list[str]:
+    """The statement that normalizes the records in a field, however deep in lists and maps they are."""
+    inner = field.type
+    while inner.of is not None:
+        inner = inner.of
+    record = next((each for each in schema.records if each.name == inner.name), None)
+    if inner.kind is not TypeKind.RECORD or record is None or not normalizing_steps(record.fields, schema):
+        return []
+    lines: list[str] = []
+    type_, place, depth = field.type, f"record.{field.name}", 0
+    while type_.of is not None:
+        each = f"each_{field.name}" + (f"_{depth + 1}" if depth else "")
+        if type_.kind is TypeKind.LIST:
+            elements = f"{place} or ()" if field.optional and not depth else place
+        else:
+            elements = f"({place} or {{}}).values()" if field.optional and not depth else f"{place}.values()"
+        lines.append(f"{'    ' * depth}for {each} in {elements}:")
+        type_, place, depth = type_.of, each, depth + 1
+    if not depth and field.optional:
+        lines.append(f"if {place} is not None:")
+        depth = 1
+    lines.append(f"{'    ' * depth}changed = normalize_{snake_case(record.name)}({place}) or changed")
+    return ["\n".join(lines)]
 
 
 def has_record(type_: TypeRef) -> bool:
     """Whether values of a type hold nested records."""
     return type_.kind is TypeKind.RECORD or (type_.of is not None and has_record(type_.of))
+
+
+def has_json(type_: TypeRef, schema: Schema) -> bool:
+    """Whether values of a type hold json, in lists, maps or nested records too."""
+    if type_.of is not None:
+        return has_json(type_.of, schema)
+    records = [
+        record for record in schema.records if type_.kind is TypeKind.RECORD and record.name == type_.name
+    ]
+    return type_.name == "json" or any(
+        has_json(field.type, schema) for each in records for field in each.fields
+    )

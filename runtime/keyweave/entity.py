@@ -92,7 +92,7 @@ class Entity(Generic[R]):
         key: name of the key field.
         partition_by: name of the field that selects the partition.
         known: every member of a document that this schema understands, the head's included.
-        json: names of fields of type json, which must come back exactly as they went in.
+        json: names of fields that hold json, which must come back exactly as it went in.
         nested: names of fields that hold record types, whose own unknown members must survive.
         entries: the generated `index_entries`.
         check: raises `CheckViolationError`.

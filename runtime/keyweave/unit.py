@@ -6,7 +6,7 @@ row had and will have, by the same `index_entries` that writing uses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any, Final
 
 from keyweave.document import Prepared
@@ -152,16 +152,24 @@ class UnitOfWork:
                     if type(entry) is ViewEntry and entry.view == view and entry.values == values:
                         yield entry.score, change
 
-    def difference(self, entity: Entity[Any], view: str, values: tuple[str, ...]) -> int:
-        """How many members a view will have gained by this unit, less those that it will have lost."""
-        return sum(1 for _ in self.members(entity, view, values)) - self.leaving(entity, view, values)
+    def difference(
+        self, entity: Entity[Any], view: str, values: tuple[str, ...], dead: Set[str] = frozenset()
+    ) -> int:
+        """How many live members a view will have gained by this unit, less those that it will have lost.
 
-    def leaving(self, entity: Entity[Any], view: str, values: tuple[str, ...]) -> int:
-        """How many of a view's stored members this unit changes; each is guarded by its revision."""
+        `dead` are the keys of rows that were past their deadline before.
+        """
+        gained = sum(1 for _ in self.members(entity, view, values))
+        return gained - self.leaving(entity, view, values, dead)
+
+    def leaving(
+        self, entity: Entity[Any], view: str, values: tuple[str, ...], without: Set[str] = frozenset()
+    ) -> int:
+        """How many of a view's stored members this unit changes, but for keys in `without`; each is guarded by its revision."""
         return sum(
             1
             for change in self.changes.values()
-            if change.entity is entity
+            if change.entity is entity and change.key not in without
             for entry in change.old_entries
             if type(entry) is ViewEntry and entry.view == view and entry.values == values
         )

@@ -180,7 +180,18 @@ def test_a_taken_value_of_a_vanished_row_is_released_and_claimed() -> None:
 def test_a_claim_of_another_value_is_not_a_find() -> None:
     scripted = Scripted()
     flow = reading.find_by(scripted.context, ENTITY, ClaimEntry("email", "b@x", ""))
-    assert scripted.run(flow, [[b"u"], [USER]]) is None
+    assert scripted.run(flow, [[b"u"], [USER], [b"u"]]) is None
+
+
+def test_a_value_that_passes_to_another_row_between_two_reads_is_found_there() -> None:
+    moved = USER.replace(b'"id":"u"', b'"id":"w"')
+    for first in (USER.replace(b"a@x", b"b@x"), None):
+        scripted = Scripted()
+        flow = reading.find_by(scripted.context, ENTITY, ClaimEntry("email", "a@x", ""))
+        freed = [[[b"CHANGED", b"1", b"certain", b""]]] if first is None else []
+        record = scripted.run(flow, [[b"u"], [first], *freed, [b"w"], [moved]])
+        assert record is not None
+        assert record.id == "w"
 
 
 def test_an_invalid_record_sends_nothing() -> None:

@@ -57,7 +57,9 @@ _TOP = """
     order by task_id, created_at desc, seq desc
 """
 _UPDATE_STATUS = update("workflow_states", "workflow_exec_id", status="$3")
-_COMPLETE = update("workflow_states", "workflow_exec_id", status="$3", output="$4", error="coalesce($5::jsonb, error)")
+_COMPLETE = update(
+    "workflow_states", "workflow_exec_id", status="$3", output="$4", error="coalesce($5::jsonb, error)"
+)
 _UPDATE_USAGE = update("workflow_states", "workflow_exec_id", usage="$3")
 _LOCK = "select * from workflow_states where workflow_exec_id = $1 for update"
 

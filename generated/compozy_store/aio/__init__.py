@@ -49,10 +49,9 @@ class Transaction:
         self.users = UserRepository(session)
         self.workflow_states = WorkflowStateRepository(session)
 
-    async def transact(self, function: Callable[[Transaction], Awaitable[T] | T]) -> T:
+    async def transact(self, function: Callable[[Transaction], Awaitable[T]]) -> T:
         """Join: run `function` in this transaction."""
-        result = function(self)
-        return await result if isinstance(result, Awaitable) else result
+        return await function(self)
 
 
 class Store:
@@ -113,7 +112,7 @@ class Store:
         """
         return cls(await open_session(PACKAGE, url, namespace=namespace, retention=retention, **options))
 
-    async def transact(self, function: Callable[[Transaction], Awaitable[T] | T]) -> T:
+    async def transact(self, function: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `function` with repositories of one transaction, and write what it wrote in one atomic step.
 
         Reads see the transaction's own writes. The function may run again when other writers came first. An

@@ -116,9 +116,9 @@ def _usage_key(value: models.UsageEntry) -> tuple[str, ...]:
 
 
 def _combine_usage(left: models.UsageEntry, right: models.UsageEntry) -> None:
-    left.prompt_tokens = add(left.prompt_tokens, right.prompt_tokens) or 0
-    left.completion_tokens = add(left.completion_tokens, right.completion_tokens) or 0
-    left.total_tokens = add(left.total_tokens, right.total_tokens) or 0
+    left.prompt_tokens = add(left.prompt_tokens, right.prompt_tokens)
+    left.completion_tokens = add(left.completion_tokens, right.completion_tokens)
+    left.total_tokens = add(left.total_tokens, right.total_tokens)
     left.reasoning_tokens = add(left.reasoning_tokens, right.reasoning_tokens)
     left.cached_prompt_tokens = add(left.cached_prompt_tokens, right.cached_prompt_tokens)
     left.input_audio_tokens = add(left.input_audio_tokens, right.input_audio_tokens)

@@ -252,7 +252,8 @@ function rows.put(from)
     redis.call('ZADD', expiry, string.format('%.0f', expires), member)
   else
     redis.call('SET', key, document)
-    if old and old.expires > 0 then
+    -- A row that the native TTL freed has left its deadline behind.
+    if not old or old.expires > 0 then
       redis.call('ZREM', expiry, member)
     end
   end

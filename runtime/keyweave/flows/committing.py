@@ -94,7 +94,6 @@ def _plan(
     for change in changes:
         _guard_row(plan, change)
         if change.prepared is not None:
-            _guard_references(context, plan, change, puts)
             for claim in claims_of(change.prepared.entries):
                 if claim in change.old_entries:
                     continue
@@ -103,6 +102,7 @@ def _plan(
                     plan.guard_holds(change.entity, claim.unique, claim.value, giver)
                 else:
                     plan.guard_free(change.entity, claim)
+            _guard_references(context, plan, change, puts)
         for entity, view, values, number in change.counts:
             plan.guard_count(entity, view, values, number, change.key)
         for entity, key, _ in change.dangling:
@@ -170,10 +170,11 @@ def _clean(context: Context, changes: list[Change], refusal: Refusal) -> Flow[bo
     """Remove what only seems to stand in the way. Tells whether trying again can help."""
     guard = refusal.guard
     if refusal.status is Status.DEAD:
-        return (yield from sweep_row(context, guard.entity, guard.key))
+        yield from sweep_row(context, guard.entity, guard.key)
+        return True  # whoever removed it
     if refusal.status is Status.TAKEN:
         swept = yield from sweep_row(context, guard.entity, refusal.owner)
-        if swept:
+        if swept is not None:
             return True
         value = next(
             claim.value
@@ -186,18 +187,22 @@ def _clean(context: Context, changes: list[Change], refusal: Refusal) -> Flow[bo
     return False
 
 
-def sweep_row(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
-    """Remove one row that is past its deadline, with everything that hangs on it. Tells whether it was removed."""
+def sweep_row(context: Context, entity: Entity[Any], key: str) -> Flow[bool | None]:
+    """Remove one row that is past its deadline, with everything that hangs on it.
+
+    Returns:
+        Whether it was removed: False when somebody else changed it meanwhile, None when there is no such row.
+    """
     from keyweave.flows.removing import remove_rows  # removing commits, and committing sweeps
 
     (document,) = yield from ask(context, (("GET", context.partition(entity).document(entity.name, key)),))
     if document is None:
-        return False
+        return None
     codec = context.codec(entity)
     record = codec.load(document)
     stored = memory_of(record)
     if stored is None or stored.expires == 0 or not (yield from deadline_passed(context, stored.expires)):
-        return False
+        return None
     change = Change(
         entity, key, old=stored, old_entries=codec.entries_of(stored), prepared=None, guard="dead"
     )

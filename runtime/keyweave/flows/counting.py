@@ -8,6 +8,7 @@ from keyweave.context import Context
 from keyweave.effects import Command, Flow, ServerError
 from keyweave.entity import Entity
 from keyweave.flows.asking import ask, ask_script, refusal_error
+from keyweave.flows.reading import deadline_passed
 from keyweave.flows.sweeping import sweep_step
 
 UNSWEPT: Final = 1000
@@ -42,8 +43,14 @@ def _cardinalities(
     unit = context.unit
     if unit is None:
         return [int(number) for number in numbers]
+    # A dead row that this unit deletes with its parent is no member already.
+    dead: set[str] = set()
+    for change in unit.changes.values():
+        if change.entity is entity and change.old is not None and change.old.expires:
+            if (yield from deadline_passed(context, change.old.expires)):
+                dead.add(change.key)
     return [
-        int(number) + unit.difference(entity, view, values)
+        int(number) + unit.difference(entity, view, values, dead)
         for number, (view, values) in zip(numbers, places, strict=True)
     ]
 
@@ -51,10 +58,14 @@ def _cardinalities(
 def _live(context: Context, entity: Entity[Any], keys: list[str]) -> Flow[list[int]]:
     partition = context.partition(entity)
     prefix = partition.expiring(entity.name, "")
+    bound = UNSWEPT
     while True:
-        reply = yield from ask_script(context, "count", (partition.expiry, *keys), (prefix, UNSWEPT))
+        reply = yield from ask_script(context, "count", (partition.expiry, *keys), (prefix, bound))
         if type(reply) is ServerError:
             raise refusal_error(context, reply)
         if reply[0] != b"SWEEP_FIRST":
             return [int(number) for number in reply]
-        yield from sweep_step(context, partition, 100)
+        _, removed, _ = yield from sweep_step(context, partition, 100)
+        if not removed:
+            # What cannot be swept has to be looked at.
+            bound *= 2

@@ -9,20 +9,20 @@ from keyweave.effects import Flow
 from keyweave.entity import Entity
 from keyweave.entry import REVISION, ClaimEntry, ViewEntry
 from keyweave.flows.asking import apply
-from keyweave.plan import Applied, Plan
+from keyweave.plan import Applied, Plan, Status
 
 
 def heal_claim(context: Context, entity: Entity[Any], claim: ClaimEntry) -> Flow[bool]:
-    """Release a claim whose owner has no document. Tells whether it was released."""
+    """Release a claim whose owner has no document. Tells whether the owner holds it no more, by whatever hand."""
     plan = Plan(context.partition(entity), new_op())
-    plan.guard_missing(entity, claim.owner)
     plan.guard_holds(entity, claim.unique, claim.value, claim.owner)
+    plan.guard_missing(entity, claim.owner)
     plan.change_entries(entity, [claim], [])
     outcome = yield from apply(context, plan)
     if isinstance(outcome, Applied):
         context.stats.healed += 1
         return True
-    return False
+    return outcome.status is Status.CHANGED
 
 
 def heal_members(

@@ -10,6 +10,7 @@ from keyweave.entity import Entity
 from keyweave.errors import ViewNotEmptyError
 from keyweave.flows.asking import ask
 from keyweave.flows.committing import sweep_row
+from keyweave.flows.healing import heal_members
 from keyweave.flows.paging import page
 
 _CLEANED = 100
@@ -21,7 +22,7 @@ def refuse_members(context: Context, entity: Entity[Any], view: str, values: tup
     Raises:
         ViewNotEmptyError: it has one.
     """
-    # A page skips the rows past their deadline, and outside a transaction it heals what leads nowhere.
+    # A page skips the rows past their deadline.
     found = yield from page(context, entity, view, values, limit=1, cursor=None, newest=True)
     if found.records:
         fields = " and ".join(entity.views[view].fields)
@@ -30,4 +31,6 @@ def refuse_members(context: Context, entity: Entity[Any], view: str, values: tup
     key = context.partition(entity).view(entity.name, view, values)
     (members,) = yield from ask(context, (("ZRANGE", key, 0, _CLEANED - 1),))
     for member in members:
-        yield from sweep_row(context, entity, member.decode())
+        swept = yield from sweep_row(context, entity, member.decode())
+        if not swept:
+            yield from heal_members(context, entity, view, values, [member.decode()])

@@ -91,19 +91,23 @@ def find_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R | 
                 present: R | None = buffered(change)
                 return present
     partition = context.partition(entity)
-    (owner,) = yield from ask(context, (("HGET", partition.claims(entity.name, claim.unique), value),))
-    if owner is None:
-        return None
-    key = owner.decode()
-    if unit is not None and unit.change_of(entity, key) is not None:
-        return None
-    record = yield from find(context, entity, key)
-    if record is None:
-        yield from heal_claim(context, entity, ClaimEntry(claim.unique, value, key))
-        return None
-    if ClaimEntry(claim.unique, value, key) not in entity.entries(record):
-        return None
-    return record
+    previous: bytes | None = None
+    while True:
+        (owner,) = yield from ask(context, (("HGET", partition.claims(entity.name, claim.unique), value),))
+        if owner is None or owner == previous:
+            return None
+        key = owner.decode()
+        if unit is not None and unit.change_of(entity, key) is not None:
+            return None
+        record = yield from find(context, entity, key)
+        held = ClaimEntry(claim.unique, value, key)
+        if record is None:
+            released = yield from heal_claim(context, entity, held)
+            if not released:
+                return None
+        elif held in entity.entries(record):
+            return record
+        previous = owner  # the value may have passed to another row between the two reads
 
 
 def get_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R]:

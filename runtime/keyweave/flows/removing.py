@@ -6,7 +6,7 @@ family too large for one plan is deleted in chunks, the parent last, so an inter
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from keyweave.context import Context
 from keyweave.effects import Command, Flow
@@ -15,6 +15,7 @@ from keyweave.entry import REVISION, ViewEntry
 from keyweave.errors import ReferenceViolationError, TransactionConflictError
 from keyweave.flows.asking import ask
 from keyweave.flows.committing import commit, refused
+from keyweave.flows.healing import heal_members
 from keyweave.flows.reading import alive
 from keyweave.keytext import checked_text
 from keyweave.record import memory_of
@@ -22,9 +23,11 @@ from keyweave.unit import Change, UnitOfWork
 
 _MANY: Final = 500
 
+_Place: TypeAlias = tuple[str, str]
+"""Entity and key of a row."""
 
-class _TooLarge(Exception):
-    """A family that does not fit into one plan."""
+_Member: TypeAlias = tuple[Change, Referrer, str]
+"""An entry that says: by this reference, the row with this key refers to this parent."""
 
 
 def delete(context: Context, entity: Entity[Any], key: str) -> Flow[None]:
@@ -74,94 +77,150 @@ def _read(context: Context, entity: Entity[Any], key: str) -> Flow[Change | None
 
 
 def remove_rows(context: Context, roots: list[Change]) -> Flow[bool]:
-    """Remove rows with their families; False when somebody else changed them meanwhile."""
-    try:
-        family = yield from collect(context, roots, context.policy.chunk)
-    except _TooLarge:
-        return (yield from _remove_in_chunks(context, roots))
-    refusal = yield from commit(context, family)
-    if refusal is None:
-        return True
-    if not refusal.certain:
-        raise refused(refusal)
-    context.stats.conflicts += 1
+    """Remove rows with their families; False when somebody else changed them meanwhile.
+
+    A family that fits into one plan goes in one step. From a larger one, children are removed first, so that
+    what is left fits in the end.
+    """
+    waiting: list[list[Change]] = [roots]
+    above: set[_Place] = set()
+    gone: set[_Place] = set()
+    while waiting:
+        rows = [row for row in waiting.pop() if _place(row) not in gone]
+        family, complete = yield from _collect(context, rows, above)
+        if not complete:
+            if not gone and not above:
+                yield from _refuse_restricted(context, rows)
+            if len(rows) > 1:
+                middle = len(rows) // 2
+                waiting += [rows[middle:], rows[:middle]]
+                continue
+            above.add(_place(rows[0]))
+            waiting += [rows, family or (yield from _some_children(context, rows[0], above))]
+            continue
+        refusal = (yield from commit(context, family)) if family else None
+        if refusal is not None:
+            if not refusal.certain:
+                raise refused(refusal)
+            context.stats.conflicts += 1
+            return False
+        gone |= {_place(change) for change in family}
+    return True
+
+
+def _place(change: Change) -> _Place:
+    return change.entity.name, change.key
+
+
+def _collect(context: Context, roots: list[Change], above: set[_Place]) -> Flow[tuple[list[Change], bool]]:
+    """The rows of `roots` with everything that refers to them, leaves first, each guarded, and True.
+
+    When they are too many for one plan, the lowest rows that were reached, if they are below the roots, and False.
+    Rows in `above` wait for these to be removed: in a circle of references they are left alone.
+    """
+    most = context.policy.chunk
+    levels = [roots]
+    seen = {*above, *(_place(root) for root in roots)}
+    size = len(roots)
+    while levels[-1]:
+        members = yield from _members(context, levels[-1], most + len(seen))
+        fresh = [member for member in members if _place_of(member) not in seen]
+        size += len({_place_of(member) for member in fresh})
+        if fresh and size > most:
+            return levels[-1] if len(levels) > 1 else [], False
+        # A row without a document is not remembered as seen: each parent drops its own entry of it.
+        children = yield from _load(context, fresh)
+        seen |= {_place(child) for child in children}
+        levels.append(children)
+    return [change for level in reversed(levels) for change in level], True
+
+
+def _some_children(context: Context, root: Change, above: set[_Place]) -> Flow[list[Change]]:
+    """Some of the rows that refer to `root`; entries that lead to no document are removed."""
+    most = max(1, context.policy.chunk // 2)
+    members = yield from _members(context, [root], most + len(above))
+    children = yield from _load(context, [member for member in members if _place_of(member) not in above])
+    for entity, key, entries in root.dangling:
+        for entry in entries:
+            if isinstance(entry, ViewEntry):
+                yield from heal_members(context, entity, entry.view, entry.values, [key])
+    return children[:most]
+
+
+def _refuse_restricted(context: Context, roots: list[Change]) -> Flow[None]:
+    """Look through a family that will not go in one step, so that a refusal comes before the first row is gone."""
+    if not any(_may_be_restricted(context, root.entity.name) for root in roots):
+        return
+    level, seen = roots, {_place(root) for root in roots}
+    while level:
+        members = yield from _members(context, level, None)
+        fresh = [member for member in members if _place_of(member) not in seen]
+        seen |= {_place_of(member) for member in fresh}
+        level = yield from _load(context, fresh)
+
+
+def _may_be_restricted(context: Context, name: str) -> bool:
+    """Whether any row below a row of this entity can refer to its parent with restrict."""
+    names = [name]
+    for each in names:
+        for referrer in context.package.referrers[each]:
+            if not referrer.reference.cascade:
+                return True
+            if referrer.entity.name not in names:
+                names.append(referrer.entity.name)
     return False
 
 
-def _remove_in_chunks(context: Context, roots: list[Change]) -> Flow[bool]:
-    if len(roots) > 1:
-        middle = len(roots) // 2
-        left = yield from remove_rows(context, roots[:middle])
-        right = yield from remove_rows(context, roots[middle:])
-        return left and right
-    root = roots[0]
-    for referrer in context.package.referrers[root.entity.name]:
-        while True:
-            children, _ = yield from _children(context, [(root, referrer)], context.policy.chunk // 2)
-            if not children:
-                break
-            if not (yield from remove_rows(context, children)):
-                return False
-    return (yield from remove_rows(context, roots))
+def _members(context: Context, parents: list[Change], most: int | None) -> Flow[list[_Member]]:
+    """Who refers to the parents, by their views, up to `most` for each. The parents' guards are set accordingly."""
+    pairs: list[tuple[Change, Referrer]] = []
+    commands: list[Command] = []
+    for parent in parents:
+        parent.counts, parent.dangling = [], []
+        for referrer in context.package.referrers[parent.entity.name]:
+            partition = context.partition(referrer.entity)
+            view = partition.view(referrer.entity.name, referrer.reference.via, (parent.key,))
+            pairs.append((parent, referrer))
+            commands.append(("ZRANGE", view, 0, -1 if most is None else most - 1))
+    if not commands:
+        return []
+    lists = yield from ask(context, tuple(commands))
+    for (parent, referrer), keys in zip(pairs, lists, strict=True):
+        parent.counts.append((referrer.entity, referrer.reference.via, (parent.key,), len(keys)))
+    return [
+        (parent, referrer, key.decode())
+        for (parent, referrer), keys in zip(pairs, lists, strict=True)
+        for key in keys
+    ]
 
 
-def collect(context: Context, roots: list[Change], most: int) -> Flow[list[Change]]:
-    """The rows of `roots` with everything that refers to them, leaves first, each guarded.
+def _place_of(member: _Member) -> _Place:
+    return member[1].entity.name, member[2]
+
+
+def _load(context: Context, members: list[_Member]) -> Flow[list[Change]]:
+    """The rows of `members`, each once, dead ones included. An entry without a document is noted on its parent.
 
     Raises:
-        ReferenceViolationError: a restricting reference has live rows.
+        ReferenceViolationError: a live row refers to its parent with restrict.
     """
-    levels = [roots]
-    seen = {(change.entity.name, change.key) for change in roots}
-    while levels[-1]:
-        pairs = [
-            (parent, referrer)
-            for parent in levels[-1]
-            for referrer in context.package.referrers[parent.entity.name]
+    children: dict[_Place, Change] = {}
+    for start in range(0, len(members), _MANY):
+        part = members[start : start + _MANY]
+        keys = [
+            context.partition(referrer.entity).document(referrer.entity.name, key)
+            for _, referrer, key in part
         ]
-        if not pairs:
-            break
-        children, sizes = yield from _children(context, pairs, None if context.unit else most)
-        for (parent, referrer), number in zip(pairs, sizes, strict=True):
-            parent.counts.append((referrer.entity, referrer.reference.via, (parent.key,), number))
-        fresh = [child for child in children if (child.entity.name, child.key) not in seen]
-        seen |= {(child.entity.name, child.key) for child in fresh}
-        levels.append(fresh)
-        if context.unit is None and len(seen) > most:
-            raise _TooLarge
-    return [change for level in reversed(levels) for change in level]
-
-
-def _children(
-    context: Context, pairs: list[tuple[Change, Referrer]], most: int | None
-) -> Flow[tuple[list[Change], list[int]]]:
-    """Rows that refer to the parents, dead ones included, and how many members each view has."""
-    commands: list[Command] = []
-    for parent, referrer in pairs:
-        partition = context.partition(referrer.entity)
-        view = partition.view(referrer.entity.name, referrer.reference.via, (parent.key,))
-        commands.append(("ZRANGE", view, 0, -1 if most is None else most))
-    lists = yield from ask(context, tuple(commands))
-    wanted: dict[tuple[str, str], tuple[Change, Referrer]] = {}
-    for (parent, referrer), members in zip(pairs, lists, strict=True):
-        for member in members:
-            wanted.setdefault((referrer.entity.name, member.decode()), (parent, referrer))
-    children: list[Change] = []
-    places = list(wanted.items())
-    for start in range(0, len(places), _MANY):
-        part = places[start : start + _MANY]
-        keys = [context.partition(pair[1].entity).document(name, key) for (name, key), pair in part]
         (documents,) = yield from ask(context, (("MGET", *keys),))
-        for ((_, key), (parent, referrer)), document in zip(part, documents, strict=True):
-            child = yield from _child(context, parent, referrer, key, document)
+        for member, document in zip(part, documents, strict=True):
+            child = yield from _child(context, member, document)
             if child is not None:
-                children.append(child)
-    return children, [len(members) for members in lists]
+                children.setdefault(_place(child), child)
+    return list(children.values())
 
 
-def _child(
-    context: Context, parent: Change, referrer: Referrer, key: str, document: bytes | None
-) -> Flow[Change | None]:
+def _child(context: Context, member: _Member, document: bytes | None) -> Flow[Change | None]:
+    parent, referrer, key = member
     entity, via = referrer.entity, referrer.reference.via
     if document is None:
         parent.dangling.append((entity, key, [ViewEntry(via, (parent.key,), key, REVISION)]))
@@ -169,12 +228,7 @@ def _child(
     codec = context.codec(entity)
     record = codec.load(document)
     if not referrer.reference.cascade and (yield from alive(context, record)):
-        raise ReferenceViolationError(
-            f"{parent.entity.name}: rows of {entity.name} refer to it by {referrer.reference.field}",
-            entity=parent.entity.name,
-            field=referrer.reference.field,
-            target=entity.name,
-        )
+        raise _restricted(parent, entity, referrer.reference.field)
     stored = memory_of(record)
     assert stored is not None
     return Change(
@@ -182,7 +236,21 @@ def _child(
     )
 
 
+def _restricted(parent: Change, entity: Entity[Any], field: str) -> ReferenceViolationError:
+    return ReferenceViolationError(
+        f"{parent.entity.name}: rows of {entity.name} refer to it by {field}",
+        entity=parent.entity.name,
+        field=field,
+        target=entity.name,
+    )
+
+
 def _discard_buffered(context: Context, unit: UnitOfWork, entity: Entity[Any], key: str) -> Flow[bool]:
+    """Buffer the deletion of a row and of everything that refers to it as this unit sees it.
+
+    A stored row that the unit has changed counts with its new references only: it stays, with its own family,
+    when it was moved away, and goes when it was moved here.
+    """
     own = unit.change_of(entity, key)
     if own is not None and own.prepared is None:
         return False
@@ -194,43 +262,50 @@ def _discard_buffered(context: Context, unit: UnitOfWork, entity: Entity[Any], k
         if loaded is not None and change.old is not None:
             change.old.revision = loaded
     else:
-        change = Change(entity, key, old=own.old, old_entries=own.old_entries, prepared=None, guard=own.guard)
-    family = yield from collect(context, [change], context.policy.chunk)
-    doomed = {(member.entity.name, member.key) for member in family}
-    # Rows of this unit that refer to a doomed row go with it; stored children that this unit moved away stay.
-    for member in family:
-        moved = unit.change_of(member.entity, member.key)
-        if member is not change and moved is not None and not _refers(moved, doomed):
-            continue
-        unit.buffer(member)
-    while True:
-        more = [
-            other
-            for other in unit.changes.values()
-            if other.prepared is not None
-            and (other.entity.name, other.key) not in doomed
-            and _refers(other, doomed)
+        change = _doom(own)
+    doomed: dict[_Place, Change] = {}
+    level = [change]
+    while level:
+        doomed |= {_place(row): row for row in level}
+        members = yield from _members(context, level, None)
+        stored = [
+            member
+            for member in members
+            if _place_of(member) not in doomed and unit.change_of(member[1].entity, member[2]) is None
         ]
-        if not more:
-            return True
-        for other in more:
-            doomed.add((other.entity.name, other.key))
-            unit.buffer(
-                Change(
-                    other.entity,
-                    other.key,
-                    old=other.old,
-                    old_entries=other.old_entries,
-                    prepared=None,
-                    guard=other.guard,
-                )
-            )
+        level = [*(yield from _load(context, stored)), *_buffered_referrers(unit, doomed)]
+    for row in reversed(doomed.values()):
+        unit.buffer(row)
+    return True
 
 
-def _refers(change: Change, doomed: set[tuple[str, str]]) -> bool:
-    if change.prepared is None:
-        return True
-    return any(
-        (reference.target, getattr(change.prepared.snapshot, reference.field)) in doomed
-        for reference in change.entity.references
+def _buffered_referrers(unit: UnitOfWork, doomed: dict[_Place, Change]) -> list[Change]:
+    """Rows of this unit that refer to a doomed row.
+
+    Raises:
+        ReferenceViolationError: one of them does with restrict.
+    """
+    found: dict[_Place, Change] = {}
+    for change in unit.changes.values():
+        if change.prepared is None or _place(change) in doomed:
+            continue
+        for reference in change.entity.references:
+            parent = doomed.get((reference.target, getattr(change.prepared.snapshot, reference.field)))
+            if parent is None:
+                continue
+            if not reference.cascade:
+                raise _restricted(parent, change.entity, reference.field)
+            found[_place(change)] = _doom(change)
+    return list(found.values())
+
+
+def _doom(change: Change) -> Change:
+    """The deletion of a row that this unit has changed before."""
+    return Change(
+        change.entity,
+        change.key,
+        old=change.old,
+        old_entries=change.old_entries,
+        prepared=None,
+        guard=change.guard,
     )

@@ -2,56 +2,82 @@
 
 from __future__ import annotations
 
-from keyweave.context import Context
+from typing import Any
+
+from keyweave.context import Context, new_op
 from keyweave.effects import Flow
-from keyweave.flows.asking import ask
+from keyweave.entity import Entity
+from keyweave.flows.asking import apply, ask
 from keyweave.flows.committing import sweep_row
 from keyweave.keyspace import Partition
+from keyweave.plan import Applied, Plan
 
 
 def sweep(context: Context, *, limit: int = 10_000) -> Flow[int]:
     """Remove up to `limit` rows that are past their deadline, in all partitions. Returns how many were removed."""
     removed = 0
     for partition in context.keyspace.partitions():
+        stuck = 0
         while removed < limit:
-            found, gone = yield from sweep_step(context, partition, min(100, limit - removed))
+            found, gone, kept = yield from sweep_step(
+                context, partition, min(100, limit - removed), skip=stuck
+            )
             removed += gone
-            if not found or not gone:
+            stuck += kept
+            if not found:
                 break
     return removed
 
 
-def sweep_step(context: Context, partition: Partition, most: int) -> Flow[tuple[int, int]]:
-    """Sweep up to `most` rows of one partition. Returns how many were due and how many were removed."""
+def sweep_step(
+    context: Context, partition: Partition, most: int, *, skip: int = 0
+) -> Flow[tuple[int, int, int]]:
+    """Sweep up to `most` rows of one partition, after the `skip` that ended first.
+
+    Returns:
+        How many were due, how many were removed, and how many stay: rows of an entity that this schema lacks,
+        and rows that others keep changing.
+    """
     ((seconds, micros),) = yield from ask(context, (("TIME",),))
     now = int(seconds) * 1_000_000 + int(micros)
     context.clock.set(now)
     (members,) = yield from ask(
-        context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", 0, most),)
+        context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", skip, most),)
     )
-    removed = 0
+    removed = kept = 0
     for member in members:
         name, _, key = member.decode().partition(":")
         entity = context.package.entities.get(name)
         if entity is None:
-            continue
-        if (yield from sweep_row(context, entity, key)):
+            kept += 1
+        elif (yield from sweep_row(context, entity, key)):
             removed += 1
         else:
-            removed += yield from _forget(context, partition, entity.name, key)
-    return len(members), removed
+            forgotten = yield from _forget(context, partition, entity, key)
+            removed += forgotten is True
+            kept += forgotten is False
+    return len(members), removed, kept
 
 
-def _forget(context: Context, partition: Partition, entity: str, key: str) -> Flow[int]:
-    """Drop an expiry entry whose document the native TTL has removed already."""
-    present, _ = yield from ask(
+def _forget(context: Context, partition: Partition, entity: Entity[Any], key: str) -> Flow[bool | None]:
+    """Drop an expiry entry whose document the native TTL has removed already.
+
+    Returns:
+        Whether it was dropped; None when somebody else has removed it.
+    """
+    present, deadline = yield from ask(
         context,
         (
-            ("EXISTS", partition.document(entity, key)),
-            ("ZSCORE", partition.expiry, partition.expiring(entity, key)),
+            ("EXISTS", partition.document(entity.name, key)),
+            ("ZSCORE", partition.expiry, partition.expiring(entity.name, key)),
         ),
     )
+    if deadline is None:
+        return None
     if present:
-        return 0
-    (gone,) = yield from ask(context, (("ZREM", partition.expiry, partition.expiring(entity, key)),))
-    return int(gone)
+        return False
+    plan = Plan(partition, new_op())
+    plan.guard_missing(entity, key)
+    plan.delete(entity, key, [])
+    outcome = yield from apply(context, plan)
+    return isinstance(outcome, Applied)

@@ -86,6 +86,11 @@ def _try(
     ]
     if not changes:
         return result
+    for place, (_, revision) in unit.watched.items():
+        # A row that was locked and then written is guarded by what the lock's owner saw first, however it was written.
+        change = unit.changes.get(place)
+        if change is not None and (change.old.revision if change.old is not None else None) != revision:
+            raise _Again
     written = {(change.entity.name, change.key) for change in changes}
     watched = [
         (entity, key, revision)
@@ -131,7 +136,7 @@ def find_for_update(
     record = yield from find(context, entity, key)
     if unit.change_of(entity, key) is None:
         stored = memory_of(record) if record is not None else None
-        unit.watched[entity.name, key] = (entity, stored.revision if stored is not None else None)
+        unit.watched.setdefault((entity.name, key), (entity, stored.revision if stored is not None else None))
     return record
 
 

@@ -119,6 +119,10 @@ def upsert(context: Context, entity: Entity[R], record: R) -> Flow[R]:
     prepared = codec.prepare(record, _retention(context, entity), stored)
     if context.unit is not None:
         stored = yield from _current(context, entity, prepared.key)
+        loaded = context.unit.loaded.get((entity.name, prepared.key))
+        if context.unit.change_of(entity, prepared.key) is None and loaded is not None:
+            if stored is None or stored.revision != loaded:
+                raise ConflictError(f"{entity.name}: the row changed since this transaction read it")
         prepared = codec.prepare(record, _retention(context, entity), stored)
         yield from _buffer(context, _replacement(context, entity, record, stored, prepared))
         return record
@@ -295,7 +299,9 @@ def _check_references(context: Context, change: Change) -> Flow[None]:
     for reference in change.entity.references:
         value = getattr(change.prepared.snapshot, reference.field)
         target = context.package.entities[reference.target]
-        if value is None:
+        if value is None or (target is change.entity and value == change.key):
+            continue
+        if change.old is not None and getattr(change.old.snapshot, reference.field, None) == value:
             continue
         own = unit.change_of(target, value)
         if own is not None:
