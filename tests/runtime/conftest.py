@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.runtime.peers import Driver, Open
+from tests.servers.running import server_url
 
 
 @pytest.fixture(params=["sync", "aio"])
@@ -25,4 +26,5 @@ def opened(request: pytest.FixtureRequest) -> Iterator[Open]:
 
 @pytest.fixture
 def store(opened: Open) -> Driver:
-    return opened("embedded:")
+    """A shell on the server under test, which others may use as well: name keys by `new_key`."""
+    return opened(server_url())

@@ -43,7 +43,9 @@ ENDINGS = {
 
 
 @pytest.fixture
-def acquire() -> Iterator[Callable[[Path | None], Lease]]:
+def acquire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path | None], Lease]]:
+    """Leases servers of the test's own, which nobody else in this process uses."""
+    monkeypatch.setattr(embedded, "_SERVERS", {})
     leases: list[Lease] = []
 
     def acquire_one(path: Path | None) -> Lease:
@@ -53,6 +55,8 @@ def acquire() -> Iterator[Callable[[Path | None], Lease]]:
     yield acquire_one
     for lease in leases:
         lease.release()
+    for server in embedded._SERVERS.values():
+        server.leave()
 
 
 def ask(lease: Lease, *commands: Command) -> list[Reply]:

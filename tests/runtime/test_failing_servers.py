@@ -14,7 +14,7 @@ import trustme
 from keyweave import aio, sync
 from keyweave.connection import parse_url
 from keyweave.errors import ConfigurationError
-from tests.runtime.peers import Client, Driver, Open, answering, failing, once, peer
+from tests.runtime.peers import Client, Open, answering, failing, once, peer
 
 
 @pytest.fixture(scope="module")
@@ -181,8 +181,8 @@ def test_refused_credentials_are_told_and_not_shown(
         assert secret not in str(failure).replace(str(tmp_path), "")
 
 
-def test_a_database_that_is_not_there_is_told(opened: Open, store: Driver) -> None:
-    failure = failing(opened(f"unix://{store.shell.settings.path}?db=9999"))
+def test_a_database_that_is_not_there_is_told(opened: Open) -> None:
+    failure = failing(opened(f"unix://{opened('embedded:').shell.settings.path}?db=9999"))
     assert (failure.reason, failure.sent) == ("connect", False)
     assert "DB index" in str(failure)
 

@@ -19,24 +19,28 @@ from keyweave.connection import parse_url
 from keyweave.effects import Call, ConnectionFailure, Flow, Send, ServerError, Sleep
 from keyweave.errors import ConfigurationError, StoreUnavailableError
 from tests.runtime.peers import PONG, Client, Driver, Open, failing, once, peer, sending
+from tests.servers.running import new_key, server_url
+
+NEVER = "a list that nobody writes"
 
 # What goes out and what comes back.
 
 
 def test_a_pipeline_is_answered_in_order_with_plain_values(store: Driver) -> None:
+    text, items, scores, nothing = new_key("a"), new_key("l"), new_key("z"), new_key("n")
     commands = [
-        ("SET", "a", "1"), ("INCR", "a"), ("GET", "a"), ("GET", "nothing"), ("RPUSH", "l", "x", "y"),
-        ("LRANGE", "l", 0, -1), ("ZADD", "z", 1.5, "m"), ("ZRANGE", "z", 0, -1, "WITHSCORES"),
-        ("HGETALL", "h"), ("EVAL", "return {1, false, {'x'}}", 0),
+        ("SET", text, "1"), ("INCR", text), ("GET", text), ("GET", nothing), ("RPUSH", items, "x", "y"),
+        ("LRANGE", items, 0, -1), ("ZADD", scores, 1.5, "m"), ("ZRANGE", scores, 0, -1, "WITHSCORES"),
+        ("HGETALL", nothing), ("EVAL", "return {1, false, {'x'}}", 0),
     ]  # fmt: skip
     expected = [b"OK", 2, b"2", None, 2, [b"x", b"y"], 1, [b"m", b"1.5"], [], [1, None, [b"x"]]]
     assert store.send(*commands) == expected
 
 
 def test_an_error_reply_is_a_value_in_its_place_at_any_depth(store: Driver) -> None:
-    script = "return {redis.error_reply('MINE of mine'), 1}"
+    script, key = "return {redis.error_reply('MINE of mine'), 1}", new_key()
     before, wrong, nested, unknown, after = store.send(
-        ("SET", "a", "1"), ("LPUSH", "a", "x"), ("EVAL", script, 0), ("EVALSHA", "0" * 40, 0), ("GET", "a")
+        ("SET", key, "1"), ("LPUSH", key, "x"), ("EVAL", script, 0), ("EVALSHA", "0" * 40, 0), ("GET", key)
     )
     assert (before, after) == (b"OK", b"1")
     assert (wrong.code, nested[0].code, nested[1], unknown.code) == ("WRONGTYPE", "MINE", 1, "NOSCRIPT")
@@ -68,14 +72,14 @@ def test_an_error_keeps_the_words_of_the_server(opened: Open, line: str) -> None
 
 @pytest.mark.parametrize("value", ["é€😀", "a\x00b", "", " \r\n", b"\xff\x00\xfe", 12, 1.5, 2**63 - 1])
 def test_any_word_arrives_as_it_is(store: Driver, value: str | bytes | float) -> None:
-    expected = value if isinstance(value, bytes) else str(value).encode()
-    assert store.send(("SET", "k", value), ("GET", "k"))[1] == expected
-    assert store.send(("SET", value, "v"), ("GET", value))[1] == b"v"
+    expected, key = value if isinstance(value, bytes) else str(value).encode(), new_key()
+    assert store.send(("SET", key, value), ("GET", key))[1] == expected
+    assert store.send(("HSET", key + "h", value, "v"), ("HGET", key + "h", value))[1] == b"v"
 
 
 @pytest.mark.parametrize("word", [None, True, ["x"], "\ud800"])
 def test_an_unsendable_word_is_refused_and_costs_no_connection(opened: Open, word: Any) -> None:
-    store = opened("embedded:", pool_size=1, pool_timeout=0)
+    store = opened(server_url(), pool_size=1, pool_timeout=0)
     (identity,) = store.send(("CLIENT", "ID"))
     with pytest.raises((TypeError, ValueError)):
         store.send(("SET", "k", word))
@@ -87,8 +91,8 @@ def test_an_empty_pipeline_needs_no_server(opened: Open) -> None:
 
 
 def test_ten_megabytes_go_both_ways(store: Driver) -> None:
-    payload = os.urandom(10_000_000)
-    assert store.send(("SET", "big", payload), ("GET", "big")) == [b"OK", payload]
+    payload, key = os.urandom(10_000_000), new_key()
+    assert store.send(("SET", key, payload), ("GET", key), ("DEL", key)) == [b"OK", payload, 1]
 
 
 def test_a_pipeline_larger_than_every_buffer_is_answered(store: Driver) -> None:
@@ -171,42 +175,42 @@ def test_a_flow_may_go_on_after_a_failure(opened: Open) -> None:
 
 
 def test_connections_are_used_again_the_last_one_first(opened: Open) -> None:
-    store = opened("embedded:", client_name="again")
-    store.run_together([sending(("BLPOP", "never", 0.05)) for _ in range(4)])
+    store = opened(server_url(), client_name="again")
+    store.run_together([sending(("BLPOP", NEVER, 0.05)) for _ in range(4)])
     identities = {store.send(("CLIENT", "ID"))[0] for _ in range(10)}
     assert len(identities) == 1
 
 
 def test_a_pool_never_opens_more_than_its_size_and_serves_all(opened: Open) -> None:
-    store = opened("embedded:", pool_size=3, client_name="few")
-    flows = [sending(("BLPOP", "never", 0.01), ("CLIENT", "ID")) for _ in range(30)]
+    store = opened(server_url(), pool_size=3, client_name="few")
+    flows = [sending(("BLPOP", NEVER, 0.01), ("CLIENT", "ID")) for _ in range(30)]
     results = store.run_together(flows)
     assert len({result[1] for result in results if isinstance(result, list)}) <= 3
     assert not [result for result in results if isinstance(result, BaseException)]
 
 
 def test_waiting_for_a_connection_ends_in_time_and_was_not_sent(opened: Open) -> None:
-    store = opened("embedded:", pool_size=1, pool_timeout=0.05)
-    results = store.run_together([sending(("BLPOP", "never", 0.5)) for _ in range(2)])
+    store = opened(server_url(), pool_size=1, pool_timeout=0.05)
+    results = store.run_together([sending(("BLPOP", NEVER, 0.5)) for _ in range(2)])
     failures = [result for result in results if isinstance(result, ConnectionFailure)]
     assert [(failure.reason, failure.sent) for failure in failures] == [("pool", False)]
     assert store.send(("ECHO", "x")) == [b"x"]
 
 
 def test_a_connection_that_the_server_closed_while_idle_is_replaced_unnoticed(opened: Open) -> None:
-    store, other = opened("embedded:"), opened("embedded:")
-    store.send(("PING",))
-    other.send(("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"))
+    store, other = opened(server_url()), opened(server_url())
+    (identity,) = store.send(("CLIENT", "ID"))
+    assert other.send(("CLIENT", "KILL", "ID", str(identity))) == [1]
     assert store.send(("ECHO", "x")) == [b"x"]
 
 
 def test_a_connection_closed_by_the_server_is_noticed_without_a_turn_of_the_loop() -> None:
     async def run() -> list[object]:
-        settings = parse_url("embedded:")
+        settings = parse_url(server_url())
         async with aio.Shell(settings) as shell:
-            await shell.run(sending(("PING",)))
+            (identity,) = await shell.run(sending(("CLIENT", "ID")))
             with sync.Shell(settings) as other:
-                other.run(sending(("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")))
+                assert other.run(sending(("CLIENT", "KILL", "ID", str(identity)))) == [1]
             return await shell.run(sending(("ECHO", "x")))
 
     assert asyncio.run(run()) == [b"x"]
@@ -244,13 +248,13 @@ def test_an_interrupt_in_the_middle_of_an_exchange_gives_up_the_connection() -> 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with sync.Shell(parse_url("embedded:")) as shell:
+    with sync.Shell(parse_url(server_url())) as shell:
         (before,) = shell.run(sending(("CLIENT", "ID")))
         previous = signal.signal(signal.SIGALRM, interrupt)
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         try:
             with pytest.raises(KeyboardInterrupt):
-                shell.run(sending(("BLPOP", "never", 3)))
+                shell.run(sending(("BLPOP", NEVER, 3)))
         finally:
             signal.signal(signal.SIGALRM, previous)
         echo, after = shell.run(sending(("ECHO", "x"), ("CLIENT", "ID")))
@@ -263,12 +267,12 @@ def test_cancelling_gives_up_the_connection_and_lets_the_flow_clean_up() -> None
 
     def flow() -> Flow[None]:
         try:
-            yield Send((("BLPOP", "never", 3),))
+            yield Send((("BLPOP", NEVER, 3),))
         finally:
             cleaned.extend((yield Send((("ECHO", "clean"),))))
 
     async def run() -> tuple[object, object]:
-        async with aio.Shell(parse_url("embedded:")) as shell:
+        async with aio.Shell(parse_url(server_url())) as shell:
             (before,) = await shell.run(sending(("CLIENT", "ID")))
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
@@ -282,8 +286,8 @@ def test_cancelling_gives_up_the_connection_and_lets_the_flow_clean_up() -> None
 
 def test_cancelling_one_who_waits_for_a_connection_loses_none() -> None:
     async def run() -> list[object]:
-        async with aio.Shell(parse_url("embedded:", pool_size=1)) as shell:
-            holder = asyncio.create_task(shell.run(sending(("BLPOP", "never", 0.1))))
+        async with aio.Shell(parse_url(server_url(), pool_size=1)) as shell:
+            holder = asyncio.create_task(shell.run(sending(("BLPOP", NEVER, 0.1))))
             await asyncio.sleep(0)
             waiters = [asyncio.create_task(shell.run(sending(("ECHO", str(number))))) for number in range(3)]
             await asyncio.sleep(0)
@@ -295,7 +299,7 @@ def test_cancelling_one_who_waits_for_a_connection_loses_none() -> None:
 
 
 def test_another_event_loop_is_refused_in_words() -> None:
-    shell = aio.Shell(parse_url("embedded:"))
+    shell = aio.Shell(parse_url(server_url()))
     with asyncio.Runner() as first:
         first.run(shell.run(sending(("PING",))))
         with pytest.raises(ConfigurationError, match="another event loop"):
@@ -309,7 +313,7 @@ def test_a_closed_store_says_so() -> None:
         await shell.aclose()
         await shell.run(sending(("PING",)))
 
-    settings = parse_url("embedded:")
+    settings = parse_url(server_url())
     blocking = sync.Shell(settings)
     blocking.close()
     with pytest.raises(StoreUnavailableError, match="closed"):
@@ -319,27 +323,30 @@ def test_a_closed_store_says_so() -> None:
 
 
 def test_closing_leaves_no_connection_behind(opened: Open) -> None:
-    keeper, store = opened("embedded:"), opened("embedded:", client_name="gone")
-    store.run_together([sending(("BLPOP", "never", 0.02)) for _ in range(3)])
-    assert keeper.send(("CLIENT", "LIST"))[0].count(b"name=gone") == 3
+    name = new_key("gone")
+    keeper, store = opened(server_url()), opened(server_url(), client_name=name)
+    store.run_together([sending(("BLPOP", NEVER, 0.02)) for _ in range(3)])
+    assert keeper.send(("CLIENT", "LIST"))[0].count(f"name={name}".encode()) == 3
     store.close()
     deadline = time.monotonic() + 5
-    while b"name=gone" in keeper.send(("CLIENT", "LIST"))[0]:
+    while f"name={name}".encode() in keeper.send(("CLIENT", "LIST"))[0]:
         assert time.monotonic() < deadline
 
 
 def test_threads_share_a_blocking_shell() -> None:
+    key = new_key("threads")
+
     def counting() -> Flow[None]:
         for _ in range(20):
-            yield Send((("INCR", "threads"),))
+            yield Send((("INCR", key),))
 
-    with sync.Shell(parse_url("embedded:", pool_size=4)) as shell:
+    with sync.Shell(parse_url(server_url(), pool_size=4)) as shell:
         threads = [threading.Thread(target=shell.run, args=(counting(),)) for _ in range(12)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert shell.run(sending(("GET", "threads"))) == [b"240"]
+        assert shell.run(sending(("GET", key))) == [b"240"]
 
 
 FORKING = """

@@ -25,13 +25,14 @@ from keyweave.errors import (
 from keyweave.flows.asking import apply
 from keyweave.plan import Applied, Plan, Refusal
 from keyweave.plan import Status as Answer
+from tests.servers.running import new_namespace, server_url
 
 BODY = b',"id":"x","email":"x@x","role":"user"}'
 
 
 @pytest.fixture
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
-    with Store.open("embedded:", namespace=f"apply-{request.node.name}") as opened:
+    with Store.open(server_url(), namespace=new_namespace(request.node.name)) as opened:
         opened.users.create(User(id="u", email="u@x", role=Role.USER))
         opened.users.create(User(id="v", email="v@x", role=Role.ADMIN))
         yield opened

@@ -14,6 +14,7 @@ from compozy_store import Component, Role, Status, TaskState, UsageEntry, User, 
 from compozy_store.sync import Store
 from keyweave.effects import Flow, Send
 from keyweave.errors import CheckViolationError, NotLoadedError, ValidationError
+from tests.servers.running import new_namespace, server_url
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -24,7 +25,7 @@ JSON = st.recursive(
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[Store]:
-    with Store.open("embedded:", namespace="documents") as opened:
+    with Store.open(server_url(), namespace=new_namespace("documents")) as opened:
         yield opened
 
 

@@ -11,11 +11,12 @@ from compozy_store import Component, Status, TaskState, WorkflowState
 from compozy_store.sync import Store
 from keyweave.effects import Flow, Send
 from keyweave.flows import gathering, growing
+from tests.servers.running import new_namespace, server_url
 
 
 @pytest.fixture
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
-    with Store.open("embedded:", namespace=request.node.name) as opened:
+    with Store.open(server_url(), namespace=new_namespace(request.node.name)) as opened:
         opened.workflow_states.create(
             WorkflowState(workflow_exec_id="w", workflow_id="f", status=Status.RUNNING)
         )

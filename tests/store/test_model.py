@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import itertools
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -25,8 +24,8 @@ from hypothesis.stateful import (
 
 from compozy_store import Component, EmailExistsError, Role, Status, TaskState, User, WorkflowState, aio, sync
 from keyweave.errors import AlreadyExistsError, ConflictError, NotFoundError, ReferenceViolationError
+from tests.servers.running import new_namespace, server_url
 
-NAMES = itertools.count()
 IDS = st.sampled_from(["a", "a:b", "a%3Ab", "{x}", "nul\0", "\N{SNOWMAN}", "%"])
 EMAILS = st.sampled_from(["a@x", "A@X", "b:c@x", "\N{GRINNING FACE}@x"])
 STATUSES = st.sampled_from([Status.PENDING, Status.RUNNING, Status.SUCCESS])
@@ -45,7 +44,7 @@ class Repositories(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        name = f"model-{next(NAMES)}"
+        name = new_namespace("model")
         # One connection serves every run; only the namespace is fresh.
         context = type(self).store.session.context
         keyspace = type(context.keyspace)(
@@ -302,9 +301,9 @@ def _closure(steps: Callable[[Any], Any], flavour: str) -> Callable[[Any], Any]:
 def test_the_repositories_behave_like_the_model(flavour: str) -> None:
     with asyncio.Runner() as runner:
         if flavour == "sync":
-            store: Any = sync.Store.open("embedded:", namespace="model")
+            store: Any = sync.Store.open(server_url(), namespace="model")
         else:
-            store = runner.run(aio.Store.connect("embedded:", namespace="model"))
+            store = runner.run(aio.Store.connect(server_url(), namespace="model"))
         machine = type("Machine", (Repositories,), {"flavour": flavour, "runner": runner, "store": store})
         try:
             run_state_machine_as_test(  # type: ignore[no-untyped-call]

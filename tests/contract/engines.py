@@ -1,0 +1,58 @@
+"""The engines that the contract is told to: Keyweave on a real server, Keyweave on a fake, and the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Final, cast
+
+from fakeredis import FakeServer
+
+from compozy_engine import Engine, new_id
+from compozy_store import aio
+from compozy_store.package import PACKAGE
+from keyweave.flows.transacting import connect
+from keyweave.opening import prepare
+from keyweave.session_aio import Session
+from tests.fakes import fake_async_shell
+from tests.oracle.engine import PostgresEngine
+from tests.oracle.server import session_dsn
+from tests.servers.running import chosen_server, server_url
+
+SERVER: Final = chosen_server()
+"""The real server under test."""
+
+KEYWEAVE: Final = ("server", "fake") if SERVER == "embedded" else ("server",)
+"""Engines on Keyweave. The fake and the oracle are told once, in the run on the embedded server."""
+
+EVERY: Final = (*KEYWEAVE, "postgres") if SERVER == "embedded" else KEYWEAVE
+
+
+@asynccontextmanager
+async def empty_engine(
+    kind: str, *, namespace: str | None = None, retention: Mapping[str, timedelta] | None = None
+) -> AsyncIterator[Engine]:
+    """An engine that holds nothing.
+
+    Args:
+        kind: one of `EVERY`.
+        namespace: a fresh one by default; the oracle has only one.
+        retention: as for `Engine.open`; the oracle keeps rows until they are deleted.
+    """
+    namespace = new_id() if namespace is None else namespace
+    if kind == "server":
+        async with Engine.open(server_url(), namespace=namespace, retention=retention) as engine:
+            yield engine
+    elif kind == "fake":
+        shell = fake_async_shell(FakeServer())
+        _, context = prepare(PACKAGE, "redis://fake", namespace=namespace, retention=retention)
+        try:
+            await shell.run(connect(context))
+            yield Engine(aio.Store(Session(shell, context)))
+        finally:
+            await shell.aclose()
+    else:
+        async with PostgresEngine.open(session_dsn()) as oracle:
+            await oracle.clear()
+            yield cast(Engine, oracle)

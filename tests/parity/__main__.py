@@ -1,0 +1,89 @@
+"""`make parity`: many random histories on Keyweave and on PostgreSQL, on several processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from tests.parity.running import Count, run
+
+
+def main(
+    histories: Annotated[int, typer.Option(help="How many random histories to run.", min=1)] = 10_000,
+    seed: Annotated[int, typer.Option(help="Which ones; the same seed draws the same histories.")] = 2026,
+    processes: Annotated[int, typer.Option(help="On how many processes.", min=1)] = os.cpu_count() or 1,
+) -> None:
+    """Tell random histories of at least 30 steps to Keyweave and to PostgreSQL, and compare every result and error."""
+    started = time.monotonic()
+    spawning = multiprocessing.get_context("spawn")
+    told: Any = spawning.Queue()
+    shares = [histories // processes + (number < histories % processes) for number in range(processes)]
+    workers = [
+        spawning.Process(target=_work, args=(seed + number, share, told), daemon=True)
+        for number, share in enumerate(shares)
+        if share
+    ]
+    for worker in workers:
+        worker.start()
+    total, failure, running = Count(), "", len(workers)
+    columns = (
+        TextColumn("histories"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as progress:
+        bar = progress.add_task("histories", total=histories)
+        while running and not failure:
+            kind, value = told.get()
+            if kind == "step":
+                progress.advance(bar)
+            elif kind == "done":
+                running -= 1
+                total.histories += value.histories
+                total.steps += value.steps
+                total.methods += value.methods
+            else:
+                failure = value
+    for worker in workers:
+        if failure:
+            worker.terminate()
+        worker.join()
+    console = Console()
+    if failure:
+        console.print(failure, markup=False, highlight=False)
+        console.print(f"parity: DRIFT (seed {seed})")
+        raise typer.Exit(1)
+    elapsed = time.monotonic() - started
+    console.print(
+        f"parity: zero drift in {total.histories} histories, {total.steps} calls of {len(total.methods)} methods, "
+        f"seeds {seed} to {seed + len(workers) - 1}, {elapsed:.0f} s"
+    )
+
+
+def _work(seed: int, histories: int, told: Any) -> None:
+    try:
+        count = run("embedded:", seed=seed, histories=histories, progress=lambda _: told.put(("step", None)))
+    except BaseException as error:  # noqa: BLE001 - whatever ends a process is told to the one that waits
+        notes = "\n".join(getattr(error, "__notes__", ()))
+        told.put(("failed", f"{type(error).__name__}: {error}\n{notes}"))
+    else:
+        told.put(("done", count))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,125 @@
+"""Runs many histories on Keyweave and on the oracle, and stops at the first drift, made as small as it gets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as seeded
+
+from compozy_engine import Engine
+from compozy_store import aio
+from compozy_store.package import PACKAGE
+from keyweave.effects import Flow, Send
+from keyweave.opening import prepare
+from tests.oracle.engine import PostgresEngine
+from tests.oracle.server import session_dsn
+from tests.parity.comparing import drift
+from tests.parity.histories import HISTORIES
+from tests.parity.steps import Step, Transaction
+
+
+@dataclass
+class Count:
+    """How much was compared.
+
+    Attributes:
+        histories: how many were run.
+        steps: how many calls they were made of, those in transactions included.
+        methods: how often each method was called.
+    """
+
+    histories: int = 0
+    steps: int = 0
+    methods: Counter[str] = field(default_factory=Counter)
+
+    def add(self, history: Sequence[Step]) -> None:
+        self.histories += 1
+        for step in history:
+            inner = step.steps if isinstance(step, Transaction) else ()
+            self.steps += 1 + len(inner)
+            self.methods.update([_name(step), *(f"tasks.{_name(each)}" for each in inner)])
+
+
+def _name(step: Any) -> str:
+    if isinstance(step, Transaction):
+        return "tasks.with_transaction"
+    return getattr(step, "method", "workflows.complete_workflow")
+
+
+def run(url: str, *, seed: int, histories: int, progress: Callable[[Count], None] = lambda _: None) -> Count:
+    """Run `histories` random histories.
+
+    Args:
+        url: where Keyweave keeps its rows; every history has a namespace of its own.
+        seed: the same one draws the same histories.
+        progress: told after every history.
+
+    Raises:
+        AssertionError: the engines drifted; the message has the smallest history that shows it.
+    """
+    count = Count()
+    with asyncio.Runner() as runner:
+        store = runner.run(aio.Store.connect(url, namespace="parity"))
+        opened = PostgresEngine.open(session_dsn())
+        oracle = runner.run(opened.__aenter__())
+
+        async def tell(history: Sequence[Step]) -> str | None:
+            await oracle.clear()
+            engine = Engine(_elsewhere(store, f"parity-{seed}-{count.histories}"))
+            found = await drift(history, engine, oracle)  # type: ignore[arg-type]
+            if found is None:
+                report = await engine.store.check()
+                assert report.clean, report.drift
+            await _forget(engine.store)
+            return found
+
+        @seeded(seed)
+        @settings(
+            max_examples=histories,
+            database=None,
+            deadline=None,
+            derandomize=False,
+            phases=(Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(HISTORIES)
+        def told(history: list[Step]) -> None:
+            count.add(history)
+            found = runner.run(tell(history))
+            assert found is None, found
+            progress(count)
+
+        try:
+            told()
+        finally:
+            runner.run(opened.__aexit__(None, None, None))
+            runner.run(store.close())
+    return count
+
+
+def _elsewhere(store: aio.Store, namespace: str) -> aio.Store:
+    """The same connections, in another namespace."""
+    _, context = prepare(PACKAGE, "redis://elsewhere", namespace=namespace)
+    context.clock = store.session.context.clock
+    return aio.Store(store.session.within(context))
+
+
+async def _forget(store: aio.Store) -> None:
+    """Remove every key of a namespace."""
+    pattern = f"*:{store.session.context.keyspace.namespace.tenant}:*"
+
+    def sweep() -> Flow[None]:
+        cursor: Any = b"0"
+        while True:
+            ((cursor, keys),) = yield Send((("SCAN", cursor, "MATCH", pattern, "COUNT", 1000),))
+            if keys:
+                yield Send((("DEL", *keys),))
+            if cursor == b"0":
+                return
+
+    await store.session.run(sweep())

@@ -1,0 +1,134 @@
+"""Which real server the tests talk to, and where it is.
+
+`KEYWEAVE_TEST_SERVER` chooses: `embedded` (the default) is the Valkey out of the wheel, `redis8` a Redis 8 from
+`make redis8`, from the PATH, or where `KEYWEAVE_REDIS8_URL` says. A choice that cannot be served is an error:
+tests that quietly ran against something else would prove nothing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import redis
+
+from tests.servers.redis8 import server_command
+
+CHOICE: Final = "KEYWEAVE_TEST_SERVER"
+ELSEWHERE: Final = "KEYWEAVE_REDIS8_URL"
+SERVERS: Final = ("embedded", "redis8")
+
+_PATIENCE: Final = 30.0
+
+
+def chosen_server(environment: Mapping[str, str] = os.environ) -> str:
+    """The server under test: one of `SERVERS`.
+
+    Raises:
+        ValueError: the variable names none of them.
+    """
+    chosen = environment.get(CHOICE) or SERVERS[0]
+    if chosen not in SERVERS:
+        raise ValueError(f"{CHOICE}={chosen}: must be one of {', '.join(SERVERS)}")
+    return chosen
+
+
+@cache
+def server_url() -> str:
+    """The URL of the server under test, the same in the whole process; started when first asked for.
+
+    Raises:
+        ValueError: `KEYWEAVE_TEST_SERVER` is wrong.
+        RuntimeError: there is no such server, it does not start, or it is another one than it should be.
+    """
+    if chosen_server() == "embedded":
+        return "embedded:"
+    elsewhere = os.environ.get(ELSEWHERE)
+    if elsewhere:
+        require_redis8(elsewhere)
+        return elsewhere
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(running_redis8())
+
+
+def new_namespace(name: str) -> str:
+    """A tenant that no other test has, even on a server that several runs share."""
+    return f"{name}-{secrets.token_hex(4)}"
+
+
+def new_key(name: str = "key") -> str:
+    """A name for a raw key that no other test has."""
+    return new_namespace(name)
+
+
+@contextmanager
+def running_redis8() -> Iterator[str]:
+    """Start a Redis 8 on a unix socket in a temporary folder, yield its URL, stop it and delete its data.
+
+    Raises:
+        RuntimeError: there is no Redis 8, or it does not start; what it logged is in the message.
+    """
+    home = Path(tempfile.mkdtemp(prefix="redis8-"))
+    socket, log = home / "redis.sock", home / "log"
+    options = ["--port", "0", "--unixsocket", str(socket), "--dir", str(home), "--save", ""]
+    try:
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*server_command(), *options],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # a Ctrl-C at the tests is not one at the server
+            )
+        try:
+            url = f"unix://{socket}"
+            _wait_until_ready(process, socket, log)
+            require_redis8(url)
+            yield url
+        finally:
+            process.kill()
+            process.wait()
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def require_redis8(url: str) -> None:
+    """Make sure that a Redis 8 answers at `url`.
+
+    Raises:
+        RuntimeError: nothing answers, or it is another server or version.
+    """
+    try:
+        with redis.Redis.from_url(url, socket_timeout=_PATIENCE) as client:
+            found = client.info("server")
+    except redis.RedisError as error:
+        raise RuntimeError(f"redis8: the server does not answer: {error}") from error
+    if "valkey_version" in found:
+        raise RuntimeError(f"redis8: needs Redis 8 or later, found Valkey {found['valkey_version']}")
+    version = str(found["redis_version"])
+    if int(version.partition(".")[0]) < 8:
+        raise RuntimeError(f"redis8: needs Redis 8 or later, found Redis {version}")
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], socket: Path, log: Path) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    with redis.Redis(unix_socket_path=str(socket)) as client:
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                client.ping()
+            except redis.ConnectionError:
+                time.sleep(0.02)  # asked again until it answers or the deadline passes
+            else:
+                return
+    raise RuntimeError(f"redis8: the server did not start:\n{log.read_text(errors='replace')[-2000:]}")

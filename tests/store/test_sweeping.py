@@ -1,0 +1,206 @@
+"""Sweeping: after it, the keyspace is that of a store which never had the dead rows, whoever swept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from compozy_store import Status, WorkflowState
+from compozy_store.entities import TASK_STATE
+from keyweave.effects import Command
+from keyweave.flows import counting, sweeping
+from tests.store.depot import depot
+from tests.store.harness import AT_ONCE, FLAVOURS, Harness, add_tasks, errors_in, harness, run, task, watched
+
+
+@pytest.fixture(params=FLAVOURS)
+def flavour(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def stores(flavour: str, request: pytest.FixtureRequest) -> Iterator[Harness]:
+    """Two stores; an execution with two tasks that stay. Rows end at once when they are terminal."""
+    retention = {"TaskState": AT_ONCE, "WorkflowState": AT_ONCE}
+    with harness(flavour, request.node.name, count=2, retention=retention) as opened:
+        opened.do(opened.db.workflow_states.create(run()))
+        add_tasks(opened, [task("p"), task("c", "p")])
+        yield opened
+
+
+def add_dead(stores: Harness, count: int) -> None:
+    add_tasks(stores, [task(f"dead{n}", "p" if n % 2 else None, status=Status.SUCCESS) for n in range(count)])
+
+
+def test_a_sweep_leaves_nothing_of_dead_rows(stores: Harness) -> None:
+    before = stores.contents()
+    add_dead(stores, 250)
+    assert stores.contents() != before
+    assert stores.do(stores.db.sweep()) == 250
+    assert stores.db.stats.swept == 250
+    assert stores.contents() == before
+    assert stores.do(stores.db.sweep()) == 0
+
+
+def test_a_sweep_takes_the_family_of_a_dead_row_along(stores: Harness) -> None:
+    before = stores.contents()
+    stores.do(stores.db.workflow_states.create(run("over")))
+    tasks = [task(f"t{n}", f"t{n - 1}" if n % 3 else None, workflow="over") for n in range(700)]
+    add_tasks(stores, tasks)
+    stores.do(stores.db.workflow_states.change("over", lambda row: setattr(row, "status", Status.FAILED)))
+    assert stores.do(stores.db.sweep()) == 1
+    assert stores.contents() == before
+
+
+def test_a_sweep_of_parents_and_children_that_are_all_dead(stores: Harness) -> None:
+    before = stores.contents()
+    stores.do(stores.db.workflow_states.create(run("over")))
+    add_tasks(stores, [task(f"t{n}", workflow="over") for n in range(120)])
+    stores.do(stores.db.workflow_states.change("over", lambda row: setattr(row, "status", Status.FAILED)))
+    for number in range(0, 120, 7):
+        row = WorkflowState(workflow_exec_id=f"w{number}", workflow_id="f", status=Status.CANCELED)
+        stores.do(stores.db.workflow_states.create(row))
+    stores.do(stores.db.sweep())
+    assert stores.contents() == before
+
+
+def test_a_sweep_stops_at_its_limit(stores: Harness) -> None:
+    add_dead(stores, 30)
+    assert [stores.do(stores.db.sweep(limit=12)) for _ in range(4)] == [12, 12, 6, 0]
+
+
+def test_sweeps_at_the_same_time_share_the_work(stores: Harness) -> None:
+    before = stores.contents()
+    add_dead(stores, 120)
+    outcomes = stores.together([lambda store: store.sweep()] * 4)
+    assert errors_in(outcomes) == []
+    rest = stores.do(stores.db.sweep())
+    assert sum(outcomes) + rest == 120
+    assert stores.contents() == before
+
+
+def test_sweeps_and_new_rows_of_the_same_keys_do_not_hurt_each_other(stores: Harness) -> None:
+    """While two clients sweep, others insert living rows under the keys of the dead."""
+    add_dead(stores, 60)
+
+    def revive(number: int) -> Any:
+        return lambda store: store.task_states.create(task(f"dead{number}", "p"))
+
+    sweeps = [lambda store: store.sweep()] * 2
+    outcomes = stores.together([*sweeps, *[revive(number) for number in range(0, 60, 3)]])
+    assert errors_in(outcomes) == []
+    stores.do(stores.db.sweep())
+    living = [row.task_exec_id for row in stores.do(stores.db.task_states.iterate_by_parent("p"))]
+    assert sorted(living) == sorted(["c", *(f"dead{number}" for number in range(0, 60, 3))])
+    assert stores.clean()
+
+
+def test_a_count_beyond_its_bound_sweeps_first(stores: Harness) -> None:
+    add_dead(stores, counting.UNSWEPT + 1)
+    assert stores.do(stores.db.task_states.count_by_workflow("w")) == 2
+    assert stores.do(stores.db.task_states.group_counts_by_parent_status("p")) == {Status.RUNNING: 1}
+    assert 0 < stores.db.stats.swept <= counting.UNSWEPT
+
+
+def test_rows_of_an_entity_that_this_schema_lacks_are_in_nobodys_way(stores: Harness) -> None:
+    """Entries that cannot be swept are older than all others; sweeps and counts go on behind them."""
+    expiry = stores.db.session.context.partition(TASK_STATE).expiry
+    stores.send(*[("ZADD", expiry, 1, f"Forgotten:{number}") for number in range(counting.UNSWEPT + 500)])
+    before = stores.contents()
+    add_dead(stores, 3)
+    assert stores.do(stores.db.task_states.count_by_workflow("w")) == 2
+    add_dead(stores, 20)
+    stores.do(stores.db.sweep())
+    assert stores.contents() == before
+
+
+@pytest.fixture
+def freed(flavour: str, request: pytest.FixtureRequest) -> Iterator[Harness]:
+    """A store whose server frees dead rows a millisecond after their deadline; it has freed one, `gone`."""
+    name = request.node.name
+    with harness(flavour, name, retention={"TaskState": AT_ONCE}, grace_ms=1) as opened:
+        opened.do(opened.db.workflow_states.create(run()))
+        add_tasks(opened, [task("p")])
+        opened.do(opened.db.task_states.create(task("gone", "p", status=Status.SUCCESS)))
+        until_freed(opened, "gone")
+        yield opened
+
+
+def until_freed(stores: Harness, key: str) -> None:
+    document = stores.db.session.context.partition(TASK_STATE).document("TaskState", key)
+    limit = time.monotonic() + 10
+    while stores.send(("EXISTS", document)) != [0]:
+        assert time.monotonic() < limit
+        time.sleep(0.001)
+
+
+def test_a_row_that_the_server_freed_is_gone_for_every_reader(freed: Harness) -> None:
+    assert freed.do(freed.db.task_states.find("gone")) is None
+    assert freed.do(freed.db.task_states.count_by_workflow("w")) == 1
+    assert [row.task_exec_id for row in freed.do(freed.db.task_states.list_by_workflow("w")).records] == ["p"]
+    assert freed.do(freed.db.task_states.list_by_parent("p")).records == []
+    assert freed.db.stats.healed == 2
+    assert freed.do(freed.db.sweep()) == 1
+    assert freed.do(freed.db.task_states.count_by_workflow("w")) == 1
+    assert freed.do(freed.db.sweep()) == 0
+
+
+def test_a_new_row_does_not_inherit_the_deadline_of_one_that_the_server_freed(freed: Harness) -> None:
+    partition = freed.db.session.context.partition(TASK_STATE)
+    freed.do(freed.db.task_states.create(task("gone", "p")))
+    assert freed.send(("ZSCORE", partition.expiry, partition.expiring("TaskState", "gone"))) == [None]
+    assert freed.do(freed.db.task_states.count_by_parent("p")) == 1
+    assert freed.do(freed.db.sweep()) == 0
+    assert freed.do(freed.db.task_states.get("gone")).status is Status.RUNNING
+
+
+def test_the_unique_value_of_a_row_that_the_server_freed_is_free(flavour: str) -> None:
+    closed, opened = depot().State.CLOSED, depot().State.OPEN
+    with harness(
+        flavour, f"freed-{flavour}", module=depot(), retention={"Ticket": AT_ONCE}, grace_ms=1
+    ) as stores:
+        stores.do(stores.db.tickets.create(depot().Ticket(id="old", code="code", state=closed)))
+        place = stores.db.session.context.keyspace.partition("goods").document("Ticket", "old")
+        limit = time.monotonic() + 10
+        while stores.send(("EXISTS", place)) != [0]:
+            assert time.monotonic() < limit
+        stores.do(stores.db.tickets.create(depot().Ticket(id="new", code="CODE", state=opened)))
+        assert stores.do(stores.db.tickets.get_by_code("code")).id == "new"
+
+
+def test_a_new_row_at_any_moment_of_a_sweep_keeps_its_deadline(flavour: str) -> None:
+    """The sweep cleans up after a row that the server freed, while somebody inserts a terminal row of the same key."""
+    moment, over = 0, False
+    while not over:
+        moment += 1
+        name = f"keeps-{flavour}-{moment}"
+        with (
+            harness(flavour, name, retention={"TaskState": AT_ONCE}, grace_ms=1) as stores,
+            harness("sync", stores, retention={"TaskState": timedelta(hours=1)}) as later,
+        ):
+            stores.do(stores.db.workflow_states.create(run()))
+            stores.do(stores.db.task_states.create(task("t", status=Status.SUCCESS)))
+            until_freed(stores, "t")
+            over = True
+
+            def insert(
+                number: int, _: tuple[Command, ...], later: Harness = later, moment: int = moment
+            ) -> None:
+                nonlocal over
+                if number == moment:
+                    over = False
+                    later.db.task_states.create(task("t", status=Status.SUCCESS))
+
+            stores.do(
+                stores.db.session.run(watched(stores, sweeping.sweep(stores.db.session.context), insert))
+            )
+            if not over:
+                assert stores.do(stores.db.task_states.get("t")).status is Status.SUCCESS
+                assert stores.do(stores.db.task_states.count_all()) == 1
+                assert stores.clean()
+    assert moment > 4
