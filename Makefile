@@ -11,14 +11,16 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := runtime generator generated engine tests
 TEST_ARGS ?=
+HISTORIES ?= 10000
+SEED ?= 2026
 
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup generate check test demo bench bench-core lint format
+.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-core lint format
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
 		awk -F '|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 setup: $(STAMP) ## Install everything into .venv, at the versions of constraints.txt
@@ -65,6 +67,17 @@ format: $(STAMP) ## Rewrite the sources: safe lint fixes, import order, black
 test: $(STAMP) ## Run the whole suite on two processes (TEST_ARGS="-k name" narrows it)
 	@echo "test: pytest, whole suite"
 	@$(BIN)/python -m pytest -n 2 $(TEST_ARGS)
+
+redis8: $(STAMP) ## Bring a Redis 8 for the tests into .redis8, from Debian's packages or the PATH
+	@$(BIN)/python -m tests.servers.redis8
+
+test-redis8: redis8 ## Run the whole suite on Redis 8
+	@echo "test-redis8: pytest, whole suite on Redis 8"
+	@KEYWEAVE_TEST_SERVER=redis8 $(BIN)/python -m pytest -n 2 $(TEST_ARGS)
+
+parity: $(STAMP) ## Compare random histories with PostgreSQL (HISTORIES=10000 SEED=2026, about 15 minutes)
+	@echo "parity: $(HISTORIES) random histories on Keyweave and on PostgreSQL"
+	@$(BIN)/python -m tests.parity --histories $(HISTORIES) --seed $(SEED)
 
 demo: generate ## Run a workflow's life on an embedded server, step by step
 	@echo "demo: a workflow's life on an embedded server"
