@@ -40,6 +40,9 @@ def test_the_readmes_entity_loads_and_its_code_runs() -> None:
     package = (ROOT / "schema" / "package.yaml").read_text(encoding="utf-8")
     (entity,) = blocks(ROOT / "README.md", "yaml")
     assert load_sources({"package.yaml": package, "user.yaml": entity}).entities[0].name == "User"
+    (signatures,) = blocks(ROOT / "README.md", "py")
+    generated = (ROOT / "generated" / "compozy_store" / "sync" / "user.py").read_text(encoding="utf-8")
+    assert all(line in generated.splitlines() for line in signatures.splitlines())
     (code,) = blocks(ROOT / "README.md", "python")
     exec(compile(code, "README.md", "exec"), {})
 

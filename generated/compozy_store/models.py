@@ -47,12 +47,7 @@ class Status(StrEnum):
     @property
     def is_terminal(self) -> bool:
         """One of SUCCESS, FAILED, CANCELED, TIMED_OUT."""
-        return self in (
-            Status.SUCCESS,
-            Status.FAILED,
-            Status.CANCELED,
-            Status.TIMED_OUT,
-        )
+        return self in (Status.SUCCESS, Status.FAILED, Status.CANCELED, Status.TIMED_OUT)
 
 
 class Component(StrEnum):
@@ -84,18 +79,18 @@ class UsageEntry(Value, kw_only=True):
 
     provider: Annotated[str, Meta(min_length=1)]
     model: Annotated[str, Meta(min_length=1)]
-    prompt_tokens: Annotated[int, Meta(ge=0)] = msgspec.field(default_factory=lambda: 0)
-    completion_tokens: Annotated[int, Meta(ge=0)] = msgspec.field(default_factory=lambda: 0)
-    total_tokens: Annotated[int, Meta(ge=0)] = msgspec.field(default_factory=lambda: 0)
+    prompt_tokens: Annotated[int, Meta(ge=0)] = 0
+    completion_tokens: Annotated[int, Meta(ge=0)] = 0
+    total_tokens: Annotated[int, Meta(ge=0)] = 0
     """Zero means the sum of prompt and completion tokens."""
     reasoning_tokens: Annotated[int, Meta(ge=0)] | None = None
     cached_prompt_tokens: Annotated[int, Meta(ge=0)] | None = None
     input_audio_tokens: Annotated[int, Meta(ge=0)] | None = None
     output_audio_tokens: Annotated[int, Meta(ge=0)] | None = None
-    agent_ids: list[str] = msgspec.field(default_factory=lambda: [])
+    agent_ids: list[str] = msgspec.field(default_factory=list)
     captured_at: Annotated[datetime, Meta(tz=True)] | None = None
     updated_at: Annotated[datetime, Meta(tz=True)] | None = None
-    source: str = msgspec.field(default_factory=lambda: "")
+    source: str = ""
 
 
 def normalize_usage_entry(record: UsageEntry) -> bool:
@@ -134,7 +129,7 @@ class TaskState(Record, kw_only=True):
     workflow_id: Annotated[str, Meta(min_length=1)]
     component: Component
     status: Status
-    execution_type: ExecutionType = msgspec.field(default_factory=lambda: ExecutionType.BASIC)
+    execution_type: ExecutionType = ExecutionType.BASIC
     parent_state_id: Annotated[str, Meta(min_length=1)] | None = None
     agent_id: Annotated[str, Meta(min_length=1)] | None = None
     action_id: Annotated[str, Meta(min_length=1)] | None = None

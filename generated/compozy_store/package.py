@@ -16,16 +16,8 @@ def _script(name: str) -> str:
 PACKAGE = Package(
     name="compozy_store",
     namespace=("compozy", "v1", "dev", "default"),
-    groups={
-        "auth": 1,
-        "execution": 1,
-    },
-    entities=(
-        API_KEY,
-        TASK_STATE,
-        USER,
-        WORKFLOW_STATE,
-    ),
+    groups={"auth": 1, "execution": 1},
+    entities=(API_KEY, TASK_STATE, USER, WORKFLOW_STATE),
     scripts={name: _script(name) for name in ("apply", "page", "count", "unlock")},
     fingerprint="9f9195a3feaa80d67fce3469f4481728145aa9d5d26df8a2fc44ac480e7395d1",
 )

@@ -106,6 +106,7 @@ def access_view(view: View, fields: dict[str, Field], references: set[str], sche
         "True",
         order_of(view),
         sentence(view.why),
+        view.fields[-1] if view.fields else "",
         "".join(f"{parameter}, " for parameter in parameters[:-1]),
         f"({', '.join(values[:-1])},)" if values[:-1] else "()",
         group_type,

@@ -16,7 +16,7 @@ from .view_access import (
 from .view_fields import has_json, has_record, normalizing_steps
 from .view_merges import COMBINE, merge_view
 from .view_models import EntityView, ReferenceView, UniqueView
-from .view_text import annotation, docstring, micros, names_literal, sentence
+from .view_text import annotation, micros, names_literal, sentence
 
 HEAD_MEMBERS = ("revision", "created", "expires", "op")
 
@@ -95,7 +95,7 @@ def entity_view(entity: Entity, schema: Schema) -> EntityView:
                 claim_value(unique.fields, unique.normalize, lambda name: f"key_text({name})"),
                 unique.error or "UniqueViolationError",
                 names_literal(unique.fields),
-                docstring(unique.doc or f"One {entity.name} for each {' and '.join(unique.fields)}."),
+                sentence(unique.doc or f"One {entity.name} for each {' and '.join(unique.fields)}."),
             )
             for unique in entity.uniques
         ),

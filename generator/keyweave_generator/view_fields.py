@@ -9,7 +9,7 @@ from typing import Any
 from .model import Field, Schema, TypeKind, TypeRef
 from .names import member_name, snake_case
 from .view_models import FieldView
-from .view_text import annotation, docstring, micros
+from .view_text import annotation, micros, sentence
 
 
 def field_view(field: Field) -> FieldView:
@@ -21,8 +21,16 @@ def field_view(field: Field) -> FieldView:
     if field.optional:
         inner, default = f"{inner} | None", " = None"
     elif field.has_default:
-        default = f" = msgspec.field(default_factory=lambda: {_literal(field.type, field.default)})"
-    return FieldView(field.name, inner, default, docstring(field.doc))
+        default = f" = {_default(field.type, field.default)}"
+    return FieldView(field.name, inner, default, sentence(field.doc))
+
+
+def _default(type_: TypeRef, value: object) -> str:
+    """The default of a class body; every record gets a list or a dict of its own."""
+    if not isinstance(value, list | dict):
+        return _literal(type_, value)
+    factory = f"lambda: {value!r}" if value else type(value).__name__
+    return f"msgspec.field(default_factory={factory})"
 
 
 def _literal(type_: TypeRef, value: object) -> str:

@@ -65,6 +65,7 @@ class Access:
     newest: str
     order: str
     doc: str
+    group_name: str
     group_parameters: str
     group_values: str
     group_type: str

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Final
 
 from .model import TypeKind, TypeRef
+
+WIDTH: Final = 110
+"""Columns of generated code."""
 
 _ANNOTATIONS = {
     "string": "str",
@@ -25,10 +30,19 @@ def sentence(text: str) -> str:
     return " ".join(text.split()).replace("\\", "\\\\").replace('"""', "'''")
 
 
-def docstring(text: str) -> str:
-    """Text as it can stand right before the quotes that end a docstring."""
-    line = sentence(text)
-    return f"{line} " if line.endswith('"') else line
+def paragraph(text: str, indent: int) -> str:
+    """A sentence on lines of the generated code's width; the first one is indented already."""
+    lines = textwrap.wrap(text, WIDTH - indent, break_long_words=False, break_on_hyphens=False)
+    return f"\n{' ' * indent}".join(lines)
+
+
+def docstring(text: str, indent: int = 4) -> str:
+    """A sentence as a whole docstring, on one line if it fits."""
+    room = WIDTH - indent - len('""""""')
+    if len(text) <= room:
+        return f'"""{text} """' if text.endswith('"') else f'"""{text}"""'
+    lines = paragraph(f'"""{text}"""', indent).removesuffix('"""')
+    return f'{lines}\n{" " * indent}"""'
 
 
 def annotation(type_: TypeRef) -> str:

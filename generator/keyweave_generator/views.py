@@ -10,7 +10,7 @@ from .view_access import filter_fields
 from .view_entity import entity_view, not_found_name
 from .view_fields import field_view, normalizing_steps
 from .view_models import ClassView, EntityView, EnumView, ErrorView, FilterView
-from .view_text import annotation, docstring
+from .view_text import annotation, sentence
 
 
 def enum_views(schema: Schema) -> list[EnumView]:
@@ -40,9 +40,7 @@ def error_views(schema: Schema) -> list[ErrorView]:
         for unique in entity.uniques:
             if unique.error and unique.error != "UniqueViolationError":
                 doc = unique.doc or f"Another {entity.name} has the same {' and '.join(unique.fields)}."
-                found.setdefault(
-                    unique.error, ErrorView(unique.error, "UniqueViolationError", docstring(doc))
-                )
+                found.setdefault(unique.error, ErrorView(unique.error, "UniqueViolationError", sentence(doc)))
     return [found[name] for name in sorted(found)]
 
 
@@ -69,13 +67,13 @@ def _enum(enum: Enum) -> EnumView:
         (
             name,
             ", ".join(f"{enum.name}.{member_name(value)}" for value in values) + ",",
-            docstring(f"One of {', '.join(values)}."),
+            sentence(f"One of {', '.join(values)}."),
         )
         for name, values in enum.sets.items()
     )
     return EnumView(
         enum.name,
-        docstring(enum.doc or enum.name),
+        sentence(enum.doc or enum.name),
         tuple((member_name(v), repr(v)) for v in enum.values),
         sets,
     )
@@ -88,7 +86,7 @@ def _class(name: str, doc: str, fields: Iterable[Field], parent: str, schema: Sc
     return ClassView(
         name,
         parent,
-        docstring(doc or name),
+        sentence(doc or name),
         tuple(field_view(field) for field in fields),
         f"frozenset({{{secrets}}})" if secrets else "",
         f"normalize_{snake_case(name)}" if steps else "",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-
 from typing import Any, Literal
-
 
 from keyweave.flows import (
     counting,
@@ -20,7 +18,6 @@ from keyweave.flows import (
     transacting,
     writing,
 )
-
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_aio import Session
@@ -88,7 +85,9 @@ class TaskStateRepository:
     async def list_all(
         self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[TaskState]:
-        """One page, by created, highest first unless `newest` is False. list_states without a filter, newest first.
+        """One page, newest first unless `newest` is False.
+
+        list_states without a filter, newest first.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -100,7 +99,7 @@ class TaskStateRepository:
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[TaskState]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
         values_ = ()
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -108,17 +107,18 @@ class TaskStateRepository:
             )
         )
 
-    async def count_all(
-        self,
-    ) -> int:
-        """How many rows `list_all` goes through, without reading them."""
+    async def count_all(self) -> int:
+        """How many rows `list_all` has, without reading them."""
         values_ = ()
         return await self._run(counting.count(self._context, ENTITY, "all", values_))
 
     async def list_by_workflow(
         self, workflow_exec_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[TaskState]:
-        """One page, by created, highest first unless `newest` is False. list_tasks_in_workflow, a workflow with its tasks, and the cascade. Tasks of one execution by status, agent or tool are few, so they are filtered from this view instead of having views of their own.
+        """One page, newest first unless `newest` is False.
+
+        list_tasks_in_workflow, a workflow with its tasks, and the cascade. Tasks of one execution by status,
+        agent or tool are few, so they are filtered from this view instead of having views of their own.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -134,7 +134,9 @@ class TaskStateRepository:
     def iterate_by_workflow(
         self, workflow_exec_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_workflow`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(workflow_exec_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -143,19 +145,21 @@ class TaskStateRepository:
         )
 
     async def count_by_workflow(self, workflow_exec_id: str) -> int:
-        """How many rows `list_by_workflow` goes through, without reading them."""
+        """How many rows `list_by_workflow` has, without reading them."""
         values_ = (key_text(workflow_exec_id),)
         return await self._run(counting.count(self._context, ENTITY, "by_workflow", values_))
 
     async def gather_by_workflow(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
-        """For each of several keys everything that `list_by_workflow` goes through, all in a few round trips."""
+        """For each of several keys every row of `list_by_workflow`, in a few round trips."""
         values_ = [(key_text(key),) for key in keys]
         return await self._run(gathering.gather(self._context, ENTITY, "by_workflow", values_, newest=newest))
 
     async def list_by_parent(
         self, parent_state_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[TaskState]:
-        """One page, by created, highest first unless `newest` is False. list_children, get_child_by_task_id, the task tree and the cascade to children.
+        """One page, newest first unless `newest` is False.
+
+        list_children, get_child_by_task_id, the task tree and the cascade to children.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -171,7 +175,9 @@ class TaskStateRepository:
     def iterate_by_parent(
         self, parent_state_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_parent`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(parent_state_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -180,12 +186,12 @@ class TaskStateRepository:
         )
 
     async def count_by_parent(self, parent_state_id: str) -> int:
-        """How many rows `list_by_parent` goes through, without reading them."""
+        """How many rows `list_by_parent` has, without reading them."""
         values_ = (key_text(parent_state_id),)
         return await self._run(counting.count(self._context, ENTITY, "by_parent", values_))
 
     async def gather_by_parent(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
-        """For each of several keys everything that `list_by_parent` goes through, all in a few round trips."""
+        """For each of several keys every row of `list_by_parent`, in a few round trips."""
         values_ = [(key_text(key),) for key in keys]
         return await self._run(gathering.gather(self._context, ENTITY, "by_parent", values_, newest=newest))
 
@@ -198,16 +204,15 @@ class TaskStateRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[TaskState]:
-        """One page, by created, highest first unless `newest` is False. get_progress_info counts children by status without loading them.
+        """One page, newest first unless `newest` is False.
+
+        get_progress_info counts children by status without loading them.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (
-            key_text(parent_state_id),
-            key_text(status),
-        )
+        values_ = (key_text(parent_state_id), key_text(status))
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_parent_status", values_, limit=limit, cursor=cursor, newest=newest
@@ -217,11 +222,10 @@ class TaskStateRepository:
     def iterate_by_parent_status(
         self, parent_state_id: str, status: Status, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values_ = (
-            key_text(parent_state_id),
-            key_text(status),
-        )
+        """Every row of `list_by_parent_status`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
+        values_ = (key_text(parent_state_id), key_text(status))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_parent_status", values_, limit=batch, cursor=cursor, newest=newest
@@ -229,17 +233,16 @@ class TaskStateRepository:
         )
 
     async def count_by_parent_status(self, parent_state_id: str, status: Status) -> int:
-        """How many rows `list_by_parent_status` goes through, without reading them."""
-        values_ = (
-            key_text(parent_state_id),
-            key_text(status),
-        )
+        """How many rows `list_by_parent_status` has, without reading them."""
+        values_ = (key_text(parent_state_id), key_text(status))
         return await self._run(counting.count(self._context, ENTITY, "by_parent_status", values_))
 
     async def list_by_status(
         self, status: Status, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[TaskState]:
-        """One page, by created, highest first unless `newest` is False. list_states by status across executions.
+        """One page, newest first unless `newest` is False.
+
+        list_states by status across executions.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -255,7 +258,9 @@ class TaskStateRepository:
     def iterate_by_status(
         self, status: Status, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_status`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(status),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -264,14 +269,16 @@ class TaskStateRepository:
         )
 
     async def count_by_status(self, status: Status) -> int:
-        """How many rows `list_by_status` goes through, without reading them."""
+        """How many rows `list_by_status` has, without reading them."""
         values_ = (key_text(status),)
         return await self._run(counting.count(self._context, ENTITY, "by_status", values_))
 
     async def list_by_workflow_id(
         self, workflow_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[TaskState]:
-        """One page, by created, highest first unless `newest` is False. list_states by workflow_id across executions.
+        """One page, newest first unless `newest` is False.
+
+        list_states by workflow_id across executions.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -287,7 +294,9 @@ class TaskStateRepository:
     def iterate_by_workflow_id(
         self, workflow_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_workflow_id`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(workflow_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -296,14 +305,16 @@ class TaskStateRepository:
         )
 
     async def count_by_workflow_id(self, workflow_id: str) -> int:
-        """How many rows `list_by_workflow_id` goes through, without reading them."""
+        """How many rows `list_by_workflow_id` has, without reading them."""
         values_ = (key_text(workflow_id),)
         return await self._run(counting.count(self._context, ENTITY, "by_workflow_id", values_))
 
     async def list_by_task_id(
         self, task_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[TaskState]:
-        """One page, by created, highest first unless `newest` is False. list_states by task_id, and the newest execution that ran a task.
+        """One page, newest first unless `newest` is False.
+
+        list_states by task_id, and the newest execution that ran a task.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -319,7 +330,9 @@ class TaskStateRepository:
     def iterate_by_task_id(
         self, task_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_task_id`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(task_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -328,14 +341,16 @@ class TaskStateRepository:
         )
 
     async def count_by_task_id(self, task_id: str) -> int:
-        """How many rows `list_by_task_id` goes through, without reading them."""
+        """How many rows `list_by_task_id` has, without reading them."""
         values_ = (key_text(task_id),)
         return await self._run(counting.count(self._context, ENTITY, "by_task_id", values_))
 
     async def list_by_agent(
         self, agent_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[TaskState]:
-        """One page, by created, highest first unless `newest` is False. list_states by agent_id, and the newest execution that used an agent.
+        """One page, newest first unless `newest` is False.
+
+        list_states by agent_id, and the newest execution that used an agent.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -349,7 +364,9 @@ class TaskStateRepository:
     def iterate_by_agent(
         self, agent_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_agent`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(agent_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -358,14 +375,16 @@ class TaskStateRepository:
         )
 
     async def count_by_agent(self, agent_id: str) -> int:
-        """How many rows `list_by_agent` goes through, without reading them."""
+        """How many rows `list_by_agent` has, without reading them."""
         values_ = (key_text(agent_id),)
         return await self._run(counting.count(self._context, ENTITY, "by_agent", values_))
 
     async def list_by_action(
         self, action_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[TaskState]:
-        """One page, by created, highest first unless `newest` is False. list_states by action_id.
+        """One page, newest first unless `newest` is False.
+
+        list_states by action_id.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -381,7 +400,9 @@ class TaskStateRepository:
     def iterate_by_action(
         self, action_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_action`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(action_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -390,14 +411,16 @@ class TaskStateRepository:
         )
 
     async def count_by_action(self, action_id: str) -> int:
-        """How many rows `list_by_action` goes through, without reading them."""
+        """How many rows `list_by_action` has, without reading them."""
         values_ = (key_text(action_id),)
         return await self._run(counting.count(self._context, ENTITY, "by_action", values_))
 
     async def list_by_tool(
         self, tool_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[TaskState]:
-        """One page, by created, highest first unless `newest` is False. list_states by tool_id, and the newest execution that used a tool.
+        """One page, newest first unless `newest` is False.
+
+        list_states by tool_id, and the newest execution that used a tool.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -411,7 +434,9 @@ class TaskStateRepository:
     def iterate_by_tool(
         self, tool_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_tool`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(tool_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -420,7 +445,7 @@ class TaskStateRepository:
         )
 
     async def count_by_tool(self, tool_id: str) -> int:
-        """How many rows `list_by_tool` goes through, without reading them."""
+        """How many rows `list_by_tool` has, without reading them."""
         values_ = (key_text(tool_id),)
         return await self._run(counting.count(self._context, ENTITY, "by_tool", values_))
 
@@ -432,7 +457,9 @@ class TaskStateRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[TaskState]:
-        """One page, by created, highest first unless `newest` is False. list_states by execution_type.
+        """One page, newest first unless `newest` is False.
+
+        list_states by execution_type.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -448,7 +475,9 @@ class TaskStateRepository:
     def iterate_by_execution_type(
         self, execution_type: ExecutionType, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_execution_type`, read `batch` at a time; rows written meanwhile may or may
+        not appear.
+        """
         values_ = (key_text(execution_type),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -457,28 +486,24 @@ class TaskStateRepository:
         )
 
     async def count_by_execution_type(self, execution_type: ExecutionType) -> int:
-        """How many rows `list_by_execution_type` goes through, without reading them."""
+        """How many rows `list_by_execution_type` has, without reading them."""
         values_ = (key_text(execution_type),)
         return await self._run(counting.count(self._context, ENTITY, "by_execution_type", values_))
 
     async def group_counts_by_parent_status(self, parent_state_id: str) -> dict[Status, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+        """How many rows each `status` has, without reading them; those with none are left out."""
         values_ = (key_text(parent_state_id),)
         counts = await self._run(counting.group_counts(self._context, ENTITY, "by_parent_status", values_))
         return {Status(group): number for group, number in counts.items()}
 
-    async def group_counts_by_status(
-        self,
-    ) -> dict[Status, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+    async def group_counts_by_status(self) -> dict[Status, int]:
+        """How many rows each `status` has, without reading them; those with none are left out."""
         values_ = ()
         counts = await self._run(counting.group_counts(self._context, ENTITY, "by_status", values_))
         return {Status(group): number for group, number in counts.items()}
 
-    async def group_counts_by_execution_type(
-        self,
-    ) -> dict[ExecutionType, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+    async def group_counts_by_execution_type(self) -> dict[ExecutionType, int]:
+        """How many rows each `execution_type` has, without reading them; those with none are left out."""
         values_ = ()
         counts = await self._run(counting.group_counts(self._context, ENTITY, "by_execution_type", values_))
         return {ExecutionType(group): number for group, number in counts.items()}
@@ -524,9 +549,7 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = joining.having(
-            ("TaskState", "parent_state_id", having_task_state),
-        )
+        having = joining.having(("TaskState", "parent_state_id", having_task_state))
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
@@ -552,7 +575,9 @@ class TaskStateRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[TaskState]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         equal = searching.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
@@ -566,9 +591,7 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = joining.having(
-            ("TaskState", "parent_state_id", having_task_state),
-        )
+        having = joining.having(("TaskState", "parent_state_id", having_task_state))
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
@@ -591,7 +614,9 @@ class TaskStateRepository:
         tool_id: str | None = None,
         order: _Order = "created",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would compare."""
+        """Which view `search` would read with these arguments, which others there are, and what it would
+        compare.
+        """
         equal = searching.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
@@ -674,7 +699,9 @@ class TaskStateRepository:
         return await self._run(merging.merge(self._context, ENTITY, task_exec_id, TASK_STATE_USAGE, entries))
 
     async def tree(self, task_exec_id: str, *, max_depth: int = 100) -> list[TaskState]:
-        """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty when it is not there."""
+        """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty
+        when it is not there.
+        """
         return await self._run(
             growing.tree(self._context, ENTITY, task_exec_id, "by_parent", max_depth=max_depth)
         )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-
 from typing import Any, Literal
-
 
 from keyweave.flows import (
     counting,
@@ -18,7 +16,6 @@ from keyweave.flows import (
     transacting,
     writing,
 )
-
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_aio import Session
@@ -74,7 +71,9 @@ class WorkflowStateRepository:
     async def list_all(
         self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[WorkflowState]:
-        """One page, by revision, highest first unless `newest` is False. list_states without a filter, latest change first.
+        """One page, latest change first unless `newest` is False.
+
+        list_states without a filter, latest change first.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -86,7 +85,7 @@ class WorkflowStateRepository:
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[WorkflowState]:
-        """Every row, by revision, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
         values_ = ()
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -94,17 +93,17 @@ class WorkflowStateRepository:
             )
         )
 
-    async def count_all(
-        self,
-    ) -> int:
-        """How many rows `list_all` goes through, without reading them."""
+    async def count_all(self) -> int:
+        """How many rows `list_all` has, without reading them."""
         values_ = ()
         return await self._run(counting.count(self._context, ENTITY, "all", values_))
 
     async def list_by_status(
         self, status: Status, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[WorkflowState]:
-        """One page, by revision, highest first unless `newest` is False. list_states by status.
+        """One page, latest change first unless `newest` is False.
+
+        list_states by status.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -120,7 +119,9 @@ class WorkflowStateRepository:
     def iterate_by_status(
         self, status: Status, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[WorkflowState]:
-        """Every row, by revision, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_status`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(status),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -129,14 +130,16 @@ class WorkflowStateRepository:
         )
 
     async def count_by_status(self, status: Status) -> int:
-        """How many rows `list_by_status` goes through, without reading them."""
+        """How many rows `list_by_status` has, without reading them."""
         values_ = (key_text(status),)
         return await self._run(counting.count(self._context, ENTITY, "by_status", values_))
 
     async def list_by_workflow(
         self, workflow_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[WorkflowState]:
-        """One page, by revision, highest first unless `newest` is False. list_states by workflow_id.
+        """One page, latest change first unless `newest` is False.
+
+        list_states by workflow_id.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -152,7 +155,9 @@ class WorkflowStateRepository:
     def iterate_by_workflow(
         self, workflow_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[WorkflowState]:
-        """Every row, by revision, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_workflow`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(workflow_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -161,14 +166,16 @@ class WorkflowStateRepository:
         )
 
     async def count_by_workflow(self, workflow_id: str) -> int:
-        """How many rows `list_by_workflow` goes through, without reading them."""
+        """How many rows `list_by_workflow` has, without reading them."""
         values_ = (key_text(workflow_id),)
         return await self._run(counting.count(self._context, ENTITY, "by_workflow", values_))
 
     async def list_newest_of_workflow(
         self, workflow_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[WorkflowState]:
-        """One page, by created, highest first unless `newest` is False. get_state_by_id and its kin want the newest execution, which by_workflow (latest change) cannot give.
+        """One page, newest first unless `newest` is False.
+
+        get_state_by_id and its kin want the newest execution, which by_workflow (latest change) cannot give.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -190,7 +197,9 @@ class WorkflowStateRepository:
     def iterate_newest_of_workflow(
         self, workflow_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[WorkflowState]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_newest_of_workflow`, read `batch` at a time; rows written meanwhile may or may
+        not appear.
+        """
         values_ = (key_text(workflow_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -205,14 +214,12 @@ class WorkflowStateRepository:
         )
 
     async def count_newest_of_workflow(self, workflow_id: str) -> int:
-        """How many rows `list_newest_of_workflow` goes through, without reading them."""
+        """How many rows `list_newest_of_workflow` has, without reading them."""
         values_ = (key_text(workflow_id),)
         return await self._run(counting.count(self._context, ENTITY, "newest_of_workflow", values_))
 
-    async def group_counts_by_status(
-        self,
-    ) -> dict[Status, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+    async def group_counts_by_status(self) -> dict[Status, int]:
+        """How many rows each `status` has, without reading them; those with none are left out."""
         values_ = ()
         counts = await self._run(counting.group_counts(self._context, ENTITY, "by_status", values_))
         return {Status(group): number for group, number in counts.items()}
@@ -238,9 +245,7 @@ class WorkflowStateRepository:
             InvalidCursorError: `cursor` is not one of this order.
         """
         equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having = joining.having(
-            ("TaskState", "workflow_exec_id", having_task_state),
-        )
+        having = joining.having(("TaskState", "workflow_exec_id", having_task_state))
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
@@ -258,11 +263,11 @@ class WorkflowStateRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[WorkflowState]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having = joining.having(
-            ("TaskState", "workflow_exec_id", having_task_state),
-        )
+        having = joining.having(("TaskState", "workflow_exec_id", having_task_state))
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
@@ -277,7 +282,9 @@ class WorkflowStateRepository:
         status: Status | None = None,
         order: _Order = "revision",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would compare."""
+        """Which view `search` would read with these arguments, which others there are, and what it would
+        compare.
+        """
         equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
         return await self._run(searching.explain(self._context, ENTITY, equal, order))
 

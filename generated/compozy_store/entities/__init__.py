@@ -7,9 +7,4 @@ from .task_state import TASK_STATE
 from .user import USER
 from .workflow_state import WORKFLOW_STATE
 
-__all__ = [
-    "API_KEY",
-    "TASK_STATE",
-    "USER",
-    "WORKFLOW_STATE",
-]
+__all__ = ["API_KEY", "TASK_STATE", "USER", "WORKFLOW_STATE"]

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from keyweave.entity import Entity, Reference, Unique, View
 from keyweave.entry import CREATED, ClaimEntry, Entry, ViewEntry
-
-
 from keyweave.keytext import key_text
-
 from keyweave.moment import from_micros
-
 
 from .. import errors, models
 
@@ -66,9 +62,7 @@ API_KEY = Entity(
     nested=(),
     managed=("created_at",),
     normalized=(),
-    views={
-        "by_user": View("by_user", ("user_id",), "created", ()),
-    },
+    views={"by_user": View("by_user", ("user_id",), "created", ())},
     uniques={
         "fingerprint": Unique("fingerprint", ("fingerprint",), errors.APIKeyExistsError),
         "prefix": Unique("prefix", ("prefix",), errors.APIKeyExistsError),

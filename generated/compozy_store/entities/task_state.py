@@ -5,8 +5,6 @@ from __future__ import annotations
 from keyweave.entity import Entity, Reference, Retention, View
 from keyweave.entry import CREATED, Entry, ViewEntry
 from keyweave.errors import CheckViolationError
-
-
 from keyweave.merging import Merge, add, greatest, least, union
 from keyweave.moment import from_micros
 from keyweave.normalizing import compact
@@ -29,13 +27,7 @@ def index_entries(record: models.TaskState) -> list[Entry]:
     if record.parent_state_id is not None:
         entries.append(
             ViewEntry(
-                "by_parent_status",
-                (
-                    record.parent_state_id,
-                    record.status,
-                ),
-                record.task_exec_id,
-                CREATED,
+                "by_parent_status", (record.parent_state_id, record.status), record.task_exec_id, CREATED
             )
         )
     if record.agent_id is not None:
@@ -108,11 +100,7 @@ def manage(record: models.TaskState, created: int, revision: int) -> None:
 
 
 def _usage_key(value: models.UsageEntry) -> tuple[str, ...]:
-    return (
-        value.provider,
-        value.model,
-        compact(value.source),
-    )
+    return (value.provider, value.model, compact(value.source))
 
 
 def _combine_usage(left: models.UsageEntry, right: models.UsageEntry) -> None:
@@ -178,16 +166,9 @@ TASK_STATE = Entity(
     check=check,
     manage=manage,
     normalize=models.normalize_task_state,
-    json=(
-        "input",
-        "output",
-        "error",
-    ),
+    json=("input", "output", "error"),
     nested=("usage",),
-    managed=(
-        "created_at",
-        "updated_at",
-    ),
+    managed=("created_at", "updated_at"),
     normalized=("usage",),
     views={
         "all": View("all", (), "created", ()),
@@ -195,36 +176,15 @@ TASK_STATE = Entity(
         "by_parent": View("by_parent", ("parent_state_id",), "created", ()),
         "by_parent_status": View(
             "by_parent_status",
-            (
-                "parent_state_id",
-                "status",
-            ),
+            ("parent_state_id", "status"),
             "created",
-            (
-                "PENDING",
-                "RUNNING",
-                "SUCCESS",
-                "FAILED",
-                "TIMED_OUT",
-                "CANCELED",
-                "WAITING",
-                "PAUSED",
-            ),
+            ("PENDING", "RUNNING", "SUCCESS", "FAILED", "TIMED_OUT", "CANCELED", "WAITING", "PAUSED"),
         ),
         "by_status": View(
             "by_status",
             ("status",),
             "created",
-            (
-                "PENDING",
-                "RUNNING",
-                "SUCCESS",
-                "FAILED",
-                "TIMED_OUT",
-                "CANCELED",
-                "WAITING",
-                "PAUSED",
-            ),
+            ("PENDING", "RUNNING", "SUCCESS", "FAILED", "TIMED_OUT", "CANCELED", "WAITING", "PAUSED"),
         ),
         "by_workflow_id": View("by_workflow_id", ("workflow_id",), "created", ()),
         "by_task_id": View("by_task_id", ("task_id",), "created", ()),
@@ -254,15 +214,7 @@ TASK_STATE = Entity(
         Reference("parent_state_id", "TaskState", True, "by_parent"),
     ),
     retention=Retention(
-        lambda record: (
-            record.status
-            in (
-                "SUCCESS",
-                "FAILED",
-                "CANCELED",
-                "TIMED_OUT",
-            )
-        ),
+        lambda record: (record.status in ("SUCCESS", "FAILED", "CANCELED", "TIMED_OUT")),
         1209600000000,
         (604800000000, 2592000000000),
     ),

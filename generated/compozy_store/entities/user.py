@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from keyweave.entity import Entity, Unique, View
 from keyweave.entry import CREATED, ClaimEntry, Entry, ViewEntry
-
-
 from keyweave.moment import from_micros
-
 
 from .. import errors, models
 
@@ -41,18 +38,7 @@ USER = Entity(
     record=models.User,
     key="id",
     partition_by="id",
-    known=frozenset(
-        {
-            "revision",
-            "created",
-            "expires",
-            "op",
-            "id",
-            "email",
-            "role",
-            "created_at",
-        }
-    ),
+    known=frozenset({"revision", "created", "expires", "op", "id", "email", "role", "created_at"}),
     entries=index_entries,
     check=check,
     manage=manage,
@@ -63,19 +49,9 @@ USER = Entity(
     normalized=(),
     views={
         "all": View("all", (), "created", ()),
-        "by_role": View(
-            "by_role",
-            ("role",),
-            "created",
-            (
-                "admin",
-                "user",
-            ),
-        ),
+        "by_role": View("by_role", ("role",), "created", ("admin", "user")),
     },
-    uniques={
-        "email": Unique("email", ("email",), errors.EmailExistsError),
-    },
+    uniques={"email": Unique("email", ("email",), errors.EmailExistsError)},
     references=(),
     retention=None,
     not_found=errors.UserNotFoundError,

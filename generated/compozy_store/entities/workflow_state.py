@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from keyweave.entity import Entity, Retention, View
 from keyweave.entry import CREATED, REVISION, Entry, ViewEntry
-
-
 from keyweave.merging import Merge, add, greatest, least, union
 from keyweave.moment import from_micros
 from keyweave.normalizing import compact
@@ -39,11 +37,7 @@ def manage(record: models.WorkflowState, created: int, revision: int) -> None:
 
 
 def _usage_key(value: models.UsageEntry) -> tuple[str, ...]:
-    return (
-        value.provider,
-        value.model,
-        compact(value.source),
-    )
+    return (value.provider, value.model, compact(value.source))
 
 
 def _combine_usage(left: models.UsageEntry, right: models.UsageEntry) -> None:
@@ -101,16 +95,9 @@ WORKFLOW_STATE = Entity(
     check=check,
     manage=manage,
     normalize=models.normalize_workflow_state,
-    json=(
-        "input",
-        "output",
-        "error",
-    ),
+    json=("input", "output", "error"),
     nested=("usage",),
-    managed=(
-        "created_at",
-        "updated_at",
-    ),
+    managed=("created_at", "updated_at"),
     normalized=("usage",),
     views={
         "all": View("all", (), "revision", ()),
@@ -118,16 +105,7 @@ WORKFLOW_STATE = Entity(
             "by_status",
             ("status",),
             "revision",
-            (
-                "PENDING",
-                "RUNNING",
-                "SUCCESS",
-                "FAILED",
-                "TIMED_OUT",
-                "CANCELED",
-                "WAITING",
-                "PAUSED",
-            ),
+            ("PENDING", "RUNNING", "SUCCESS", "FAILED", "TIMED_OUT", "CANCELED", "WAITING", "PAUSED"),
         ),
         "by_workflow": View("by_workflow", ("workflow_id",), "revision", ()),
         "newest_of_workflow": View("newest_of_workflow", ("workflow_id",), "created", ()),
@@ -135,15 +113,7 @@ WORKFLOW_STATE = Entity(
     uniques={},
     references=(),
     retention=Retention(
-        lambda record: (
-            record.status
-            in (
-                "SUCCESS",
-                "FAILED",
-                "CANCELED",
-                "TIMED_OUT",
-            )
-        ),
+        lambda record: (record.status in ("SUCCESS", "FAILED", "CANCELED", "TIMED_OUT")),
         5184000000000,
         (2592000000000, 7776000000000),
     ),

@@ -19,11 +19,9 @@ from keyweave.flows import (
     transacting,
     writing,
 )
-
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_sync import Session
-
 
 from ..entities.api_key import API_KEY as ENTITY
 from ..models import APIKey
@@ -72,7 +70,9 @@ class APIKeyRepository:
         return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
 
     def get_by_fingerprint(self, fingerprint: bytes) -> APIKey:
-        """The row with this unique value. One APIKey for each fingerprint.
+        """The row with this unique value.
+
+        One APIKey for each fingerprint.
 
         Raises:
             APIKeyNotFoundError: nobody has it.
@@ -81,12 +81,14 @@ class APIKeyRepository:
         return self._run(reading.get_by(self._context, ENTITY, claim_))
 
     def find_by_fingerprint(self, fingerprint: bytes) -> APIKey | None:
-        """The row with this unique value, or None. One APIKey for each fingerprint."""
+        """The row with this unique value, or None."""
         claim_ = ClaimEntry("fingerprint", key_text(fingerprint), "")
         return self._run(reading.find_by(self._context, ENTITY, claim_))
 
     def get_by_prefix(self, prefix: str) -> APIKey:
-        """The row with this unique value. One APIKey for each prefix.
+        """The row with this unique value.
+
+        One APIKey for each prefix.
 
         Raises:
             APIKeyNotFoundError: nobody has it.
@@ -95,14 +97,16 @@ class APIKeyRepository:
         return self._run(reading.get_by(self._context, ENTITY, claim_))
 
     def find_by_prefix(self, prefix: str) -> APIKey | None:
-        """The row with this unique value, or None. One APIKey for each prefix."""
+        """The row with this unique value, or None."""
         claim_ = ClaimEntry("prefix", key_text(prefix), "")
         return self._run(reading.find_by(self._context, ENTITY, claim_))
 
     def list_by_user(
         self, user_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[APIKey]:
-        """One page, by created, highest first unless `newest` is False. list_api_keys_by_user_id, newest first; and the cascade when a user is deleted.
+        """One page, newest first unless `newest` is False.
+
+        list_api_keys_by_user_id, newest first; and the cascade when a user is deleted.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -114,7 +118,9 @@ class APIKeyRepository:
         )
 
     def iterate_by_user(self, user_id: str, *, batch: int = 200, newest: bool = True) -> Iterator[APIKey]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_user`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(user_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -123,12 +129,12 @@ class APIKeyRepository:
         )
 
     def count_by_user(self, user_id: str) -> int:
-        """How many rows `list_by_user` goes through, without reading them."""
+        """How many rows `list_by_user` has, without reading them."""
         values_ = (key_text(user_id),)
         return self._run(counting.count(self._context, ENTITY, "by_user", values_))
 
     def gather_by_user(self, keys: Sequence[str], *, newest: bool = True) -> list[list[APIKey]]:
-        """For each of several keys everything that `list_by_user` goes through, all in a few round trips."""
+        """For each of several keys every row of `list_by_user`, in a few round trips."""
         values_ = [(key_text(key),) for key in keys]
         return self._run(gathering.gather(self._context, ENTITY, "by_user", values_, newest=newest))
 
@@ -167,7 +173,9 @@ class APIKeyRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[APIKey]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         equal = searching.given(id=id, user_id=user_id, prefix=prefix)
         having = joining.having()
         return self._session.iterate(
@@ -184,7 +192,9 @@ class APIKeyRepository:
         prefix: str | None = None,
         order: _Order = "created",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would compare."""
+        """Which view `search` would read with these arguments, which others there are, and what it would
+        compare.
+        """
         equal = searching.given(id=id, user_id=user_id, prefix=prefix)
         return self._run(searching.explain(self._context, ENTITY, equal, order))
 
@@ -246,5 +256,7 @@ class APIKeyRepository:
         return self._run(removing.discard(self._context, ENTITY, id))
 
     def touch_last_used(self, id: str, at: datetime | None = None) -> bool:
-        """Set `last_used` to `at`, by default the server's time, never back in time; tell whether the row is there."""
+        """Set `last_used` to `at`, by default the server's time, never back in time; tell whether the row is
+        there.
+        """
         return self._run(touching.touch(self._context, ENTITY, id, "last_used", at))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-
 from typing import Any, Literal
-
 
 from keyweave.flows import (
     counting,
@@ -20,7 +18,6 @@ from keyweave.flows import (
     transacting,
     writing,
 )
-
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_sync import Session
@@ -86,7 +83,9 @@ class TaskStateRepository:
         return self._run(transacting.get_for_update(self._context, ENTITY, task_exec_id, wait=wait))
 
     def list_all(self, *, limit: int = 50, cursor: str | None = None, newest: bool = True) -> Page[TaskState]:
-        """One page, by created, highest first unless `newest` is False. list_states without a filter, newest first.
+        """One page, newest first unless `newest` is False.
+
+        list_states without a filter, newest first.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -98,7 +97,7 @@ class TaskStateRepository:
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> Iterator[TaskState]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
         values_ = ()
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -106,17 +105,18 @@ class TaskStateRepository:
             )
         )
 
-    def count_all(
-        self,
-    ) -> int:
-        """How many rows `list_all` goes through, without reading them."""
+    def count_all(self) -> int:
+        """How many rows `list_all` has, without reading them."""
         values_ = ()
         return self._run(counting.count(self._context, ENTITY, "all", values_))
 
     def list_by_workflow(
         self, workflow_exec_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[TaskState]:
-        """One page, by created, highest first unless `newest` is False. list_tasks_in_workflow, a workflow with its tasks, and the cascade. Tasks of one execution by status, agent or tool are few, so they are filtered from this view instead of having views of their own.
+        """One page, newest first unless `newest` is False.
+
+        list_tasks_in_workflow, a workflow with its tasks, and the cascade. Tasks of one execution by status,
+        agent or tool are few, so they are filtered from this view instead of having views of their own.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -132,7 +132,9 @@ class TaskStateRepository:
     def iterate_by_workflow(
         self, workflow_exec_id: str, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_workflow`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(workflow_exec_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -141,19 +143,21 @@ class TaskStateRepository:
         )
 
     def count_by_workflow(self, workflow_exec_id: str) -> int:
-        """How many rows `list_by_workflow` goes through, without reading them."""
+        """How many rows `list_by_workflow` has, without reading them."""
         values_ = (key_text(workflow_exec_id),)
         return self._run(counting.count(self._context, ENTITY, "by_workflow", values_))
 
     def gather_by_workflow(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
-        """For each of several keys everything that `list_by_workflow` goes through, all in a few round trips."""
+        """For each of several keys every row of `list_by_workflow`, in a few round trips."""
         values_ = [(key_text(key),) for key in keys]
         return self._run(gathering.gather(self._context, ENTITY, "by_workflow", values_, newest=newest))
 
     def list_by_parent(
         self, parent_state_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[TaskState]:
-        """One page, by created, highest first unless `newest` is False. list_children, get_child_by_task_id, the task tree and the cascade to children.
+        """One page, newest first unless `newest` is False.
+
+        list_children, get_child_by_task_id, the task tree and the cascade to children.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -169,7 +173,9 @@ class TaskStateRepository:
     def iterate_by_parent(
         self, parent_state_id: str, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_parent`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(parent_state_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -178,12 +184,12 @@ class TaskStateRepository:
         )
 
     def count_by_parent(self, parent_state_id: str) -> int:
-        """How many rows `list_by_parent` goes through, without reading them."""
+        """How many rows `list_by_parent` has, without reading them."""
         values_ = (key_text(parent_state_id),)
         return self._run(counting.count(self._context, ENTITY, "by_parent", values_))
 
     def gather_by_parent(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
-        """For each of several keys everything that `list_by_parent` goes through, all in a few round trips."""
+        """For each of several keys every row of `list_by_parent`, in a few round trips."""
         values_ = [(key_text(key),) for key in keys]
         return self._run(gathering.gather(self._context, ENTITY, "by_parent", values_, newest=newest))
 
@@ -196,16 +202,15 @@ class TaskStateRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[TaskState]:
-        """One page, by created, highest first unless `newest` is False. get_progress_info counts children by status without loading them.
+        """One page, newest first unless `newest` is False.
+
+        get_progress_info counts children by status without loading them.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (
-            key_text(parent_state_id),
-            key_text(status),
-        )
+        values_ = (key_text(parent_state_id), key_text(status))
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_parent_status", values_, limit=limit, cursor=cursor, newest=newest
@@ -215,11 +220,10 @@ class TaskStateRepository:
     def iterate_by_parent_status(
         self, parent_state_id: str, status: Status, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values_ = (
-            key_text(parent_state_id),
-            key_text(status),
-        )
+        """Every row of `list_by_parent_status`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
+        values_ = (key_text(parent_state_id), key_text(status))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_parent_status", values_, limit=batch, cursor=cursor, newest=newest
@@ -227,17 +231,16 @@ class TaskStateRepository:
         )
 
     def count_by_parent_status(self, parent_state_id: str, status: Status) -> int:
-        """How many rows `list_by_parent_status` goes through, without reading them."""
-        values_ = (
-            key_text(parent_state_id),
-            key_text(status),
-        )
+        """How many rows `list_by_parent_status` has, without reading them."""
+        values_ = (key_text(parent_state_id), key_text(status))
         return self._run(counting.count(self._context, ENTITY, "by_parent_status", values_))
 
     def list_by_status(
         self, status: Status, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[TaskState]:
-        """One page, by created, highest first unless `newest` is False. list_states by status across executions.
+        """One page, newest first unless `newest` is False.
+
+        list_states by status across executions.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -253,7 +256,9 @@ class TaskStateRepository:
     def iterate_by_status(
         self, status: Status, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_status`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(status),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -262,14 +267,16 @@ class TaskStateRepository:
         )
 
     def count_by_status(self, status: Status) -> int:
-        """How many rows `list_by_status` goes through, without reading them."""
+        """How many rows `list_by_status` has, without reading them."""
         values_ = (key_text(status),)
         return self._run(counting.count(self._context, ENTITY, "by_status", values_))
 
     def list_by_workflow_id(
         self, workflow_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[TaskState]:
-        """One page, by created, highest first unless `newest` is False. list_states by workflow_id across executions.
+        """One page, newest first unless `newest` is False.
+
+        list_states by workflow_id across executions.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -285,7 +292,9 @@ class TaskStateRepository:
     def iterate_by_workflow_id(
         self, workflow_id: str, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_workflow_id`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(workflow_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -294,14 +303,16 @@ class TaskStateRepository:
         )
 
     def count_by_workflow_id(self, workflow_id: str) -> int:
-        """How many rows `list_by_workflow_id` goes through, without reading them."""
+        """How many rows `list_by_workflow_id` has, without reading them."""
         values_ = (key_text(workflow_id),)
         return self._run(counting.count(self._context, ENTITY, "by_workflow_id", values_))
 
     def list_by_task_id(
         self, task_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[TaskState]:
-        """One page, by created, highest first unless `newest` is False. list_states by task_id, and the newest execution that ran a task.
+        """One page, newest first unless `newest` is False.
+
+        list_states by task_id, and the newest execution that ran a task.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -317,7 +328,9 @@ class TaskStateRepository:
     def iterate_by_task_id(
         self, task_id: str, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_task_id`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(task_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -326,14 +339,16 @@ class TaskStateRepository:
         )
 
     def count_by_task_id(self, task_id: str) -> int:
-        """How many rows `list_by_task_id` goes through, without reading them."""
+        """How many rows `list_by_task_id` has, without reading them."""
         values_ = (key_text(task_id),)
         return self._run(counting.count(self._context, ENTITY, "by_task_id", values_))
 
     def list_by_agent(
         self, agent_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[TaskState]:
-        """One page, by created, highest first unless `newest` is False. list_states by agent_id, and the newest execution that used an agent.
+        """One page, newest first unless `newest` is False.
+
+        list_states by agent_id, and the newest execution that used an agent.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -347,7 +362,9 @@ class TaskStateRepository:
     def iterate_by_agent(
         self, agent_id: str, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_agent`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(agent_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -356,14 +373,16 @@ class TaskStateRepository:
         )
 
     def count_by_agent(self, agent_id: str) -> int:
-        """How many rows `list_by_agent` goes through, without reading them."""
+        """How many rows `list_by_agent` has, without reading them."""
         values_ = (key_text(agent_id),)
         return self._run(counting.count(self._context, ENTITY, "by_agent", values_))
 
     def list_by_action(
         self, action_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[TaskState]:
-        """One page, by created, highest first unless `newest` is False. list_states by action_id.
+        """One page, newest first unless `newest` is False.
+
+        list_states by action_id.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -379,7 +398,9 @@ class TaskStateRepository:
     def iterate_by_action(
         self, action_id: str, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_action`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(action_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -388,14 +409,16 @@ class TaskStateRepository:
         )
 
     def count_by_action(self, action_id: str) -> int:
-        """How many rows `list_by_action` goes through, without reading them."""
+        """How many rows `list_by_action` has, without reading them."""
         values_ = (key_text(action_id),)
         return self._run(counting.count(self._context, ENTITY, "by_action", values_))
 
     def list_by_tool(
         self, tool_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[TaskState]:
-        """One page, by created, highest first unless `newest` is False. list_states by tool_id, and the newest execution that used a tool.
+        """One page, newest first unless `newest` is False.
+
+        list_states by tool_id, and the newest execution that used a tool.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -407,7 +430,9 @@ class TaskStateRepository:
         )
 
     def iterate_by_tool(self, tool_id: str, *, batch: int = 200, newest: bool = True) -> Iterator[TaskState]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_tool`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(tool_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -416,7 +441,7 @@ class TaskStateRepository:
         )
 
     def count_by_tool(self, tool_id: str) -> int:
-        """How many rows `list_by_tool` goes through, without reading them."""
+        """How many rows `list_by_tool` has, without reading them."""
         values_ = (key_text(tool_id),)
         return self._run(counting.count(self._context, ENTITY, "by_tool", values_))
 
@@ -428,7 +453,9 @@ class TaskStateRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[TaskState]:
-        """One page, by created, highest first unless `newest` is False. list_states by execution_type.
+        """One page, newest first unless `newest` is False.
+
+        list_states by execution_type.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -444,7 +471,9 @@ class TaskStateRepository:
     def iterate_by_execution_type(
         self, execution_type: ExecutionType, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_execution_type`, read `batch` at a time; rows written meanwhile may or may
+        not appear.
+        """
         values_ = (key_text(execution_type),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -453,28 +482,24 @@ class TaskStateRepository:
         )
 
     def count_by_execution_type(self, execution_type: ExecutionType) -> int:
-        """How many rows `list_by_execution_type` goes through, without reading them."""
+        """How many rows `list_by_execution_type` has, without reading them."""
         values_ = (key_text(execution_type),)
         return self._run(counting.count(self._context, ENTITY, "by_execution_type", values_))
 
     def group_counts_by_parent_status(self, parent_state_id: str) -> dict[Status, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+        """How many rows each `status` has, without reading them; those with none are left out."""
         values_ = (key_text(parent_state_id),)
         counts = self._run(counting.group_counts(self._context, ENTITY, "by_parent_status", values_))
         return {Status(group): number for group, number in counts.items()}
 
-    def group_counts_by_status(
-        self,
-    ) -> dict[Status, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+    def group_counts_by_status(self) -> dict[Status, int]:
+        """How many rows each `status` has, without reading them; those with none are left out."""
         values_ = ()
         counts = self._run(counting.group_counts(self._context, ENTITY, "by_status", values_))
         return {Status(group): number for group, number in counts.items()}
 
-    def group_counts_by_execution_type(
-        self,
-    ) -> dict[ExecutionType, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+    def group_counts_by_execution_type(self) -> dict[ExecutionType, int]:
+        """How many rows each `execution_type` has, without reading them; those with none are left out."""
         values_ = ()
         counts = self._run(counting.group_counts(self._context, ENTITY, "by_execution_type", values_))
         return {ExecutionType(group): number for group, number in counts.items()}
@@ -520,9 +545,7 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = joining.having(
-            ("TaskState", "parent_state_id", having_task_state),
-        )
+        having = joining.having(("TaskState", "parent_state_id", having_task_state))
         return self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
@@ -548,7 +571,9 @@ class TaskStateRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[TaskState]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         equal = searching.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
@@ -562,9 +587,7 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = joining.having(
-            ("TaskState", "parent_state_id", having_task_state),
-        )
+        having = joining.having(("TaskState", "parent_state_id", having_task_state))
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
@@ -587,7 +610,9 @@ class TaskStateRepository:
         tool_id: str | None = None,
         order: _Order = "created",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would compare."""
+        """Which view `search` would read with these arguments, which others there are, and what it would
+        compare.
+        """
         equal = searching.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
@@ -670,5 +695,7 @@ class TaskStateRepository:
         return self._run(merging.merge(self._context, ENTITY, task_exec_id, TASK_STATE_USAGE, entries))
 
     def tree(self, task_exec_id: str, *, max_depth: int = 100) -> list[TaskState]:
-        """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty when it is not there."""
+        """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty
+        when it is not there.
+        """
         return self._run(growing.tree(self._context, ENTITY, task_exec_id, "by_parent", max_depth=max_depth))

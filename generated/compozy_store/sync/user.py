@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-
 from typing import Any, Literal
 
 from keyweave.entry import ClaimEntry
 from keyweave.flows import counting, joining, paging, reading, removing, searching, transacting, writing
-
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_sync import Session
@@ -61,7 +59,9 @@ class UserRepository:
         return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
 
     def get_by_email(self, email: str) -> User:
-        """The row with this unique value. One user per e-mail address, in any case.
+        """The row with this unique value.
+
+        One user per e-mail address, in any case.
 
         Raises:
             UserNotFoundError: nobody has it.
@@ -70,12 +70,14 @@ class UserRepository:
         return self._run(reading.get_by(self._context, ENTITY, claim_))
 
     def find_by_email(self, email: str) -> User | None:
-        """The row with this unique value, or None. One user per e-mail address, in any case."""
+        """The row with this unique value, or None."""
         claim_ = ClaimEntry("email", key_text(email).lower(), "")
         return self._run(reading.find_by(self._context, ENTITY, claim_))
 
     def list_all(self, *, limit: int = 50, cursor: str | None = None, newest: bool = True) -> Page[User]:
-        """One page, by created, highest first unless `newest` is False. list_users, newest first.
+        """One page, newest first unless `newest` is False.
+
+        list_users, newest first.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -87,7 +89,7 @@ class UserRepository:
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> Iterator[User]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
         values_ = ()
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -95,17 +97,17 @@ class UserRepository:
             )
         )
 
-    def count_all(
-        self,
-    ) -> int:
-        """How many rows `list_all` goes through, without reading them."""
+    def count_all(self) -> int:
+        """How many rows `list_all` has, without reading them."""
         values_ = ()
         return self._run(counting.count(self._context, ENTITY, "all", values_))
 
     def list_by_role(
         self, role: Role, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[User]:
-        """One page, by created, highest first unless `newest` is False. create_initial_admin_if_none is guarded by "no admin exists", which is this view being empty.
+        """One page, newest first unless `newest` is False.
+
+        create_initial_admin_if_none is guarded by "no admin exists", which is this view being empty.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -117,7 +119,9 @@ class UserRepository:
         )
 
     def iterate_by_role(self, role: Role, *, batch: int = 200, newest: bool = True) -> Iterator[User]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_role`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(role),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -126,14 +130,12 @@ class UserRepository:
         )
 
     def count_by_role(self, role: Role) -> int:
-        """How many rows `list_by_role` goes through, without reading them."""
+        """How many rows `list_by_role` has, without reading them."""
         values_ = (key_text(role),)
         return self._run(counting.count(self._context, ENTITY, "by_role", values_))
 
-    def group_counts_by_role(
-        self,
-    ) -> dict[Role, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+    def group_counts_by_role(self) -> dict[Role, int]:
+        """How many rows each `role` has, without reading them; those with none are left out."""
         values_ = ()
         counts = self._run(counting.group_counts(self._context, ENTITY, "by_role", values_))
         return {Role(group): number for group, number in counts.items()}
@@ -159,9 +161,7 @@ class UserRepository:
             InvalidCursorError: `cursor` is not one of this order.
         """
         equal = searching.given(id=id, email=email, role=role)
-        having = joining.having(
-            ("APIKey", "user_id", having_api_key),
-        )
+        having = joining.having(("APIKey", "user_id", having_api_key))
         return self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
@@ -179,11 +179,11 @@ class UserRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[User]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         equal = searching.given(id=id, email=email, role=role)
-        having = joining.having(
-            ("APIKey", "user_id", having_api_key),
-        )
+        having = joining.having(("APIKey", "user_id", having_api_key))
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
@@ -198,7 +198,9 @@ class UserRepository:
         role: Role | None = None,
         order: _Order = "created",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would compare."""
+        """Which view `search` would read with these arguments, which others there are, and what it would
+        compare.
+        """
         equal = searching.given(id=id, email=email, role=role)
         return self._run(searching.explain(self._context, ENTITY, equal, order))
 

@@ -12,12 +12,7 @@ from msgspec import Meta
 from keyweave.normalizing import trim
 from keyweave.record import Record
 
-__all__ = [
-    "Visibility",
-    "Author",
-    "Comment",
-    "Post",
-]
+__all__ = ["Visibility", "Author", "Comment", "Post"]
 
 
 class Visibility(StrEnum):
@@ -30,18 +25,15 @@ class Visibility(StrEnum):
     @property
     def is_readable(self) -> bool:
         """One of public, members-only."""
-        return self in (
-            Visibility.PUBLIC,
-            Visibility.MEMBERS_ONLY,
-        )
+        return self in (Visibility.PUBLIC, Visibility.MEMBERS_ONLY)
 
 
 class Author(Record, kw_only=True):
     """Somebody who writes."""
 
     handle: Annotated[str, Meta(max_length=30, min_length=2, pattern="^[a-z0-9-]+$")]
-    about: str = msgspec.field(default_factory=lambda: "")
-    links: Annotated[dict[str, str], Meta(max_length=5)] = msgspec.field(default_factory=lambda: {})
+    about: str = ""
+    links: Annotated[dict[str, str], Meta(max_length=5)] = msgspec.field(default_factory=dict)
 
 
 class Comment(Record, kw_only=True):
@@ -51,9 +43,9 @@ class Comment(Record, kw_only=True):
     post: str
     reply_to: Annotated[str, Meta(min_length=1)] | None = None
     text: Annotated[str, Meta(max_length=2000, min_length=1)]
-    hidden: bool = msgspec.field(default_factory=lambda: False)
+    hidden: bool = False
     flagged: bool | None = None
-    reactions: dict[str, int] = msgspec.field(default_factory=lambda: {})
+    reactions: dict[str, int] = msgspec.field(default_factory=dict)
     written_at: datetime | None = None
     """Set by the store."""
 
@@ -73,8 +65,8 @@ class Post(Record, kw_only=True):
     editor: str | None = None
     title: Annotated[str, Meta(min_length=1)]
     text: str
-    visibility: Visibility = msgspec.field(default_factory=lambda: Visibility.DRAFT)
-    tags: list[str] = msgspec.field(default_factory=lambda: [])
+    visibility: Visibility = Visibility.DRAFT
+    tags: list[str] = msgspec.field(default_factory=list)
     published_at: Annotated[datetime, Meta(tz=True)] | None = None
     changed_at: datetime | None = None
     """Set by the store."""

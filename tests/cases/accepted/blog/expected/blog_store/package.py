@@ -16,14 +16,8 @@ def _script(name: str) -> str:
 PACKAGE = Package(
     name="blog_store",
     namespace=("blog", "v2", "dev", "default"),
-    groups={
-        "writing": 1,
-    },
-    entities=(
-        AUTHOR,
-        COMMENT,
-        POST,
-    ),
+    groups={"writing": 1},
+    entities=(AUTHOR, COMMENT, POST),
     scripts={name: _script(name) for name in ("apply", "page", "count", "unlock")},
     fingerprint="0180cd9b4569f47b4638eb955f03deb5d480edca2ff57f33f5b0069aaabd2b63",
 )

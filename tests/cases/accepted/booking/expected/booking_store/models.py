@@ -12,11 +12,7 @@ from msgspec import Meta
 from keyweave.normalizing import trim
 from keyweave.record import Record
 
-__all__ = [
-    "Kind",
-    "Booking",
-    "Room",
-]
+__all__ = ["Kind", "Booking", "Room"]
 
 
 class Kind(StrEnum):
@@ -29,10 +25,7 @@ class Kind(StrEnum):
     @property
     def is_with_guests(self) -> bool:
         """One of meeting, party."""
-        return self in (
-            Kind.MEETING,
-            Kind.PARTY,
-        )
+        return self in (Kind.MEETING, Kind.PARTY)
 
 
 class Booking(Record, kw_only=True):
@@ -46,14 +39,14 @@ class Booking(Record, kw_only=True):
     length: timedelta
     setup: timedelta | None = None
     reminded_at: Annotated[datetime, Meta(tz=True)] | None = None
-    title: str = msgspec.field(default_factory=lambda: "")
+    title: str = ""
     host: str | None = None
     deputy: str | None = None
-    guests: list[str] = msgspec.field(default_factory=lambda: [])
-    meals: dict[str, int] = msgspec.field(default_factory=lambda: {})
-    costs: float = msgspec.field(default_factory=lambda: 0.0)
+    guests: list[str] = msgspec.field(default_factory=list)
+    meals: dict[str, int] = msgspec.field(default_factory=dict)
+    costs: float = 0.0
     paid: float | None = None
-    cancelled: bool = msgspec.field(default_factory=lambda: False)
+    cancelled: bool = False
     confirmed: bool | None = None
 
 
@@ -63,12 +56,12 @@ class Room(Record, kw_only=True):
     __secret_fields__: ClassVar[frozenset[str]] = frozenset({"access_code"})
 
     name: Annotated[str, Meta(min_length=1)]
-    floor: Annotated[int, Meta(ge=-3, le=40)] = msgspec.field(default_factory=lambda: 0)
-    seats: int = msgspec.field(default_factory=lambda: 1)
+    floor: Annotated[int, Meta(ge=-3, le=40)] = 0
+    seats: int = 1
     standing: int | None = None
     width: float
     depth: float
-    locked: bool = msgspec.field(default_factory=lambda: False)
+    locked: bool = False
     access_code: bytes | None = None
 
 

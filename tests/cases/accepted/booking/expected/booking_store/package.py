@@ -16,13 +16,8 @@ def _script(name: str) -> str:
 PACKAGE = Package(
     name="booking_store",
     namespace=("booking", "v1", "dev", "default"),
-    groups={
-        "calendar": 1,
-    },
-    entities=(
-        BOOKING,
-        ROOM,
-    ),
+    groups={"calendar": 1},
+    entities=(BOOKING, ROOM),
     scripts={name: _script(name) for name in ("apply", "page", "count", "unlock")},
     fingerprint="4b3986b0b68ad0cb76ed94b658137cf1d0c6a8dbcfa2671f087e119a1ae0b6cf",
 )

@@ -12,13 +12,7 @@ from msgspec import Meta
 from keyweave.normalizing import trim
 from keyweave.record import Record, Value
 
-__all__ = [
-    "Mode",
-    "Place",
-    "Track",
-    "Device",
-    "Telemetry",
-]
+__all__ = ["Mode", "Place", "Track", "Device", "Telemetry"]
 
 
 class Mode(StrEnum):
@@ -41,8 +35,8 @@ class Track(Value, kw_only=True):
     """Where a device went."""
 
     name: str
-    places: list[Place] = msgspec.field(default_factory=lambda: [])
-    stops: dict[str, Place] = msgspec.field(default_factory=lambda: {})
+    places: list[Place] = msgspec.field(default_factory=list)
+    stops: dict[str, Place] = msgspec.field(default_factory=dict)
     start: Place | None = None
 
 
@@ -57,18 +51,18 @@ class Device(Record, kw_only=True):
     """One device, under its serial number."""
 
     serial: Annotated[str, Meta(pattern="^[A-Z]{2}-[0-9]+$")]
-    label: str = msgspec.field(default_factory=lambda: "unnamed")
+    label: str = "unnamed"
     owner: Annotated[str, Meta(min_length=1)] | None = None
-    lot: Annotated[str, Meta(min_length=1)] = msgspec.field(default_factory=lambda: "first")
-    firmware: Annotated[int, Meta(ge=1)] = msgspec.field(default_factory=lambda: 1)
-    battery: Annotated[float, Meta(ge=0, le=100)] = msgspec.field(default_factory=lambda: 100.0)
-    offset: float = msgspec.field(default_factory=lambda: -0.5)
-    online: bool = msgspec.field(default_factory=lambda: False)
+    lot: Annotated[str, Meta(min_length=1)] = "first"
+    firmware: Annotated[int, Meta(ge=1)] = 1
+    battery: Annotated[float, Meta(ge=0, le=100)] = 100.0
+    offset: float = -0.5
+    online: bool = False
     last_seen: Annotated[datetime, Meta(tz=True)]
     uptime: timedelta
     fingerprint: Annotated[bytes, Meta(max_length=32, min_length=4)]
     settings: Any
-    mode: Mode = msgspec.field(default_factory=lambda: Mode.IDLE)
+    mode: Mode = Mode.IDLE
     place: Place
     track: Track | None = None
     note: str | None = None
@@ -97,7 +91,7 @@ class Telemetry(Record, kw_only=True):
 
     id: Annotated[str, Meta(min_length=1)]
     device: str
-    routes: list[list[dict[str, list[Track]]]] = msgspec.field(default_factory=lambda: [])
+    routes: list[list[dict[str, list[Track]]]] = msgspec.field(default_factory=list)
     texts: list[str]
     ids: list[Annotated[str, Meta(min_length=1)]]
     ints: list[int]

@@ -16,13 +16,8 @@ def _script(name: str) -> str:
 PACKAGE = Package(
     name="fleet_store",
     namespace=("fleet", "v1", "staging", "42"),
-    groups={
-        "devices": 1,
-    },
-    entities=(
-        DEVICE,
-        TELEMETRY,
-    ),
+    groups={"devices": 1},
+    entities=(DEVICE, TELEMETRY),
     scripts={name: _script(name) for name in ("apply", "page", "count", "unlock")},
     fingerprint="7e8f5b82597f28bbfe623334e775040300503d5b7b83c7241df4100127487c9a",
 )

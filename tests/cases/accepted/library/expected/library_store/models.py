@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-
 from enum import StrEnum
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-
 from keyweave.record import Record, Value
 
-__all__ = [
-    "Shelf",
-    "Mark",
-    "Book",
-    "Branch",
-    "HTTPLibrarian2",
-]
+__all__ = ["Shelf", "Mark", "Book", "Branch", "HTTPLibrarian2"]
 
 
 class Shelf(StrEnum):
@@ -33,26 +25,19 @@ class Shelf(StrEnum):
     @property
     def is_visible(self) -> bool:
         """One of open, closed."""
-        return self in (
-            Shelf.OPEN,
-            Shelf.CLOSED,
-        )
+        return self in (Shelf.OPEN, Shelf.CLOSED)
 
     @property
     def is_away(self) -> bool:
         """One of lent-out, on "hold", under\\repair."""
-        return self in (
-            Shelf.LENT_OUT,
-            Shelf.ON_HOLD,
-            Shelf.UNDER_REPAIR,
-        )
+        return self in (Shelf.LENT_OUT, Shelf.ON_HOLD, Shelf.UNDER_REPAIR)
 
 
 class Mark(Value, kw_only=True):
     """A page's "mark" """
 
     reader: str
-    type: str = msgspec.field(default_factory=lambda: 'plain "text" and a \\ backslash')
+    type: str = 'plain "text" and a \\ backslash'
 
 
 class Book(Record, kw_only=True):
@@ -62,21 +47,19 @@ class Book(Record, kw_only=True):
     """Also called "number" """
     title: str
     """As on the cover; a \\ stays a \\"""
-    subtitle: str = msgspec.field(default_factory=lambda: 'it\'s "new"\n\tand on two lines')
-    shelf: Shelf = msgspec.field(default_factory=lambda: Shelf.ON_HOLD)
+    subtitle: str = 'it\'s "new"\n\tand on two lines'
+    shelf: Shelf = Shelf.ON_HOLD
     """Über alles: „ß“ \\N{SNOWMAN}"""
-    language: Annotated[str, Meta(pattern="^[a-z]{2}(\\\\|'|\")?$")] = msgspec.field(
-        default_factory=lambda: "de"
-    )
+    language: Annotated[str, Meta(pattern="^[a-z]{2}(\\\\|'|\")?$")] = "de"
     hash: str | None = None
-    type: str = msgspec.field(default_factory=lambda: "novel")
-    format: str = msgspec.field(default_factory=lambda: "print")
-    input: str = msgspec.field(default_factory=lambda: "")
-    values: str = msgspec.field(default_factory=lambda: "")
+    type: str = "novel"
+    format: str = "print"
+    input: str = ""
+    values: str = ""
     claim: int | None = None
-    entries: int = msgspec.field(default_factory=lambda: 0)
-    max_depth: int = msgspec.field(default_factory=lambda: 0)
-    marks: list[Mark] = msgspec.field(default_factory=lambda: [])
+    entries: int = 0
+    max_depth: int = 0
+    marks: list[Mark] = msgspec.field(default_factory=list)
     part_of: Annotated[str, Meta(min_length=1)] | None = None
 
 
@@ -84,7 +67,7 @@ class Branch(Record, kw_only=True):
     """Branch"""
 
     city: str
-    opened: int = msgspec.field(default_factory=lambda: -1)
+    opened: int = -1
 
 
 class HTTPLibrarian2(Record, kw_only=True):

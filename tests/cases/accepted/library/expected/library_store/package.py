@@ -16,15 +16,8 @@ def _script(name: str) -> str:
 PACKAGE = Package(
     name="library_store",
     namespace=("library.org", "v1_0", "dev-1", "main"),
-    groups={
-        "lending": 1,
-        "staff": 1,
-    },
-    entities=(
-        BOOK,
-        BRANCH,
-        HTTP_LIBRARIAN2,
-    ),
+    groups={"lending": 1, "staff": 1},
+    entities=(BOOK, BRANCH, HTTP_LIBRARIAN2),
     scripts={name: _script(name) for name in ("apply", "page", "count", "unlock")},
     fingerprint="f90a20f0685469412448d2552a759910c61ba8ac9d336c602b7d29a28a16a7a1",
 )

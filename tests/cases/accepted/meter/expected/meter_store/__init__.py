@@ -12,12 +12,4 @@ from .models import Account, Alert, Price, Resource, Usage
 
 from .package import PACKAGE
 
-__all__ = [
-    "PACKAGE",
-    "Resource",
-    "Price",
-    "Alert",
-    "Usage",
-    "Account",
-    "AccountNotFoundError",
-]
+__all__ = ["PACKAGE", "Resource", "Price", "Alert", "Usage", "Account", "AccountNotFoundError"]

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from keyweave.errors import AlreadyExistsError, NotFoundError, UniqueViolationError
 
-__all__ = [
-    "AlreadyExistsError",
-    "NotFoundError",
-    "UniqueViolationError",
-    "AccountNotFoundError",
-]
+__all__ = ["AlreadyExistsError", "NotFoundError", "UniqueViolationError", "AccountNotFoundError"]
 
 
 class AccountNotFoundError(NotFoundError):

@@ -12,13 +12,7 @@ from msgspec import Meta
 from keyweave.normalizing import trim
 from keyweave.record import Record, Value
 
-__all__ = [
-    "Resource",
-    "Price",
-    "Alert",
-    "Usage",
-    "Account",
-]
+__all__ = ["Resource", "Price", "Alert", "Usage", "Account"]
 
 
 class Resource(StrEnum):
@@ -33,14 +27,14 @@ class Price(Value, kw_only=True):
     """Price"""
 
     amount: int
-    currency: str = msgspec.field(default_factory=lambda: "EUR")
+    currency: str = "EUR"
 
 
 class Alert(Value, kw_only=True):
     """Alert"""
 
     code: str
-    hits: Annotated[int, Meta(ge=0)] = msgspec.field(default_factory=lambda: 1)
+    hits: Annotated[int, Meta(ge=0)] = 1
 
 
 def normalize_alert(record: Alert) -> bool:
@@ -54,45 +48,45 @@ class Usage(Value, kw_only=True):
     """What was used of one resource in one region."""
 
     region: Annotated[str, Meta(min_length=1)]
-    label: str = msgspec.field(default_factory=lambda: "")
+    label: str = ""
     project: Annotated[str, Meta(min_length=1)]
     resource: Resource
-    slot: int = msgspec.field(default_factory=lambda: 0)
-    shared: bool = msgspec.field(default_factory=lambda: False)
-    units: int = msgspec.field(default_factory=lambda: 0)
-    hours: float = msgspec.field(default_factory=lambda: 0.0)
+    slot: int = 0
+    shared: bool = False
+    units: int = 0
+    hours: float = 0.0
     credit: int | None = None
     rebate: float | None = None
-    least: int = msgspec.field(default_factory=lambda: 0)
-    most: int = msgspec.field(default_factory=lambda: 0)
+    least: int = 0
+    most: int = 0
     coldest: float | None = None
-    hottest: float = msgspec.field(default_factory=lambda: 0.0)
+    hottest: float = 0.0
     began_at: Annotated[datetime, Meta(tz=True)]
     ended_at: Annotated[datetime, Meta(tz=True)] | None = None
     shortest: timedelta
     longest: timedelta
-    first_host: str = msgspec.field(default_factory=lambda: "")
+    first_host: str = ""
     last_host: Annotated[str, Meta(min_length=1)] | None = None
     first_node: Annotated[str, Meta(min_length=1)] | None = None
-    last_zone: str = msgspec.field(default_factory=lambda: "")
-    hosts: list[str] = msgspec.field(default_factory=lambda: [])
-    ports: list[int] = msgspec.field(default_factory=lambda: [])
-    kinds: list[Resource] = msgspec.field(default_factory=lambda: [])
-    owners: list[Annotated[str, Meta(min_length=1)]] = msgspec.field(default_factory=lambda: [])
+    last_zone: str = ""
+    hosts: list[str] = msgspec.field(default_factory=list)
+    ports: list[int] = msgspec.field(default_factory=list)
+    kinds: list[Resource] = msgspec.field(default_factory=list)
+    owners: list[Annotated[str, Meta(min_length=1)]] = msgspec.field(default_factory=list)
     price: Price | None = None
-    tier: Resource = msgspec.field(default_factory=lambda: Resource.CPU)
-    final: bool = msgspec.field(default_factory=lambda: False)
-    labels: dict[str, str] = msgspec.field(default_factory=lambda: {})
+    tier: Resource = Resource.CPU
+    final: bool = False
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
     proof: bytes | None = None
     raw: Any | None = None
-    steps: list[int] = msgspec.field(default_factory=lambda: [])
+    steps: list[int] = msgspec.field(default_factory=list)
 
 
 class Account(Record, kw_only=True):
     """Who pays."""
 
     id: Annotated[str, Meta(min_length=1)]
-    usage: list[Usage] = msgspec.field(default_factory=lambda: [])
+    usage: list[Usage] = msgspec.field(default_factory=list)
     alerts: list[Alert] | None = None
 
 

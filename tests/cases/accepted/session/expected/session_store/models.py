@@ -12,15 +12,7 @@ from msgspec import Meta
 from keyweave.normalizing import trim
 from keyweave.record import Record, Value
 
-__all__ = [
-    "Purpose",
-    "Outcome",
-    "Client",
-    "Account",
-    "Attempt",
-    "OneTimeToken",
-    "SignIn",
-]
+__all__ = ["Purpose", "Outcome", "Client", "Account", "Attempt", "OneTimeToken", "SignIn"]
 
 
 class Purpose(StrEnum):
@@ -63,7 +55,7 @@ class Account(Record, kw_only=True):
     name: Annotated[str, Meta(min_length=1)]
     pin: Annotated[str, Meta(pattern="^[0-9]{4,8}$")] | None = None
     password_hash: Annotated[bytes, Meta(min_length=8)]
-    recovery: list[str] = msgspec.field(default_factory=lambda: [])
+    recovery: list[str] = msgspec.field(default_factory=list)
     created_at: datetime | None = None
     """Set by the store."""
     updated_at: datetime | None = None
@@ -77,7 +69,7 @@ class Attempt(Record, kw_only=True):
 
     id: Annotated[str, Meta(min_length=1)]
     outcome: Outcome
-    at_once: int = msgspec.field(default_factory=lambda: 1)
+    at_once: int = 1
     address: str
     answered_in: timedelta
 
@@ -91,7 +83,7 @@ class OneTimeToken(Record, kw_only=True):
     account: Annotated[str, Meta(min_length=1)]
     purpose: Purpose
     code: str
-    tries: int = msgspec.field(default_factory=lambda: 0)
+    tries: int = 0
 
 
 def normalize_one_time_token(record: OneTimeToken) -> bool:
@@ -110,7 +102,7 @@ class SignIn(Record, kw_only=True):
     account: Annotated[str, Meta(min_length=1)]
     digest: bytes
     client: Client | None = None
-    closed: bool = msgspec.field(default_factory=lambda: False)
+    closed: bool = False
     seen_at: Annotated[datetime, Meta(tz=True)]
     renewed_at: Annotated[datetime, Meta(tz=True)] | None = None
 

@@ -16,16 +16,8 @@ def _script(name: str) -> str:
 PACKAGE = Package(
     name="session_store",
     namespace=("sessions", "v1", "dev", "default"),
-    groups={
-        "access": 1,
-        "audit": 1,
-    },
-    entities=(
-        ACCOUNT,
-        ATTEMPT,
-        ONE_TIME_TOKEN,
-        SIGN_IN,
-    ),
+    groups={"access": 1, "audit": 1},
+    entities=(ACCOUNT, ATTEMPT, ONE_TIME_TOKEN, SIGN_IN),
     scripts={name: _script(name) for name in ("apply", "page", "count", "unlock")},
     fingerprint="922b7b8ba2da8534aee69d4d29b71ef1af10d4c44275782797f12daa175c4069",
 )

@@ -12,15 +12,7 @@ from msgspec import Meta
 from keyweave.normalizing import fill_zero, trim
 from keyweave.record import Record, Value
 
-__all__ = [
-    "OrderState",
-    "Address",
-    "Line",
-    "Customer",
-    "Order",
-    "Parcel",
-    "Product",
-]
+__all__ = ["OrderState", "Address", "Line", "Customer", "Order", "Parcel", "Product"]
 
 
 class OrderState(StrEnum):
@@ -35,18 +27,12 @@ class OrderState(StrEnum):
     @property
     def is_closed(self) -> bool:
         """One of sent, returned."""
-        return self in (
-            OrderState.SENT,
-            OrderState.RETURNED,
-        )
+        return self in (OrderState.SENT, OrderState.RETURNED)
 
     @property
     def is_cancellable(self) -> bool:
         """One of open, paid."""
-        return self in (
-            OrderState.OPEN,
-            OrderState.PAID,
-        )
+        return self in (OrderState.OPEN, OrderState.PAID)
 
 
 class Address(Value, kw_only=True):
@@ -54,7 +40,7 @@ class Address(Value, kw_only=True):
 
     street: Annotated[str, Meta(min_length=1)]
     city: Annotated[str, Meta(min_length=1)]
-    country: Annotated[str, Meta(pattern="^[A-Z]{2}$")] = msgspec.field(default_factory=lambda: "DE")
+    country: Annotated[str, Meta(pattern="^[A-Z]{2}$")] = "DE"
 
 
 def normalize_address(record: Address) -> bool:
@@ -69,10 +55,10 @@ class Line(Value, kw_only=True):
     """One product of an order."""
 
     sku: Annotated[str, Meta(min_length=1)]
-    count: Annotated[int, Meta(ge=1, le=999)] = msgspec.field(default_factory=lambda: 1)
+    count: Annotated[int, Meta(ge=1, le=999)] = 1
     price: Annotated[int, Meta(ge=0)]
     """Of one piece, in cents."""
-    total: Annotated[int, Meta(ge=0)] = msgspec.field(default_factory=lambda: 0)
+    total: Annotated[int, Meta(ge=0)] = 0
 
 
 def normalize_line(record: Line) -> bool:
@@ -88,7 +74,7 @@ class Customer(Record, kw_only=True):
     id: Annotated[str, Meta(min_length=1)]
     email: Annotated[str, Meta(max_length=254, min_length=3, pattern="@")]
     name: Annotated[str, Meta(max_length=200)]
-    vip: bool = msgspec.field(default_factory=lambda: False)
+    vip: bool = False
     address: Address | None = None
     since: datetime | None = None
     """Set by the store."""
@@ -108,11 +94,11 @@ class Order(Record, kw_only=True):
 
     id: Annotated[str, Meta(min_length=1)]
     customer_id: Annotated[str, Meta(min_length=1)]
-    state: OrderState = msgspec.field(default_factory=lambda: OrderState.OPEN)
+    state: OrderState = OrderState.OPEN
     lines: Annotated[list[Line], Meta(max_length=100, min_length=1)]
     stops: dict[str, Address] | None = None
     """Where else the parcel can be left."""
-    total: Annotated[int, Meta(ge=0)] = msgspec.field(default_factory=lambda: 0)
+    total: Annotated[int, Meta(ge=0)] = 0
     discount: Annotated[int, Meta(ge=0)] | None = None
     coupon: str | None = None
     tracking: str | None = None
@@ -149,7 +135,7 @@ class Product(Record, kw_only=True):
     category: str
     title: str
     price: Annotated[float, Meta(ge=0)]
-    stock: Annotated[int, Meta(ge=0)] = msgspec.field(default_factory=lambda: 0)
+    stock: Annotated[int, Meta(ge=0)] = 0
     weight: Annotated[float, Meta(le=1000.5)] | None = None
 
 

@@ -16,15 +16,8 @@ def _script(name: str) -> str:
 PACKAGE = Package(
     name="shop_store",
     namespace=("shop", "v1", "dev", "default"),
-    groups={
-        "sales": 1,
-    },
-    entities=(
-        CUSTOMER,
-        ORDER,
-        PARCEL,
-        PRODUCT,
-    ),
+    groups={"sales": 1},
+    entities=(CUSTOMER, ORDER, PARCEL, PRODUCT),
     scripts={name: _script(name) for name in ("apply", "page", "count", "unlock")},
     fingerprint="4334ecaf63e0e195999f7251143a89e14de8a8ab32aedac96742b4ac41b57712",
 )

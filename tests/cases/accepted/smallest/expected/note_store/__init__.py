@@ -12,8 +12,4 @@ from .models import Note
 
 from .package import PACKAGE
 
-__all__ = [
-    "PACKAGE",
-    "Note",
-    "NoteNotFoundError",
-]
+__all__ = ["PACKAGE", "Note", "NoteNotFoundError"]

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from keyweave.errors import AlreadyExistsError, NotFoundError, UniqueViolationError
 
-__all__ = [
-    "AlreadyExistsError",
-    "NotFoundError",
-    "UniqueViolationError",
-    "NoteNotFoundError",
-]
+__all__ = ["AlreadyExistsError", "NotFoundError", "UniqueViolationError", "NoteNotFoundError"]
 
 
 class NoteNotFoundError(NotFoundError):

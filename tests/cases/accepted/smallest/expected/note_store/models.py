@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-
 from keyweave.record import Record
 
-__all__ = [
-    "Note",
-]
+__all__ = ["Note"]
 
 
 class Note(Record, kw_only=True):

@@ -16,9 +16,7 @@ def _script(name: str) -> str:
 PACKAGE = Package(
     name="note_store",
     namespace=("notes", "v1", "dev", "default"),
-    groups={
-        "notes": 1,
-    },
+    groups={"notes": 1},
     entities=(NOTE,),
     scripts={name: _script(name) for name in ("apply", "page", "count", "unlock")},
     fingerprint="573b154ed8e0467532a82b9f54554c242cec58ce7c7143576bb9b99f8bf9e074",

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-
 from typing import Any, Literal
 
-
 from keyweave.flows import joining, reading, removing, searching, transacting, writing
-
-
 from keyweave.page import Page
 from keyweave.session_aio import Session
 
@@ -81,8 +77,7 @@ class AuthorRepository:
         """
         equal = searching.given(handle=handle, about=about)
         having = joining.having(
-            ("Post", "author", having_post_by_author),
-            ("Post", "editor", having_post_by_editor),
+            ("Post", "author", having_post_by_author), ("Post", "editor", having_post_by_editor)
         )
         return await self._run(
             searching.search(
@@ -101,11 +96,12 @@ class AuthorRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[Author]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         equal = searching.given(handle=handle, about=about)
         having = joining.having(
-            ("Post", "author", having_post_by_author),
-            ("Post", "editor", having_post_by_editor),
+            ("Post", "author", having_post_by_author), ("Post", "editor", having_post_by_editor)
         )
         return self._session.iterate(
             lambda cursor: searching.search(
@@ -116,7 +112,9 @@ class AuthorRepository:
     async def explain(
         self, *, handle: str | None = None, about: str | None = None, order: _Order = "created"
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would compare."""
+        """Which view `search` would read with these arguments, which others there are, and what it would
+        compare.
+        """
         equal = searching.given(handle=handle, about=about)
         return await self._run(searching.explain(self._context, ENTITY, equal, order))
 

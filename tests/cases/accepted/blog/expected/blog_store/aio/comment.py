@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-
 from typing import Any, Literal
-
 
 from keyweave.flows import (
     counting,
@@ -19,7 +17,6 @@ from keyweave.flows import (
     transacting,
     writing,
 )
-
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_aio import Session
@@ -74,7 +71,9 @@ class CommentRepository:
     async def list_by_post(
         self, post: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Comment]:
-        """One page, by created, highest first unless `newest` is False. The discussion of a post.
+        """One page, newest first unless `newest` is False.
+
+        The discussion of a post.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -86,7 +85,9 @@ class CommentRepository:
         )
 
     def iterate_by_post(self, post: str, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Comment]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_post`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(post),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -95,28 +96,27 @@ class CommentRepository:
         )
 
     async def count_by_post(self, post: str) -> int:
-        """How many rows `list_by_post` goes through, without reading them."""
+        """How many rows `list_by_post` has, without reading them."""
         values_ = (key_text(post),)
         return await self._run(counting.count(self._context, ENTITY, "by_post", values_))
 
     async def gather_by_post(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Comment]]:
-        """For each of several keys everything that `list_by_post` goes through, all in a few round trips."""
+        """For each of several keys every row of `list_by_post`, in a few round trips."""
         values_ = [(key_text(key),) for key in keys]
         return await self._run(gathering.gather(self._context, ENTITY, "by_post", values_, newest=newest))
 
     async def list_by_post_hidden(
         self, post: str, hidden: bool, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Comment]:
-        """One page, by created, highest first unless `newest` is False. How many answers readers see.
+        """One page, newest first unless `newest` is False.
+
+        How many answers readers see.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (
-            key_text(post),
-            key_text(hidden),
-        )
+        values_ = (key_text(post), key_text(hidden))
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_post_hidden", values_, limit=limit, cursor=cursor, newest=newest
@@ -126,11 +126,10 @@ class CommentRepository:
     def iterate_by_post_hidden(
         self, post: str, hidden: bool, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Comment]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values_ = (
-            key_text(post),
-            key_text(hidden),
-        )
+        """Every row of `list_by_post_hidden`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
+        values_ = (key_text(post), key_text(hidden))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_post_hidden", values_, limit=batch, cursor=cursor, newest=newest
@@ -138,17 +137,16 @@ class CommentRepository:
         )
 
     async def count_by_post_hidden(self, post: str, hidden: bool) -> int:
-        """How many rows `list_by_post_hidden` goes through, without reading them."""
-        values_ = (
-            key_text(post),
-            key_text(hidden),
-        )
+        """How many rows `list_by_post_hidden` has, without reading them."""
+        values_ = (key_text(post), key_text(hidden))
         return await self._run(counting.count(self._context, ENTITY, "by_post_hidden", values_))
 
     async def list_by_reply(
         self, reply_to: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Comment]:
-        """One page, by created, highest first unless `newest` is False. The answers to an answer.
+        """One page, newest first unless `newest` is False.
+
+        The answers to an answer.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -162,7 +160,9 @@ class CommentRepository:
     def iterate_by_reply(
         self, reply_to: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Comment]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_reply`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(reply_to),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -171,19 +171,21 @@ class CommentRepository:
         )
 
     async def count_by_reply(self, reply_to: str) -> int:
-        """How many rows `list_by_reply` goes through, without reading them."""
+        """How many rows `list_by_reply` has, without reading them."""
         values_ = (key_text(reply_to),)
         return await self._run(counting.count(self._context, ENTITY, "by_reply", values_))
 
     async def gather_by_reply(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Comment]]:
-        """For each of several keys everything that `list_by_reply` goes through, all in a few round trips."""
+        """For each of several keys every row of `list_by_reply`, in a few round trips."""
         values_ = [(key_text(key),) for key in keys]
         return await self._run(gathering.gather(self._context, ENTITY, "by_reply", values_, newest=newest))
 
     async def list_by_flag(
         self, flagged: bool, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Comment]:
-        """One page, by created, highest first unless `newest` is False. What somebody has to look at.
+        """One page, newest first unless `newest` is False.
+
+        What somebody has to look at.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -197,7 +199,9 @@ class CommentRepository:
     def iterate_by_flag(
         self, flagged: bool, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Comment]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_flag`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(flagged),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -206,20 +210,18 @@ class CommentRepository:
         )
 
     async def count_by_flag(self, flagged: bool) -> int:
-        """How many rows `list_by_flag` goes through, without reading them."""
+        """How many rows `list_by_flag` has, without reading them."""
         values_ = (key_text(flagged),)
         return await self._run(counting.count(self._context, ENTITY, "by_flag", values_))
 
     async def group_counts_by_post_hidden(self, post: str) -> dict[bool, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+        """How many rows each `hidden` has, without reading them; those with none are left out."""
         values_ = (key_text(post),)
         counts = await self._run(counting.group_counts(self._context, ENTITY, "by_post_hidden", values_))
         return {group == "true": number for group, number in counts.items()}
 
-    async def group_counts_by_flag(
-        self,
-    ) -> dict[bool, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+    async def group_counts_by_flag(self) -> dict[bool, int]:
+        """How many rows each `flagged` has, without reading them; those with none are left out."""
         values_ = ()
         counts = await self._run(counting.group_counts(self._context, ENTITY, "by_flag", values_))
         return {group == "true": number for group, number in counts.items()}
@@ -250,9 +252,7 @@ class CommentRepository:
         equal = searching.given(
             id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged
         )
-        having = joining.having(
-            ("Comment", "reply_to", having_comment),
-        )
+        having = joining.having(("Comment", "reply_to", having_comment))
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
@@ -273,13 +273,13 @@ class CommentRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[Comment]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         equal = searching.given(
             id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged
         )
-        having = joining.having(
-            ("Comment", "reply_to", having_comment),
-        )
+        having = joining.having(("Comment", "reply_to", having_comment))
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
@@ -297,7 +297,9 @@ class CommentRepository:
         flagged: bool | None = None,
         order: _Order = "created",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would compare."""
+        """Which view `search` would read with these arguments, which others there are, and what it would
+        compare.
+        """
         equal = searching.given(
             id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged
         )
@@ -361,5 +363,7 @@ class CommentRepository:
         return await self._run(removing.discard(self._context, ENTITY, id))
 
     async def tree(self, id: str, *, max_depth: int = 100) -> list[Comment]:
-        """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty when it is not there."""
+        """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty
+        when it is not there.
+        """
         return await self._run(growing.tree(self._context, ENTITY, id, "by_reply", max_depth=max_depth))

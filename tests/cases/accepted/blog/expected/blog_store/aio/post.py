@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-
 from keyweave.flows import (
     counting,
     gathering,
@@ -19,7 +18,6 @@ from keyweave.flows import (
     transacting,
     writing,
 )
-
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_aio import Session
@@ -74,7 +72,9 @@ class PostRepository:
     async def list_all(
         self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Post]:
-        """One page, by revision, highest first unless `newest` is False. The feed.
+        """One page, latest change first unless `newest` is False.
+
+        The feed.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -86,7 +86,7 @@ class PostRepository:
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Post]:
-        """Every row, by revision, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
         values_ = ()
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -94,17 +94,17 @@ class PostRepository:
             )
         )
 
-    async def count_all(
-        self,
-    ) -> int:
-        """How many rows `list_all` goes through, without reading them."""
+    async def count_all(self) -> int:
+        """How many rows `list_all` has, without reading them."""
         values_ = ()
         return await self._run(counting.count(self._context, ENTITY, "all", values_))
 
     async def list_by_author(
         self, author: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Post]:
-        """One page, by created, highest first unless `newest` is False. An author's page.
+        """One page, newest first unless `newest` is False.
+
+        An author's page.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -118,7 +118,9 @@ class PostRepository:
         )
 
     def iterate_by_author(self, author: str, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Post]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_author`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(author),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -127,19 +129,21 @@ class PostRepository:
         )
 
     async def count_by_author(self, author: str) -> int:
-        """How many rows `list_by_author` goes through, without reading them."""
+        """How many rows `list_by_author` has, without reading them."""
         values_ = (key_text(author),)
         return await self._run(counting.count(self._context, ENTITY, "by_author", values_))
 
     async def gather_by_author(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Post]]:
-        """For each of several keys everything that `list_by_author` goes through, all in a few round trips."""
+        """For each of several keys every row of `list_by_author`, in a few round trips."""
         values_ = [(key_text(key),) for key in keys]
         return await self._run(gathering.gather(self._context, ENTITY, "by_author", values_, newest=newest))
 
     async def list_by_editor(
         self, editor: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Post]:
-        """One page, by revision, highest first unless `newest` is False. An editor's desk.
+        """One page, latest change first unless `newest` is False.
+
+        An editor's desk.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -153,7 +157,9 @@ class PostRepository:
         )
 
     def iterate_by_editor(self, editor: str, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Post]:
-        """Every row, by revision, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_editor`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(editor),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -162,12 +168,12 @@ class PostRepository:
         )
 
     async def count_by_editor(self, editor: str) -> int:
-        """How many rows `list_by_editor` goes through, without reading them."""
+        """How many rows `list_by_editor` has, without reading them."""
         values_ = (key_text(editor),)
         return await self._run(counting.count(self._context, ENTITY, "by_editor", values_))
 
     async def gather_by_editor(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Post]]:
-        """For each of several keys everything that `list_by_editor` goes through, all in a few round trips."""
+        """For each of several keys every row of `list_by_editor`, in a few round trips."""
         values_ = [(key_text(key),) for key in keys]
         return await self._run(gathering.gather(self._context, ENTITY, "by_editor", values_, newest=newest))
 
@@ -180,16 +186,15 @@ class PostRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Post]:
-        """One page, by revision, highest first unless `newest` is False. An author's drafts and their number.
+        """One page, latest change first unless `newest` is False.
+
+        An author's drafts and their number.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (
-            key_text(author),
-            key_text(visibility),
-        )
+        values_ = (key_text(author), key_text(visibility))
         return await self._run(
             paging.page(
                 self._context,
@@ -205,11 +210,10 @@ class PostRepository:
     def iterate_by_author_visibility(
         self, author: str, visibility: Visibility, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Post]:
-        """Every row, by revision, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values_ = (
-            key_text(author),
-            key_text(visibility),
-        )
+        """Every row of `list_by_author_visibility`, read `batch` at a time; rows written meanwhile may or may
+        not appear.
+        """
+        values_ = (key_text(author), key_text(visibility))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context,
@@ -223,17 +227,16 @@ class PostRepository:
         )
 
     async def count_by_author_visibility(self, author: str, visibility: Visibility) -> int:
-        """How many rows `list_by_author_visibility` goes through, without reading them."""
-        values_ = (
-            key_text(author),
-            key_text(visibility),
-        )
+        """How many rows `list_by_author_visibility` has, without reading them."""
+        values_ = (key_text(author), key_text(visibility))
         return await self._run(counting.count(self._context, ENTITY, "by_author_visibility", values_))
 
     async def list_by_visibility(
         self, visibility: Visibility, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Post]:
-        """One page, by revision, highest first unless `newest` is False. What readers see.
+        """One page, latest change first unless `newest` is False.
+
+        What readers see.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -249,7 +252,9 @@ class PostRepository:
     def iterate_by_visibility(
         self, visibility: Visibility, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Post]:
-        """Every row, by revision, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_visibility`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(visibility),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -258,22 +263,20 @@ class PostRepository:
         )
 
     async def count_by_visibility(self, visibility: Visibility) -> int:
-        """How many rows `list_by_visibility` goes through, without reading them."""
+        """How many rows `list_by_visibility` has, without reading them."""
         values_ = (key_text(visibility),)
         return await self._run(counting.count(self._context, ENTITY, "by_visibility", values_))
 
     async def group_counts_by_author_visibility(self, author: str) -> dict[Visibility, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+        """How many rows each `visibility` has, without reading them; those with none are left out."""
         values_ = (key_text(author),)
         counts = await self._run(
             counting.group_counts(self._context, ENTITY, "by_author_visibility", values_)
         )
         return {Visibility(group): number for group, number in counts.items()}
 
-    async def group_counts_by_visibility(
-        self,
-    ) -> dict[Visibility, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+    async def group_counts_by_visibility(self) -> dict[Visibility, int]:
+        """How many rows each `visibility` has, without reading them; those with none are left out."""
         values_ = ()
         counts = await self._run(counting.group_counts(self._context, ENTITY, "by_visibility", values_))
         return {Visibility(group): number for group, number in counts.items()}
@@ -304,9 +307,7 @@ class PostRepository:
         equal = searching.given(
             slug=slug, author=author, editor=editor, title=title, text=text, visibility=visibility
         )
-        having = joining.having(
-            ("Comment", "post", having_comment),
-        )
+        having = joining.having(("Comment", "post", having_comment))
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
@@ -327,13 +328,13 @@ class PostRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[Post]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         equal = searching.given(
             slug=slug, author=author, editor=editor, title=title, text=text, visibility=visibility
         )
-        having = joining.having(
-            ("Comment", "post", having_comment),
-        )
+        having = joining.having(("Comment", "post", having_comment))
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
@@ -351,7 +352,9 @@ class PostRepository:
         visibility: Visibility | None = None,
         order: _Order = "revision",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would compare."""
+        """Which view `search` would read with these arguments, which others there are, and what it would
+        compare.
+        """
         equal = searching.given(
             slug=slug, author=author, editor=editor, title=title, text=text, visibility=visibility
         )
@@ -415,5 +418,7 @@ class PostRepository:
         return await self._run(removing.discard(self._context, ENTITY, slug))
 
     async def touch_published_at(self, slug: str, at: datetime | None = None) -> bool:
-        """Set `published_at` to `at`, by default the server's time, never back in time; tell whether the row is there."""
+        """Set `published_at` to `at`, by default the server's time, never back in time; tell whether the row
+        is there.
+        """
         return await self._run(touching.touch(self._context, ENTITY, slug, "published_at", at))

@@ -6,8 +6,4 @@ from .author import AUTHOR
 from .comment import COMMENT
 from .post import POST
 
-__all__ = [
-    "AUTHOR",
-    "COMMENT",
-    "POST",
-]
+__all__ = ["AUTHOR", "COMMENT", "POST"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from keyweave.entity import Entity
 from keyweave.entry import Entry
 
-
 from .. import errors, models
 
 
@@ -33,17 +32,7 @@ AUTHOR = Entity(
     record=models.Author,
     key="handle",
     partition_by="handle",
-    known=frozenset(
-        {
-            "revision",
-            "created",
-            "expires",
-            "op",
-            "handle",
-            "about",
-            "links",
-        }
-    ),
+    known=frozenset({"revision", "created", "expires", "op", "handle", "about", "links"}),
     entries=index_entries,
     check=check,
     manage=manage,

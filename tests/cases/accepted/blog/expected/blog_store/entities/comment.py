@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from keyweave.entity import Entity, Reference, View
 from keyweave.entry import CREATED, Entry, ViewEntry
-
-
 from keyweave.keytext import key_text
-
 from keyweave.moment import from_micros
-
 
 from .. import errors, models
 
@@ -18,15 +14,7 @@ def index_entries(record: models.Comment) -> list[Entry]:
     """Every index entry that a Comment implies."""
     entries: list[Entry] = [
         ViewEntry("by_post", (record.post,), record.id, CREATED),
-        ViewEntry(
-            "by_post_hidden",
-            (
-                record.post,
-                key_text(record.hidden),
-            ),
-            record.id,
-            CREATED,
-        ),
+        ViewEntry("by_post_hidden", (record.post, key_text(record.hidden)), record.id, CREATED),
     ]
     if record.reply_to is not None:
         entries.append(ViewEntry("by_reply", (record.reply_to,), record.id, CREATED))
@@ -80,15 +68,7 @@ COMMENT = Entity(
     normalized=("text",),
     views={
         "by_post": View("by_post", ("post",), "created", ()),
-        "by_post_hidden": View(
-            "by_post_hidden",
-            (
-                "post",
-                "hidden",
-            ),
-            "created",
-            ("false", "true"),
-        ),
+        "by_post_hidden": View("by_post_hidden", ("post", "hidden"), "created", ("false", "true")),
         "by_reply": View("by_reply", ("reply_to",), "created", ()),
         "by_flag": View("by_flag", ("flagged",), "created", ("false", "true")),
     },

@@ -5,10 +5,7 @@ from __future__ import annotations
 from keyweave.entity import Entity, Reference, View
 from keyweave.entry import CREATED, REVISION, Entry, ViewEntry
 from keyweave.errors import CheckViolationError
-
-
 from keyweave.moment import from_micros
-
 
 from .. import errors, models
 
@@ -18,15 +15,7 @@ def index_entries(record: models.Post) -> list[Entry]:
     entries: list[Entry] = [
         ViewEntry("all", (), record.slug, REVISION),
         ViewEntry("by_author", (record.author,), record.slug, CREATED),
-        ViewEntry(
-            "by_author_visibility",
-            (
-                record.author,
-                record.visibility,
-            ),
-            record.slug,
-            REVISION,
-        ),
+        ViewEntry("by_author_visibility", (record.author, record.visibility), record.slug, REVISION),
         ViewEntry("by_visibility", (record.visibility,), record.slug, REVISION),
     ]
     if record.editor is not None:
@@ -97,27 +86,10 @@ POST = Entity(
         "by_author": View("by_author", ("author",), "created", ()),
         "by_editor": View("by_editor", ("editor",), "revision", ()),
         "by_author_visibility": View(
-            "by_author_visibility",
-            (
-                "author",
-                "visibility",
-            ),
-            "revision",
-            (
-                "draft",
-                "public",
-                "members-only",
-            ),
+            "by_author_visibility", ("author", "visibility"), "revision", ("draft", "public", "members-only")
         ),
         "by_visibility": View(
-            "by_visibility",
-            ("visibility",),
-            "revision",
-            (
-                "draft",
-                "public",
-                "members-only",
-            ),
+            "by_visibility", ("visibility",), "revision", ("draft", "public", "members-only")
         ),
     },
     uniques={},

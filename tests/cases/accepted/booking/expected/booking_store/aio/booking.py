@@ -24,7 +24,6 @@ from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_aio import Session
 
-
 from ..entities.booking import BOOKING as ENTITY
 from ..models import Booking, Kind
 
@@ -72,7 +71,9 @@ class BookingRepository:
         return await self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
 
     async def get_by_start(self, room: str, starts: datetime) -> Booking:
-        """The row with this unique value. Two bookings cannot begin at once.
+        """The row with this unique value.
+
+        Two bookings cannot begin at once.
 
         Raises:
             BookingNotFoundError: nobody has it.
@@ -81,12 +82,14 @@ class BookingRepository:
         return await self._run(reading.get_by(self._context, ENTITY, claim_))
 
     async def find_by_start(self, room: str, starts: datetime) -> Booking | None:
-        """The row with this unique value, or None. Two bookings cannot begin at once."""
+        """The row with this unique value, or None."""
         claim_ = ClaimEntry("start", join((key_text(room), key_text(starts))), "")
         return await self._run(reading.find_by(self._context, ENTITY, claim_))
 
     async def get_by_host(self, host: str, title: str) -> Booking:
-        """The row with this unique value. One Booking for each host and title.
+        """The row with this unique value.
+
+        One Booking for each host and title.
 
         Raises:
             BookingNotFoundError: nobody has it.
@@ -95,14 +98,16 @@ class BookingRepository:
         return await self._run(reading.get_by(self._context, ENTITY, claim_))
 
     async def find_by_host(self, host: str, title: str) -> Booking | None:
-        """The row with this unique value, or None. One Booking for each host and title."""
+        """The row with this unique value, or None."""
         claim_ = ClaimEntry("host", join((key_text(host).lower(), key_text(title).lower())), "")
         return await self._run(reading.find_by(self._context, ENTITY, claim_))
 
     async def list_by_room(
         self, room: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Booking]:
-        """One page, by starts, highest first unless `newest` is False. A room's calendar.
+        """One page, highest `starts` first unless `newest` is False.
+
+        A room's calendar.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -114,7 +119,9 @@ class BookingRepository:
         )
 
     def iterate_by_room(self, room: str, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Booking]:
-        """Every row, by starts, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_room`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(room),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -123,28 +130,27 @@ class BookingRepository:
         )
 
     async def count_by_room(self, room: str) -> int:
-        """How many rows `list_by_room` goes through, without reading them."""
+        """How many rows `list_by_room` has, without reading them."""
         values_ = (key_text(room),)
         return await self._run(counting.count(self._context, ENTITY, "by_room", values_))
 
     async def gather_by_room(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Booking]]:
-        """For each of several keys everything that `list_by_room` goes through, all in a few round trips."""
+        """For each of several keys every row of `list_by_room`, in a few round trips."""
         values_ = [(key_text(key),) for key in keys]
         return await self._run(gathering.gather(self._context, ENTITY, "by_room", values_, newest=newest))
 
     async def list_by_room_kind(
         self, room: str, kind: Kind, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Booking]:
-        """One page, by starts, highest first unless `newest` is False. What a room is used for.
+        """One page, highest `starts` first unless `newest` is False.
+
+        What a room is used for.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (
-            key_text(room),
-            key_text(kind),
-        )
+        values_ = (key_text(room), key_text(kind))
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_room_kind", values_, limit=limit, cursor=cursor, newest=newest
@@ -154,11 +160,10 @@ class BookingRepository:
     def iterate_by_room_kind(
         self, room: str, kind: Kind, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Booking]:
-        """Every row, by starts, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values_ = (
-            key_text(room),
-            key_text(kind),
-        )
+        """Every row of `list_by_room_kind`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
+        values_ = (key_text(room), key_text(kind))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_room_kind", values_, limit=batch, cursor=cursor, newest=newest
@@ -166,17 +171,16 @@ class BookingRepository:
         )
 
     async def count_by_room_kind(self, room: str, kind: Kind) -> int:
-        """How many rows `list_by_room_kind` goes through, without reading them."""
-        values_ = (
-            key_text(room),
-            key_text(kind),
-        )
+        """How many rows `list_by_room_kind` has, without reading them."""
+        values_ = (key_text(room), key_text(kind))
         return await self._run(counting.count(self._context, ENTITY, "by_room_kind", values_))
 
     async def list_by_room_created(
         self, room: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Booking]:
-        """One page, by created, highest first unless `newest` is False. What was booked last.
+        """One page, newest first unless `newest` is False.
+
+        What was booked last.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -192,7 +196,9 @@ class BookingRepository:
     def iterate_by_room_created(
         self, room: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Booking]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_room_created`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(room),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -201,14 +207,14 @@ class BookingRepository:
         )
 
     async def count_by_room_created(self, room: str) -> int:
-        """How many rows `list_by_room_created` goes through, without reading them."""
+        """How many rows `list_by_room_created` has, without reading them."""
         values_ = (key_text(room),)
         return await self._run(counting.count(self._context, ENTITY, "by_room_created", values_))
 
     async def gather_by_room_created(
         self, keys: Sequence[str], *, newest: bool = True
     ) -> list[list[Booking]]:
-        """For each of several keys everything that `list_by_room_created` goes through, all in a few round trips."""
+        """For each of several keys every row of `list_by_room_created`, in a few round trips."""
         values_ = [(key_text(key),) for key in keys]
         return await self._run(
             gathering.gather(self._context, ENTITY, "by_room_created", values_, newest=newest)
@@ -217,7 +223,9 @@ class BookingRepository:
     async def list_by_length(
         self, kind: Kind, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Booking]:
-        """One page, by length, highest first unless `newest` is False. The longest meetings.
+        """One page, highest `length` first unless `newest` is False.
+
+        The longest meetings.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -233,7 +241,9 @@ class BookingRepository:
     def iterate_by_length(
         self, kind: Kind, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Booking]:
-        """Every row, by length, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_length`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(kind),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -242,20 +252,18 @@ class BookingRepository:
         )
 
     async def count_by_length(self, kind: Kind) -> int:
-        """How many rows `list_by_length` goes through, without reading them."""
+        """How many rows `list_by_length` has, without reading them."""
         values_ = (key_text(kind),)
         return await self._run(counting.count(self._context, ENTITY, "by_length", values_))
 
     async def group_counts_by_room_kind(self, room: str) -> dict[Kind, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+        """How many rows each `kind` has, without reading them; those with none are left out."""
         values_ = (key_text(room),)
         counts = await self._run(counting.group_counts(self._context, ENTITY, "by_room_kind", values_))
         return {Kind(group): number for group, number in counts.items()}
 
-    async def group_counts_by_length(
-        self,
-    ) -> dict[Kind, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+    async def group_counts_by_length(self) -> dict[Kind, int]:
+        """How many rows each `kind` has, without reading them; those with none are left out."""
         values_ = ()
         counts = await self._run(counting.group_counts(self._context, ENTITY, "by_length", values_))
         return {Kind(group): number for group, number in counts.items()}
@@ -314,7 +322,9 @@ class BookingRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[Booking]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         equal = searching.given(
             id=id,
             room=room,
@@ -345,7 +355,9 @@ class BookingRepository:
         confirmed: bool | None = None,
         order: _Order = "starts",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would compare."""
+        """Which view `search` would read with these arguments, which others there are, and what it would
+        compare.
+        """
         equal = searching.given(
             id=id,
             room=room,
@@ -416,13 +428,19 @@ class BookingRepository:
         return await self._run(removing.discard(self._context, ENTITY, id))
 
     async def touch_starts(self, id: str, at: datetime | None = None) -> bool:
-        """Set `starts` to `at`, by default the server's time, never back in time; tell whether the row is there."""
+        """Set `starts` to `at`, by default the server's time, never back in time; tell whether the row is
+        there.
+        """
         return await self._run(touching.touch(self._context, ENTITY, id, "starts", at))
 
     async def touch_ends(self, id: str, at: datetime | None = None) -> bool:
-        """Set `ends` to `at`, by default the server's time, never back in time; tell whether the row is there."""
+        """Set `ends` to `at`, by default the server's time, never back in time; tell whether the row is
+        there.
+        """
         return await self._run(touching.touch(self._context, ENTITY, id, "ends", at))
 
     async def touch_reminded_at(self, id: str, at: datetime | None = None) -> bool:
-        """Set `reminded_at` to `at`, by default the server's time, never back in time; tell whether the row is there."""
+        """Set `reminded_at` to `at`, by default the server's time, never back in time; tell whether the row
+        is there.
+        """
         return await self._run(touching.touch(self._context, ENTITY, id, "reminded_at", at))

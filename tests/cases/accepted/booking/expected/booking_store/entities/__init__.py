@@ -5,7 +5,4 @@ from __future__ import annotations
 from .booking import BOOKING
 from .room import ROOM
 
-__all__ = [
-    "BOOKING",
-    "ROOM",
-]
+__all__ = ["BOOKING", "ROOM"]

@@ -7,9 +7,7 @@ from keyweave.entry import CREATED, ClaimEntry, Entry, ViewEntry
 from keyweave.errors import CheckViolationError
 from keyweave.keyspace import join
 from keyweave.keytext import key_text
-
 from keyweave.moment import duration_micros, to_micros
-
 
 from .. import errors, models
 
@@ -18,15 +16,7 @@ def index_entries(record: models.Booking) -> list[Entry]:
     """Every index entry that a Booking implies."""
     entries: list[Entry] = [
         ViewEntry("by_room", (record.room,), record.id, to_micros(record.starts)),
-        ViewEntry(
-            "by_room_kind",
-            (
-                record.room,
-                record.kind,
-            ),
-            record.id,
-            to_micros(record.starts),
-        ),
+        ViewEntry("by_room_kind", (record.room, record.kind), record.id, to_micros(record.starts)),
         ViewEntry("by_room_created", (record.room,), record.id, CREATED),
         ViewEntry("by_length", (record.kind,), record.id, duration_micros(record.length)),
         ClaimEntry("start", join((record.room, key_text(record.starts))), record.id),
@@ -44,10 +34,7 @@ def check(record: models.Booking) -> None:
     """
     if not ((record.starts < record.ends)):
         raise CheckViolationError(
-            "Booking: check ends_later: starts < ends",
-            entity="Booking",
-            field="starts",
-            rule="ends_later",
+            "Booking: check ends_later: starts < ends", entity="Booking", field="starts", rule="ends_later"
         )
     if not (
         (
@@ -68,18 +55,7 @@ def check(record: models.Booking) -> None:
             field="setup",
             rule="setup_is_short",
         )
-    if not (
-        (
-            (len(record.guests) == 0)
-            or (
-                record.kind
-                in (
-                    "meeting",
-                    "party",
-                )
-            )
-        )
-    ):
+    if not (((len(record.guests) == 0) or (record.kind in ("meeting", "party")))):
         raise CheckViolationError(
             "Booking: check guests_are_expected: Nobody is invited to watch the cleaning.",
             entity="Booking",
@@ -182,48 +158,13 @@ BOOKING = Entity(
     normalized=(),
     views={
         "by_room": View("by_room", ("room",), "starts", ()),
-        "by_room_kind": View(
-            "by_room_kind",
-            (
-                "room",
-                "kind",
-            ),
-            "starts",
-            (
-                "meeting",
-                "party",
-                "cleaning",
-            ),
-        ),
+        "by_room_kind": View("by_room_kind", ("room", "kind"), "starts", ("meeting", "party", "cleaning")),
         "by_room_created": View("by_room_created", ("room",), "created", ()),
-        "by_length": View(
-            "by_length",
-            ("kind",),
-            "length",
-            (
-                "meeting",
-                "party",
-                "cleaning",
-            ),
-        ),
+        "by_length": View("by_length", ("kind",), "length", ("meeting", "party", "cleaning")),
     },
     uniques={
-        "start": Unique(
-            "start",
-            (
-                "room",
-                "starts",
-            ),
-            errors.SlotTakenError,
-        ),
-        "host": Unique(
-            "host",
-            (
-                "host",
-                "title",
-            ),
-            errors.HostBusyError,
-        ),
+        "start": Unique("start", ("room", "starts"), errors.SlotTakenError),
+        "host": Unique("host", ("host", "title"), errors.HostBusyError),
     },
     references=(Reference("room", "Room", False, "by_room"),),
     retention=None,

@@ -5,18 +5,14 @@ from __future__ import annotations
 from keyweave.entity import Entity, View
 from keyweave.entry import Entry, ViewEntry
 from keyweave.errors import CheckViolationError
-
 from keyweave.keytext import key_text
-
 
 from .. import errors, models
 
 
 def index_entries(record: models.Room) -> list[Entry]:
     """Every index entry that a Room implies."""
-    entries: list[Entry] = [
-        ViewEntry("by_floor", (key_text(record.floor),), record.name, record.seats),
-    ]
+    entries: list[Entry] = [ViewEntry("by_floor", (key_text(record.floor),), record.name, record.seats)]
     return entries
 
 
@@ -28,10 +24,7 @@ def check(record: models.Room) -> None:
     """
     if not (((1 <= record.seats) and (record.seats <= 40))):
         raise CheckViolationError(
-            "Room: check some_seats: 1 <= seats <= 40",
-            entity="Room",
-            field="seats",
-            rule="some_seats",
+            "Room: check some_seats: 1 <= seats <= 40", entity="Room", field="seats", rule="some_seats"
         )
     if not (
         ((record.standing is None) or (record.standing is not None and record.standing >= (record.seats + 2)))
@@ -106,9 +99,7 @@ ROOM = Entity(
     nested=(),
     managed=(),
     normalized=("name",),
-    views={
-        "by_floor": View("by_floor", ("floor",), "seats", ()),
-    },
+    views={"by_floor": View("by_floor", ("floor",), "seats", ())},
     uniques={},
     references=(),
     retention=None,

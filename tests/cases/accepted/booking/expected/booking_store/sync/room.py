@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-
 from typing import Any, Literal
 
-
 from keyweave.flows import counting, joining, paging, reading, removing, searching, transacting, writing
-
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_sync import Session
@@ -63,7 +60,9 @@ class RoomRepository:
     def list_by_floor(
         self, floor: int, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Room]:
-        """One page, by seats, highest first unless `newest` is False. The largest rooms of a floor.
+        """One page, highest `seats` first unless `newest` is False.
+
+        The largest rooms of a floor.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -75,7 +74,9 @@ class RoomRepository:
         )
 
     def iterate_by_floor(self, floor: int, *, batch: int = 200, newest: bool = True) -> Iterator[Room]:
-        """Every row, by seats, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_floor`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(floor),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -84,7 +85,7 @@ class RoomRepository:
         )
 
     def count_by_floor(self, floor: int) -> int:
-        """How many rows `list_by_floor` goes through, without reading them."""
+        """How many rows `list_by_floor` has, without reading them."""
         values_ = (key_text(floor),)
         return self._run(counting.count(self._context, ENTITY, "by_floor", values_))
 
@@ -111,9 +112,7 @@ class RoomRepository:
             InvalidCursorError: `cursor` is not one of this order.
         """
         equal = searching.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
-        having = joining.having(
-            ("Booking", "room", having_booking),
-        )
+        having = joining.having(("Booking", "room", having_booking))
         return self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
@@ -133,11 +132,11 @@ class RoomRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[Room]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         equal = searching.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
-        having = joining.having(
-            ("Booking", "room", having_booking),
-        )
+        having = joining.having(("Booking", "room", having_booking))
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
@@ -154,7 +153,9 @@ class RoomRepository:
         locked: bool | None = None,
         order: _Order = "seats",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would compare."""
+        """Which view `search` would read with these arguments, which others there are, and what it would
+        compare.
+        """
         equal = searching.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
         return self._run(searching.explain(self._context, ENTITY, equal, order))
 

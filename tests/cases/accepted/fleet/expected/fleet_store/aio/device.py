@@ -82,7 +82,9 @@ class DeviceRepository:
         return await self._run(transacting.get_for_update(self._context, ENTITY, serial, wait=wait))
 
     async def get_by_fingerprint(self, fingerprint: bytes) -> Device:
-        """The row with this unique value. One Device for each fingerprint.
+        """The row with this unique value.
+
+        One Device for each fingerprint.
 
         Raises:
             DeviceNotFoundError: nobody has it.
@@ -91,12 +93,14 @@ class DeviceRepository:
         return await self._run(reading.get_by(self._context, ENTITY, claim_))
 
     async def find_by_fingerprint(self, fingerprint: bytes) -> Device | None:
-        """The row with this unique value, or None. One Device for each fingerprint."""
+        """The row with this unique value, or None."""
         claim_ = ClaimEntry("fingerprint", key_text(fingerprint), "")
         return await self._run(reading.find_by(self._context, ENTITY, claim_))
 
     async def get_by_channel(self, channel: int, mode: Mode, rented: bool) -> Device:
-        """The row with this unique value. One Device for each channel and mode and rented.
+        """The row with this unique value.
+
+        One Device for each channel and mode and rented.
 
         Raises:
             DeviceNotFoundError: nobody has it.
@@ -105,12 +109,14 @@ class DeviceRepository:
         return await self._run(reading.get_by(self._context, ENTITY, claim_))
 
     async def find_by_channel(self, channel: int, mode: Mode, rented: bool) -> Device | None:
-        """The row with this unique value, or None. One Device for each channel and mode and rented."""
+        """The row with this unique value, or None."""
         claim_ = ClaimEntry("channel", join((key_text(channel), key_text(mode), key_text(rented))), "")
         return await self._run(reading.find_by(self._context, ENTITY, claim_))
 
     async def get_by_service(self, serviced_at: datetime, alarm_after: timedelta) -> Device:
-        """The row with this unique value. One Device for each serviced_at and alarm_after.
+        """The row with this unique value.
+
+        One Device for each serviced_at and alarm_after.
 
         Raises:
             DeviceNotFoundError: nobody has it.
@@ -119,12 +125,14 @@ class DeviceRepository:
         return await self._run(reading.get_by(self._context, ENTITY, claim_))
 
     async def find_by_service(self, serviced_at: datetime, alarm_after: timedelta) -> Device | None:
-        """The row with this unique value, or None. One Device for each serviced_at and alarm_after."""
+        """The row with this unique value, or None."""
         claim_ = ClaimEntry("service", join((key_text(serviced_at), key_text(alarm_after))), "")
         return await self._run(reading.find_by(self._context, ENTITY, claim_))
 
     async def get_by_label(self, label: str, owner: str) -> Device:
-        """The row with this unique value. One Device for each label and owner.
+        """The row with this unique value.
+
+        One Device for each label and owner.
 
         Raises:
             DeviceNotFoundError: nobody has it.
@@ -133,14 +141,16 @@ class DeviceRepository:
         return await self._run(reading.get_by(self._context, ENTITY, claim_))
 
     async def find_by_label(self, label: str, owner: str) -> Device | None:
-        """The row with this unique value, or None. One Device for each label and owner."""
+        """The row with this unique value, or None."""
         claim_ = ClaimEntry("label", join((key_text(label).strip(), key_text(owner).strip())), "")
         return await self._run(reading.find_by(self._context, ENTITY, claim_))
 
     async def list_by_uptime(
         self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Device]:
-        """One page, by uptime, highest first unless `newest` is False. Which devices run longest.
+        """One page, highest `uptime` first unless `newest` is False.
+
+        Which devices run longest.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -154,7 +164,9 @@ class DeviceRepository:
         )
 
     def iterate_by_uptime(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Device]:
-        """Every row, by uptime, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_uptime`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = ()
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -162,17 +174,17 @@ class DeviceRepository:
             )
         )
 
-    async def count_by_uptime(
-        self,
-    ) -> int:
-        """How many rows `list_by_uptime` goes through, without reading them."""
+    async def count_by_uptime(self) -> int:
+        """How many rows `list_by_uptime` has, without reading them."""
         values_ = ()
         return await self._run(counting.count(self._context, ENTITY, "by_uptime", values_))
 
     async def list_by_mode(
         self, mode: Mode, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Device]:
-        """One page, by last_seen, highest first unless `newest` is False. Which devices of a mode fell silent.
+        """One page, highest `last_seen` first unless `newest` is False.
+
+        Which devices of a mode fell silent.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -184,7 +196,9 @@ class DeviceRepository:
         )
 
     def iterate_by_mode(self, mode: Mode, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Device]:
-        """Every row, by last_seen, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_mode`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(mode),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -193,23 +207,22 @@ class DeviceRepository:
         )
 
     async def count_by_mode(self, mode: Mode) -> int:
-        """How many rows `list_by_mode` goes through, without reading them."""
+        """How many rows `list_by_mode` has, without reading them."""
         values_ = (key_text(mode),)
         return await self._run(counting.count(self._context, ENTITY, "by_mode", values_))
 
     async def list_by_mode_online(
         self, mode: Mode, online: bool, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Device]:
-        """One page, by firmware, highest first unless `newest` is False. How many of a mode are online.
+        """One page, highest `firmware` first unless `newest` is False.
+
+        How many of a mode are online.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (
-            key_text(mode),
-            key_text(online),
-        )
+        values_ = (key_text(mode), key_text(online))
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_mode_online", values_, limit=limit, cursor=cursor, newest=newest
@@ -219,11 +232,10 @@ class DeviceRepository:
     def iterate_by_mode_online(
         self, mode: Mode, online: bool, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Device]:
-        """Every row, by firmware, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values_ = (
-            key_text(mode),
-            key_text(online),
-        )
+        """Every row of `list_by_mode_online`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
+        values_ = (key_text(mode), key_text(online))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_mode_online", values_, limit=batch, cursor=cursor, newest=newest
@@ -231,17 +243,16 @@ class DeviceRepository:
         )
 
     async def count_by_mode_online(self, mode: Mode, online: bool) -> int:
-        """How many rows `list_by_mode_online` goes through, without reading them."""
-        values_ = (
-            key_text(mode),
-            key_text(online),
-        )
+        """How many rows `list_by_mode_online` has, without reading them."""
+        values_ = (key_text(mode), key_text(online))
         return await self._run(counting.count(self._context, ENTITY, "by_mode_online", values_))
 
     async def list_by_battery(
         self, online: bool, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Device]:
-        """One page, by battery, highest first unless `newest` is False. Which devices need a new battery.
+        """One page, highest `battery` first unless `newest` is False.
+
+        Which devices need a new battery.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -257,7 +268,9 @@ class DeviceRepository:
     def iterate_by_battery(
         self, online: bool, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Device]:
-        """Every row, by battery, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_battery`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(online),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -266,14 +279,16 @@ class DeviceRepository:
         )
 
     async def count_by_battery(self, online: bool) -> int:
-        """How many rows `list_by_battery` goes through, without reading them."""
+        """How many rows `list_by_battery` has, without reading them."""
         values_ = (key_text(online),)
         return await self._run(counting.count(self._context, ENTITY, "by_battery", values_))
 
     async def list_by_offset(
         self, owner: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Device]:
-        """One page, by offset, highest first unless `newest` is False. An owner's devices by error of measurement.
+        """One page, highest `offset` first unless `newest` is False.
+
+        An owner's devices by error of measurement.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -289,7 +304,9 @@ class DeviceRepository:
     def iterate_by_offset(
         self, owner: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Device]:
-        """Every row, by offset, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_offset`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(owner),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -298,14 +315,16 @@ class DeviceRepository:
         )
 
     async def count_by_offset(self, owner: str) -> int:
-        """How many rows `list_by_offset` goes through, without reading them."""
+        """How many rows `list_by_offset` has, without reading them."""
         values_ = (key_text(owner),)
         return await self._run(counting.count(self._context, ENTITY, "by_offset", values_))
 
     async def list_by_firmware(
         self, firmware: int, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Device]:
-        """One page, by created, highest first unless `newest` is False. Which devices need an update.
+        """One page, newest first unless `newest` is False.
+
+        Which devices need an update.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -321,7 +340,9 @@ class DeviceRepository:
     def iterate_by_firmware(
         self, firmware: int, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Device]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_firmware`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(firmware),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -330,14 +351,16 @@ class DeviceRepository:
         )
 
     async def count_by_firmware(self, firmware: int) -> int:
-        """How many rows `list_by_firmware` goes through, without reading them."""
+        """How many rows `list_by_firmware` has, without reading them."""
         values_ = (key_text(firmware),)
         return await self._run(counting.count(self._context, ENTITY, "by_firmware", values_))
 
     async def list_by_serviced(
         self, serviced_at: datetime, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Device]:
-        """One page, by revision, highest first unless `newest` is False. What was serviced at one moment.
+        """One page, latest change first unless `newest` is False.
+
+        What was serviced at one moment.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -353,7 +376,9 @@ class DeviceRepository:
     def iterate_by_serviced(
         self, serviced_at: datetime, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Device]:
-        """Every row, by revision, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_serviced`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(serviced_at),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -362,14 +387,16 @@ class DeviceRepository:
         )
 
     async def count_by_serviced(self, serviced_at: datetime) -> int:
-        """How many rows `list_by_serviced` goes through, without reading them."""
+        """How many rows `list_by_serviced` has, without reading them."""
         values_ = (key_text(serviced_at),)
         return await self._run(counting.count(self._context, ENTITY, "by_serviced", values_))
 
     async def list_by_alarm(
         self, alarm_after: timedelta, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Device]:
-        """One page, by created, highest first unless `newest` is False. Devices with the same patience.
+        """One page, newest first unless `newest` is False.
+
+        Devices with the same patience.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -383,7 +410,9 @@ class DeviceRepository:
     def iterate_by_alarm(
         self, alarm_after: timedelta, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Device]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_alarm`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(alarm_after),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -392,14 +421,16 @@ class DeviceRepository:
         )
 
     async def count_by_alarm(self, alarm_after: timedelta) -> int:
-        """How many rows `list_by_alarm` goes through, without reading them."""
+        """How many rows `list_by_alarm` has, without reading them."""
         values_ = (key_text(alarm_after),)
         return await self._run(counting.count(self._context, ENTITY, "by_alarm", values_))
 
     async def list_by_badge(
         self, badge: bytes, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Device]:
-        """One page, by created, highest first unless `newest` is False. Devices that somebody carries.
+        """One page, newest first unless `newest` is False.
+
+        Devices that somebody carries.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -413,7 +444,9 @@ class DeviceRepository:
     def iterate_by_badge(
         self, badge: bytes, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Device]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_badge`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(badge),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -422,23 +455,22 @@ class DeviceRepository:
         )
 
     async def count_by_badge(self, badge: bytes) -> int:
-        """How many rows `list_by_badge` goes through, without reading them."""
+        """How many rows `list_by_badge` has, without reading them."""
         values_ = (key_text(badge),)
         return await self._run(counting.count(self._context, ENTITY, "by_badge", values_))
 
     async def list_by_previous(
         self, rented: bool, previous: Mode, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Device]:
-        """One page, by created, highest first unless `newest` is False. Where rented devices come from.
+        """One page, newest first unless `newest` is False.
+
+        Where rented devices come from.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (
-            key_text(rented),
-            key_text(previous),
-        )
+        values_ = (key_text(rented), key_text(previous))
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_previous", values_, limit=limit, cursor=cursor, newest=newest
@@ -448,11 +480,10 @@ class DeviceRepository:
     def iterate_by_previous(
         self, rented: bool, previous: Mode, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Device]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values_ = (
-            key_text(rented),
-            key_text(previous),
-        )
+        """Every row of `list_by_previous`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
+        values_ = (key_text(rented), key_text(previous))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_previous", values_, limit=batch, cursor=cursor, newest=newest
@@ -460,37 +491,30 @@ class DeviceRepository:
         )
 
     async def count_by_previous(self, rented: bool, previous: Mode) -> int:
-        """How many rows `list_by_previous` goes through, without reading them."""
-        values_ = (
-            key_text(rented),
-            key_text(previous),
-        )
+        """How many rows `list_by_previous` has, without reading them."""
+        values_ = (key_text(rented), key_text(previous))
         return await self._run(counting.count(self._context, ENTITY, "by_previous", values_))
 
-    async def group_counts_by_mode(
-        self,
-    ) -> dict[Mode, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+    async def group_counts_by_mode(self) -> dict[Mode, int]:
+        """How many rows each `mode` has, without reading them; those with none are left out."""
         values_ = ()
         counts = await self._run(counting.group_counts(self._context, ENTITY, "by_mode", values_))
         return {Mode(group): number for group, number in counts.items()}
 
     async def group_counts_by_mode_online(self, mode: Mode) -> dict[bool, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+        """How many rows each `online` has, without reading them; those with none are left out."""
         values_ = (key_text(mode),)
         counts = await self._run(counting.group_counts(self._context, ENTITY, "by_mode_online", values_))
         return {group == "true": number for group, number in counts.items()}
 
-    async def group_counts_by_battery(
-        self,
-    ) -> dict[bool, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+    async def group_counts_by_battery(self) -> dict[bool, int]:
+        """How many rows each `online` has, without reading them; those with none are left out."""
         values_ = ()
         counts = await self._run(counting.group_counts(self._context, ENTITY, "by_battery", values_))
         return {group == "true": number for group, number in counts.items()}
 
     async def group_counts_by_previous(self, rented: bool) -> dict[Mode, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+        """How many rows each `previous` has, without reading them; those with none are left out."""
         values_ = (key_text(rented),)
         counts = await self._run(counting.group_counts(self._context, ENTITY, "by_previous", values_))
         return {Mode(group): number for group, number in counts.items()}
@@ -536,9 +560,7 @@ class DeviceRepository:
             rented=rented,
             previous=previous,
         )
-        having = joining.having(
-            ("Telemetry", "device", having_telemetry),
-        )
+        having = joining.having(("Telemetry", "device", having_telemetry))
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
@@ -564,7 +586,9 @@ class DeviceRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[Device]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         equal = searching.given(
             serial=serial,
             label=label,
@@ -578,9 +602,7 @@ class DeviceRepository:
             rented=rented,
             previous=previous,
         )
-        having = joining.having(
-            ("Telemetry", "device", having_telemetry),
-        )
+        having = joining.having(("Telemetry", "device", having_telemetry))
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
@@ -603,7 +625,9 @@ class DeviceRepository:
         previous: Mode | None = None,
         order: _Order = "uptime",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would compare."""
+        """Which view `search` would read with these arguments, which others there are, and what it would
+        compare.
+        """
         equal = searching.given(
             serial=serial,
             label=label,
@@ -677,9 +701,13 @@ class DeviceRepository:
         return await self._run(removing.discard(self._context, ENTITY, serial))
 
     async def touch_last_seen(self, serial: str, at: datetime | None = None) -> bool:
-        """Set `last_seen` to `at`, by default the server's time, never back in time; tell whether the row is there."""
+        """Set `last_seen` to `at`, by default the server's time, never back in time; tell whether the row is
+        there.
+        """
         return await self._run(touching.touch(self._context, ENTITY, serial, "last_seen", at))
 
     async def touch_serviced_at(self, serial: str, at: datetime | None = None) -> bool:
-        """Set `serviced_at` to `at`, by default the server's time, never back in time; tell whether the row is there."""
+        """Set `serviced_at` to `at`, by default the server's time, never back in time; tell whether the row
+        is there.
+        """
         return await self._run(touching.touch(self._context, ENTITY, serial, "serviced_at", at))

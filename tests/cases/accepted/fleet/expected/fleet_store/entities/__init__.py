@@ -5,7 +5,4 @@ from __future__ import annotations
 from .device import DEVICE
 from .telemetry import TELEMETRY
 
-__all__ = [
-    "DEVICE",
-    "TELEMETRY",
-]
+__all__ = ["DEVICE", "TELEMETRY"]

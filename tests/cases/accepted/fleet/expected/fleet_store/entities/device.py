@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from keyweave.entity import Entity, Unique, View
 from keyweave.entry import CREATED, REVISION, ClaimEntry, Entry, ViewEntry
-
 from keyweave.keyspace import join
 from keyweave.keytext import key_text
-
 from keyweave.moment import duration_micros, to_micros
-
 
 from .. import errors, models
 
@@ -19,15 +16,7 @@ def index_entries(record: models.Device) -> list[Entry]:
     entries: list[Entry] = [
         ViewEntry("by_uptime", (), record.serial, duration_micros(record.uptime)),
         ViewEntry("by_mode", (record.mode,), record.serial, to_micros(record.last_seen)),
-        ViewEntry(
-            "by_mode_online",
-            (
-                record.mode,
-                key_text(record.online),
-            ),
-            record.serial,
-            record.firmware,
-        ),
+        ViewEntry("by_mode_online", (record.mode, key_text(record.online)), record.serial, record.firmware),
         ViewEntry("by_battery", (key_text(record.online),), record.serial, record.battery),
         ViewEntry("by_firmware", (key_text(record.firmware),), record.serial, CREATED),
         ClaimEntry("fingerprint", key_text(record.fingerprint), record.serial),
@@ -42,15 +31,7 @@ def index_entries(record: models.Device) -> list[Entry]:
         entries.append(ViewEntry("by_badge", (key_text(record.badge),), record.serial, CREATED))
     if record.rented is not None and record.previous is not None:
         entries.append(
-            ViewEntry(
-                "by_previous",
-                (
-                    key_text(record.rented),
-                    record.previous,
-                ),
-                record.serial,
-                CREATED,
-            )
+            ViewEntry("by_previous", (key_text(record.rented), record.previous), record.serial, CREATED)
         )
     if record.channel is not None and record.rented is not None:
         entries.append(
@@ -127,37 +108,14 @@ DEVICE = Entity(
     check=check,
     manage=manage,
     normalize=models.normalize_device,
-    json=(
-        "settings",
-        "extra",
-    ),
-    nested=(
-        "place",
-        "track",
-    ),
+    json=("settings", "extra"),
+    nested=("place", "track"),
     managed=(),
     normalized=("track",),
     views={
         "by_uptime": View("by_uptime", (), "uptime", ()),
-        "by_mode": View(
-            "by_mode",
-            ("mode",),
-            "last_seen",
-            (
-                "idle",
-                "active",
-                "low-power",
-            ),
-        ),
-        "by_mode_online": View(
-            "by_mode_online",
-            (
-                "mode",
-                "online",
-            ),
-            "firmware",
-            ("false", "true"),
-        ),
+        "by_mode": View("by_mode", ("mode",), "last_seen", ("idle", "active", "low-power")),
+        "by_mode_online": View("by_mode_online", ("mode", "online"), "firmware", ("false", "true")),
         "by_battery": View("by_battery", ("online",), "battery", ("false", "true")),
         "by_offset": View("by_offset", ("owner",), "offset", ()),
         "by_firmware": View("by_firmware", ("firmware",), "created", ()),
@@ -165,46 +123,14 @@ DEVICE = Entity(
         "by_alarm": View("by_alarm", ("alarm_after",), "created", ()),
         "by_badge": View("by_badge", ("badge",), "created", ()),
         "by_previous": View(
-            "by_previous",
-            (
-                "rented",
-                "previous",
-            ),
-            "created",
-            (
-                "idle",
-                "active",
-                "low-power",
-            ),
+            "by_previous", ("rented", "previous"), "created", ("idle", "active", "low-power")
         ),
     },
     uniques={
         "fingerprint": Unique("fingerprint", ("fingerprint",), errors.DeviceFingerprintExistsError),
-        "channel": Unique(
-            "channel",
-            (
-                "channel",
-                "mode",
-                "rented",
-            ),
-            errors.DeviceChannelExistsError,
-        ),
-        "service": Unique(
-            "service",
-            (
-                "serviced_at",
-                "alarm_after",
-            ),
-            errors.DeviceServiceExistsError,
-        ),
-        "label": Unique(
-            "label",
-            (
-                "label",
-                "owner",
-            ),
-            errors.DeviceLabelExistsError,
-        ),
+        "channel": Unique("channel", ("channel", "mode", "rented"), errors.DeviceChannelExistsError),
+        "service": Unique("service", ("serviced_at", "alarm_after"), errors.DeviceServiceExistsError),
+        "label": Unique("label", ("label", "owner"), errors.DeviceLabelExistsError),
     },
     references=(),
     retention=None,

@@ -5,15 +5,12 @@ from __future__ import annotations
 from keyweave.entity import Entity, Reference, View
 from keyweave.entry import REVISION, Entry, ViewEntry
 
-
 from .. import errors, models
 
 
 def index_entries(record: models.Telemetry) -> list[Entry]:
     """Every index entry that a Telemetry implies."""
-    entries: list[Entry] = [
-        ViewEntry("by_device", (record.device,), record.id, REVISION),
-    ]
+    entries: list[Entry] = [ViewEntry("by_device", (record.device,), record.id, REVISION)]
     return entries
 
 
@@ -76,20 +73,11 @@ TELEMETRY = Entity(
     check=check,
     manage=manage,
     normalize=models.normalize_telemetry,
-    json=(
-        "extras",
-        "extras_by_name",
-    ),
-    nested=(
-        "routes",
-        "places",
-        "places_by_name",
-    ),
+    json=("extras", "extras_by_name"),
+    nested=("routes", "places", "places_by_name"),
     managed=(),
     normalized=("routes",),
-    views={
-        "by_device": View("by_device", ("device",), "revision", ()),
-    },
+    views={"by_device": View("by_device", ("device",), "revision", ())},
     uniques={},
     references=(Reference("device", "Device", True, "by_device"),),
     retention=None,

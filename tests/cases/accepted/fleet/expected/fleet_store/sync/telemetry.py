@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-
 from typing import Any, Literal
-
 
 from keyweave.flows import (
     counting,
@@ -18,11 +16,9 @@ from keyweave.flows import (
     transacting,
     writing,
 )
-
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_sync import Session
-
 
 from ..entities.telemetry import TELEMETRY as ENTITY
 from ..models import Telemetry
@@ -73,7 +69,9 @@ class TelemetryRepository:
     def list_by_device(
         self, device: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Telemetry]:
-        """One page, by revision, highest first unless `newest` is False. Reports go with their device.
+        """One page, latest change first unless `newest` is False.
+
+        Reports go with their device.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -87,7 +85,9 @@ class TelemetryRepository:
         )
 
     def iterate_by_device(self, device: str, *, batch: int = 200, newest: bool = True) -> Iterator[Telemetry]:
-        """Every row, by revision, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_device`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(device),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -96,12 +96,12 @@ class TelemetryRepository:
         )
 
     def count_by_device(self, device: str) -> int:
-        """How many rows `list_by_device` goes through, without reading them."""
+        """How many rows `list_by_device` has, without reading them."""
         values_ = (key_text(device),)
         return self._run(counting.count(self._context, ENTITY, "by_device", values_))
 
     def gather_by_device(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Telemetry]]:
-        """For each of several keys everything that `list_by_device` goes through, all in a few round trips."""
+        """For each of several keys every row of `list_by_device`, in a few round trips."""
         values_ = [(key_text(key),) for key in keys]
         return self._run(gathering.gather(self._context, ENTITY, "by_device", values_, newest=newest))
 
@@ -138,7 +138,9 @@ class TelemetryRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[Telemetry]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         equal = searching.given(id=id, device=device)
         having = joining.having()
         return self._session.iterate(
@@ -150,7 +152,9 @@ class TelemetryRepository:
     def explain(
         self, *, id: str | None = None, device: str | None = None, order: _Order = "revision"
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would compare."""
+        """Which view `search` would read with these arguments, which others there are, and what it would
+        compare.
+        """
         equal = searching.given(id=id, device=device)
         return self._run(searching.explain(self._context, ENTITY, equal, order))
 

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-
 from typing import Any, Literal
 
-
 from keyweave.flows import counting, joining, paging, reading, removing, searching, transacting, writing
-
-
 from keyweave.page import Page
 from keyweave.session_aio import Session
-
 
 from ..entities.branch import BRANCH as ENTITY
 from ..models import Branch
@@ -63,7 +58,9 @@ class BranchRepository:
     async def list_all(
         self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Branch]:
-        """One page, by opened, highest first unless `newest` is False. The oldest first.
+        """One page, highest `opened` first unless `newest` is False.
+
+        The oldest first.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -75,7 +72,7 @@ class BranchRepository:
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Branch]:
-        """Every row, by opened, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
         values_ = ()
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -83,10 +80,8 @@ class BranchRepository:
             )
         )
 
-    async def count_all(
-        self,
-    ) -> int:
-        """How many rows `list_all` goes through, without reading them."""
+    async def count_all(self) -> int:
+        """How many rows `list_all` has, without reading them."""
         values_ = ()
         return await self._run(counting.count(self._context, ENTITY, "all", values_))
 
@@ -123,7 +118,9 @@ class BranchRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[Branch]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         equal = searching.given(city=city, opened=opened)
         having = joining.having()
         return self._session.iterate(
@@ -135,7 +132,9 @@ class BranchRepository:
     async def explain(
         self, *, city: str | None = None, opened: int | None = None, order: _Order = "opened"
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would compare."""
+        """Which view `search` would read with these arguments, which others there are, and what it would
+        compare.
+        """
         equal = searching.given(city=city, opened=opened)
         return await self._run(searching.explain(self._context, ENTITY, equal, order))
 

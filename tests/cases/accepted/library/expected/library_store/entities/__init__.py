@@ -6,8 +6,4 @@ from .book import BOOK
 from .branch import BRANCH
 from .http_librarian2 import HTTP_LIBRARIAN2
 
-__all__ = [
-    "BOOK",
-    "BRANCH",
-    "HTTP_LIBRARIAN2",
-]
+__all__ = ["BOOK", "BRANCH", "HTTP_LIBRARIAN2"]

@@ -8,7 +8,6 @@ from keyweave.errors import CheckViolationError
 from keyweave.keyspace import join
 from keyweave.keytext import key_text
 
-
 from .. import errors, models
 
 
@@ -16,15 +15,7 @@ def index_entries(record: models.Book) -> list[Entry]:
     """Every index entry that a Book implies."""
     entries: list[Entry] = [
         ViewEntry("by_shelf", (record.shelf,), record.isbn, CREATED),
-        ViewEntry(
-            "by_values",
-            (
-                record.values,
-                key_text(record.entries),
-            ),
-            record.isbn,
-            record.max_depth,
-        ),
+        ViewEntry("by_values", (record.values, key_text(record.entries)), record.isbn, record.max_depth),
         ClaimEntry("title", join((record.title, record.subtitle)), record.isbn),
     ]
     if record.part_of is not None:
@@ -47,18 +38,7 @@ def check(record: models.Book) -> None:
             field="title",
             rule="no_open_secret",
         )
-    if not (
-        (
-            (record.format != "\\")
-            or (
-                record.shelf
-                in (
-                    "open",
-                    "closed",
-                )
-            )
-        )
-    ):
+    if not (((record.format != "\\") or (record.shelf in ("open", "closed")))):
         raise CheckViolationError(
             'Book: check no_backslash: A "format" has no \\ in it',
             entity="Book",
@@ -110,37 +90,13 @@ BOOK = Entity(
     normalized=(),
     views={
         "by_shelf": View(
-            "by_shelf",
-            ("shelf",),
-            "created",
-            (
-                "open",
-                "closed",
-                "lent-out",
-                'on "hold"',
-                "under\\repair",
-            ),
+            "by_shelf", ("shelf",), "created", ("open", "closed", "lent-out", 'on "hold"', "under\\repair")
         ),
-        "by_values": View(
-            "by_values",
-            (
-                "values",
-                "entries",
-            ),
-            "max_depth",
-            (),
-        ),
+        "by_values": View("by_values", ("values", "entries"), "max_depth", ()),
         "by_part_of": View("by_part_of", ("part_of",), "created", ()),
     },
     uniques={
-        "title": Unique(
-            "title",
-            (
-                "title",
-                "subtitle",
-            ),
-            errors.DoubleTitleError,
-        ),
+        "title": Unique("title", ("title", "subtitle"), errors.DoubleTitleError),
         "claim": Unique("claim", ("claim",), errors.DoubleTitleError),
     },
     references=(Reference("part_of", "Book", False, "by_part_of"),),

@@ -5,15 +5,12 @@ from __future__ import annotations
 from keyweave.entity import Entity, View
 from keyweave.entry import Entry, ViewEntry
 
-
 from .. import errors, models
 
 
 def index_entries(record: models.Branch) -> list[Entry]:
     """Every index entry that a Branch implies."""
-    entries: list[Entry] = [
-        ViewEntry("all", (), record.city, record.opened),
-    ]
+    entries: list[Entry] = [ViewEntry("all", (), record.city, record.opened)]
     return entries
 
 
@@ -35,16 +32,7 @@ BRANCH = Entity(
     record=models.Branch,
     key="city",
     partition_by="city",
-    known=frozenset(
-        {
-            "revision",
-            "created",
-            "expires",
-            "op",
-            "city",
-            "opened",
-        }
-    ),
+    known=frozenset({"revision", "created", "expires", "op", "city", "opened"}),
     entries=index_entries,
     check=check,
     manage=manage,
@@ -53,9 +41,7 @@ BRANCH = Entity(
     nested=(),
     managed=(),
     normalized=(),
-    views={
-        "all": View("all", (), "opened", ()),
-    },
+    views={"all": View("all", (), "opened", ())},
     uniques={},
     references=(),
     retention=None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-
 from typing import Any, Literal
 
 from keyweave.entry import ClaimEntry
@@ -72,7 +71,9 @@ class BookRepository:
         return self._run(transacting.get_for_update(self._context, ENTITY, isbn, wait=wait))
 
     def get_by_title(self, title: str, subtitle: str) -> Book:
-        """The row with this unique value. No two books are "the same"
+        """The row with this unique value.
+
+        No two books are "the same"
 
         Raises:
             NoSuchBookError: nobody has it.
@@ -81,12 +82,14 @@ class BookRepository:
         return self._run(reading.get_by(self._context, ENTITY, claim_))
 
     def find_by_title(self, title: str, subtitle: str) -> Book | None:
-        """The row with this unique value, or None. No two books are "the same" """
+        """The row with this unique value, or None."""
         claim_ = ClaimEntry("title", join((key_text(title), key_text(subtitle))), "")
         return self._run(reading.find_by(self._context, ENTITY, claim_))
 
     def get_by_claim(self, claim: int) -> Book:
-        """The row with this unique value. One Book for each claim.
+        """The row with this unique value.
+
+        One Book for each claim.
 
         Raises:
             NoSuchBookError: nobody has it.
@@ -95,14 +98,16 @@ class BookRepository:
         return self._run(reading.get_by(self._context, ENTITY, claim_))
 
     def find_by_claim(self, claim: int) -> Book | None:
-        """The row with this unique value, or None. One Book for each claim."""
+        """The row with this unique value, or None."""
         claim_ = ClaimEntry("claim", key_text(claim), "")
         return self._run(reading.find_by(self._context, ENTITY, claim_))
 
     def list_by_shelf(
         self, shelf: Shelf, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Book]:
-        """One page, by created, highest first unless `newest` is False. The "shelf list"
+        """One page, newest first unless `newest` is False.
+
+        The "shelf list"
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -114,7 +119,9 @@ class BookRepository:
         )
 
     def iterate_by_shelf(self, shelf: Shelf, *, batch: int = 200, newest: bool = True) -> Iterator[Book]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_shelf`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(shelf),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -123,23 +130,22 @@ class BookRepository:
         )
 
     def count_by_shelf(self, shelf: Shelf) -> int:
-        """How many rows `list_by_shelf` goes through, without reading them."""
+        """How many rows `list_by_shelf` has, without reading them."""
         values_ = (key_text(shelf),)
         return self._run(counting.count(self._context, ENTITY, "by_shelf", values_))
 
     def list_by_values(
         self, values: str, entries: int, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Book]:
-        """One page, by max_depth, highest first unless `newest` is False. A | stands in a table \\
+        """One page, highest `max_depth` first unless `newest` is False.
+
+        A | stands in a table \\
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (
-            key_text(values),
-            key_text(entries),
-        )
+        values_ = (key_text(values), key_text(entries))
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_values", values_, limit=limit, cursor=cursor, newest=newest
@@ -149,11 +155,10 @@ class BookRepository:
     def iterate_by_values(
         self, values: str, entries: int, *, batch: int = 200, newest: bool = True
     ) -> Iterator[Book]:
-        """Every row, by max_depth, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values_ = (
-            key_text(values),
-            key_text(entries),
-        )
+        """Every row of `list_by_values`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
+        values_ = (key_text(values), key_text(entries))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_values", values_, limit=batch, cursor=cursor, newest=newest
@@ -161,17 +166,16 @@ class BookRepository:
         )
 
     def count_by_values(self, values: str, entries: int) -> int:
-        """How many rows `list_by_values` goes through, without reading them."""
-        values_ = (
-            key_text(values),
-            key_text(entries),
-        )
+        """How many rows `list_by_values` has, without reading them."""
+        values_ = (key_text(values), key_text(entries))
         return self._run(counting.count(self._context, ENTITY, "by_values", values_))
 
     def list_by_part_of(
         self, part_of: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Book]:
-        """One page, by created, highest first unless `newest` is False. Volumes.
+        """One page, newest first unless `newest` is False.
+
+        Volumes.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -185,7 +189,9 @@ class BookRepository:
         )
 
     def iterate_by_part_of(self, part_of: str, *, batch: int = 200, newest: bool = True) -> Iterator[Book]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_part_of`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(part_of),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -194,19 +200,17 @@ class BookRepository:
         )
 
     def count_by_part_of(self, part_of: str) -> int:
-        """How many rows `list_by_part_of` goes through, without reading them."""
+        """How many rows `list_by_part_of` has, without reading them."""
         values_ = (key_text(part_of),)
         return self._run(counting.count(self._context, ENTITY, "by_part_of", values_))
 
     def gather_by_part_of(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Book]]:
-        """For each of several keys everything that `list_by_part_of` goes through, all in a few round trips."""
+        """For each of several keys every row of `list_by_part_of`, in a few round trips."""
         values_ = [(key_text(key),) for key in keys]
         return self._run(gathering.gather(self._context, ENTITY, "by_part_of", values_, newest=newest))
 
-    def group_counts_by_shelf(
-        self,
-    ) -> dict[Shelf, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+    def group_counts_by_shelf(self) -> dict[Shelf, int]:
+        """How many rows each `shelf` has, without reading them; those with none are left out."""
         values_ = ()
         counts = self._run(counting.group_counts(self._context, ENTITY, "by_shelf", values_))
         return {Shelf(group): number for group, number in counts.items()}
@@ -258,9 +262,7 @@ class BookRepository:
             max_depth=max_depth,
             part_of=part_of,
         )
-        having = joining.having(
-            ("Book", "part_of", having_book),
-        )
+        having = joining.having(("Book", "part_of", having_book))
         return self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
@@ -289,7 +291,9 @@ class BookRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[Book]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         equal = searching.given(
             isbn=isbn,
             title=title,
@@ -306,9 +310,7 @@ class BookRepository:
             max_depth=max_depth,
             part_of=part_of,
         )
-        having = joining.having(
-            ("Book", "part_of", having_book),
-        )
+        having = joining.having(("Book", "part_of", having_book))
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
@@ -334,7 +336,9 @@ class BookRepository:
         part_of: str | None = None,
         order: _Order = "created",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would compare."""
+        """Which view `search` would read with these arguments, which others there are, and what it would
+        compare.
+        """
         equal = searching.given(
             isbn=isbn,
             title=title,
@@ -411,5 +415,7 @@ class BookRepository:
         return self._run(removing.discard(self._context, ENTITY, isbn))
 
     def tree(self, isbn: str, *, max_depth: int = 100) -> list[Book]:
-        """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty when it is not there."""
+        """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty
+        when it is not there.
+        """
         return self._run(growing.tree(self._context, ENTITY, isbn, "by_part_of", max_depth=max_depth))

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-
 from typing import Any, Literal
 
-
 from keyweave.flows import joining, reading, removing, searching, transacting, writing
-
-
 from keyweave.page import Page
 from keyweave.session_sync import Session
-
 
 from ..entities.http_librarian2 import HTTP_LIBRARIAN2 as ENTITY
 from ..models import HTTPLibrarian2
@@ -85,7 +80,9 @@ class HTTPLibrarian2Repository:
     def iterate(
         self, *, id: str | None = None, order: _Order = "created", batch: int = 200, newest: bool = True
     ) -> Iterator[HTTPLibrarian2]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         equal = searching.given(id=id)
         having = joining.having()
         return self._session.iterate(
@@ -95,7 +92,9 @@ class HTTPLibrarian2Repository:
         )
 
     def explain(self, *, id: str | None = None, order: _Order = "created") -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would compare."""
+        """Which view `search` would read with these arguments, which others there are, and what it would
+        compare.
+        """
         equal = searching.given(id=id)
         return self._run(searching.explain(self._context, ENTITY, equal, order))
 

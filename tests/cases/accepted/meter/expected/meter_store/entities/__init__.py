@@ -4,6 +4,4 @@ from __future__ import annotations
 
 from .account import ACCOUNT
 
-__all__ = [
-    "ACCOUNT",
-]
+__all__ = ["ACCOUNT"]

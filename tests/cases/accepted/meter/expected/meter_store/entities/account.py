@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from keyweave.entity import Entity
 from keyweave.entry import Entry
-
-
 from keyweave.merging import Merge, add, first, greatest, least, union
-
 from keyweave.normalizing import compact
 
 from .. import errors, models
@@ -119,26 +116,13 @@ ACCOUNT = Entity(
     record=models.Account,
     key="id",
     partition_by="id",
-    known=frozenset(
-        {
-            "revision",
-            "created",
-            "expires",
-            "op",
-            "id",
-            "usage",
-            "alerts",
-        }
-    ),
+    known=frozenset({"revision", "created", "expires", "op", "id", "usage", "alerts"}),
     entries=index_entries,
     check=check,
     manage=manage,
     normalize=models.normalize_account,
     json=("usage",),
-    nested=(
-        "usage",
-        "alerts",
-    ),
+    nested=("usage", "alerts"),
     managed=(),
     normalized=("alerts",),
     views={},

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-
 from typing import Any, Literal
 
 from keyweave.entry import ClaimEntry
 from keyweave.flows import joining, reading, removing, searching, transacting, writing
-
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_aio import Session
@@ -60,7 +58,9 @@ class AccountRepository:
         return await self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
 
     async def get_by_name(self, name: str) -> Account:
-        """The row with this unique value. One Account for each name.
+        """The row with this unique value.
+
+        One Account for each name.
 
         Raises:
             AccountNotFoundError: nobody has it.
@@ -69,7 +69,7 @@ class AccountRepository:
         return await self._run(reading.get_by(self._context, ENTITY, claim_))
 
     async def find_by_name(self, name: str) -> Account | None:
-        """The row with this unique value, or None. One Account for each name."""
+        """The row with this unique value, or None."""
         claim_ = ClaimEntry("name", key_text(name).strip().lower(), "")
         return await self._run(reading.find_by(self._context, ENTITY, claim_))
 
@@ -95,8 +95,7 @@ class AccountRepository:
         """
         equal = searching.given(id=id, name=name)
         having = joining.having(
-            ("OneTimeToken", "account", having_one_time_token),
-            ("SignIn", "account", having_sign_in),
+            ("OneTimeToken", "account", having_one_time_token), ("SignIn", "account", having_sign_in)
         )
         return await self._run(
             searching.search(
@@ -115,11 +114,12 @@ class AccountRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[Account]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         equal = searching.given(id=id, name=name)
         having = joining.having(
-            ("OneTimeToken", "account", having_one_time_token),
-            ("SignIn", "account", having_sign_in),
+            ("OneTimeToken", "account", having_one_time_token), ("SignIn", "account", having_sign_in)
         )
         return self._session.iterate(
             lambda cursor: searching.search(
@@ -130,7 +130,9 @@ class AccountRepository:
     async def explain(
         self, *, id: str | None = None, name: str | None = None, order: _Order = "created"
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would compare."""
+        """Which view `search` would read with these arguments, which others there are, and what it would
+        compare.
+        """
         equal = searching.given(id=id, name=name)
         return await self._run(searching.explain(self._context, ENTITY, equal, order))
 

@@ -19,11 +19,9 @@ from keyweave.flows import (
     transacting,
     writing,
 )
-
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_aio import Session
-
 
 from ..entities.sign_in import SIGN_IN as ENTITY
 from ..models import SignIn
@@ -72,7 +70,9 @@ class SignInRepository:
         return await self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
 
     async def get_by_digest(self, digest: bytes) -> SignIn:
-        """The row with this unique value. One SignIn for each digest.
+        """The row with this unique value.
+
+        One SignIn for each digest.
 
         Raises:
             SignInNotFoundError: nobody has it.
@@ -81,14 +81,16 @@ class SignInRepository:
         return await self._run(reading.get_by(self._context, ENTITY, claim_))
 
     async def find_by_digest(self, digest: bytes) -> SignIn | None:
-        """The row with this unique value, or None. One SignIn for each digest."""
+        """The row with this unique value, or None."""
         claim_ = ClaimEntry("digest", key_text(digest), "")
         return await self._run(reading.find_by(self._context, ENTITY, claim_))
 
     async def list_by_account(
         self, account: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[SignIn]:
-        """One page, by seen_at, highest first unless `newest` is False. Where an account is signed in; they end with it.
+        """One page, highest `seen_at` first unless `newest` is False.
+
+        Where an account is signed in; they end with it.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -104,7 +106,9 @@ class SignInRepository:
     def iterate_by_account(
         self, account: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[SignIn]:
-        """Every row, by seen_at, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_account`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(account),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -113,28 +117,27 @@ class SignInRepository:
         )
 
     async def count_by_account(self, account: str) -> int:
-        """How many rows `list_by_account` goes through, without reading them."""
+        """How many rows `list_by_account` has, without reading them."""
         values_ = (key_text(account),)
         return await self._run(counting.count(self._context, ENTITY, "by_account", values_))
 
     async def gather_by_account(self, keys: Sequence[str], *, newest: bool = True) -> list[list[SignIn]]:
-        """For each of several keys everything that `list_by_account` goes through, all in a few round trips."""
+        """For each of several keys every row of `list_by_account`, in a few round trips."""
         values_ = [(key_text(key),) for key in keys]
         return await self._run(gathering.gather(self._context, ENTITY, "by_account", values_, newest=newest))
 
     async def list_by_account_closed(
         self, account: str, closed: bool, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[SignIn]:
-        """One page, by created, highest first unless `newest` is False. How many are open.
+        """One page, newest first unless `newest` is False.
+
+        How many are open.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (
-            key_text(account),
-            key_text(closed),
-        )
+        values_ = (key_text(account), key_text(closed))
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_account_closed", values_, limit=limit, cursor=cursor, newest=newest
@@ -144,11 +147,10 @@ class SignInRepository:
     def iterate_by_account_closed(
         self, account: str, closed: bool, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[SignIn]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values_ = (
-            key_text(account),
-            key_text(closed),
-        )
+        """Every row of `list_by_account_closed`, read `batch` at a time; rows written meanwhile may or may
+        not appear.
+        """
+        values_ = (key_text(account), key_text(closed))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_account_closed", values_, limit=batch, cursor=cursor, newest=newest
@@ -156,15 +158,12 @@ class SignInRepository:
         )
 
     async def count_by_account_closed(self, account: str, closed: bool) -> int:
-        """How many rows `list_by_account_closed` goes through, without reading them."""
-        values_ = (
-            key_text(account),
-            key_text(closed),
-        )
+        """How many rows `list_by_account_closed` has, without reading them."""
+        values_ = (key_text(account), key_text(closed))
         return await self._run(counting.count(self._context, ENTITY, "by_account_closed", values_))
 
     async def group_counts_by_account_closed(self, account: str) -> dict[bool, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+        """How many rows each `closed` has, without reading them; those with none are left out."""
         values_ = (key_text(account),)
         counts = await self._run(counting.group_counts(self._context, ENTITY, "by_account_closed", values_))
         return {group == "true": number for group, number in counts.items()}
@@ -204,7 +203,9 @@ class SignInRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[SignIn]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         equal = searching.given(id=id, account=account, closed=closed)
         having = joining.having()
         return self._session.iterate(
@@ -221,7 +222,9 @@ class SignInRepository:
         closed: bool | None = None,
         order: _Order = "seen_at",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would compare."""
+        """Which view `search` would read with these arguments, which others there are, and what it would
+        compare.
+        """
         equal = searching.given(id=id, account=account, closed=closed)
         return await self._run(searching.explain(self._context, ENTITY, equal, order))
 
@@ -283,9 +286,13 @@ class SignInRepository:
         return await self._run(removing.discard(self._context, ENTITY, id))
 
     async def touch_seen_at(self, id: str, at: datetime | None = None) -> bool:
-        """Set `seen_at` to `at`, by default the server's time, never back in time; tell whether the row is there."""
+        """Set `seen_at` to `at`, by default the server's time, never back in time; tell whether the row is
+        there.
+        """
         return await self._run(touching.touch(self._context, ENTITY, id, "seen_at", at))
 
     async def touch_renewed_at(self, id: str, at: datetime | None = None) -> bool:
-        """Set `renewed_at` to `at`, by default the server's time, never back in time; tell whether the row is there."""
+        """Set `renewed_at` to `at`, by default the server's time, never back in time; tell whether the row is
+        there.
+        """
         return await self._run(touching.touch(self._context, ENTITY, id, "renewed_at", at))

@@ -7,9 +7,4 @@ from .attempt import ATTEMPT
 from .one_time_token import ONE_TIME_TOKEN
 from .sign_in import SIGN_IN
 
-__all__ = [
-    "ACCOUNT",
-    "ATTEMPT",
-    "ONE_TIME_TOKEN",
-    "SIGN_IN",
-]
+__all__ = ["ACCOUNT", "ATTEMPT", "ONE_TIME_TOKEN", "SIGN_IN"]

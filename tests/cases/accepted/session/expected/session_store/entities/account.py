@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from keyweave.entity import Entity, Unique
 from keyweave.entry import ClaimEntry, Entry
-
-
 from keyweave.moment import from_micros
-
 
 from .. import errors, models
 
 
 def index_entries(record: models.Account) -> list[Entry]:
     """Every index entry that a Account implies."""
-    entries: list[Entry] = [
-        ClaimEntry("name", record.name.strip().lower(), record.id),
-    ]
+    entries: list[Entry] = [ClaimEntry("name", record.name.strip().lower(), record.id)]
     return entries
 
 
@@ -61,15 +56,10 @@ ACCOUNT = Entity(
     normalize=None,
     json=(),
     nested=(),
-    managed=(
-        "created_at",
-        "updated_at",
-    ),
+    managed=("created_at", "updated_at"),
     normalized=(),
     views={},
-    uniques={
-        "name": Unique("name", ("name",), errors.NameTakenError),
-    },
+    uniques={"name": Unique("name", ("name",), errors.NameTakenError)},
     references=(),
     retention=None,
     not_found=errors.AccountNotFoundError,

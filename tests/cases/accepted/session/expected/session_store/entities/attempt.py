@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from keyweave.entity import Entity, View
 from keyweave.entry import Entry, ViewEntry
-
-
 from keyweave.moment import duration_micros
-
 
 from .. import errors, models
 
@@ -15,7 +12,7 @@ from .. import errors, models
 def index_entries(record: models.Attempt) -> list[Entry]:
     """Every index entry that a Attempt implies."""
     entries: list[Entry] = [
-        ViewEntry("by_outcome", (record.outcome,), record.id, duration_micros(record.answered_in)),
+        ViewEntry("by_outcome", (record.outcome,), record.id, duration_micros(record.answered_in))
     ]
     return entries
 
@@ -39,17 +36,7 @@ ATTEMPT = Entity(
     key="id",
     partition_by="id",
     known=frozenset(
-        {
-            "revision",
-            "created",
-            "expires",
-            "op",
-            "id",
-            "outcome",
-            "at_once",
-            "address",
-            "answered_in",
-        }
+        {"revision", "created", "expires", "op", "id", "outcome", "at_once", "address", "answered_in"}
     ),
     entries=index_entries,
     check=check,
@@ -59,17 +46,7 @@ ATTEMPT = Entity(
     nested=(),
     managed=(),
     normalized=(),
-    views={
-        "by_outcome": View(
-            "by_outcome",
-            ("outcome",),
-            "answered_in",
-            (
-                "granted",
-                "denied",
-            ),
-        ),
-    },
+    views={"by_outcome": View("by_outcome", ("outcome",), "answered_in", ("granted", "denied"))},
     uniques={},
     references=(),
     retention=None,

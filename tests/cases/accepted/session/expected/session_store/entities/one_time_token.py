@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from keyweave.entity import Entity, Reference, Retention, Unique, View
 from keyweave.entry import ClaimEntry, Entry, ViewEntry
-
 from keyweave.keyspace import join
-
 
 from .. import errors, models
 
@@ -38,19 +36,7 @@ ONE_TIME_TOKEN = Entity(
     record=models.OneTimeToken,
     key="id",
     partition_by="id",
-    known=frozenset(
-        {
-            "revision",
-            "created",
-            "expires",
-            "op",
-            "id",
-            "account",
-            "purpose",
-            "code",
-            "tries",
-        }
-    ),
+    known=frozenset({"revision", "created", "expires", "op", "id", "account", "purpose", "code", "tries"}),
     entries=index_entries,
     check=check,
     manage=manage,
@@ -59,19 +45,8 @@ ONE_TIME_TOKEN = Entity(
     nested=(),
     managed=(),
     normalized=("code",),
-    views={
-        "by_account": View("by_account", ("account",), "tries", ()),
-    },
-    uniques={
-        "code": Unique(
-            "code",
-            (
-                "purpose",
-                "code",
-            ),
-            errors.CodeTakenError,
-        ),
-    },
+    views={"by_account": View("by_account", ("account",), "tries", ())},
+    uniques={"code": Unique("code", ("purpose", "code"), errors.CodeTakenError)},
     references=(Reference("account", "Account", True, "by_account"),),
     retention=Retention(lambda record: (record.tries >= 0), 10000000, (500000, 10000000)),
     not_found=errors.OneTimeTokenNotFoundError,

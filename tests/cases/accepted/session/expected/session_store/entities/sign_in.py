@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from keyweave.entity import Entity, Reference, Retention, Unique, View
 from keyweave.entry import CREATED, ClaimEntry, Entry, ViewEntry
-
-
 from keyweave.keytext import key_text
-
 from keyweave.moment import to_micros
-
 
 from .. import errors, models
 
@@ -18,15 +14,7 @@ def index_entries(record: models.SignIn) -> list[Entry]:
     """Every index entry that a SignIn implies."""
     entries: list[Entry] = [
         ViewEntry("by_account", (record.account,), record.id, to_micros(record.seen_at)),
-        ViewEntry(
-            "by_account_closed",
-            (
-                record.account,
-                key_text(record.closed),
-            ),
-            record.id,
-            CREATED,
-        ),
+        ViewEntry("by_account_closed", (record.account, key_text(record.closed)), record.id, CREATED),
         ClaimEntry("digest", key_text(record.digest), record.id),
     ]
     return entries
@@ -75,19 +63,9 @@ SIGN_IN = Entity(
     normalized=("client",),
     views={
         "by_account": View("by_account", ("account",), "seen_at", ()),
-        "by_account_closed": View(
-            "by_account_closed",
-            (
-                "account",
-                "closed",
-            ),
-            "created",
-            ("false", "true"),
-        ),
+        "by_account_closed": View("by_account_closed", ("account", "closed"), "created", ("false", "true")),
     },
-    uniques={
-        "digest": Unique("digest", ("digest",), errors.SignInDigestExistsError),
-    },
+    uniques={"digest": Unique("digest", ("digest",), errors.SignInDigestExistsError)},
     references=(Reference("account", "Account", True, "by_account"),),
     retention=Retention(lambda record: (record.closed is True), 129600000000, (5400000000, 2592000000000)),
     not_found=errors.SignInNotFoundError,

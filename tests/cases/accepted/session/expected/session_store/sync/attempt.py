@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-
 from typing import Any, Literal
 
-
 from keyweave.flows import counting, joining, paging, reading, removing, searching, transacting, writing
-
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_sync import Session
-
 
 from ..entities.attempt import ATTEMPT as ENTITY
 from ..models import Attempt, Outcome
@@ -63,7 +59,9 @@ class AttemptRepository:
     def list_by_outcome(
         self, outcome: Outcome, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Attempt]:
-        """One page, by answered_in, highest first unless `newest` is False. The slowest answers.
+        """One page, highest `answered_in` first unless `newest` is False.
+
+        The slowest answers.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -79,7 +77,9 @@ class AttemptRepository:
     def iterate_by_outcome(
         self, outcome: Outcome, *, batch: int = 200, newest: bool = True
     ) -> Iterator[Attempt]:
-        """Every row, by answered_in, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_outcome`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(outcome),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -88,14 +88,12 @@ class AttemptRepository:
         )
 
     def count_by_outcome(self, outcome: Outcome) -> int:
-        """How many rows `list_by_outcome` goes through, without reading them."""
+        """How many rows `list_by_outcome` has, without reading them."""
         values_ = (key_text(outcome),)
         return self._run(counting.count(self._context, ENTITY, "by_outcome", values_))
 
-    def group_counts_by_outcome(
-        self,
-    ) -> dict[Outcome, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+    def group_counts_by_outcome(self) -> dict[Outcome, int]:
+        """How many rows each `outcome` has, without reading them; those with none are left out."""
         values_ = ()
         counts = self._run(counting.group_counts(self._context, ENTITY, "by_outcome", values_))
         return {Outcome(group): number for group, number in counts.items()}
@@ -135,7 +133,9 @@ class AttemptRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[Attempt]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         equal = searching.given(id=id, outcome=outcome, at_once=at_once)
         having = joining.having()
         return self._session.iterate(
@@ -152,7 +152,9 @@ class AttemptRepository:
         at_once: int | None = None,
         order: _Order = "answered_in",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would compare."""
+        """Which view `search` would read with these arguments, which others there are, and what it would
+        compare.
+        """
         equal = searching.given(id=id, outcome=outcome, at_once=at_once)
         return self._run(searching.explain(self._context, ENTITY, equal, order))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-
 from typing import Any, Literal
 
 from keyweave.entry import ClaimEntry
@@ -22,7 +21,6 @@ from keyweave.keyspace import join
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_sync import Session
-
 
 from ..entities.one_time_token import ONE_TIME_TOKEN as ENTITY
 from ..models import OneTimeToken, Purpose
@@ -71,7 +69,9 @@ class OneTimeTokenRepository:
         return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
 
     def get_by_code(self, purpose: Purpose, code: str) -> OneTimeToken:
-        """The row with this unique value. One OneTimeToken for each purpose and code.
+        """The row with this unique value.
+
+        One OneTimeToken for each purpose and code.
 
         Raises:
             OneTimeTokenNotFoundError: nobody has it.
@@ -80,14 +80,16 @@ class OneTimeTokenRepository:
         return self._run(reading.get_by(self._context, ENTITY, claim_))
 
     def find_by_code(self, purpose: Purpose, code: str) -> OneTimeToken | None:
-        """The row with this unique value, or None. One OneTimeToken for each purpose and code."""
+        """The row with this unique value, or None."""
         claim_ = ClaimEntry("code", join((key_text(purpose), key_text(code))), "")
         return self._run(reading.find_by(self._context, ENTITY, claim_))
 
     def list_by_account(
         self, account: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[OneTimeToken]:
-        """One page, by tries, highest first unless `newest` is False. They end with the account.
+        """One page, highest `tries` first unless `newest` is False.
+
+        They end with the account.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -103,7 +105,9 @@ class OneTimeTokenRepository:
     def iterate_by_account(
         self, account: str, *, batch: int = 200, newest: bool = True
     ) -> Iterator[OneTimeToken]:
-        """Every row, by tries, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_account`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(account),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -112,12 +116,12 @@ class OneTimeTokenRepository:
         )
 
     def count_by_account(self, account: str) -> int:
-        """How many rows `list_by_account` goes through, without reading them."""
+        """How many rows `list_by_account` has, without reading them."""
         values_ = (key_text(account),)
         return self._run(counting.count(self._context, ENTITY, "by_account", values_))
 
     def gather_by_account(self, keys: Sequence[str], *, newest: bool = True) -> list[list[OneTimeToken]]:
-        """For each of several keys everything that `list_by_account` goes through, all in a few round trips."""
+        """For each of several keys every row of `list_by_account`, in a few round trips."""
         values_ = [(key_text(key),) for key in keys]
         return self._run(gathering.gather(self._context, ENTITY, "by_account", values_, newest=newest))
 
@@ -156,7 +160,9 @@ class OneTimeTokenRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[OneTimeToken]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         equal = searching.given(id=id, account=account, tries=tries)
         having = joining.having()
         return self._session.iterate(
@@ -173,7 +179,9 @@ class OneTimeTokenRepository:
         tries: int | None = None,
         order: _Order = "tries",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would compare."""
+        """Which view `search` would read with these arguments, which others there are, and what it would
+        compare.
+        """
         equal = searching.given(id=id, account=account, tries=tries)
         return self._run(searching.explain(self._context, ENTITY, equal, order))
 

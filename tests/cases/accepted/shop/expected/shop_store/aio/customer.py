@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-
 from typing import Any, Literal
 
 from keyweave.entry import ClaimEntry
 from keyweave.flows import counting, joining, paging, reading, removing, searching, transacting, writing
-
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_aio import Session
@@ -61,7 +59,9 @@ class CustomerRepository:
         return await self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
 
     async def get_by_email(self, email: str) -> Customer:
-        """The row with this unique value. One customer for each address, in any case.
+        """The row with this unique value.
+
+        One customer for each address, in any case.
 
         Raises:
             NoSuchCustomerError: nobody has it.
@@ -70,14 +70,16 @@ class CustomerRepository:
         return await self._run(reading.get_by(self._context, ENTITY, claim_))
 
     async def find_by_email(self, email: str) -> Customer | None:
-        """The row with this unique value, or None. One customer for each address, in any case."""
+        """The row with this unique value, or None."""
         claim_ = ClaimEntry("email", key_text(email).lower(), "")
         return await self._run(reading.find_by(self._context, ENTITY, claim_))
 
     async def list_all(
         self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Customer]:
-        """One page, by created, highest first unless `newest` is False. The customer list.
+        """One page, newest first unless `newest` is False.
+
+        The customer list.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -89,7 +91,7 @@ class CustomerRepository:
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Customer]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
         values_ = ()
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -97,17 +99,17 @@ class CustomerRepository:
             )
         )
 
-    async def count_all(
-        self,
-    ) -> int:
-        """How many rows `list_all` goes through, without reading them."""
+    async def count_all(self) -> int:
+        """How many rows `list_all` has, without reading them."""
         values_ = ()
         return await self._run(counting.count(self._context, ENTITY, "all", values_))
 
     async def list_by_vip(
         self, vip: bool, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Customer]:
-        """One page, by created, highest first unless `newest` is False. Counts of ordinary and important customers.
+        """One page, newest first unless `newest` is False.
+
+        Counts of ordinary and important customers.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -119,7 +121,9 @@ class CustomerRepository:
         )
 
     def iterate_by_vip(self, vip: bool, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Customer]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_vip`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(vip),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -128,14 +132,12 @@ class CustomerRepository:
         )
 
     async def count_by_vip(self, vip: bool) -> int:
-        """How many rows `list_by_vip` goes through, without reading them."""
+        """How many rows `list_by_vip` has, without reading them."""
         values_ = (key_text(vip),)
         return await self._run(counting.count(self._context, ENTITY, "by_vip", values_))
 
-    async def group_counts_by_vip(
-        self,
-    ) -> dict[bool, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+    async def group_counts_by_vip(self) -> dict[bool, int]:
+        """How many rows each `vip` has, without reading them; those with none are left out."""
         values_ = ()
         counts = await self._run(counting.group_counts(self._context, ENTITY, "by_vip", values_))
         return {group == "true": number for group, number in counts.items()}
@@ -162,9 +164,7 @@ class CustomerRepository:
             InvalidCursorError: `cursor` is not one of this order.
         """
         equal = searching.given(id=id, email=email, name=name, vip=vip)
-        having = joining.having(
-            ("Order", "customer_id", having_order),
-        )
+        having = joining.having(("Order", "customer_id", having_order))
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
@@ -183,11 +183,11 @@ class CustomerRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[Customer]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         equal = searching.given(id=id, email=email, name=name, vip=vip)
-        having = joining.having(
-            ("Order", "customer_id", having_order),
-        )
+        having = joining.having(("Order", "customer_id", having_order))
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
@@ -203,7 +203,9 @@ class CustomerRepository:
         vip: bool | None = None,
         order: _Order = "created",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would compare."""
+        """Which view `search` would read with these arguments, which others there are, and what it would
+        compare.
+        """
         equal = searching.given(id=id, email=email, name=name, vip=vip)
         return await self._run(searching.explain(self._context, ENTITY, equal, order))
 

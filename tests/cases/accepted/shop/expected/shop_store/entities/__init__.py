@@ -7,9 +7,4 @@ from .order import ORDER
 from .parcel import PARCEL
 from .product import PRODUCT
 
-__all__ = [
-    "CUSTOMER",
-    "ORDER",
-    "PARCEL",
-    "PRODUCT",
-]
+__all__ = ["CUSTOMER", "ORDER", "PARCEL", "PRODUCT"]

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from keyweave.entity import Entity, Unique, View
 from keyweave.entry import CREATED, ClaimEntry, Entry, ViewEntry
-
-
 from keyweave.keytext import key_text
-
 from keyweave.moment import from_micros
-
 
 from .. import errors, models
 
@@ -44,18 +40,7 @@ CUSTOMER = Entity(
     key="id",
     partition_by="id",
     known=frozenset(
-        {
-            "revision",
-            "created",
-            "expires",
-            "op",
-            "id",
-            "email",
-            "name",
-            "vip",
-            "address",
-            "since",
-        }
+        {"revision", "created", "expires", "op", "id", "email", "name", "vip", "address", "since"}
     ),
     entries=index_entries,
     check=check,
@@ -64,17 +49,12 @@ CUSTOMER = Entity(
     json=(),
     nested=("address",),
     managed=("since",),
-    normalized=(
-        "email",
-        "address",
-    ),
+    normalized=("email", "address"),
     views={
         "all": View("all", (), "created", ()),
         "by_vip": View("by_vip", ("vip",), "created", ("false", "true")),
     },
-    uniques={
-        "email": Unique("email", ("email",), errors.EmailTakenError),
-    },
+    uniques={"email": Unique("email", ("email",), errors.EmailTakenError)},
     references=(),
     retention=None,
     not_found=errors.NoSuchCustomerError,

@@ -5,10 +5,7 @@ from __future__ import annotations
 from keyweave.entity import Entity, Reference, View
 from keyweave.entry import CREATED, REVISION, Entry, ViewEntry
 from keyweave.errors import CheckViolationError
-
-
 from keyweave.moment import from_micros
-
 
 from .. import errors, models
 
@@ -18,15 +15,7 @@ def index_entries(record: models.Order) -> list[Entry]:
     entries: list[Entry] = [
         ViewEntry("all", (), record.id, REVISION),
         ViewEntry("by_customer", (record.customer_id,), record.id, REVISION),
-        ViewEntry(
-            "by_customer_state",
-            (
-                record.customer_id,
-                record.state,
-            ),
-            record.id,
-            CREATED,
-        ),
+        ViewEntry("by_customer_state", (record.customer_id, record.state), record.id, CREATED),
         ViewEntry("by_total", (record.state,), record.id, record.total),
     ]
     return entries
@@ -38,37 +27,14 @@ def check(record: models.Order) -> None:
     Raises:
         CheckViolationError: names the check.
     """
-    if not (
-        (
-            (
-                record.state
-                not in (
-                    "sent",
-                    "returned",
-                )
-            )
-            or (record.tracking is not None)
-        )
-    ):
+    if not (((record.state not in ("sent", "returned")) or (record.tracking is not None))):
         raise CheckViolationError(
             "Order: check sent_is_tracked: What is on its way can be followed.",
             entity="Order",
             field="state",
             rule="sent_is_tracked",
         )
-    if not (
-        (
-            (record.sent_at is None)
-            == (
-                record.state
-                in (
-                    "open",
-                    "paid",
-                    "packed",
-                )
-            )
-        )
-    ):
+    if not (((record.sent_at is None) == (record.state in ("open", "paid", "packed")))):
         raise CheckViolationError(
             "Order: check sent_has_a_moment: (sent_at is null) == (state in ['open', 'paid', 'packed'])",
             entity="Order",
@@ -140,48 +106,19 @@ ORDER = Entity(
     manage=manage,
     normalize=models.normalize_order,
     json=(),
-    nested=(
-        "lines",
-        "stops",
-    ),
-    managed=(
-        "placed_at",
-        "changed_at",
-    ),
-    normalized=(
-        "lines",
-        "stops",
-    ),
+    nested=("lines", "stops"),
+    managed=("placed_at", "changed_at"),
+    normalized=("lines", "stops"),
     views={
         "all": View("all", (), "revision", ()),
         "by_customer": View("by_customer", ("customer_id",), "revision", ()),
         "by_customer_state": View(
             "by_customer_state",
-            (
-                "customer_id",
-                "state",
-            ),
+            ("customer_id", "state"),
             "created",
-            (
-                "open",
-                "paid",
-                "packed",
-                "sent",
-                "returned",
-            ),
+            ("open", "paid", "packed", "sent", "returned"),
         ),
-        "by_total": View(
-            "by_total",
-            ("state",),
-            "total",
-            (
-                "open",
-                "paid",
-                "packed",
-                "sent",
-                "returned",
-            ),
-        ),
+        "by_total": View("by_total", ("state",), "total", ("open", "paid", "packed", "sent", "returned")),
     },
     uniques={},
     references=(Reference("customer_id", "Customer", False, "by_customer"),),

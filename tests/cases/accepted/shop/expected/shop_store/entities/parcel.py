@@ -5,7 +5,6 @@ from __future__ import annotations
 from keyweave.entity import Entity, Reference, View
 from keyweave.entry import CREATED, Entry, ViewEntry
 
-
 from .. import errors, models
 
 
@@ -36,18 +35,7 @@ PARCEL = Entity(
     record=models.Parcel,
     key="id",
     partition_by="id",
-    known=frozenset(
-        {
-            "revision",
-            "created",
-            "expires",
-            "op",
-            "id",
-            "order_id",
-            "sku",
-            "weight",
-        }
-    ),
+    known=frozenset({"revision", "created", "expires", "op", "id", "order_id", "sku", "weight"}),
     entries=index_entries,
     check=check,
     manage=manage,

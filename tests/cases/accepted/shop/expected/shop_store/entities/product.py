@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from keyweave.entity import Entity, Unique, View
 from keyweave.entry import ClaimEntry, Entry, ViewEntry
-
 from keyweave.keyspace import join
-
 
 from .. import errors, models
 
@@ -42,18 +40,7 @@ PRODUCT = Entity(
     key="sku",
     partition_by="sku",
     known=frozenset(
-        {
-            "revision",
-            "created",
-            "expires",
-            "op",
-            "sku",
-            "category",
-            "title",
-            "price",
-            "stock",
-            "weight",
-        }
+        {"revision", "created", "expires", "op", "sku", "category", "title", "price", "stock", "weight"}
     ),
     entries=index_entries,
     check=check,
@@ -62,24 +49,12 @@ PRODUCT = Entity(
     json=(),
     nested=(),
     managed=(),
-    normalized=(
-        "sku",
-        "category",
-    ),
+    normalized=("sku", "category"),
     views={
         "by_price": View("by_price", ("category",), "price", ()),
         "by_stock": View("by_stock", (), "stock", ()),
     },
-    uniques={
-        "title": Unique(
-            "title",
-            (
-                "category",
-                "title",
-            ),
-            errors.ProductTitleExistsError,
-        ),
-    },
+    uniques={"title": Unique("title", ("category", "title"), errors.ProductTitleExistsError)},
     references=(),
     retention=None,
     not_found=errors.ProductNotFoundError,

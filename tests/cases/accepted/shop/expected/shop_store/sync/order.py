@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-
 from keyweave.flows import (
     counting,
     gathering,
@@ -19,7 +18,6 @@ from keyweave.flows import (
     transacting,
     writing,
 )
-
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_sync import Session
@@ -72,7 +70,9 @@ class OrderRepository:
         return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
 
     def list_all(self, *, limit: int = 50, cursor: str | None = None, newest: bool = True) -> Page[Order]:
-        """One page, by revision, highest first unless `newest` is False. What happened last.
+        """One page, latest change first unless `newest` is False.
+
+        What happened last.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -84,7 +84,7 @@ class OrderRepository:
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> Iterator[Order]:
-        """Every row, by revision, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
         values_ = ()
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -92,17 +92,17 @@ class OrderRepository:
             )
         )
 
-    def count_all(
-        self,
-    ) -> int:
-        """How many rows `list_all` goes through, without reading them."""
+    def count_all(self) -> int:
+        """How many rows `list_all` has, without reading them."""
         values_ = ()
         return self._run(counting.count(self._context, ENTITY, "all", values_))
 
     def list_by_customer(
         self, customer_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Order]:
-        """One page, by revision, highest first unless `newest` is False. A customer's orders; customers with orders stay.
+        """One page, latest change first unless `newest` is False.
+
+        A customer's orders; customers with orders stay.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -118,7 +118,9 @@ class OrderRepository:
     def iterate_by_customer(
         self, customer_id: str, *, batch: int = 200, newest: bool = True
     ) -> Iterator[Order]:
-        """Every row, by revision, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_customer`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(customer_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -127,12 +129,12 @@ class OrderRepository:
         )
 
     def count_by_customer(self, customer_id: str) -> int:
-        """How many rows `list_by_customer` goes through, without reading them."""
+        """How many rows `list_by_customer` has, without reading them."""
         values_ = (key_text(customer_id),)
         return self._run(counting.count(self._context, ENTITY, "by_customer", values_))
 
     def gather_by_customer(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Order]]:
-        """For each of several keys everything that `list_by_customer` goes through, all in a few round trips."""
+        """For each of several keys every row of `list_by_customer`, in a few round trips."""
         values_ = [(key_text(key),) for key in keys]
         return self._run(gathering.gather(self._context, ENTITY, "by_customer", values_, newest=newest))
 
@@ -145,16 +147,15 @@ class OrderRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Order]:
-        """One page, by created, highest first unless `newest` is False. A customer's orders by state.
+        """One page, newest first unless `newest` is False.
+
+        A customer's orders by state.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (
-            key_text(customer_id),
-            key_text(state),
-        )
+        values_ = (key_text(customer_id), key_text(state))
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_customer_state", values_, limit=limit, cursor=cursor, newest=newest
@@ -164,11 +165,10 @@ class OrderRepository:
     def iterate_by_customer_state(
         self, customer_id: str, state: OrderState, *, batch: int = 200, newest: bool = True
     ) -> Iterator[Order]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
-        values_ = (
-            key_text(customer_id),
-            key_text(state),
-        )
+        """Every row of `list_by_customer_state`, read `batch` at a time; rows written meanwhile may or may
+        not appear.
+        """
+        values_ = (key_text(customer_id), key_text(state))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_customer_state", values_, limit=batch, cursor=cursor, newest=newest
@@ -176,17 +176,16 @@ class OrderRepository:
         )
 
     def count_by_customer_state(self, customer_id: str, state: OrderState) -> int:
-        """How many rows `list_by_customer_state` goes through, without reading them."""
-        values_ = (
-            key_text(customer_id),
-            key_text(state),
-        )
+        """How many rows `list_by_customer_state` has, without reading them."""
+        values_ = (key_text(customer_id), key_text(state))
         return self._run(counting.count(self._context, ENTITY, "by_customer_state", values_))
 
     def list_by_total(
         self, state: OrderState, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Order]:
-        """One page, by total, highest first unless `newest` is False. The largest orders of a state.
+        """One page, highest `total` first unless `newest` is False.
+
+        The largest orders of a state.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -200,7 +199,9 @@ class OrderRepository:
     def iterate_by_total(
         self, state: OrderState, *, batch: int = 200, newest: bool = True
     ) -> Iterator[Order]:
-        """Every row, by total, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_total`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(state),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -209,20 +210,18 @@ class OrderRepository:
         )
 
     def count_by_total(self, state: OrderState) -> int:
-        """How many rows `list_by_total` goes through, without reading them."""
+        """How many rows `list_by_total` has, without reading them."""
         values_ = (key_text(state),)
         return self._run(counting.count(self._context, ENTITY, "by_total", values_))
 
     def group_counts_by_customer_state(self, customer_id: str) -> dict[OrderState, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+        """How many rows each `state` has, without reading them; those with none are left out."""
         values_ = (key_text(customer_id),)
         counts = self._run(counting.group_counts(self._context, ENTITY, "by_customer_state", values_))
         return {OrderState(group): number for group, number in counts.items()}
 
-    def group_counts_by_total(
-        self,
-    ) -> dict[OrderState, int]:
-        """How many rows there are for each value of the view's last field, without reading them; zeros are left out."""
+    def group_counts_by_total(self) -> dict[OrderState, int]:
+        """How many rows each `state` has, without reading them; those with none are left out."""
         values_ = ()
         counts = self._run(counting.group_counts(self._context, ENTITY, "by_total", values_))
         return {OrderState(group): number for group, number in counts.items()}
@@ -260,9 +259,7 @@ class OrderRepository:
             coupon=coupon,
             tracking=tracking,
         )
-        having = joining.having(
-            ("Parcel", "order_id", having_parcel),
-        )
+        having = joining.having(("Parcel", "order_id", having_parcel))
         return self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
@@ -284,7 +281,9 @@ class OrderRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[Order]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         equal = searching.given(
             id=id,
             customer_id=customer_id,
@@ -294,9 +293,7 @@ class OrderRepository:
             coupon=coupon,
             tracking=tracking,
         )
-        having = joining.having(
-            ("Parcel", "order_id", having_parcel),
-        )
+        having = joining.having(("Parcel", "order_id", having_parcel))
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
@@ -315,7 +312,9 @@ class OrderRepository:
         tracking: str | None = None,
         order: _Order = "revision",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would compare."""
+        """Which view `search` would read with these arguments, which others there are, and what it would
+        compare.
+        """
         equal = searching.given(
             id=id,
             customer_id=customer_id,
@@ -385,5 +384,7 @@ class OrderRepository:
         return self._run(removing.discard(self._context, ENTITY, id))
 
     def touch_sent_at(self, id: str, at: datetime | None = None) -> bool:
-        """Set `sent_at` to `at`, by default the server's time, never back in time; tell whether the row is there."""
+        """Set `sent_at` to `at`, by default the server's time, never back in time; tell whether the row is
+        there.
+        """
         return self._run(touching.touch(self._context, ENTITY, id, "sent_at", at))

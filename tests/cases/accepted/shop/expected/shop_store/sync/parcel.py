@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-
 from typing import Any, Literal
-
 
 from keyweave.flows import (
     counting,
@@ -18,11 +16,9 @@ from keyweave.flows import (
     transacting,
     writing,
 )
-
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_sync import Session
-
 
 from ..entities.parcel import PARCEL as ENTITY
 from ..models import Parcel
@@ -73,7 +69,9 @@ class ParcelRepository:
     def list_by_order(
         self, order_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Parcel]:
-        """One page, by weight, highest first unless `newest` is False. Parcels go with their order.
+        """One page, highest `weight` first unless `newest` is False.
+
+        Parcels go with their order.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -85,7 +83,9 @@ class ParcelRepository:
         )
 
     def iterate_by_order(self, order_id: str, *, batch: int = 200, newest: bool = True) -> Iterator[Parcel]:
-        """Every row, by weight, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_order`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(order_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -94,19 +94,21 @@ class ParcelRepository:
         )
 
     def count_by_order(self, order_id: str) -> int:
-        """How many rows `list_by_order` goes through, without reading them."""
+        """How many rows `list_by_order` has, without reading them."""
         values_ = (key_text(order_id),)
         return self._run(counting.count(self._context, ENTITY, "by_order", values_))
 
     def gather_by_order(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Parcel]]:
-        """For each of several keys everything that `list_by_order` goes through, all in a few round trips."""
+        """For each of several keys every row of `list_by_order`, in a few round trips."""
         values_ = [(key_text(key),) for key in keys]
         return self._run(gathering.gather(self._context, ENTITY, "by_order", values_, newest=newest))
 
     def list_by_sku(
         self, sku: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Parcel]:
-        """One page, by created, highest first unless `newest` is False. A product that was sent stays.
+        """One page, newest first unless `newest` is False.
+
+        A product that was sent stays.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -118,7 +120,9 @@ class ParcelRepository:
         )
 
     def iterate_by_sku(self, sku: str, *, batch: int = 200, newest: bool = True) -> Iterator[Parcel]:
-        """Every row, by created, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_sku`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(sku),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -127,12 +131,12 @@ class ParcelRepository:
         )
 
     def count_by_sku(self, sku: str) -> int:
-        """How many rows `list_by_sku` goes through, without reading them."""
+        """How many rows `list_by_sku` has, without reading them."""
         values_ = (key_text(sku),)
         return self._run(counting.count(self._context, ENTITY, "by_sku", values_))
 
     def gather_by_sku(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Parcel]]:
-        """For each of several keys everything that `list_by_sku` goes through, all in a few round trips."""
+        """For each of several keys every row of `list_by_sku`, in a few round trips."""
         values_ = [(key_text(key),) for key in keys]
         return self._run(gathering.gather(self._context, ENTITY, "by_sku", values_, newest=newest))
 
@@ -171,7 +175,9 @@ class ParcelRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[Parcel]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         equal = searching.given(id=id, order_id=order_id, sku=sku)
         having = joining.having()
         return self._session.iterate(
@@ -188,7 +194,9 @@ class ParcelRepository:
         sku: str | None = None,
         order: _Order = "weight",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would compare."""
+        """Which view `search` would read with these arguments, which others there are, and what it would
+        compare.
+        """
         equal = searching.given(id=id, order_id=order_id, sku=sku)
         return self._run(searching.explain(self._context, ENTITY, equal, order))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-
 from typing import Any, Literal
 
 from keyweave.entry import ClaimEntry
@@ -61,7 +60,9 @@ class ProductRepository:
         return self._run(transacting.get_for_update(self._context, ENTITY, sku, wait=wait))
 
     def get_by_title(self, category: str, title: str) -> Product:
-        """The row with this unique value. One Product for each category and title.
+        """The row with this unique value.
+
+        One Product for each category and title.
 
         Raises:
             ProductNotFoundError: nobody has it.
@@ -72,7 +73,7 @@ class ProductRepository:
         return self._run(reading.get_by(self._context, ENTITY, claim_))
 
     def find_by_title(self, category: str, title: str) -> Product | None:
-        """The row with this unique value, or None. One Product for each category and title."""
+        """The row with this unique value, or None."""
         claim_ = ClaimEntry(
             "title", join((key_text(category).strip().lower(), key_text(title).strip().lower())), ""
         )
@@ -81,7 +82,9 @@ class ProductRepository:
     def list_by_price(
         self, category: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Product]:
-        """One page, by price, highest first unless `newest` is False. A category from cheap to dear.
+        """One page, highest `price` first unless `newest` is False.
+
+        A category from cheap to dear.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -93,7 +96,9 @@ class ProductRepository:
         )
 
     def iterate_by_price(self, category: str, *, batch: int = 200, newest: bool = True) -> Iterator[Product]:
-        """Every row, by price, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_price`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = (key_text(category),)
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -102,14 +107,16 @@ class ProductRepository:
         )
 
     def count_by_price(self, category: str) -> int:
-        """How many rows `list_by_price` goes through, without reading them."""
+        """How many rows `list_by_price` has, without reading them."""
         values_ = (key_text(category),)
         return self._run(counting.count(self._context, ENTITY, "by_price", values_))
 
     def list_by_stock(
         self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Product]:
-        """One page, by stock, highest first unless `newest` is False. What has to be ordered next.
+        """One page, highest `stock` first unless `newest` is False.
+
+        What has to be ordered next.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -121,7 +128,9 @@ class ProductRepository:
         )
 
     def iterate_by_stock(self, *, batch: int = 200, newest: bool = True) -> Iterator[Product]:
-        """Every row, by stock, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_by_stock`, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         values_ = ()
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -129,10 +138,8 @@ class ProductRepository:
             )
         )
 
-    def count_by_stock(
-        self,
-    ) -> int:
-        """How many rows `list_by_stock` goes through, without reading them."""
+    def count_by_stock(self) -> int:
+        """How many rows `list_by_stock` has, without reading them."""
         values_ = ()
         return self._run(counting.count(self._context, ENTITY, "by_stock", values_))
 
@@ -158,9 +165,7 @@ class ProductRepository:
             InvalidCursorError: `cursor` is not one of this order.
         """
         equal = searching.given(sku=sku, category=category, title=title, stock=stock)
-        having = joining.having(
-            ("Parcel", "sku", having_parcel),
-        )
+        having = joining.having(("Parcel", "sku", having_parcel))
         return self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
@@ -179,11 +184,11 @@ class ProductRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[Product]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
+        appear.
+        """
         equal = searching.given(sku=sku, category=category, title=title, stock=stock)
-        having = joining.having(
-            ("Parcel", "sku", having_parcel),
-        )
+        having = joining.having(("Parcel", "sku", having_parcel))
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
@@ -199,7 +204,9 @@ class ProductRepository:
         stock: int | None = None,
         order: _Order = "price",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would compare."""
+        """Which view `search` would read with these arguments, which others there are, and what it would
+        compare.
+        """
         equal = searching.given(sku=sku, category=category, title=title, stock=stock)
         return self._run(searching.explain(self._context, ENTITY, equal, order))
 

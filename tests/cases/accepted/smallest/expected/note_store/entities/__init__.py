@@ -4,6 +4,4 @@ from __future__ import annotations
 
 from .note import NOTE
 
-__all__ = [
-    "NOTE",
-]
+__all__ = ["NOTE"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from keyweave.entity import Entity
 from keyweave.entry import Entry
 
-
 from .. import errors, models
 
 
@@ -33,15 +32,7 @@ NOTE = Entity(
     record=models.Note,
     key="id",
     partition_by="id",
-    known=frozenset(
-        {
-            "revision",
-            "created",
-            "expires",
-            "op",
-            "id",
-        }
-    ),
+    known=frozenset({"revision", "created", "expires", "op", "id"}),
     entries=index_entries,
     check=check,
     manage=manage,
