@@ -24,16 +24,16 @@ from keyweave.effects import Command, ConnectionFailure, Reply, ServerError
 SETTINGS = parse_url("redis://fake")
 
 
-def fake_sync_shell(server: FakeServer) -> sync.Shell:
-    """A blocking shell on a fake; all shells on one `FakeServer` share its data."""
-    return sync.Shell(SETTINGS, connection_factory=lambda: _FakeLink(server))
+def fake_sync_shell(server: FakeServer, log: list[Command] | None = None) -> sync.Shell:
+    """A blocking shell on a fake; all shells on one `FakeServer` share its data. `log` is told every command."""
+    return sync.Shell(SETTINGS, connection_factory=lambda: _FakeLink(server, log))
 
 
-def fake_async_shell(server: FakeServer) -> aio.Shell:
-    """An asyncio shell on a fake; all shells on one `FakeServer` share its data."""
+def fake_async_shell(server: FakeServer, log: list[Command] | None = None) -> aio.Shell:
+    """An asyncio shell on a fake, like `fake_sync_shell`."""
 
     async def connect() -> _FakeAsyncLink:
-        return _FakeAsyncLink(server)
+        return _FakeAsyncLink(server, log)
 
     return aio.Shell(SETTINGS, connection_factory=connect)
 
@@ -80,7 +80,8 @@ def _text(word: object) -> str:
 
 
 class _FakeLink:
-    def __init__(self, server: FakeServer) -> None:
+    def __init__(self, server: FakeServer, log: list[Command] | None) -> None:
+        self._log = [] if log is None else log
         self._connection: Any = FakeRedisConnection(server=server, protocol=2, driver_info=None)
         self._scripts = _headless_of(server)
         self.usable = True
@@ -92,6 +93,7 @@ class _FakeLink:
 
     def exchange(self, commands: Sequence[Command]) -> list[Reply]:
         self.usable = False
+        self._log.extend(commands)
         replies = []
         for command in commands:
             try:
@@ -113,7 +115,8 @@ class _FakeLink:
 
 
 class _FakeAsyncLink:
-    def __init__(self, server: FakeServer) -> None:
+    def __init__(self, server: FakeServer, log: list[Command] | None) -> None:
+        self._log = [] if log is None else log
         self._connection: Any = FakeAsyncRedisConnection(server=server, protocol=2, driver_info=None)
         self._scripts = _headless_of(server)
         self.usable = True
@@ -121,6 +124,7 @@ class _FakeAsyncLink:
 
     async def exchange(self, commands: Sequence[Command]) -> list[Reply]:
         self.usable = False
+        self._log.extend(commands)
         replies = []
         for command in commands:
             try:

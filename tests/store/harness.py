@@ -7,12 +7,19 @@ import inspect
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any, TypeAlias
 
+from fakeredis import FakeServer
+
 from compozy_store import Component, Role, Status, TaskState, User, WorkflowState, aio, sync
+from compozy_store.package import PACKAGE
+from keyweave import session_aio, session_sync
 from keyweave.effects import Command, ConnectionFailure, Flow, Send
+from keyweave.flows.transacting import connect
+from keyweave.opening import prepare
+from tests.fakes import fake_async_shell, fake_sync_shell
 from tests.servers.running import new_namespace, server_url
 
 Steps: TypeAlias = Callable[[Any], Generator[Any, Any, Any]]
@@ -29,23 +36,15 @@ class Harness:
 
     Args:
         flavour: `sync` or `aio`.
-        count: how many stores, each with connections of its own.
-        module: the generated package, or None for the engine's.
-        options: of every store.
+        runner: runs what an asyncio store returns.
     """
 
-    def __init__(
-        self, flavour: str, namespace: str, *, count: int, module: Any, options: dict[str, Any]
-    ) -> None:
+    def __init__(self, flavour: str, namespace: str, runner: asyncio.Runner, stores: Sequence[Any]) -> None:
         self.flavour = flavour
         self.namespace = namespace
-        self.runner = asyncio.Runner()
-        kind = sync if flavour == "sync" else aio
-        if module is not None:
-            kind = getattr(module, flavour)
-        connect = kind.Store.open if flavour == "sync" else kind.Store.connect
-        self.stores = [self.do(connect(server_url(), namespace=namespace, **options)) for _ in range(count)]
-        self.db: Any = self.stores[0]
+        self.runner = runner
+        self.stores = stores
+        self.db: Any = stores[0]
 
     def do(self, outcome: Any) -> Any:
         """The result of a call, awaited or gathered if it needs that."""
@@ -129,11 +128,6 @@ class Harness:
             ), f"{task.task_exec_id} is an orphan"
         return True
 
-    def close(self) -> None:
-        for store in self.stores:
-            self.do(store.close())
-        self.runner.close()
-
 
 @contextmanager
 def harness(
@@ -144,13 +138,50 @@ def harness(
     module: Any = None,
     **options: Any,
 ) -> Iterator[Harness]:
-    """Open stores on a namespace of their own, or on that of other stores, and close them afterwards."""
+    """Open stores on a namespace of their own, or on that of other stores, and close them afterwards.
+
+    Args:
+        flavour: `sync` or `aio`.
+        name: of the namespace, or other stores.
+        count: how many stores, each with connections of its own.
+        module: the generated package, or None for the engine's.
+        options: of every store.
+    """
     namespace = new_namespace(name) if isinstance(name, str) else name.namespace
-    opened = Harness(flavour, namespace, count=count, module=module, options=options)
-    try:
+    place = {"sync": sync, "aio": aio}[flavour] if module is None else getattr(module, flavour)
+    opening = place.Store.open if flavour == "sync" else place.Store.connect
+
+    def close(store: Any) -> None:
+        closing = store.close()
+        if flavour == "aio":
+            runner.run(closing)
+
+    with asyncio.Runner() as runner, ExitStack() as stack:
+        stores = []
+        for _ in range(count):
+            store = opening(server_url(), namespace=namespace, **options)
+            stores.append(runner.run(_awaited(store)) if flavour == "aio" else store)
+            stack.callback(close, stores[-1])
+        yield Harness(flavour, namespace, runner, stores)
+
+
+@contextmanager
+def fake_harness(flavour: str, log: list[Command] | None = None) -> Iterator[Harness]:
+    """Open one store on a fake of its own; `log` is told every command that it sends."""
+    _, context = prepare(PACKAGE, "redis://fake", namespace="fake")
+    with asyncio.Runner() as runner:
+        store: Any
+        if flavour == "sync":
+            blocking = fake_sync_shell(FakeServer(), log)
+            blocking.run(connect(context))
+            store = sync.Store(session_sync.Session(blocking, context))
+        else:
+            waiting = runner.run(_made(fake_async_shell, FakeServer(), log))
+            runner.run(waiting.run(connect(context)))
+            store = aio.Store(session_aio.Session(waiting, context))
+        opened = Harness(flavour, "fake", runner, [store])
         yield opened
-    finally:
-        opened.close()
+        opened.do(store.close())
 
 
 def run(key: str = "w", status: Status = Status.RUNNING, **more: Any) -> WorkflowState:
@@ -233,6 +264,10 @@ def errors_in(outcomes: Sequence[Any]) -> list[str]:
     return sorted(type(outcome).__name__ for outcome in outcomes if isinstance(outcome, BaseException))
 
 
+async def _made(make: Callable[..., Any], *arguments: Any) -> Any:
+    return make(*arguments)
+
+
 async def _awaited(outcome: Any) -> Any:
     return await outcome
 
@@ -256,14 +291,17 @@ def _sending(commands: tuple[Command, ...]) -> Flow[list[Any]]:
 
 def _blocking(steps: Steps) -> Callable[[Any], Any]:
     def closure(tx: Any) -> Any:
-        generator, value = steps(tx), None
+        generator, value, failure = steps(tx), None, None
         while True:
             try:
-                value = generator.send(value)
+                value = generator.send(value) if failure is None else generator.throw(failure)
             except StopIteration as done:
                 return done.value
-            if inspect.isgenerator(value):
-                value = list(value)
+            failure = None
+            try:
+                value = list(value) if inspect.isgenerator(value) else value
+            except Exception as error:  # noqa: BLE001 - the steps decide what to do about it
+                failure = error
 
     return closure
 
