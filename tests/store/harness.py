@@ -156,7 +156,9 @@ def harness(
         if flavour == "aio":
             runner.run(closing)
 
-    with asyncio.Runner() as runner, ExitStack() as stack:
+    runner = asyncio.Runner()  # makes no loop before it is used: a blocking store may be opened inside one
+    with ExitStack() as stack:
+        stack.callback(runner.close)
         stores = []
         for _ in range(count):
             store = opening(server_url(), namespace=namespace, **options)
