@@ -18,7 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from tests.parity.running import Count, run
+from tests.parity.running import Count, work
+from tests.servers.running import server_url
 
 
 def main(
@@ -32,7 +33,7 @@ def main(
     told: Any = spawning.Queue()
     shares = [histories // processes + (number < histories % processes) for number in range(processes)]
     workers = [
-        spawning.Process(target=_work, args=(seed + number, share, told), daemon=True)
+        spawning.Process(target=work, args=(server_url(), seed + number, share, told), daemon=True)
         for number, share in enumerate(shares)
         if share
     ]
@@ -73,16 +74,6 @@ def main(
         f"parity: zero drift in {total.histories} histories, {total.steps} calls of {len(total.methods)} methods, "
         f"seeds {seed} to {seed + len(workers) - 1}, {elapsed:.0f} s"
     )
-
-
-def _work(seed: int, histories: int, told: Any) -> None:
-    try:
-        count = run("embedded:", seed=seed, histories=histories, progress=lambda _: told.put(("step", None)))
-    except BaseException as error:  # noqa: BLE001 - whatever ends a process is told to the one that waits
-        notes = "\n".join(getattr(error, "__notes__", ()))
-        told.put(("failed", f"{type(error).__name__}: {error}\n{notes}"))
-    else:
-        told.put(("done", count))
 
 
 if __name__ == "__main__":

@@ -102,6 +102,17 @@ def run(url: str, *, seed: int, histories: int, progress: Callable[[Count], None
     return count
 
 
+def work(url: str, seed: int, histories: int, told: Any) -> None:
+    """Run histories in a process of their own; `told` is a queue that hears of each, and of the end."""
+    try:
+        count = run(url, seed=seed, histories=histories, progress=lambda _: told.put(("step", None)))
+    except BaseException as error:  # noqa: BLE001 - whatever ends a process is told to the one that waits
+        notes = "\n".join(getattr(error, "__notes__", ()))
+        told.put(("failed", f"{type(error).__name__}: {error}\n{notes}"))
+    else:
+        told.put(("done", count))
+
+
 def _elsewhere(store: aio.Store, namespace: str) -> aio.Store:
     """The same connections, in another namespace."""
     _, context = prepare(PACKAGE, "redis://elsewhere", namespace=namespace)

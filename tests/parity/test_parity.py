@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +19,7 @@ from tests.parity.running import Count, run
 from tests.parity.steps import Call, Transaction
 from tests.servers.running import server_url
 
+ROOT = Path(__file__).resolve().parents[2]
 HISTORIES = 60
 
 
@@ -41,6 +45,15 @@ def test_histories_call_every_method(count: Count) -> None:
         if not name.startswith("_")
     }
     assert public == {method for method in count.methods if count.methods[method] >= 5}
+
+
+def test_many_histories_run_on_several_processes() -> None:
+    """`make parity` itself, in small."""
+    words = [sys.executable, "-m", "tests.parity", "--histories", "5", "--processes", "2", "--seed", "7"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "zero drift in 5 histories" in done.stdout
+    assert "seeds 7 to 8" in " ".join(done.stdout.split())
 
 
 TASK = TaskState(
