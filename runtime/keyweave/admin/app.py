@@ -1,0 +1,13 @@
+"""The admin commands, assembled. One module per command; this one only lists them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import typer
+
+from keyweave.admin import sweep
+
+app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
+
+app.command(epilog=sweep.EPILOG)(sweep.sweep)

@@ -1,0 +1,114 @@
+"""Which store an admin command works on: the options that all commands share, and how a command opens the store.
+
+Exit status of every admin command: 0 when all is well, 1 when it found something, 2 when it could not run.
+"""
+
+from __future__ import annotations
+
+import enum
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
+
+import typer
+
+from keyweave.entity import Package
+from keyweave.errors import KeyweaveError
+from keyweave.session_sync import Session, open_session
+
+FOUND: Final = 1
+"""Exit status of a command that found something."""
+
+COULD_NOT_RUN: Final = 2
+"""Exit status of a command that could not do its work."""
+
+_GENERATED: Final = Path("generated")
+
+
+class Format(enum.Enum):
+    """How results are printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+PackageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--package",
+        "-p",
+        envvar="KEYWEAVE_PACKAGE",
+        help="Import name of the generated package. Default: the only one in generated/.",
+    ),
+]
+UrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        "-u",
+        envvar="KEYWEAVE_URL",
+        help="The store: redis://, rediss:// or unix://. Other users see arguments: a password belongs in the variable.",
+    ),
+]
+NamespaceOption = Annotated[
+    str | None,
+    typer.Option("--namespace", "-n", envvar="KEYWEAVE_NAMESPACE", help="The tenant. Default: the schema's."),
+]
+EnvironmentOption = Annotated[
+    str | None,
+    typer.Option(
+        "--environment",
+        "-e",
+        envvar="KEYWEAVE_ENVIRONMENT",
+        help="Such as production. Default: the schema's.",
+    ),
+]
+FormatOption = Annotated[
+    Format, typer.Option("--format", "-f", help="text for people, json for programs (a stable shape).")
+]
+
+
+def fail(message: str) -> NoReturn:
+    """Say on standard error why the command could not run, and end it."""
+    typer.echo(f"keyweave: {message}", err=True)
+    raise typer.Exit(COULD_NOT_RUN)
+
+
+def load_package(name: str | None) -> Package:
+    """The generated package called `name`, or the only one in `generated/`; ends the command when there is none."""
+    if name is None:
+        found = sorted(path.parent.name for path in _GENERATED.glob("*/manifest.json"))
+        if len(found) != 1:
+            several = f"generated/ holds {', '.join(found)}" if found else "there is none in generated/"
+            fail(f"which generated package? {several}; name it with --package or KEYWEAVE_PACKAGE")
+        name = found[0]
+    if (_GENERATED / name).is_dir() and str(_GENERATED.resolve()) not in sys.path:
+        sys.path.insert(0, str(_GENERATED.resolve()))
+    try:
+        package: object = importlib.import_module(f"{name}.package").PACKAGE
+    except (ImportError, AttributeError, ValueError) as error:
+        fail(f"cannot import the generated package {name!r}: {error}")
+    if not isinstance(package, Package):
+        fail(f"{name} is no package that keyweave generated")
+    return package
+
+
+@contextmanager
+def opened(
+    package: str | None, url: str | None, namespace: str | None, environment: str | None, **options: object
+) -> Iterator[Session]:
+    """A session on the store that the shared options name. A `KeyweaveError`, here or inside, ends the command."""
+    if url is None:
+        fail("which store? Name it with --url or KEYWEAVE_URL, such as redis://localhost:6379")
+    found = load_package(package)
+    try:
+        session = open_session(found, url, namespace=namespace, environment=environment, **options)
+        try:
+            yield session
+        finally:
+            session.shell.close()
+    except KeyweaveError as error:
+        fail(str(error))
