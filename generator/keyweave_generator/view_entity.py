@@ -79,11 +79,7 @@ def entity_view(entity: Entity, schema: Schema) -> EntityView:
             )
             for check in entity.checks
         ),
-        manage=tuple(
-            (field.name, "created" if field.managed is Managed.CREATED else "revision")
-            for field in entity.fields
-            if field.managed is not None
-        ),
+        manage=_managing(entity),
         normalizer=f"normalize_{snake_case(entity.name)}" if steps else "None",
         steps=steps,
         views=accesses,
@@ -145,6 +141,21 @@ def entity_view(entity: Entity, schema: Schema) -> EntityView:
             sorted({COMBINE[rule] for merge in entity.merges for rule in merge.rules.values()})
         ),
     )
+
+
+def _managing(entity: Entity) -> tuple[tuple[str, str], ...]:
+    """What each managed field is assigned. A row that never changed needs only one moment, as most rows do."""
+    created = next((field.name for field in entity.fields if field.managed is Managed.CREATED), None)
+    updated = next((field.name for field in entity.fields if field.managed is Managed.UPDATED), None)
+    pairs = []
+    if created is not None:
+        pairs.append((created, "from_micros(created)"))
+    if updated is not None:
+        moment = "from_micros(revision)"
+        if created is not None:
+            moment = f"record.{created} if revision == created else {moment}"
+        pairs.append((updated, moment))
+    return tuple(pairs)
 
 
 def _message(entity: Entity, check: Check) -> str:

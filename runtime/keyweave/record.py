@@ -6,11 +6,12 @@ memory belongs to the instance: a copy, a pickle or `msgspec.structs.replace` ma
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 
-_MEMORY = "_keyweave"
+MEMORY: Final = "_keyweave"
+"""Under which name a record's own dictionary holds its `Stored`."""
 
 
 class Value(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -59,15 +60,15 @@ class Stored(msgspec.Struct, gc=False):
 
 def remember(record: Record, stored: Stored) -> None:
     """Attach what the store holds to `record`."""
-    record.__dict__[_MEMORY] = stored
+    record.__dict__[MEMORY] = stored
 
 
 def memory_of(record: Record) -> Stored | None:
     """What `record` remembers of the store, or None for a record that was never loaded or written."""
-    stored: Stored | None = record.__dict__.get(_MEMORY)
+    stored: Stored | None = record.__dict__.get(MEMORY)
     return stored
 
 
 def forget(record: Record) -> None:
     """Drop the memory of `record`; it is a new record from here on."""
-    record.__dict__.pop(_MEMORY, None)
+    record.__dict__.pop(MEMORY, None)

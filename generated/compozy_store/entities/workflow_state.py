@@ -33,7 +33,7 @@ def check(record: models.WorkflowState) -> None:
 def manage(record: models.WorkflowState, created: int, revision: int) -> None:
     """Show the managed values of the document head, in microseconds since 1970, on a record."""
     record.created_at = from_micros(created)
-    record.updated_at = from_micros(revision)
+    record.updated_at = record.created_at if revision == created else from_micros(revision)
 
 
 def _usage_key(value: models.UsageEntry) -> tuple[str, ...]:

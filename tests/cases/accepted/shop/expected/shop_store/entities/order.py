@@ -72,7 +72,7 @@ def check(record: models.Order) -> None:
 def manage(record: models.Order, created: int, revision: int) -> None:
     """Show the managed values of the document head, in microseconds since 1970, on a record."""
     record.placed_at = from_micros(created)
-    record.changed_at = from_micros(revision)
+    record.changed_at = record.placed_at if revision == created else from_micros(revision)
 
 
 ORDER = Entity(
