@@ -1,0 +1,164 @@
+"""What stands in the way of a write only seemingly, and what transactions do about conflicts, by literal replies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from compozy_store import EmailExistsError, Role, User
+from compozy_store.entities import USER as ENTITY
+from keyweave.context import Context
+from keyweave.effects import Call, Flow, ServerError
+from keyweave.errors import LockTimeoutError, TransactionConflictError
+from keyweave.flows import transacting, writing
+
+from .script import HEAD, LOST, USER, Scripted
+
+OK = [b"OK", 1700000000000005, 1700000000000005, 0]
+TAG = "{app:v1:test:t:auth:0}:"
+DEAD = HEAD.replace(b'"expires":0', b'"expires":1600000000000000') + b',"id":"d","email":"a@x","role":"user"}'
+TIME = [b"1700000001", b"0"]
+
+
+def create(scripted: Scripted, answers: list[Any]) -> User:
+    record = User(id="u", email="a@x", role=Role.USER)
+    return scripted.run(writing.create(scripted.context, ENTITY, record), answers)
+
+
+def guards(command: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The guards of a plan: its words after the fixed arguments."""
+    fixed = 3 + command[2]
+    return command[fixed + 6 : command.index("rows")]
+
+
+def test_a_row_past_its_deadline_is_swept_and_the_write_tried_again() -> None:
+    scripted = Scripted()
+    create(scripted, [[[b"DEAD", 1, b"certain", b""]], [DEAD], [TIME], [[]], [[b"OK"]], [OK]])
+    first, read, time, children, sweep, again = scripted.sent()
+    assert (read[0], time[0], children[0]) == ("GET", "TIME", "ZRANGE")
+    assert guards(sweep) == ("dead", 1, 1700000000000002, "count", 1, 0)
+    assert guards(first) == guards(again)
+    assert scripted.context.stats.swept == 1
+
+
+def test_a_claim_of_nobody_is_released_and_the_write_tried_again() -> None:
+    scripted = Scripted()
+    create(scripted, [[[b"TAKEN", 2, b"certain", b"ghost"]], [None], [[b"OK"]], [OK]])
+    heal = scripted.sent()[2]
+    assert guards(heal) == ("holds", 1, "a@x", "ghost", "missing", 1)
+    assert heal[heal.index("rows") + 1 :] == ("entries", 1, "release", 1, "a@x", "ghost")
+
+
+def test_a_claim_of_a_live_row_is_the_constraints_error() -> None:
+    scripted = Scripted()
+    other = USER.replace(b'"id":"u"', b'"id":"v"')
+    with pytest.raises(EmailExistsError):
+        create(scripted, [[[b"TAKEN", 2, b"certain", b"v"]], [other], [[b"EXISTS", 2, b"certain", b""]]])
+
+
+class Bound:
+    """What a transaction is given here: its context."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+
+def transact(scripted: Scripted, work: Any, answers: list[Any]) -> Any:
+    """Run a transaction whose closure is a flow."""
+    return scripted.run(_joined(transacting.transact(scripted.context, Bound, work)), answers)
+
+
+def _joined(flow: Flow[Any]) -> Flow[Any]:
+    """The flow with the flows that its calls return run inside it, as a shell would."""
+    step: Any = None
+    failure: BaseException | None = None
+    while True:
+        try:
+            effect = flow.send(step) if failure is None else flow.throw(failure)
+        except StopIteration as done:
+            return done.value
+        step = failure = None
+        try:
+            if isinstance(effect, Call):
+                step = yield from effect.function(*effect.arguments)
+            else:
+                step = yield effect
+        except BaseException as error:  # noqa: BLE001 - the flow decides what to do about it
+            failure = error
+
+
+def promote(tx: Bound) -> Flow[str]:
+    row = yield from transacting.get_for_update(tx.context, ENTITY, "u")
+    row.role = Role.ADMIN
+    yield from writing.save(tx.context, ENTITY, row)
+    return row.id
+
+
+def test_a_transaction_locks_reads_commits_one_plan_and_unlocks() -> None:
+    scripted = Scripted()
+    assert transact(scripted, promote, [[b"OK", b"t"], [USER], [OK], [1]]) == "u"
+    lock, owner, read, plan, unlock = scripted.sent()
+    assert (lock[:2], lock[3:]) == (("SET", f"{TAG}@lock:User:u"), ("NX", "PX", 5000))
+    assert (owner[0], read[0]) == ("GET", "GET")
+    assert guards(plan) == ("revision", 1, 1700000000000002)
+    assert unlock[3:] == (f"{TAG}@lock:User:u", lock[2])
+
+
+def test_a_transaction_that_others_overtook_runs_again_from_the_start() -> None:
+    scripted = Scripted()
+    refused = [[b"CHANGED", 1, b"certain", b""]]
+    newer = USER.replace(b"1700000000000002", b"1700000000000009")
+    answers = [[b"OK", b"t"], [USER], refused, [1], [b"OK", b"t"], [newer], [OK], [1]]
+    assert transact(scripted, promote, answers) == "u"
+    plans = [command for command in scripted.sent() if "rows" in command]
+    assert [guards(plan)[2] for plan in plans] == [1700000000000002, 1700000000000009]
+    assert scripted.context.stats.conflicts == 1
+
+
+def test_a_transaction_that_always_loses_says_so_and_leaves_no_lock() -> None:
+    scripted = Scripted(attempts=3)
+    refused = [[b"CHANGED", 1, b"certain", b""]]
+    with pytest.raises(TransactionConflictError):
+        transact(scripted, promote, [[b"OK", b"t"], [USER], refused, [1]] * 3)
+
+
+def test_an_exception_of_the_closure_passes_through_and_unlocks() -> None:
+    scripted = Scripted()
+
+    def fail(tx: Bound) -> Flow[None]:
+        yield from transacting.get_for_update(tx.context, ENTITY, "u")
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        transact(scripted, fail, [[b"OK", b"t"], [USER], [1]])
+    assert not [command for command in scripted.sent() if "rows" in command]
+
+
+def test_a_lock_that_an_unanswered_try_took_is_recognised_as_ours() -> None:
+    scripted = Scripted()
+
+    def read(tx: Bound) -> Flow[None]:
+        assert tx.context.unit is not None
+        token.append(tx.context.unit.token.encode())
+        replies[1][1] = token[0]
+        yield from transacting.get_for_update(tx.context, ENTITY, "u")
+
+    token: list[bytes] = []
+    replies: list[Any] = [LOST, [None, b"set by the closure"], [USER], [1]]
+    transact(scripted, read, replies)
+    assert scripted.sent()[-1][-1] == token[0].decode()
+
+
+def test_a_lock_of_somebody_else_is_waited_for_and_then_given_up() -> None:
+    scripted = Scripted(lock_wait=0.05)
+    started = scripted.time.now
+    with pytest.raises(LockTimeoutError):
+        transact(scripted, promote, [[None, b"other"]] * 200)
+    assert 0.05 <= scripted.time.now - started < 0.1
+
+
+def test_a_lock_that_cannot_be_released_does_not_undo_the_work() -> None:
+    scripted = Scripted()
+    answers = [[b"OK", b"t"], [USER], [OK], [ServerError("NOPERM", "NOPERM no")]]
+    assert transact(scripted, promote, answers) == "u"
