@@ -62,7 +62,8 @@ def entity_view(entity: Entity, schema: Schema) -> EntityView:
         known=names_literal([*HEAD_MEMBERS, *(field.name for field in entity.fields)])[1:-1],
         json=names_literal(field.name for field in entity.fields if has_json(field.type, schema)),
         nested=names_literal(field.name for field in entity.fields if has_record(field.type)),
-        managed=names_literal(field.name for field in entity.fields if field.managed is not None),
+        created=_managed(entity, Managed.CREATED),
+        updated=_managed(entity, Managed.UPDATED),
         normalized=names_literal(
             field.name
             for field in entity.fields
@@ -79,7 +80,6 @@ def entity_view(entity: Entity, schema: Schema) -> EntityView:
             )
             for check in entity.checks
         ),
-        manage=_managing(entity),
         normalizer=f"normalize_{snake_case(entity.name)}" if steps else "None",
         steps=steps,
         views=accesses,
@@ -143,19 +143,9 @@ def entity_view(entity: Entity, schema: Schema) -> EntityView:
     )
 
 
-def _managing(entity: Entity) -> tuple[tuple[str, str], ...]:
-    """What each managed field is assigned. A row that never changed needs only one moment, as most rows do."""
-    created = next((field.name for field in entity.fields if field.managed is Managed.CREATED), None)
-    updated = next((field.name for field in entity.fields if field.managed is Managed.UPDATED), None)
-    pairs = []
-    if created is not None:
-        pairs.append((created, "from_micros(created)"))
-    if updated is not None:
-        moment = "from_micros(revision)"
-        if created is not None:
-            moment = f"record.{created} if revision == created else {moment}"
-        pairs.append((updated, moment))
-    return tuple(pairs)
+def _managed(entity: Entity, managed: Managed) -> str:
+    """The name of the field that shows a managed value, as a literal."""
+    return repr(next((field.name for field in entity.fields if field.managed is managed), None))
 
 
 def _message(entity: Entity, check: Check) -> str:

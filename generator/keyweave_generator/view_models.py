@@ -145,12 +145,12 @@ class EntityView:
     known: str
     json: str
     nested: str
-    managed: str
+    created: str
+    updated: str
     normalized: str
     always: tuple[EntryView, ...]
     sometimes: tuple[EntryView, ...]
     checks: tuple[tuple[str, str, str, str], ...]
-    manage: tuple[tuple[str, str], ...]
     normalizer: str
     steps: tuple[str, ...]
     views: tuple[Access, ...]

@@ -15,6 +15,7 @@ import msgspec
 from keyweave.entity import Entity
 from keyweave.entry import Entry
 from keyweave.errors import CorruptDocumentError, ValidationError
+from keyweave.moment import from_micros_all
 from keyweave.record import MEMORY, Record, Stored, remember
 from keyweave.unknown import keep_unknown, unknown_members
 
@@ -27,10 +28,9 @@ HEAD_LENGTH: Final = 128
 MAX_DOCUMENT: Final = 64 * 1024 * 1024
 """Most bytes of one document. Redis takes up to 512 MB; a document of this size is a mistake already."""
 
-_ZERO: Final = ord("0")
-
 _encode: Final = msgspec.json.Encoder().encode
 _stored: Final = msgspec.json.Decoder(Stored).decode
+_all_stored: Final = msgspec.json.Decoder(list[Stored]).decode
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -86,25 +86,43 @@ class Codec:
         Raises:
             CorruptDocumentError: the document has no head, or its body is not this entity's.
         """
-        return self.load_all((document,))[0]
+        # The head's layout is fixed: `expires` begins at byte 66 and is 0 or has 16 digits.
+        head = document[:67] if document[66:67] == b"0" else document[:82]
+        try:
+            stored = _stored(head + b"}")
+            record = self._decode(document)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise self._unreadable(document) from None
+        self.entity.manage(record, stored.created, stored.revision)
+        stored.document = document
+        remember(record, stored)
+        return record
 
     def load_all(self, documents: Sequence[bytes]) -> list[Any]:
         """The records in stored documents, in the same order; see `load`.
 
-        This is the hottest loop of reading: what it needs is local, and nothing is decoded twice.
+        Lists are read here, so what can be done for all documents in one call of C is not done one by one.
         """
-        decode, manage, records = self._decode, self.entity.manage, []
+        heads = [
+            (document[:67] if document[66:67] == b"0" else document[:82]) + b"}" for document in documents
+        ]
         try:
-            for document in documents:
-                # The head's layout is fixed: `expires` begins at byte 66 and is 0 or has 16 digits.
-                stored = _stored((document[:67] if document[66] == _ZERO else document[:82]) + b"}")
-                record = decode(document)
-                manage(record, stored.created, stored.revision)
-                stored.document = document
-                record.__dict__[MEMORY] = stored
-                records.append(record)
-        except (msgspec.MsgspecError, IndexError, UnicodeDecodeError, RecursionError):
-            raise self._unreadable(document) from None
+            memories = _all_stored(b"[" + b",".join(heads) + b"]")
+            records = list(map(self._decode, documents))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return [self.load(document) for document in documents]  # it names the one that cannot be read
+        created, updated = self.entity.created, self.entity.updated
+        if created is not None:
+            moments = from_micros_all([stored.created for stored in memories])
+            for record, moment in zip(records, moments, strict=True):
+                setattr(record, created, moment)
+        if updated is not None:
+            moments = from_micros_all([stored.revision for stored in memories])
+            for record, moment in zip(records, moments, strict=True):
+                setattr(record, updated, moment)
+        for record, stored, document in zip(records, memories, documents, strict=True):
+            stored.document = document
+            record.__dict__[MEMORY] = stored
         return records
 
     def snapshot_of(self, stored: Stored) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from keyweave.entry import Entry
 from keyweave.errors import AlreadyExistsError, NotFoundError, UniqueViolationError
+from keyweave.moment import from_micros
 from keyweave.record import Record
 
 R = TypeVar("R", bound=Record)
@@ -97,8 +98,8 @@ class Entity(Generic[R]):
         entries: the generated `index_entries`.
         check: raises `CheckViolationError`.
         normalize: trims and derives values in place; tells whether it changed anything. None when there is nothing to do.
-        manage: sets managed fields from created and revision, both in microseconds.
-        managed: names of the fields that `manage` sets.
+        created: name of the field that shows when the row was made, if there is one.
+        updated: name of the field that shows when the row was last written, if there is one.
         normalized: names of the fields that `normalize` may change.
     """
 
@@ -110,11 +111,11 @@ class Entity(Generic[R]):
     known: frozenset[str]
     entries: Callable[[R], list[Entry]]
     check: Callable[[R], None]
-    manage: Callable[[R, int, int], None]
     normalize: Callable[[R], bool] | None = None
     json: tuple[str, ...] = ()
     nested: tuple[str, ...] = ()
-    managed: tuple[str, ...] = ()
+    created: str | None = None
+    updated: str | None = None
     normalized: tuple[str, ...] = ()
     views: Mapping[str, View] = field(default_factory=dict)
     uniques: Mapping[str, Unique] = field(default_factory=dict)
@@ -122,6 +123,18 @@ class Entity(Generic[R]):
     retention: Retention[R] | None = None
     not_found: type[NotFoundError] = NotFoundError
     exists: type[AlreadyExistsError] = AlreadyExistsError
+
+    @property
+    def managed(self) -> tuple[str, ...]:
+        """Names of the fields that the store sets."""
+        return tuple(name for name in (self.created, self.updated) if name is not None)
+
+    def manage(self, record: R, created: int, revision: int) -> None:
+        """Show the managed values of a document's head on a record, both in microseconds since 1970."""
+        if self.created is not None:
+            setattr(record, self.created, from_micros(created))
+        if self.updated is not None:
+            setattr(record, self.updated, from_micros(revision))
 
     def missing(self, key: str) -> NotFoundError:
         """The error for a row that is not there."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from keyweave.entity import Entity, Reference, Unique, View
 from keyweave.entry import CREATED, ClaimEntry, Entry, ViewEntry
 from keyweave.keytext import key_text
-from keyweave.moment import from_micros
 
 from .. import errors, models
 
@@ -26,11 +25,6 @@ def check(record: models.APIKey) -> None:
     Raises:
         CheckViolationError: names the check.
     """
-
-
-def manage(record: models.APIKey, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-    record.created_at = from_micros(created)
 
 
 API_KEY = Entity(
@@ -56,11 +50,11 @@ API_KEY = Entity(
     ),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=None,
     json=(),
     nested=(),
-    managed=("created_at",),
+    created="created_at",
+    updated=None,
     normalized=(),
     views={"by_user": View("by_user", ("user_id",), "created", ())},
     uniques={

@@ -6,7 +6,6 @@ from keyweave.entity import Entity, Reference, Retention, View
 from keyweave.entry import CREATED, Entry, ViewEntry
 from keyweave.errors import CheckViolationError
 from keyweave.merging import Merge, add, greatest, least, union
-from keyweave.moment import from_micros
 from keyweave.normalizing import compact
 
 from .. import errors, models
@@ -93,12 +92,6 @@ def check(record: models.TaskState) -> None:
         )
 
 
-def manage(record: models.TaskState, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-    record.created_at = from_micros(created)
-    record.updated_at = record.created_at if revision == created else from_micros(revision)
-
-
 def _usage_key(value: models.UsageEntry) -> tuple[str, ...]:
     return (value.provider, value.model, compact(value.source))
 
@@ -164,11 +157,11 @@ TASK_STATE = Entity(
     ),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=models.normalize_task_state,
     json=("input", "output", "error"),
     nested=("usage",),
-    managed=("created_at", "updated_at"),
+    created="created_at",
+    updated="updated_at",
     normalized=("usage",),
     views={
         "all": View("all", (), "created", ()),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from keyweave.entity import Entity, Unique, View
 from keyweave.entry import CREATED, ClaimEntry, Entry, ViewEntry
-from keyweave.moment import from_micros
 
 from .. import errors, models
 
@@ -27,11 +26,6 @@ def check(record: models.User) -> None:
     """
 
 
-def manage(record: models.User, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-    record.created_at = from_micros(created)
-
-
 USER = Entity(
     name="User",
     group="auth",
@@ -41,11 +35,11 @@ USER = Entity(
     known=frozenset({"revision", "created", "expires", "op", "id", "email", "role", "created_at"}),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=None,
     json=(),
     nested=(),
-    managed=("created_at",),
+    created="created_at",
+    updated=None,
     normalized=(),
     views={
         "all": View("all", (), "created", ()),

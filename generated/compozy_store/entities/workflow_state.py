@@ -5,7 +5,6 @@ from __future__ import annotations
 from keyweave.entity import Entity, Retention, View
 from keyweave.entry import CREATED, REVISION, Entry, ViewEntry
 from keyweave.merging import Merge, add, greatest, least, union
-from keyweave.moment import from_micros
 from keyweave.normalizing import compact
 
 from .. import errors, models
@@ -28,12 +27,6 @@ def check(record: models.WorkflowState) -> None:
     Raises:
         CheckViolationError: names the check.
     """
-
-
-def manage(record: models.WorkflowState, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-    record.created_at = from_micros(created)
-    record.updated_at = record.created_at if revision == created else from_micros(revision)
 
 
 def _usage_key(value: models.UsageEntry) -> tuple[str, ...]:
@@ -93,11 +86,11 @@ WORKFLOW_STATE = Entity(
     ),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=models.normalize_workflow_state,
     json=("input", "output", "error"),
     nested=("usage",),
-    managed=("created_at", "updated_at"),
+    created="created_at",
+    updated="updated_at",
     normalized=("usage",),
     views={
         "all": View("all", (), "revision", ()),

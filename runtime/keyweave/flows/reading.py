@@ -67,11 +67,12 @@ def get_many(context: Context, entity: Entity[R], keys: Sequence[str]) -> Flow[l
         part = wanted[start : start + _MANY]
         command: Command = ("MGET", *[partition.document(entity.name, key) for key in part])
         (documents,) = yield from ask(context, (command,))
-        for key, document in zip(part, documents, strict=True):
-            record = codec.load(document) if document is not None else None
-            if record is not None and not (yield from alive(context, record)):
-                record = None
-            found[key] = record
+        present = [key for key, document in zip(part, documents, strict=True) if document is not None]
+        records = codec.load_all([document for document in documents if document is not None])
+        found |= dict.fromkeys(part)
+        for key, record in zip(present, records, strict=True):
+            if (yield from alive(context, record)):
+                found[key] = record
     unit = context.unit
     if unit is not None:
         for key in found:

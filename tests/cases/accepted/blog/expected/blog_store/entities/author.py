@@ -22,10 +22,6 @@ def check(record: models.Author) -> None:
     """
 
 
-def manage(record: models.Author, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-
-
 AUTHOR = Entity(
     name="Author",
     group="writing",
@@ -35,11 +31,11 @@ AUTHOR = Entity(
     known=frozenset({"revision", "created", "expires", "op", "handle", "about", "links"}),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=None,
     json=(),
     nested=(),
-    managed=(),
+    created=None,
+    updated=None,
     normalized=(),
     views={},
     uniques={},

@@ -5,7 +5,6 @@ from __future__ import annotations
 from keyweave.entity import Entity, Reference, View
 from keyweave.entry import CREATED, Entry, ViewEntry
 from keyweave.keytext import key_text
-from keyweave.moment import from_micros
 
 from .. import errors, models
 
@@ -29,11 +28,6 @@ def check(record: models.Comment) -> None:
     Raises:
         CheckViolationError: names the check.
     """
-
-
-def manage(record: models.Comment, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-    record.written_at = from_micros(created)
 
 
 COMMENT = Entity(
@@ -60,11 +54,11 @@ COMMENT = Entity(
     ),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=models.normalize_comment,
     json=(),
     nested=(),
-    managed=("written_at",),
+    created="written_at",
+    updated=None,
     normalized=("text",),
     views={
         "by_post": View("by_post", ("post",), "created", ()),

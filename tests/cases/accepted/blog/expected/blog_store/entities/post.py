@@ -5,7 +5,6 @@ from __future__ import annotations
 from keyweave.entity import Entity, Reference, View
 from keyweave.entry import CREATED, REVISION, Entry, ViewEntry
 from keyweave.errors import CheckViolationError
-from keyweave.moment import from_micros
 
 from .. import errors, models
 
@@ -45,11 +44,6 @@ def check(record: models.Post) -> None:
         )
 
 
-def manage(record: models.Post, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-    record.changed_at = from_micros(revision)
-
-
 POST = Entity(
     name="Post",
     group="writing",
@@ -75,11 +69,11 @@ POST = Entity(
     ),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=models.normalize_post,
     json=(),
     nested=(),
-    managed=("changed_at",),
+    created=None,
+    updated="changed_at",
     normalized=("title",),
     views={
         "all": View("all", (), "revision", ()),

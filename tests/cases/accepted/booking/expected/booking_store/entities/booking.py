@@ -113,10 +113,6 @@ def check(record: models.Booking) -> None:
         )
 
 
-def manage(record: models.Booking, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-
-
 BOOKING = Entity(
     name="Booking",
     group="calendar",
@@ -150,11 +146,11 @@ BOOKING = Entity(
     ),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=None,
     json=(),
     nested=(),
-    managed=(),
+    created=None,
+    updated=None,
     normalized=(),
     views={
         "by_room": View("by_room", ("room",), "starts", ()),

@@ -65,10 +65,6 @@ def check(record: models.Room) -> None:
         )
 
 
-def manage(record: models.Room, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-
-
 ROOM = Entity(
     name="Room",
     group="calendar",
@@ -93,11 +89,11 @@ ROOM = Entity(
     ),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=models.normalize_room,
     json=(),
     nested=(),
-    managed=(),
+    created=None,
+    updated=None,
     normalized=("name",),
     views={"by_floor": View("by_floor", ("floor",), "seats", ())},
     uniques={},

@@ -60,10 +60,6 @@ def check(record: models.Device) -> None:
     """
 
 
-def manage(record: models.Device, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-
-
 DEVICE = Entity(
     name="Device",
     group="devices",
@@ -106,11 +102,11 @@ DEVICE = Entity(
     ),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=models.normalize_device,
     json=("settings", "extra"),
     nested=("place", "track"),
-    managed=(),
+    created=None,
+    updated=None,
     normalized=("track",),
     views={
         "by_uptime": View("by_uptime", (), "uptime", ()),

@@ -22,10 +22,6 @@ def check(record: models.Telemetry) -> None:
     """
 
 
-def manage(record: models.Telemetry, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-
-
 TELEMETRY = Entity(
     name="Telemetry",
     group="devices",
@@ -71,11 +67,11 @@ TELEMETRY = Entity(
     ),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=models.normalize_telemetry,
     json=("extras", "extras_by_name"),
     nested=("routes", "places", "places_by_name"),
-    managed=(),
+    created=None,
+    updated=None,
     normalized=("routes",),
     views={"by_device": View("by_device", ("device",), "revision", ())},
     uniques={},

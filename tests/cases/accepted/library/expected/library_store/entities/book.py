@@ -47,10 +47,6 @@ def check(record: models.Book) -> None:
         )
 
 
-def manage(record: models.Book, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-
-
 BOOK = Entity(
     name="Book",
     group="lending",
@@ -82,11 +78,11 @@ BOOK = Entity(
     ),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=None,
     json=(),
     nested=("marks",),
-    managed=(),
+    created=None,
+    updated=None,
     normalized=(),
     views={
         "by_shelf": View(

@@ -22,10 +22,6 @@ def check(record: models.Branch) -> None:
     """
 
 
-def manage(record: models.Branch, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-
-
 BRANCH = Entity(
     name="Branch",
     group="staff",
@@ -35,11 +31,11 @@ BRANCH = Entity(
     known=frozenset({"revision", "created", "expires", "op", "city", "opened"}),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=None,
     json=(),
     nested=(),
-    managed=(),
+    created=None,
+    updated=None,
     normalized=(),
     views={"all": View("all", (), "opened", ())},
     uniques={},

@@ -22,10 +22,6 @@ def check(record: models.HTTPLibrarian2) -> None:
     """
 
 
-def manage(record: models.HTTPLibrarian2, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-
-
 HTTP_LIBRARIAN2 = Entity(
     name="HTTPLibrarian2",
     group="staff",
@@ -35,11 +31,11 @@ HTTP_LIBRARIAN2 = Entity(
     known=frozenset({"revision", "created", "expires", "op", "id"}),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=None,
     json=(),
     nested=(),
-    managed=(),
+    created=None,
+    updated=None,
     normalized=(),
     views={},
     uniques={},

@@ -24,10 +24,6 @@ def check(record: models.Account) -> None:
     """
 
 
-def manage(record: models.Account, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-
-
 def _usage_key(value: models.Usage) -> tuple[str, ...]:
     return (
         compact(value.region),
@@ -119,11 +115,11 @@ ACCOUNT = Entity(
     known=frozenset({"revision", "created", "expires", "op", "id", "usage", "alerts"}),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=models.normalize_account,
     json=("usage",),
     nested=("usage", "alerts"),
-    managed=(),
+    created=None,
+    updated=None,
     normalized=("alerts",),
     views={},
     uniques={},

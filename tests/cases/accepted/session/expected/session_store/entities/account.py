@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from keyweave.entity import Entity, Unique
 from keyweave.entry import ClaimEntry, Entry
-from keyweave.moment import from_micros
 
 from .. import errors, models
 
@@ -21,12 +20,6 @@ def check(record: models.Account) -> None:
     Raises:
         CheckViolationError: names the check.
     """
-
-
-def manage(record: models.Account, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-    record.created_at = from_micros(created)
-    record.updated_at = record.created_at if revision == created else from_micros(revision)
 
 
 ACCOUNT = Entity(
@@ -52,11 +45,11 @@ ACCOUNT = Entity(
     ),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=None,
     json=(),
     nested=(),
-    managed=("created_at", "updated_at"),
+    created="created_at",
+    updated="updated_at",
     normalized=(),
     views={},
     uniques={"name": Unique("name", ("name",), errors.NameTakenError)},

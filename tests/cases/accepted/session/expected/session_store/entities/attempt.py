@@ -25,10 +25,6 @@ def check(record: models.Attempt) -> None:
     """
 
 
-def manage(record: models.Attempt, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-
-
 ATTEMPT = Entity(
     name="Attempt",
     group="audit",
@@ -40,11 +36,11 @@ ATTEMPT = Entity(
     ),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=None,
     json=(),
     nested=(),
-    managed=(),
+    created=None,
+    updated=None,
     normalized=(),
     views={"by_outcome": View("by_outcome", ("outcome",), "answered_in", ("granted", "denied"))},
     uniques={},

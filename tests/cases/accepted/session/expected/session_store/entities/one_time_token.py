@@ -26,10 +26,6 @@ def check(record: models.OneTimeToken) -> None:
     """
 
 
-def manage(record: models.OneTimeToken, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-
-
 ONE_TIME_TOKEN = Entity(
     name="OneTimeToken",
     group="access",
@@ -39,11 +35,11 @@ ONE_TIME_TOKEN = Entity(
     known=frozenset({"revision", "created", "expires", "op", "id", "account", "purpose", "code", "tries"}),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=models.normalize_one_time_token,
     json=(),
     nested=(),
-    managed=(),
+    created=None,
+    updated=None,
     normalized=("code",),
     views={"by_account": View("by_account", ("account",), "tries", ())},
     uniques={"code": Unique("code", ("purpose", "code"), errors.CodeTakenError)},

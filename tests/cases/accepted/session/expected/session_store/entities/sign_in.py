@@ -28,10 +28,6 @@ def check(record: models.SignIn) -> None:
     """
 
 
-def manage(record: models.SignIn, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-
-
 SIGN_IN = Entity(
     name="SignIn",
     group="access",
@@ -55,11 +51,11 @@ SIGN_IN = Entity(
     ),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=models.normalize_sign_in,
     json=(),
     nested=("client",),
-    managed=(),
+    created=None,
+    updated=None,
     normalized=("client",),
     views={
         "by_account": View("by_account", ("account",), "seen_at", ()),

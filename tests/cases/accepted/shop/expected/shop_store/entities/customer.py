@@ -5,7 +5,6 @@ from __future__ import annotations
 from keyweave.entity import Entity, Unique, View
 from keyweave.entry import CREATED, ClaimEntry, Entry, ViewEntry
 from keyweave.keytext import key_text
-from keyweave.moment import from_micros
 
 from .. import errors, models
 
@@ -28,11 +27,6 @@ def check(record: models.Customer) -> None:
     """
 
 
-def manage(record: models.Customer, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-    record.since = from_micros(created)
-
-
 CUSTOMER = Entity(
     name="Customer",
     group="sales",
@@ -44,11 +38,11 @@ CUSTOMER = Entity(
     ),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=models.normalize_customer,
     json=(),
     nested=("address",),
-    managed=("since",),
+    created="since",
+    updated=None,
     normalized=("email", "address"),
     views={
         "all": View("all", (), "created", ()),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from keyweave.entity import Entity, Reference, View
 from keyweave.entry import CREATED, REVISION, Entry, ViewEntry
 from keyweave.errors import CheckViolationError
-from keyweave.moment import from_micros
 
 from .. import errors, models
 
@@ -69,12 +68,6 @@ def check(record: models.Order) -> None:
         )
 
 
-def manage(record: models.Order, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-    record.placed_at = from_micros(created)
-    record.changed_at = record.placed_at if revision == created else from_micros(revision)
-
-
 ORDER = Entity(
     name="Order",
     group="sales",
@@ -103,11 +96,11 @@ ORDER = Entity(
     ),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=models.normalize_order,
     json=(),
     nested=("lines", "stops"),
-    managed=("placed_at", "changed_at"),
+    created="placed_at",
+    updated="changed_at",
     normalized=("lines", "stops"),
     views={
         "all": View("all", (), "revision", ()),

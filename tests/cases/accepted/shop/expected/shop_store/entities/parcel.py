@@ -25,10 +25,6 @@ def check(record: models.Parcel) -> None:
     """
 
 
-def manage(record: models.Parcel, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-
-
 PARCEL = Entity(
     name="Parcel",
     group="sales",
@@ -38,11 +34,11 @@ PARCEL = Entity(
     known=frozenset({"revision", "created", "expires", "op", "id", "order_id", "sku", "weight"}),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=None,
     json=(),
     nested=(),
-    managed=(),
+    created=None,
+    updated=None,
     normalized=(),
     views={
         "by_order": View("by_order", ("order_id",), "weight", ()),

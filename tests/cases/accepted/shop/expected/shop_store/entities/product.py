@@ -29,10 +29,6 @@ def check(record: models.Product) -> None:
     """
 
 
-def manage(record: models.Product, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-
-
 PRODUCT = Entity(
     name="Product",
     group="sales",
@@ -44,11 +40,11 @@ PRODUCT = Entity(
     ),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=models.normalize_product,
     json=(),
     nested=(),
-    managed=(),
+    created=None,
+    updated=None,
     normalized=("sku", "category"),
     views={
         "by_price": View("by_price", ("category",), "price", ()),

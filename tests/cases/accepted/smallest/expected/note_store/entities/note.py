@@ -22,10 +22,6 @@ def check(record: models.Note) -> None:
     """
 
 
-def manage(record: models.Note, created: int, revision: int) -> None:
-    """Show the managed values of the document head, in microseconds since 1970, on a record."""
-
-
 NOTE = Entity(
     name="Note",
     group="notes",
@@ -35,11 +31,11 @@ NOTE = Entity(
     known=frozenset({"revision", "created", "expires", "op", "id"}),
     entries=index_entries,
     check=check,
-    manage=manage,
     normalize=None,
     json=(),
     nested=(),
-    managed=(),
+    created=None,
+    updated=None,
     normalized=(),
     views={},
     uniques={},
