@@ -19,5 +19,5 @@ PACKAGE = Package(
     groups={"auth": 1, "execution": 1},
     entities=(API_KEY, TASK_STATE, USER, WORKFLOW_STATE),
     scripts={name: _script(name) for name in ("apply", "page", "count", "unlock")},
-    fingerprint="9f9195a3feaa80d67fce3469f4481728145aa9d5d26df8a2fc44ac480e7395d1",
+    fingerprint="110c0f3891e49287d9de59d0b30cb0c0a3086d5baeb1df59972e05d346027cee",
 )

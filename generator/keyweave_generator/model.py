@@ -113,24 +113,39 @@ class OrderBy(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A sorted index. `order_field` is set when `order` is FIELD."""
+    """A sorted index. `order_field` is set when `order` is FIELD. A later generation has keys of its own."""
 
     name: str
     fields: tuple[str, ...]
     order: OrderBy
     order_field: str | None
     why: str
+    generation: int = 1
+
+    @property
+    def stored(self) -> str:
+        """What the index is called in keys."""
+        return self.name if self.generation == 1 else f"{self.name}.{self.generation}"
 
 
 @dataclass(frozen=True, slots=True)
 class Unique:
-    """A unique constraint over one or more fields; a row in which one of them is null makes no claim."""
+    """A unique constraint over one or more fields; a row in which one of them is null makes no claim.
+
+    A later generation has keys of its own.
+    """
 
     name: str
     fields: tuple[str, ...]
     normalize: tuple[str, ...]
     error: str
     doc: str = ""
+    generation: int = 1
+
+    @property
+    def stored(self) -> str:
+        """What the index is called in keys."""
+        return self.name if self.generation == 1 else f"{self.name}.{self.generation}"
 
 
 class OnDelete(enum.Enum):

@@ -66,7 +66,7 @@ def _view(scope: EntityScope, node: Node) -> View | None:
     if key in names and key not in [child.name for child in scope.children("references")]:
         scope.refuse(node, f"{what}: the key finds its row without a view; leave it out", key=True)
         return None
-    return View(node.name, names, order, order_field, node.child_text("why"))
+    return View(node.name, names, order, order_field, node.child_text("why"), _generation(node))
 
 
 def _unique(scope: EntityScope, node: Node) -> Unique | None:
@@ -87,7 +87,13 @@ def _unique(scope: EntityScope, node: Node) -> Unique | None:
     if not named or not fields:
         return None
     names = tuple(field.name for field in fields)
-    return Unique(node.name, names, steps, error, node.child_text("doc"))
+    return Unique(node.name, names, steps, error, node.child_text("doc"), _generation(node))
+
+
+def _generation(node: Node) -> int:
+    """Which definition of the index this is; the JSON Schema has checked that it is a number."""
+    number = node.get("generation")
+    return number.value if number is not None and isinstance(number.value, int) else 1
 
 
 def _fields(scope: EntityScope, node: Node, what: str, *, secret: bool) -> list[Field] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .model import Entity, Field, OrderBy, Schema, TypeKind, View
+from .model import Entity, Field, OrderBy, Schema, TypeKind, Unique, View
 from .names import snake_case
 from .view_models import Access, EntryView, HavingView
 from .view_text import annotation, names_literal, sentence
@@ -42,6 +42,11 @@ def having_views(entity: Entity, schema: Schema) -> tuple[HavingView, ...]:
         )
         for other, reference in incoming
     )
+
+
+def generation_argument(index: View | Unique) -> str:
+    """The argument of the descriptor that says which generation an index is; the first needs none."""
+    return f", generation={index.generation}" if index.generation > 1 else ""
 
 
 def order_of(view: View) -> str:
@@ -114,4 +119,5 @@ def access_view(view: View, fields: dict[str, Field], references: set[str], sche
         texts,
         names_literal(view.fields),
         len(view.fields) == 1 and view.fields[0] in references,
+        generation_argument(view),
     )

@@ -9,6 +9,7 @@ from .view_access import (
     claim_entry,
     claim_value,
     filter_fields,
+    generation_argument,
     having_views,
     order_of,
     view_entry,
@@ -92,6 +93,8 @@ def entity_view(entity: Entity, schema: Schema) -> EntityView:
                 unique.error or "UniqueViolationError",
                 names_literal(unique.fields),
                 sentence(unique.doc or f"One {entity.name} for each {' and '.join(unique.fields)}."),
+                f", normalize={names_literal(unique.normalize)}" if unique.normalize else "",
+                generation_argument(unique),
             )
             for unique in entity.uniques
         ),

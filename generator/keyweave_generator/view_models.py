@@ -73,6 +73,7 @@ class Access:
     group_texts: str
     fields: str
     gathers: bool
+    generation: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,8 @@ class UniqueView:
     error: str
     fields: str
     doc: str
+    normalize: str
+    generation: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,7 @@ class Context:
         unit: the transaction that repositories of this context belong to, or None.
         monotonic: seconds, as `time.monotonic`.
         chance: for jitter.
+        unbuilt: indexes, as entity and name, that are kept by writes but must not be read yet.
         declared_only: the server refuses keys that were not declared, so pages take two round trips.
     """
 
@@ -133,6 +134,7 @@ class Context:
     codecs: Mapping[str, Codec] = field(default_factory=dict)
     scripts: Mapping[str, Script] = field(default_factory=dict)
     clock: ServerClock = field(init=False)
+    unbuilt: set[str] = field(default_factory=set)
     declared_only: bool = False
 
     def __post_init__(self) -> None:
@@ -156,6 +158,7 @@ class Context:
             self.stats,
             self.codecs,
             self.scripts,
+            self.unbuilt,
         )
         inner.clock = self.clock
         inner.declared_only = self.declared_only

@@ -6,6 +6,7 @@ needs to think.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -27,12 +28,19 @@ class View:
         fields: the fields whose values select one sorted set; empty for a view of all rows.
         order: `created`, `revision`, or the name of the field that is the score.
         groups: every value that the last field can have, when that is known (enums, booleans), as key text.
+        generation: which definition of the view this is; a later one has keys of its own.
     """
 
     name: str
     fields: tuple[str, ...]
     order: str
     groups: tuple[str, ...] = ()
+    generation: int = 1
+
+    @property
+    def definition(self) -> str:
+        """What its entries are made of; two definitions cannot share keys."""
+        return f"{'+'.join(self.fields)} by {self.order}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +51,20 @@ class Unique:
         name: unique among the entity's views and unique constraints.
         fields: the fields that it covers.
         error: what a violation raises.
+        normalize: what is done to strings before they are compared.
+        generation: which definition of the constraint this is; a later one has keys of its own.
     """
 
     name: str
     fields: tuple[str, ...]
     error: type[UniqueViolationError] = UniqueViolationError
+    normalize: tuple[str, ...] = ()
+    generation: int = 1
+
+    @property
+    def definition(self) -> str:
+        """What its claims are made of; two definitions cannot share keys."""
+        return f"unique {'+'.join(self.fields)}{''.join(f' {step}' for step in sorted(self.normalize))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +173,38 @@ class Entity(Generic[R]):
 
 
 @dataclass(frozen=True, slots=True)
+class Index:
+    """A view or a unique constraint of an entity.
+
+    Attributes:
+        entity: the entity that it is of.
+        of: the view or constraint.
+    """
+
+    entity: Entity[Any]
+    of: View | Unique
+
+    @property
+    def name(self) -> str:
+        """Entity and name, as people write it: `TaskState.by_status`."""
+        return f"{self.entity.name}.{self.of.name}"
+
+    @property
+    def stored(self) -> str:
+        """What its keys begin with: the name, and the generation of a later one."""
+        return self.name if self.of.generation == 1 else f"{self.name}.{self.of.generation}"
+
+
+@dataclass(frozen=True, slots=True)
 class Referrer:
     """An incoming reference: rows of `entity` whose `reference.field` holds the key of the target."""
 
     entity: Entity[Any]
     reference: Reference
+
+
+def _indexes(entity: Entity[Any]) -> list[View | Unique]:
+    return [*entity.views.values(), *entity.uniques.values()]
 
 
 class Package:
@@ -173,9 +217,23 @@ class Package:
         entities: by name.
         scripts: Lua text by name: `apply`, `page`, `count`, `unlock`.
         fingerprint: digest of the schema.
+        indexes: every view and unique constraint, by what its keys begin with.
+        stored: what the keys of an index begin with, by entity and name, where it is not just that.
+        writer: digest of the indexes that code of this schema keeps; it stands for the schema in the store.
     """
 
-    __slots__ = ("entities", "fingerprint", "groups", "name", "namespace", "referrers", "scripts")
+    __slots__ = (
+        "entities",
+        "fingerprint",
+        "groups",
+        "indexes",
+        "name",
+        "namespace",
+        "referrers",
+        "scripts",
+        "stored",
+        "writer",
+    )
 
     def __init__(
         self,
@@ -193,6 +251,13 @@ class Package:
         self.entities: dict[str, Entity[Any]] = {entity.name: entity for entity in entities}
         self.scripts = dict(scripts)
         self.fingerprint = fingerprint
+        found = [Index(entity, index) for entity in entities for index in _indexes(entity)]
+        self.indexes: dict[str, Index] = {index.stored: index for index in found}
+        self.stored: dict[str, str] = {
+            index.name: index.stored for index in found if index.stored != index.name
+        }
+        kept = sorted(f"{index.stored} {index.of.definition}" for index in found)
+        self.writer = hashlib.sha256("\n".join(kept).encode()).hexdigest()[:12]
         self.referrers: dict[str, tuple[Referrer, ...]] = {
             target: tuple(
                 Referrer(entity, reference)

@@ -2,6 +2,7 @@
 
     KeyweaveError
     ├── ConfigurationError            the program: a URL, an option or a schema override makes no sense
+    │   └── SchemaMismatchError       an index of the namespace has another definition than this code's
     ├── ValidationError               the caller: a value breaks its field's type or limits
     │   ├── CheckViolationError       a named check of the entity does not hold
     │   ├── InvalidCursorError        a cursor that this view did not hand out
@@ -16,6 +17,7 @@
     ├── LockTimeoutError              an advisory lock was not free within its time
     ├── TransactionRequiredError      a locking read outside a transaction
     ├── CrossPartitionError           one atomic step would need two partitions
+    ├── ViewNotBuiltError             the view or constraint is new, and not built yet
     ├── CorruptDocumentError          a stored key does not hold what Keyweave writes
     └── StoreUnavailableError         the server: down, slow or refusing
         ├── StoreTimeoutError         no answer within the configured time
@@ -39,6 +41,10 @@ class KeyweaveError(Exception):
 
 class ConfigurationError(KeyweaveError, ValueError):
     """A URL, option or override makes no sense. Raised before anything is connected."""
+
+
+class SchemaMismatchError(ConfigurationError):
+    """An index that the namespace holds has another definition in this code. Nothing was read or written."""
 
 
 class ValidationError(KeyweaveError, ValueError):
@@ -191,6 +197,20 @@ class CorruptDocumentError(KeyweaveError):
     def __init__(self, message: str, *, entity: str = "") -> None:
         super().__init__(message)
         self.entity = entity
+
+
+class ViewNotBuiltError(KeyweaveError):
+    """A new view or unique constraint was to be read before it was built. Writes keep it; `keyweave backfill` builds it.
+
+    Attributes:
+        entity: name of the entity.
+        view: name of the view or constraint.
+    """
+
+    def __init__(self, message: str, *, entity: str, view: str) -> None:
+        super().__init__(message)
+        self.entity = entity
+        self.view = view
 
 
 class StoreUnavailableError(KeyweaveError):

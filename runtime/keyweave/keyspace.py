@@ -3,7 +3,7 @@
     {app:version:environment:tenant:group:partition}:Entity:<id>            document   STRING
     {...}:Entity.view:<value>:<value>                                       view       ZSET
     {...}:Entity.unique                                                     claims     HASH
-    {...}:@clock  @expiry  @lock:Entity:<id>  @done:<op>                    the partition's own
+    {...}:@clock  @expiry  @schema  @lock:Entity:<id>  @done:<op>                    the partition's own
 
 One partition shares one hash tag, so its keys live on one slot. Entity, view and unique names are
 identifiers, and an id is always the last part of its key, so only the values of a view need escaping
@@ -12,7 +12,7 @@ to keep the mapping from values to keys injective.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -74,14 +74,16 @@ class Namespace:
 class Partition:
     """The keys of one partition. Two keys of one partition are always on one slot."""
 
-    __slots__ = ("clock", "expiry", "group", "index", "tag")
+    __slots__ = ("_stored", "clock", "expiry", "group", "index", "schema", "tag")
 
-    def __init__(self, prefix: str, group: str, index: int) -> None:
+    def __init__(self, prefix: str, group: str, index: int, stored: Mapping[str, str]) -> None:
         self.group: Final = group
         self.index: Final = index
         self.tag: Final = f"{{{prefix}:{group}:{index}}}:"
         self.clock: Final = f"{self.tag}@clock"
         self.expiry: Final = f"{self.tag}@expiry"
+        self.schema: Final = f"{self.tag}@schema"
+        self._stored: Final = stored
 
     def documents(self, entity: str) -> str:
         """What every document key of `entity` begins with; the id completes it."""
@@ -93,13 +95,15 @@ class Partition:
 
     def view(self, entity: str, view: str, values: Sequence[str]) -> str:
         """The sorted set of one value tuple of a view."""
-        if not values:
-            return f"{self.tag}{entity}.{view}"
-        return f"{self.tag}{entity}.{view}:{join(values)}"
+        name = f"{entity}.{view}"
+        if self._stored:
+            name = self._stored.get(name, name)
+        return f"{self.tag}{name}:{join(values)}" if values else f"{self.tag}{name}"
 
     def claims(self, entity: str, unique: str) -> str:
         """The hash of a unique constraint: field is the normalised value, value is the owner's id."""
-        return f"{self.tag}{entity}.{unique}"
+        name = f"{entity}.{unique}"
+        return f"{self.tag}{self._stored.get(name, name)}"
 
     def lock(self, entity: str, key: str) -> str:
         """The advisory lock of the row `key`."""
@@ -121,15 +125,18 @@ class Keyspace:
     Args:
         namespace: what the keys begin with.
         groups: number of partitions of each group.
+        stored: what the keys of an index begin with, by entity and name; an index that is not here has just that.
     """
 
     __slots__ = ("_partitions", "namespace")
 
-    def __init__(self, namespace: Namespace, groups: dict[str, int]) -> None:
+    def __init__(
+        self, namespace: Namespace, groups: Mapping[str, int], stored: Mapping[str, str] | None = None
+    ) -> None:
         self.namespace: Final = namespace
         prefix = namespace.prefix()
         self._partitions: Final = {
-            group: tuple(Partition(prefix, group, index) for index in range(count))
+            group: tuple(Partition(prefix, group, index, stored or {}) for index in range(count))
             for group, count in groups.items()
         }
 

@@ -57,7 +57,7 @@ def prepare(
         micros[name] = duration_micros(duration)
     context = Context(
         package,
-        Keyspace(parts, package.groups),
+        Keyspace(parts, package.groups, package.stored),
         Policy(deadline=settings.deadline, **chosen),
         settings.address,
         resolve_retention(package, micros),

@@ -18,7 +18,7 @@ from keyweave.entry import REVISION, ClaimEntry, Entry, ViewEntry
 from keyweave.errors import CrossPartitionError
 from keyweave.keyspace import Partition
 
-_FIXED_KEYS: Final = 3
+_FIXED_KEYS: Final = 4
 
 
 class Status(enum.StrEnum):
@@ -73,6 +73,7 @@ class Plan:
         "_guard_words",
         "_row_words",
         "_views",
+        "changes",
         "guards",
         "op",
         "partition",
@@ -83,6 +84,7 @@ class Plan:
         self.partition: Final = partition
         self.op: Final = op
         self.guards: list[Guard] = []
+        self.changes = False
         self.written: list[tuple[Entity[Any], str]] = []
         self._documents: dict[str, int] = {}
         self._views: dict[str, int] = {}
@@ -143,12 +145,14 @@ class Plan:
         self, entity: Entity[Any], key: str, body: bytes, retain: int, old: list[Entry], new: list[Entry]
     ) -> None:
         """Write a document, and the difference between the entries that it had and has."""
+        self.changes = True
         self._row_words += ("put", self._document(entity, key), f"{entity.name}:{key}", retain, body)
         self._difference(entity, old, new)
         self.written.append((entity, key))
 
     def delete(self, entity: Entity[Any], key: str, old: list[Entry]) -> None:
         """Delete a document with every entry that it had."""
+        self.changes = True
         self._row_words += ("delete", self._document(entity, key), f"{entity.name}:{key}")
         self._difference(entity, old, [])
 
@@ -157,7 +161,9 @@ class Plan:
         self._row_words.append("entries")
         self._difference(entity, old, new)
 
-    def command(self, sha_or_text: str, verb: str, *, again: bool, grace_ms: int, marker_ttl: int) -> Command:
+    def command(
+        self, sha_or_text: str, verb: str, *, again: bool, grace_ms: int, marker_ttl: int, writer: str
+    ) -> Command:
         """The EVALSHA or EVAL that carries this plan."""
         partition = self.partition
         marker = 0 if self.written else marker_ttl
@@ -170,6 +176,7 @@ class Plan:
             partition.clock,
             partition.expiry,
             partition.done(self.op) if marker else partition.clock,
+            partition.schema,
             *self._documents,
             *self._views,
             *self._claims,
@@ -179,6 +186,7 @@ class Plan:
             views,
             claims,
             marker,
+            writer if self.changes else "",
             *self._guard_words,
             "rows",
             *self._row_words,

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 from keyweave.aio import Shell
 from keyweave.context import Context
 from keyweave.effects import Flow
+from keyweave.flows.handshaking import handshake
 from keyweave.flows.transacting import connect
 from keyweave.opening import prepare
 from keyweave.page import Page
@@ -48,12 +49,14 @@ async def open_session(package: Any, url: str, *, connection_factory: Any = None
 
     Raises:
         ConfigurationError: an option makes no sense.
+        SchemaMismatchError: the namespace holds an index with another definition.
         StoreUnavailableError: the server cannot be used.
     """
     settings, context = prepare(package, url, **options)
     shell = Shell(settings, connection_factory=connection_factory)
     try:
         await shell.run(connect(context))
+        await shell.run(handshake(context))
     except BaseException:
         await shell.aclose()
         raise

@@ -89,7 +89,7 @@ class Harness:
         return replies
 
     def contents(self) -> dict[str, Any]:
-        """Every key of the namespace with its type and value, but for clocks and the marks of finished deletes."""
+        """Every key of the namespace with its type and value, but for clocks, registries and the marks of deletes."""
         found: dict[str, Any] = {}
         cursor: Any = 0
         pattern = self.db.session.context.keyspace.pattern()
@@ -97,7 +97,7 @@ class Harness:
             ((cursor, names),) = self.send(("SCAN", cursor, "MATCH", pattern, "COUNT", 1000))
             texts = [name.decode() for name in names]
             for name in texts:
-                if "}:@clock" not in name and "}:@done:" not in name:
+                if not name.endswith(("}:@clock", "}:@schema")) and "}:@done:" not in name:
                     found[name] = self._value(name)
             if int(cursor) == 0:
                 return found

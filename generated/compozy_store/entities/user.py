@@ -45,7 +45,7 @@ USER = Entity(
         "all": View("all", (), "created", ()),
         "by_role": View("by_role", ("role",), "created", ("admin", "user")),
     },
-    uniques={"email": Unique("email", ("email",), errors.EmailExistsError)},
+    uniques={"email": Unique("email", ("email",), errors.EmailExistsError, normalize=("lower",))},
     references=(),
     retention=None,
     not_found=errors.UserNotFoundError,

@@ -161,7 +161,12 @@ def apply(context: Context, plan: Plan) -> Flow[Outcome]:
     verb, text, again = "EVALSHA", script.sha, False
     while True:
         command = plan.command(
-            text, verb, again=again, grace_ms=policy.grace_ms, marker_ttl=policy.marker_ttl
+            text,
+            verb,
+            again=again,
+            grace_ms=policy.grace_ms,
+            marker_ttl=policy.marker_ttl,
+            writer=context.package.writer,
         )
         try:
             (reply,) = yield Send((command,))

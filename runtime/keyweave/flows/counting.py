@@ -8,6 +8,7 @@ from keyweave.context import Context
 from keyweave.effects import Command, Flow, ServerError
 from keyweave.entity import Entity
 from keyweave.flows.asking import ask, ask_script, refusal_error
+from keyweave.flows.handshaking import require_built
 from keyweave.flows.reading import deadline_passed
 from keyweave.flows.sweeping import sweep_step
 
@@ -33,6 +34,8 @@ def group_counts(
 def _cardinalities(
     context: Context, entity: Entity[Any], places: list[tuple[str, tuple[str, ...]]]
 ) -> Flow[list[int]]:
+    if context.unbuilt and places:
+        yield from require_built(context, entity, places[0][0])
     partition = context.partition(entity)
     keys = [partition.view(entity.name, view, values) for view, values in places]
     if entity.retention is None:

@@ -9,6 +9,7 @@ from keyweave.context import Context
 from keyweave.effects import Flow
 from keyweave.entity import Entity
 from keyweave.flows.asking import ask_scripts
+from keyweave.flows.handshaking import require_built
 from keyweave.flows.paging import all_pages, page_call, read_reply, undeclared
 from keyweave.page import Place
 from keyweave.record import Record
@@ -31,6 +32,8 @@ def gather(
         values: key texts of the view's fields, one tuple for each list.
         newest: highest score first.
     """
+    if context.unbuilt:
+        yield from require_built(context, entity, view)
     lists: dict[int, list[R]] = {number: [] for number in range(len(values))}
     if context.unit is None and not context.declared_only:
         waiting: list[tuple[int, Place | None]] = [(number, None) for number in lists]

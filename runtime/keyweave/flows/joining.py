@@ -16,6 +16,7 @@ from keyweave.effects import Command, Flow
 from keyweave.entity import Entity, Referrer
 from keyweave.errors import ValidationError
 from keyweave.flows.asking import ask
+from keyweave.flows.handshaking import require_built
 from keyweave.flows.paging import all_pages
 from keyweave.flows.planning import matches, view_key
 from keyweave.flows.reading import get_many
@@ -107,11 +108,14 @@ def _by_intersection(
     context: Context, entity: Entity[R], records: list[R], referrer: Referrer, filters: Mapping[str, Any]
 ) -> Flow[list[R]]:
     child, via = referrer.entity, referrer.reference.via
+    if context.unbuilt:
+        yield from require_built(context, child, via)
     partition = context.partition(child)
     narrowing = [
         view_key(context, child, view, filters)
         for view in child.views.values()
         if view.fields and view.name != via and all(name in filters for name in view.fields)
+        if f"{child.name}.{view.name}" not in context.unbuilt
     ]
     kept: list[R] = []
     for start in range(0, len(records), _PIPELINE):

@@ -8,6 +8,7 @@ from keyweave.context import Context
 from keyweave.effects import Flow, Reply, ServerError, Word
 from keyweave.entity import Entity
 from keyweave.flows.asking import ask, ask_script, refusal_error
+from keyweave.flows.handshaking import require_built
 from keyweave.flows.healing import heal_members
 from keyweave.flows.reading import alive, buffered
 from keyweave.page import Page, Place, check_limit, read_cursor, write_cursor
@@ -44,6 +45,8 @@ def page(
         InvalidCursorError: the cursor.
     """
     check_limit(limit, entity.name)
+    if context.unbuilt:
+        yield from require_built(context, entity, view)
     order = entity.views[view].order
     place = read_cursor(cursor, entity.name, order, newest)
     hidden: set[str] = set()

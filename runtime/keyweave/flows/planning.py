@@ -10,6 +10,7 @@ from keyweave.effects import Flow
 from keyweave.entity import Entity, View
 from keyweave.errors import ValidationError
 from keyweave.flows.asking import ask
+from keyweave.flows.handshaking import require_built
 from keyweave.keytext import key_text
 from keyweave.record import Record
 
@@ -21,6 +22,7 @@ def choose(
 
     Raises:
         ValidationError: no view has this order, or a value cannot be looked up.
+        ViewNotBuiltError: the only views that could be read are not built yet.
     """
     candidates = [
         view
@@ -33,6 +35,8 @@ def choose(
             entity=entity.name,
             rule="view",
         )
+    if context.unbuilt:
+        candidates = yield from _built(context, entity, candidates)
     keys = [view_key(context, entity, view, filters) for view in candidates]
     if len(candidates) == 1 and context.unit is None:
         return candidates[0], {}
@@ -41,6 +45,18 @@ def choose(
     # With equal sizes the view with more fields compares less; the name only makes the choice repeatable.
     best = min(candidates, key=lambda view: (by_name[view.name], -len(view.fields), view.name))
     return best, by_name
+
+
+def _built(context: Context, entity: Entity[Any], candidates: list[View]) -> Flow[list[View]]:
+    """Those of `candidates` that may be read.
+
+    Raises:
+        ViewNotBuiltError: none of them may.
+    """
+    built = [view for view in candidates if f"{entity.name}.{view.name}" not in context.unbuilt]
+    if not built:
+        yield from require_built(context, entity, candidates[0].name)
+    return built or candidates[:1]
 
 
 def view_key(context: Context, entity: Entity[Any], view: View, filters: Mapping[str, Any]) -> str:

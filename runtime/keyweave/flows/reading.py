@@ -13,6 +13,7 @@ from keyweave.entity import Entity
 from keyweave.entry import ClaimEntry
 from keyweave.errors import ValidationError
 from keyweave.flows.asking import ask
+from keyweave.flows.handshaking import require_built
 from keyweave.flows.healing import heal_claim
 from keyweave.keytext import checked_text
 from keyweave.record import Record, Stored, memory_of, remember
@@ -85,6 +86,8 @@ def get_many(context: Context, entity: Entity[R], keys: Sequence[str]) -> Flow[l
 def find_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R | None]:
     """The row that holds a unique value (`claim.owner` is not used), or None."""
     value = checked_text(claim.value)
+    if context.unbuilt:
+        yield from require_built(context, entity, claim.unique)
     unit = context.unit
     if unit is not None:
         for entry, change in unit.claims(entity):

@@ -15,6 +15,7 @@ from keyweave.entry import REVISION, ViewEntry
 from keyweave.errors import ReferenceViolationError, TransactionConflictError
 from keyweave.flows.asking import ask
 from keyweave.flows.committing import commit, refused
+from keyweave.flows.handshaking import require_built
 from keyweave.flows.healing import heal_members
 from keyweave.flows.reading import alive
 from keyweave.keytext import checked_text
@@ -178,6 +179,8 @@ def _members(context: Context, parents: list[Change], most: int | None) -> Flow[
     for parent in parents:
         parent.counts, parent.dangling = [], []
         for referrer in context.package.referrers[parent.entity.name]:
+            if context.unbuilt:
+                yield from require_built(context, referrer.entity, referrer.reference.via)
             partition = context.partition(referrer.entity)
             view = partition.view(referrer.entity.name, referrer.reference.via, (parent.key,))
             pairs.append((parent, referrer))

@@ -19,6 +19,7 @@ from keyweave.errors import (
 )
 from keyweave.flows.asking import ask
 from keyweave.flows.committing import claims_of, commit, dangling_reference, refused
+from keyweave.flows.handshaking import require_built
 from keyweave.flows.occupying import refuse_members
 from keyweave.flows.reading import alive, deadline_passed, find, get
 from keyweave.plan import Status
@@ -46,6 +47,8 @@ def create(context: Context, entity: Entity[R], record: R, *, if_none: str | Non
         entity, prepared.key, old=None, old_entries=[], prepared=prepared, record=record, guard="absent"
     )
     values = _values_in(prepared, entity, if_none) if if_none is not None else None
+    if context.unbuilt and if_none is not None:
+        yield from require_built(context, entity, if_none)
     if context.unit is not None:
         if (yield from _current(context, entity, prepared.key)) is not None:
             raise entity.taken(prepared.key)

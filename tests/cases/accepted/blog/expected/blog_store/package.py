@@ -19,5 +19,5 @@ PACKAGE = Package(
     groups={"writing": 1},
     entities=(AUTHOR, COMMENT, POST),
     scripts={name: _script(name) for name in ("apply", "page", "count", "unlock")},
-    fingerprint="0180cd9b4569f47b4638eb955f03deb5d480edca2ff57f33f5b0069aaabd2b63",
+    fingerprint="cb92d2849f9ad12756c07c8c4b2bc253126f5f835d5b2d537748a34b8bd21538",
 )

@@ -19,5 +19,5 @@ PACKAGE = Package(
     groups={"calendar": 1},
     entities=(BOOKING, ROOM),
     scripts={name: _script(name) for name in ("apply", "page", "count", "unlock")},
-    fingerprint="4b3986b0b68ad0cb76ed94b658137cf1d0c6a8dbcfa2671f087e119a1ae0b6cf",
+    fingerprint="862cc99a4ac7d50e03b88cb8cb5606cf8944eb2a0d95552ad5add171e58f4e78",
 )

@@ -19,5 +19,5 @@ PACKAGE = Package(
     groups={"devices": 1},
     entities=(DEVICE, TELEMETRY),
     scripts={name: _script(name) for name in ("apply", "page", "count", "unlock")},
-    fingerprint="7e8f5b82597f28bbfe623334e775040300503d5b7b83c7241df4100127487c9a",
+    fingerprint="23c2ac728c4f3535b292bb3c57493148c8c14c241b76e5c6624112bfaae3893c",
 )

@@ -19,5 +19,5 @@ PACKAGE = Package(
     groups={"access": 1, "audit": 1},
     entities=(ACCOUNT, ATTEMPT, ONE_TIME_TOKEN, SIGN_IN),
     scripts={name: _script(name) for name in ("apply", "page", "count", "unlock")},
-    fingerprint="922b7b8ba2da8534aee69d4d29b71ef1af10d4c44275782797f12daa175c4069",
+    fingerprint="2c306b055e98755e447ae4348fbea62810ad9d2aa3ee08698b50041bba0f4ca5",
 )

@@ -19,5 +19,5 @@ PACKAGE = Package(
     groups={"sales": 1},
     entities=(CUSTOMER, ORDER, PARCEL, PRODUCT),
     scripts={name: _script(name) for name in ("apply", "page", "count", "unlock")},
-    fingerprint="4334ecaf63e0e195999f7251143a89e14de8a8ab32aedac96742b4ac41b57712",
+    fingerprint="217bbbd1ed95f5cc580e02809e90c560af3f7d425373e2187b94f958f99daeb8",
 )

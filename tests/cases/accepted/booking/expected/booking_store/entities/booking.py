@@ -160,7 +160,7 @@ BOOKING = Entity(
     },
     uniques={
         "start": Unique("start", ("room", "starts"), errors.SlotTakenError),
-        "host": Unique("host", ("host", "title"), errors.HostBusyError),
+        "host": Unique("host", ("host", "title"), errors.HostBusyError, normalize=("lower",)),
     },
     references=(Reference("room", "Room", False, "by_room"),),
     retention=None,

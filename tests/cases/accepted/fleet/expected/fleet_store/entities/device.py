@@ -114,7 +114,7 @@ DEVICE = Entity(
         "by_mode_online": View("by_mode_online", ("mode", "online"), "firmware", ("false", "true")),
         "by_battery": View("by_battery", ("online",), "battery", ("false", "true")),
         "by_offset": View("by_offset", ("owner",), "offset", ()),
-        "by_firmware": View("by_firmware", ("firmware",), "created", ()),
+        "by_firmware": View("by_firmware", ("firmware",), "created", (), generation=3),
         "by_serviced": View("by_serviced", ("serviced_at",), "revision", ()),
         "by_alarm": View("by_alarm", ("alarm_after",), "created", ()),
         "by_badge": View("by_badge", ("badge",), "created", ()),
@@ -125,8 +125,10 @@ DEVICE = Entity(
     uniques={
         "fingerprint": Unique("fingerprint", ("fingerprint",), errors.DeviceFingerprintExistsError),
         "channel": Unique("channel", ("channel", "mode", "rented"), errors.DeviceChannelExistsError),
-        "service": Unique("service", ("serviced_at", "alarm_after"), errors.DeviceServiceExistsError),
-        "label": Unique("label", ("label", "owner"), errors.DeviceLabelExistsError),
+        "service": Unique(
+            "service", ("serviced_at", "alarm_after"), errors.DeviceServiceExistsError, generation=2
+        ),
+        "label": Unique("label", ("label", "owner"), errors.DeviceLabelExistsError, normalize=("trim",)),
     },
     references=(),
     retention=None,

@@ -7,7 +7,8 @@
 --   1     clock      last revision of the partition
 --   2     expiry     sorted set of deadlines, member `Entity:id`
 --   3     marker     remembers a plan that leaves no document behind; the clock again when unused
---   4..   documents  then views, then unique claims; ARGV[4] and ARGV[5] tell where each kind begins
+--   4     schema     registry of the partition: the current writer, and writes of others
+--   5..   documents  then views, then unique claims; ARGV[4] and ARGV[5] tell where each kind begins
 --
 -- ARGV
 --   1     op         id of the plan, kept in the head of every document that it writes
@@ -16,7 +17,8 @@
 --   4     views      number of keys before the first view
 --   5     claims     number of keys before the first unique claim
 --   6     marker     seconds for which the marker is kept, 0 for none
---   7..   guards     then the word `rows`, then rows
+--   7     writer     digest of the indexes that the writer keeps; empty when no row changes
+--   8..   guards     then the word `rows`, then rows
 --
 -- Guards
 --   revision document revision    the row is live and unchanged since `revision`
@@ -83,10 +85,11 @@ local function read_head(key, now)
   }
 end
 
-local clock, expiry, marker = KEYS[1], KEYS[2], KEYS[3]
+local clock, expiry, marker, schema = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local op, again, grace = ARGV[1], ARGV[2] == 'again', tonumber(ARGV[3])
 local views, claims, marker_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local DOCUMENTS = 3
+local writer = ARGV[7]
+local DOCUMENTS = 4
 local now = server_time()
 
 if again and marker_ttl > 0 and redis.call('EXISTS', marker) == 1 then
@@ -103,7 +106,7 @@ local function damaged(first, last, command)
   end
 end
 
-local broken = damaged(1, 1, 'STRLEN') or damaged(2, 2, 'ZCARD') or damaged(DOCUMENTS + 1, views, 'STRLEN')
+local broken = damaged(1, 1, 'STRLEN') or damaged(2, 2, 'ZCARD') or damaged(4, 4, 'HLEN') or damaged(DOCUMENTS + 1, views, 'STRLEN')
   or damaged(views + 1, claims, 'ZCARD') or damaged(claims + 1, #KEYS, 'HLEN')
 if broken then
   return { 'CORRUPT', broken }
@@ -170,7 +173,7 @@ function guards.count(at)
 end
 
 -- Only an unanswered first try leaves a doubt, and a row that still has its old revision removes it.
-local at, number, certain = 7, 0, not again
+local at, number, certain = 8, 0, not again
 local refused, refused_by, detail
 while ARGV[at] ~= 'rows' do
   local word = ARGV[at]
@@ -193,6 +196,14 @@ while ARGV[at] ~= 'rows' do
 end
 if refused then
   return { refused, refused_by, certain and 'certain' or 'uncertain', detail }
+end
+
+-- A writer that may not keep every index counts what it does. First, because a damaged count fails here.
+if writer ~= '' then
+  local current = redis.call('HGET', schema, 'current')
+  if current and current ~= writer then
+    redis.call('HINCRBY', schema, 'behind:' .. writer, 1)
+  end
 end
 
 -- Nothing below can fail: types, guards and scores were checked, and the header refused a full or read-only server.

@@ -52,7 +52,7 @@ ACCOUNT = Entity(
     updated="updated_at",
     normalized=(),
     views={},
-    uniques={"name": Unique("name", ("name",), errors.NameTakenError)},
+    uniques={"name": Unique("name", ("name",), errors.NameTakenError, normalize=("lower", "trim"))},
     references=(),
     retention=None,
     not_found=errors.AccountNotFoundError,

@@ -48,7 +48,7 @@ CUSTOMER = Entity(
         "all": View("all", (), "created", ()),
         "by_vip": View("by_vip", ("vip",), "created", ("false", "true")),
     },
-    uniques={"email": Unique("email", ("email",), errors.EmailTakenError)},
+    uniques={"email": Unique("email", ("email",), errors.EmailTakenError, normalize=("lower",))},
     references=(),
     retention=None,
     not_found=errors.NoSuchCustomerError,

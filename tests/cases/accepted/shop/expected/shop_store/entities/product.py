@@ -50,7 +50,11 @@ PRODUCT = Entity(
         "by_price": View("by_price", ("category",), "price", ()),
         "by_stock": View("by_stock", (), "stock", ()),
     },
-    uniques={"title": Unique("title", ("category", "title"), errors.ProductTitleExistsError)},
+    uniques={
+        "title": Unique(
+            "title", ("category", "title"), errors.ProductTitleExistsError, normalize=("trim", "lower")
+        )
+    },
     references=(),
     retention=None,
     not_found=errors.ProductNotFoundError,

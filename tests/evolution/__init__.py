@@ -1,0 +1,1 @@
+"""Schemas that change while their data stays: what newer and older code do to one namespace."""

@@ -1,0 +1,198 @@
+"""What a store learns of its namespace when it opens: new indexes are kept and not read, old code goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from keyweave.effects import Flow, ServerError
+from keyweave.errors import CorruptDocumentError, SchemaMismatchError, ViewNotBuiltError
+from keyweave.flows.handshaking import handshake
+from keyweave.registry import index_field, read_registry, state_text
+from tests.evolution.packages import ALL, BY_STATE, NOTE, OLD, REMARK, SLUG, generated
+from tests.flows.script import Scripted
+from tests.servers.running import new_namespace, server_url
+from tests.store.harness import FLAVOURS, Harness, harness
+
+NEW = NOTE + ALL + BY_STATE + SLUG
+
+
+@pytest.fixture(params=FLAVOURS)
+def flavour(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@contextmanager
+def opened(flavour: str, name: str | Harness, *schema: str) -> Iterator[Harness]:
+    with harness(flavour, name, module=generated(*schema)) as stores:
+        yield stores
+
+
+@pytest.fixture
+def both(flavour: str) -> Iterator[tuple[Harness, Harness]]:
+    """A store of older code with one row, and one of newer code on the same namespace."""
+    with ExitStack() as stack:
+        old = stack.enter_context(opened(flavour, "handshake", OLD))
+        old.do(old.db.notes.create(note(old, "a")))
+        yield old, stack.enter_context(opened(flavour, old, NEW))
+
+
+def note(stores: Harness, key: str, **more: Any) -> Any:
+    """A note of the package that `stores` belong to."""
+    package = generated(OLD) if not hasattr(stores.db.notes, "find_by_slug") else generated(NEW)
+    return package.Note(**{"id": key, "owner": "o", "slug": key, **more})
+
+
+def registry(stores: Harness) -> Any:
+    partition = stores.db.session.context.keyspace.partition("notes")
+    return read_registry(stores.send(("HGETALL", partition.schema))[0])
+
+
+def test_everything_of_a_fresh_namespace_is_readable(flavour: str) -> None:
+    with opened(flavour, "fresh", NEW) as new:
+        new.do(new.db.notes.create(note(new, "a")))
+        assert new.do(new.db.notes.count_by_state("draft")) == 1
+        assert new.do(new.db.notes.get_by_slug("A")).id == "a"
+        assert not new.db.session.context.unbuilt
+
+
+def test_a_new_index_is_kept_by_writes_and_not_read(both: tuple[Harness, Harness]) -> None:
+    _, new = both
+    new.do(new.db.notes.create(note(new, "b")))
+    notes = new.db.notes
+    reads: list[Callable[[], Any]] = [
+        lambda: notes.list_by_state("draft"),
+        lambda: notes.iterate_by_state("draft"),
+        lambda: notes.count_by_state("draft"),
+        lambda: notes.group_counts_by_state(),
+        lambda: notes.find_by_slug("b"),
+        lambda: notes.create(note(new, "c"), if_none="by_state"),
+    ]
+    for read in reads:
+        with pytest.raises(ViewNotBuiltError, match="keyweave backfill Note") as caught:
+            new.do(read())
+        assert caught.value.entity == "Note"
+    partition = new.db.session.context.keyspace.partition("notes")
+    assert new.send(("ZRANGE", partition.view("Note", "by_state", ("draft",)), 0, -1)) == [[b"b"]]
+    assert new.send(("HGETALL", partition.claims("Note", "slug"))) == [[b"b", b"b"]]
+    assert new.do(notes.find("c")) is None
+
+
+def test_the_planner_reads_what_is_built(both: tuple[Harness, Harness]) -> None:
+    _, new = both
+    plan = new.do(new.db.notes.explain(state="draft"))
+    assert (plan.view, plan.compared) == ("all", ("state",))
+    found = new.do(new.db.notes.search(state="draft"))
+    assert [row.id for row in found.records] == ["a"]
+
+
+def test_older_code_goes_on_and_what_it_does_is_counted(both: tuple[Harness, Harness]) -> None:
+    old, new = both
+    old.do(old.db.notes.create(note(old, "b")))
+    old.do(old.db.notes.delete("a"))
+    new.do(new.db.notes.create(note(new, "c")))
+    assert [row.id for row in old.do(old.db.notes.list_all()).records] == ["c", "b"]
+    assert registry(new).missed("Note.by_state") == 2
+    assert registry(new).missed("Note.all") == 0
+
+
+def test_older_code_that_opens_again_does_not_take_over(both: tuple[Harness, Harness]) -> None:
+    old, new = both
+    current = registry(new).current
+    with opened(old.flavour, old, OLD) as again:
+        assert again.do(again.db.notes.count_all()) == 1
+        assert registry(new).current == current == generated(NEW).PACKAGE.writer
+
+
+def test_a_build_that_ended_is_noticed_by_who_is_open(both: tuple[Harness, Harness]) -> None:
+    _, new = both
+    context = new.db.session.context
+    partition = context.keyspace.partition("notes")
+    index = context.package.indexes["Note.by_state"]
+    with pytest.raises(ViewNotBuiltError):
+        new.do(new.db.notes.count_by_state("draft"))
+    new.send(("HSET", partition.schema, index_field("Note.by_state"), state_text(index, built=True)))
+    assert new.do(new.db.notes.count_by_state("draft")) == 0
+    with pytest.raises(ViewNotBuiltError):
+        new.do(new.db.notes.find_by_slug("a"))
+
+
+def test_an_index_that_older_code_wrote_past_is_not_read_by_who_opens_next(
+    both: tuple[Harness, Harness],
+) -> None:
+    old, new = both
+    context = new.db.session.context
+    partition = context.keyspace.partition("notes")
+    index = context.package.indexes["Note.by_state"]
+    new.send(("HSET", partition.schema, index_field("Note.by_state"), state_text(index, built=True)))
+    old.do(old.db.notes.create(note(old, "b")))
+    with opened(new.flavour, new, NEW) as later, pytest.raises(ViewNotBuiltError):
+        later.do(later.db.notes.count_by_state("draft"))
+
+
+def test_rows_are_not_deleted_without_the_view_that_finds_their_referrers(flavour: str) -> None:
+    found = REMARK.replace("by_note", "of_note")
+    with opened(flavour, "via", OLD, REMARK) as old:
+        old.do(old.db.notes.create(generated(OLD, REMARK).Note(id="a", owner="o", slug="a")))
+        old.do(old.db.remarks.create(generated(OLD, REMARK).Remark(id="r", note_id="a")))
+        with opened(flavour, old, OLD, found) as new:
+            with pytest.raises(ViewNotBuiltError, match=r"Remark\.of_note"):
+                new.do(new.db.notes.delete("a"))
+            assert new.do(new.db.notes.get("a")).id == "a"
+
+
+def test_another_definition_needs_another_generation(flavour: str) -> None:
+    changed = OLD.replace("fields: []\n    order: created", "fields: []\n    order: revision")
+    with opened(flavour, "generations", OLD) as old:
+        old.do(old.db.notes.create(note(old, "a")))
+        with pytest.raises(SchemaMismatchError, match="generation"), opened(flavour, old, changed):
+            pass
+        second = changed.replace("    order: revision", "    order: revision\n    generation: 2")
+        with opened(flavour, old, second) as new:
+            new.do(new.db.notes.create(generated(second).Note(id="b", owner="o", slug="b")))
+            with pytest.raises(ViewNotBuiltError):
+                new.do(new.db.notes.list_all())
+            assert [row.id for row in old.do(old.db.notes.list_all()).records] == ["a"]
+            partition = new.db.session.context.keyspace.partition("notes")
+            assert partition.view("Note", "all", ()).endswith("}:Note.all.2")
+            assert new.send(("ZCARD", partition.view("Note", "all", ()))) == [1]
+
+
+def test_a_damaged_registry_is_told(flavour: str) -> None:
+    with opened(flavour, "damaged", OLD) as old:
+        partition = old.db.session.context.keyspace.partition("notes")
+        old.send(("HSET", partition.schema, index_field("Note.all"), "{"))
+        with pytest.raises(CorruptDocumentError, match="@schema"), opened(flavour, old, NEW):
+            pass
+
+
+def test_a_count_that_is_no_number_refuses_a_write_whole(both: tuple[Harness, Harness]) -> None:
+    old, _ = both
+    partition = old.db.session.context.keyspace.partition("notes")
+    old.send(("HSET", partition.schema, f"behind:{generated(OLD).PACKAGE.writer}", "many"))
+    before = old.contents()
+    with pytest.raises(Exception, match="refused a command"):
+        old.do(old.db.notes.create(note(old, "b")))
+    assert old.contents() == before
+
+
+@pytest.mark.parametrize("code", ["READONLY", "NOPERM"])
+def test_where_nothing_may_be_written_nothing_is_made_known(code: str) -> None:
+    scripted = Scripted()
+    refusal = [ServerError(code, f"{code} no")] * 20
+    flow: Flow[None] = handshake(scripted.context)
+    scripted.run(flow, [[[], []], refusal])
+    assert scripted.context.unbuilt == set()
+
+
+def test_opening_again_writes_nothing(flavour: str) -> None:
+    name = new_namespace("again")
+    assert server_url()
+    with opened(flavour, name, OLD) as first:
+        before = first.send(("HGETALL", first.db.session.context.keyspace.partition("notes").schema))
+        with opened(flavour, first, OLD):
+            after = first.send(("HGETALL", first.db.session.context.keyspace.partition("notes").schema))
+        assert sorted(before[0]) == sorted(after[0])
