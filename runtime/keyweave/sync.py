@@ -5,6 +5,7 @@ It sends what a flow asks for exactly once and knows nothing about what it means
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 import time
@@ -18,7 +19,7 @@ from weakref import WeakSet
 from keyweave import embedded, wire
 from keyweave.connection import ConnectionSettings
 from keyweave.effects import Call, Command, ConnectionFailure, Flow, Reply, Send, Sleep
-from keyweave.errors import StoreUnavailableError
+from keyweave.errors import ConfigurationError, StoreUnavailableError
 from keyweave.sync_link import Link, SocketLink
 
 T = TypeVar("T")
@@ -65,6 +66,11 @@ class Shell:
                         time.sleep(effect.seconds)
                     elif type(effect) is Call:
                         answer = effect.function(*effect.arguments)
+                        if inspect.iscoroutine(answer):
+                            answer.close()
+                            raise ConfigurationError(
+                                "an asynchronous function was given to a blocking store; use the asyncio one"
+                            )
                     else:
                         raise TypeError(f"a flow yielded {type(effect).__name__}, which is no effect")
                 except BaseException as error:  # noqa: BLE001 - the flow decides what to do about it

@@ -129,7 +129,7 @@ def test_what_a_called_function_raises_reaches_the_flow_unchanged(
     assert store.run(flow()) is error
 
 
-def test_only_the_asyncio_shell_awaits_what_a_function_returns() -> None:
+def test_the_asyncio_shell_awaits_what_a_function_returns_and_the_blocking_one_refuses_it() -> None:
     async def later(value: int) -> int:
         await asyncio.sleep(0)
         return value
@@ -142,10 +142,8 @@ def test_only_the_asyncio_shell_awaits_what_a_function_returns() -> None:
             return await shell.run(flow())
 
     assert asyncio.run(run()) == 5
-    with sync.Shell(parse_url("redis://unused")) as shell:
-        coroutine = shell.run(flow())
-    assert asyncio.iscoroutine(coroutine)
-    coroutine.close()
+    with sync.Shell(parse_url("redis://unused")) as shell, pytest.raises(ConfigurationError):
+        shell.run(flow())
 
 
 def test_something_that_is_no_effect_is_refused(store: Driver) -> None:
