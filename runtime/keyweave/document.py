@@ -188,10 +188,14 @@ class Codec:
         self.entity.manage(prepared.snapshot, created, revision)
         # The stored document is rebuilt only where nested unknown members may hide in it.
         document = None
+        remember(record, self.memory(prepared, revision, created, expires))
+
+    def memory(self, prepared: Prepared, revision: int, created: int, expires: int) -> Stored:
+        """What a record remembers of a write, buffered or done."""
         if self.entity.nested:
             head = f'{{"revision":{revision},"created":{created},"expires":{expires},"op":""'
             document = head.encode() + prepared.body
-        remember(record, Stored(revision, created, expires, document, prepared.snapshot, prepared.unknown))
+        return Stored(revision, created, expires, document, prepared.snapshot, prepared.unknown)
 
     def _decode_stored(self, document: bytes) -> Any:
         try:

@@ -180,7 +180,7 @@ class LockTimeoutError(KeyweaveError, TimeoutError):
 
 
 class TransactionRequiredError(KeyweaveError):
-    """A locking read was asked for outside a transaction."""
+    """A locking read was asked for outside a transaction, or a transaction was used after its end."""
 
 
 class CrossPartitionError(KeyweaveError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -41,6 +42,9 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     member: str
 
 
+_SCORE: Final = re.compile(r"-?(?:inf|\d+(?:\.\d+)?(?:e[+-]?\d+)?)", re.ASCII)
+"""How servers and this side write a score. Python's `float` reads more than that, and servers refuse it."""
+
 _decode: Final = msgspec.json.Decoder(Place).decode
 
 
@@ -60,7 +64,8 @@ def read_cursor(cursor: str | None, entity: str, order: str, newest: bool) -> Pl
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         place = _decode(base64.b64decode(padded, altchars=b"-_", validate=True))
-        float(place.score)
+        if not _SCORE.fullmatch(place.score):
+            raise ValueError(place.score)
     except (AttributeError, TypeError, ValueError, binascii.Error, msgspec.MsgspecError):
         raise InvalidCursorError("the cursor is damaged", entity=entity, rule="cursor") from None
     if (place.entity, place.order, place.newest) != (entity, order, newest):

@@ -26,7 +26,12 @@ class Session:
     def __init__(self, shell: Shell, context: Context) -> None:
         self.shell: Final = shell
         self.context: Final = context
-        self.run: Final = shell.run
+        self.run: Final = shell.run if context.unit is None else self._run_inside
+
+    def _run_inside(self, flow: Flow[T]) -> T:
+        if self.context.unit is not None:
+            self.context.unit.refuse_late_use()
+        return self.shell.run(flow)
 
     def within(self, context: Context) -> Session:
         """A session on the same connections with another context."""

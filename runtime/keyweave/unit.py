@@ -12,11 +12,11 @@ from typing import Any, Final
 from keyweave.document import Prepared
 from keyweave.entity import Entity
 from keyweave.entry import CREATED, REVISION, ClaimEntry, Entry, Score, ViewEntry
-from keyweave.errors import CrossPartitionError
+from keyweave.errors import CrossPartitionError, TransactionRequiredError
 from keyweave.record import Record, Stored, forget, memory_of, remember
 
 LATER: Final = 1 << 53
-"""Provisional score of a row that is not written yet: after everything that is."""
+"""Provisional scores of rows that are not written yet begin here: after every moment that is."""
 
 
 class Change:
@@ -31,10 +31,25 @@ class Change:
         record: the caller's record, which learns the managed values.
         guard: `revision`, `absent`, `unchanged` or `dead`.
         counts: views that must keep their number of members: (entity, view, values, number).
-        dangling: entries without a document, to be removed in the same step: (entity, key, entries).
+        dangling: entries that lead to no document, or to one that does not imply them, to be removed in the same
+            step: (entity, key, revision of the document or None, entries).
+        fresh: the unit deleted the row and made it anew, so nothing of the old one lives on.
+        turn: number of the write within its unit; rows are written in this order.
     """
 
-    __slots__ = ("counts", "dangling", "entity", "guard", "key", "old", "old_entries", "prepared", "record")
+    __slots__ = (
+        "counts",
+        "dangling",
+        "entity",
+        "fresh",
+        "guard",
+        "key",
+        "old",
+        "old_entries",
+        "prepared",
+        "record",
+        "turn",
+    )
 
     def __init__(
         self,
@@ -55,7 +70,15 @@ class Change:
         self.record = record
         self.guard: Final = guard
         self.counts: list[tuple[Entity[Any], str, tuple[str, ...], int]] = []
-        self.dangling: list[tuple[Entity[Any], str, list[Entry]]] = []
+        self.dangling: list[tuple[Entity[Any], str, int | None, list[Entry]]] = []
+        self.fresh = False
+        self.turn = 0
+
+    def place(self, score: Score) -> float:
+        """The number that orders an entry of this row before it is written; unwritten moments come last, in turn."""
+        if score == REVISION or (score == CREATED and (self.old is None or self.fresh)):
+            return LATER + 2 * self.turn
+        return score_number(score, self.old)
 
     @property
     def new_entries(self) -> list[Entry]:
@@ -66,24 +89,48 @@ class Change:
 class UnitOfWork:
     """The buffered writes, guarded reads and locks of one try of a transaction."""
 
-    __slots__ = ("_memories", "_provisional", "changes", "group", "loaded", "locks", "token", "watched")
+    __slots__ = (
+        "_memories",
+        "_provisional",
+        "_turns",
+        "changes",
+        "ended",
+        "group",
+        "loaded",
+        "locks",
+        "token",
+        "watched",
+    )
 
     def __init__(self, token: str) -> None:
         self.token: Final = token
         self.group: str | None = None
+        self.ended = False
         self.changes: dict[tuple[str, str], Change] = {}
         self.watched: dict[tuple[str, str], tuple[Entity[Any], int | None]] = {}
         self.loaded: dict[tuple[str, str], int] = {}
         self.locks: list[str] = []
         self._memories: list[tuple[Record, Stored | None, dict[str, Any]]] = []
         self._provisional = 0
+        self._turns = 0
+
+    def refuse_late_use(self) -> None:
+        """Make sure that what is done with this unit still counts.
+
+        Raises:
+            TransactionRequiredError: the transaction is over, so a write would be lost and a read would be stale.
+        """
+        if self.ended:
+            raise TransactionRequiredError("this transaction has ended; use the store or begin another one")
 
     def join(self, entity: Entity[Any]) -> None:
         """Make sure that `entity` can change in this unit.
 
         Raises:
+            TransactionRequiredError: the transaction is over.
             CrossPartitionError: the unit already changes rows of another group.
         """
+        self.refuse_late_use()
         if self.group is None:
             self.group = entity.group
         elif self.group != entity.group:
@@ -112,7 +159,10 @@ class UnitOfWork:
             )
             merged.counts = [*earlier.counts, *change.counts]
             merged.dangling = [*earlier.dangling, *change.dangling]
+            merged.fresh = earlier.fresh or (earlier.old is not None and earlier.prepared is None)
             change = merged
+        self._turns += 1
+        change.turn = self._turns
         self.changes[place] = change
 
     def provisional(self) -> int:
@@ -176,9 +226,9 @@ class UnitOfWork:
 
 
 def score_number(score: Score, stored: Stored | None) -> float:
-    """The number that orders an entry; an unwritten row comes after everything that is written."""
+    """The number that orders an entry of a stored row."""
     if score == CREATED:
-        return stored.created if stored is not None and stored.created > 0 else LATER
+        return stored.created if stored is not None else LATER
     if score == REVISION:
-        return stored.revision if stored is not None and stored.revision > 0 else LATER
+        return stored.revision if stored is not None else LATER
     return float(score)

@@ -4,8 +4,8 @@
 --@ argument 1  documents  prefix of the documents' keys; a member completes it
 --@ argument 2  limit      most documents to return
 --@ argument 3  direction  `newest` or `oldest` score first
---@ argument 4  score      score of the cursor
---@ argument 5  member     member of the cursor, or empty to begin
+--@ argument 4  score      score of the cursor, or empty to begin
+--@ argument 5  member     member of the cursor
 --@ argument 6  scan       most members to look at
 --@ reply    score member dangling document...   score and member of the next cursor, empty at the end of the view;
 --@ reply    dangling lists the members without a document
@@ -36,7 +36,7 @@ local function rank_after(score, member)
   return low
 end
 
-local start = ARGV[5] ~= '' and rank_after(ARGV[4], ARGV[5]) or 0
+local start = ARGV[4] ~= '' and rank_after(ARGV[4], ARGV[5]) or 0
 local dangling, reply = {}, { '', '', false }
 reply[3] = dangling
 local now, last, looked = nil, nil, 0

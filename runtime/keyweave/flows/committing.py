@@ -113,16 +113,12 @@ def _plan(
         else:
             plan.guard_revision(entity, key, revision)
     for change in changes:
-        prepared = change.prepared
+        prepared, before = change.prepared, change.old_entries
         if prepared is not None:
-            plan.put(
-                change.entity,
-                change.key,
-                prepared.body,
-                prepared.retain,
-                change.old_entries,
-                prepared.entries,
-            )
+            if change.fresh:
+                plan.delete(change.entity, change.key, before)
+                before = []
+            plan.put(change.entity, change.key, prepared.body, prepared.retain, before, prepared.entries)
         elif change.old is not None:
             plan.delete(change.entity, change.key, change.old_entries)
         for entity, _, entries in change.dangling:

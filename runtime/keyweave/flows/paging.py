@@ -13,7 +13,7 @@ from keyweave.flows.healing import heal_members
 from keyweave.flows.reading import alive, buffered
 from keyweave.page import Page, Place, check_limit, read_cursor, write_cursor
 from keyweave.record import Record, memory_of
-from keyweave.unit import LATER, score_number
+from keyweave.unit import score_number
 
 R = TypeVar("R", bound=Record)
 
@@ -53,8 +53,7 @@ def page(
     if context.unit is not None:
         hidden = {key for name, key in context.unit.changes if name == entity.name}
     records: list[R] = []
-    at = place
-    more = at is None or abs(float(at.score)) < LATER
+    at, more = place, True
     while more and len(records) < limit:
         stretch, at = yield from _stretch(context, entity, view, values, limit - len(records), at, newest)
         if hidden:
@@ -100,7 +99,7 @@ def page_call(
         partition.documents(entity.name),
         limit,
         "newest" if newest else "oldest",
-        place.score if place is not None else "0",
+        place.score if place is not None else "",
         place.member if place is not None else "",
         limit * SCAN_FACTOR,
     )
@@ -211,15 +210,12 @@ def _overlay(
         rows.append(((number, getattr(record, entity.key).encode()), record))
     edge = (float(at.score), at.member.encode()) if at is not None else None
     start = (float(place.score), place.member.encode()) if place is not None else None
-    for index, (entry_score, change) in enumerate(context.unit.members(entity, view, values)):
-        number = score_number(entry_score, change.old)
-        if number == LATER:
-            number += 2 * index
-        spot = (number, change.key.encode())
+    for entry_score, change in context.unit.members(entity, view, values):
+        spot = (change.place(entry_score), change.key.encode())
         after_start = start is None or (spot < start if newest else spot > start)
         within = edge is None or (spot >= edge if newest else spot <= edge)
         if after_start and within:
-            rows.append((spot, buffered(change)))
+            rows.append((spot, buffered(context, change)))
     rows.sort(key=lambda row: row[0], reverse=newest)
     if len(rows) > limit:
         (number, member), _ = rows[limit - 1]

@@ -16,7 +16,7 @@ from keyweave.flows.asking import ask
 from keyweave.flows.handshaking import require_built
 from keyweave.flows.healing import heal_claim
 from keyweave.keytext import checked_text
-from keyweave.record import Record, Stored, memory_of, remember
+from keyweave.record import Record, memory_of, remember
 from keyweave.unit import Change
 
 R = TypeVar("R", bound=Record)
@@ -44,7 +44,7 @@ def find(context: Context, entity: Entity[R], key: str) -> Flow[R | None]:
     if unit is not None:
         change = unit.change_of(entity, key)
         if change is not None:
-            present: R | None = buffered(change)
+            present: R | None = buffered(context, change)
             return present
     (document,) = yield from ask(context, (("GET", context.partition(entity).document(entity.name, key)),))
     if document is None:
@@ -79,7 +79,7 @@ def get_many(context: Context, entity: Entity[R], keys: Sequence[str]) -> Flow[l
         for key in found:
             change = unit.change_of(entity, key)
             if change is not None:
-                found[key] = buffered(change)
+                found[key] = buffered(context, change)
     return [found[key] for key in wanted]
 
 
@@ -92,7 +92,7 @@ def find_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R | 
     if unit is not None:
         for entry, change in unit.claims(entity):
             if entry.unique == claim.unique and entry.value == value:
-                present: R | None = buffered(change)
+                present: R | None = buffered(context, change)
                 return present
     partition = context.partition(entity)
     previous: bytes | None = None
@@ -148,7 +148,7 @@ def deadline_passed(context: Context, expires: int) -> Flow[bool]:
     return passed
 
 
-def buffered(change: Change) -> Any:
+def buffered(context: Context, change: Change) -> Any:
     """A fresh record of a buffered change, or None for a buffered deletion."""
     prepared = change.prepared
     if prepared is None:
@@ -158,12 +158,8 @@ def buffered(change: Change) -> Any:
     if source is not None:
         for name in change.entity.managed:
             setattr(record, name, getattr(prepared.snapshot, name))
-        remember(
-            record,
-            Stored(
-                source.revision, source.created, source.expires, None, prepared.snapshot, prepared.unknown
-            ),
-        )
+        codec = context.codec(change.entity)
+        remember(record, codec.memory(prepared, source.revision, source.created, source.expires))
     return record
 
 

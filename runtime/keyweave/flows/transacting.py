@@ -74,7 +74,10 @@ def _try(
     context: Context, unit: UnitOfWork, bind: Callable[[Context], Any], function: Callable[[Any], Any]
 ) -> Flow[Any]:
     try:
-        result = yield Call(function, bind(context.inside(unit)))
+        try:
+            result = yield Call(function, bind(context.inside(unit)))
+        finally:
+            unit.ended = True
     except (TransactionConflictError, OutcomeUnknownError):
         raise
     except ConflictError as error:

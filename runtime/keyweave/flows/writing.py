@@ -263,7 +263,7 @@ def _buffer(context: Context, change: Change) -> Flow[None]:
     revision = unit.provisional()
     created = change.old.created if change.old is not None else revision
     expires = change.old.expires if change.old is not None else 0
-    remember(record, Stored(revision, created, expires, None, prepared.snapshot, prepared.unknown))
+    remember(record, context.codec(change.entity).memory(prepared, revision, created, expires))
     # Until the commit sets the real values, a reader inside the transaction sees the time of the write.
     now = context.clock.now()
     for seen in (record, prepared.snapshot):

@@ -276,7 +276,10 @@ function rows.put(from)
 end
 
 function rows.delete(from)
-  redis.call('DEL', KEYS[DOCUMENTS + tonumber(ARGV[from])])
+  local document = tonumber(ARGV[from])
+  redis.call('DEL', KEYS[DOCUMENTS + document])
+  -- A put of the same document further on makes a new row.
+  heads[document] = nil
   redis.call('ZREM', expiry, ARGV[from + 1])
   return write_entries(from + 2, {})
 end

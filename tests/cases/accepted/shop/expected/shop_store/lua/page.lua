@@ -10,8 +10,8 @@
 --   1  documents  prefix of the documents' keys; a member completes it
 --   2  limit      most documents to return
 --   3  direction  `newest` or `oldest` score first
---   4  score      score of the cursor
---   5  member     member of the cursor, or empty to begin
+--   4  score      score of the cursor, or empty to begin
+--   5  member     member of the cursor
 --   6  scan       most members to look at
 --
 -- Replies
@@ -49,7 +49,7 @@ local function rank_after(score, member)
   return low
 end
 
-local start = ARGV[5] ~= '' and rank_after(ARGV[4], ARGV[5]) or 0
+local start = ARGV[4] ~= '' and rank_after(ARGV[4], ARGV[5]) or 0
 local dangling, reply = {}, { '', '', false }
 reply[3] = dangling
 local now, last, looked = nil, nil, 0
