@@ -124,6 +124,13 @@ class Plan:
         self._guard_words += ("missing", self._document(entity, key))
         self.guards.append(Guard("missing", entity, key))
 
+    def guard_at(self, entity: Entity[Any], key: str, revision: int | None) -> None:
+        """The document is the one written at `revision`, or there is none when that is None."""
+        if revision is None:
+            self.guard_missing(entity, key)
+        else:
+            self.guard_unchanged(entity, key, revision)
+
     def guard_free(self, entity: Entity[Any], claim: ClaimEntry) -> None:
         """The unique value is nobody's, or the owner's own."""
         self._guard_words += ("free", self._claim(entity, claim.unique), claim.value, claim.owner)

@@ -44,8 +44,8 @@ def test_a_row_past_its_deadline_is_swept_and_the_write_tried_again() -> None:
 
 def test_a_claim_of_nobody_is_released_and_the_write_tried_again() -> None:
     scripted = Scripted()
-    create(scripted, [[[b"TAKEN", 2, b"certain", b"ghost"]], [None], [[b"OK"]], [OK]])
-    heal = scripted.sent()[2]
+    create(scripted, [[[b"TAKEN", 2, b"certain", b"ghost"]], [None], [None], [[b"OK"]], [OK]])
+    heal = scripted.sent()[3]
     assert guards(heal) == ("holds", 1, "a@x", "ghost", "missing", 1)
     assert heal[heal.index("rows") + 1 :] == ("entries", 1, "release", 1, "a@x", "ghost")
 
@@ -54,7 +54,15 @@ def test_a_claim_of_a_live_row_is_the_constraints_error() -> None:
     scripted = Scripted()
     other = USER.replace(b'"id":"u"', b'"id":"v"')
     with pytest.raises(EmailExistsError):
-        create(scripted, [[[b"TAKEN", 2, b"certain", b"v"]], [other], [[b"EXISTS", 2, b"certain", b""]]])
+        create(scripted, [[[b"TAKEN", 2, b"certain", b"v"]], [other], [other]])
+
+
+def test_a_claim_that_its_owner_does_not_imply_is_released_and_the_write_tried_again() -> None:
+    scripted = Scripted()
+    other = USER.replace(b'"id":"u"', b'"id":"v"').replace(b"a@x", b"b@x")
+    create(scripted, [[[b"TAKEN", 2, b"certain", b"v"]], [other], [other], [[b"OK"]], [OK]])
+    heal = scripted.sent()[3]
+    assert guards(heal)[:6] == ("holds", 1, "a@x", "v", "unchanged", 1)
 
 
 class Bound:

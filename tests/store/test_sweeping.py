@@ -150,6 +150,18 @@ def test_a_row_that_the_server_freed_is_gone_for_every_reader(freed: Harness) ->
     assert freed.do(freed.db.sweep()) == 0
 
 
+def test_deleting_a_parent_spares_a_row_under_the_key_of_a_child_that_the_server_freed(
+    freed: Harness,
+) -> None:
+    """The old row's entry is still in its parent's family, and would take another parent's row along."""
+    add_tasks(freed, [task("q")])
+    freed.do(freed.db.task_states.create(task("gone", "q")))
+    freed.do(freed.db.task_states.delete("p"))
+    assert freed.do(freed.db.task_states.get("gone")).parent_state_id == "q"
+    parents = freed.db.session.context.partition(TASK_STATE).view("TaskState", "by_parent", ("p",))
+    assert freed.send(("ZCARD", parents)) == [0]
+
+
 def test_a_new_row_does_not_inherit_the_deadline_of_one_that_the_server_freed(freed: Harness) -> None:
     partition = freed.db.session.context.partition(TASK_STATE)
     freed.do(freed.db.task_states.create(task("gone", "p")))

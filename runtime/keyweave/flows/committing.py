@@ -11,7 +11,7 @@ from keyweave.entry import ClaimEntry, Entry
 from keyweave.errors import ConflictError, KeyweaveError, OutcomeUnknownError, ReferenceViolationError
 from keyweave.flows.asking import apply, ask
 from keyweave.flows.healing import heal_claim
-from keyweave.flows.reading import deadline_passed
+from keyweave.flows.reading import deadline_passed, find
 from keyweave.plan import Applied, Plan, Refusal, Status
 from keyweave.record import memory_of
 from keyweave.unit import Change
@@ -105,8 +105,8 @@ def _plan(
             _guard_references(context, plan, change, puts)
         for entity, view, values, number in change.counts:
             plan.guard_count(entity, view, values, number, change.key)
-        for entity, key, _ in change.dangling:
-            plan.guard_missing(entity, key)
+        for entity, key, revision, _ in change.dangling:
+            plan.guard_at(entity, key, revision)
     for entity, key, revision in watched:
         if revision is None:
             plan.guard_absent(entity, key)
@@ -121,7 +121,7 @@ def _plan(
             plan.put(change.entity, change.key, prepared.body, prepared.retain, before, prepared.entries)
         elif change.old is not None:
             plan.delete(change.entity, change.key, change.old_entries)
-        for entity, _, entries in change.dangling:
+        for entity, _, _, entries in change.dangling:
             plan.change_entries(entity, entries, [])
     return plan
 
@@ -179,7 +179,14 @@ def _clean(context: Context, changes: list[Change], refusal: Refusal) -> Flow[bo
             for claim in claims_of(change.new_entries)
             if claim.unique == guard.detail
         )
-        return (yield from heal_claim(context, guard.entity, ClaimEntry(guard.detail, value, refusal.owner)))
+        claim = ClaimEntry(guard.detail, value, refusal.owner)
+        owner = yield from find(context, guard.entity, refusal.owner)
+        if owner is not None and claim in guard.entity.entries(owner):
+            return False
+        # A row under a key of one that the server freed does not hold what that one held.
+        stored = memory_of(owner) if owner is not None else None
+        revision = stored.revision if stored is not None else None
+        return (yield from heal_claim(context, guard.entity, claim, revision))
     return False
 
 

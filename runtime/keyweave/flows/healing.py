@@ -7,16 +7,21 @@ from typing import Any
 from keyweave.context import Context, new_op
 from keyweave.effects import Flow
 from keyweave.entity import Entity
-from keyweave.entry import REVISION, ClaimEntry, ViewEntry
+from keyweave.entry import REVISION, ClaimEntry, Entry, ViewEntry
 from keyweave.flows.asking import apply
 from keyweave.plan import Applied, Plan, Status
 
 
-def heal_claim(context: Context, entity: Entity[Any], claim: ClaimEntry) -> Flow[bool]:
-    """Release a claim whose owner has no document. Tells whether the owner holds it no more, by whatever hand."""
+def heal_claim(
+    context: Context, entity: Entity[Any], claim: ClaimEntry, revision: int | None = None
+) -> Flow[bool]:
+    """Release a claim whose owner has no document, or one that does not imply it: the one of `revision`.
+
+    Tells whether the owner holds it no more, by whatever hand.
+    """
     plan = Plan(context.partition(entity), new_op())
     plan.guard_holds(entity, claim.unique, claim.value, claim.owner)
-    plan.guard_missing(entity, claim.owner)
+    plan.guard_at(entity, claim.owner, revision)
     plan.change_entries(entity, [claim], [])
     outcome = yield from apply(context, plan)
     if isinstance(outcome, Applied):
@@ -30,9 +35,16 @@ def heal_members(
 ) -> Flow[None]:
     """Remove members of a view that have no document."""
     for member in members:
-        plan = Plan(context.partition(entity), new_op())
-        plan.guard_missing(entity, member)
-        plan.change_entries(entity, [ViewEntry(view, values, member, REVISION)], [])
-        outcome = yield from apply(context, plan)
-        if isinstance(outcome, Applied):
-            context.stats.healed += 1
+        yield from heal_entries(context, entity, member, None, [ViewEntry(view, values, member, REVISION)])
+
+
+def heal_entries(
+    context: Context, entity: Entity[Any], key: str, revision: int | None, entries: list[Entry]
+) -> Flow[None]:
+    """Remove entries of a row that has no document, or whose document of `revision` does not imply them."""
+    plan = Plan(context.partition(entity), new_op())
+    plan.guard_at(entity, key, revision)
+    plan.change_entries(entity, entries, [])
+    outcome = yield from apply(context, plan)
+    if isinstance(outcome, Applied):
+        context.stats.healed += 1

@@ -16,7 +16,7 @@ from keyweave.errors import ReferenceViolationError, TransactionConflictError
 from keyweave.flows.asking import ask
 from keyweave.flows.committing import commit, refused
 from keyweave.flows.handshaking import require_built
-from keyweave.flows.healing import heal_members
+from keyweave.flows.healing import heal_entries
 from keyweave.flows.reading import alive
 from keyweave.keytext import checked_text
 from keyweave.record import memory_of
@@ -137,14 +137,12 @@ def _collect(context: Context, roots: list[Change], above: set[_Place]) -> Flow[
 
 
 def _some_children(context: Context, root: Change, above: set[_Place]) -> Flow[list[Change]]:
-    """Some of the rows that refer to `root`; entries that lead to no document are removed."""
+    """Some of the rows that refer to `root`; entries that lead to no child are removed."""
     most = max(1, context.policy.chunk // 2)
     members = yield from _members(context, [root], most + len(above))
     children = yield from _load(context, [member for member in members if _place_of(member) not in above])
-    for entity, key, entries in root.dangling:
-        for entry in entries:
-            if isinstance(entry, ViewEntry):
-                yield from heal_members(context, entity, entry.view, entry.values, [key])
+    for entity, key, revision, entries in root.dangling:
+        yield from heal_entries(context, entity, key, revision, entries)
     return children[:most]
 
 
@@ -226,10 +224,16 @@ def _child(context: Context, member: _Member, document: bytes | None) -> Flow[Ch
     parent, referrer, key = member
     entity, via = referrer.entity, referrer.reference.via
     if document is None:
-        parent.dangling.append((entity, key, [ViewEntry(via, (parent.key,), key, REVISION)]))
+        parent.dangling.append((entity, key, None, [ViewEntry(via, (parent.key,), key, REVISION)]))
         return None
     codec = context.codec(entity)
     record = codec.load(document)
+    if getattr(record, referrer.reference.field) != parent.key:
+        # The server freed the row of this entry, and its key has been given to another: that one is no child.
+        own = memory_of(record)
+        assert own is not None
+        parent.dangling.append((entity, key, own.revision, [ViewEntry(via, (parent.key,), key, REVISION)]))
+        return None
     if not referrer.reference.cascade and (yield from alive(context, record)):
         raise _restricted(parent, entity, referrer.reference.field)
     stored = memory_of(record)
