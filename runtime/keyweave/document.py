@@ -25,6 +25,8 @@ HEAD: Final = re.compile(rb'\{"revision":(\d+),"created":(\d+),"expires":(\d+),"
 HEAD_LENGTH: Final = 128
 """Bytes that certainly hold the whole head."""
 
+_ENUM_VALUE: Final = re.compile(r"\AInvalid enum value .*?(?=(?: - at `\$[^`]*`)?\Z)", re.DOTALL)
+
 MAX_DOCUMENT: Final = 64 * 1024 * 1024
 """Most bytes of one document. Redis takes up to 512 MB; a document of this size is a mistake already."""
 
@@ -186,12 +188,12 @@ class Codec:
         """Make `record` remember a write that succeeded."""
         self.entity.manage(record, created, revision)
         self.entity.manage(prepared.snapshot, created, revision)
-        # The stored document is rebuilt only where nested unknown members may hide in it.
-        document = None
         remember(record, self.memory(prepared, revision, created, expires))
 
     def memory(self, prepared: Prepared, revision: int, created: int, expires: int) -> Stored:
         """What a record remembers of a write, buffered or done."""
+        # The stored document is rebuilt only where nested unknown members may hide in it.
+        document = None
         if self.entity.nested:
             head = f'{{"revision":{revision},"created":{created},"expires":{expires},"op":""'
             document = head.encode() + prepared.body
@@ -211,8 +213,8 @@ class Codec:
         try:
             self._decode(document)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            # The decoder's text names a path and types; it never repeats a value.
-            return CorruptDocumentError(f"{name}: a stored document cannot be read: {error}", entity=name)
+            text = without_value(str(error))
+            return CorruptDocumentError(f"{name}: a stored document cannot be read: {text}", entity=name)
         return CorruptDocumentError(f"{name}: a stored document has a damaged head; run a check", entity=name)
 
     def _round_trip(self, record: Any) -> tuple[bytes, Any]:
@@ -233,7 +235,7 @@ class Codec:
         return body, snapshot
 
     def _refuse(self, record: Any, error: Exception) -> NoReturn:
-        text = str(error)
+        text = without_value(str(error))
         if isinstance(error, msgspec.ValidationError):
             rule, _, path = text.partition(" - at `$.")
             self._refuse_field(path.rstrip("`") or None, rule)
@@ -251,6 +253,11 @@ class Codec:
     def _refuse_field(self, field: str | None, rule: str) -> NoReturn:
         where = f"{self.entity.name}.{field}" if field else self.entity.name
         raise ValidationError(f"{where}: {rule}", entity=self.entity.name, field=field, rule=rule)
+
+
+def without_value(text: str) -> str:
+    """A message of the decoder without the value that it repeats for enums; the path at its end stays."""
+    return _ENUM_VALUE.sub("not one of the enum's values", text)
 
 
 def same_json(left: Any, right: Any) -> bool:

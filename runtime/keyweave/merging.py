@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar, overload
 
 import msgspec
 
+from keyweave.document import without_value
 from keyweave.errors import ValidationError
 from keyweave.record import Value
 
@@ -69,7 +70,7 @@ class Merge(Generic[V]):
         try:
             own = msgspec.json.decode(msgspec.json.encode(element), type=self.record)
         except (msgspec.MsgspecError, TypeError, ValueError) as error:
-            rule, _, path = str(error).partition(" - at `$.")
+            rule, _, path = without_value(str(error)).partition(" - at `$.")
             field = f"{self.field}[].{path.rstrip('`')}" if path else self.field
             raise ValidationError(
                 f"{self.entity}.{field}: {rule}", entity=self.entity, field=field, rule=rule

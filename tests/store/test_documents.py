@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from compozy_store import Component, Role, Status, TaskState, UsageEntry, User, WorkflowState
 from compozy_store.sync import Store
 from keyweave.effects import Flow, Send
-from keyweave.errors import CheckViolationError, NotLoadedError, ValidationError
+from keyweave.errors import (
+    CheckViolationError,
+    ConfigurationError,
+    CorruptDocumentError,
+    NotLoadedError,
+    ValidationError,
+)
 from tests.servers.running import new_namespace, server_url
 
 JSON = st.recursive(
@@ -126,6 +132,69 @@ def test_a_value_that_breaks_its_field_is_refused_by_name_and_nothing_is_written
     assert caught.value.field == field
     assert caught.value.rule
     assert store.workflow_states.get("w").output == "before"
+
+
+def test_the_key_of_a_stored_row_cannot_change(store: Store) -> None:
+    store.workflow_states.upsert(run("before"))
+    other = WorkflowState(workflow_exec_id="other", workflow_id="f", status=Status.RUNNING)
+    store.workflow_states.upsert(other)
+
+    def rename(row: WorkflowState) -> None:
+        row.workflow_exec_id = "other"
+
+    loaded = store.workflow_states.get("w")
+    rename(loaded)
+    writes: list[Callable[[], Any]] = [
+        lambda: store.workflow_states.change("w", rename),
+        lambda: store.workflow_states.save(loaded),
+        lambda: store.transact(lambda tx: tx.workflow_states.save(loaded)),
+    ]
+    for write in writes:
+        with pytest.raises(ValidationError) as caught:
+            write()
+        assert (caught.value.field, caught.value.rule) == ("workflow_exec_id", "key")
+    assert store.workflow_states.get("w").output == "before"
+    assert store.workflow_states.get("other") == other
+
+
+@pytest.mark.parametrize("answer", ["text", 0, object()])
+def test_a_change_that_returns_something_else_is_refused(store: Store, answer: Any) -> None:
+    def work(row: WorkflowState) -> Any:
+        row.output = "after"
+        return answer
+
+    store.workflow_states.upsert(run("before"))
+    with pytest.raises(ValidationError) as caught:
+        store.workflow_states.change("w", work)
+    assert caught.value.rule == "change"
+    assert store.workflow_states.get("w").output == "before"
+
+
+def test_an_asynchronous_function_is_refused_instead_of_doing_nothing(store: Store) -> None:
+    async def work(_: Any) -> None: ...
+
+    closure: Callable[[Any], Any] = work
+    with pytest.raises(ConfigurationError):
+        store.transact(closure)
+    store.workflow_states.upsert(run("before"))
+    with pytest.raises(ConfigurationError):
+        store.workflow_states.change("w", work)
+
+
+def test_no_error_repeats_a_value(store: Store) -> None:
+    secret = "hunter2' - at `$.x"
+    with pytest.raises(ValidationError) as caught:
+        store.workflow_states.upsert(WorkflowState(workflow_exec_id="w", workflow_id="f", status=secret))  # type: ignore[arg-type]
+    assert "hunter2" not in str(caught.value)
+    assert (caught.value.field, caught.value.rule) == ("status", "not one of the enum's values")
+    store.workflow_states.upsert(run())
+    key = store.session.context.keyspace.partition("execution").document("WorkflowState", "w")
+    document = send(store, "GET", key)
+    send(store, "SET", key, document.replace(b"RUNNING", b"hunter2"))
+    with pytest.raises(CorruptDocumentError) as corrupt:
+        store.workflow_states.get("w")
+    assert "hunter2" not in str(corrupt.value)
+    send(store, "SET", key, document)
 
 
 def test_deep_nesting_is_refused_not_crashed(store: Store) -> None:

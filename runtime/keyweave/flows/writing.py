@@ -16,6 +16,7 @@ from keyweave.errors import (
     NotLoadedError,
     OutcomeUnknownError,
     TransactionConflictError,
+    ValidationError,
 )
 from keyweave.flows.asking import ask
 from keyweave.flows.committing import claims_of, commit, dangling_reference, refused
@@ -88,6 +89,7 @@ def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:
         NotLoadedError: the record was never loaded or written.
         ConflictError: the row changed; load it again.
         NotFoundError: the row is gone.
+        ValidationError: also when the record's key is not the one that it was loaded with.
         ValidationError, CheckViolationError, UniqueViolationError, ReferenceViolationError: as for `create`.
     """
     stored = memory_of(record)
@@ -98,6 +100,13 @@ def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:
         )
     codec = context.codec(entity)
     prepared = codec.prepare(record, _retention(context, entity), stored)
+    if getattr(codec.snapshot_of(stored), entity.key) != prepared.key:
+        raise ValidationError(
+            f"{entity.name}.{entity.key}: the key of a stored row cannot change; create another row",
+            entity=entity.name,
+            field=entity.key,
+            rule="key",
+        )
     if context.unit is not None:
         yield from _save_buffered(context, entity, record, stored, prepared)
         return record
@@ -159,6 +168,7 @@ def change(
 
     Raises:
         NotFoundError: there is no such row.
+        ValidationError: also when `function` changed the key, or returned something else.
         TransactionConflictError: other writers won every try.
         Exception: whatever `function` raises; nothing was written.
     """
@@ -167,6 +177,13 @@ def change(
         stored = memory_of(record)
         answer = yield Call(function, record)
         if answer is not None and answer is not record:
+            if type(answer) is not entity.record:
+                raise ValidationError(
+                    f"{entity.name}: the function given to change must return None or the record, "
+                    f"it returned a {type(answer).__name__}",
+                    entity=entity.name,
+                    rule="change",
+                )
             record = answer
             if stored is not None:
                 remember(record, stored)
