@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn, TypeVar
 import msgspec
 
 from keyweave.entity import Entity
-from keyweave.entry import Entry
+from keyweave.entry import CREATED, REVISION, Entry, ViewEntry
 from keyweave.errors import CorruptDocumentError, ValidationError
 from keyweave.moment import from_micros_all
 from keyweave.record import MEMORY, Record, Stored, remember
@@ -76,11 +76,12 @@ def read_head(document: bytes) -> Head | None:
 class Codec:
     """Encodes and decodes one entity. Holds the typed decoder, which is costly to build and quick to use."""
 
-    __slots__ = ("_decode", "entity")
+    __slots__ = ("_decode", "_scores", "entity")
 
     def __init__(self, entity: Entity[Any]) -> None:
         self.entity = entity
         self._decode = msgspec.json.Decoder(entity.record).decode
+        self._scores = any(view.order not in (CREATED, REVISION) for view in entity.views.values())
 
     def load(self, document: bytes) -> Any:
         """The record in a stored document, remembering what the store holds.
@@ -182,7 +183,10 @@ class Codec:
         # A body never is `{}`: the key is required.
         members = b"," + body[1:] if not unknown else b"," + body[1:-1] + unknown + b"}"
         key: str = getattr(snapshot, entity.key)
-        return Prepared(key, members, snapshot, entity.entries(snapshot), retain, unknown)
+        entries = entity.entries(snapshot)
+        if self._scores:
+            self._check_scores(entries)
+        return Prepared(key, members, snapshot, entries, retain, unknown)
 
     def written(self, record: Any, prepared: Prepared, revision: int, created: int, expires: int) -> None:
         """Make `record` remember a write that succeeded."""
@@ -198,6 +202,15 @@ class Codec:
             head = f'{{"revision":{revision},"created":{created},"expires":{expires},"op":""'
             document = head.encode() + prepared.body
         return Stored(revision, created, expires, document, prepared.snapshot, prepared.unknown)
+
+    def _check_scores(self, entries: list[Entry]) -> None:
+        """Refuse what the server could not read as a score: it would fail in the middle of the write."""
+        for entry in entries:
+            if type(entry) is ViewEntry and type(entry.score) is int:
+                try:
+                    float(entry.score)
+                except OverflowError:
+                    self._refuse_field(self.entity.views[entry.view].order, "too large to order a view by")
 
     def _decode_stored(self, document: bytes) -> Any:
         try:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from keyweave.errors import InvalidCursorError
+from keyweave.errors import InvalidCursorError, ValidationError
 from keyweave.page import Place, write_cursor
 from keyweave_generator.load import load_sources
 from keyweave_generator.output import write
@@ -89,6 +89,21 @@ def test_pages_go_on_beyond_the_numbers_that_a_double_holds_exactly(store: Any, 
     by_number = [name for _, name in ascending]
     rows = store.days.iterate_by_number(batch=1, newest=newest)
     assert names(rows) == (by_number[::-1] if newest else by_number)
+
+
+@pytest.mark.parametrize("number", [10**309, -(10**400)])
+def test_a_number_that_no_view_can_hold_is_refused_before_anything_is_written(
+    store: Any, number: int
+) -> None:
+    store.days.create(day("small", number=10**308))
+    with pytest.raises(ValidationError) as caught:
+        store.days.create(day("large", number=number))
+    assert caught.value.field == "number"
+    with pytest.raises(ValidationError):
+        store.days.change("small", lambda row: setattr(row, "number", number))
+    assert names(store.days.iterate_by_number()) == names(store.days.iterate_all()) == ["small"]
+    assert store.days.find("large") is None
+    assert store.check().clean
 
 
 def test_an_empty_key_is_a_place_like_any_other(store: Any) -> None:
