@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _DAY_MS: Final = 24 * 60 * 60 * 1000
 
+LONGEST_RETENTION: Final = 36_500 * _DAY_MS * 1000
+"""In microseconds. A deadline has sixteen digits, so that the head of a document keeps its layout: until 2286."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -187,7 +190,7 @@ def resolve_retention(package: Package, overrides: Mapping[str, int]) -> dict[st
     """Retention per entity in microseconds: the schema's, replaced by `overrides`.
 
     Raises:
-        ConfigurationError: an override names no entity with retention, or is not positive.
+        ConfigurationError: an override names no entity with retention, is not positive or too long.
     """
     retention = {
         name: entity.retention.after
@@ -202,5 +205,7 @@ def resolve_retention(package: Package, overrides: Mapping[str, int]) -> dict[st
             )
         if micros <= 0:
             raise ConfigurationError(f"retention: {name} must be longer than zero")
+        if micros > LONGEST_RETENTION:
+            raise ConfigurationError(f"retention: {name} must be at most 36500 days")
         retention[name] = micros
     return retention

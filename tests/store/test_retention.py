@@ -119,7 +119,13 @@ def test_each_entity_has_its_own_retention(
 
 @pytest.mark.parametrize(
     "override",
-    [{"User": timedelta(1)}, {"TaskState": timedelta(0)}, {"TaskState": timedelta(-1)}, {"TaskState": 5}],
+    [
+        {"User": timedelta(1)},
+        {"TaskState": timedelta(0)},
+        {"TaskState": timedelta(-1)},
+        {"TaskState": 5},
+        {"TaskState": timedelta(days=36_501)},
+    ],
 )
 def test_a_retention_that_makes_no_sense_is_refused(override: Any) -> None:
     with pytest.raises(ConfigurationError), harness("sync", "refused", retention=override):
