@@ -14,7 +14,11 @@ from keyweave.errors import ConfigurationError
 from keyweave.keyspace import Keyspace, Namespace
 from keyweave.moment import duration_micros
 
-_POLICY: Final = {field.name for field in dataclasses.fields(Policy)} - {"deadline"}
+_POLICY: Final = {
+    field.name: field.default for field in dataclasses.fields(Policy) if field.name != "deadline"
+}
+_LEAST: Final = 0.001
+_MOST: Final = 1e12
 
 
 def prepare(
@@ -40,8 +44,7 @@ def prepare(
     """
     chosen = {name: options.pop(name) for name in list(options) if name in _POLICY}
     for name, value in chosen.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            raise ConfigurationError(f"option {name} must be a number greater than zero")
+        _check_policy(name, value)
     settings = parse_url(url, **options)
     app, version, default_environment, tenant = package.namespace
     parts = Namespace(
@@ -63,3 +66,14 @@ def prepare(
         resolve_retention(package, micros),
     )
     return settings, context
+
+
+def _check_policy(name: str, value: object) -> None:
+    """Refuse what the server or a loop would stumble over later, perhaps in the middle of a write."""
+    kinds = int if isinstance(_POLICY[name], int) else int | float
+    # A comparison with NaN is false, so it is refused here as well.
+    if isinstance(value, bool) or not isinstance(value, kinds) or not _LEAST <= value <= _MOST:
+        number = "whole number" if kinds is int else "number"
+        raise ConfigurationError(
+            f"option {name} must be a {number} from {1 if kinds is int else _LEAST} to 10^12"
+        )
