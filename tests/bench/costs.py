@@ -95,7 +95,9 @@ def micros_per_write(kind: str, like: str, folder: Path, client: Any) -> tuple[f
     """Processor time of the server for one insert, and for one save that changes no indexed field but the revision."""
     with opened(kind, folder) as (package, store):
         client.flushall()
-        rows = [package.Row(id=f"2abcdefghijklmnopq{each:09}", **values(like, each)) for each in range(WRITES)]
+        rows = [
+            package.Row(id=f"2abcdefghijklmnopq{each:09}", **values(like, each)) for each in range(WRITES)
+        ]
         _, start = server(client)
         for row in rows:
             store.rows.create(row)
@@ -111,9 +113,7 @@ def main() -> None:
     shell = Shell(parse_url(server_url()))  # keeps an embedded server alive between the stores
     settings = shell.settings
     client: Any = (
-        redis.Redis(unix_socket_path=settings.path)
-        if settings.path
-        else redis.Redis.from_url(server_url())
+        redis.Redis(unix_socket_path=settings.path) if settings.path else redis.Redis.from_url(server_url())
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

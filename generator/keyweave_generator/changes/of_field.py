@@ -109,9 +109,9 @@ def field_removed(pair: OwnerPair) -> Iterator[Change]:
     ),
 )
 def field_removed_not_reserved(pair: OwnerPair) -> Iterator[Change]:
-    """Yield each field that is gone and whose name is free."""
+    """Yield each field that is gone and whose name is free. A managed one was not stored under its name."""
     for field in _gone_fields(pair):
-        if field.name not in pair.new.reserved:
+        if field.name not in pair.new.reserved and field.managed is None:
             message = f"the name of the removed field {field.name} is not reserved"
             yield pair.change(Side.OLD, ("fields", field.name), field.name, message)
 
@@ -177,7 +177,9 @@ def field_rename_changed(pair: OwnerPair) -> Iterator[Change]:
     for field in pair.new.fields:
         if field.renamed_from and field.name not in pair.renamed.values():
             if before.get(field.name) != field.renamed_from:
-                message = f"{pair.name} has had no field {field.renamed_from} that {field.name} could be"
+                message = (
+                    f"the field {field.name} reads the name {field.renamed_from}, which no field had before"
+                )
                 yield pair.change(Side.NEW, ("fields", field.name, "renamed_from"), field.name, message)
 
 

@@ -15,7 +15,7 @@ from .finding import Category, Change, Effect, Level, Side
 from .of_presence import Presence, presence
 from .pairs import EntityPair, FieldPair, ViewPair, added
 from .rule import rule
-from .wording import names_text, order_text, value_text
+from .wording import fields_text, order_text, value_text
 
 BACKFILL = ("keyweave backfill",)
 DROP = ("keyweave drop-view",)
@@ -38,7 +38,7 @@ DROP = ("keyweave drop-view",)
 def view_added(pair: EntityPair) -> Iterator[Change]:
     """Yield each view that is new, with what it costs."""
     for view in added(pair.old.views, pair.new.views):
-        message = f"view {view.name} is new: {names_text(view.fields)}, ordered by {order_text(view)}"
+        message = f"view {view.name} is new: {fields_text(view.fields)}, ordered by {order_text(view)}"
         yield pair.change(Side.NEW, ("views", view.name), view.name, message, cost=view_cost(pair.new, view))
 
 
@@ -114,7 +114,7 @@ def index_kind_changed(pair: EntityPair) -> Iterator[Change]:
 def view_fields_changed(pair: ViewPair) -> Iterator[Change]:
     """Yield the two lists of fields; renamed fields are the same."""
     if pair.entity.now(pair.old.fields) != pair.new.fields:
-        message = f"view {pair.new.name} was over {names_text(pair.old.fields)} and is over {names_text(pair.new.fields)}"
+        message = f"view {pair.new.name} was over {fields_text(pair.old.fields)} and is over {fields_text(pair.new.fields)}"
         yield _change(pair, "fields", message)
 
 

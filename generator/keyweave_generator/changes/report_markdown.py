@@ -49,7 +49,9 @@ def _block(review: Review, finding: Finding) -> str:
     if finding.cost is not None:
         parts.append(("Cost", str(finding.cost)))
     rows = "\n".join(f"- **{title}:** {_escaped(text)}" for title, text in parts)
-    title = f"<b>{finding.level.value}</b> <code>{finding.rule}</code> {html.escape(_one_line(finding.message))}"
+    title = (
+        f"<b>{finding.level.value}</b> <code>{finding.rule}</code> {html.escape(_one_line(finding.message))}"
+    )
     place = f"`{review.place(finding)}`, {finding.category.value}"
     opened = " open" if finding.level is Level.ERROR else ""
     return f"<details{opened}><summary>{title}</summary>\n\n{place}\n\n{rows}\n\n</details>\n"

@@ -24,8 +24,13 @@ def value_text(value: object) -> str:
 
 
 def names_text(names: Iterable[str]) -> str:
-    """Field names as `a, b and c`, or `no field`."""
-    return listing(names) or "no field"
+    """Names as `a, b and c`."""
+    return listing(names)
+
+
+def fields_text(names: Iterable[str]) -> str:
+    """The fields of a view; one without fields is over all rows."""
+    return listing(names) or "all rows"
 
 
 def order_text(view: View) -> str:

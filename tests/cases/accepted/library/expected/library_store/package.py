@@ -19,5 +19,5 @@ PACKAGE = Package(
     groups={"lending": 1, "staff": 1},
     entities=(BOOK, BRANCH, HTTP_LIBRARIAN2),
     scripts={name: _script(name) for name in ("apply", "page", "count", "unlock")},
-    fingerprint="f90a20f0685469412448d2552a759910c61ba8ac9d336c602b7d29a28a16a7a1",
+    fingerprint="8e0c318e20c33b87889a9212679f0941171cd34a3ea1059dee006c044eaf1445",
 )
