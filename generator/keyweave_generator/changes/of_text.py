@@ -50,7 +50,7 @@ def declaration_order_changed(pair: SchemaPair) -> Iterator[Change]:
 def _change(place: Place, message: str) -> Change:
     entity, path = place
     spot = Spot(Side.NEW, entity or None, path)
-    subject = entity or (path[1] if path[0] in ("enums", "records") else "")
+    subject = entity or (path[1] if path[0] in ("enums", "records") and len(path) > 1 else "")
     inside = path if entity else path[2:]
     part = inside[1] if len(inside) > 1 else ""
     where = ".".join(filter(None, (subject, part))) or "the package"
