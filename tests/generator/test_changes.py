@@ -12,15 +12,29 @@ from pathlib import Path
 import pytest
 
 from keyweave_generator.changes.comparing import compare
-from keyweave_generator.changes.finding import Level, Review
-from keyweave_generator.changes.registry import IGNORE_UNUSED, RULES
+from keyweave_generator.changes.finding import Category, Effect, Level, Review
+from keyweave_generator.changes.registry import (
+    IGNORE_UNUSED,
+    IGNORE_UNUSED_CATEGORY,
+    IGNORE_UNUSED_EFFECT,
+    IGNORE_UNUSED_LEVEL,
+    IGNORE_UNUSED_PURPOSE,
+    RULES,
+    SECTIONS,
+    rules_of,
+)
 from keyweave_generator.changes.report_text import text_report
 from keyweave_generator.load import Located, locate_sources
 from tests.generator.accepted.corpus import NAMES, sources
-from tests.generator.example import real_sources
+from tests.generator.example import ROOT, real_sources
 
 CASES = Path(__file__).resolve().parent.parent / "cases" / "changes"
 UPDATE = os.environ.get("KEYWEAVE_UPDATE_GOLDENS") == "1"
+PAGE = ROOT / "docs" / "schema-changes.md"
+START, END = (
+    "<!-- rules: written by tests/generator/test_changes.py -->",
+    "<!-- end of rules -->",
+)
 IDS = [*(rule.id for rule in RULES), IGNORE_UNUSED]
 
 
@@ -53,7 +67,7 @@ def test_ids_are_unique_and_rules_speak_in_sentences() -> None:
         assert re.fullmatch(r"[A-Z]+(_[A-Z]+)+", rule.id)
         effect = rule.effect
         for text in (rule.purpose, effect.code, effect.data, effect.deploy, effect.action):
-            assert text.endswith(".") and text[0].isupper() or text[0] == "`", (rule.id, text)
+            assert (text.endswith(".") and text[0].isupper()) or text[0] == "`", (rule.id, text)
         if rule.level is not Level.INFO:
             assert effect.action != "Nothing.", rule.id
 
@@ -63,3 +77,38 @@ def test_a_schema_does_not_differ_from_itself(name: str) -> None:
     files = real_sources() if name not in NAMES else sources(name)
     without = {file: text.partition("\nignore:\n")[0] for file, text in files.items()}
     assert compare(locate_sources(without), locate_sources(without), against="itself").findings == ()
+
+
+def row(id_: str, purpose: str, category: Category, level: Level, effect: Effect) -> str:
+    commands = " and ".join(f"`{command}`" for command in effect.commands)
+    action = f"{effect.action} Run {commands}." if commands else effect.action
+    return f"| {purpose} | `{id_}` | {category.value} | {level.value} | {action} |"
+
+
+def table() -> str:
+    """The part of the page that lists the rules."""
+    lines: list[str] = []
+    for title, module in SECTIONS.items():
+        lines += [f"### {title}", "", "| change | rule | category | level | what to do |"]
+        lines += ["| --- | --- | --- | --- | --- |"]
+        lines += [
+            row(each.id, each.purpose, each.category, each.level, each.effect) for each in rules_of(module)
+        ]
+        lines.append("")
+    lines += ["### Ignores", "", "| change | rule | category | level | what to do |"]
+    lines += ["| --- | --- | --- | --- | --- |"]
+    unused = (IGNORE_UNUSED_PURPOSE, IGNORE_UNUSED_CATEGORY, IGNORE_UNUSED_LEVEL, IGNORE_UNUSED_EFFECT)
+    lines.append(row(IGNORE_UNUSED, *unused))
+    return "\n".join(lines)
+
+
+def test_the_page_lists_every_rule() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    before, _, rest = text.partition(START)
+    _, _, after = rest.partition(END)
+    expected = f"{before}{START}\n\n{table()}\n\n{END}{after}"
+    if UPDATE:
+        PAGE.write_text(expected, encoding="utf-8")
+        text = expected
+    assert text == expected
+    assert all(text.count(f"`{rule}`") >= 1 for rule in IDS)

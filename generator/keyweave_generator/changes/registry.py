@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import ModuleType
 from typing import Any, Final
 
 from . import (
@@ -23,26 +25,31 @@ from . import (
 from .finding import Category, Effect, Level
 from .rule import Rule
 
-_MODULES: Final = (
-    of_package,
-    of_entity,
-    of_field,
-    of_presence,
-    of_type,
-    of_limit,
-    of_enum,
-    of_view,
-    of_unique,
-    of_reference,
-    of_check,
-    of_merge,
-    of_retention,
-    of_text,
-)
+SECTIONS: Final[Mapping[str, ModuleType]] = {
+    "The package": of_package,
+    "Entities": of_entity,
+    "Fields and names": of_field,
+    "Optional, default, managed": of_presence,
+    "Types": of_type,
+    "Limits and values": of_limit,
+    "Enums": of_enum,
+    "Views": of_view,
+    "Unique constraints": of_unique,
+    "References and trees": of_reference,
+    "Checks": of_check,
+    "Merges": of_merge,
+    "Retention": of_retention,
+    "Texts and order": of_text,
+}
+"""The modules of rules, by what their section of the documentation is called."""
 
-RULES: Final[tuple[Rule[Any], ...]] = tuple(
-    value for module in _MODULES for value in vars(module).values() if isinstance(value, Rule)
-)
+
+def rules_of(module: ModuleType) -> tuple[Rule[Any], ...]:
+    """The rules of a module, in the order in which they are written."""
+    return tuple(value for value in vars(module).values() if isinstance(value, Rule))
+
+
+RULES: Final[tuple[Rule[Any], ...]] = tuple(rule for module in SECTIONS.values() for rule in rules_of(module))
 """What `comparing` asks."""
 
 IGNORE_UNUSED: Final = "IGNORE_UNUSED"
