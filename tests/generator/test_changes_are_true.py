@@ -1,5 +1,6 @@
 """What the rules say about stored data and side-by-side code is what generated code does: old and new code of the cases
-write documents and read each other's."""
+write documents and read each other's.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, TypeAlias
 

@@ -108,6 +108,11 @@ def renamed(data: st.DataObject, owner: Any, last: Any) -> Any:
     return {name if key == last else key: value for key, value in owner.items()}
 
 
+def replace_all(owner: dict[Any, Any], entries: dict[Any, Any]) -> None:
+    owner.clear()
+    owner.update(entries)
+
+
 def mutated(data: st.DataObject, values: dict[str, Any], file: str, path: tuple[Any, ...]) -> None:
     """Change one thing in `values`."""
     owner: Any = values
@@ -121,7 +126,7 @@ def mutated(data: st.DataObject, values: dict[str, Any], file: str, path: tuple[
         actions.append(lambda: owner.__setitem__(last, dict(reversed(owner[last].items()))))
     if path and isinstance(owner, dict):
         swapped = renamed(data, owner, last)
-        actions.append(lambda: (owner.clear(), owner.update(swapped)))
+        actions.append(lambda: replace_all(owner, swapped))
     data.draw(st.sampled_from(actions))()
 
 
@@ -139,7 +144,10 @@ def test_a_change_yields_a_finding_unless_nothing_changed(data: st.DataObject) -
         raise
     for old, new in ((origin.located, changed), (changed, origin.located)):
         found = {finding.rule for finding in compare(old, new, against="before").findings}
-        assert bool(found) == (fingerprint(old.schema) != fingerprint(new.schema)), found
+        if fingerprint(old.schema) == fingerprint(new.schema):  # which knows no order of an enum's sets
+            assert found <= {"DECLARATION_ORDER_CHANGED"}
+        else:
+            assert found
         only_texts = without_texts(values) == without_texts(origin.values)
         if only_texts:  # which are equal in any order
             assert found <= {"DOCUMENTATION_CHANGED", "DECLARATION_ORDER_CHANGED"}
