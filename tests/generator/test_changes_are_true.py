@@ -1,5 +1,6 @@
-"""What the rules say about stored data and side-by-side code is what generated code does: old and new code of the cases
-write documents and read each other's.
+"""What the rules say about stored data is what generated code does.
+
+Old and new code of the cases write documents and read each other's.
 """
 
 from __future__ import annotations
