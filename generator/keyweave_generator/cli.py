@@ -1,6 +1,7 @@
 """The generator's commands. They read arguments, call one stage after the other, and print; they decide nothing else.
 
-Exit status: 0 when all is well, 1 for a bad schema, a stale output or a path that cannot be used, 2 for wrong arguments.
+Exit status: 0 when all is well, 1 for a bad schema, a stale output or a path that cannot be used, 2 for wrong arguments;
+`diff` has its own, see there.
 Results go to standard output; everything that is wrong goes to standard error.
 """
 
@@ -13,6 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from . import cli_diff
 from .load import load
 from .model import Schema
 from .output import Change, Difference, OutputError, compare, write
@@ -105,6 +107,9 @@ def validate(
         _count(uniques, "unique constraint"),
     )
     typer.echo(f"{schema}: {', '.join(parts)}: ok")
+
+
+app.command(epilog=cli_diff.EPILOG)(cli_diff.diff)
 
 
 @app.command(epilog=_SCHEMA_EPILOG)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .costs import BYTES_ALONE, BYTES_IN_LARGE_SET, BYTES_IN_SMALL_SET, BYTES_OF_CLAIM, BYTES_OF_HEAD
 from .model import Entity, OrderBy, Schema, View
 
 
@@ -35,7 +36,6 @@ def keyspace_page(schema: Schema) -> str:
         "| --- | --- | --- | --- | --- |",
         "| `@clock` | string | last revision | every plan that writes a document | one key |",
         "| `@expiry` | sorted set | `Entity:id` of each row with a deadline, score = deadline in µs | when a deadline is set or cancelled | ~100 B per such row |",
-        "| `@schema` | hash | the state of every index, and the indexes that each writer keeps | when a schema is new, by builds | one key |",
         "| `@lock:<Entity>:<id>` | string | token of a transaction, with a time to live | `get_for_update` | while locked |",
         "| `@done:<op>` | string | marks a deletion as applied, for one minute | plans that only delete | ~100 B for a minute |",
         "",
@@ -46,14 +46,14 @@ def keyspace_page(schema: Schema) -> str:
 def _entity(entity: Entity) -> list[str]:
     optional = {field.name for field in entity.fields if field.optional}
     rows = [
-        f"| `{entity.name}:<{entity.key}>` | string | the document, JSON | every write | payload + ~110 B head |",
+        f"| `{entity.name}:<{entity.key}>` | string | the document, JSON | every write | payload + ~{BYTES_OF_HEAD} B head |",
     ]
     rows += [_view(entity, view, optional) for view in entity.views]
     for unique in entity.uniques:
         how = f", {' and '.join(unique.normalize)}" if unique.normalize else ""
         rows.append(
-            f"| `{entity.name}.{unique.stored}` | hash | {' + '.join(unique.fields)}{how} -> {entity.key} "
-            f"| insert, delete, change of {' or '.join(unique.fields)} | ~90 B |"
+            f"| `{entity.name}.{unique.name}` | hash | {' + '.join(unique.fields)}{how} -> {entity.key} "
+            f"| insert, delete, change of {' or '.join(unique.fields)} | ~{BYTES_OF_CLAIM} B |"
         )
     head = [
         f"## {entity.name}",
@@ -75,9 +75,11 @@ def _view(entity: Entity, view: View, optional: set[str]) -> str:
         when.append(f"change of {order}")
     rows = "rows where " + " and ".join(f"{name} is set" for name in view.fields if name in optional)
     members = rows if any(name in optional for name in view.fields) else "all rows"
-    cost = "~40 B in small sets, ~110 B in large ones" if view.fields else "~110 B"
+    cost = f"~{BYTES_IN_LARGE_SET} B"
+    if view.fields:
+        cost = f"~{BYTES_IN_SMALL_SET} B in small sets, {cost} in large ones, ~{BYTES_ALONE} B alone"
     why = " ".join(view.why.split()).replace("|", "\\|")
     return (
-        f"| `{entity.name}.{view.stored}{path}` | sorted set | {entity.key} by {order}, {members}. {why} "
+        f"| `{entity.name}.{view.name}{path}` | sorted set | {entity.key} by {order}, {members}. {why} "
         f"| {', '.join(when)} | {cost} |"
     )

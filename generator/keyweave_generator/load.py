@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from .model import Position, Schema
+from .places import Places
 from .problems import Problems, SchemaError
 from .resolve import resolve
 from .source import Document, read
 from .structure import ENTITY_FILE, PACKAGE_FILE, check_structure
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A schema, and where its parts are written."""
+
+    schema: Schema
+    places: Places
 
 
 def load(folder: Path) -> Schema:
@@ -17,6 +27,15 @@ def load(folder: Path) -> Schema:
 
     Raises:
         SchemaError: holds every mistake, with file names as `folder` was given.
+    """
+    return load_located(folder).schema
+
+
+def load_located(folder: Path) -> Located:
+    """The schema in `folder`, as `load` gives it, and where its parts are written.
+
+    Raises:
+        SchemaError: holds every mistake.
     """
     problems = Problems()
     sources: dict[str, bytes] = {}
@@ -34,11 +53,20 @@ def load(folder: Path) -> Schema:
             problems.add(Position(str(path), 0, 0), f"cannot read the file: {error.strerror}")
     if problems:
         raise SchemaError(problems.sorted())
-    return load_sources(sources, folder=str(folder))
+    return locate_sources(sources, folder=str(folder))
 
 
 def load_sources(sources: Mapping[str, str | bytes], *, folder: str = "schema") -> Schema:
     """The schema in texts by file name.
+
+    Raises:
+        SchemaError: holds every mistake.
+    """
+    return locate_sources(sources, folder=folder).schema
+
+
+def locate_sources(sources: Mapping[str, str | bytes], *, folder: str = "schema") -> Located:
+    """The schema in texts by file name, and where its parts are written.
 
     Raises:
         SchemaError: holds every mistake.
@@ -72,7 +100,7 @@ def load_sources(sources: Mapping[str, str | bytes], *, folder: str = "schema") 
     schema = resolve(packages[0], entities, problems, complete=complete)
     if problems or schema is None:
         raise SchemaError(problems.sorted())
-    return schema
+    return Located(schema, Places(packages[0], entities))
 
 
 def _stem(file: str) -> str:

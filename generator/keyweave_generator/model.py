@@ -81,6 +81,7 @@ class Field:
     trim: bool = False
     when_zero: Expression | None = None
     managed: Managed | None = None
+    renamed_from: str | None = None
     doc: str = ""
 
 
@@ -92,6 +93,7 @@ class Enum:
     values: tuple[str, ...]
     sets: Mapping[str, tuple[str, ...]]
     doc: str = ""
+    reserved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class RecordType:
     name: str
     fields: tuple[Field, ...]
     doc: str = ""
+    reserved: tuple[str, ...] = ()
 
 
 class OrderBy(enum.Enum):
@@ -271,8 +274,21 @@ class Namespace:
 
 
 @dataclass(frozen=True, slots=True)
+class Ignore:
+    """Findings of a review of changes that are accepted: those of `rule`, narrowed to an entity and a part of it."""
+
+    rule: str
+    entity: str | None
+    field: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Schema:
-    """A whole package, in dependency order: enums, records, then entities sorted by name."""
+    """A whole package, in dependency order: enums, records, then entities sorted by name.
+
+    What takes no part in comparison says nothing about code or data.
+    """
 
     package: str
     namespace: Namespace
@@ -281,3 +297,4 @@ class Schema:
     records: tuple[RecordType, ...]
     entities: tuple[Entity, ...]
     doc: str = ""
+    ignores: tuple[Ignore, ...] = field(default=(), compare=False)

@@ -180,7 +180,7 @@ def _plain(value: Any) -> Any:
         return {
             field.name: _plain(getattr(value, field.name))
             for field in dataclasses.fields(value)
-            if field.name != "position" and getattr(value, field.name) not in (None, (), "")
+            if field.compare and getattr(value, field.name) not in (None, (), "")
         }
     if isinstance(value, enum.Enum):
         return value.value

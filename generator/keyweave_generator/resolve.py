@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
-from .model import Entity, Enum, Group, Namespace, Position, RecordType, Schema, TypeKind, TypeRef
+from .model import Entity, Enum, Group, Ignore, Namespace, Position, RecordType, Schema, TypeKind, TypeRef
 from .names import class_name_problem, member_name, package_name_problem, plural, snake_case, word_problem
 from .node import Node
 from .problems import Problems, a, quote, suggestion
@@ -74,6 +74,16 @@ def resolve(
         records=tuple(records),
         entities=tuple(sorted(found, key=lambda entity: entity.name)),
         doc=root.child_text("doc"),
+        ignores=tuple(_ignore(node) for node in _elements(root, "ignore")),
+    )
+
+
+def _ignore(node: Node) -> Ignore:
+    return Ignore(
+        node.child_text("rule"),
+        node.child_text("entity") or None,
+        node.child_text("field") or None,
+        node.child_text("reason"),
     )
 
 
@@ -146,8 +156,13 @@ def _enums(root: Node, problems: Problems) -> list[Enum]:
                         f"set {node.name}.{subset.name}: {node.name} has no value {quote(element.text)}{near}",
                     )
             sets[subset.name] = subset.texts()
-        enums.append(Enum(node.name, known, sets, node.child_text("doc")))
+        enums.append(Enum(node.name, known, sets, node.child_text("doc"), _texts(node, "reserved")))
     return enums
+
+
+def _texts(node: Node, key: str) -> tuple[str, ...]:
+    child = node.get(key)
+    return child.texts() if child is not None else ()
 
 
 def _elements(node: Node, key: str) -> list[Node]:
@@ -193,7 +208,9 @@ def _records(nodes: Mapping[str, Node], types: Types, problems: Problems) -> lis
     found: dict[str, RecordType] = {}
     for name, node in nodes.items():
         fields = resolve_fields(node, types, problems, owner=name, in_entity=False)
-        found[name] = RecordType(name, tuple(fields.values()), node.child_text("doc"))
+        found[name] = RecordType(
+            name, tuple(fields.values()), node.child_text("doc"), _texts(node, "reserved")
+        )
     uses = {name: sorted(_record_names(record) & found.keys()) for name, record in found.items()}
     try:
         order = list(TopologicalSorter(uses).static_order())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -109,6 +110,7 @@ def _field(  # noqa: C901 - one clause per attribute
             refuse("managed", "a managed field is a datetime")
         elif optional or node.has("default") or node.child_flag("secret"):
             refuse("managed", "a managed field takes no optional, default or secret")
+    _old_name(node, refuse, in_entity=in_entity)
     if optional and node.has("default"):
         refuse("default", "an optional field is null by default; leave out one of optional and default")
     if node.has("when_zero") and scalar not in ("int", "float"):
@@ -134,8 +136,32 @@ def _field(  # noqa: C901 - one clause per attribute
         pattern=node.child_text("pattern") or None,
         trim=node.child_flag("trim"),
         managed=managed,
+        renamed_from=node.child_text("renamed_from") or None,
         doc=node.child_text("doc"),
     )
+
+
+def _old_name(node: Node, refuse: Callable[[str, str], None], *, in_entity: bool) -> None:
+    old = node.child_text("renamed_from")
+    if not old:
+        return
+    reason = field_name_problem(old, in_entity=in_entity)
+    siblings = Node(node.document, node.path[:-1], _parent_value(node))
+    if not in_entity:
+        refuse("renamed_from", "only fields of entities can be renamed; add a field to the record instead")
+    elif node.has("managed"):
+        refuse("renamed_from", "a managed field is not stored under its name; leave renamed_from out")
+    elif reason is not None:
+        refuse("renamed_from", f"no field can have been called {quote(old)}: {reason}")
+    elif old in siblings.names():
+        refuse("renamed_from", f"there is a field {quote(old)}; a renamed field takes its place")
+    elif any(each.child_text("renamed_from") == old for each in _before(node, siblings)):
+        refuse("renamed_from", f"another field was called {quote(old)} already")
+
+
+def _before(node: Node, siblings: Node) -> list[Node]:
+    """The usable siblings that stand before a node."""
+    return list(itertools.takewhile(lambda each: each.name != node.name, siblings.items()))
 
 
 def _bounds(node: Node, refuse: Callable[[str, str], None]) -> None:

@@ -70,6 +70,7 @@ def entity_view(entity: Entity, schema: Schema) -> EntityView:
             for field in entity.fields
             if field.trim or field.when_zero is not None or normalizing_steps((field,), schema)
         ),
+        renamed=_renamed(entity),
         always=tuple(entry for entry in entries if not entry.condition),
         sometimes=tuple(entry for entry in entries if entry.condition),
         checks=tuple(
@@ -149,6 +150,12 @@ def entity_view(entity: Entity, schema: Schema) -> EntityView:
 def _managed(entity: Entity, managed: Managed) -> str:
     """The name of the field that shows a managed value, as a literal."""
     return repr(next((field.name for field in entity.fields if field.managed is managed), None))
+
+
+def _renamed(entity: Entity) -> str:
+    """The old and new names of renamed fields as Python; empty when there are none."""
+    pairs = [(field.renamed_from, field.name) for field in entity.fields if field.renamed_from]
+    return repr(tuple(pairs)) if pairs else ""
 
 
 def _message(entity: Entity, check: Check) -> str:

@@ -151,6 +151,7 @@ class EntityView:
     created: str
     updated: str
     normalized: str
+    renamed: str
     always: tuple[EntryView, ...]
     sometimes: tuple[EntryView, ...]
     checks: tuple[tuple[str, str, str, str], ...]

@@ -28,6 +28,8 @@ Start from a folder `schema/` with package.yaml and one file per entity:
 
   keyweave generate --check  fail when generated/ is out of date (for CI)
 
+  keyweave diff              what a change of the schema does to code, stored data and a rolling deploy
+
 `keyweave COMMAND --help` explains a command, its options and its exit status.
 """
 

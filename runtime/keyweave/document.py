@@ -17,6 +17,7 @@ from keyweave.entry import CREATED, REVISION, Entry, ViewEntry
 from keyweave.errors import CorruptDocumentError, ValidationError
 from keyweave.moment import from_micros_all
 from keyweave.record import MEMORY, Record, Stored, remember
+from keyweave.renaming import with_new_names
 from keyweave.unknown import keep_unknown, unknown_members
 
 R = TypeVar("R", bound=Record)
@@ -89,6 +90,8 @@ class Codec:
         Raises:
             CorruptDocumentError: the document has no head, or its body is not this entity's.
         """
+        if self.entity.renamed:
+            document = with_new_names(document, self.entity.renamed)
         # The head's layout is fixed: `expires` begins at byte 66 and is 0 or has 16 digits.
         head = document[:67] if document[66:67] == b"0" else document[:82]
         try:
@@ -106,6 +109,8 @@ class Codec:
 
         Lists are read here, so what can be done for all documents in one call of C is not done one by one.
         """
+        if self.entity.renamed:
+            documents = [with_new_names(document, self.entity.renamed) for document in documents]
         heads = [
             (document[:67] if document[66:67] == b"0" else document[:82]) + b"}" for document in documents
         ]

@@ -118,6 +118,7 @@ class Entity(Generic[R]):
         created: name of the field that shows when the row was made, if there is one.
         updated: name of the field that shows when the row was last written, if there is one.
         normalized: names of the fields that `normalize` may change.
+        renamed: old and new name of each field that documents may still hold under its old name.
     """
 
     name: str
@@ -134,6 +135,7 @@ class Entity(Generic[R]):
     created: str | None = None
     updated: str | None = None
     normalized: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
     views: Mapping[str, View] = field(default_factory=dict)
     uniques: Mapping[str, Unique] = field(default_factory=dict)
     references: tuple[Reference, ...] = ()

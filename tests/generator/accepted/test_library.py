@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from keyweave.effects import Flow, Send
 from keyweave.errors import CheckViolationError, NotFoundError, ReferenceViolationError
 from tests.generator.accepted.stage import Stage
 
@@ -60,6 +62,31 @@ def test_defaults_and_docs_are_what_the_schema_says(stage: Stage) -> None:
     assert library.Shelf.__doc__.rstrip() == 'Where a book stands, or "lies"'
     assert library.Mark.__doc__.rstrip() == 'A page\'s "mark"'
     assert library.DoubleTitleError.__doc__.rstrip() == 'No two books are "the same"'
+
+
+def send(stage: Stage, *words: Any) -> Any:
+    """One raw command."""
+
+    def flow() -> Flow[Any]:
+        (reply,) = yield Send((words,))
+        return reply
+
+    return stage.wait_for(stage.store.session.run(flow()))
+
+
+def test_a_renamed_field_is_read_under_both_names_and_written_under_the_new_one(stage: Stage) -> None:
+    stage.books.create(book(stage))
+    stage.books.create(book(stage, "2", part_of="1"))
+    context = stage.store.session.context
+    key = context.partition(stage.package.PACKAGE.entities["Book"]).document("Book", "2")
+    stored: bytes = send(stage, "GET", key)
+    send(stage, "SET", key, stored.replace(b'"part_of"', b'"volume_of"'))
+    assert stage.books.get("2").part_of == "1"
+    assert stage.books.list_by_part_of("1").records == [stage.books.get("2")]
+    assert stage.check().clean
+    stage.books.change("2", lambda volume: setattr(volume, "hash", "h2"))
+    assert {"part_of", "volume_of"} & json.loads(send(stage, "GET", key)).keys() == {"part_of"}
+    assert stage.books.get("2").part_of == "1"
 
 
 def test_errors_have_the_names_that_were_picked(stage: Stage) -> None:

@@ -19,5 +19,5 @@ PACKAGE = Package(
     groups={"lending": 1, "staff": 1},
     entities=(BOOK, BRANCH, HTTP_LIBRARIAN2),
     scripts={name: _script(name) for name in ("apply", "page", "count", "unlock")},
-    fingerprint="85255f61bd724b06b5d15195230e922d2b247374477553802f9781ade311b807",
+    fingerprint="0f1b27e9d3502471c6d9175e49a3dba30497cef0ce997a06c3f1a714d4c938ce",
 )

@@ -84,6 +84,7 @@ BOOK = Entity(
     created=None,
     updated=None,
     normalized=(),
+    renamed=(("volume_of", "part_of"),),
     views={
         "by_shelf": View(
             "by_shelf", ("shelf",), "created", ("open", "closed", "lent-out", 'on "hold"', "under\\repair")

@@ -1,0 +1,130 @@
+"""What a rule finds: the values that pass from the rules to the reports. No rule and no output format is known here."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from keyweave_generator.costs import Cost
+from keyweave_generator.model import Position
+
+
+class Category(enum.Enum):
+    """What a change touches."""
+
+    API = "API"
+    STORAGE = "STORAGE"
+    INDEX = "INDEX"
+    SEMANTIC = "SEMANTIC"
+    SAFE = "SAFE"
+
+
+class Level(enum.Enum):
+    """How grave a change is: refused, to be acted upon, or only told."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+    def reaches(self, other: Level) -> bool:
+        """Tell whether this level is as grave as `other`, or graver."""
+        order = list(Level)
+        return order.index(self) <= order.index(other)
+
+
+class Side(enum.Enum):
+    """Which of the two schemas something is written in."""
+
+    OLD = "old"
+    NEW = "new"
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A key in one of the schemas: `path` in the file of `entity`, or in the package file when that is None."""
+
+    side: Side
+    entity: str | None
+    path: tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a change does, and what to do about it. Each text is one or two sentences."""
+
+    code: str = "Runs unchanged."
+    data: str = "Stays as it is."
+    deploy: str = "Old and new code can run side by side."
+    action: str = "Nothing."
+    commands: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One answer of a rule. `subject` is an entity, record or enum, `part` a field, view, check or value of it."""
+
+    spot: Spot
+    message: str
+    subject: str = ""
+    part: str = ""
+    cost: Cost | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A change under the rule that found it. `position` is in the schema of `side`."""
+
+    rule: str
+    category: Category
+    level: Level
+    position: Position
+    side: Side
+    subject: str
+    part: str
+    message: str
+    effect: Effect
+    cost: Cost | None = None
+
+    @property
+    def order(self) -> tuple[str, int, int, str, str]:
+        """Sorting key: file, line, column, rule, then text."""
+        place = self.position
+        return (place.file, place.line, place.column, self.rule, self.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A finding that the package file accepts, with its reason."""
+
+    finding: Finding
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """The outcome of a comparison.
+
+    Attributes:
+        findings: what was found, by position.
+        ignored: what was found and is accepted.
+        against: the old schema in a word; empty when there was none, so that everything is new.
+        prefix: what stands before a file name of the old schema, to tell it from the new file: `main:` or nothing.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    ignored: tuple[Ignored, ...] = ()
+    against: str = ""
+    prefix: str = ""
+
+    def place(self, finding: Finding) -> str:
+        """Where a finding is: `file:line:column`."""
+        at = finding.position
+        return f"{self.prefix if finding.side is Side.OLD else ''}{at.file}:{at.line}:{at.column}"
+
+    def count(self, level: Level) -> int:
+        """How many findings have exactly this level."""
+        return sum(finding.level is level for finding in self.findings)
+
+    def reaching(self, level: Level) -> tuple[Finding, ...]:
+        """The findings that are at least as grave as `level`."""
+        return tuple(finding for finding in self.findings if finding.level.reaches(level))

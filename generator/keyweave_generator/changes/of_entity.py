@@ -1,0 +1,96 @@
+"""Rules about an entity as a whole: where its rows are stored, and what its errors are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .finding import Category, Change, Effect, Level, Side
+from .pairs import EntityPair, kept
+from .rule import rule
+
+
+@rule(
+    "ENTITY_GROUP_CHANGED",
+    EntityPair,
+    Category.STORAGE,
+    Level.ERROR,
+    "An entity moves to another group, whose name is part of every key.",
+    Effect(
+        code="Runs, and sees no row of the entity.",
+        data="Stored rows stay under their old keys, where new code does not look.",
+        deploy="Old and new code work on different rows.",
+        action="Leave the entity where it is, or copy its rows with a program that opens both schemas.",
+    ),
+)
+def entity_group_changed(pair: EntityPair) -> Iterator[Change]:
+    """Yield the move."""
+    if pair.old.group != pair.new.group:
+        yield pair.change(Side.NEW, ("group",), "", f"the group was {pair.old.group} and is {pair.new.group}")
+
+
+@rule(
+    "ENTITY_KEY_CHANGED",
+    EntityPair,
+    Category.STORAGE,
+    Level.ERROR,
+    "Another field identifies the rows of an entity.",
+    Effect(
+        code="Methods that take a key take another one.",
+        data="Stored rows are under the values of the old field, where new code does not look.",
+        deploy="Old and new code write different keys for one row.",
+        action="Add a new entity with the new key, copy the rows, then remove the old one.",
+    ),
+)
+def entity_key_changed(pair: EntityPair) -> Iterator[Change]:
+    """Yield the new key; a renamed field is the same key."""
+    if pair.now((pair.old.key,)) != (pair.new.key,):
+        yield pair.change(Side.NEW, ("key",), "", f"the key was {pair.old.key} and is {pair.new.key}")
+
+
+@rule(
+    "ENTITY_PARTITION_CHANGED",
+    EntityPair,
+    Category.STORAGE,
+    Level.ERROR,
+    "Another field decides in which partition of its group a row is stored.",
+    Effect(
+        code="Rows that shared a partition may not share one any more.",
+        data="With one partition per group nothing moves. With several, rows are looked for where they are not.",
+        deploy="With several partitions, old and new code work on different rows.",
+        action="With one partition, which is all that this release runs, ignore it with that reason.",
+    ),
+)
+def entity_partition_changed(pair: EntityPair) -> Iterator[Change]:
+    """Yield the new field; a renamed one is the same."""
+    old, new = pair.old.partition_by, pair.new.partition_by
+    followed = pair.old.partition_by == pair.old.key and pair.new.partition_by == pair.new.key
+    if pair.now((old,)) != (new,) and not followed:
+        yield pair.change(Side.NEW, ("partition_by",), "", f"rows were partitioned by {old} and are by {new}")
+
+
+@rule(
+    "ERROR_RENAMED",
+    EntityPair,
+    Category.API,
+    Level.WARNING,
+    "An error of an entity has another name.",
+    Effect(
+        code="Code that catches the old name fails on import, or does not catch the error.",
+        action="Change the code that catches it.",
+    ),
+)
+def error_renamed(pair: EntityPair) -> Iterator[Change]:
+    """Yield each error whose name differs."""
+    standard = "AlreadyExistsError"
+    named: list[tuple[tuple[str, ...], str, str]] = [
+        (("errors", "not_found"), pair.old.not_found_error, pair.new.not_found_error),
+        (("errors", "exists"), pair.old.exists_error or standard, pair.new.exists_error or standard),
+    ]
+    named += [
+        (("unique", new.name, "error"), old.error, new.error)
+        for old, new in kept(pair.old.uniques, pair.new.uniques)
+    ]
+    for path, old_name, new_name in named:
+        if old_name != new_name:
+            part = path[1] if path[0] == "unique" else ""
+            yield pair.change(Side.NEW, path, part, f"the error {old_name} is called {new_name} now")

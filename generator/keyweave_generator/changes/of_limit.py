@@ -1,0 +1,211 @@
+"""Rules about what a field accepts and what is done to its value. Readers check limits too, not only writers."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+
+from keyweave_generator.model import Field
+
+from .finding import Category, Change, Effect, Level
+from .pairs import FieldPair
+from .rule import rule
+from .type_relation import Relation, relation
+from .wording import value_text
+
+_LEAST = ("min", "min_length")
+_MOST = ("max", "max_length")
+
+
+class _Move(enum.Enum):
+    TIGHTENED = "tightened"
+    LOOSENED = "loosened"
+    RESTATED = "restated"
+
+
+def _limit(field: Field, name: str) -> float | None:
+    """The limit that holds, with what the type implies."""
+    value: float | None = getattr(field, name)
+    if name == "min_length":
+        return max(value or 0, 1 if field.type.name == "id" else 0)
+    return value
+
+
+def _moves(pair: FieldPair) -> Iterator[tuple[str, _Move]]:
+    """The limits that differ, and where to. A type that does not read the old one is a finding already."""
+    if relation(pair.owner.schema, pair.old, pair.new) is Relation.OTHER:
+        return
+    for name in (*_LEAST, *_MOST):
+        if getattr(pair.old, name) == getattr(pair.new, name):
+            continue
+        old, new = _limit(pair.old, name), _limit(pair.new, name)
+        if old == new:
+            yield name, _Move.RESTATED
+        elif new is not None and (old is None or (new > old if name in _LEAST else new < old)):
+            yield name, _Move.TIGHTENED
+        else:
+            yield name, _Move.LOOSENED
+
+
+def _changes(pair: FieldPair, wanted: _Move) -> Iterator[Change]:
+    for name, move in _moves(pair):
+        if move is wanted:
+            old, new = value_text(getattr(pair.old, name)), value_text(getattr(pair.new, name))
+            yield pair.change(name, f"{name} was {old} and is {new}")
+
+
+@rule(
+    "FIELD_LIMIT_TIGHTENED",
+    FieldPair,
+    Category.STORAGE,
+    Level.ERROR,
+    "A field accepts fewer values: min, max, min_length or max_length.",
+    Effect(
+        code="Writing a value beyond the limit raises ValidationError.",
+        data="A stored row beyond the limit cannot be read: CorruptDocumentError.",
+        deploy="Rows that old code writes may not be readable by new code.",
+        action="Make every stored value fit, and every writer. Then ignore this with that reason. "
+        "Or keep the limit and add a check, which only writers meet.",
+    ),
+)
+def field_limit_tightened(pair: FieldPair) -> Iterator[Change]:
+    """Yield each limit that excludes more."""
+    yield from _changes(pair, _Move.TIGHTENED)
+
+
+@rule(
+    "FIELD_LIMIT_LOOSENED",
+    FieldPair,
+    Category.SEMANTIC,
+    Level.WARNING,
+    "A field accepts more values: min, max, min_length or max_length.",
+    Effect(
+        deploy="Old code cannot read a row beyond its own limit: CorruptDocumentError.",
+        action="Deploy everywhere before anything writes such a value.",
+    ),
+)
+def field_limit_loosened(pair: FieldPair) -> Iterator[Change]:
+    """Yield each limit that excludes less."""
+    yield from _changes(pair, _Move.LOOSENED)
+
+
+@rule(
+    "FIELD_LIMIT_RESTATED",
+    FieldPair,
+    Category.SAFE,
+    Level.INFO,
+    "A limit is written that held already, or the reverse.",
+)
+def field_limit_restated(pair: FieldPair) -> Iterator[Change]:
+    """Yield each limit that excludes what it did before."""
+    yield from _changes(pair, _Move.RESTATED)
+
+
+@rule(
+    "FIELD_PATTERN_CHANGED",
+    FieldPair,
+    Category.STORAGE,
+    Level.ERROR,
+    "A field gets a pattern, or another one.",
+    Effect(
+        code="Writing a value that does not match raises ValidationError.",
+        data="A stored row that does not match cannot be read: CorruptDocumentError.",
+        deploy="Old and new code may not be able to read each other's rows.",
+        action="Make every stored value match, and every writer. Then ignore this with that reason.",
+    ),
+)
+def field_pattern_changed(pair: FieldPair) -> Iterator[Change]:
+    """Yield the new pattern."""
+    if pair.new.pattern is not None and pair.old.pattern != pair.new.pattern:
+        old, new = value_text(pair.old.pattern), value_text(pair.new.pattern)
+        yield pair.change("pattern", f"the pattern was {old} and is {new}")
+
+
+@rule(
+    "FIELD_PATTERN_REMOVED",
+    FieldPair,
+    Category.SEMANTIC,
+    Level.WARNING,
+    "A field loses its pattern.",
+    Effect(
+        deploy="Old code cannot read a row that does not match: CorruptDocumentError.",
+        action="Deploy everywhere before anything writes such a value.",
+    ),
+)
+def field_pattern_removed(pair: FieldPair) -> Iterator[Change]:
+    """Yield the lost pattern."""
+    if pair.old.pattern is not None and pair.new.pattern is None:
+        yield pair.change("pattern", f"has no pattern any more; it was {value_text(pair.old.pattern)}")
+
+
+@rule(
+    "FIELD_TRIM_CHANGED",
+    FieldPair,
+    Category.SEMANTIC,
+    Level.WARNING,
+    "White space around a text is removed, or not removed any more, when it is stored.",
+    Effect(
+        code="A write changes the value, or leaves it as it is.",
+        data="Stored values stay as they are until the row is written.",
+        deploy="Old and new code store the same text differently, so unique values and views may tell them apart.",
+        action="Rewrite the rows when no old code runs.",
+        commands=("keyweave migrate-documents",),
+    ),
+)
+def field_trim_changed(pair: FieldPair) -> Iterator[Change]:
+    """Yield the change."""
+    if pair.old.trim != pair.new.trim:
+        yield pair.change("trim", "is trimmed now" if pair.new.trim else "is not trimmed any more")
+
+
+@rule(
+    "FIELD_DERIVATION_CHANGED",
+    FieldPair,
+    Category.SEMANTIC,
+    Level.WARNING,
+    "What replaces a zero (`when_zero`) is new, another one, or gone.",
+    Effect(
+        code="A write that leaves the field at zero stores another value.",
+        data="Stored values stay as they are; a stored zero is replaced when the row is written.",
+        deploy="Old and new code store different values.",
+        action="Rewrite the rows, if stored zeros are to be replaced.",
+        commands=("keyweave migrate-documents",),
+    ),
+)
+def field_derivation_changed(pair: FieldPair) -> Iterator[Change]:
+    """Yield the two expressions."""
+    old = pair.owner.now_in(pair.old.when_zero.source) if pair.old.when_zero else None
+    new = " ".join(pair.new.when_zero.source.split()) if pair.new.when_zero else None
+    if old != new:
+        yield pair.change("when_zero", f"when_zero was {value_text(old)} and is {value_text(new)}")
+
+
+@rule(
+    "FIELD_SECRET_ADDED",
+    FieldPair,
+    Category.SAFE,
+    Level.INFO,
+    "A field becomes secret.",
+    Effect(code="The value is left out of repr."),
+)
+def field_secret_added(pair: FieldPair) -> Iterator[Change]:
+    """Yield the change."""
+    if pair.new.secret and not pair.old.secret:
+        yield pair.change("secret", "is secret now")
+
+
+@rule(
+    "FIELD_SECRET_REMOVED",
+    FieldPair,
+    Category.SEMANTIC,
+    Level.WARNING,
+    "A field is not secret any more.",
+    Effect(
+        code="The value shows in repr, and so in logs and traces of programs that print records.",
+        action="Make sure that the value may be seen.",
+    ),
+)
+def field_secret_removed(pair: FieldPair) -> Iterator[Change]:
+    """Yield the change."""
+    if pair.old.secret and not pair.new.secret:
+        yield pair.change("secret", "is not secret any more")

@@ -1,0 +1,180 @@
+"""Rules about references and trees. A reference is checked when it is written, and followed when its target is deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from keyweave_generator.model import Reference
+
+from .finding import Category, Change, Effect, Level, Side
+from .of_view import BACKFILL
+from .pairs import EntityPair, ReferencePair
+from .rule import rule
+
+
+def _added(pair: EntityPair) -> list[Reference]:
+    before = {*pair.now(each.field for each in pair.old.references)}
+    return [each for each in pair.new.references if each.field not in before]
+
+
+def _removed(pair: EntityPair) -> list[Reference]:
+    after = {each.field for each in pair.new.references}
+    return [each for each in pair.old.references if pair.now((each.field,))[0] not in after]
+
+
+@rule(
+    "REFERENCE_ADDED",
+    EntityPair,
+    Category.SEMANTIC,
+    Level.WARNING,
+    "A field becomes a reference.",
+    Effect(
+        code="Writing a reference to a row that is not there raises ReferenceViolationError. "
+        "Deleting the other row cascades, or is refused.",
+        data="Stored references are not checked; some may lead nowhere.",
+        deploy="Old code writes references unchecked, and deletes without cascade.",
+        action="Deploy everywhere, build the view that finds the rows if it is new, then check.",
+        commands=(*BACKFILL, "keyweave check"),
+    ),
+)
+def reference_added(pair: EntityPair) -> Iterator[Change]:
+    """Yield each reference that is new."""
+    for each in _added(pair):
+        message = f"{each.field} refers to {each.entity} now, {each.on_delete.value} on delete"
+        yield pair.change(Side.NEW, ("references", each.field), each.field, message)
+
+
+@rule(
+    "REFERENCE_REMOVED",
+    EntityPair,
+    Category.SEMANTIC,
+    Level.WARNING,
+    "A field is no reference any more.",
+    Effect(
+        code="Nothing checks that the other row is there. Deleting it leaves these rows.",
+        data="Rows that lose what they refer to stay.",
+        deploy="Old code goes on to check and to cascade.",
+        action="Make sure that something else deletes the rows.",
+    ),
+)
+def reference_removed(pair: EntityPair) -> Iterator[Change]:
+    """Yield each reference that is gone."""
+    for each in _removed(pair):
+        message = f"{each.field} does not refer to {each.entity} any more"
+        yield pair.change(Side.OLD, ("references", each.field), each.field, message)
+
+
+@rule(
+    "REFERENCE_TARGET_CHANGED",
+    ReferencePair,
+    Category.SEMANTIC,
+    Level.ERROR,
+    "A reference leads to another entity.",
+    Effect(
+        code="Writing a key of the old entity raises ReferenceViolationError.",
+        data="Stored values are keys of the old entity: they lead nowhere, or to a row that has the same key by accident.",
+        deploy="Old and new code refuse each other's references.",
+        action="Add a field with the new reference, and give the old one up.",
+    ),
+)
+def reference_target_changed(pair: ReferencePair) -> Iterator[Change]:
+    """Yield the two entities."""
+    if pair.old.entity != pair.new.entity:
+        yield _change(pair, "entity", f"referred to {pair.old.entity} and refers to {pair.new.entity}")
+
+
+@rule(
+    "REFERENCE_ON_DELETE_CHANGED",
+    ReferencePair,
+    Category.SEMANTIC,
+    Level.WARNING,
+    "Deleting the row that is referred to does something else.",
+    Effect(
+        code="A delete that was refused deletes these rows too, or the other way round.",
+        deploy="What a delete does depends on who does it.",
+        action="Look at every delete of the other entity.",
+    ),
+)
+def reference_on_delete_changed(pair: ReferencePair) -> Iterator[Change]:
+    """Yield the two actions."""
+    if pair.old.on_delete is not pair.new.on_delete:
+        old, new = pair.old.on_delete.value, pair.new.on_delete.value
+        yield _change(pair, "on_delete", f"on_delete was {old} and is {new}")
+
+
+@rule(
+    "REFERENCE_VIA_CHANGED",
+    ReferencePair,
+    Category.INDEX,
+    Level.WARNING,
+    "Another view finds the rows that refer to a deleted one.",
+    Effect(
+        code="Deletes read the other view.",
+        data="Rows that the other view misses are not found by a delete.",
+        deploy="Old and new code read different views.",
+        action="Have the view built before anything is deleted.",
+        commands=BACKFILL,
+    ),
+)
+def reference_via_changed(pair: ReferencePair) -> Iterator[Change]:
+    """Yield the two views."""
+    if pair.old.via != pair.new.via:
+        yield _change(pair, "via", f"went via {pair.old.via} and goes via {pair.new.via}")
+
+
+def _change(pair: ReferencePair, key: str, message: str) -> Change:
+    field = pair.new.field
+    return pair.entity.change(Side.NEW, ("references", field, key), field, f"reference {field} {message}")
+
+
+@rule(
+    "HIERARCHY_ADDED",
+    EntityPair,
+    Category.SAFE,
+    Level.INFO,
+    "An entity becomes a tree.",
+    Effect(code="Gets a method that reads the tree under a row."),
+)
+def hierarchy_added(pair: EntityPair) -> Iterator[Change]:
+    """Yield the new tree."""
+    if pair.old.hierarchy is None and pair.new.hierarchy is not None:
+        yield pair.change(Side.NEW, ("hierarchy",), "", f"is a tree by {pair.new.hierarchy.parent} now")
+
+
+@rule(
+    "HIERARCHY_REMOVED",
+    EntityPair,
+    Category.API,
+    Level.WARNING,
+    "An entity is no tree any more.",
+    Effect(
+        code="The method that reads the tree under a row is gone.", action="Change the code that calls it."
+    ),
+)
+def hierarchy_removed(pair: EntityPair) -> Iterator[Change]:
+    """Yield the lost tree."""
+    if pair.old.hierarchy is not None and pair.new.hierarchy is None:
+        yield pair.change(Side.OLD, ("hierarchy",), "", f"is no tree by {pair.old.hierarchy.parent} any more")
+
+
+@rule(
+    "HIERARCHY_CHANGED",
+    EntityPair,
+    Category.SEMANTIC,
+    Level.WARNING,
+    "The tree of an entity is made of another field, or read through another view.",
+    Effect(
+        code="The method that reads the tree finds other rows.",
+        deploy="Old and new code read different trees.",
+        action="Look at the code that reads the tree. Have the view built before.",
+        commands=BACKFILL,
+    ),
+)
+def hierarchy_changed(pair: EntityPair) -> Iterator[Change]:
+    """Yield the two trees; a renamed field is the same."""
+    old, new = pair.old.hierarchy, pair.new.hierarchy
+    if old is None or new is None:
+        return
+    if (*pair.now((old.parent,)), old.via) != (new.parent, new.via):
+        message = f"the tree was by {old.parent} via {old.via} and is by {new.parent} via {new.via}"
+        yield pair.change(Side.NEW, ("hierarchy",), "", message)

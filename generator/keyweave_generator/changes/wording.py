@@ -1,0 +1,52 @@
+"""How messages show types, values and lists of names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from keyweave_generator.model import OrderBy, TypeRef, View
+from keyweave_generator.problems import listing, quote
+
+
+def type_text(type_: TypeRef) -> str:
+    """A type as people say it: `list of string`."""
+    return type_.name if type_.of is None else f"{type_.name} of {type_text(type_.of)}"
+
+
+def value_text(value: object) -> str:
+    """A default or limit as the schema shows it."""
+    if value is None:
+        return "none"
+    if isinstance(value, list | dict):
+        return "[]" if isinstance(value, list) else "{}"
+    return quote(value)
+
+
+def names_text(names: Iterable[str]) -> str:
+    """Names as `a, b and c`."""
+    return listing(names)
+
+
+def fields_text(names: Iterable[str]) -> str:
+    """The fields of a view; one without fields is over all rows."""
+    return listing(names) or "all rows"
+
+
+def order_text(view: View) -> str:
+    """What a view is ordered by."""
+    return view.order_field or "" if view.order is OrderBy.FIELD else view.order.value
+
+
+def duration_text(value: timedelta) -> str:
+    """A time in the largest unit that is whole: `14d`, `90m`."""
+    millis = value // timedelta(milliseconds=1)
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)):
+        if millis % size == 0:
+            return f"{millis // size}{unit}"
+    return f"{millis}ms"
+
+
+def used_by(users: list[str]) -> str:
+    """` (used by A.x and B.y)`, or nothing."""
+    return f" (used by {listing(users)})" if users else ""

@@ -1,0 +1,129 @@
+"""Schemas of other revisions, read from git's own store. The working tree, the index and the branches are not touched.
+
+Paths are given as they are for the working tree; `git` itself finds the repository that they are in.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Final
+
+_BRANCHES: Final = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
+"""Where the default branch is looked for, first to last."""
+
+_OF_A_HOOK: Final = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"})
+"""Set by git for the hooks that it runs; they would make git take the current folder for the repository's top."""
+
+_LINK: Final = "120000"
+
+
+class HistoryError(Exception):
+    """A revision cannot be read; the text says why, in one line."""
+
+
+def usual_base(folder: Path) -> str | None:
+    """The commit with which the schema in `folder` is compared when nobody names another.
+
+    It is the merge base of HEAD and the default branch, which is the first of origin/HEAD, origin/main,
+    origin/master, main and master that exists; or HEAD where there is none of them.
+
+    Returns:
+        The commit's full name; None when the repository has no commit yet.
+
+    Raises:
+        HistoryError: there is no git, no repository, or no common ancestor.
+    """
+    top = _nearest(folder)
+    head = commit_of(folder, "HEAD", missing_is_none=True)
+    if head is None:
+        return None
+    for branch in _BRANCHES:
+        if commit_of(folder, branch, missing_is_none=True) is not None:
+            found = _git(top, "merge-base", "HEAD", branch, may_fail=True)
+            if found is None:
+                raise HistoryError(
+                    f"HEAD and {branch} have no common ancestor here; name a revision with --against, "
+                    "or fetch more history if this clone is shallow"
+                )
+            return found.decode().split("\n")[0]
+    return head
+
+
+def commit_of(folder: Path, reference: str, *, missing_is_none: bool = False) -> str | None:
+    """The full name of the commit that `reference` names.
+
+    Raises:
+        HistoryError: there is no git, no repository, or no such commit.
+    """
+    top = _nearest(folder)
+    _git(top, "rev-parse", "--git-dir")
+    name = f"{reference}^{{commit}}"
+    found = _git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", name, may_fail=True)
+    if found is not None:
+        return found.decode().strip()
+    if missing_is_none:
+        return None
+    raise HistoryError(
+        f"there is neither a folder nor a revision {reference!r} in the repository of {folder}"
+    )
+
+
+def files_at(folder: Path, commit: str) -> dict[str, bytes] | None:
+    """The YAML files that `folder` held in a commit, by the names that they have in the working tree.
+
+    Returns:
+        None when the commit has no such folder.
+
+    Raises:
+        HistoryError: git fails, or the folder is something else there.
+    """
+    top = _nearest(folder)
+    prefix = (_git(top, "rev-parse", "--show-prefix") or b"").decode().rstrip("\n")
+    below = folder.resolve().relative_to(top.resolve()).as_posix()
+    path = (prefix + ("" if below == "." else below)).strip("/")
+    tree = f"{commit}:{path}"
+    kind = _git(top, "cat-file", "-t", tree, may_fail=True)
+    if kind is None:
+        return None
+    if kind.strip() != b"tree":
+        raise HistoryError(f"{folder} is no folder in {commit[:12]}")
+    listed = _git(top, "ls-tree", "--full-tree", "-z", tree) or b""
+    found: dict[str, bytes] = {}
+    for entry in filter(None, listed.split(b"\0")):
+        about, _, name = entry.partition(b"\t")
+        mode, sort, digest = about.decode().split()
+        file = folder / os.fsdecode(name)
+        if file.suffix not in (".yaml", ".yml") or sort != "blob":
+            continue
+        if mode == _LINK:
+            raise HistoryError(f"{file} is a symbolic link in {commit[:12]}, which is not followed there")
+        found[str(file)] = _git(top, "cat-file", "blob", digest) or b""
+    return found
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    folder = folder.absolute()
+    return next(path for path in (folder, *folder.parents) if path.is_dir())
+
+
+def _git(folder: Path, *arguments: str, may_fail: bool = False) -> bytes | None:
+    """What git prints when it is run in `folder`; None when it may fail and did."""
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
+    environment["LC_ALL"] = "C"
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, check=False, env=environment
+        )
+    except OSError as error:
+        raise HistoryError(f"git cannot be run: {error.strerror or error}") from None
+    if done.returncode == 0:
+        return done.stdout
+    if may_fail:
+        return None
+    reason = done.stderr.decode(errors="replace").strip().split("\n")[0].removeprefix("fatal: ")
+    if "not a git repository" in reason:
+        raise HistoryError(f"{folder} is in no git repository; name a folder with --against")
+    raise HistoryError(f"git {arguments[0]}: {reason or f'exit status {done.returncode}'}")
