@@ -16,7 +16,7 @@ from tests.bench.measuring import Effort
 from tests.bench.progress import Steps
 from tests.bench.report import pages
 from tests.bench.results import Run, Unreadable, read, write
-from tests.bench.running import PLANS, run
+from tests.bench.running import PLANS, profiles, run
 from tests.bench.scale import scale, size
 from tests.bench.sides import ALCHEMY, BARE_VALKEY, POSTGRES, REDIS8, VALKEY
 from tests.bench.targets import verdicts
@@ -149,6 +149,24 @@ def compare_command(
     faster = sum(each.effect < 1 / threshold for each in found)
     console.print(f"bench: {faster} of {len(found)} faster, {slower} slower, by more than {threshold:g}x")
     raise typer.Exit(1 if slower else 0)
+
+
+@app.command("profile")
+def profile_command(
+    cases: Annotated[str, typer.Argument(help="Words of the cases to look at, separated by commas.")],
+    turns: Annotated[int, typer.Option(help="Calls of each.", min=1)] = 200,
+    most: Annotated[int, typer.Option(help="Functions of each.", min=1)] = 25,
+    seed: Seed = 2026,
+) -> None:
+    """Show in which functions calls of Keyweave spend their time, and what the server has to do for them."""
+    console = _console()
+    with Steps() as steps:
+        found = asyncio.run(profiles(chosen(cases), seed, turns, steps))
+    for name, (anatomy, functions) in found.items():
+        shown = Table("function", "calls", "own µs", "whole µs", title=f"{name}: {anatomy}")
+        for each in functions[:most]:
+            shown.add_row(each.function, f"{each.calls:.1f}", f"{each.own:.1f}", f"{each.whole:.1f}")
+        console.print(shown)
 
 
 @app.command("report")

@@ -107,10 +107,7 @@ class BareSide(Side):
     async def once(self, case: Case, turn: Turn) -> Outcome:
         """Let the engine make the call, restore its rows, and time the replay of its bytes."""
         await self.ready()
-        arguments = await case.prepare(self, turn)
-        self._kept.clear()
-        await case.target(self.engine)(*arguments)
-        self.sent = list(self._kept)
+        self.sent = await self.spied(case, await case.prepare(self, turn))
         if case.writes:
             await case.prepare(self, turn)
             for sent in self.sent:
@@ -126,6 +123,12 @@ class BareSide(Side):
             for sent, reply in zip(self.sent, replies, strict=True)
         ]
         return Outcome(took, answered)
+
+    async def spied(self, case: Case, arguments: tuple[Any, ...]) -> list[Sent]:
+        """Let the engine make the call; what it sent."""
+        self._kept.clear()
+        await case.target(self.engine)(*arguments)
+        return list(self._kept)
 
     def _call(self, commands: list[Command]) -> tuple[Any, tuple[Any, ...]]:
         if len(commands) == 1:

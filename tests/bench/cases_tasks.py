@@ -41,22 +41,27 @@ def _wide_parent(turn: Turn) -> str:
     return task_exec_id(wide_id(turn.pick(turn.data.size.wide)), 0)
 
 
+def _own(turn: Turn) -> int:
+    """Number of the turn's scratch execution, none that a case of workflows completes."""
+    return turn.data.size.scratch + turn.scratch
+
+
 def _scratch(turn: Turn, size: int = PAYLOADS[0]) -> TaskState:
     """The turn's task, running, with an output of `size` bytes."""
-    state = turn.data.scratch_family(turn.scratch)[1][0]
+    state = turn.data.scratch_family(_own(turn))[1][0]
     state.status = Status.RUNNING
     state.output = turn.data.payload(size, random.Random(turn.scratch))
     return state
 
 
 def _scratch_key(turn: Turn) -> str:
-    return task_exec_id(scratch_id(turn.scratch), 0)
+    return task_exec_id(scratch_id(_own(turn)), 0)
 
 
 def _new(size: int) -> Preparing:
     async def prepare(side: Side, turn: Turn) -> tuple[Any, ...]:
         state = _scratch(turn, size)
-        state.task_exec_id = task_exec_id(scratch_id(turn.scratch), _NEW)
+        state.task_exec_id = task_exec_id(scratch_id(_own(turn)), _NEW)
         await side.rows.forget(tasks=(state.task_exec_id,))
         return (state,)
 
@@ -97,7 +102,7 @@ async def _usage(side: Side, turn: Turn) -> tuple[Any, ...]:
 async def _two_writes(side: Side, turn: Turn) -> tuple[Any, ...]:
     """Read a task, end it, and begin the one after it."""
     await side.engine.tasks.upsert_state(_scratch(turn))
-    after = task_exec_id(scratch_id(turn.scratch), _NEW)
+    after = task_exec_id(scratch_id(_own(turn)), _NEW)
     await side.rows.forget(tasks=(after,))
 
     async def body(repository: Any) -> Any:
@@ -126,7 +131,7 @@ async def _locked(side: Side, turn: Turn) -> tuple[Any, ...]:
 async def _observe(engine: Any, turn: Turn) -> Any:
     present = await engine.tasks.get_state(_scratch_key(turn))
     try:
-        return present, await engine.tasks.get_state(task_exec_id(scratch_id(turn.scratch), _NEW))
+        return present, await engine.tasks.get_state(task_exec_id(scratch_id(_own(turn)), _NEW))
     except NotFoundError:
         return present, None
 

@@ -59,7 +59,7 @@ class Size:
         executions: executions with ten tasks each.
         wide: further executions, whose one task has `children` children.
         children: see `wide`.
-        scratch: executions that writing cases change, one for each turn.
+        scratch: executions that cases which write workflows change, one for each turn; as many again are for tasks.
         users: users, with three API keys each.
     """
 
@@ -73,7 +73,12 @@ class Size:
     @property
     def tasks(self) -> int:
         """How many tasks there are."""
-        return (self.executions + self.scratch) * 10 + self.wide * (self.children + 1)
+        return (self.executions + 2 * self.scratch) * 10 + self.wide * (self.children + 1)
+
+    @property
+    def families(self) -> int:
+        """How many executions there are, of all kinds."""
+        return self.executions + 2 * self.scratch + self.wide
 
 
 FULL: Final = Size(workflows=50, executions=10_000, wide=10, children=100, scratch=256, users=50)
@@ -95,7 +100,7 @@ class Data:
         return chain(
             map(self.family, range(self.size.executions)),
             map(self.wide_family, range(self.size.wide)),
-            map(self.scratch_family, range(self.size.scratch)),
+            map(self.scratch_family, range(2 * self.size.scratch)),
         )
 
     def accounts(self) -> Iterator[tuple[User, list[APIKey]]]:

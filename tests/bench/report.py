@@ -71,6 +71,7 @@ def _page(run: Run, scale: Run | None) -> Iterator[str]:
     yield from _targets(verdicts(run) + (verdicts(scale) if scale is not None else []))
     for name, cases in _by_repository(run).items():
         yield from _latency(name, cases)
+    yield from _anatomy(run)
     yield from _durability(run)
     yield from _payloads(run)
     yield from _throughput(run)
@@ -167,6 +168,28 @@ def _latency(name: str, cases: Sequence[CaseTimings]) -> Iterator[str]:
     yield from _table((*header, "faster than PostgreSQL", "over bare bytes"), rows)
     yield f"![{name}](benchmarks/{name}.svg)"
     yield ""
+
+
+def _anatomy(run: Run) -> Iterator[str]:
+    taken = [case for case in run.cases if case.anatomy is not None]
+    if not taken:
+        return
+    yield "## Where the time goes"
+    yield ""
+    yield (
+        "One call of Keyweave on Valkey: round trips, commands, bytes sent and received, µs that the server worked, µs of "
+        "processor time of the caller. What is left of p50 is waiting for each other."
+    )
+    yield ""
+    rows = []
+    for case in taken:
+        anatomy, ours = case.anatomy, case.of(VALKEY)
+        assert anatomy is not None
+        numbers = anatomy.trips, anatomy.commands, anatomy.sent, anatomy.received
+        p50 = f"{ours.p50:.0f}" if ours is not None else ""
+        times = f"{anatomy.server:.0f}", f"{anatomy.client:.0f}", p50
+        rows.append((f"`{case.name}`", *(f"{number:,}" for number in numbers), *times))
+    yield from _table(("method", "trips", "commands", "sent", "received", "server", "client", "p50"), rows)
 
 
 def _durability(run: Run) -> Iterator[str]:

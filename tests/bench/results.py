@@ -34,12 +34,32 @@ class Timing(msgspec.Struct, kw_only=True):
     samples: list[float] = msgspec.field(default_factory=list)
 
 
+class Anatomy(msgspec.Struct, kw_only=True):
+    """Where the time of one call of Keyweave goes; medians.
+
+    Attributes:
+        trips: round trips.
+        commands: in all of them.
+        sent, received: bytes.
+        server: microseconds that the server worked.
+        client: microseconds of processor time in this process.
+    """
+
+    trips: int
+    commands: int
+    sent: int
+    received: int
+    server: float
+    client: float
+
+
 class CaseTimings(msgspec.Struct, kw_only=True):
     """One case on every side."""
 
     name: str
     writes: bool
     timings: list[Timing]
+    anatomy: Anatomy | None = None
 
     def of(self, side: str) -> Timing | None:
         """A side's timing, when it took part."""

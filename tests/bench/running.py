@@ -10,12 +10,14 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from tests.bench.anatomy import dissect
 from tests.bench.case import Case
 from tests.bench.data import FULL, QUICK, TINY, Data, Size
 from tests.bench.machine import has_search, machine, server_version
 from tests.bench.measuring import Effort, measure, taking_part
+from tests.bench.profiling import Spent, profile
 from tests.bench.progress import Steps
-from tests.bench.results import CaseTimings, Rate, Run
+from tests.bench.results import Anatomy, CaseTimings, Rate, Run
 from tests.bench.sides import REDIS8
 from tests.bench.throughput import CALLERS, rates
 from tests.bench.verifying import verify
@@ -29,6 +31,7 @@ class Plan:
     Attributes:
         size: of the data.
         turns: calls of each case whose results are compared.
+        dissected: calls of each case whose time is taken apart.
         effort: of the timing of each case.
         callers: numbers of callers of the throughput.
         windows: of each side, case and number of callers.
@@ -37,6 +40,7 @@ class Plan:
 
     size: Size
     turns: int
+    dissected: int
     effort: Effort
     callers: Sequence[int]
     windows: int
@@ -44,10 +48,11 @@ class Plan:
 
 
 PLANS: Final = {
-    "full": Plan(FULL, 5, Effort(seconds=3.5, least=30, most=1_500), CALLERS, 2),
+    "full": Plan(FULL, 5, 30, Effort(seconds=3.5, least=30, most=1_500), CALLERS, 2),
     "quick": Plan(
         QUICK,
         2,
+        10,
         Effort(seconds=0.35, least=8, most=300),
         (1, 64),
         1,
@@ -59,7 +64,7 @@ PLANS: Final = {
             "get_progress_info (100",
         ),
     ),
-    "tiny": Plan(TINY, 2, Effort(seconds=0, least=3, most=3), (1, 4), 1, ("get_state",)),
+    "tiny": Plan(TINY, 2, 2, Effort(seconds=0, least=3, most=3), (1, 4), 1, ("get_state",)),
 }
 
 
@@ -105,6 +110,18 @@ async def run(
         )
 
 
+async def profiles(
+    cases: Sequence[Case], seed: int, turns: int, steps: Steps
+) -> dict[str, tuple[Anatomy, list[Spent]]]:
+    """Take calls of some cases apart, by name of the case."""
+    found = {}
+    async with opened(Data(seed, QUICK), steps.begin, redis8=False) as world:
+        for case in cases:
+            anatomy = await dissect(case, world.bare, world.ours, world.servers[0], world.data, turns)
+            found[case.name] = anatomy, await profile(case, world.ours, world.data, turns)
+    return found
+
+
 async def _compare(world: World, cases: Sequence[Case], plan: Plan, steps: Steps) -> int:
     advance = steps.begin("comparing results", len(cases))
     compared = 0
@@ -118,7 +135,11 @@ async def _time(world: World, cases: Sequence[Case], plan: Plan, steps: Steps) -
     advance = steps.begin("latency", len(cases))
     found = []
     for case in cases:
-        found.append(await measure(case, world.sides, world.data, plan.effort))
+        timings = await measure(case, world.sides, world.data, plan.effort)
+        timings.anatomy = await dissect(
+            case, world.bare, world.ours, world.servers[0], world.data, plan.dissected
+        )
+        found.append(timings)
         advance(1)
     return found
 

@@ -41,8 +41,7 @@ async def scale(cases: Sequence[Case], few: Size, many: Size, seed: int, effort:
         for name, each in ((_FEW, few), (_MANY, many)):
             server = await keyweave_server(stack, name, url)
             data = Data(seed, each)
-            rows = each.executions + each.wide + each.scratch
-            await load_keyweave(server.engine, data, steps.begin(f"{each.tasks} tasks", rows))
+            await load_keyweave(server.engine, data, steps.begin(f"{each.tasks} tasks", each.families))
             worlds.append((Side(name, server.engine, KeyweaveRows(server.engine)), data))
             versions |= await server_version(server)
         before = os.getloadavg()[0]

@@ -18,7 +18,7 @@ import redis.asyncio
 
 from compozy_engine import Engine
 from tests.bench.alchemy.engine import alchemy_engine
-from tests.bench.bare import bare_side
+from tests.bench.bare import BareSide, bare_side
 from tests.bench.data import Data
 from tests.bench.loading import Advance, load_keyweave, load_postgres
 from tests.bench.sides import (
@@ -87,9 +87,15 @@ class World:
     servers: Sequence[Server]
     sides: Sequence[Side]
 
-    def named(self, names: Sequence[str]) -> list[Side]:
-        """The sides with these names, as far as they are there."""
-        return [side for side in self.sides if side.name in names]
+    @property
+    def ours(self) -> Side:
+        """Keyweave on Valkey."""
+        return next(side for side in self.sides if side.name == VALKEY)
+
+    @property
+    def bare(self) -> BareSide:
+        """The bare bytes of `ours`."""
+        return next(side for side in self.sides if isinstance(side, BareSide) and side.name == BARE_VALKEY)
 
 
 @asynccontextmanager
@@ -101,7 +107,7 @@ async def opened(data: Data, starting: Starting, *, redis8: bool = True) -> Asyn
         postgres = await stack.enter_async_context(
             PostgresEngine.open(dsn, connections=CONNECTIONS, keep_open=CONNECTIONS)
         )
-        rows = data.size.executions + data.size.wide + data.size.scratch
+        rows = data.size.families
         await load_postgres(postgres, data, starting("PostgreSQL", rows))
         alchemy = await stack.enter_async_context(alchemy_engine(dsn, CONNECTIONS))
         relaxed = await stack.enter_async_context(
