@@ -224,4 +224,4 @@ def test_growth_compares_few_rows_with_many(tiny: Run) -> None:
     assert [each.name for each in found.growth] == [case.name for case in cases]
     assert all(each.ratio == round(each.many.p50 / each.few.p50, 3) for each in found.growth)
     page = pages(tiny, found)["benchmarks.md"]
-    assert f"| method | {TINY.tasks} tasks | {more.tasks} tasks | ratio |" in page
+    assert f"| method | {TINY.tasks:,} tasks | {more.tasks:,} tasks | ratio |" in page
