@@ -58,6 +58,11 @@ def pages(run: Run, scale: Run | None = None) -> dict[str, str]:
         files["benchmarks/payloads.svg"] = lines(
             "Saving a loaded task, p50 by payload", "µs", ticks, payloads
         )
+    rates = _rate_groups(run)
+    if rates:
+        files["benchmarks/throughput.svg"] = bars(
+            f"Throughput of {_most_callers(run)} callers, logarithmic", "calls/s", rates
+        )
     return files
 
 
@@ -278,6 +283,20 @@ def _throughput(run: Run) -> Iterator[str]:
         ratios = [f"{rate.per_second / baseline.per_second:.1f}x" for rate in ours if rate and baseline]
         rows.append((f"`{name}`", *cells, ", ".join(ratios)))
     yield from _table(("method", *(TITLES[side] for side in sides), "ratio"), rows)
+    yield "![Throughput](benchmarks/throughput.svg)"
+    yield ""
+
+
+def _most_callers(run: Run) -> int:
+    return max((rate.callers for rate in run.rates), default=0)
+
+
+def _rate_groups(run: Run) -> dict[str, dict[str, float]]:
+    groups: dict[str, dict[str, float]] = {}
+    for rate in run.rates:
+        if rate.callers == _most_callers(run) and rate.side in _PLOTTED:
+            groups.setdefault(rate.case, {})[TITLES[rate.side]] = rate.per_second
+    return groups
 
 
 def _growth(scale: Run) -> Iterator[str]:

@@ -163,7 +163,9 @@ def test_the_report_has_every_case_and_drawings_that_can_be_read(tiny: Run) -> N
     page = files.pop("benchmarks.md")
     assert all(f"`{case.name}`" in page for case in CASES)
     assert "redis-om** was left out" in page
-    assert {f"benchmarks/{name}.svg" for name in ("auth", "tasks", "workflows", "payloads")} == set(files)
+    assert {
+        f"benchmarks/{name}.svg" for name in ("auth", "tasks", "workflows", "payloads", "throughput")
+    } == set(files)
     for name, text in files.items():
         assert ET.fromstring(text).tag.endswith("svg")
         assert f"({name})" in page
