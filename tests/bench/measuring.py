@@ -1,12 +1,13 @@
 """Latency: one call at a time, interleaved. In each round every side makes the same call once.
 
 The machine's speed drifts; neighbours in a round drift together, so ratios are taken pair by pair. The order of the
-sides rotates, so that none always follows the same one.
+sides is drawn anew for every round, so that none always follows the same one.
 """
 
 from __future__ import annotations
 
 import gc
+import random
 import statistics
 import time
 from collections.abc import Sequence
@@ -42,6 +43,7 @@ async def measure(case: Case, sides: Sequence[Side], data: Data, effort: Effort)
     """Time a case on all sides."""
     present = taking_part(case, sides)
     took: dict[str, list[float]] = {side.name: [] for side in present}
+    chance = random.Random(f"{data.seed}:{case.name}")
     until = time.monotonic() + effort.seconds
     gc.collect()
     gc.disable()
@@ -50,8 +52,7 @@ async def measure(case: Case, sides: Sequence[Side], data: Data, effort: Effort)
             if number >= effort.least and time.monotonic() > until:
                 break
             turn = Turn(_FIRST + number, data)
-            shift = number % len(present)
-            for side in (*present[shift:], *present[:shift]):
+            for side in chance.sample(present, len(present)):
                 outcome = await side.once(case, turn)
                 took[side.name].append(outcome.took / 1_000)
     finally:

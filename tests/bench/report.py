@@ -25,9 +25,10 @@ _METHOD: Final = """## How it is measured
 
 Every side holds the same data and is told the same calls of the engine's contract. Before anything is timed, the results
 of all sides are compared, and what writes left behind; one difference ends the run. Then calls are timed in rounds: in
-each round every side makes the same call once, one after the other, in an order that rotates, so that the machine's
-drift meets all of them alike. Ratios are medians of the ratios inside the rounds. A writing call finds its rows prepared
-anew, untimed, for each side. All servers are on this machine, on unix sockets.
+each round every side makes the same call once, one after the other, in an order that is drawn anew, so that the
+machine's drift meets all of them alike. Ratios are medians of the ratios inside the rounds. A writing call finds its
+rows prepared anew, untimed, for each side; a reading call is made once before it is timed, so that no side pays for
+caches that its neighbour emptied. All servers are on this machine, on unix sockets.
 
 - **PostgreSQL** is asyncpg with a pool, prepared statements, the tables and indexes of the contract, and JSON by msgspec.
   It runs with its defaults for durability: a write is on disk before it is answered.
