@@ -99,11 +99,13 @@ class World:
 
 
 @asynccontextmanager
-async def opened(data: Data, starting: Starting, *, redis8: bool = True) -> AsyncIterator[World]:
+async def opened(
+    data: Data, starting: Starting, *, redis8: bool = True, durable: bool = True
+) -> AsyncIterator[World]:
     """Start the servers, fill them, and open every side."""
     async with AsyncExitStack() as stack:
         stack.enter_context(json_by(lambda value: msgspec.json.encode(value).decode(), msgspec.json.decode))
-        dsn = stack.enter_context(running_postgres(durable=True, settings=POSTGRES_SETTINGS))
+        dsn = stack.enter_context(running_postgres(durable=durable, settings=POSTGRES_SETTINGS))
         postgres = await stack.enter_async_context(
             PostgresEngine.open(dsn, connections=CONNECTIONS, keep_open=CONNECTIONS)
         )
