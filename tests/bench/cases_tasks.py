@@ -163,7 +163,7 @@ TASKS: Final = (
         grows=True,
     ),
     _lists(
-        lambda turn: TaskFilter(agent_id=f"agent-{turn.pick(40)}", status=Status.RUNNING),
+        lambda turn: TaskFilter(agent_id=f"agent-{turn.pick(40)}", status=Status.FAILED),
         "agent and status",
         grows=True,
     ),

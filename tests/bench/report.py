@@ -24,6 +24,11 @@ from tests.bench.sections import (
 )
 from tests.bench.targets import GROWTH, KEYWEAVE, OVER_BARE, READS, THROUGHPUT, WRITES, Verdict, verdicts
 
+_BUSY: Final = (
+    "**The machine was busy with other work: a load of {load:g} on {cores} cores.** Times of this run are noise; run it again on "
+    "a quiet machine before you conclude anything from it."
+)
+
 _METHOD: Final = """## How it is measured
 
 Every side holds the same data and is told the same calls of the engine's contract. Before anything is timed, the results
@@ -71,6 +76,9 @@ def _page(run: Run, scale: Run | None) -> Iterator[str]:
     yield ""
     yield "Written by `make bench`; do not edit. The numbers are in [results.json](benchmarks/results.json)."
     yield ""
+    if max(run.load) > run.machine.cores + 1:
+        yield _BUSY.format(load=max(run.load), cores=run.machine.cores)
+        yield ""
     yield from _machine(run)
     yield from _method(run)
     yield from _targets(run, verdicts(run) + (verdicts(scale) if scale is not None else []))

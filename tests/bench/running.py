@@ -19,7 +19,7 @@ from tests.bench.profiling import Spent, profile
 from tests.bench.progress import Steps
 from tests.bench.results import Anatomy, CaseTimings, Rate, Run
 from tests.bench.sides import REDIS8
-from tests.bench.throughput import CALLERS, rates
+from tests.bench.throughput import CALLERS, rates, warm
 from tests.bench.verifying import verify
 from tests.bench.world import CONNECTIONS, POSTGRES_SETTINGS, World, opened
 
@@ -158,6 +158,7 @@ async def _rate(
     ]
     advance = steps.begin("throughput", len(chosen))
     found: list[Rate] = []
+    await warm(world.sides, max(plan.callers))
     for case, timing in chosen:
         found += await rates(case, world.sides, world.data, timing, plan.callers, plan.windows)
         advance(1)

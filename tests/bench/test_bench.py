@@ -171,6 +171,13 @@ def test_the_report_has_every_case_and_drawings_that_can_be_read(tiny: Run) -> N
         assert f"({name})" in page
 
 
+def test_the_report_warns_of_a_busy_machine(tiny: Run) -> None:
+    quiet = msgspec.structs.replace(tiny, load=(0.5, float(tiny.machine.cores)))
+    busy = msgspec.structs.replace(tiny, load=(0.5, tiny.machine.cores + 7.5))
+    assert "busy" not in pages(quiet)["benchmarks.md"]
+    assert f"a load of {busy.load[1]:g} on {tiny.machine.cores} cores" in pages(busy)["benchmarks.md"]
+
+
 def test_targets_are_judged_for_each_side_that_ran(tiny: Run) -> None:
     found = verdicts(tiny)
     assert {each.side for each in found} == ({VALKEY, REDIS8} if ON_REDIS8 else {VALKEY})

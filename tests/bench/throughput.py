@@ -26,6 +26,12 @@ _WINDOW: Final = 400_000.0
 _FIRST: Final = 100_000
 
 
+async def warm(sides: Sequence[Side], callers: int) -> None:
+    """Let every side open its connections before a window would have to wait for that."""
+    for side in sides:
+        await asyncio.gather(*(side.engine.auth.list_users() for _ in range(callers)))
+
+
 async def rates(
     case: Case, sides: Sequence[Side], data: Data, timings: CaseTimings, levels: Iterable[int], windows: int
 ) -> list[Rate]:
