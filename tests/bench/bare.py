@@ -17,6 +17,7 @@ from typing import Any, Final
 import redis.asyncio
 
 from compozy_engine import Engine
+from compozy_store import PACKAGE
 from keyweave.aio_link import Link, connected
 from keyweave.connection import parse_url
 from keyweave.effects import Command, Reply
@@ -37,8 +38,17 @@ _GUARDS: Final = {
 """How many words each guard of `apply` has; see its header."""
 
 _RENEWED: Final = frozenset({"revision", "unchanged", "dead"})
-_FIXED_KEYS: Final = 3
-_FIRST_GUARD: Final = 6
+
+
+def _begin(what: str) -> int:
+    """How many words stand before the first one of a kind, as the header of `apply` says."""
+    found = re.search(rf"^--   (\d+)\.\. +{what} ", PACKAGE.scripts["apply"], flags=re.MULTILINE)
+    assert found is not None, what
+    return int(found[1]) - 1
+
+
+_FIXED_KEYS: Final = _begin("documents")
+_FIRST_GUARD: Final = _begin("guards")
 _REVISION: Final = re.compile(rb'^{"revision":(\d+)')
 _OP: Final = re.compile(rb'"op":"[0-9a-f]*"')
 _MICROS: Final = re.compile(rb"\b\d{16}\b")
