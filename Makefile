@@ -11,13 +11,16 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := runtime generator generated engine tests
 TEST_ARGS ?=
+BENCH_ARGS ?=
+OLD ?= .bench/old.json
+NEW ?= .bench/quick.json
 HISTORIES ?= 10000
 SEED ?= 2026
 
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-core lint format
+.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core lint format
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -83,7 +86,20 @@ demo: generate ## Run a workflow's life on an embedded server, step by step
 	@echo "demo: a workflow's life on an embedded server"
 	@$(BIN)/python -m compozy_engine.demo
 
-bench: bench-core ## Run every benchmark
+bench: redis8 ## Measure every method beside PostgreSQL and others, write docs/benchmarks.md (about 12 minutes)
+	@echo "bench: every method of the contract, on every side"
+	@$(BIN)/python -m tests.bench run --kind full --docs docs $(BENCH_ARGS)
+
+bench-quick: redis8 ## The same with less data, in a minute, onto the terminal (BENCH_ARGS="--cases tasks")
+	@echo "bench-quick: every method of the contract, on every side, briefly"
+	@$(BIN)/python -m tests.bench run --kind quick $(BENCH_ARGS)
+
+bench-compare: $(STAMP) ## Show what a change did (OLD=before.json NEW=after.json)
+	@$(BIN)/python -m tests.bench compare $(OLD) $(NEW) $(BENCH_ARGS)
+
+bench-scale: $(STAMP) ## Compare a million tasks with ten thousand on one server (about 8 minutes)
+	@echo "bench-scale: the same calls beside few and many rows"
+	@$(BIN)/python -m tests.bench scale --docs docs $(BENCH_ARGS)
 
 bench-core: $(STAMP) ## Compare generated calls with bare redis-py calls on the embedded server
 	@echo "bench-core: generated calls against bare calls"

@@ -82,7 +82,8 @@ class WorkflowRepository:
         return workflow_of(_found(row, exec_id))
 
     async def get_state(self, exec_id: str) -> Workflow:
-        return await _load(self._session, exec_id)
+        row = await self._session.row("select * from workflow_states where workflow_exec_id = $1", exec_id)
+        return (await _with_tasks(self._session, [_found(row, exec_id)]))[0]
 
     async def list_states(self, filter: WorkflowFilter | None = None) -> list[Workflow]:
         wanted = msgspec.structs.asdict(filter or WorkflowFilter())
@@ -127,10 +128,10 @@ class WorkflowRepository:
                 except Exception as failure:  # noqa: BLE001 - whatever an application's callable raises
                     status = Status.FAILED
                     error = {"message": str(failure), "code": "OUTPUT_TRANSFORMATION_FAILED"}
-            await session.row(
+            written = await session.row(
                 _COMPLETE, exec_id, session.now(), status.value, json_text(output), json_text(error)
             )
-            return await _load(session, exec_id)
+            return Workflow.of(workflow_of(_found(written, exec_id)), workflow.tasks)
 
     async def merge_usage(self, exec_id: str, entries: Sequence[UsageEntry]) -> None:
         if not entries:
@@ -143,11 +144,6 @@ class WorkflowRepository:
     async def _newest(self, statement: str, *keys: str) -> Workflow:
         row = _found(await self._session.row(f"{statement} {_NEWEST}", *keys), keys[0])
         return (await _with_tasks(self._session, [row]))[0]
-
-
-async def _load(session: Session, exec_id: str) -> Workflow:
-    row = await session.row("select * from workflow_states where workflow_exec_id = $1", exec_id)
-    return (await _with_tasks(session, [_found(row, exec_id)]))[0]
 
 
 async def _with_tasks(session: Session, rows: Sequence[Row]) -> list[Workflow]:

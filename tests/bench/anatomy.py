@@ -1,0 +1,71 @@
+"""Where the time of a call goes: round trips, bytes, the server's work, and the work of this process.
+
+What is left of a call's time is waiting: the kernel, the wire, and two processes waking each other up.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from keyweave.wire import pack
+from tests.bench.bare import BareSide
+from tests.bench.case import Case, Turn
+from tests.bench.data import Data
+from tests.bench.results import Anatomy
+from tests.bench.sides import Side
+from tests.bench.world import Server
+
+_FIRST: Final = 500_000
+
+
+async def dissect(case: Case, bare: BareSide, side: Side, server: Server, data: Data, turns: int) -> Anatomy:
+    """Medians over some calls of Keyweave on `server`.
+
+    Args:
+        bare: knows what is sent.
+        side: the same store, without anything between it and the server.
+    """
+    trips, commands, sent, received, served, worked = [], [], [], [], [], []
+    for number in range(turns):
+        turn = Turn(_FIRST + number, data)
+        arguments = await case.prepare(bare, turn)
+        await server.client.config_resetstat()
+        pipelines = await bare.spied(case, arguments)
+        stats = await server.client.info("commandstats")
+        trips.append(len(pipelines))
+        commands.append(sum(len(each.commands) for each in pipelines))
+        sent.append(sum(len(pack(each.commands)) for each in pipelines))
+        received.append(sum(_size(each.replies) for each in pipelines))
+        served.append(_served([str(command[0]) for each in pipelines for command in each.commands], stats))
+        arguments = await case.prepare(side, turn)
+        target = case.target(side.engine)
+        began = time.thread_time_ns()
+        await target(*arguments)
+        worked.append((time.thread_time_ns() - began) / 1_000)
+    return Anatomy(
+        trips=round(statistics.median(trips)),
+        commands=round(statistics.median(commands)),
+        sent=round(statistics.median(sent)),
+        received=round(statistics.median(received)),
+        server=round(statistics.median(served), 1),
+        client=round(statistics.median(worked), 1),
+    )
+
+
+def _served(names: Sequence[str], stats: dict[str, Any]) -> float:
+    """Microseconds that the server spent. What a script calls is in the script's time, and in the command's own, too."""
+    total = 0.0
+    for name in names:
+        found = stats.get(f"cmdstat_{name.lower()}")
+        if found is not None:
+            total += float(found["usec_per_call"])
+    return total
+
+
+def _size(reply: Any) -> int:
+    if isinstance(reply, list):
+        return sum(map(_size, reply))
+    return len(reply) if isinstance(reply, bytes) else 8

@@ -1,0 +1,198 @@
+"""The limit: redis-py sending the very bytes that Keyweave sent for a call, and making nothing of the replies.
+
+A second engine with a tap on its connection makes the call first, untimed. Then the rows are prepared again, so
+that the bytes meet the state that they were made for, and redis-py sends them. Only the revisions in the guards of
+plans are renewed, because the prepared rows have new ones.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import redis.asyncio
+
+from compozy_engine import Engine
+from compozy_store import PACKAGE
+from keyweave.aio_link import Link, connected
+from keyweave.connection import parse_url
+from keyweave.effects import Command, Reply
+from tests.bench.case import Case, Turn
+from tests.bench.sides import Durability, KeyweaveRows, Outcome, Side
+
+_GUARDS: Final = {
+    "revision": 2,
+    "absent": 1,
+    "exists": 1,
+    "dead": 2,
+    "unchanged": 2,
+    "missing": 1,
+    "free": 3,
+    "holds": 3,
+    "count": 2,
+}
+"""How many words each guard of `apply` has; see its header."""
+
+_RENEWED: Final = frozenset({"revision", "unchanged", "dead"})
+
+
+def _begin(what: str) -> int:
+    """How many words stand before the first one of a kind, as the header of `apply` says."""
+    found = re.search(rf"^--   (\d+)\.\. +{what} ", PACKAGE.scripts["apply"], flags=re.MULTILINE)
+    assert found is not None, what
+    return int(found[1]) - 1
+
+
+_FIXED_KEYS: Final = _begin("documents")
+_FIRST_GUARD: Final = _begin("guards")
+_REVISION: Final = re.compile(rb'^{"revision":(\d+)')
+_OP: Final = re.compile(rb'"op":"[0-9a-f]*"')
+_MICROS: Final = re.compile(rb"\b\d{16}\b")
+_MOMENT: Final = re.compile(rb'"last_used":"[^"]*"')
+
+
+@dataclass(slots=True)
+class Sent:
+    """One pipeline, as it was sent and answered."""
+
+    commands: list[Command]
+    replies: list[Reply] = field(default_factory=list)
+
+
+class Tap:
+    """A link that keeps what passes through it."""
+
+    def __init__(self, link: Link, kept: list[Sent]) -> None:
+        self._link = link
+        self._kept = kept
+
+    @property
+    def usable(self) -> bool:
+        return self._link.usable
+
+    @usable.setter
+    def usable(self, value: bool) -> None:
+        self._link.usable = value
+
+    @property
+    def last_used(self) -> float:
+        return self._link.last_used
+
+    @last_used.setter
+    def last_used(self, value: float) -> None:
+        self._link.last_used = value
+
+    async def exchange(self, commands: Sequence[Command]) -> list[Reply]:
+        sent = Sent(list(commands))
+        self._kept.append(sent)
+        sent.replies = await self._link.exchange(commands)
+        return sent.replies
+
+    def stale(self) -> bool:
+        return self._link.stale()
+
+    def close(self) -> Any:
+        return self._link.close()
+
+
+class BareSide(Side):
+    """Replays through redis-py what the engine sent.
+
+    Attributes:
+        sent: the pipelines of the last call.
+    """
+
+    def __init__(
+        self, name: str, engine: Engine, client: Any, kept: list[Sent], durability: Durability | None
+    ) -> None:
+        super().__init__(name, engine, KeyweaveRows(engine), durability)
+        self._client = client
+        self._kept = kept
+        self.sent: list[Sent] = []
+
+    async def once(self, case: Case, turn: Turn) -> Outcome:
+        """Let the engine make the call, restore its rows, and time the replay of its bytes."""
+        await self.ready()
+        self.sent = await self.spied(case, await case.prepare(self, turn))
+        if case.writes:
+            await case.prepare(self, turn)
+            for sent in self.sent:
+                sent.commands = [await self._renewed(command) for command in sent.commands]
+        calls = [self._call(sent.commands) for sent in self.sent]
+        replies = []
+        started = time.perf_counter_ns()
+        for call, arguments in calls:
+            replies.append(await call(*arguments))
+        took = time.perf_counter_ns() - started
+        answered = [
+            [reply] if len(sent.commands) == 1 else reply
+            for sent, reply in zip(self.sent, replies, strict=True)
+        ]
+        return Outcome(took, answered)
+
+    async def spied(self, case: Case, arguments: tuple[Any, ...]) -> list[Sent]:
+        """Let the engine make the call; what it sent."""
+        self._kept.clear()
+        await case.target(self.engine)(*arguments)
+        return list(self._kept)
+
+    def _call(self, commands: list[Command]) -> tuple[Any, tuple[Any, ...]]:
+        if len(commands) == 1:
+            return self._client.execute_command, commands[0]
+        pipeline = self._client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        return pipeline.execute, ()
+
+    async def _renewed(self, command: Command) -> Command:
+        """A plan whose guards name the revisions that its rows have now; anything else as it is."""
+        words = list(command)
+        if words[0] != "EVALSHA" or "rows" not in words:
+            return command
+        number = int(words[2])
+        keys, at = words[3 : 3 + number], 3 + number + _FIRST_GUARD
+        while words[at] != "rows":
+            if words[at] in _RENEWED:
+                document = keys[_FIXED_KEYS - 1 + int(words[at + 1])]
+                head = _REVISION.match(await self._client.getrange(document, 0, 127) or b"")
+                words[at + 2] = head[1] if head is not None else words[at + 2]
+            at += 1 + _GUARDS[str(words[at])]
+        return tuple(words)
+
+
+def same_answers(sent: Sequence[Sent], answered: Sequence[Any]) -> bool:
+    """Whether a replay was answered as the call was, apart from revisions, times and op ids."""
+    return [_plain(each.replies) for each in sent] == [_plain(replies) for replies in answered]
+
+
+def _plain(reply: Any) -> Any:
+    if isinstance(reply, list | tuple):
+        return [_plain(each) for each in reply]
+    if isinstance(reply, int) and reply >= 10**15:
+        return "micros"
+    if isinstance(reply, bytes):
+        return _MOMENT.sub(b"moment", _MICROS.sub(b"micros", _OP.sub(b"op", reply)))
+    return b"OK" if reply is True else reply
+
+
+@asynccontextmanager
+async def bare_side(
+    name: str, socket: str, namespace: str, durability: Durability | None
+) -> AsyncIterator[BareSide]:
+    """A side of bare calls to the server at `socket`."""
+    kept: list[Sent] = []
+    settings = parse_url(f"unix://{socket}")
+
+    async def tapped() -> Link:
+        return Tap(await connected(settings, None), kept)
+
+    client = redis.asyncio.Redis(unix_socket_path=socket, protocol=2)
+    async with Engine.open(f"unix://{socket}", namespace=namespace, connection_factory=tapped) as engine:
+        try:
+            yield BareSide(name, engine, client, kept, durability)
+        finally:
+            await client.aclose()

@@ -1,0 +1,212 @@
+"""The tables and plots of a report: what a run measured, one section for each question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from tests.bench.data import PAYLOADS
+from tests.bench.results import CaseTimings, Run
+from tests.bench.sides import ALCHEMY, ALWAYS, BARE_VALKEY, POSTGRES, REDIS8, RELAXED, VALKEY
+from tests.bench.targets import KEYWEAVE
+
+TITLES: Final = {
+    VALKEY: "Keyweave, Valkey",
+    REDIS8: "Keyweave, Redis 8",
+    ALWAYS: "Keyweave, Valkey, every write on disk",
+    POSTGRES: "PostgreSQL",
+    RELAXED: "PostgreSQL, synchronous_commit=off",
+    ALCHEMY: "SQLAlchemy",
+    BARE_VALKEY: "bare bytes, Valkey",
+}
+
+_PLOTTED: Final = (VALKEY, REDIS8, POSTGRES, ALCHEMY)
+
+
+def latency(name: str, cases: Sequence[CaseTimings]) -> Iterator[str]:
+    """What one caller waits for, on every side."""
+    yield f"## {name}: one caller"
+    yield ""
+    yield "p50 / p95 / p99 in µs. The ratios are those of Keyweave on Valkey, then on Redis 8."
+    yield ""
+    rows = []
+    for case in cases:
+        sides = [case.of(side) for side in (VALKEY, REDIS8, POSTGRES, ALCHEMY, BARE_VALKEY)]
+        ours = [timing for timing in (case.of(side) for side in KEYWEAVE) if timing is not None]
+        rows.append(
+            (
+                f"`{case.name}`",
+                *(f"{each.p50:.0f} / {each.p95:.0f} / {each.p99:.0f}" if each else "" for each in sides),
+                ", ".join(f"{each.faster:.1f}x" for each in ours if each.faster is not None),
+                ", ".join(f"{each.over_bare:.2f}x" for each in ours if each.over_bare is not None),
+            )
+        )
+    header = ("method", *(TITLES[side] for side in (VALKEY, REDIS8, POSTGRES, ALCHEMY, BARE_VALKEY)))
+    yield from table((*header, "faster than PostgreSQL", "over bare bytes"), rows)
+    yield f"![{name}](benchmarks/{name}.svg)"
+    yield ""
+
+
+def anatomy(run: Run) -> Iterator[str]:
+    """Round trips, bytes and work of each call."""
+    taken = [case for case in run.cases if case.anatomy is not None]
+    if not taken:
+        return
+    yield "## Where the time goes"
+    yield ""
+    yield (
+        "One call of Keyweave on Valkey: round trips, commands, bytes sent and received, µs that the server worked, µs of "
+        "processor time of the caller. What is left of p50 is waiting for each other."
+    )
+    yield ""
+    rows = []
+    for case in taken:
+        anatomy, ours = case.anatomy, case.of(VALKEY)
+        assert anatomy is not None
+        numbers = anatomy.trips, anatomy.commands, anatomy.sent, anatomy.received
+        p50 = f"{ours.p50:.0f}" if ours is not None else ""
+        times = f"{anatomy.server:.0f}", f"{anatomy.client:.0f}", p50
+        rows.append((f"`{case.name}`", *(f"{number:,}" for number in numbers), *times))
+    yield from table(("method", "trips", "commands", "sent", "received", "server", "client", "p50"), rows)
+
+
+def durability(run: Run) -> Iterator[str]:
+    """Writes against writes that are as durable."""
+    writes = [case for case in run.cases if case.writes and case.of(ALWAYS) and case.of(RELAXED)]
+    if not writes:
+        return
+    yield "## Writes, durability alike"
+    yield ""
+    yield (
+        "p50 in µs. Left: a machine that fails may take the last second with it. Right: every write is on disk before it is "
+        "answered; with one caller that is the time of the disk, on both."
+    )
+    yield ""
+    rows = []
+    for case in writes:
+        second = [case.of(side) for side in (VALKEY, RELAXED)]
+        disk = [case.of(side) for side in (ALWAYS, POSTGRES)]
+        words = [f"`{case.name}`"]
+        for ours, theirs in (second, disk):
+            if ours is not None and theirs is not None:
+                words += [f"{ours.p50:.0f}", f"{theirs.p50:.0f}", f"{theirs.p50 / ours.p50:.1f}x"]
+        rows.append(tuple(words))
+    yield from table(
+        (
+            "method",
+            "Keyweave, everysec",
+            "PostgreSQL, synchronous_commit=off",
+            "faster",
+            "Keyweave, always",
+            "PostgreSQL, defaults",
+            "faster",
+        ),
+        rows,
+    )
+
+
+def payloads(run: Run) -> Iterator[str]:
+    """What a larger payload costs a save."""
+    series = payload_series(run)
+    if not series:
+        return
+    yield "## Saving by payload"
+    yield ""
+    yield "p50 in µs of `tasks.upsert_state` with a task that was loaded before."
+    yield ""
+    ticks = [f"{size / 1024:g} KB" for size in PAYLOADS]
+    yield from table(
+        ("side", *ticks), [(name, *(f"{value:.0f}" for value in values)) for name, values in series.items()]
+    )
+    yield "![Saving by payload](benchmarks/payloads.svg)"
+    yield ""
+
+
+def payload_series(run: Run) -> dict[str, list[float]]:
+    """p50 of a save by payload, for each side; empty where a payload was not measured."""
+    names = [f"tasks.upsert_state (loaded before, {size / 1024:g} KB)" for size in PAYLOADS]
+    cases = [case for name in names if (case := run.case(name)) is not None]
+    if len(cases) < len(names):
+        return {}
+    series = {}
+    for side in (VALKEY, REDIS8, BARE_VALKEY, POSTGRES, RELAXED):
+        timings = [timing for case in cases if (timing := case.of(side)) is not None]
+        if len(timings) == len(cases):
+            series[TITLES[side]] = [timing.p50 for timing in timings]
+    return series
+
+
+def throughput(run: Run) -> Iterator[str]:
+    """Calls a second of several callers."""
+    if not run.rates:
+        return
+    levels = sorted({rate.callers for rate in run.rates})
+    yield "## Throughput"
+    yield ""
+    yield (
+        f"Calls a second with {', '.join(map(str, levels))} callers at once, all of one Python process, whose one core is "
+        "most of what is measured here. The ratio is Keyweave on Valkey, then on Redis 8, to PostgreSQL, with the most callers."
+    )
+    yield ""
+    sides = (VALKEY, REDIS8, ALWAYS, POSTGRES, ALCHEMY)
+    rows = []
+    for name in dict.fromkeys(rate.case for rate in run.rates):
+        cells = []
+        for side in sides:
+            found = [run.rate(name, side, callers) for callers in levels]
+            cells.append(" / ".join(f"{rate.per_second:,.0f}" for rate in found if rate is not None))
+        baseline = run.rate(name, POSTGRES, levels[-1])
+        ours = [run.rate(name, side, levels[-1]) for side in KEYWEAVE]
+        ratios = [f"{rate.per_second / baseline.per_second:.1f}x" for rate in ours if rate and baseline]
+        rows.append((f"`{name}`", *cells, ", ".join(ratios)))
+    yield from table(("method", *(TITLES[side] for side in sides), "ratio"), rows)
+    yield "![Throughput](benchmarks/throughput.svg)"
+    yield ""
+
+
+def most_callers(run: Run) -> int:
+    """The highest number of callers that was measured."""
+    return max((rate.callers for rate in run.rates), default=0)
+
+
+def rate_groups(run: Run) -> dict[str, dict[str, float]]:
+    """Calls a second with the most callers, by case and side."""
+    groups: dict[str, dict[str, float]] = {}
+    for rate in run.rates:
+        if rate.callers == most_callers(run) and rate.side in _PLOTTED:
+            groups.setdefault(rate.case, {})[TITLES[rate.side]] = rate.per_second
+    return groups
+
+
+def growth(scale: Run) -> Iterator[str]:
+    """What more rows cost."""
+    few, many = scale.data["few tasks"], scale.data["many tasks"]
+    yield "## Growth"
+    yield ""
+    yield (
+        f"p50 in µs of Keyweave on one Valkey, beside {few:,} and beside {many:,} tasks, in turns; seed {scale.seed}, "
+        f"{scale.started}. Cases whose result grows with the data are left out."
+    )
+    yield ""
+    yield from table(
+        ("method", f"{few:,} tasks", f"{many:,} tasks", "ratio"),
+        [
+            (f"`{each.name}`", f"{each.few.p50:.0f}", f"{each.many.p50:.0f}", f"{each.ratio:.2f}x")
+            for each in scale.growth
+        ],
+    )
+
+
+def p50s(case: CaseTimings) -> dict[str, float]:
+    """p50 of a case by side, for a plot."""
+    timings = ((side, case.of(side)) for side in _PLOTTED)
+    return {TITLES[side]: timing.p50 for side, timing in timings if timing is not None}
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A table and the empty line after it."""
+    yield f"| {' | '.join(header)} |"
+    yield f"|{'|'.join(['---'] * len(header))}|"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+    yield ""

@@ -1,0 +1,128 @@
+"""The sides of a comparison: the same repositories on different stores, each told the same calls.
+
+A side makes one timed call at a time; what a case prepares is not timed. Sides on one server share its data, so
+every writing case prepares its rows anew for each of them.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import redis.asyncio
+
+from compozy_engine import Engine
+from tests.bench.case import Case, Turn
+from tests.oracle.engine import PostgresEngine
+
+VALKEY: Final = "keyweave-valkey"
+REDIS8: Final = "keyweave-redis8"
+ALWAYS: Final = "keyweave-valkey-always"
+POSTGRES: Final = "postgresql"
+RELAXED: Final = "postgresql-relaxed"
+ALCHEMY: Final = "sqlalchemy"
+BARE_VALKEY: Final = "bare-valkey"
+BARE_REDIS8: Final = "bare-redis8"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a timed call took, in nanoseconds, and gave."""
+
+    took: int
+    result: Any
+
+
+class Rows(Protocol):
+    """Removes rows where the contract has no method for it."""
+
+    async def forget(self, workflows: Sequence[str] = (), tasks: Sequence[str] = ()) -> None:
+        """Remove executions with their tasks, and single tasks, where they are there."""
+
+
+class Durability:
+    """When a Redis or Valkey server writes its append-only file to disk: `everysec` or `always`."""
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._client = client
+        self._mode = ""
+
+    async def set(self, mode: str) -> None:
+        """Switch, when it is another mode than now."""
+        if mode != self._mode:
+            await self._client.config_set("appendfsync", mode)
+            self._mode = mode
+
+
+class Side:
+    """A store under the names of the contract.
+
+    Attributes:
+        name: how reports call it.
+        engine: `auth`, `workflows` and `tasks`.
+        rows: see `Rows`.
+    """
+
+    def __init__(
+        self, name: str, engine: Any, rows: Rows, durability: Durability | None = None, mode: str = "everysec"
+    ) -> None:
+        self.name = name
+        self.engine = engine
+        self.rows = rows
+        self._durability = durability
+        self._mode = mode
+
+    async def ready(self) -> None:
+        """Make the server as durable as this side says."""
+        if self._durability is not None:
+            await self._durability.set(self._mode)
+
+    async def once(self, case: Case, turn: Turn) -> Outcome:
+        """Prepare a call and time it.
+
+        What was prepared has warmed this side's path through caches that the side before it emptied. A read, which
+        needs no preparing, is made once before it is timed.
+        """
+        await self.ready()
+        arguments = await case.prepare(self, turn)
+        target = case.target(self.engine)
+        if not case.writes:
+            await target(*arguments)
+        started = time.perf_counter_ns()
+        result = await target(*arguments)
+        return Outcome(time.perf_counter_ns() - started, result)
+
+    async def observed(self, case: Case, turn: Turn) -> Any:
+        """What a writing case left behind, as the store tells it."""
+        return copy.deepcopy(await case.observe(self.engine, turn))
+
+
+class KeyweaveRows:
+    """Removal through the generated repositories."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._store = engine.store
+
+    async def forget(self, workflows: Sequence[str] = (), tasks: Sequence[str] = ()) -> None:
+        for key in workflows:
+            await self._store.workflow_states.discard(key)
+        for key in tasks:
+            await self._store.task_states.discard(key)
+
+
+class PostgresRows:
+    """Removal by SQL."""
+
+    def __init__(self, engine: PostgresEngine) -> None:
+        self._pool = engine.pool
+
+    async def forget(self, workflows: Sequence[str] = (), tasks: Sequence[str] = ()) -> None:
+        if workflows:
+            await self._pool.execute(
+                "delete from workflow_states where workflow_exec_id = any($1)", list(workflows)
+            )
+        if tasks:
+            await self._pool.execute("delete from task_states where task_exec_id = any($1)", list(tasks))
