@@ -151,6 +151,8 @@ class EntityView:
     created: str
     updated: str
     normalized: str
+    enums: str
+    filters: str
     always: tuple[EntryView, ...]
     sometimes: tuple[EntryView, ...]
     checks: tuple[tuple[str, str, str, str], ...]

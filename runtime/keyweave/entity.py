@@ -118,6 +118,8 @@ class Entity(Generic[R]):
         created: name of the field that shows when the row was made, if there is one.
         updated: name of the field that shows when the row was last written, if there is one.
         normalized: names of the fields that `normalize` may change.
+        enums: names of the fields that hold a member of an enum, not in a list or map.
+        filters: the fields by which rows can be searched, with the kind of their values (see `keyweave.keytext`).
     """
 
     name: str
@@ -134,6 +136,8 @@ class Entity(Generic[R]):
     created: str | None = None
     updated: str | None = None
     normalized: tuple[str, ...] = ()
+    enums: tuple[str, ...] = ()
+    filters: Mapping[str, str] = field(default_factory=dict)
     views: Mapping[str, View] = field(default_factory=dict)
     uniques: Mapping[str, Unique] = field(default_factory=dict)
     references: tuple[Reference, ...] = ()
