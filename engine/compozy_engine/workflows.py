@@ -80,10 +80,14 @@ class WorkflowRepository:
     async def list_states(self, filter: WorkflowFilter | None = None) -> list[Workflow]:
         """The executions that a filter asks for, with their tasks; latest change first."""
         wanted = msgspec.structs.asdict(filter or WorkflowFilter())
-        states = [state async for state in self._workflows.iterate(**wanted, order="revision")]
-        keys = [state.workflow_exec_id for state in states]
+        # From old to new: a row that is written meanwhile moves ahead and is met again, instead of being missed.
+        rows: dict[str, WorkflowState] = {}
+        async for state in self._workflows.iterate(**wanted, order="revision", newest=False):
+            rows.pop(state.workflow_exec_id, None)
+            rows[state.workflow_exec_id] = state
+        keys, states = list(reversed(rows)), list(reversed(rows.values()))
         families = await self._store.task_states.gather_by_workflow(keys, newest=False)
-        return [Workflow.of(state, _shown(rows)) for state, rows in zip(states, families, strict=True)]
+        return [Workflow.of(state, _shown(tasks)) for state, tasks in zip(states, families, strict=True)]
 
     async def get_state_by_id(self, workflow_id: str) -> Workflow:
         """The newest execution of a workflow.
