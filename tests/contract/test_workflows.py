@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 
 import pytest
@@ -11,8 +10,7 @@ from compozy_engine import Engine, WorkflowFilter
 from compozy_engine.errors import ValidationError, WorkflowNotFoundError
 from compozy_engine.workflows import Workflow
 from compozy_store import Component, Status, UsageEntry
-from tests.contract.engines import EVERY
-from tests.contract.stories import add, contract, ids, task, told_to, workflow
+from tests.contract.stories import add, contract, ids, task, workflow
 
 
 @contract
@@ -151,26 +149,6 @@ async def test_long_lists_are_whole(engine: Engine) -> None:
     await add(engine, *rows)
     assert len((await engine.workflows.get_state("w")).tasks) == 230
     assert ids(await engine.tasks.list_states()) == [f"{number}" for number in reversed(range(230))]
-
-
-@told_to(*(kind for kind in EVERY if kind != "fake"))  # which is slow
-async def test_a_long_list_misses_no_execution_that_is_written_meanwhile(engine: Engine) -> None:
-    names = [f"{number}" for number in range(210)]
-    await asyncio.gather(*(engine.workflows.upsert_state(workflow(name)) for name in names))
-    listed = False
-
-    async def keep_writing() -> None:
-        number = 0
-        while not listed:
-            await engine.workflows.update_status(names[number % 210], Status.PAUSED)
-            number += 7
-
-    writing = asyncio.create_task(keep_writing())
-    for _ in range(4):
-        found = ids(await engine.workflows.list_states())
-        assert sorted(found) == sorted(names)
-    listed = True
-    await writing
 
 
 @contract

@@ -17,7 +17,7 @@ import pytest
 from compozy_engine.errors import KeyweaveError
 from compozy_store import Status, UsageEntry
 from keyweave.errors import NotFoundError
-from tests.contract.stories import key, task, user, workflow
+from tests.contract.stories import ids, key, task, user, workflow
 from tests.isolation.exploring import explore
 from tests.isolation.schedules import (
     a_family,
@@ -70,6 +70,12 @@ async def execution_only(actor: Actor) -> None:
 async def ended_task(actor: Actor) -> None:
     await execution_only(actor)
     await actor.tasks.upsert_state(task("t", output=1))
+
+
+async def two_pages(actor: Actor) -> None:
+    """One execution more than a page holds; `0` is the oldest."""
+    await actor.workflows.upsert_state(workflow("0"))
+    await asyncio.gather(*(actor.workflows.upsert_state(workflow(f"{number}")) for number in range(1, 201)))
 
 
 async def add_one(actor: Actor, *, locked: bool) -> None:
@@ -297,6 +303,16 @@ RACES: Final[dict[str, Race]] = {
         },
         execution,
         frozenset({" | SUCCESS with t", "a: WorkflowNotReadyError | RUNNING with t"}),
+    ),
+    "a list of two pages while its last row is written": Race(
+        two_pages,
+        {
+            "a": lambda actor: actor.workflows.list_states(),
+            "b": lambda actor: actor.workflows.update_status("0", Status.PAUSED),
+        },
+        lambda actor: asyncio.sleep(0, "as they are"),
+        frozenset({"201 rows, 201 of them different | as they are"}),
+        lambda outcomes: f"{len(outcomes['a'])} rows, {len(set(ids(outcomes['a'])))} of them different",
     ),
     "locked transactions": Race(
         one_task, {name: partial(add_one, locked=True) for name in "ab"}, tasks, frozenset({" | p=2"})
