@@ -18,9 +18,13 @@ from compozy_engine.errors import KeyweaveError
 from compozy_store import Status, UsageEntry
 from keyweave.errors import NotFoundError
 from tests.contract.stories import ids, key, task, user, workflow
+from tests.isolation.acting import Actor, Body
+from tests.isolation.acting import actor as on
 from tests.isolation.exploring import explore
-from tests.isolation.schedules import (
+from tests.isolation.stages import theatre
+from tests.isolation.steps import (
     a_family,
+    an_execution,
     execution,
     one_task,
     tasks,
@@ -29,8 +33,6 @@ from tests.isolation.schedules import (
     users,
     who_is_admin,
 )
-from tests.isolation.stages import Actor, Body, theatre
-from tests.isolation.stages import actor as on
 
 Call = Callable[[Actor], Awaitable[Any]]
 
@@ -63,12 +65,8 @@ async def with_a_key(actor: Actor) -> None:
     await actor.auth.create_api_key(key("k", "u"))
 
 
-async def execution_only(actor: Actor) -> None:
-    await actor.workflows.upsert_state(workflow())
-
-
 async def ended_task(actor: Actor) -> None:
-    await execution_only(actor)
+    await an_execution(actor)
     await actor.tasks.upsert_state(task("t", output=1))
 
 
@@ -76,6 +74,11 @@ async def two_pages(actor: Actor) -> None:
     """One execution more than a page holds; `0` is the oldest."""
     await actor.workflows.upsert_state(workflow("0"))
     await asyncio.gather(*(actor.workflows.upsert_state(workflow(f"{number}")) for number in range(1, 201)))
+
+
+async def pass_on(actor: Actor) -> None:
+    await actor.auth.update_user(user("u", "new@x"))
+    await actor.auth.update_user(user("v", "old@x"))
 
 
 async def add_one(actor: Actor, *, locked: bool) -> None:
@@ -171,7 +174,7 @@ RACES: Final[dict[str, Race]] = {
     "an email that passes to another user, and a lookup": Race(
         two_users,
         {
-            "a": lambda actor: _pass_on(actor),
+            "a": pass_on,
             "b": lambda actor: actor.auth.get_user_by_email("old@x"),
         },
         users,
@@ -254,7 +257,7 @@ RACES: Final[dict[str, Race]] = {
         frozenset({" | nothing"}),
     ),
     "a row inserted twice": Race(
-        execution_only,
+        an_execution,
         {
             name: partial(lambda actor, name: actor.tasks.upsert_state(task("t", output=name)), name=name)
             for name in "abc"
@@ -272,7 +275,7 @@ RACES: Final[dict[str, Race]] = {
         frozenset({" | nothing", " | t=2"}),
     ),
     "a status set while usage is merged": Race(
-        execution_only,
+        an_execution,
         {
             "a": lambda actor: actor.workflows.update_status("w", Status.PAUSED),
             "b": lambda actor: actor.workflows.merge_usage("w", [UsageEntry(provider="p", model="m")]),
@@ -296,7 +299,7 @@ RACES: Final[dict[str, Race]] = {
         lambda outcomes: "" if outcomes["a"] == outcomes["b"] else "they differ",
     ),
     "a completion while a task begins": Race(
-        execution_only,
+        an_execution,
         {
             "a": lambda actor: actor.workflows.complete_workflow("w"),
             "b": lambda actor: actor.tasks.upsert_state(task("t", status=Status.RUNNING)),
@@ -339,11 +342,6 @@ RACES: Final[dict[str, Race]] = {
         frozenset({" | nothing", "a: ReferenceViolationError | nothing", "a: TaskNotFoundError | nothing"}),
     ),
 }
-
-
-async def _pass_on(actor: Actor) -> None:
-    await actor.auth.update_user(user("u", "new@x"))
-    await actor.auth.update_user(user("v", "old@x"))
 
 
 def _body(call: Call) -> Body:

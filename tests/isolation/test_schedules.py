@@ -17,9 +17,10 @@ import pytest
 
 from compozy_engine import Engine
 from tests.contract.engines import SERVER
+from tests.isolation.acting import actor
 from tests.isolation.exploring import Played, explore
 from tests.isolation.schedules import EXPECTED_ERRORS, SCHEDULES, Schedule
-from tests.isolation.stages import actor, theatre
+from tests.isolation.stages import theatre
 
 EXPECTED = Path(__file__).with_name("expected")
 KINDS = ("keyweave", "postgresql") if SERVER == "embedded" else ("keyweave",)
