@@ -16,11 +16,12 @@ OLD ?= .bench/old.json
 NEW ?= .bench/quick.json
 HISTORIES ?= 10000
 SEED ?= 2026
+RUNS ?= 200
 
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core lint format
+.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core lint format stress
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -81,6 +82,10 @@ test-redis8: redis8 ## Run the whole suite on Redis 8
 parity: $(STAMP) ## Compare random histories with PostgreSQL (HISTORIES=10000 SEED=2026, about 15 minutes)
 	@echo "parity: $(HISTORIES) random histories on Keyweave and on PostgreSQL"
 	@$(BIN)/python -m tests.parity --histories $(HISTORIES) --seed $(SEED)
+
+stress: $(STAMP) ## Repeat the concurrent stories of the contract (RUNS=200, about 3 minutes)
+	@echo "stress: concurrent stories, $(RUNS) runs in a row"
+	@$(BIN)/python -m tests.stress --runs $(RUNS)
 
 demo: generate ## Run a workflow's life on an embedded server, step by step
 	@echo "demo: a workflow's life on an embedded server"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from keyweave.ids import new_id
+
 from .engine import Engine
 from .filters import TaskFilter, WorkflowFilter
-from .ids import new_id
 from .progress import ParallelStrategy, ProgressInfo
 from .workflows import Workflow
 

@@ -80,9 +80,11 @@ class AuthRepository:
         given, user.role = user.role, Role.ADMIN
         try:
             return await self._users.create(user, if_none="by_role")
-        except (ViewNotEmptyError, AlreadyExistsError, EmailExistsError) as error:
+        except BaseException as error:
             user.role = given
-            raise AlreadyBootstrappedError("an admin exists already, or the id or email is taken") from error
+            if isinstance(error, ViewNotEmptyError | AlreadyExistsError | EmailExistsError):
+                raise AlreadyBootstrappedError("an admin exists, or the id or email is taken") from error
+            raise
 
     async def create_api_key(self, key: APIKey) -> APIKey:
         """Insert an API key.

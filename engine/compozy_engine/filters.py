@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from compozy_store import ExecutionType, Status
+
+from .errors import ValidationError
 
 
 class WorkflowFilter(msgspec.Struct, frozen=True):
@@ -28,3 +32,15 @@ class TaskFilter(msgspec.Struct, frozen=True):
     action_id: str | None = None
     tool_id: str | None = None
     execution_type: ExecutionType | None = None
+
+
+def required(**fields: Any) -> dict[str, Any]:
+    """Fields to search by when each of them must be given: None, which filters take for any value, is refused.
+
+    Raises:
+        ValidationError: one of them is None.
+    """
+    for name, value in fields.items():
+        if value is None:
+            raise ValidationError(f"{name} is required", field=name, rule="required")
+    return fields

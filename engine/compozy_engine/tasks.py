@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from compozy_store import Status, TaskState, UsageEntry, aio
+from keyweave.families import latest_by
 
-from .errors import TaskNotFoundError
-from .filters import TaskFilter
+from .filters import TaskFilter, required
 from .progress import ProgressInfo
 
 T = TypeVar("T")
@@ -53,29 +53,28 @@ class TaskRepository:
 
     async def list_states(self, filter: TaskFilter | None = None) -> list[TaskState]:
         """The task states that a filter asks for, newest first."""
-        wanted = msgspec.structs.asdict(filter or TaskFilter())
-        return [task async for task in self._tasks.iterate(**wanted)]
+        return await self._list(msgspec.structs.asdict(filter or TaskFilter()))
 
     async def list_tasks_in_workflow(self, exec_id: str) -> dict[str, TaskState]:
         """The newest task state of each task of an execution, by task id."""
-        rows = self._tasks.iterate_by_workflow(exec_id, newest=False)
-        return {task.task_id: task async for task in rows}
+        (rows,) = await self._tasks.gather_by_workflow([exec_id], newest=False)
+        return latest_by(rows, "task_id")
 
     async def list_tasks_by_status(self, exec_id: str, status: Status) -> list[TaskState]:
         """The task states of an execution with this status, newest first."""
-        return await self.list_states(TaskFilter(workflow_exec_id=exec_id, status=status))
+        return await self._list(required(workflow_exec_id=exec_id, status=status))
 
     async def list_tasks_by_agent(self, exec_id: str, agent_id: str) -> list[TaskState]:
         """The task states of an execution that run this agent, newest first."""
-        return await self.list_states(TaskFilter(workflow_exec_id=exec_id, agent_id=agent_id))
+        return await self._list(required(workflow_exec_id=exec_id, agent_id=agent_id))
 
     async def list_tasks_by_tool(self, exec_id: str, tool_id: str) -> list[TaskState]:
         """The task states of an execution that run this tool, newest first."""
-        return await self.list_states(TaskFilter(workflow_exec_id=exec_id, tool_id=tool_id))
+        return await self._list(required(workflow_exec_id=exec_id, tool_id=tool_id))
 
     async def list_children(self, parent_id: str) -> list[TaskState]:
         """The children of a task state, by task id and then age; empty for an unknown parent."""
-        children = [task async for task in self._tasks.iterate_by_parent(parent_id, newest=False)]
+        (children,) = await self._tasks.gather_by_parent([parent_id], newest=False)
         return sorted(children, key=lambda task: task.task_id)
 
     async def get_child_by_task_id(self, parent_id: str, task_id: str) -> TaskState:
@@ -84,19 +83,20 @@ class TaskRepository:
         Raises:
             TaskNotFoundError: there is none.
         """
-        page = await self._tasks.search(parent_state_id=parent_id, task_id=task_id, limit=1)
-        if not page.records:
-            raise TaskNotFoundError("TaskState: no such child", entity="TaskState")
-        return page.records[0]
+        return await self._tasks.first(**required(parent_state_id=parent_id, task_id=task_id))
 
     async def get_task_tree(self, root_id: str, max_depth: int = 100) -> list[TaskState]:
-        """A task state and everything below it, by depth and then age; empty for an unknown root."""
+        """A task state and up to `max_depth` levels below it, by depth and then age; empty for an unknown root.
+
+        Raises:
+            ValidationError: `max_depth` is no whole number from 0.
+        """
         return await self._tasks.tree(root_id, max_depth=max_depth)
 
     async def list_children_outputs(self, parent_id: str) -> dict[str, Any]:
         """The outputs of the children that have one, by task id; of several runs the newest stands."""
-        rows = self._tasks.iterate_by_parent(parent_id, newest=False)
-        return {task.task_id: task.output async for task in rows if task.output is not None}
+        (children,) = await self._tasks.gather_by_parent([parent_id], newest=False)
+        return {task.task_id: task.output for task in children if task.output is not None}
 
     async def get_progress_info(self, parent_id: str) -> ProgressInfo:
         """How far the children of a task state are, from counts, without loading them."""
@@ -132,3 +132,6 @@ class TaskRepository:
             ValidationError: an entry breaks its type or limits.
         """
         return await (self._tasks.merge_usage(id, entries) if entries else self._tasks.get(id))
+
+    async def _list(self, wanted: Mapping[str, Any]) -> list[TaskState]:
+        return [task async for task in self._tasks.iterate(**wanted)]

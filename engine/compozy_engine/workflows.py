@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
@@ -9,10 +10,11 @@ from typing import Any, TypeAlias
 import msgspec
 
 from compozy_store import ExecutionType, Status, TaskState, UsageEntry, WorkflowState, aio
-from compozy_store.filters import TaskStateFilter
+from keyweave.families import latest_by, rooted
+from keyweave.record import recast
 
-from .errors import WorkflowNotFoundError, WorkflowNotReadyError
-from .filters import WorkflowFilter
+from .errors import WorkflowNotReadyError
+from .filters import WorkflowFilter, required
 
 TRANSFORMATION_FAILED = "OUTPUT_TRANSFORMATION_FAILED"
 """Code of the error that a workflow gets whose output transformer raised."""
@@ -30,8 +32,7 @@ class Workflow(WorkflowState, kw_only=True):
     @classmethod
     def of(cls, state: WorkflowState, tasks: dict[str, TaskState]) -> Workflow:
         """A stored state with its tasks."""
-        fields = {name: getattr(state, name) for name in WorkflowState.__struct_fields__}
-        return cls(**fields, tasks=tasks)
+        return recast(cls, state, tasks=tasks)
 
 
 OutputTransformer: TypeAlias = Callable[[Workflow], Any | Awaitable[Any]]
@@ -55,8 +56,7 @@ class WorkflowRepository:
         """
         if not isinstance(state, Workflow):
             return await self._workflows.upsert(state)
-        fields = {name: getattr(state, name) for name in WorkflowState.__struct_fields__}
-        written = await self._workflows.upsert(WorkflowState(**fields))
+        written = await self._workflows.upsert(recast(WorkflowState, state))
         state.created_at, state.updated_at = written.created_at, written.updated_at
         return state
 
@@ -80,10 +80,14 @@ class WorkflowRepository:
     async def list_states(self, filter: WorkflowFilter | None = None) -> list[Workflow]:
         """The executions that a filter asks for, with their tasks; latest change first."""
         wanted = msgspec.structs.asdict(filter or WorkflowFilter())
-        states = [state async for state in self._workflows.iterate(**wanted, order="revision")]
-        keys = [state.workflow_exec_id for state in states]
+        # From old to new: a row that is written meanwhile moves ahead and is met again, instead of being missed.
+        rows: dict[str, WorkflowState] = {}
+        async for state in self._workflows.iterate(**wanted, order="revision", newest=False):
+            rows.pop(state.workflow_exec_id, None)
+            rows[state.workflow_exec_id] = state
+        keys, states = list(reversed(rows)), list(reversed(rows.values()))
         families = await self._store.task_states.gather_by_workflow(keys, newest=False)
-        return [Workflow.of(state, _by_task_id(rows)) for state, rows in zip(states, families, strict=True)]
+        return [Workflow.of(state, _shown(tasks)) for state, tasks in zip(states, families, strict=True)]
 
     async def get_state_by_id(self, workflow_id: str) -> Workflow:
         """The newest execution of a workflow.
@@ -91,7 +95,7 @@ class WorkflowRepository:
         Raises:
             WorkflowNotFoundError: there is none.
         """
-        return await self._newest(workflow_id)
+        return await self._newest(workflow_id, None)
 
     async def get_state_by_task_id(self, workflow_id: str, task_id: str) -> Workflow:
         """The newest execution of a workflow that has a task with this id.
@@ -99,7 +103,7 @@ class WorkflowRepository:
         Raises:
             WorkflowNotFoundError: there is none.
         """
-        return await self._newest(workflow_id, {"task_id": task_id})
+        return await self._newest(workflow_id, required(task_id=task_id))
 
     async def get_state_by_agent_id(self, workflow_id: str, agent_id: str) -> Workflow:
         """The newest execution of a workflow that has a task with this agent.
@@ -107,7 +111,7 @@ class WorkflowRepository:
         Raises:
             WorkflowNotFoundError: there is none.
         """
-        return await self._newest(workflow_id, {"agent_id": agent_id})
+        return await self._newest(workflow_id, required(agent_id=agent_id))
 
     async def get_state_by_tool_id(self, workflow_id: str, tool_id: str) -> Workflow:
         """The newest execution of a workflow that has a task with this tool.
@@ -115,7 +119,7 @@ class WorkflowRepository:
         Raises:
             WorkflowNotFoundError: there is none.
         """
-        return await self._newest(workflow_id, {"tool_id": tool_id})
+        return await self._newest(workflow_id, required(tool_id=tool_id))
 
     async def complete_workflow(
         self, exec_id: str, output_transformer: OutputTransformer | None = None
@@ -135,13 +139,14 @@ class WorkflowRepository:
         async def complete(transaction: aio.Transaction) -> tuple[WorkflowState, dict[str, TaskState]]:
             state = await transaction.workflow_states.get_for_update(exec_id)
             (rows,) = await transaction.task_states.gather_by_workflow([exec_id], newest=False)
-            tasks = _by_task_id(rows)
+            tasks = _shown(rows)
             if state.status in (Status.SUCCESS, Status.FAILED):
                 return state, tasks
-            top = {task.task_id: task.status for task in rows if task.parent_state_id is None}.values()
+            newest = latest_by((task for task in rows if task.parent_state_id is None), "task_id")
+            top = {task.status for task in newest.values()}
             if Status.PENDING in top or Status.RUNNING in top:
                 raise WorkflowNotReadyError("WorkflowState: a top-level task is pending or running")
-            seen = Workflow.of(state, tasks)
+            seen = copy.deepcopy(Workflow.of(state, tasks))  # the transformer may do with it what it likes
             state.status = Status.FAILED if Status.FAILED in top else Status.SUCCESS
             state.output = {name: _outcome(task) for name, task in tasks.items()}
             if output_transformer is not None:
@@ -163,31 +168,20 @@ class WorkflowRepository:
         if entries:
             await self._workflows.merge_usage(exec_id, entries)
 
-    async def _newest(self, workflow_id: str, task: TaskStateFilter | None = None) -> Workflow:
-        page = await self._workflows.search(
-            workflow_id=workflow_id, having_task_state=task, order="created", limit=1
-        )
-        if not page.records:
-            raise WorkflowNotFoundError("WorkflowState: no such execution", entity="WorkflowState")
-        return await _with_tasks(self._store, page.records[0])
+    async def _newest(self, workflow_id: str, task: Any) -> Workflow:
+        wanted = required(workflow_id=workflow_id)
+        state = await self._workflows.first(**wanted, having_task_state=task, order="created")
+        return await _with_tasks(self._store, state)
 
 
 async def _with_tasks(store: aio.Store, state: WorkflowState) -> Workflow:
     (rows,) = await store.task_states.gather_by_workflow([state.workflow_exec_id], newest=False)
-    return Workflow.of(state, _by_task_id(rows))
+    return Workflow.of(state, _shown(rows))
 
 
-def _by_task_id(rows: list[TaskState]) -> dict[str, TaskState]:
-    """What the top-level tasks of an execution lead to; of rows from old to new the newest of each task stands."""
-    children: dict[str | None, list[TaskState]] = {}
-    for task in rows:
-        children.setdefault(task.parent_state_id, []).append(task)
-    reached: set[str | None] = {None}
-    level: list[str | None] = [None]
-    while level:
-        level = [task.task_exec_id for parent in level for task in children.get(parent, ())]
-        reached.update(level)
-    return {task.task_id: task for task in rows if task.parent_state_id in reached}
+def _shown(rows: list[TaskState]) -> dict[str, TaskState]:
+    """The newest run of each task that the top-level tasks of an execution lead to; `rows` are from old to new."""
+    return latest_by(rooted(rows, "task_exec_id", "parent_state_id"), "task_id")
 
 
 def _outcome(task: TaskState) -> dict[str, Any]:
@@ -207,6 +201,7 @@ async def _transform(state: WorkflowState, seen: Workflow, transformer: OutputTr
         output = await output if inspect.isawaitable(output) else output
     except Exception as error:  # noqa: BLE001 - whatever an application raises
         state.status = Status.FAILED
-        state.error = {"message": str(error), "code": TRANSFORMATION_FAILED}
+        message = str(error).encode(errors="backslashreplace").decode()  # a lone surrogate cannot be stored
+        state.error = {"message": message, "code": TRANSFORMATION_FAILED}
     else:
         state.output = {} if output is None else output

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .model import Entity, Field, OrderBy, Schema, TypeKind, Unique, View
 from .names import snake_case
 from .view_models import Access, EntryView, HavingView
-from .view_text import annotation, names_literal, sentence
+from .view_text import annotation, kind, names_literal, sentence
 
 _FILTERABLE = {"string", "id", "int", "bool"}
 
@@ -67,9 +67,11 @@ def view_entry(view: View, entity: Entity, fields: dict[str, Field]) -> EntryVie
     score = {OrderBy.CREATED: "CREATED", OrderBy.REVISION: "REVISION"}.get(view.order, "")
     if view.order is OrderBy.FIELD:
         assert view.order_field is not None
-        kind = fields[view.order_field].type.name
+        type_name = fields[view.order_field].type.name
         place = f"record.{view.order_field}"
-        score = {"datetime": f"to_micros({place})", "duration": f"duration_micros({place})"}.get(kind, place)
+        score = {"datetime": f"to_micros({place})", "duration": f"duration_micros({place})"}.get(
+            type_name, place
+        )
     text = f"({', '.join(values)},)" if values else "()"
     condition = " and ".join(f"record.{name} is not None" for name in view.fields if fields[name].optional)
     return EntryView(condition, f'ViewEntry("{view.name}", {text}, record.{entity.key}, {score})')
@@ -95,7 +97,7 @@ def claim_entry(
 def access_view(view: View, fields: dict[str, Field], references: set[str], schema: Schema) -> Access:
     """The methods of one view."""
     parameters = [f"{name}: {annotation(fields[name].type)}" for name in view.fields]
-    values = [f"key_text({name})" for name in view.fields]
+    values = [f'key_text({name}, "{kind(fields[name].type)}")' for name in view.fields]
     group_type, convert, texts = "", "", "()"
     if view.fields:
         last = fields[view.fields[-1]]

@@ -17,7 +17,7 @@ from .view_access import (
 from .view_fields import has_json, has_record, normalizing_steps
 from .view_merges import COMBINE, merge_view
 from .view_models import EntityView, ReferenceView, UniqueView
-from .view_text import annotation, micros, names_literal, sentence
+from .view_text import annotation, kind, micros, names_literal, sentence
 
 HEAD_MEMBERS = ("revision", "created", "expires", "op")
 
@@ -71,6 +71,8 @@ def entity_view(entity: Entity, schema: Schema) -> EntityView:
             if field.trim or field.when_zero is not None or normalizing_steps((field,), schema)
         ),
         renamed=_renamed(entity),
+        enums=names_literal(field.name for field in entity.fields if field.type.kind is TypeKind.ENUM),
+        filters=", ".join(f'"{field.name}": "{kind(field.type)}"' for field in filters),
         always=tuple(entry for entry in entries if not entry.condition),
         sometimes=tuple(entry for entry in entries if entry.condition),
         checks=tuple(
@@ -90,7 +92,11 @@ def entity_view(entity: Entity, schema: Schema) -> EntityView:
             UniqueView(
                 unique.name,
                 ", ".join(f"{name}: {annotation(fields[name].type)}" for name in unique.fields),
-                claim_value(unique.fields, unique.normalize, lambda name: f"key_text({name})"),
+                claim_value(
+                    unique.fields,
+                    unique.normalize,
+                    lambda name: f'key_text({name}, "{kind(fields[name].type)}")',
+                ),
                 unique.error or "UniqueViolationError",
                 names_literal(unique.fields),
                 sentence(unique.doc or f"One {entity.name} for each {' and '.join(unique.fields)}."),

@@ -152,6 +152,8 @@ class EntityView:
     updated: str
     normalized: str
     renamed: str
+    enums: str
+    filters: str
     always: tuple[EntryView, ...]
     sometimes: tuple[EntryView, ...]
     checks: tuple[tuple[str, str, str, str], ...]

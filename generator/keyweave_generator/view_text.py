@@ -58,6 +58,11 @@ def annotation(type_: TypeRef) -> str:
     return type_.name
 
 
+def kind(type_: TypeRef) -> str:
+    """How the runtime names the type of values that a field can be looked up by."""
+    return "str" if type_.kind is TypeKind.ENUM else annotation(type_)
+
+
 def micros(duration: timedelta) -> int:
     """A duration in microseconds."""
     return duration // timedelta(microseconds=1)

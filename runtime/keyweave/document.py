@@ -247,9 +247,14 @@ class Codec:
             snapshot = self._decode(body)
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
             self._refuse(record, error)
-        for name in entity.json:
-            if not same_json(getattr(snapshot, name), getattr(record, name)):
-                self._refuse_field(name, "not plain JSON: it would come back changed")
+        for name in entity.enums:
+            # Text that names a member is stored as the member; the record is to say what the store holds.
+            member = getattr(snapshot, name)
+            if getattr(record, name) is not member:
+                setattr(record, name, member)
+                setattr(bare, name, member)
+        if not same_json(bare, snapshot):
+            self._refuse_changed(bare, snapshot)
         return body, snapshot
 
     def _refuse(self, record: Any, error: Exception) -> NoReturn:
@@ -268,6 +273,15 @@ class Codec:
                 self._refuse_field(name, str(cause))
         self._refuse_field(None, text if not isinstance(error, RecursionError) else "nested too deeply")
 
+    def _refuse_changed(self, record: Any, snapshot: Any) -> NoReturn:
+        """Refuse what JSON takes but gives back as another value, such as text where bytes or a moment belong."""
+        for name in type(record).__struct_fields__:
+            given = getattr(record, name)
+            if not same_json(given, getattr(snapshot, name)):
+                plain = "plain JSON" if name in self.entity.json else "of the field's type"
+                self._refuse_field(name, f"not {plain}: a {type(given).__name__} would come back changed")
+        self._refuse_field(None, "it would come back changed")
+
     def _refuse_field(self, field: str | None, rule: str) -> NoReturn:
         where = f"{self.entity.name}.{field}" if field else self.entity.name
         raise ValidationError(f"{where}: {rule}", entity=self.entity.name, field=field, rule=rule)
@@ -279,7 +293,7 @@ def without_value(text: str) -> str:
 
 
 def same_json(left: Any, right: Any) -> bool:
-    """Whether two values are the same JSON. Python's `==` is stricter about tuples, laxer about `1 == True`."""
+    """Whether two values are the same as far as JSON goes. Python's `==` is stricter about tuples, laxer about `1 == True`."""
     try:
         return bool(left == right)
     except RecursionError:

@@ -119,6 +119,8 @@ class Entity(Generic[R]):
         updated: name of the field that shows when the row was last written, if there is one.
         normalized: names of the fields that `normalize` may change.
         renamed: old and new name of each field that documents may still hold under its old name.
+        enums: names of the fields that hold a member of an enum, not in a list or map.
+        filters: the fields by which rows can be searched, with the kind of their values (see `keyweave.keytext`).
     """
 
     name: str
@@ -136,6 +138,8 @@ class Entity(Generic[R]):
     updated: str | None = None
     normalized: tuple[str, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
+    enums: tuple[str, ...] = ()
+    filters: Mapping[str, str] = field(default_factory=dict)
     views: Mapping[str, View] = field(default_factory=dict)
     uniques: Mapping[str, Unique] = field(default_factory=dict)
     references: tuple[Reference, ...] = ()

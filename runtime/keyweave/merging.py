@@ -67,6 +67,11 @@ class Merge(Generic[V]):
         return [result[key] for key in sorted(result)]
 
     def _checked(self, element: V) -> V:
+        if not isinstance(element, self.record):
+            rule = f"expected {self.record.__name__}, got {type(element).__name__}"
+            raise ValidationError(
+                f"{self.entity}.{self.field}[]: {rule}", entity=self.entity, field=self.field, rule=rule
+            )
         try:
             own = msgspec.json.decode(msgspec.json.encode(element), type=self.record)
         except (msgspec.MsgspecError, TypeError, ValueError) as error:

@@ -6,7 +6,7 @@ memory belongs to the instance: a copy, a pickle or `msgspec.structs.replace` ma
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 import msgspec
 
@@ -36,6 +36,20 @@ class Value(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 class Record(Value, kw_only=True, omit_defaults=True, dict=True):
     """Parent of generated entity classes: a mutable, keyword-only row."""
+
+
+R = TypeVar("R", bound=Record)
+
+
+def recast(kind: type[R], record: Record, **more: Any) -> R:
+    """A record of another class with the fields of `record`, which remembers nothing of the store.
+
+    Args:
+        kind: a class whose fields `record` has, but for those in `more`.
+        more: fields that `record` lacks, or values in place of its own.
+    """
+    fields = {name: getattr(record, name) for name in kind.__struct_fields__ if name not in more}
+    return kind(**fields, **more)
 
 
 class Stored(msgspec.Struct, gc=False):

@@ -12,7 +12,7 @@ from typing import Any, Final
 from keyweave.document import Prepared
 from keyweave.entity import Entity
 from keyweave.entry import CREATED, REVISION, ClaimEntry, Entry, Score, ViewEntry
-from keyweave.errors import CrossPartitionError, TransactionRequiredError
+from keyweave.errors import ConflictError, CrossPartitionError, TransactionRequiredError
 from keyweave.record import Record, Stored, forget, memory_of, remember
 
 LATER: Final = 1 << 53
@@ -87,13 +87,19 @@ class Change:
 
 
 class UnitOfWork:
-    """The buffered writes, guarded reads and locks of one try of a transaction."""
+    """The buffered writes, guarded reads and locks of one try of a transaction.
+
+    Attributes:
+        conflict: what a write inside was refused with because somebody else wrote the row first.
+        ended: whether the try is over; nothing that is buffered now would ever be written.
+    """
 
     __slots__ = (
         "_memories",
         "_provisional",
         "_turns",
         "changes",
+        "conflict",
         "ended",
         "group",
         "loaded",
@@ -110,6 +116,7 @@ class UnitOfWork:
         self.watched: dict[tuple[str, str], tuple[Entity[Any], int | None]] = {}
         self.loaded: dict[tuple[str, str], int] = {}
         self.locks: list[str] = []
+        self.conflict: ConflictError | None = None
         self._memories: list[tuple[Record, Stored | None, dict[str, Any]]] = []
         self._provisional = 0
         self._turns = 0
@@ -137,6 +144,11 @@ class UnitOfWork:
             raise CrossPartitionError(
                 f"{entity.name} is in group {entity.group!r}; this transaction already uses group {self.group!r}"
             )
+
+    def stale(self, entity: Entity[Any]) -> ConflictError:
+        """The error for a row that somebody else wrote since this unit saw it; it makes the transaction run again."""
+        self.conflict = ConflictError(f"{entity.name}: the row changed since this transaction read it")
+        return self.conflict
 
     def change_of(self, entity: Entity[Any], key: str) -> Change | None:
         """The buffered change of a row."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from fakeredis import FakeServer
 
@@ -31,7 +31,11 @@ EVERY: Final = (*KEYWEAVE, "postgres") if SERVER == "embedded" else KEYWEAVE
 
 @asynccontextmanager
 async def empty_engine(
-    kind: str, *, namespace: str | None = None, retention: Mapping[str, timedelta] | None = None
+    kind: str,
+    *,
+    namespace: str | None = None,
+    retention: Mapping[str, timedelta] | None = None,
+    **options: Any,
 ) -> AsyncIterator[Engine]:
     """An engine that holds nothing.
 
@@ -39,14 +43,15 @@ async def empty_engine(
         kind: one of `EVERY`.
         namespace: a fresh one by default; the oracle has only one.
         retention: as for `Engine.open`; the oracle keeps rows until they are deleted.
+        options: as for `Engine.open`; the oracle has none.
     """
     namespace = new_id() if namespace is None else namespace
     if kind == "server":
-        async with Engine.open(server_url(), namespace=namespace, retention=retention) as engine:
+        async with Engine.open(server_url(), namespace=namespace, retention=retention, **options) as engine:
             yield engine
     elif kind == "fake":
         shell = fake_async_shell(FakeServer())
-        _, context = prepare(PACKAGE, "redis://fake", namespace=namespace, retention=retention)
+        _, context = prepare(PACKAGE, "redis://fake", namespace=namespace, retention=retention, **options)
         try:
             await shell.run(connect(context))
             yield Engine(aio.Store(Session(shell, context)))

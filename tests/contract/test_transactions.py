@@ -16,7 +16,7 @@ from compozy_engine.errors import (
 )
 from compozy_engine.tasks import TaskRepository
 from compozy_store import Status, UsageEntry
-from tests.contract.engines import KEYWEAVE
+from tests.contract.engines import EVERY, KEYWEAVE, empty_engine
 from tests.contract.stories import add, contract, ids, task, told_to, workflow
 
 
@@ -192,10 +192,8 @@ async def test_a_child_may_be_written_before_its_parent_is_locked(engine: Engine
     assert len(await engine.tasks.list_children("p")) == 20
 
 
-@contract
-async def test_two_parents_locked_in_opposite_order_are_both_updated(engine: Engine) -> None:
-    await add(engine, task("a", output=0), task("b", output=0))
-
+@pytest.mark.parametrize("kind", EVERY)
+def test_two_parents_locked_in_opposite_order_are_both_updated(kind: str) -> None:
     async def both(repository: TaskRepository, order: str) -> None:
         for name in order:
             state = await repository.get_state_for_update(name)
@@ -203,7 +201,45 @@ async def test_two_parents_locked_in_opposite_order_are_both_updated(engine: Eng
             state.output = (state.output or 0) + 1
             await repository.upsert_state(state)
 
-    await asyncio.gather(
-        *(engine.tasks.with_transaction(partial(both, order=order)) for order in ("ab", "ba"))
-    )
-    assert [(await engine.tasks.get_state(name)).output for name in "ab"] == [2, 2]
+    async def tell() -> None:
+        async with empty_engine(kind, lock_ttl=0.2) as engine:
+            await add(engine, task("a", output=0), task("b", output=0))
+            await asyncio.gather(
+                *(engine.tasks.with_transaction(partial(both, order=order)) for order in ("ab", "ba"))
+            )
+            assert [(await engine.tasks.get_state(name)).output for name in "ab"] == [2, 2]
+
+    asyncio.run(tell())
+
+
+@contract
+async def test_a_lock_ends_with_its_transaction_however_that_ends(engine: Engine) -> None:
+    """An error and a cancellation write nothing, and the next one need not wait for the lock to run out."""
+    await add(engine, task("t", output=0))
+
+    async def add_one(repository: TaskRepository) -> None:
+        state = await repository.get_state_for_update("t")
+        state.output = (state.output or 0) + 1
+        await repository.upsert_state(state)
+
+    async def add_one_and_fail(repository: TaskRepository) -> None:
+        await add_one(repository)
+        raise ZeroDivisionError
+
+    locked = asyncio.Event()
+
+    async def add_one_and_stay(repository: TaskRepository) -> None:
+        await add_one(repository)
+        locked.set()
+        await asyncio.Event().wait()
+
+    with pytest.raises(ZeroDivisionError):
+        await engine.tasks.with_transaction(add_one_and_fail)
+    staying = asyncio.create_task(engine.tasks.with_transaction(add_one_and_stay))
+    await locked.wait()
+    staying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await staying
+    async with asyncio.timeout(4):  # less than a lock's time to live
+        await engine.tasks.with_transaction(add_one)
+    assert (await engine.tasks.get_state("t")).output == 1

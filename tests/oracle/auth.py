@@ -53,6 +53,7 @@ class AuthRepository:
         ]
 
     async def update_user(self, user: User) -> User:
+        await self.get_user_by_id(user.id)  # the contract leaves open which of two refusals comes first
         own = checked(user)
         row = await self._session.row(
             "update users set email = $2, role = $3 where id = $1 returning created_at",
@@ -77,12 +78,11 @@ class AuthRepository:
                 if await session.row("select 1 from users where role = 'admin' limit 1") is not None:
                     raise AlreadyBootstrappedError("an admin exists")
                 return await self._insert(session, user)
-        except AlreadyBootstrappedError:
+        except BaseException as error:
             user.role = given
+            if isinstance(error, AlreadyExistsError | EmailExistsError):
+                raise AlreadyBootstrappedError("the id or email is taken") from error
             raise
-        except (AlreadyExistsError, EmailExistsError) as error:
-            user.role = given
-            raise AlreadyBootstrappedError("the id or email is taken") from error
 
     async def create_api_key(self, key: APIKey) -> APIKey:
         own = checked(key)

@@ -9,7 +9,12 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from compozy_engine.errors import TaskNotFoundError, TransactionConflictError, TransactionRequiredError
+from compozy_engine.errors import (
+    TaskNotFoundError,
+    TransactionConflictError,
+    TransactionRequiredError,
+    ValidationError,
+)
 from compozy_engine.filters import TaskFilter
 from compozy_engine.progress import ProgressInfo
 from compozy_store import Status, TaskState, UsageEntry
@@ -36,7 +41,7 @@ _TREE = f"""
     with recursive tree as (
         select {_COLUMNS}, seq, 0 as depth, array[task_exec_id] as path
         from task_states
-        where task_exec_id = $1 and $2 >= 0
+        where task_exec_id = $1
         union all
         select {", ".join(f"child.{name}" for name in TASK_COLUMNS)}, child.seq, depth + 1, path || child.task_exec_id
         from task_states as child
@@ -102,6 +107,8 @@ class TaskRepository:
         return found[0]
 
     async def get_task_tree(self, root_id: str, max_depth: int = 100) -> list[TaskState]:
+        if max_depth < 0:
+            raise ValidationError("max_depth must be a whole number from 0", field="max_depth")
         return [task_of(row) for row in await self._session.rows(_TREE, root_id, max_depth)]
 
     async def list_children_outputs(self, parent_id: str) -> dict[str, Any]:

@@ -359,7 +359,7 @@ async def test_transactions_that_block_each_other_run_again(engine: PostgresEngi
 
     orders = [partial(both, order=order) for order in ("ab", "ba")]
     await asyncio.gather(*(engine.tasks.with_transaction(order) for order in orders))
-    assert runs == 3
+    assert runs >= 3  # the one that was given up may take its first lock again before the other one does
     assert [(await engine.tasks.get_state(id)).output for id in "ab"] == [2, 2]
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Sequence
 from typing import Any
@@ -122,12 +123,13 @@ class WorkflowRepository:
             error = None
             if output_transformer is not None:
                 try:
-                    made = output_transformer(workflow)
+                    made = output_transformer(copy.deepcopy(workflow))
                     made = await made if inspect.isawaitable(made) else made
                     output = {} if made is None else made
                 except Exception as failure:  # noqa: BLE001 - whatever an application's callable raises
                     status = Status.FAILED
-                    error = {"message": str(failure), "code": "OUTPUT_TRANSFORMATION_FAILED"}
+                    message = str(failure).encode(errors="backslashreplace").decode()
+                    error = {"message": message, "code": "OUTPUT_TRANSFORMATION_FAILED"}
             written = await session.row(
                 _COMPLETE, exec_id, session.now(), status.value, json_text(output), json_text(error)
             )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import queue
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -50,7 +52,11 @@ def main(
     with Progress(*columns) as progress:
         bar = progress.add_task("histories", total=histories)
         while running and not failure:
-            kind, value = told.get()
+            try:
+                kind, value = told.get(timeout=1)
+            except queue.Empty:
+                failure = _killed(workers)
+                continue
             if kind == "step":
                 progress.advance(bar)
             elif kind == "done":
@@ -74,6 +80,12 @@ def main(
         f"parity: zero drift in {total.histories} histories, {total.steps} calls of {len(total.methods)} methods, "
         f"seeds {seed} to {seed + len(workers) - 1}, {elapsed:.0f} s"
     )
+
+
+def _killed(workers: Sequence[Any]) -> str:
+    """What became of a process that ended without a word, or nothing."""
+    codes = [worker.exitcode for worker in workers if worker.exitcode]
+    return f"a process ended with {codes[0]} before its histories were told" if codes else ""
 
 
 if __name__ == "__main__":

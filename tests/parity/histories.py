@@ -19,7 +19,7 @@ from compozy_store import (
     User,
     WorkflowState,
 )
-from tests.parity.steps import TRANSFORMERS, Call, Complete, Keep, Step, Transaction, WriteBack
+from tests.parity.steps import TRANSFORMERS, Call, Complete, Keep, Remove, Step, Transaction, WriteBack
 
 STEPS_AT_LEAST: Final = 30
 MOMENTS: Final = tuple(
@@ -38,16 +38,33 @@ TASKS = st.sampled_from(["t1", "t2", "t:3", "t\N{SNOWMAN}"])
 NAMES = st.sampled_from(["fetch", "Fetch"])
 AGENTS = st.sampled_from(["agent", "agent", "other"])
 TOOLS = st.sampled_from(["tool", "tool", "other"])
-STATUSES = st.sampled_from(list(Status))
+STATUSES = st.sampled_from([*Status, *Status, "RUNNING", "SUCCESS"])
+"""Text that names a status is as good as the status."""
 
 _TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
 _NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False).map(
     lambda x: x + 0.0
 )
-JSON = st.none() | st.recursive(
+_SHALLOW = st.recursive(
     st.none() | st.booleans() | _NUMBERS | _TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3),
     max_leaves=4,
+)
+
+
+def _nested(value: Any, depth: int, name: str) -> Any:
+    for _ in range(depth):
+        value = {name: [value]}
+    return value
+
+
+JSON = (
+    st.none()
+    | _SHALLOW
+    | st.builds(_nested, _SHALLOW, st.integers(1, 60), _TEXT)
+    | st.sampled_from(
+        [10**300, -(2**63) - 1, 5e-324, 1.7976931348623157e308, {"a\u0300": "\u00e0"}, "\U0001f600"]
+    )
 )
 
 _COUNT = st.integers(0, 5)
@@ -67,8 +84,11 @@ USAGE = st.builds(
 )
 ENTRIES = st.lists(USAGE, max_size=3)
 
+_GIVEN: st.SearchStrategy[Any] = st.sampled_from([None, None, MOMENTS[0], "no moment"])
+"""What callers put where only the store writes."""
+
 USER = st.builds(
-    User, id=USERS, email=EMAILS, role=st.sampled_from(Role), created_at=st.sampled_from([None, *MOMENTS])
+    User, id=USERS, email=EMAILS, role=st.sampled_from([*Role, "admin", "boss"]), created_at=_GIVEN
 )
 API_KEY = st.builds(
     APIKey,
@@ -88,7 +108,8 @@ WORKFLOW = st.builds(
     input=JSON,
     output=JSON,
     error=JSON,
-    created_at=st.sampled_from([None, MOMENTS[0]]),
+    created_at=_GIVEN,
+    updated_at=_GIVEN,
 )
 
 _RUNS: tuple[dict[str, Any], ...] = (
@@ -126,6 +147,9 @@ def task_states(draw: st.DrawFn) -> TaskState:
         output=draw(st.none() | JSON),
         input=draw(st.none() | JSON),
         usage=draw(st.sampled_from([None, None, []]) | ENTRIES),
+        error=draw(st.none() | JSON),
+        created_at=draw(_GIVEN),
+        updated_at=draw(_GIVEN),
         **fields,
     )
 
@@ -133,22 +157,22 @@ def task_states(draw: st.DrawFn) -> TaskState:
 TASK = task_states()
 TASK_FILTERS = st.builds(
     TaskFilter,
-    status=st.none() | STATUSES,
+    status=st.none() | STATUSES | st.just("NO STATUS"),
     workflow_id=st.none() | WORKFLOWS,
     workflow_exec_id=st.none() | EXECUTIONS,
     task_id=st.none() | NAMES,
     task_exec_id=st.sampled_from([None, None, None, "t1"]),
     parent_state_id=st.none() | TASKS,
-    agent_id=st.sampled_from([None, None, "agent"]),
-    action_id=st.sampled_from([None, None, "act"]),
-    tool_id=st.sampled_from([None, None, "tool"]),
-    execution_type=st.sampled_from([None, None, ExecutionType.BASIC, ExecutionType.PARALLEL]),
+    agent_id=st.sampled_from([None, None, None, "agent", ""]),
+    action_id=st.sampled_from([None, None, None, "act"]),
+    tool_id=st.sampled_from([None, None, None, "tool"]),
+    execution_type=st.sampled_from([None, None, None, *ExecutionType]),
 )
 WORKFLOW_FILTERS = st.builds(
     WorkflowFilter,
     status=st.none() | STATUSES,
     workflow_id=st.none() | WORKFLOWS,
-    workflow_exec_id=st.sampled_from([None, None, None, "e1"]),
+    workflow_exec_id=st.sampled_from([None, None, None, "e1", "nowhere"]),
 )
 
 
@@ -172,6 +196,7 @@ def _task_steps(prefix: str) -> list[st.SearchStrategy[Any]]:
         st.builds(WriteBack, st.just(f"{prefix}upsert_state"), st.sampled_from("ab"), _task_changes()),
         st.builds(Keep, st.just(f"{prefix}get_state"), TASKS, st.sampled_from("ab")),
     ]
+    removals = [st.builds(Remove, st.just("task_states"), TASKS)]
     reads = [
         _calls(f"{prefix}get_state", TASKS),
         _calls(f"{prefix}get_state_for_update", TASKS),
@@ -184,11 +209,11 @@ def _task_steps(prefix: str) -> list[st.SearchStrategy[Any]]:
         _calls(f"{prefix}list_children", TASKS),
         _calls(f"{prefix}get_child_by_task_id", TASKS, NAMES),
         _calls(f"{prefix}get_task_tree", TASKS),
-        _calls(f"{prefix}get_task_tree", TASKS, st.integers(0, 2)),
+        _calls(f"{prefix}get_task_tree", TASKS, st.integers(-1, 2)),
         _calls(f"{prefix}list_children_outputs", TASKS),
         _calls(f"{prefix}get_progress_info", TASKS),
     ]
-    return [*writes, *writes, *reads]
+    return [*writes, *writes, *removals, *reads]
 
 
 TRANSACTIONS = st.builds(
@@ -212,6 +237,13 @@ AUTH: list[st.SearchStrategy[Any]] = [
     _calls("auth.list_api_keys_by_user_id", USERS),
     _calls("auth.update_api_key_last_used", KEYS),
     _calls("auth.delete_api_key", KEYS),
+    st.builds(Keep, st.just("auth.get_user_by_id"), USERS, st.just("u")),
+    st.builds(
+        WriteBack,
+        st.just("auth.update_user"),
+        st.just("u"),
+        st.fixed_dictionaries({}, optional={"email": EMAILS, "role": st.sampled_from(Role)}),
+    ),
 ]
 _WORKFLOW_CHANGES = st.fixed_dictionaries(
     {"status": STATUSES}, optional={"output": JSON, "workflow_id": WORKFLOWS}
@@ -230,6 +262,7 @@ EXECUTION: list[st.SearchStrategy[Any]] = [
     st.builds(Complete, EXECUTIONS, st.sampled_from(sorted(TRANSFORMERS))),
     st.builds(Keep, st.just("workflows.get_state"), EXECUTIONS, st.just("w")),
     st.builds(WriteBack, st.just("workflows.upsert_state"), st.just("w"), _WORKFLOW_CHANGES),
+    st.builds(Remove, st.just("workflow_states"), EXECUTIONS),
 ]
 
 STEPS: st.SearchStrategy[Step] = st.one_of(

@@ -12,6 +12,8 @@ from compozy_engine import Engine
 from compozy_engine.errors import KeyweaveError
 from compozy_engine.tasks import TaskRepository
 from compozy_engine.workflows import Workflow
+from compozy_store import Status
+from tests.parity.removing import remove
 
 Slots: TypeAlias = dict[str, Any]
 """Records that a history loaded and kept, by name."""
@@ -61,8 +63,19 @@ class WriteBack(msgspec.Struct, frozen=True):
             return None
         for name, value in copy.deepcopy(self.changes).items():
             setattr(record, name, value)
-        target = engine if self.method == "upsert_state" else getattr(engine, self.method.partition(".")[0])
-        return copy.deepcopy(await target.upsert_state(record))
+        place, _, name = self.method.rpartition(".")
+        target = getattr(engine, place) if place else engine
+        return copy.deepcopy(await getattr(target, name)(record))
+
+
+class Remove(msgspec.Struct, frozen=True):
+    """Delete an execution or a task with everything below it. The contract has no method for it; operators do it."""
+
+    kind: str
+    key: str
+
+    async def run(self, engine: Any, slots: Slots) -> object:
+        return await remove(engine, self.kind, self.key)
 
 
 class Complete(msgspec.Struct, frozen=True):
@@ -78,7 +91,7 @@ class Complete(msgspec.Struct, frozen=True):
 class Transaction(msgspec.Struct, frozen=True):
     """Steps on a transaction's own repository; it ends early with the first error, or by raising `Boom`."""
 
-    steps: tuple[Call | Keep | WriteBack, ...]
+    steps: tuple[Call | Keep | WriteBack | Remove, ...]
     nested: bool
     fails: bool
 
@@ -105,7 +118,7 @@ class Transaction(msgspec.Struct, frozen=True):
         return end, seen, await engine.tasks.list_states()
 
 
-Step: TypeAlias = Call | Keep | WriteBack | Complete | Transaction
+Step: TypeAlias = Call | Keep | WriteBack | Remove | Complete | Transaction
 
 
 def timeless(outcome: Any) -> Any:
@@ -132,10 +145,37 @@ def _fail(workflow: Workflow) -> object:
     raise ValueError(f"{len(workflow.tasks)} tasks")
 
 
+async def _fail_later(workflow: Workflow) -> object:
+    raise LookupError("lone \ud800 surrogate")
+
+
+def _meddle(workflow: Workflow) -> object:
+    """Change all that a transformer is shown; nothing of it is stored but what is returned."""
+    for task in list(workflow.tasks.values()):
+        task.output, task.status = "meddled", Status.PENDING
+        if isinstance(task.input, dict):
+            task.input["meddled"] = True
+    if isinstance(workflow.input, dict):
+        workflow.input.clear()
+    workflow.usage, workflow.error, workflow.workflow_id = [], "meddled", "meddled"
+    workflow.tasks.clear()
+    return workflow.output
+
+
+def _meddle_and_fail(workflow: Workflow) -> object:
+    _meddle(workflow)
+    raise ValueError
+
+
 TRANSFORMERS: dict[str, Callable[[Workflow], object | Awaitable[object]] | None] = {
     "default": None,
     "none": lambda _: None,
     "pick": _pick,
     "later": _later,
     "fail": _fail,
+    "fail later": _fail_later,
+    "meddle": _meddle,
+    "meddle and fail": _meddle_and_fail,
+    "list": lambda _: [2**80, {"": []}],
+    "unstorable": lambda _: {"no": object()},
 }

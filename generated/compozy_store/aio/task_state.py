@@ -124,7 +124,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(workflow_exec_id),)
+        values_ = (key_text(workflow_exec_id, "str"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_workflow", values_, limit=limit, cursor=cursor, newest=newest
@@ -137,7 +137,7 @@ class TaskStateRepository:
         """Every row of `list_by_workflow`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(workflow_exec_id),)
+        values_ = (key_text(workflow_exec_id, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_workflow", values_, limit=batch, cursor=cursor, newest=newest
@@ -146,12 +146,12 @@ class TaskStateRepository:
 
     async def count_by_workflow(self, workflow_exec_id: str) -> int:
         """How many rows `list_by_workflow` has, without reading them."""
-        values_ = (key_text(workflow_exec_id),)
+        values_ = (key_text(workflow_exec_id, "str"),)
         return await self._run(counting.count(self._context, ENTITY, "by_workflow", values_))
 
     async def gather_by_workflow(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
         """For each of several keys every row of `list_by_workflow`, in a few round trips."""
-        values_ = [(key_text(key),) for key in keys]
+        values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(gathering.gather(self._context, ENTITY, "by_workflow", values_, newest=newest))
 
     async def list_by_parent(
@@ -165,7 +165,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(parent_state_id),)
+        values_ = (key_text(parent_state_id, "str"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_parent", values_, limit=limit, cursor=cursor, newest=newest
@@ -178,7 +178,7 @@ class TaskStateRepository:
         """Every row of `list_by_parent`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(parent_state_id),)
+        values_ = (key_text(parent_state_id, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_parent", values_, limit=batch, cursor=cursor, newest=newest
@@ -187,12 +187,12 @@ class TaskStateRepository:
 
     async def count_by_parent(self, parent_state_id: str) -> int:
         """How many rows `list_by_parent` has, without reading them."""
-        values_ = (key_text(parent_state_id),)
+        values_ = (key_text(parent_state_id, "str"),)
         return await self._run(counting.count(self._context, ENTITY, "by_parent", values_))
 
     async def gather_by_parent(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
         """For each of several keys every row of `list_by_parent`, in a few round trips."""
-        values_ = [(key_text(key),) for key in keys]
+        values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(gathering.gather(self._context, ENTITY, "by_parent", values_, newest=newest))
 
     async def list_by_parent_status(
@@ -212,7 +212,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(parent_state_id), key_text(status))
+        values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_parent_status", values_, limit=limit, cursor=cursor, newest=newest
@@ -225,7 +225,7 @@ class TaskStateRepository:
         """Every row of `list_by_parent_status`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(parent_state_id), key_text(status))
+        values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_parent_status", values_, limit=batch, cursor=cursor, newest=newest
@@ -234,7 +234,7 @@ class TaskStateRepository:
 
     async def count_by_parent_status(self, parent_state_id: str, status: Status) -> int:
         """How many rows `list_by_parent_status` has, without reading them."""
-        values_ = (key_text(parent_state_id), key_text(status))
+        values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
         return await self._run(counting.count(self._context, ENTITY, "by_parent_status", values_))
 
     async def list_by_status(
@@ -248,7 +248,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(status),)
+        values_ = (key_text(status, "str"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_status", values_, limit=limit, cursor=cursor, newest=newest
@@ -261,7 +261,7 @@ class TaskStateRepository:
         """Every row of `list_by_status`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(status),)
+        values_ = (key_text(status, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_status", values_, limit=batch, cursor=cursor, newest=newest
@@ -270,7 +270,7 @@ class TaskStateRepository:
 
     async def count_by_status(self, status: Status) -> int:
         """How many rows `list_by_status` has, without reading them."""
-        values_ = (key_text(status),)
+        values_ = (key_text(status, "str"),)
         return await self._run(counting.count(self._context, ENTITY, "by_status", values_))
 
     async def list_by_workflow_id(
@@ -284,7 +284,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(workflow_id),)
+        values_ = (key_text(workflow_id, "str"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_workflow_id", values_, limit=limit, cursor=cursor, newest=newest
@@ -297,7 +297,7 @@ class TaskStateRepository:
         """Every row of `list_by_workflow_id`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(workflow_id),)
+        values_ = (key_text(workflow_id, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_workflow_id", values_, limit=batch, cursor=cursor, newest=newest
@@ -306,7 +306,7 @@ class TaskStateRepository:
 
     async def count_by_workflow_id(self, workflow_id: str) -> int:
         """How many rows `list_by_workflow_id` has, without reading them."""
-        values_ = (key_text(workflow_id),)
+        values_ = (key_text(workflow_id, "str"),)
         return await self._run(counting.count(self._context, ENTITY, "by_workflow_id", values_))
 
     async def list_by_task_id(
@@ -320,7 +320,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(task_id),)
+        values_ = (key_text(task_id, "str"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_task_id", values_, limit=limit, cursor=cursor, newest=newest
@@ -333,7 +333,7 @@ class TaskStateRepository:
         """Every row of `list_by_task_id`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(task_id),)
+        values_ = (key_text(task_id, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_task_id", values_, limit=batch, cursor=cursor, newest=newest
@@ -342,7 +342,7 @@ class TaskStateRepository:
 
     async def count_by_task_id(self, task_id: str) -> int:
         """How many rows `list_by_task_id` has, without reading them."""
-        values_ = (key_text(task_id),)
+        values_ = (key_text(task_id, "str"),)
         return await self._run(counting.count(self._context, ENTITY, "by_task_id", values_))
 
     async def list_by_agent(
@@ -356,7 +356,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(agent_id),)
+        values_ = (key_text(agent_id, "str"),)
         return await self._run(
             paging.page(self._context, ENTITY, "by_agent", values_, limit=limit, cursor=cursor, newest=newest)
         )
@@ -367,7 +367,7 @@ class TaskStateRepository:
         """Every row of `list_by_agent`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(agent_id),)
+        values_ = (key_text(agent_id, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_agent", values_, limit=batch, cursor=cursor, newest=newest
@@ -376,7 +376,7 @@ class TaskStateRepository:
 
     async def count_by_agent(self, agent_id: str) -> int:
         """How many rows `list_by_agent` has, without reading them."""
-        values_ = (key_text(agent_id),)
+        values_ = (key_text(agent_id, "str"),)
         return await self._run(counting.count(self._context, ENTITY, "by_agent", values_))
 
     async def list_by_action(
@@ -390,7 +390,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(action_id),)
+        values_ = (key_text(action_id, "str"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_action", values_, limit=limit, cursor=cursor, newest=newest
@@ -403,7 +403,7 @@ class TaskStateRepository:
         """Every row of `list_by_action`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(action_id),)
+        values_ = (key_text(action_id, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_action", values_, limit=batch, cursor=cursor, newest=newest
@@ -412,7 +412,7 @@ class TaskStateRepository:
 
     async def count_by_action(self, action_id: str) -> int:
         """How many rows `list_by_action` has, without reading them."""
-        values_ = (key_text(action_id),)
+        values_ = (key_text(action_id, "str"),)
         return await self._run(counting.count(self._context, ENTITY, "by_action", values_))
 
     async def list_by_tool(
@@ -426,7 +426,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(tool_id),)
+        values_ = (key_text(tool_id, "str"),)
         return await self._run(
             paging.page(self._context, ENTITY, "by_tool", values_, limit=limit, cursor=cursor, newest=newest)
         )
@@ -437,7 +437,7 @@ class TaskStateRepository:
         """Every row of `list_by_tool`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(tool_id),)
+        values_ = (key_text(tool_id, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_tool", values_, limit=batch, cursor=cursor, newest=newest
@@ -446,7 +446,7 @@ class TaskStateRepository:
 
     async def count_by_tool(self, tool_id: str) -> int:
         """How many rows `list_by_tool` has, without reading them."""
-        values_ = (key_text(tool_id),)
+        values_ = (key_text(tool_id, "str"),)
         return await self._run(counting.count(self._context, ENTITY, "by_tool", values_))
 
     async def list_by_execution_type(
@@ -465,7 +465,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(execution_type),)
+        values_ = (key_text(execution_type, "str"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_execution_type", values_, limit=limit, cursor=cursor, newest=newest
@@ -478,7 +478,7 @@ class TaskStateRepository:
         """Every row of `list_by_execution_type`, read `batch` at a time; rows written meanwhile may or may
         not appear.
         """
-        values_ = (key_text(execution_type),)
+        values_ = (key_text(execution_type, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_execution_type", values_, limit=batch, cursor=cursor, newest=newest
@@ -487,12 +487,12 @@ class TaskStateRepository:
 
     async def count_by_execution_type(self, execution_type: ExecutionType) -> int:
         """How many rows `list_by_execution_type` has, without reading them."""
-        values_ = (key_text(execution_type),)
+        values_ = (key_text(execution_type, "str"),)
         return await self._run(counting.count(self._context, ENTITY, "by_execution_type", values_))
 
     async def group_counts_by_parent_status(self, parent_state_id: str) -> dict[Status, int]:
         """How many rows each `status` has, without reading them; those with none are left out."""
-        values_ = (key_text(parent_state_id),)
+        values_ = (key_text(parent_state_id, "str"),)
         counts = await self._run(counting.group_counts(self._context, ENTITY, "by_parent_status", values_))
         return {Status(group): number for group, number in counts.items()}
 
@@ -555,6 +555,45 @@ class TaskStateRepository:
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             )
         )
+
+    async def first(
+        self,
+        *,
+        task_exec_id: str | None = None,
+        task_id: str | None = None,
+        workflow_exec_id: str | None = None,
+        workflow_id: str | None = None,
+        component: Component | None = None,
+        status: Status | None = None,
+        execution_type: ExecutionType | None = None,
+        parent_state_id: str | None = None,
+        agent_id: str | None = None,
+        action_id: str | None = None,
+        tool_id: str | None = None,
+        having_task_state: filters.TaskStateFilter | None = None,
+        order: _Order = "created",
+    ) -> TaskState:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            TaskNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            task_exec_id=task_exec_id,
+            task_id=task_id,
+            workflow_exec_id=workflow_exec_id,
+            workflow_id=workflow_id,
+            component=component,
+            status=status,
+            execution_type=execution_type,
+            parent_state_id=parent_state_id,
+            agent_id=agent_id,
+            action_id=action_id,
+            tool_id=tool_id,
+        )
+        having = joining.having(("TaskState", "parent_state_id", having_task_state))
+        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,

@@ -66,12 +66,12 @@ class UserRepository:
         Raises:
             UserNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("email", key_text(email).lower(), "")
+        claim_ = ClaimEntry("email", key_text(email, "str").lower(), "")
         return await self._run(reading.get_by(self._context, ENTITY, claim_))
 
     async def find_by_email(self, email: str) -> User | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("email", key_text(email).lower(), "")
+        claim_ = ClaimEntry("email", key_text(email, "str").lower(), "")
         return await self._run(reading.find_by(self._context, ENTITY, claim_))
 
     async def list_all(
@@ -115,7 +115,7 @@ class UserRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(role),)
+        values_ = (key_text(role, "str"),)
         return await self._run(
             paging.page(self._context, ENTITY, "by_role", values_, limit=limit, cursor=cursor, newest=newest)
         )
@@ -124,7 +124,7 @@ class UserRepository:
         """Every row of `list_by_role`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(role),)
+        values_ = (key_text(role, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_role", values_, limit=batch, cursor=cursor, newest=newest
@@ -133,7 +133,7 @@ class UserRepository:
 
     async def count_by_role(self, role: Role) -> int:
         """How many rows `list_by_role` has, without reading them."""
-        values_ = (key_text(role),)
+        values_ = (key_text(role, "str"),)
         return await self._run(counting.count(self._context, ENTITY, "by_role", values_))
 
     async def group_counts_by_role(self) -> dict[Role, int]:
@@ -169,6 +169,25 @@ class UserRepository:
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             )
         )
+
+    async def first(
+        self,
+        *,
+        id: str | None = None,
+        email: str | None = None,
+        role: Role | None = None,
+        having_api_key: filters.APIKeyFilter | None = None,
+        order: _Order = "created",
+    ) -> User:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            UserNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, email=email, role=role)
+        having = joining.having(("APIKey", "user_id", having_api_key))
+        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,

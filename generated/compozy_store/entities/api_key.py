@@ -56,6 +56,8 @@ API_KEY = Entity(
     created="created_at",
     updated=None,
     normalized=(),
+    enums=(),
+    filters={"id": "str", "user_id": "str", "prefix": "str"},
     views={"by_user": View("by_user", ("user_id",), "created", ())},
     uniques={
         "fingerprint": Unique("fingerprint", ("fingerprint",), errors.APIKeyExistsError),

@@ -41,6 +41,8 @@ USER = Entity(
     created="created_at",
     updated=None,
     normalized=(),
+    enums=("role",),
+    filters={"id": "str", "email": "str", "role": "str"},
     views={
         "all": View("all", (), "created", ()),
         "by_role": View("by_role", ("role",), "created", ("admin", "user")),

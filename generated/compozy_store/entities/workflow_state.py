@@ -92,6 +92,8 @@ WORKFLOW_STATE = Entity(
     created="created_at",
     updated="updated_at",
     normalized=("usage",),
+    enums=("status",),
+    filters={"workflow_exec_id": "str", "workflow_id": "str", "status": "str"},
     views={
         "all": View("all", (), "revision", ()),
         "by_status": View(

@@ -77,12 +77,12 @@ class APIKeyRepository:
         Raises:
             APIKeyNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("fingerprint", key_text(fingerprint), "")
+        claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
         return self._run(reading.get_by(self._context, ENTITY, claim_))
 
     def find_by_fingerprint(self, fingerprint: bytes) -> APIKey | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("fingerprint", key_text(fingerprint), "")
+        claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
         return self._run(reading.find_by(self._context, ENTITY, claim_))
 
     def get_by_prefix(self, prefix: str) -> APIKey:
@@ -93,12 +93,12 @@ class APIKeyRepository:
         Raises:
             APIKeyNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("prefix", key_text(prefix), "")
+        claim_ = ClaimEntry("prefix", key_text(prefix, "str"), "")
         return self._run(reading.get_by(self._context, ENTITY, claim_))
 
     def find_by_prefix(self, prefix: str) -> APIKey | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("prefix", key_text(prefix), "")
+        claim_ = ClaimEntry("prefix", key_text(prefix, "str"), "")
         return self._run(reading.find_by(self._context, ENTITY, claim_))
 
     def list_by_user(
@@ -112,7 +112,7 @@ class APIKeyRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(user_id),)
+        values_ = (key_text(user_id, "str"),)
         return self._run(
             paging.page(self._context, ENTITY, "by_user", values_, limit=limit, cursor=cursor, newest=newest)
         )
@@ -121,7 +121,7 @@ class APIKeyRepository:
         """Every row of `list_by_user`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(user_id),)
+        values_ = (key_text(user_id, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_user", values_, limit=batch, cursor=cursor, newest=newest
@@ -130,12 +130,12 @@ class APIKeyRepository:
 
     def count_by_user(self, user_id: str) -> int:
         """How many rows `list_by_user` has, without reading them."""
-        values_ = (key_text(user_id),)
+        values_ = (key_text(user_id, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_user", values_))
 
     def gather_by_user(self, keys: Sequence[str], *, newest: bool = True) -> list[list[APIKey]]:
         """For each of several keys every row of `list_by_user`, in a few round trips."""
-        values_ = [(key_text(key),) for key in keys]
+        values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(gathering.gather(self._context, ENTITY, "by_user", values_, newest=newest))
 
     def search(
@@ -162,6 +162,24 @@ class APIKeyRepository:
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             )
         )
+
+    def first(
+        self,
+        *,
+        id: str | None = None,
+        user_id: str | None = None,
+        prefix: str | None = None,
+        order: _Order = "created",
+    ) -> APIKey:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            APIKeyNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, user_id=user_id, prefix=prefix)
+        having = joining.having()
+        return self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,

@@ -122,7 +122,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(workflow_exec_id),)
+        values_ = (key_text(workflow_exec_id, "str"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_workflow", values_, limit=limit, cursor=cursor, newest=newest
@@ -135,7 +135,7 @@ class TaskStateRepository:
         """Every row of `list_by_workflow`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(workflow_exec_id),)
+        values_ = (key_text(workflow_exec_id, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_workflow", values_, limit=batch, cursor=cursor, newest=newest
@@ -144,12 +144,12 @@ class TaskStateRepository:
 
     def count_by_workflow(self, workflow_exec_id: str) -> int:
         """How many rows `list_by_workflow` has, without reading them."""
-        values_ = (key_text(workflow_exec_id),)
+        values_ = (key_text(workflow_exec_id, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_workflow", values_))
 
     def gather_by_workflow(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
         """For each of several keys every row of `list_by_workflow`, in a few round trips."""
-        values_ = [(key_text(key),) for key in keys]
+        values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(gathering.gather(self._context, ENTITY, "by_workflow", values_, newest=newest))
 
     def list_by_parent(
@@ -163,7 +163,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(parent_state_id),)
+        values_ = (key_text(parent_state_id, "str"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_parent", values_, limit=limit, cursor=cursor, newest=newest
@@ -176,7 +176,7 @@ class TaskStateRepository:
         """Every row of `list_by_parent`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(parent_state_id),)
+        values_ = (key_text(parent_state_id, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_parent", values_, limit=batch, cursor=cursor, newest=newest
@@ -185,12 +185,12 @@ class TaskStateRepository:
 
     def count_by_parent(self, parent_state_id: str) -> int:
         """How many rows `list_by_parent` has, without reading them."""
-        values_ = (key_text(parent_state_id),)
+        values_ = (key_text(parent_state_id, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_parent", values_))
 
     def gather_by_parent(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
         """For each of several keys every row of `list_by_parent`, in a few round trips."""
-        values_ = [(key_text(key),) for key in keys]
+        values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(gathering.gather(self._context, ENTITY, "by_parent", values_, newest=newest))
 
     def list_by_parent_status(
@@ -210,7 +210,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(parent_state_id), key_text(status))
+        values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_parent_status", values_, limit=limit, cursor=cursor, newest=newest
@@ -223,7 +223,7 @@ class TaskStateRepository:
         """Every row of `list_by_parent_status`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(parent_state_id), key_text(status))
+        values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_parent_status", values_, limit=batch, cursor=cursor, newest=newest
@@ -232,7 +232,7 @@ class TaskStateRepository:
 
     def count_by_parent_status(self, parent_state_id: str, status: Status) -> int:
         """How many rows `list_by_parent_status` has, without reading them."""
-        values_ = (key_text(parent_state_id), key_text(status))
+        values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
         return self._run(counting.count(self._context, ENTITY, "by_parent_status", values_))
 
     def list_by_status(
@@ -246,7 +246,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(status),)
+        values_ = (key_text(status, "str"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_status", values_, limit=limit, cursor=cursor, newest=newest
@@ -259,7 +259,7 @@ class TaskStateRepository:
         """Every row of `list_by_status`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(status),)
+        values_ = (key_text(status, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_status", values_, limit=batch, cursor=cursor, newest=newest
@@ -268,7 +268,7 @@ class TaskStateRepository:
 
     def count_by_status(self, status: Status) -> int:
         """How many rows `list_by_status` has, without reading them."""
-        values_ = (key_text(status),)
+        values_ = (key_text(status, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_status", values_))
 
     def list_by_workflow_id(
@@ -282,7 +282,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(workflow_id),)
+        values_ = (key_text(workflow_id, "str"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_workflow_id", values_, limit=limit, cursor=cursor, newest=newest
@@ -295,7 +295,7 @@ class TaskStateRepository:
         """Every row of `list_by_workflow_id`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(workflow_id),)
+        values_ = (key_text(workflow_id, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_workflow_id", values_, limit=batch, cursor=cursor, newest=newest
@@ -304,7 +304,7 @@ class TaskStateRepository:
 
     def count_by_workflow_id(self, workflow_id: str) -> int:
         """How many rows `list_by_workflow_id` has, without reading them."""
-        values_ = (key_text(workflow_id),)
+        values_ = (key_text(workflow_id, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_workflow_id", values_))
 
     def list_by_task_id(
@@ -318,7 +318,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(task_id),)
+        values_ = (key_text(task_id, "str"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_task_id", values_, limit=limit, cursor=cursor, newest=newest
@@ -331,7 +331,7 @@ class TaskStateRepository:
         """Every row of `list_by_task_id`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(task_id),)
+        values_ = (key_text(task_id, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_task_id", values_, limit=batch, cursor=cursor, newest=newest
@@ -340,7 +340,7 @@ class TaskStateRepository:
 
     def count_by_task_id(self, task_id: str) -> int:
         """How many rows `list_by_task_id` has, without reading them."""
-        values_ = (key_text(task_id),)
+        values_ = (key_text(task_id, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_task_id", values_))
 
     def list_by_agent(
@@ -354,7 +354,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(agent_id),)
+        values_ = (key_text(agent_id, "str"),)
         return self._run(
             paging.page(self._context, ENTITY, "by_agent", values_, limit=limit, cursor=cursor, newest=newest)
         )
@@ -365,7 +365,7 @@ class TaskStateRepository:
         """Every row of `list_by_agent`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(agent_id),)
+        values_ = (key_text(agent_id, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_agent", values_, limit=batch, cursor=cursor, newest=newest
@@ -374,7 +374,7 @@ class TaskStateRepository:
 
     def count_by_agent(self, agent_id: str) -> int:
         """How many rows `list_by_agent` has, without reading them."""
-        values_ = (key_text(agent_id),)
+        values_ = (key_text(agent_id, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_agent", values_))
 
     def list_by_action(
@@ -388,7 +388,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(action_id),)
+        values_ = (key_text(action_id, "str"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_action", values_, limit=limit, cursor=cursor, newest=newest
@@ -401,7 +401,7 @@ class TaskStateRepository:
         """Every row of `list_by_action`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(action_id),)
+        values_ = (key_text(action_id, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_action", values_, limit=batch, cursor=cursor, newest=newest
@@ -410,7 +410,7 @@ class TaskStateRepository:
 
     def count_by_action(self, action_id: str) -> int:
         """How many rows `list_by_action` has, without reading them."""
-        values_ = (key_text(action_id),)
+        values_ = (key_text(action_id, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_action", values_))
 
     def list_by_tool(
@@ -424,7 +424,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(tool_id),)
+        values_ = (key_text(tool_id, "str"),)
         return self._run(
             paging.page(self._context, ENTITY, "by_tool", values_, limit=limit, cursor=cursor, newest=newest)
         )
@@ -433,7 +433,7 @@ class TaskStateRepository:
         """Every row of `list_by_tool`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(tool_id),)
+        values_ = (key_text(tool_id, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_tool", values_, limit=batch, cursor=cursor, newest=newest
@@ -442,7 +442,7 @@ class TaskStateRepository:
 
     def count_by_tool(self, tool_id: str) -> int:
         """How many rows `list_by_tool` has, without reading them."""
-        values_ = (key_text(tool_id),)
+        values_ = (key_text(tool_id, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_tool", values_))
 
     def list_by_execution_type(
@@ -461,7 +461,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(execution_type),)
+        values_ = (key_text(execution_type, "str"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_execution_type", values_, limit=limit, cursor=cursor, newest=newest
@@ -474,7 +474,7 @@ class TaskStateRepository:
         """Every row of `list_by_execution_type`, read `batch` at a time; rows written meanwhile may or may
         not appear.
         """
-        values_ = (key_text(execution_type),)
+        values_ = (key_text(execution_type, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_execution_type", values_, limit=batch, cursor=cursor, newest=newest
@@ -483,12 +483,12 @@ class TaskStateRepository:
 
     def count_by_execution_type(self, execution_type: ExecutionType) -> int:
         """How many rows `list_by_execution_type` has, without reading them."""
-        values_ = (key_text(execution_type),)
+        values_ = (key_text(execution_type, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_execution_type", values_))
 
     def group_counts_by_parent_status(self, parent_state_id: str) -> dict[Status, int]:
         """How many rows each `status` has, without reading them; those with none are left out."""
-        values_ = (key_text(parent_state_id),)
+        values_ = (key_text(parent_state_id, "str"),)
         counts = self._run(counting.group_counts(self._context, ENTITY, "by_parent_status", values_))
         return {Status(group): number for group, number in counts.items()}
 
@@ -551,6 +551,45 @@ class TaskStateRepository:
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             )
         )
+
+    def first(
+        self,
+        *,
+        task_exec_id: str | None = None,
+        task_id: str | None = None,
+        workflow_exec_id: str | None = None,
+        workflow_id: str | None = None,
+        component: Component | None = None,
+        status: Status | None = None,
+        execution_type: ExecutionType | None = None,
+        parent_state_id: str | None = None,
+        agent_id: str | None = None,
+        action_id: str | None = None,
+        tool_id: str | None = None,
+        having_task_state: filters.TaskStateFilter | None = None,
+        order: _Order = "created",
+    ) -> TaskState:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            TaskNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            task_exec_id=task_exec_id,
+            task_id=task_id,
+            workflow_exec_id=workflow_exec_id,
+            workflow_id=workflow_id,
+            component=component,
+            status=status,
+            execution_type=execution_type,
+            parent_state_id=parent_state_id,
+            agent_id=agent_id,
+            action_id=action_id,
+            tool_id=tool_id,
+        )
+        having = joining.having(("TaskState", "parent_state_id", having_task_state))
+        return self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,

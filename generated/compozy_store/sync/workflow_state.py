@@ -109,7 +109,7 @@ class WorkflowStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(status),)
+        values_ = (key_text(status, "str"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_status", values_, limit=limit, cursor=cursor, newest=newest
@@ -122,7 +122,7 @@ class WorkflowStateRepository:
         """Every row of `list_by_status`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(status),)
+        values_ = (key_text(status, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_status", values_, limit=batch, cursor=cursor, newest=newest
@@ -131,7 +131,7 @@ class WorkflowStateRepository:
 
     def count_by_status(self, status: Status) -> int:
         """How many rows `list_by_status` has, without reading them."""
-        values_ = (key_text(status),)
+        values_ = (key_text(status, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_status", values_))
 
     def list_by_workflow(
@@ -145,7 +145,7 @@ class WorkflowStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(workflow_id),)
+        values_ = (key_text(workflow_id, "str"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_workflow", values_, limit=limit, cursor=cursor, newest=newest
@@ -158,7 +158,7 @@ class WorkflowStateRepository:
         """Every row of `list_by_workflow`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(workflow_id),)
+        values_ = (key_text(workflow_id, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_workflow", values_, limit=batch, cursor=cursor, newest=newest
@@ -167,7 +167,7 @@ class WorkflowStateRepository:
 
     def count_by_workflow(self, workflow_id: str) -> int:
         """How many rows `list_by_workflow` has, without reading them."""
-        values_ = (key_text(workflow_id),)
+        values_ = (key_text(workflow_id, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_workflow", values_))
 
     def list_newest_of_workflow(
@@ -181,7 +181,7 @@ class WorkflowStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(workflow_id),)
+        values_ = (key_text(workflow_id, "str"),)
         return self._run(
             paging.page(
                 self._context,
@@ -200,7 +200,7 @@ class WorkflowStateRepository:
         """Every row of `list_newest_of_workflow`, read `batch` at a time; rows written meanwhile may or may
         not appear.
         """
-        values_ = (key_text(workflow_id),)
+        values_ = (key_text(workflow_id, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context,
@@ -215,7 +215,7 @@ class WorkflowStateRepository:
 
     def count_newest_of_workflow(self, workflow_id: str) -> int:
         """How many rows `list_newest_of_workflow` has, without reading them."""
-        values_ = (key_text(workflow_id),)
+        values_ = (key_text(workflow_id, "str"),)
         return self._run(counting.count(self._context, ENTITY, "newest_of_workflow", values_))
 
     def group_counts_by_status(self) -> dict[Status, int]:
@@ -251,6 +251,25 @@ class WorkflowStateRepository:
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             )
         )
+
+    def first(
+        self,
+        *,
+        workflow_exec_id: str | None = None,
+        workflow_id: str | None = None,
+        status: Status | None = None,
+        having_task_state: filters.TaskStateFilter | None = None,
+        order: _Order = "revision",
+    ) -> WorkflowState:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            WorkflowNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having = joining.having(("TaskState", "workflow_exec_id", having_task_state))
+        return self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,

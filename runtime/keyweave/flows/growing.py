@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from keyweave.context import Context
 from keyweave.effects import Flow
 from keyweave.entity import Entity
+from keyweave.errors import ValidationError
 from keyweave.flows.gathering import gather
 from keyweave.flows.reading import find
 from keyweave.record import Record, memory_of
@@ -23,16 +24,20 @@ def tree(context: Context, entity: Entity[R], root: str, via: str, *, max_depth:
         via: view that finds a row's children.
         max_depth: how many levels below the root to read.
 
+    Raises:
+        ValidationError: `max_depth` is no whole number from 0.
+
     Returns:
         The records; empty when there is no such row. A row that is its own ancestor appears once.
     """
+    levels = _checked_depth(max_depth, entity.name)
     first = yield from find(context, entity, root)
     if first is None:
         return []
     rows: list[R] = [first]
     seen = {root}
     level: list[R] = [first]
-    for _ in range(max_depth):
+    for _ in range(levels):
         below: list[R] = []
         parents = [(getattr(parent, entity.key),) for parent in level]
         families = yield from gather(context, entity, via, parents, newest=False)
@@ -47,6 +52,13 @@ def tree(context: Context, entity: Entity[R], root: str, via: str, *, max_depth:
         rows += below
         level = below
     return rows
+
+
+def _checked_depth(depth: object, entity: str) -> int:
+    if not isinstance(depth, int) or isinstance(depth, bool) or depth < 0:
+        rule = "max_depth must be a whole number from 0"
+        raise ValidationError(f"{entity}: {rule}", entity=entity, field="max_depth", rule=rule)
+    return depth
 
 
 def _creation(record: Any) -> tuple[int, int]:

@@ -14,12 +14,12 @@ from typing import Any, Final, TypeVar
 from keyweave.context import Context
 from keyweave.effects import Command, Flow
 from keyweave.entity import Entity, Referrer
-from keyweave.errors import ValidationError
 from keyweave.flows.asking import ask
 from keyweave.flows.handshaking import require_built
 from keyweave.flows.paging import all_pages
 from keyweave.flows.planning import matches, view_key
 from keyweave.flows.reading import get_many
+from keyweave.keytext import check_filters
 from keyweave.record import Record
 
 R = TypeVar("R", bound=Record)
@@ -74,15 +74,7 @@ def _referrer(context: Context, entity: Entity[Any], condition: Having) -> Refer
         for each in context.package.referrers[entity.name]
         if (each.entity.name, each.reference.field) == (condition.entity, condition.field)
     )
-    known = set(referrer.entity.record.__struct_fields__)
-    for name in condition.filters:
-        if name not in known:
-            raise ValidationError(
-                f"{referrer.entity.name}: no field {name!r} to filter by",
-                entity=referrer.entity.name,
-                field=name,
-                rule="filter",
-            )
+    check_filters(referrer.entity.name, referrer.entity.filters, condition.filters)
     return referrer
 
 

@@ -13,6 +13,7 @@ from keyweave.flows.joining import Having, keep_having
 from keyweave.flows.paging import page, place_of
 from keyweave.flows.planning import choose, matches, values_of
 from keyweave.flows.reading import find
+from keyweave.keytext import check_filters
 from keyweave.page import MAX_LIMIT, Page, check_limit, read_cursor, write_cursor
 from keyweave.record import Record
 
@@ -46,6 +47,7 @@ def explain(
     context: Context, entity: Entity[Any], filters: Mapping[str, Any], order: str
 ) -> Flow[Explanation]:
     """What `search` would do with these filters, without reading a document."""
+    check_filters(entity.name, entity.filters, filters)
     if filters.get(entity.key) is not None:
         compared = tuple(sorted(filters.keys() - {entity.key}))
         return Explanation(entity.name, "key", None, order, {}, compared)
@@ -80,6 +82,7 @@ def search(
         InvalidCursorError: the cursor.
     """
     check_limit(limit, entity.name)
+    check_filters(entity.name, entity.filters, filters)
     if filters.get(entity.key) is not None:
         read_cursor(cursor, entity.name, order, newest)
         record = yield from find(context, entity, filters[entity.key])
@@ -112,6 +115,28 @@ def search(
         at = stretch.cursor
         if at is None or len(records) == limit:
             return Page(records, at)
+
+
+def first(
+    context: Context,
+    entity: Entity[R],
+    filters: Mapping[str, Any],
+    having: Sequence[Having] = (),
+    *,
+    order: str,
+) -> Flow[R]:
+    """The first row, highest score first, that `search` finds.
+
+    Raises:
+        NotFoundError: the entity's own error, when there is none.
+        ValidationError: as for `search`.
+    """
+    found = yield from search(
+        context, entity, filters, having, order=order, limit=1, cursor=None, newest=True
+    )
+    if not found.records:
+        raise entity.missing("")
+    return found.records[0]
 
 
 def given(**values: Any) -> dict[str, Any]:

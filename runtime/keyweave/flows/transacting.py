@@ -16,7 +16,6 @@ from keyweave.errors import (
     ConflictError,
     KeyweaveError,
     LockTimeoutError,
-    OutcomeUnknownError,
     TransactionConflictError,
     TransactionRequiredError,
 )
@@ -74,16 +73,13 @@ def _try(
     context: Context, unit: UnitOfWork, bind: Callable[[Context], Any], function: Callable[[Any], Any]
 ) -> Flow[Any]:
     try:
-        try:
-            result = yield Call(function, bind(context.inside(unit)))
-        finally:
-            unit.ended = True
-    except (TransactionConflictError, OutcomeUnknownError):
-        raise
+        result = yield Call(function, bind(context.inside(unit)))
     except ConflictError as error:
-        if type(error) is not ConflictError:
+        if error is not unit.conflict:
             raise
         raise _Again from error
+    finally:
+        unit.ended = True
     changes = [
         change for change in unit.changes.values() if change.prepared is not None or change.old is not None
     ]

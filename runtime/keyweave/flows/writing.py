@@ -134,7 +134,7 @@ def upsert(context: Context, entity: Entity[R], record: R) -> Flow[R]:
         loaded = context.unit.loaded.get((entity.name, prepared.key))
         if context.unit.change_of(entity, prepared.key) is None and loaded is not None:
             if stored is None or stored.revision != loaded:
-                raise ConflictError(f"{entity.name}: the row changed since this transaction read it")
+                raise context.unit.stale(entity)
         prepared = codec.prepare(record, _retention(context, entity), stored)
         yield from _buffer(context, _replacement(context, entity, record, stored, prepared))
         return record
@@ -257,13 +257,13 @@ def _save_buffered(
         if latest is None:
             raise entity.missing(prepared.key)
         if latest.revision != stored.revision:
-            raise ConflictError(f"{entity.name}: the row changed since it was loaded")
+            raise unit.stale(entity)
     elif unit.loaded.get(place) != stored.revision:
         current = yield from _current(context, entity, prepared.key)
         if current is None:
             raise entity.missing(prepared.key)
         if current.revision != stored.revision:
-            raise ConflictError(f"{entity.name}: the row changed since it was loaded")
+            raise unit.stale(entity)
     yield from _buffer(context, _replacement(context, entity, record, stored, prepared))
 
 

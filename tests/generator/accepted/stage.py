@@ -141,6 +141,7 @@ class Stage:
         assert filters
         assert all(isinstance(value, _SEARCHABLE) for value in filters.values())
         assert repository.search(**filters).records == repository.iterate(**filters) == [record]
+        assert repository.first(**filters) == record
         assert repository.explain(**filters).access == "key"
         del filters[entity.key]
         for order in dict.fromkeys(view.order for view in entity.views.values()):

@@ -60,6 +60,15 @@ COMMENT = Entity(
     created="written_at",
     updated=None,
     normalized=("text",),
+    enums=(),
+    filters={
+        "id": "str",
+        "post": "str",
+        "reply_to": "str",
+        "text": "str",
+        "hidden": "bool",
+        "flagged": "bool",
+    },
     views={
         "by_post": View("by_post", ("post",), "created", ()),
         "by_post_hidden": View("by_post_hidden", ("post", "hidden"), "created", ("false", "true")),

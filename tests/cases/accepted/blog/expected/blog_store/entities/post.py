@@ -75,6 +75,15 @@ POST = Entity(
     created=None,
     updated="changed_at",
     normalized=("title",),
+    enums=("visibility",),
+    filters={
+        "slug": "str",
+        "author": "str",
+        "editor": "str",
+        "title": "str",
+        "text": "str",
+        "visibility": "str",
+    },
     views={
         "all": View("all", (), "revision", ()),
         "by_author": View("by_author", ("author",), "created", ()),

@@ -85,6 +85,27 @@ class AuthorRepository:
             )
         )
 
+    def first(
+        self,
+        *,
+        handle: str | None = None,
+        about: str | None = None,
+        having_post_by_author: filters.PostFilter | None = None,
+        having_post_by_editor: filters.PostFilter | None = None,
+        order: _Order = "created",
+    ) -> Author:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            AuthorNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(handle=handle, about=about)
+        having = joining.having(
+            ("Post", "author", having_post_by_author), ("Post", "editor", having_post_by_editor)
+        )
+        return self._run(searching.first(self._context, ENTITY, equal, having, order=order))
+
     def iterate(
         self,
         *,

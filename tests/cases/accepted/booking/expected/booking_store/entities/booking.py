@@ -152,6 +152,17 @@ BOOKING = Entity(
     created=None,
     updated=None,
     normalized=(),
+    enums=("kind",),
+    filters={
+        "id": "str",
+        "room": "str",
+        "kind": "str",
+        "title": "str",
+        "host": "str",
+        "deputy": "str",
+        "cancelled": "bool",
+        "confirmed": "bool",
+    },
     views={
         "by_room": View("by_room", ("room",), "starts", ()),
         "by_room_kind": View("by_room_kind", ("room", "kind"), "starts", ("meeting", "party", "cleaning")),

@@ -89,12 +89,12 @@ class DeviceRepository:
         Raises:
             DeviceNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("fingerprint", key_text(fingerprint), "")
+        claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
         return self._run(reading.get_by(self._context, ENTITY, claim_))
 
     def find_by_fingerprint(self, fingerprint: bytes) -> Device | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("fingerprint", key_text(fingerprint), "")
+        claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
         return self._run(reading.find_by(self._context, ENTITY, claim_))
 
     def get_by_channel(self, channel: int, mode: Mode, rented: bool) -> Device:
@@ -105,12 +105,16 @@ class DeviceRepository:
         Raises:
             DeviceNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("channel", join((key_text(channel), key_text(mode), key_text(rented))), "")
+        claim_ = ClaimEntry(
+            "channel", join((key_text(channel, "int"), key_text(mode, "str"), key_text(rented, "bool"))), ""
+        )
         return self._run(reading.get_by(self._context, ENTITY, claim_))
 
     def find_by_channel(self, channel: int, mode: Mode, rented: bool) -> Device | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("channel", join((key_text(channel), key_text(mode), key_text(rented))), "")
+        claim_ = ClaimEntry(
+            "channel", join((key_text(channel, "int"), key_text(mode, "str"), key_text(rented, "bool"))), ""
+        )
         return self._run(reading.find_by(self._context, ENTITY, claim_))
 
     def get_by_service(self, serviced_at: datetime, alarm_after: timedelta) -> Device:
@@ -121,12 +125,16 @@ class DeviceRepository:
         Raises:
             DeviceNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("service", join((key_text(serviced_at), key_text(alarm_after))), "")
+        claim_ = ClaimEntry(
+            "service", join((key_text(serviced_at, "datetime"), key_text(alarm_after, "timedelta"))), ""
+        )
         return self._run(reading.get_by(self._context, ENTITY, claim_))
 
     def find_by_service(self, serviced_at: datetime, alarm_after: timedelta) -> Device | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("service", join((key_text(serviced_at), key_text(alarm_after))), "")
+        claim_ = ClaimEntry(
+            "service", join((key_text(serviced_at, "datetime"), key_text(alarm_after, "timedelta"))), ""
+        )
         return self._run(reading.find_by(self._context, ENTITY, claim_))
 
     def get_by_label(self, label: str, owner: str) -> Device:
@@ -137,12 +145,16 @@ class DeviceRepository:
         Raises:
             DeviceNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("label", join((key_text(label).strip(), key_text(owner).strip())), "")
+        claim_ = ClaimEntry(
+            "label", join((key_text(label, "str").strip(), key_text(owner, "str").strip())), ""
+        )
         return self._run(reading.get_by(self._context, ENTITY, claim_))
 
     def find_by_label(self, label: str, owner: str) -> Device | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("label", join((key_text(label).strip(), key_text(owner).strip())), "")
+        claim_ = ClaimEntry(
+            "label", join((key_text(label, "str").strip(), key_text(owner, "str").strip())), ""
+        )
         return self._run(reading.find_by(self._context, ENTITY, claim_))
 
     def list_by_uptime(
@@ -190,7 +202,7 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(mode),)
+        values_ = (key_text(mode, "str"),)
         return self._run(
             paging.page(self._context, ENTITY, "by_mode", values_, limit=limit, cursor=cursor, newest=newest)
         )
@@ -199,7 +211,7 @@ class DeviceRepository:
         """Every row of `list_by_mode`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(mode),)
+        values_ = (key_text(mode, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_mode", values_, limit=batch, cursor=cursor, newest=newest
@@ -208,7 +220,7 @@ class DeviceRepository:
 
     def count_by_mode(self, mode: Mode) -> int:
         """How many rows `list_by_mode` has, without reading them."""
-        values_ = (key_text(mode),)
+        values_ = (key_text(mode, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_mode", values_))
 
     def list_by_mode_online(
@@ -222,7 +234,7 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(mode), key_text(online))
+        values_ = (key_text(mode, "str"), key_text(online, "bool"))
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_mode_online", values_, limit=limit, cursor=cursor, newest=newest
@@ -235,7 +247,7 @@ class DeviceRepository:
         """Every row of `list_by_mode_online`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(mode), key_text(online))
+        values_ = (key_text(mode, "str"), key_text(online, "bool"))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_mode_online", values_, limit=batch, cursor=cursor, newest=newest
@@ -244,7 +256,7 @@ class DeviceRepository:
 
     def count_by_mode_online(self, mode: Mode, online: bool) -> int:
         """How many rows `list_by_mode_online` has, without reading them."""
-        values_ = (key_text(mode), key_text(online))
+        values_ = (key_text(mode, "str"), key_text(online, "bool"))
         return self._run(counting.count(self._context, ENTITY, "by_mode_online", values_))
 
     def list_by_battery(
@@ -258,7 +270,7 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(online),)
+        values_ = (key_text(online, "bool"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_battery", values_, limit=limit, cursor=cursor, newest=newest
@@ -269,7 +281,7 @@ class DeviceRepository:
         """Every row of `list_by_battery`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(online),)
+        values_ = (key_text(online, "bool"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_battery", values_, limit=batch, cursor=cursor, newest=newest
@@ -278,7 +290,7 @@ class DeviceRepository:
 
     def count_by_battery(self, online: bool) -> int:
         """How many rows `list_by_battery` has, without reading them."""
-        values_ = (key_text(online),)
+        values_ = (key_text(online, "bool"),)
         return self._run(counting.count(self._context, ENTITY, "by_battery", values_))
 
     def list_by_offset(
@@ -292,7 +304,7 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(owner),)
+        values_ = (key_text(owner, "str"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_offset", values_, limit=limit, cursor=cursor, newest=newest
@@ -303,7 +315,7 @@ class DeviceRepository:
         """Every row of `list_by_offset`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(owner),)
+        values_ = (key_text(owner, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_offset", values_, limit=batch, cursor=cursor, newest=newest
@@ -312,7 +324,7 @@ class DeviceRepository:
 
     def count_by_offset(self, owner: str) -> int:
         """How many rows `list_by_offset` has, without reading them."""
-        values_ = (key_text(owner),)
+        values_ = (key_text(owner, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_offset", values_))
 
     def list_by_firmware(
@@ -326,7 +338,7 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(firmware),)
+        values_ = (key_text(firmware, "int"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_firmware", values_, limit=limit, cursor=cursor, newest=newest
@@ -339,7 +351,7 @@ class DeviceRepository:
         """Every row of `list_by_firmware`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(firmware),)
+        values_ = (key_text(firmware, "int"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_firmware", values_, limit=batch, cursor=cursor, newest=newest
@@ -348,7 +360,7 @@ class DeviceRepository:
 
     def count_by_firmware(self, firmware: int) -> int:
         """How many rows `list_by_firmware` has, without reading them."""
-        values_ = (key_text(firmware),)
+        values_ = (key_text(firmware, "int"),)
         return self._run(counting.count(self._context, ENTITY, "by_firmware", values_))
 
     def list_by_serviced(
@@ -362,7 +374,7 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(serviced_at),)
+        values_ = (key_text(serviced_at, "datetime"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_serviced", values_, limit=limit, cursor=cursor, newest=newest
@@ -375,7 +387,7 @@ class DeviceRepository:
         """Every row of `list_by_serviced`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(serviced_at),)
+        values_ = (key_text(serviced_at, "datetime"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_serviced", values_, limit=batch, cursor=cursor, newest=newest
@@ -384,7 +396,7 @@ class DeviceRepository:
 
     def count_by_serviced(self, serviced_at: datetime) -> int:
         """How many rows `list_by_serviced` has, without reading them."""
-        values_ = (key_text(serviced_at),)
+        values_ = (key_text(serviced_at, "datetime"),)
         return self._run(counting.count(self._context, ENTITY, "by_serviced", values_))
 
     def list_by_alarm(
@@ -398,7 +410,7 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(alarm_after),)
+        values_ = (key_text(alarm_after, "timedelta"),)
         return self._run(
             paging.page(self._context, ENTITY, "by_alarm", values_, limit=limit, cursor=cursor, newest=newest)
         )
@@ -409,7 +421,7 @@ class DeviceRepository:
         """Every row of `list_by_alarm`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(alarm_after),)
+        values_ = (key_text(alarm_after, "timedelta"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_alarm", values_, limit=batch, cursor=cursor, newest=newest
@@ -418,7 +430,7 @@ class DeviceRepository:
 
     def count_by_alarm(self, alarm_after: timedelta) -> int:
         """How many rows `list_by_alarm` has, without reading them."""
-        values_ = (key_text(alarm_after),)
+        values_ = (key_text(alarm_after, "timedelta"),)
         return self._run(counting.count(self._context, ENTITY, "by_alarm", values_))
 
     def list_by_badge(
@@ -432,7 +444,7 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(badge),)
+        values_ = (key_text(badge, "bytes"),)
         return self._run(
             paging.page(self._context, ENTITY, "by_badge", values_, limit=limit, cursor=cursor, newest=newest)
         )
@@ -441,7 +453,7 @@ class DeviceRepository:
         """Every row of `list_by_badge`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(badge),)
+        values_ = (key_text(badge, "bytes"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_badge", values_, limit=batch, cursor=cursor, newest=newest
@@ -450,7 +462,7 @@ class DeviceRepository:
 
     def count_by_badge(self, badge: bytes) -> int:
         """How many rows `list_by_badge` has, without reading them."""
-        values_ = (key_text(badge),)
+        values_ = (key_text(badge, "bytes"),)
         return self._run(counting.count(self._context, ENTITY, "by_badge", values_))
 
     def list_by_previous(
@@ -464,7 +476,7 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(rented), key_text(previous))
+        values_ = (key_text(rented, "bool"), key_text(previous, "str"))
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_previous", values_, limit=limit, cursor=cursor, newest=newest
@@ -477,7 +489,7 @@ class DeviceRepository:
         """Every row of `list_by_previous`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(rented), key_text(previous))
+        values_ = (key_text(rented, "bool"), key_text(previous, "str"))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_previous", values_, limit=batch, cursor=cursor, newest=newest
@@ -486,7 +498,7 @@ class DeviceRepository:
 
     def count_by_previous(self, rented: bool, previous: Mode) -> int:
         """How many rows `list_by_previous` has, without reading them."""
-        values_ = (key_text(rented), key_text(previous))
+        values_ = (key_text(rented, "bool"), key_text(previous, "str"))
         return self._run(counting.count(self._context, ENTITY, "by_previous", values_))
 
     def group_counts_by_mode(self) -> dict[Mode, int]:
@@ -497,7 +509,7 @@ class DeviceRepository:
 
     def group_counts_by_mode_online(self, mode: Mode) -> dict[bool, int]:
         """How many rows each `online` has, without reading them; those with none are left out."""
-        values_ = (key_text(mode),)
+        values_ = (key_text(mode, "str"),)
         counts = self._run(counting.group_counts(self._context, ENTITY, "by_mode_online", values_))
         return {group == "true": number for group, number in counts.items()}
 
@@ -509,7 +521,7 @@ class DeviceRepository:
 
     def group_counts_by_previous(self, rented: bool) -> dict[Mode, int]:
         """How many rows each `previous` has, without reading them; those with none are left out."""
-        values_ = (key_text(rented),)
+        values_ = (key_text(rented, "bool"),)
         counts = self._run(counting.group_counts(self._context, ENTITY, "by_previous", values_))
         return {Mode(group): number for group, number in counts.items()}
 
@@ -560,6 +572,45 @@ class DeviceRepository:
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             )
         )
+
+    def first(
+        self,
+        *,
+        serial: str | None = None,
+        label: str | None = None,
+        owner: str | None = None,
+        lot: str | None = None,
+        firmware: int | None = None,
+        online: bool | None = None,
+        mode: Mode | None = None,
+        note: str | None = None,
+        channel: int | None = None,
+        rented: bool | None = None,
+        previous: Mode | None = None,
+        having_telemetry: filters.TelemetryFilter | None = None,
+        order: _Order = "uptime",
+    ) -> Device:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            DeviceNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            serial=serial,
+            label=label,
+            owner=owner,
+            lot=lot,
+            firmware=firmware,
+            online=online,
+            mode=mode,
+            note=note,
+            channel=channel,
+            rented=rented,
+            previous=previous,
+        )
+        having = joining.having(("Telemetry", "device", having_telemetry))
+        return self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,

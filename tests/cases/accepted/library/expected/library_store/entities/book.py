@@ -84,7 +84,23 @@ BOOK = Entity(
     created=None,
     updated=None,
     normalized=(),
-    renamed=(("volume_of", "part_of"),),
+    enums=("shelf",),
+    filters={
+        "isbn": "str",
+        "title": "str",
+        "subtitle": "str",
+        "shelf": "str",
+        "language": "str",
+        "hash": "str",
+        "type": "str",
+        "format": "str",
+        "input": "str",
+        "values": "str",
+        "claim": "int",
+        "entries": "int",
+        "max_depth": "int",
+        "part_of": "str",
+    },
     views={
         "by_shelf": View(
             "by_shelf", ("shelf",), "created", ("open", "closed", "lent-out", 'on "hold"', "under\\repair")

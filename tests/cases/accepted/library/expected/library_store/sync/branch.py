@@ -107,6 +107,19 @@ class BranchRepository:
             )
         )
 
+    def first(
+        self, *, city: str | None = None, opened: int | None = None, order: _Order = "opened"
+    ) -> Branch:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            BranchNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(city=city, opened=opened)
+        having = joining.having()
+        return self._run(searching.first(self._context, ENTITY, equal, having, order=order))
+
     def iterate(
         self,
         *,

@@ -67,7 +67,7 @@ class AttemptRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(outcome),)
+        values_ = (key_text(outcome, "str"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_outcome", values_, limit=limit, cursor=cursor, newest=newest
@@ -80,7 +80,7 @@ class AttemptRepository:
         """Every row of `list_by_outcome`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(outcome),)
+        values_ = (key_text(outcome, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_outcome", values_, limit=batch, cursor=cursor, newest=newest
@@ -89,7 +89,7 @@ class AttemptRepository:
 
     async def count_by_outcome(self, outcome: Outcome) -> int:
         """How many rows `list_by_outcome` has, without reading them."""
-        values_ = (key_text(outcome),)
+        values_ = (key_text(outcome, "str"),)
         return await self._run(counting.count(self._context, ENTITY, "by_outcome", values_))
 
     async def group_counts_by_outcome(self) -> dict[Outcome, int]:
@@ -122,6 +122,24 @@ class AttemptRepository:
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             )
         )
+
+    async def first(
+        self,
+        *,
+        id: str | None = None,
+        outcome: Outcome | None = None,
+        at_once: int | None = None,
+        order: _Order = "answered_in",
+    ) -> Attempt:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            AttemptNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, outcome=outcome, at_once=at_once)
+        having = joining.having()
+        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,

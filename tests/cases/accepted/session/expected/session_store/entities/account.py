@@ -51,6 +51,8 @@ ACCOUNT = Entity(
     created="created_at",
     updated="updated_at",
     normalized=(),
+    enums=(),
+    filters={"id": "str", "name": "str"},
     views={},
     uniques={"name": Unique("name", ("name",), errors.NameTakenError, normalize=("lower", "trim"))},
     references=(),

@@ -57,6 +57,8 @@ SIGN_IN = Entity(
     created=None,
     updated=None,
     normalized=("client",),
+    enums=(),
+    filters={"id": "str", "account": "str", "closed": "bool"},
     views={
         "by_account": View("by_account", ("account",), "seen_at", ()),
         "by_account_closed": View("by_account_closed", ("account", "closed"), "created", ("false", "true")),

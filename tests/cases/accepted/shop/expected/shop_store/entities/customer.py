@@ -44,6 +44,8 @@ CUSTOMER = Entity(
     created="since",
     updated=None,
     normalized=("email", "address"),
+    enums=(),
+    filters={"id": "str", "email": "str", "name": "str", "vip": "bool"},
     views={
         "all": View("all", (), "created", ()),
         "by_vip": View("by_vip", ("vip",), "created", ("false", "true")),

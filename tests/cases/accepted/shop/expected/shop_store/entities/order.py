@@ -102,6 +102,16 @@ ORDER = Entity(
     created="placed_at",
     updated="changed_at",
     normalized=("lines", "stops"),
+    enums=("state",),
+    filters={
+        "id": "str",
+        "customer_id": "str",
+        "state": "str",
+        "total": "int",
+        "discount": "int",
+        "coupon": "str",
+        "tracking": "str",
+    },
     views={
         "all": View("all", (), "revision", ()),
         "by_customer": View("by_customer", ("customer_id",), "revision", ()),

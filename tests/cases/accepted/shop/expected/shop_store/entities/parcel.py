@@ -40,6 +40,8 @@ PARCEL = Entity(
     created=None,
     updated=None,
     normalized=(),
+    enums=(),
+    filters={"id": "str", "order_id": "str", "sku": "str"},
     views={
         "by_order": View("by_order", ("order_id",), "weight", ()),
         "by_sku": View("by_sku", ("sku",), "created", ()),

@@ -46,6 +46,8 @@ PRODUCT = Entity(
     created=None,
     updated=None,
     normalized=("sku", "category"),
+    enums=(),
+    filters={"sku": "str", "category": "str", "title": "str", "stock": "int"},
     views={
         "by_price": View("by_price", ("category",), "price", ()),
         "by_stock": View("by_stock", (), "stock", ()),

@@ -77,6 +77,17 @@ class NoteRepository:
             )
         )
 
+    def first(self, *, id: str | None = None, order: _Order = "created") -> Note:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            NoteNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id)
+        having = joining.having()
+        return self._run(searching.first(self._context, ENTITY, equal, having, order=order))
+
     def iterate(
         self, *, id: str | None = None, order: _Order = "created", batch: int = 200, newest: bool = True
     ) -> Iterator[Note]:

@@ -1,0 +1,33 @@
+"""Rows that belong together, once they are in memory. Pure functions: nothing here asks a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+from keyweave.record import Record
+
+R = TypeVar("R", bound=Record)
+
+
+def latest_by(rows: Iterable[R], field: str) -> dict[Any, R]:
+    """The last row of each value of `field`; of rows from old to new, the newest."""
+    return {getattr(row, field): row for row in rows}
+
+
+def rooted(rows: Sequence[R], key: str, parent: str) -> list[R]:
+    """Those of `rows` that a chain of parents inside `rows` connects to a row without a parent, in the same order.
+
+    Args:
+        key: name of the field that identifies a row.
+        parent: name of the field that holds the key of a row's parent, or None.
+    """
+    children: dict[Any, list[Any]] = {}
+    for row in rows:
+        children.setdefault(getattr(row, parent), []).append(getattr(row, key))
+    reached: set[Any] = {None}
+    level: list[Any] = [None]
+    while level:
+        level = [child for each in level for child in children.get(each, ())]
+        reached.update(level)
+    return [row for row in rows if getattr(row, parent) in reached]
