@@ -6,8 +6,9 @@ from typing import Final
 
 import typer
 
-from keyweave.admin import sweep
+from keyweave.admin import check, sweep
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
 
+app.command(epilog=check.EPILOG)(check.check)
 app.command(epilog=sweep.EPILOG)(sweep.sweep)

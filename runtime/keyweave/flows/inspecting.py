@@ -1,0 +1,291 @@
+"""The close look of a check: a row and everything that it implies, or an entry and its row, in one atomic read.
+
+A row is read first to know where to look, and again together with its entries. When the second reading implies
+other places than the first, somebody wrote in between, and the row is read once more.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from keyweave.checking import Finding, Kind, Suspect
+from keyweave.context import Context
+from keyweave.document import Head
+from keyweave.effects import Command, Flow, Reply, ServerError
+from keyweave.entity import Entity
+from keyweave.entry import ClaimEntry, Entry, ViewEntry
+from keyweave.errors import CorruptDocumentError
+from keyweave.flows.asking import ask
+from keyweave.flows.scanning import WRONGTYPE
+from keyweave.flows.surveying import fits, score_of
+from keyweave.keyspace import Partition
+from keyweave.places import What, text
+
+_TRIES: Final = 8
+
+
+class Seen(NamedTuple):
+    """A readable document."""
+
+    record: Any
+    head: Head
+    entries: list[Entry]
+
+
+def read_row(context: Context, entity: Entity[Any], document: Reply) -> Seen | None:
+    """What a reply to GET holds; None for nothing, another type, or a document that cannot be read."""
+    if not isinstance(document, bytes):
+        return None
+    try:
+        record, head = context.codec(entity).peek(document)
+    except CorruptDocumentError:
+        return None
+    return Seen(record, head, entity.entries(record))
+
+
+def inspect_rows(context: Context, rows: Sequence[Suspect]) -> Flow[list[Finding]]:
+    """Everything that is wrong with rows as of one moment each. Rows that never hold still are left out."""
+    replies = yield from ask(context, tuple(("GET", row.place.key) for row in rows), tolerated=WRONGTYPE)
+    waiting = [
+        (row, read_row(context, _entity(row), reply)) for row, reply in zip(rows, replies, strict=True)
+    ]
+    found: list[Finding] = []
+    for _ in range(_TRIES):
+        if not waiting:
+            break
+        commands: list[Command] = []
+        ends: list[int] = []
+        for row, seen in waiting:
+            commands += _reading(row, seen)
+            ends.append(len(commands) - 1)
+        replies = yield from ask(context, tuple(commands))
+        again = []
+        for (row, seen), end in zip(waiting, ends, strict=True):
+            fresh = read_row(context, _entity(row), replies[end][0])
+            if _looked_at(fresh) == _looked_at(seen):
+                found += _judge(context, row, fresh, replies[end])
+            else:
+                again.append((row, fresh))
+        waiting = again
+    return (yield from _tell_duplicates(context, found))
+
+
+def _looked_at(seen: Seen | None) -> list[Any] | None:
+    """Where the entries of a row are, and what it refers to."""
+    if seen is None:
+        return None
+    return [
+        (entry.view, entry.values, entry.member) if isinstance(entry, ViewEntry) else entry
+        for entry in seen.entries
+    ]
+
+
+def _reading(row: Suspect, seen: Seen | None) -> list[Command]:
+    entity, partition = _entity(row), _partition(row)
+    commands: list[Command] = [
+        ("MULTI",),
+        ("GET", row.place.key),
+        ("PEXPIRETIME", row.place.key),
+        ("ZSCORE", partition.expiry, partition.expiring(entity.name, row.member)),
+        ("TYPE", row.place.key),
+        ("TIME",),
+    ]
+    if seen is not None:
+        for target in _targets(entity, partition, seen.record).values():
+            commands.append(("EXISTS", target))
+        for entry in seen.entries:
+            if isinstance(entry, ViewEntry):
+                commands.append(
+                    ("ZSCORE", partition.view(entity.name, entry.view, entry.values), entry.member)
+                )
+            else:
+                commands.append(("HGET", partition.claims(entity.name, entry.unique), entry.value))
+    return [*commands, ("EXEC",)]
+
+
+def _targets(entity: Entity[Any], partition: Partition, record: Any) -> dict[str, str]:
+    """The document that each reference needs, by field."""
+    return {
+        reference.field: partition.document(reference.target, value)
+        for reference in entity.references
+        if (value := getattr(record, reference.field)) is not None
+    }
+
+
+def _judge(context: Context, row: Suspect, seen: Seen | None, replies: list[Reply]) -> list[Finding]:
+    entity, key = _entity(row), row.place.key
+    document, ends, deadline, kind, (seconds, micros), *answers = replies
+    if seen is None:
+        if isinstance(document, ServerError):
+            return [Finding(Kind.WRONG_TYPE, entity.name, row, key)]
+        return [] if document is None else [Finding(Kind.UNREADABLE_DOCUMENT, entity.name, row, key)]
+    if kind == b"none":
+        return []  # it ended in this very moment
+    if getattr(seen.record, entity.key) != row.member:
+        return [Finding(Kind.WRONG_KEY, entity.name, row, key)]
+    now = int(seconds) * 1_000_000 + int(micros)
+    context.clock.set(now)
+    targets = _targets(entity, _partition(row), seen.record)
+    dead = 0 < seen.head.expires <= now
+    found = _judge_deadline(context, row, seen.head, ends, deadline)
+    for field, answer in zip(targets, answers, strict=False):
+        if answer == 0 and not dead:
+            found.append(Finding(Kind.DANGLING_REFERENCE, f"{entity.name}.{field}", row, targets[field]))
+    for entry, answer in zip(seen.entries, answers[len(targets) :], strict=True):
+        finding = _judge_entry(row, entry, seen.head, answer)
+        if finding is not None:
+            found.append(finding)
+    return found
+
+
+def _judge_deadline(context: Context, row: Suspect, head: Head, ends: int, deadline: Reply) -> list[Finding]:
+    entity, expiry = _entity(row), _partition(row).expiry
+    kinds: list[tuple[Kind, str]] = []
+    # An expiry set of another type is found by itself, and has no entry.
+    score = None if deadline is None or isinstance(deadline, ServerError) else float(deadline)
+    if head.expires == 0 and score is not None:
+        kinds.append((Kind.UNDUE_DEADLINE, expiry))
+    elif head.expires and score is None:
+        kinds.append((Kind.MISSING_DEADLINE, expiry))
+    elif head.expires and score != head.expires:
+        kinds.append((Kind.WRONG_DEADLINE, expiry))
+    if not fits(context, head, ends):
+        kind = Kind.UNDUE_TTL if head.expires == 0 else Kind.MISSING_TTL if ends == -1 else Kind.WRONG_TTL
+        kinds.append((kind, row.place.key))
+    return [Finding(kind, entity.name, row, place) for kind, place in kinds]
+
+
+def _judge_entry(row: Suspect, entry: Entry, head: Head, answer: Reply) -> Finding | None:
+    entity, partition = _entity(row), _partition(row)
+    if isinstance(answer, ServerError):
+        answer = None  # the key of another type is found by itself
+    if isinstance(entry, ViewEntry):
+        place, where = partition.view(entity.name, entry.view, entry.values), f"{entity.name}.{entry.view}"
+        if answer is None:
+            return Finding(Kind.MISSING_ENTRY, where, row, place)
+        return (
+            None if float(answer) == score_of(entry, head) else Finding(Kind.WRONG_SCORE, where, row, place)
+        )
+    place, where = partition.claims(entity.name, entry.unique), f"{entity.name}.{entry.unique}"
+    if answer is None:
+        return Finding(Kind.MISSING_CLAIM, where, row, place, entry.value)
+    owner = text(answer)
+    if owner == entry.owner:
+        return None
+    return Finding(Kind.WRONG_OWNER, where, row, place, entry.value, owner)
+
+
+def _tell_duplicates(context: Context, found: list[Finding]) -> Flow[list[Finding]]:
+    """A claim of another row is a wrong owner, unless that row has the value too."""
+    doubtful = [finding for finding in found if finding.kind is Kind.WRONG_OWNER]
+    if not doubtful:
+        return found
+    commands = [
+        ("GET", _partition(each.suspect).document(_entity(each.suspect).name, each.other))
+        for each in doubtful
+    ]
+    replies = yield from ask(context, tuple(commands), tolerated=WRONGTYPE)
+    duplicate = set()
+    for finding, reply in zip(doubtful, replies, strict=True):
+        entity = _entity(finding.suspect)
+        seen = read_row(context, entity, reply)
+        claim = ClaimEntry(finding.where.partition(".")[2], finding.value, finding.other)
+        if seen is not None and claim in seen.entries:
+            duplicate.add(finding.identity)
+    return [
+        finding._replace(kind=Kind.DUPLICATE_VALUE) if finding.identity in duplicate else finding
+        for finding in found
+    ]
+
+
+def inspect_entries(context: Context, suspects: Iterable[Suspect]) -> Flow[list[Finding]]:
+    """Entries that their rows do not imply. Rows that cannot be read are silent: they are found by themselves."""
+    rows: defaultdict[str, list[Suspect]] = defaultdict(list)
+    for suspect in suspects:
+        entity = _entity_of(context, suspect)
+        rows[_partition(suspect).document(entity.name, suspect.member)].append(suspect)
+    commands: list[Command] = []
+    ends = []
+    for document, entries in rows.items():
+        commands += [
+            ("MULTI",),
+            ("GET", document),
+            *[_entry_command(context, each) for each in entries],
+            ("EXEC",),
+        ]
+        ends.append(len(commands) - 1)
+    replies = yield from ask(context, tuple(commands))
+    found: list[Finding] = []
+    for entries, end in zip(rows.values(), ends, strict=True):
+        document, *answers = replies[end]
+        entity = _entity_of(context, entries[0])
+        seen = read_row(context, entity, document)
+        if seen is None and document is not None:
+            continue
+        if seen is not None and getattr(seen.record, entity.key) != entries[0].member:
+            continue
+        implied = set() if seen is None else _implied(entity, _partition(entries[0]), seen.entries)
+        for suspect, answer in zip(entries, answers, strict=True):
+            finding = _judge_held(entity, suspect, answer, implied, gone=seen is None)
+            if finding is not None:
+                found.append(finding)
+    return found
+
+
+def _entry_command(context: Context, suspect: Suspect) -> Command:
+    place = suspect.place
+    if place.what is What.CLAIMS:
+        return ("HGET", place.key, suspect.value)
+    if place.what is What.EXPIRY:
+        return (
+            "ZSCORE",
+            place.key,
+            _partition(suspect).expiring(_entity_of(context, suspect).name, suspect.member),
+        )
+    return ("ZSCORE", place.key, suspect.member)
+
+
+def _implied(entity: Entity[Any], partition: Partition, entries: list[Entry]) -> set[tuple[str, str]]:
+    return {
+        (
+            (partition.view(entity.name, entry.view, entry.values), "")
+            if isinstance(entry, ViewEntry)
+            else (partition.claims(entity.name, entry.unique), entry.value)
+        )
+        for entry in entries
+    }
+
+
+def _judge_held(
+    entity: Entity[Any], suspect: Suspect, answer: Reply, implied: set[tuple[str, str]], *, gone: bool
+) -> Finding | None:
+    place = suspect.place
+    if answer is None or isinstance(answer, ServerError):
+        return None
+    if place.what is What.EXPIRY:
+        return Finding(Kind.STALE_DEADLINE, entity.name, suspect, place.key) if gone else None
+    if place.what is What.CLAIMS:
+        if text(answer) != suspect.member or (place.key, suspect.value) in implied:
+            return None
+        kind = Kind.STALE_CLAIM if gone else Kind.UNDUE_CLAIM
+        return Finding(kind, place.label, suspect, place.key, suspect.value)
+    if (place.key, "") in implied:
+        return None
+    return Finding(Kind.STALE_ENTRY if gone else Kind.WRONG_VALUE, place.label, suspect, place.key)
+
+
+def _partition(suspect: Suspect) -> Partition:
+    assert suspect.place.partition is not None
+    return suspect.place.partition
+
+
+def _entity(suspect: Suspect) -> Entity[Any]:
+    assert suspect.place.entity is not None
+    return suspect.place.entity
+
+
+def _entity_of(context: Context, suspect: Suspect) -> Entity[Any]:
+    """The entity of an entry; those of the expiry set carry its name in the value."""
+    return suspect.place.entity or context.package.entities[suspect.value]

@@ -1,0 +1,135 @@
+"""Reading keys: what a key of the namespace is for. The inverse of `keyspace`, which builds them."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection
+from typing import Any, Final, NamedTuple
+
+from keyweave.entity import Entity, Package
+from keyweave.keyspace import Keyspace, Partition, split
+
+
+class What(enum.Enum):
+    """What a key is for."""
+
+    DOCUMENT = "document"
+    VIEW = "view"
+    CLAIMS = "claims"
+    EXPIRY = "expiry"
+    CLOCK = "clock"
+    MARK = "mark"
+    """A lock, or the marker of an applied plan: it ends by itself."""
+    ASIDE = "aside"
+    """Set aside by a repair; somebody has to look at it."""
+    FOREIGN = "foreign"
+    """Keyweave never makes such a key, with this schema."""
+
+
+INDEXES: Final = frozenset({What.VIEW, What.CLAIMS, What.EXPIRY})
+"""Keys that hold entries."""
+
+_SPECIAL: Final = {"@clock": What.CLOCK, "@expiry": What.EXPIRY}
+_MARKS: Final = {"@lock": What.MARK, "@done": What.MARK, "@aside": What.ASIDE}
+
+
+class Place(NamedTuple):
+    """A key, and what it is for.
+
+    Attributes:
+        key: as it is on the server. Bytes that are no text are carried as lone surrogates.
+        what: what it is for.
+        partition: where it belongs; None for a foreign key outside of all partitions.
+        entity: the entity of a document, view or claims.
+        name: of the view or unique constraint.
+        rest: a document's id, or the joined values of a view.
+    """
+
+    key: str
+    what: What
+    partition: Partition | None = None
+    entity: Entity[Any] | None = None
+    name: str = ""
+    rest: str = ""
+
+    @property
+    def label(self) -> str:
+        """The key without tag, values and ids: `TaskState.by_status`. It is fit for reports."""
+        if self.entity is not None:
+            return f"{self.entity.name}.{self.name}" if self.name else self.entity.name
+        if self.what is What.FOREIGN or self.partition is None:
+            return "namespace"
+        return self.key[len(self.partition.tag) :].partition(":")[0]
+
+
+class Locator:
+    """Tells what keys of a keyspace are for.
+
+    Args:
+        entities: the entities of interest; keys of others are told apart all the same.
+    """
+
+    __slots__ = ("_chosen", "_entities", "_partitions")
+
+    def __init__(self, package: Package, keyspace: Keyspace, entities: Collection[str] | None = None) -> None:
+        self._partitions: Final = {partition.tag[:-2]: partition for partition in keyspace.partitions()}
+        self._entities: Final = package.entities
+        self._chosen: Final = frozenset(package.entities if entities is None else entities)
+
+    @property
+    def limited(self) -> bool:
+        """Whether some entities are left out."""
+        return len(self._chosen) < len(self._entities)
+
+    def chooses(self, place: Place) -> bool:
+        """Whether `place` belongs to an entity of interest, or to the partitions themselves and nothing is left out."""
+        if place.entity is not None:
+            return place.entity.name in self._chosen
+        return place.what is What.EXPIRY or not self.limited
+
+    def entity(self, partition: Partition, name: str) -> Entity[Any] | None:
+        """The entity `name`, when it lives in the group of `partition`."""
+        entity = self._entities.get(name)
+        return entity if entity is not None and entity.group == partition.group else None
+
+    def wanted(self, entity: Entity[Any]) -> bool:
+        """Whether `entity` is of interest."""
+        return entity.name in self._chosen
+
+    def locate(self, key: str) -> Place:
+        """What `key` is for."""
+        tag, _, rest = key.partition("}:")
+        partition = self._partitions.get(tag)
+        if partition is None:
+            return Place(key, What.FOREIGN)
+        head, colon, tail = rest.partition(":")
+        entity = self.entity(partition, head)
+        if entity is not None and tail:
+            return Place(key, What.DOCUMENT, partition, entity, rest=tail)
+        name, dot, index = head.partition(".")
+        entity = self.entity(partition, name) if dot else None
+        if entity is not None:
+            return _index(key, partition, entity, index, colon, tail)
+        what = _MARKS.get(head) if colon else _SPECIAL.get(head)
+        return Place(key, what or What.FOREIGN, partition)
+
+
+def _index(key: str, partition: Partition, entity: Entity[Any], index: str, colon: str, tail: str) -> Place:
+    view = entity.views.get(index)
+    if view is not None:
+        values = split(tail) if colon else ()
+        if values is not None and len(values) == len(view.fields):
+            return Place(key, What.VIEW, partition, entity, index, tail)
+    elif index in entity.uniques and not colon:
+        return Place(key, What.CLAIMS, partition, entity, index)
+    return Place(key, What.FOREIGN, partition, entity)
+
+
+def text(raw: bytes) -> str:
+    """Bytes of a key or member as text, whatever they are."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def raw(name: str) -> bytes:
+    """The inverse of `text`."""
+    return name.encode("utf-8", "surrogateescape")
