@@ -40,6 +40,7 @@ class Kind(enum.StrEnum):
     FOREIGN_ENTRY = "expiry entry of an unknown entity"
     CLOCK_BEHIND = "clock behind the documents"
     BAD_CLOCK = "unreadable clock"
+    ENDING_KEY = "native TTL on a key that has to stay"
     ENDLESS_MARK = "lock or marker without an end"
 
     @property
@@ -53,18 +54,24 @@ class Suspect(NamedTuple):
 
     Attributes:
         place: the document, the index that holds the entry, or the key.
-        member: id of the row.
-        value: the claimed value, where the entry is a claim.
+        member: id of the row; None for a key.
+        value: of a claim, the claimed value; of an expiry entry, the entity; of a clock, the revision that it must reach.
     """
 
     place: Place
-    member: str = ""
+    member: str | None = None
     value: str = ""
 
     @property
-    def identity(self) -> tuple[str, str, str]:
+    def identity(self) -> tuple[str | None, ...]:
         """What tells it from other suspects."""
         return self.place.key, self.member, self.value
+
+    @property
+    def row(self) -> str:
+        """The id of the row that it is about."""
+        assert self.member is not None
+        return self.member
 
 
 class Finding(NamedTuple):
@@ -87,7 +94,7 @@ class Finding(NamedTuple):
     other: str = ""
 
     @property
-    def identity(self) -> tuple[str, ...]:
+    def identity(self) -> tuple[str | None, ...]:
         """What tells it from other findings."""
         return self.kind.name, self.place, self.value, *self.suspect.identity
 

@@ -98,6 +98,8 @@ class Locator:
 
     def locate(self, key: str) -> Place:
         """What `key` is for."""
+        if not _is_text(key):
+            return Place(key, What.FOREIGN)
         tag, _, rest = key.partition("}:")
         partition = self._partitions.get(tag)
         if partition is None:
@@ -126,10 +128,20 @@ def _index(key: str, partition: Partition, entity: Entity[Any], index: str, colo
 
 
 def text(raw: bytes) -> str:
-    """Bytes of a key or member as text, whatever they are."""
+    """Bytes of a key or member as text. Bytes that are no text become lone surrogates."""
     return raw.decode("utf-8", "surrogateescape")
 
 
-def raw(name: str) -> bytes:
-    """The inverse of `text`."""
-    return name.encode("utf-8", "surrogateescape")
+def word(name: str) -> str | bytes:
+    """What `text` made, as a word of a command."""
+    return name if name.isascii() else name.encode("utf-8", "surrogateescape")
+
+
+def _is_text(name: str) -> bool:
+    if name.isascii():
+        return True
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -6,9 +6,10 @@ from typing import Final
 
 import typer
 
-from keyweave.admin import check, sweep
+from keyweave.admin import check, reindex, sweep
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
 
 app.command(epilog=check.EPILOG)(check.check)
+app.command(epilog=reindex.EPILOG)(reindex.reindex)
 app.command(epilog=sweep.EPILOG)(sweep.sweep)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final
 
 import typer
 
-from keyweave.checking import Drift, Finding
+from keyweave.checking import Drift, Finding, Kind
 from keyweave.entity import Package
 
 SHOWN: Final = 1000
@@ -51,7 +51,7 @@ class Listing:
 
     def _row(self, finding: Finding) -> dict[str, str]:
         row = {"where": finding.where, "kind": finding.kind.code, "key": printable(finding.place)}
-        if finding.suspect.member:
+        if finding.suspect.member is not None:
             row["id"] = printable(finding.suspect.member)
         if finding.value:
             row["value"] = "<secret>" if self._secret(finding) else printable(finding.value)
@@ -80,9 +80,12 @@ def drift_rows(drift: Counter[Drift]) -> list[dict[str, Any]]:
     ]
 
 
-def drift_lines(drift: Counter[Drift], note: str = "") -> list[str]:
-    """Counted drift for people."""
-    return [f"  {number:>9,}  {each}{note}" for each, number in sorted(drift.items())]
+def drift_lines(drift: Counter[Drift], notes: Mapping[Kind, str] | None = None) -> list[str]:
+    """Counted drift for people, with a note on each kind."""
+    return [
+        f"  {number:>9,}  {each}" + (f" -> {notes[each.kind]}" if notes else "")
+        for each, number in sorted(drift.items())
+    ]
 
 
 def listing_lines(rows: list[dict[str, str]]) -> list[str]:

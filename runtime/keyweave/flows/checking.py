@@ -15,7 +15,7 @@ from keyweave.errors import ConfigurationError
 from keyweave.flows.asking import ask
 from keyweave.flows.scanning import WRONGTYPE
 from keyweave.flows.surveying import Ledger, Observer, Progress, Survey
-from keyweave.flows.verifying import Verification
+from keyweave.flows.verifying import Handler, Verification
 from keyweave.places import Locator, Place, What
 
 SURVEY: Final = "survey"
@@ -40,7 +40,6 @@ def check(
         ConfigurationError: there is no such entity.
         StoreUnavailableError: the server cannot be used.
     """
-    locator = locator_for(context, entities)
     report = Report()
 
     def counted(found: list[Finding]) -> Flow[None]:
@@ -49,10 +48,17 @@ def check(
         if see is not None:
             yield Call(see, found)
 
-    observer = observe or _unobserved
-    progress = yield from begin(context, SURVEY)
-    survey = Survey(context, locator, progress, observer)
+    yield from walk(context, locator_for(context, entities), report, observe or unobserved, counted)
+    return report
+
+
+def walk(
+    context: Context, locator: Locator, report: Report, observe: Observer, handle: Handler
+) -> Flow[None]:
+    """Survey and verify; `handle` is given what was found twice, the report is told how much was read."""
+    survey = Survey(context, locator, (yield from begin(context, SURVEY)), observe)
     yield from survey.run()
+    progress = survey.progress
     report.documents, report.entries, report.set_aside = (
         progress.documents,
         progress.entries,
@@ -60,16 +66,14 @@ def check(
     )
     if survey.ledger.close():
         progress = yield from begin(context, VERIFY)
-        yield Call(observer, progress)
         verification = Verification(
-            context, locator, progress, observer, survey.ledger, counted, survey.portions
+            context, locator, progress, observe, survey.ledger, handle, survey.portions
         )
         yield from verification.run()
     if not locator.limited:
         late = yield from _clocks(context, survey.ledger)
         if late:
-            yield from counted(late)
-    return report
+            yield from handle(late)
 
 
 def locator_for(context: Context, entities: Collection[str] | None) -> Locator:
@@ -100,13 +104,14 @@ def _clocks(context: Context, ledger: Ledger) -> Flow[list[Finding]]:
     )
     found = []
     for partition, reply in zip(partitions, replies, strict=True):
-        suspect = Suspect(Place(partition.clock, What.CLOCK, partition))
+        highest = ledger.highest.get(partition.tag, 0)
+        suspect = Suspect(Place(partition.clock, What.CLOCK, partition), value=str(highest))
         if isinstance(reply, ServerError) or (reply is not None and not reply.isdigit()):
             found.append(Finding(Kind.BAD_CLOCK, suspect.place.label, suspect, partition.clock))
-        elif int(reply or 0) < ledger.highest.get(partition.tag, 0):
+        elif int(reply or 0) < highest:
             found.append(Finding(Kind.CLOCK_BEHIND, suspect.place.label, suspect, partition.clock))
     return found
 
 
-def _unobserved(progress: Progress) -> None:
+def unobserved(progress: Progress) -> None:
     """Nobody wants to know."""

@@ -21,7 +21,7 @@ from keyweave.flows.asking import ask
 from keyweave.flows.scanning import WRONGTYPE
 from keyweave.flows.surveying import fits, score_of
 from keyweave.keyspace import Partition
-from keyweave.places import What, text
+from keyweave.places import What, text, word
 
 _TRIES: Final = 8
 
@@ -88,7 +88,7 @@ def _reading(row: Suspect, seen: Seen | None) -> list[Command]:
         ("MULTI",),
         ("GET", row.place.key),
         ("PEXPIRETIME", row.place.key),
-        ("ZSCORE", partition.expiry, partition.expiring(entity.name, row.member)),
+        ("ZSCORE", partition.expiry, partition.expiring(entity.name, row.row)),
         ("TYPE", row.place.key),
         ("TIME",),
     ]
@@ -123,7 +123,7 @@ def _judge(context: Context, row: Suspect, seen: Seen | None, replies: list[Repl
         return [] if document is None else [Finding(Kind.UNREADABLE_DOCUMENT, entity.name, row, key)]
     if kind == b"none":
         return []  # it ended in this very moment
-    if getattr(seen.record, entity.key) != row.member:
+    if getattr(seen.record, entity.key) != row.row:
         return [Finding(Kind.WRONG_KEY, entity.name, row, key)]
     now = int(seconds) * 1_000_000 + int(micros)
     context.clock.set(now)
@@ -183,7 +183,7 @@ def _tell_duplicates(context: Context, found: list[Finding]) -> Flow[list[Findin
     if not doubtful:
         return found
     commands = [
-        ("GET", _partition(each.suspect).document(_entity(each.suspect).name, each.other))
+        ("GET", word(_partition(each.suspect).document(_entity(each.suspect).name, each.other)))
         for each in doubtful
     ]
     replies = yield from ask(context, tuple(commands), tolerated=WRONGTYPE)
@@ -205,13 +205,13 @@ def inspect_entries(context: Context, suspects: Iterable[Suspect]) -> Flow[list[
     rows: defaultdict[str, list[Suspect]] = defaultdict(list)
     for suspect in suspects:
         entity = _entity_of(context, suspect)
-        rows[_partition(suspect).document(entity.name, suspect.member)].append(suspect)
+        rows[_partition(suspect).document(entity.name, suspect.row)].append(suspect)
     commands: list[Command] = []
     ends = []
     for document, entries in rows.items():
         commands += [
             ("MULTI",),
-            ("GET", document),
+            ("GET", word(document)),
             *[_entry_command(context, each) for each in entries],
             ("EXEC",),
         ]
@@ -224,7 +224,7 @@ def inspect_entries(context: Context, suspects: Iterable[Suspect]) -> Flow[list[
         seen = read_row(context, entity, document)
         if seen is None and document is not None:
             continue
-        if seen is not None and getattr(seen.record, entity.key) != entries[0].member:
+        if seen is not None and getattr(seen.record, entity.key) != entries[0].row:
             continue
         implied = set() if seen is None else _implied(entity, _partition(entries[0]), seen.entries)
         for suspect, answer in zip(entries, answers, strict=True):
@@ -237,14 +237,14 @@ def inspect_entries(context: Context, suspects: Iterable[Suspect]) -> Flow[list[
 def _entry_command(context: Context, suspect: Suspect) -> Command:
     place = suspect.place
     if place.what is What.CLAIMS:
-        return ("HGET", place.key, suspect.value)
+        return ("HGET", place.key, word(suspect.value))
     if place.what is What.EXPIRY:
         return (
             "ZSCORE",
             place.key,
-            _partition(suspect).expiring(_entity_of(context, suspect).name, suspect.member),
+            word(_partition(suspect).expiring(_entity_of(context, suspect).name, suspect.row)),
         )
-    return ("ZSCORE", place.key, suspect.member)
+    return ("ZSCORE", place.key, word(suspect.row))
 
 
 def _implied(entity: Entity[Any], partition: Partition, entries: list[Entry]) -> set[tuple[str, str]]:
@@ -267,7 +267,7 @@ def _judge_held(
     if place.what is What.EXPIRY:
         return Finding(Kind.STALE_DEADLINE, entity.name, suspect, place.key) if gone else None
     if place.what is What.CLAIMS:
-        if text(answer) != suspect.member or (place.key, suspect.value) in implied:
+        if text(answer) != suspect.row or (place.key, suspect.value) in implied:
             return None
         kind = Kind.STALE_CLAIM if gone else Kind.UNDUE_CLAIM
         return Finding(kind, place.label, suspect, place.key, suspect.value)

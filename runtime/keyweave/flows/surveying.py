@@ -29,6 +29,7 @@ _WORD: Final = (1 << 64) - 1
 _BLOCK: Final = 1 << 10
 _ZEROS: Final = array("Q", bytes(8 * _BLOCK))
 _TARGETS: Final = 50
+_LASTING: Final = INDEXES | {What.CLOCK}
 
 
 @dataclass(slots=True)
@@ -206,11 +207,12 @@ class Survey:
                 self.ledger.add(name, key, -hash((name, key, float(deadline))))
 
     def _others(self, places: list[Place]) -> Flow[None]:
-        marks = [place for place in places if place.what is What.MARK]
-        if marks:
-            ends = yield from ask(self.context, tuple(("PEXPIRETIME", place.key) for place in marks))
-            for place, end in zip(marks, ends, strict=True):
-                if end == -1:
+        """Keys that belong to nothing, and keys that end although they must stay, or the other way round."""
+        lasting = [place for place in places if place.what in _LASTING or place.what is What.MARK]
+        if lasting:
+            ends = yield from ask(self.context, tuple(("PEXPIRETIME", place.key) for place in lasting))
+            for place, end in zip(lasting, ends, strict=True):
+                if (end == -1) == (place.what is What.MARK):
                     self.ledger.mark("", place.key)
         for place in places:
             if place.what is What.FOREIGN:

@@ -16,7 +16,7 @@ from keyweave.flows.asking import ask
 from keyweave.flows.inspecting import inspect_entries, inspect_rows
 from keyweave.flows.scanning import Contents, Held, Portions, Walk
 from keyweave.flows.surveying import Ledger, Observer, Progress
-from keyweave.places import INDEXES, Locator, Place, What, text
+from keyweave.places import INDEXES, Locator, Place, What, text, word
 
 MOMENT: Final = 0.05
 """Seconds between two inspections, at least: longer than any plan takes."""
@@ -32,6 +32,7 @@ _TYPES: Final = {
     What.CLOCK: b"string",
     What.MARK: b"string",
 }
+"""The type that each kind of key has."""
 
 Handler: TypeAlias = Callable[[list[Finding]], Flow[None]]
 """Is given what was found twice, a bounded number at a time."""
@@ -136,10 +137,10 @@ class Verification:
     def inspect(self, suspects: Sequence[Suspect]) -> Flow[list[Finding]]:
         """Everything that is wrong with suspects of any kind."""
         rows = [each for each in suspects if each.place.what is What.DOCUMENT]
-        entries = [each for each in suspects if each.place.what in INDEXES and each.member]
+        entries = [each for each in suspects if each.place.what in INDEXES and each.member is not None]
         strangers = [each for each in entries if each.place.what is What.EXPIRY and not each.value]
         known = [each for each in entries if each.place.what is not What.EXPIRY or each.value]
-        keys = [each for each in suspects if not each.member]
+        keys = [each for each in suspects if each.member is None]
         found: list[Finding] = []
         for portion in self.portions.of(rows, _ENTRIES):
             found += yield from inspect_rows(self.context, portion)
@@ -154,7 +155,7 @@ class Verification:
 
 def _inspect_strangers(context: Context, suspects: list[Suspect]) -> Flow[list[Finding]]:
     """Expiry entries whose entity this schema lacks."""
-    scores = yield from ask(context, tuple(("ZSCORE", each.place.key, each.member) for each in suspects))
+    scores = yield from ask(context, tuple(("ZSCORE", each.place.key, word(each.row)) for each in suspects))
     return [
         Finding(Kind.FOREIGN_ENTRY, each.place.label, each, each.place.key)
         for each, score in zip(suspects, scores, strict=True)
@@ -166,7 +167,8 @@ def _inspect_keys(context: Context, suspects: list[Suspect]) -> Flow[list[Findin
     """Keys that belong to nothing, hold another type than they should, or never end."""
     commands: list[Command] = []
     for each in suspects:
-        commands += [("TYPE", each.place.key), ("PEXPIRETIME", each.place.key)]
+        key = word(each.place.key)
+        commands += [("TYPE", key), ("PEXPIRETIME", key)]
     replies = yield from ask(context, tuple(commands))
     found = []
     for at, each in enumerate(suspects):
@@ -184,4 +186,6 @@ def _judge_key(what: What, kind: bytes, ends: int) -> Kind | None:
         return Kind.FOREIGN_KEY
     if kind != _TYPES[what]:
         return Kind.WRONG_TYPE
-    return Kind.ENDLESS_MARK if what is What.MARK and ends == -1 else None
+    if what is What.MARK:
+        return Kind.ENDLESS_MARK if ends == -1 else None
+    return Kind.ENDING_KEY if ends >= 0 else None
