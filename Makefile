@@ -16,11 +16,13 @@ OLD ?= .bench/old.json
 NEW ?= .bench/quick.json
 HISTORIES ?= 10000
 SEED ?= 2026
+SEEDS ?= 1000
+COUNTS ?= 10000 1000000
 
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core lint format
+.PHONY: help setup generate check test redis8 test-redis8 parity monkeys demo bench bench-quick bench-compare bench-scale bench-core bench-integrity lint format
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -82,6 +84,10 @@ parity: $(STAMP) ## Compare random histories with PostgreSQL (HISTORIES=10000 SE
 	@echo "parity: $(HISTORIES) random histories on Keyweave and on PostgreSQL"
 	@$(BIN)/python -m tests.parity --histories $(HISTORIES) --seed $(SEED)
 
+monkeys: $(STAMP) ## Damage keyspaces at random, check and repair them (SEEDS=1000)
+	@echo "monkeys: $(SEEDS) seeds of random damage"
+	@$(BIN)/python -m tests.integrity --seeds $(SEEDS)
+
 demo: generate ## Run a workflow's life on an embedded server, step by step
 	@echo "demo: a workflow's life on an embedded server"
 	@$(BIN)/python -m compozy_engine.demo
@@ -104,3 +110,7 @@ bench-scale: $(STAMP) ## Compare a million tasks with ten thousand on one server
 bench-core: $(STAMP) ## Compare generated calls with bare redis-py calls on the embedded server
 	@echo "bench-core: generated calls against bare calls"
 	@$(BIN)/python -m tests.bench.core
+
+bench-integrity: $(STAMP) ## Time check, reindex, export and import (COUNTS="10000 1000000" entities)
+	@echo "bench-integrity: check, reindex, export and import of $(COUNTS) entities"
+	@$(BIN)/python -m tests.bench.integrity $(COUNTS)

@@ -24,6 +24,7 @@ class Kind(enum.StrEnum):
     STALE_CLAIM = "claim without a document"
     UNDUE_CLAIM = "claim on a value that its owner does not have"
     WRONG_OWNER = "claim with the wrong owner"
+    UNCLEAR_OWNER = "claim held by a document that cannot be read"
     DUPLICATE_VALUE = "unique value of two documents"
     MISSING_DEADLINE = "missing expiry entry"
     STALE_DEADLINE = "expiry entry without a document"

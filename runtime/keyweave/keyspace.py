@@ -34,6 +34,8 @@ def escape(value: str) -> str:
 
 def join(values: Sequence[str]) -> str:
     """Join values injectively; a single value is its own escaped form."""
+    if len(values) == 1:
+        return escape(values[0])
     return ":".join([escape(value) for value in values])
 
 

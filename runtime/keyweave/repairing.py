@@ -37,6 +37,7 @@ REMEDIES: Final[dict[Kind, str]] = {
 REASONS: Final[dict[Kind, str]] = {
     Kind.UNREADABLE_DOCUMENT: "its data is for a person to judge",
     Kind.WRONG_KEY: "rename it to the key of the id that it holds, or delete it",
+    Kind.UNCLEAR_OWNER: "mend or delete the document that holds the claim",
     Kind.DUPLICATE_VALUE: "two documents have the value: change one of them",
     Kind.DANGLING_REFERENCE: "restore the row that it refers to, or delete the referring row",
     Kind.FOREIGN_KEY: "this schema knows no such key: delete it, or use the schema that does",

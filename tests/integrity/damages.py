@@ -29,11 +29,16 @@ class Damage(NamedTuple):
     outcome: Outcome = Outcome.RESTORED
 
 
+class NotSoAnyMoreError(Exception):
+    """An earlier damage took away what this one needs."""
+
+
 def edit(site: Site, entity: str, key: str, old: str, new: str, *more: str) -> None:
     """Rewrite a document by hand; `more` are words of SET."""
     place = site.document(entity, key)
     (document,) = site.send(("GET", place))
-    assert old.encode() in document
+    if type(document) is not bytes or old.encode() not in document:
+        raise NotSoAnyMoreError
     site.send(("SET", place, document.replace(old.encode(), new.encode()), *more))
 
 
@@ -46,6 +51,8 @@ def reborn(site: Site) -> None:
     """Put back a document as it was before its last write."""
     place = site.document("WorkflowState", "w")
     (before,) = site.send(("GET", place))
+    if site.store.workflow_states.find("w") is None:
+        raise NotSoAnyMoreError
     site.store.workflow_states.change("w", lambda row: setattr(row, "workflow_id", "g"))
     site.send(("SET", place, before))
 
@@ -132,7 +139,7 @@ DAMAGES = [
         lambda s: swap(
             s, s.view("WorkflowState", "by_workflow", "f"), s.view("WorkflowState", "newest_of_workflow", "f")
         ),
-        set(),
+        {K.WRONG_SCORE},
     ),
     Damage(
         "unite two views",
@@ -445,5 +452,7 @@ def site_without_deadline(site: Site) -> None:
     """Make a document with a deadline one without, by hand, and keep its TTL."""
     place = site.document("TaskState", "d1")
     (document,) = site.send(("GET", place))
+    if type(document) is not bytes:
+        raise NotSoAnyMoreError
     head, rest = document.split(b'"expires":', 1)
     site.send(("SET", place, head + b'"expires":0' + rest[16:], "KEEPTTL"))

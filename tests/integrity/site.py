@@ -110,7 +110,8 @@ class Site:
 def healthy(name: str, **options: Any) -> Iterator[Site]:
     """A store of its own with users, keys, executions and tasks; some rows have a deadline."""
     retention = {"TaskState": 14 * DAY, "WorkflowState": 60 * DAY}
-    with Store.open(server_url(), namespace=new_namespace(name), retention=retention, **options) as store:
+    options = {"moment": 0.001, "retention": retention, **options}
+    with Store.open(server_url(), namespace=new_namespace(name), **options) as store:
         for number in range(4):
             store.users.create(
                 User(id=f"u{number}", email=f"U{number}@x", role=Role.ADMIN if number == 0 else Role.USER)
@@ -126,6 +127,7 @@ def healthy(name: str, **options: Any) -> Iterator[Site]:
             )
         for key, status in (("w", Status.RUNNING), ("v", Status.RUNNING), ("over", Status.SUCCESS)):
             store.workflow_states.create(run(key, status))
+        store.workflow_states.change("w", lambda row: setattr(row, "input", {"n": 1}))
         rows = [task("root"), task("child", "root"), task("second", "root", status=Status.FAILED)]
         rows += [task(f"t{number}", workflow="v", name=f"n{number}:%") for number in range(4)]
         rows += [task(f"d{number}", status=Status.SUCCESS) for number in range(3)]

@@ -74,10 +74,8 @@ def printable(text: str) -> str:
 
 def drift_rows(drift: Counter[Drift]) -> list[dict[str, Any]]:
     """Counted drift for JSON, in a fixed order."""
-    return [
-        {"where": each.where, "kind": each.kind.code, "count": number}
-        for each, number in sorted(drift.items())
-    ]
+    rows = [(each.where, each.kind.code, number) for each, number in drift.items()]
+    return [{"where": where, "kind": kind, "count": number} for where, kind, number in sorted(rows)]
 
 
 def drift_lines(drift: Counter[Drift], notes: Mapping[Kind, str] | None = None) -> list[str]:

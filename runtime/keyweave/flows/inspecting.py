@@ -178,7 +178,7 @@ def _judge_entry(row: Suspect, entry: Entry, head: Head, answer: Reply) -> Findi
 
 
 def _tell_duplicates(context: Context, found: list[Finding]) -> Flow[list[Finding]]:
-    """A claim of another row is a wrong owner, unless that row has the value too."""
+    """A claim of another row is a wrong owner, unless that row has the value too, or cannot be read."""
     doubtful = [finding for finding in found if finding.kind is Kind.WRONG_OWNER]
     if not doubtful:
         return found
@@ -187,17 +187,16 @@ def _tell_duplicates(context: Context, found: list[Finding]) -> Flow[list[Findin
         for each in doubtful
     ]
     replies = yield from ask(context, tuple(commands), tolerated=WRONGTYPE)
-    duplicate = set()
+    kinds = {}
     for finding, reply in zip(doubtful, replies, strict=True):
         entity = _entity(finding.suspect)
         seen = read_row(context, entity, reply)
         claim = ClaimEntry(finding.where.partition(".")[2], finding.value, finding.other)
-        if seen is not None and claim in seen.entries:
-            duplicate.add(finding.identity)
-    return [
-        finding._replace(kind=Kind.DUPLICATE_VALUE) if finding.identity in duplicate else finding
-        for finding in found
-    ]
+        if seen is None and reply is not None:
+            kinds[finding.identity] = Kind.UNCLEAR_OWNER
+        elif seen is not None and claim in seen.entries:
+            kinds[finding.identity] = Kind.DUPLICATE_VALUE
+    return [finding._replace(kind=kinds.get(finding.identity, finding.kind)) for finding in found]
 
 
 def inspect_entries(context: Context, suspects: Iterable[Suspect]) -> Flow[list[Finding]]:

@@ -16,8 +16,8 @@ from keyweave.places import Locator, Place, What, text
 WRONGTYPE: Final = frozenset({"WRONGTYPE"})
 
 _KEYS: Final = 1000
-_INDEXES: Final = 200
-_MEMBERS: Final = 20_000
+_INDEXES: Final = 100
+_MEMBERS: Final = 5_000
 _DOCUMENTS: Final = 500
 _BYTES: Final = 8 * 1024 * 1024
 """About the most that the documents of one reply take."""
@@ -80,7 +80,7 @@ class Contents:
     def read(self) -> Flow[list[Held]]:
         """The next entries."""
         now, self._pending = self._pending[:_INDEXES], self._pending[_INDEXES:]
-        count = max(100, _MEMBERS // len(now))
+        count = max(50, _MEMBERS // len(now))
         commands: list[Command] = [
             ("HSCAN" if place.what is What.CLAIMS else "ZSCAN", place.key, cursor, "COUNT", count)
             for place, cursor in now

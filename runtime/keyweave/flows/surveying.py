@@ -3,6 +3,9 @@
 Every entry that a document implies is added to its row's sum, every entry that is there is taken away, so the
 sum of a row whose indexes agree is zero, in whatever order keys come. Rows share a million sums. A sum that is
 not zero proves nothing: somebody may have written in between. It only says where to look closely.
+
+A sum of plain hashes of tuples would be zero too often: they are so nearly linear that exchanged scores cancel out.
+So a name is hashed as one text, which Python does with SipHash, and multiplied with the score.
 """
 
 from __future__ import annotations
@@ -26,6 +29,9 @@ from keyweave.places import INDEXES, Locator, Place, What, text
 _SUMS: Final = 1 << 20
 _INDEX: Final = _SUMS - 1
 _WORD: Final = (1 << 64) - 1
+_SALT: Final = hash("score") | 1
+"""So that a score of zero counts."""
+
 _BLOCK: Final = 1 << 10
 _ZEROS: Final = array("Q", bytes(8 * _BLOCK))
 _TARGETS: Final = 50
@@ -76,7 +82,12 @@ class Ledger:
         for at in range(0, len(pairs), 2):
             member = pairs[at].decode("utf-8", "surrogateescape")
             row = hash((entity, member)) & _INDEX
-            sums[row] = (sums[row] - hash((place, member, float(pairs[at + 1])))) & _WORD
+            amount = hash(f"{place}\n{member}") * (hash(float(pairs[at + 1])) + _SALT)
+            sums[row] = (sums[row] - amount) & _WORD
+
+    def balanced(self, entity: str, key: str) -> bool:
+        """Whether a row's sum is zero."""
+        return self._sums[hash((entity, key)) & _INDEX] == 0
 
     def mark(self, entity: str, key: str) -> None:
         """The row, or with an empty entity the key, deserves a close look."""
@@ -163,11 +174,11 @@ class Survey:
         for entry in entity.entries(record):
             if isinstance(entry, ViewEntry):
                 place = view(name, entry.view, entry.values)
-                total += hash((place, entry.member, score_of(entry, head)))
+                total += amount_of(place, entry.member, score_of(entry, head))
             else:
-                total += hash((partition.claims(name, entry.unique), entry.value, entry.owner))
+                total += claim_amount(partition.claims(name, entry.unique), entry.value, entry.owner)
         if head.expires:
-            total += hash((name, getattr(record, entity.key), float(head.expires)))
+            total += amount_of(name, getattr(record, entity.key), float(head.expires))
         return total
 
     def _references(self, targets: list[tuple[str, str, str]]) -> Flow[None]:
@@ -191,7 +202,7 @@ class Survey:
             assert place.entity is not None
             for value, owner in zip(pairs[0::2], pairs[1::2], strict=True):
                 row = text(owner)
-                ledger.add(place.entity.name, row, -hash((place.key, text(value), row)))
+                ledger.add(place.entity.name, row, -claim_amount(place.key, text(value), row))
         else:
             self._deadlines(place, pairs)
 
@@ -204,7 +215,7 @@ class Survey:
                 if not self.locator.limited:
                     self.ledger.mark("", text(member))
             elif self.locator.wanted(entity):
-                self.ledger.add(name, key, -hash((name, key, float(deadline))))
+                self.ledger.add(name, key, -amount_of(name, key, float(deadline)))
 
     def _others(self, places: list[Place]) -> Flow[None]:
         """Keys that belong to nothing, and keys that end although they must stay, or the other way round."""
@@ -218,6 +229,16 @@ class Survey:
             if place.what is What.FOREIGN:
                 self.ledger.mark("", place.key)
             self.set_aside += place.what is What.ASIDE
+
+
+def amount_of(place: str, member: str, score: float) -> int:
+    """What an entry with a score weighs."""
+    return hash(f"{place}\n{member}") * (hash(score) + _SALT)
+
+
+def claim_amount(place: str, value: str, owner: str) -> int:
+    """What a claim weighs."""
+    return hash(f"{place}\n{value}\n{owner}")
 
 
 def score_of(entry: ViewEntry, head: Head) -> float:

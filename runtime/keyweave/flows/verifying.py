@@ -18,9 +18,6 @@ from keyweave.flows.scanning import Contents, Held, Portions, Walk
 from keyweave.flows.surveying import Ledger, Observer, Progress
 from keyweave.places import INDEXES, Locator, Place, What, text, word
 
-MOMENT: Final = 0.05
-"""Seconds between two inspections, at least: longer than any plan takes."""
-
 _PENDING: Final = 500
 _ENTRIES: Final = 200
 _REMEMBERED: Final = 100_000
@@ -114,7 +111,7 @@ class Verification:
         """Inspect again what is pending, and hand on what is still so."""
         if not self._pending:
             return
-        rest = self._since + MOMENT - self.context.monotonic()
+        rest = self._since + self.context.policy.moment - self.context.monotonic()
         if rest > 0:
             yield Sleep(rest)
         pending, self._pending = self._pending, []
