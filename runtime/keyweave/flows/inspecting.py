@@ -1,4 +1,4 @@
-"""The close look of a check: a row and everything that it implies, or an entry and its row, in one atomic read.
+"""The close look of a check at a row: the document and everything that it implies, in one atomic read.
 
 A row is read first to know where to look, and again together with its entries. When the second reading implies
 other places than the first, somebody wrote in between, and the row is read once more.
@@ -6,8 +6,7 @@ other places than the first, somebody wrote in between, and the row is read once
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from keyweave.checking import Finding, Kind, Suspect
@@ -21,7 +20,7 @@ from keyweave.flows.asking import ask
 from keyweave.flows.scanning import WRONGTYPE
 from keyweave.flows.surveying import fits, score_of
 from keyweave.keyspace import Partition
-from keyweave.places import What, text, word
+from keyweave.places import text, word
 
 _TRIES: Final = 8
 
@@ -49,7 +48,7 @@ def inspect_rows(context: Context, rows: Sequence[Suspect]) -> Flow[list[Finding
     """Everything that is wrong with rows as of one moment each. Rows that never hold still are left out."""
     replies = yield from ask(context, tuple(("GET", row.place.key) for row in rows), tolerated=WRONGTYPE)
     waiting = [
-        (row, read_row(context, _entity(row), reply)) for row, reply in zip(rows, replies, strict=True)
+        (row, read_row(context, entity_of(row), reply)) for row, reply in zip(rows, replies, strict=True)
     ]
     found: list[Finding] = []
     for _ in range(_TRIES):
@@ -63,7 +62,7 @@ def inspect_rows(context: Context, rows: Sequence[Suspect]) -> Flow[list[Finding
         replies = yield from ask(context, tuple(commands))
         again = []
         for (row, seen), end in zip(waiting, ends, strict=True):
-            fresh = read_row(context, _entity(row), replies[end][0])
+            fresh = read_row(context, entity_of(row), replies[end][0])
             if _looked_at(fresh) == _looked_at(seen):
                 found += _judge(context, row, fresh, replies[end])
             else:
@@ -83,7 +82,7 @@ def _looked_at(seen: Seen | None) -> list[Any] | None:
 
 
 def _reading(row: Suspect, seen: Seen | None) -> list[Command]:
-    entity, partition = _entity(row), _partition(row)
+    entity, partition = entity_of(row), partition_of(row)
     commands: list[Command] = [
         ("MULTI",),
         ("GET", row.place.key),
@@ -115,7 +114,7 @@ def _targets(entity: Entity[Any], partition: Partition, record: Any) -> dict[str
 
 
 def _judge(context: Context, row: Suspect, seen: Seen | None, replies: list[Reply]) -> list[Finding]:
-    entity, key = _entity(row), row.place.key
+    entity, key = entity_of(row), row.place.key
     document, ends, deadline, kind, (seconds, micros), *answers = replies
     if seen is None:
         if isinstance(document, ServerError):
@@ -127,7 +126,7 @@ def _judge(context: Context, row: Suspect, seen: Seen | None, replies: list[Repl
         return [Finding(Kind.WRONG_KEY, entity.name, row, key)]
     now = int(seconds) * 1_000_000 + int(micros)
     context.clock.set(now)
-    targets = _targets(entity, _partition(row), seen.record)
+    targets = _targets(entity, partition_of(row), seen.record)
     dead = 0 < seen.head.expires <= now
     found = _judge_deadline(context, row, seen.head, ends, deadline)
     for field, answer in zip(targets, answers, strict=False):
@@ -141,7 +140,7 @@ def _judge(context: Context, row: Suspect, seen: Seen | None, replies: list[Repl
 
 
 def _judge_deadline(context: Context, row: Suspect, head: Head, ends: int, deadline: Reply) -> list[Finding]:
-    entity, expiry = _entity(row), _partition(row).expiry
+    entity, expiry = entity_of(row), partition_of(row).expiry
     kinds: list[tuple[Kind, str]] = []
     # An expiry set of another type is found by itself, and has no entry.
     score = None if deadline is None or isinstance(deadline, ServerError) else float(deadline)
@@ -158,7 +157,7 @@ def _judge_deadline(context: Context, row: Suspect, head: Head, ends: int, deadl
 
 
 def _judge_entry(row: Suspect, entry: Entry, head: Head, answer: Reply) -> Finding | None:
-    entity, partition = _entity(row), _partition(row)
+    entity, partition = entity_of(row), partition_of(row)
     if isinstance(answer, ServerError):
         answer = None  # the key of another type is found by itself
     if isinstance(entry, ViewEntry):
@@ -183,13 +182,13 @@ def _tell_duplicates(context: Context, found: list[Finding]) -> Flow[list[Findin
     if not doubtful:
         return found
     commands = [
-        ("GET", word(_partition(each.suspect).document(_entity(each.suspect).name, each.other)))
+        ("GET", word(partition_of(each.suspect).document(entity_of(each.suspect).name, each.other)))
         for each in doubtful
     ]
     replies = yield from ask(context, tuple(commands), tolerated=WRONGTYPE)
     kinds = {}
     for finding, reply in zip(doubtful, replies, strict=True):
-        entity = _entity(finding.suspect)
+        entity = entity_of(finding.suspect)
         seen = read_row(context, entity, reply)
         claim = ClaimEntry(finding.where.partition(".")[2], finding.value, finding.other)
         if seen is None and reply is not None:
@@ -199,92 +198,13 @@ def _tell_duplicates(context: Context, found: list[Finding]) -> Flow[list[Findin
     return [finding._replace(kind=kinds.get(finding.identity, finding.kind)) for finding in found]
 
 
-def inspect_entries(context: Context, suspects: Iterable[Suspect]) -> Flow[list[Finding]]:
-    """Entries that their rows do not imply. Rows that cannot be read are silent: they are found by themselves."""
-    rows: defaultdict[str, list[Suspect]] = defaultdict(list)
-    for suspect in suspects:
-        entity = _entity_of(context, suspect)
-        rows[_partition(suspect).document(entity.name, suspect.row)].append(suspect)
-    commands: list[Command] = []
-    ends = []
-    for document, entries in rows.items():
-        commands += [
-            ("MULTI",),
-            ("GET", word(document)),
-            *[_entry_command(context, each) for each in entries],
-            ("EXEC",),
-        ]
-        ends.append(len(commands) - 1)
-    replies = yield from ask(context, tuple(commands))
-    found: list[Finding] = []
-    for entries, end in zip(rows.values(), ends, strict=True):
-        document, *answers = replies[end]
-        entity = _entity_of(context, entries[0])
-        seen = read_row(context, entity, document)
-        if seen is None and document is not None:
-            continue
-        if seen is not None and getattr(seen.record, entity.key) != entries[0].row:
-            continue
-        implied = set() if seen is None else _implied(entity, _partition(entries[0]), seen.entries)
-        for suspect, answer in zip(entries, answers, strict=True):
-            finding = _judge_held(entity, suspect, answer, implied, gone=seen is None)
-            if finding is not None:
-                found.append(finding)
-    return found
-
-
-def _entry_command(context: Context, suspect: Suspect) -> Command:
-    place = suspect.place
-    if place.what is What.CLAIMS:
-        return ("HGET", place.key, word(suspect.value))
-    if place.what is What.EXPIRY:
-        return (
-            "ZSCORE",
-            place.key,
-            word(_partition(suspect).expiring(_entity_of(context, suspect).name, suspect.row)),
-        )
-    return ("ZSCORE", place.key, word(suspect.row))
-
-
-def _implied(entity: Entity[Any], partition: Partition, entries: list[Entry]) -> set[tuple[str, str]]:
-    return {
-        (
-            (partition.view(entity.name, entry.view, entry.values), "")
-            if isinstance(entry, ViewEntry)
-            else (partition.claims(entity.name, entry.unique), entry.value)
-        )
-        for entry in entries
-    }
-
-
-def _judge_held(
-    entity: Entity[Any], suspect: Suspect, answer: Reply, implied: set[tuple[str, str]], *, gone: bool
-) -> Finding | None:
-    place = suspect.place
-    if answer is None or isinstance(answer, ServerError):
-        return None
-    if place.what is What.EXPIRY:
-        return Finding(Kind.STALE_DEADLINE, entity.name, suspect, place.key) if gone else None
-    if place.what is What.CLAIMS:
-        if text(answer) != suspect.row or (place.key, suspect.value) in implied:
-            return None
-        kind = Kind.STALE_CLAIM if gone else Kind.UNDUE_CLAIM
-        return Finding(kind, place.label, suspect, place.key, suspect.value)
-    if (place.key, "") in implied:
-        return None
-    return Finding(Kind.STALE_ENTRY if gone else Kind.WRONG_VALUE, place.label, suspect, place.key)
-
-
-def _partition(suspect: Suspect) -> Partition:
+def partition_of(suspect: Suspect) -> Partition:
+    """The partition that a suspect is in."""
     assert suspect.place.partition is not None
     return suspect.place.partition
 
 
-def _entity(suspect: Suspect) -> Entity[Any]:
+def entity_of(suspect: Suspect) -> Entity[Any]:
+    """The entity of a row, or of an entry that is not in the expiry set."""
     assert suspect.place.entity is not None
     return suspect.place.entity
-
-
-def _entity_of(context: Context, suspect: Suspect) -> Entity[Any]:
-    """The entity of an entry; those of the expiry set carry its name in the value."""
-    return suspect.place.entity or context.package.entities[suspect.value]

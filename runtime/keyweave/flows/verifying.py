@@ -13,9 +13,10 @@ from keyweave.checking import Finding, Kind, Suspect
 from keyweave.context import Context
 from keyweave.effects import Call, Command, Flow, Sleep
 from keyweave.flows.asking import ask
-from keyweave.flows.inspecting import inspect_entries, inspect_rows
+from keyweave.flows.inspecting import inspect_rows
 from keyweave.flows.scanning import Contents, Held, Portions, Walk
 from keyweave.flows.surveying import Ledger, Observer, Progress
+from keyweave.flows.tracing import trace_entries
 from keyweave.places import INDEXES, Locator, Place, What, text, word
 
 _PENDING: Final = 500
@@ -101,6 +102,9 @@ class Verification:
 
     def _suspect(self, suspects: list[Suspect]) -> Flow[None]:
         found = yield from self.inspect(suspects)
+        rows = sum(each.place.what is What.DOCUMENT for each in suspects)
+        self.progress.documents += rows
+        self.progress.entries += len(suspects) - rows
         if found and not self._pending:
             self._since = self.context.monotonic()
         self._pending += found
@@ -142,7 +146,7 @@ class Verification:
         for portion in self.portions.of(rows, _ENTRIES):
             found += yield from inspect_rows(self.context, portion)
         for portion in self.portions.of(known, _ENTRIES):
-            found += yield from inspect_entries(self.context, portion)
+            found += yield from trace_entries(self.context, portion)
         if strangers:
             found += yield from _inspect_strangers(self.context, strangers)
         if keys:
