@@ -122,12 +122,16 @@ class Report:
         entries: how many index entries were compared.
         drift: number of differences by place and kind, such as `TaskState.by_status: missing entry`.
         set_aside: keys that repairs have put aside for somebody to look at; no drift.
+        others: keys of indexes that another version of the schema keeps here; they were not compared.
+        unbuilt: indexes that are not built yet; they were not compared.
     """
 
     documents: int = 0
     entries: int = 0
     drift: Counter[Drift] = field(default_factory=Counter)
     set_aside: int = 0
+    others: int = 0
+    unbuilt: tuple[str, ...] = ()
 
     @property
     def clean(self) -> bool:

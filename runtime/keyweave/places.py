@@ -6,7 +6,7 @@ import enum
 from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
-from keyweave.entity import Entity, Package
+from keyweave.entity import Entity, Index, Package, View
 from keyweave.keyspace import Keyspace, Partition, split
 
 
@@ -18,10 +18,13 @@ class What(enum.Enum):
     CLAIMS = "claims"
     EXPIRY = "expiry"
     CLOCK = "clock"
+    SCHEMA = "schema"
     MARK = "mark"
     """A lock, or the marker of an applied plan: it ends by itself."""
     ASIDE = "aside"
     """Set aside by a repair; somebody has to look at it."""
+    OTHER = "other"
+    """Of an index that the namespace holds and this schema lacks: another version of the code keeps it."""
     FOREIGN = "foreign"
     """Keyweave never makes such a key, with this schema."""
 
@@ -29,7 +32,7 @@ class What(enum.Enum):
 INDEXES: Final = frozenset({What.VIEW, What.CLAIMS, What.EXPIRY})
 """Keys that hold entries."""
 
-_SPECIAL: Final = {"@clock": What.CLOCK, "@expiry": What.EXPIRY}
+_SPECIAL: Final = {"@clock": What.CLOCK, "@expiry": What.EXPIRY, "@schema": What.SCHEMA}
 _MARKS: Final = {"@lock": What.MARK, "@done": What.MARK, "@aside": What.ASIDE}
 
 
@@ -67,14 +70,27 @@ class Locator:
 
     Args:
         entities: the entities of interest; keys of others are told apart all the same.
+        unbuilt: indexes, as entity and name, that are not built yet, so nothing can be said about them.
+        others: what the keys of indexes begin with that other versions of the code keep.
     """
 
-    __slots__ = ("_chosen", "_entities", "_partitions")
+    __slots__ = ("_chosen", "_entities", "_indexes", "_others", "_partitions", "_unbuilt")
 
-    def __init__(self, package: Package, keyspace: Keyspace, entities: Collection[str] | None = None) -> None:
+    def __init__(
+        self,
+        package: Package,
+        keyspace: Keyspace,
+        entities: Collection[str] | None = None,
+        *,
+        unbuilt: Collection[str] = (),
+        others: Collection[str] = (),
+    ) -> None:
         self._partitions: Final = {partition.tag[:-2]: partition for partition in keyspace.partitions()}
         self._entities: Final = package.entities
+        self._indexes: Final = package.indexes
         self._chosen: Final = frozenset(package.entities if entities is None else entities)
+        self._unbuilt: Final = frozenset(unbuilt)
+        self._others: Final = frozenset(others)
 
     @property
     def limited(self) -> bool:
@@ -84,7 +100,8 @@ class Locator:
     def chooses(self, place: Place) -> bool:
         """Whether `place` belongs to an entity of interest, or to the partitions themselves and nothing is left out."""
         if place.entity is not None:
-            return place.entity.name in self._chosen
+            built = not self._unbuilt or place.label not in self._unbuilt
+            return built and place.entity.name in self._chosen
         return place.what is What.EXPIRY or not self.limited
 
     def entity(self, partition: Partition, name: str) -> Entity[Any] | None:
@@ -108,22 +125,24 @@ class Locator:
         entity = self.entity(partition, head)
         if entity is not None and tail:
             return Place(key, What.DOCUMENT, partition, entity, rest=tail)
-        name, dot, index = head.partition(".")
-        entity = self.entity(partition, name) if dot else None
-        if entity is not None:
-            return _index(key, partition, entity, index, colon, tail)
+        index = self._indexes.get(head)
+        if index is not None and index.entity.group == partition.group:
+            return _index(key, partition, index, colon, tail)
+        if head in self._others:
+            return Place(key, What.OTHER, partition)
         what = _MARKS.get(head) if colon else _SPECIAL.get(head)
-        return Place(key, what or What.FOREIGN, partition)
+        entity = self.entity(partition, head.partition(".")[0])
+        return Place(key, what or What.FOREIGN, partition, entity)
 
 
-def _index(key: str, partition: Partition, entity: Entity[Any], index: str, colon: str, tail: str) -> Place:
-    view = entity.views.get(index)
-    if view is not None:
+def _index(key: str, partition: Partition, index: Index, colon: str, tail: str) -> Place:
+    entity, name = index.entity, index.of.name
+    if isinstance(index.of, View):
         values = split(tail) if colon else ()
-        if values is not None and len(values) == len(view.fields):
-            return Place(key, What.VIEW, partition, entity, index, tail)
-    elif index in entity.uniques and not colon:
-        return Place(key, What.CLAIMS, partition, entity, index)
+        if values is not None and len(values) == len(index.of.fields):
+            return Place(key, What.VIEW, partition, entity, name, tail)
+    elif not colon:
+        return Place(key, What.CLAIMS, partition, entity, name)
     return Place(key, What.FOREIGN, partition, entity)
 
 

@@ -15,6 +15,7 @@ from keyweave.admin.findings import (
     drift_lines,
     drift_rows,
     listing_lines,
+    notes,
 )
 from keyweave.admin.progress import Meter
 from keyweave.admin.target import (
@@ -75,6 +76,8 @@ def _shape(report: Report, listing: Listing, *, show_ids: bool) -> dict[str, obj
         "documents": report.documents,
         "entries": report.entries,
         "set_aside": report.set_aside,
+        "others": report.others,
+        "unbuilt": list(report.unbuilt),
         "drift": drift_rows(report.drift),
     }
     if show_ids:
@@ -88,6 +91,4 @@ def _lines(report: Report, listing: Listing) -> list[str]:
         lines.append("clean: every index agrees with its documents")
     else:
         lines += ["drift:", *drift_lines(report.drift), *listing_lines(listing.rows)]
-    if report.set_aside:
-        lines.append(f"{report.set_aside:,} keys were set aside by repairs; look at them and delete them")
-    return lines
+    return lines + notes(report)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from keyweave.checking import Drift, Finding, Kind
+from keyweave.checking import Drift, Finding, Kind, Report
 from keyweave.entity import Package
 
 SHOWN: Final = 1000
@@ -94,3 +94,16 @@ def listing_lines(rows: list[dict[str, str]]) -> list[str]:
         + f"  ({row['kind']})"
         for row in rows
     ]
+
+
+def notes(report: Report) -> list[str]:
+    """What is no drift, and worth knowing."""
+    lines = []
+    if report.set_aside:
+        lines.append(f"{report.set_aside:,} keys were set aside by repairs; look at them and delete them")
+    if report.others:
+        lines.append(
+            f"{report.others:,} keys belong to indexes of another version of the schema; not compared"
+        )
+    lines += [f"{name} is not built yet; not compared" for name in report.unbuilt]
+    return lines

@@ -16,6 +16,7 @@ from keyweave.admin.findings import (
     drift_lines,
     drift_rows,
     listing_lines,
+    notes,
 )
 from keyweave.admin.progress import Meter
 from keyweave.admin.target import (
@@ -115,6 +116,4 @@ def _lines(repairs: Repairs, listing: Listing, *, dry_run: bool) -> list[str]:
         lines += ["left alone:", *drift_lines(repairs.left, REASONS)]
     if not (repairs.mended or repairs.left or repairs.postponed):
         lines.append("clean: there is nothing to do")
-    if report.set_aside:
-        lines.append(f"{report.set_aside:,} keys were set aside by repairs; look at them and delete them")
-    return [*lines, *listing_lines(listing.rows)]
+    return [*lines, *listing_lines(listing.rows), *notes(report)]

@@ -13,6 +13,7 @@ from keyweave.context import Context
 from keyweave.effects import Call, Flow, ServerError
 from keyweave.errors import ConfigurationError
 from keyweave.flows.asking import ask
+from keyweave.flows.handshaking import handshake, read_registries
 from keyweave.flows.scanning import WRONGTYPE
 from keyweave.flows.surveying import Ledger, Observer, Progress, Survey
 from keyweave.flows.verifying import Handler, Verification
@@ -48,7 +49,8 @@ def check(
         if see is not None:
             yield Call(see, found)
 
-    yield from walk(context, locator_for(context, entities), report, observe or unobserved, counted)
+    locator = yield from locator_for(context, entities)
+    yield from walk(context, locator, report, observe or unobserved, counted)
     return report
 
 
@@ -76,7 +78,7 @@ def walk(
             yield from handle(late)
 
 
-def locator_for(context: Context, entities: Collection[str] | None) -> Locator:
+def locator_for(context: Context, entities: Collection[str] | None) -> Flow[Locator]:
     """What is of interest.
 
     Raises:
@@ -86,7 +88,13 @@ def locator_for(context: Context, entities: Collection[str] | None) -> Locator:
     if unknown:
         known = ", ".join(sorted(context.package.entities))
         raise ConfigurationError(f"there is no entity {unknown[0]!r} (there are: {known})")
-    return Locator(context.package, context.keyspace, entities or None)
+    if context.unbuilt:
+        yield from handshake(context)  # a build may have ended meanwhile
+    registries = yield from read_registries(context, context.keyspace.partitions())
+    others = {stored for registry in registries for stored in registry.indexes}
+    return Locator(
+        context.package, context.keyspace, entities or None, unbuilt=context.unbuilt, others=others
+    )
 
 
 def begin(context: Context, stage: str) -> Flow[Progress]:

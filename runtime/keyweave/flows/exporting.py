@@ -39,7 +39,7 @@ def export(
         ConfigurationError: there is no such entity.
         StoreUnavailableError: the server cannot be used; what was written has no end, so it is no export.
     """
-    walk = Walk(context, locator_for(context, entities))
+    walk = Walk(context, (yield from locator_for(context, entities)))
     progress = yield from begin(context, EXPORT)
     portions = Portions()
     yield Call(write, writer.header(context.package, context.clock.now()))

@@ -18,7 +18,7 @@ from keyweave.entry import ClaimEntry, Entry, ViewEntry
 from keyweave.errors import CorruptDocumentError
 from keyweave.flows.asking import ask
 from keyweave.flows.scanning import WRONGTYPE
-from keyweave.flows.surveying import fits, score_of
+from keyweave.flows.surveying import entries_of, fits, score_of
 from keyweave.keyspace import Partition
 from keyweave.places import text, word
 
@@ -41,7 +41,7 @@ def read_row(context: Context, entity: Entity[Any], document: Reply) -> Seen | N
         record, head = context.codec(entity).peek(document)
     except CorruptDocumentError:
         return None
-    return Seen(record, head, entity.entries(record))
+    return Seen(record, head, entries_of(context, entity, record))
 
 
 def inspect_rows(context: Context, rows: Sequence[Suspect]) -> Flow[list[Finding]]:

@@ -54,7 +54,7 @@ def reindex(
         ConfigurationError: there is no such entity.
         StoreUnavailableError: the server cannot be used.
     """
-    locator = locator_for(context, entities)
+    locator = yield from locator_for(context, entities)
 
     def handle(found: list[Finding]) -> Flow[None]:
         if see is not None:

@@ -19,7 +19,7 @@ from keyweave.context import Context
 from keyweave.document import Head
 from keyweave.effects import Call, Flow
 from keyweave.entity import Entity
-from keyweave.entry import CREATED, REVISION, ViewEntry
+from keyweave.entry import CREATED, REVISION, Entry, ViewEntry
 from keyweave.errors import CorruptDocumentError
 from keyweave.flows.asking import ask
 from keyweave.flows.scanning import Contents, Held, Portions, Walk, read_documents
@@ -35,7 +35,7 @@ _SALT: Final = hash("score") | 1
 _BLOCK: Final = 1 << 10
 _ZEROS: Final = array("Q", bytes(8 * _BLOCK))
 _TARGETS: Final = 50
-_LASTING: Final = INDEXES | {What.CLOCK}
+_LASTING: Final = INDEXES | {What.CLOCK, What.SCHEMA}
 
 
 @dataclass(slots=True)
@@ -119,6 +119,7 @@ class Survey:
     ledger: Ledger = field(default_factory=Ledger)
     portions: Portions = field(default_factory=Portions)
     set_aside: int = 0
+    others: int = 0
 
     def run(self) -> Flow[None]:
         """Read every key of interest once."""
@@ -171,7 +172,7 @@ class Survey:
     def _weight(self, partition: Partition, entity: Entity[Any], record: Any, head: Head) -> int:
         total = 0
         view, name = partition.view, entity.name
-        for entry in entity.entries(record):
+        for entry in entries_of(self.context, entity, record):
             if isinstance(entry, ViewEntry):
                 place = view(name, entry.view, entry.values)
                 total += amount_of(place, entry.member, score_of(entry, head))
@@ -229,6 +230,20 @@ class Survey:
             if place.what is What.FOREIGN:
                 self.ledger.mark("", place.key)
             self.set_aside += place.what is What.ASIDE
+            self.others += place.what is What.OTHER
+
+
+def entries_of(context: Context, entity: Entity[Any], record: Any) -> list[Entry]:
+    """The entries that a document implies, without those of indexes that are not built yet."""
+    entries = entity.entries(record)
+    if not context.unbuilt:
+        return entries
+    return [
+        entry
+        for entry in entries
+        if f"{entity.name}.{entry.view if isinstance(entry, ViewEntry) else entry.unique}"
+        not in context.unbuilt
+    ]
 
 
 def amount_of(place: str, member: str, score: float) -> int:

@@ -28,6 +28,7 @@ _TYPES: Final = {
     What.EXPIRY: b"zset",
     What.CLAIMS: b"hash",
     What.CLOCK: b"string",
+    What.SCHEMA: b"hash",
     What.MARK: b"string",
 }
 """The type that each kind of key has."""
