@@ -61,11 +61,9 @@ def walk(
     survey = Survey(context, locator, (yield from begin(context, SURVEY)), observe)
     yield from survey.run()
     progress = survey.progress
-    report.documents, report.entries, report.set_aside = (
-        progress.documents,
-        progress.entries,
-        survey.set_aside,
-    )
+    report.documents, report.entries = progress.documents, progress.entries
+    report.set_aside, report.others = survey.set_aside, survey.others
+    report.unbuilt = tuple(sorted(context.unbuilt))
     if survey.ledger.close():
         progress = yield from begin(context, VERIFY)
         verification = Verification(
