@@ -87,6 +87,8 @@ def _shape(report: Report, listing: Listing, *, show_ids: bool) -> dict[str, obj
 
 def _lines(report: Report, listing: Listing) -> list[str]:
     lines = [f"{report.documents:,} documents and {report.entries:,} entries compared"]
+    if not report.documents:
+        lines.append("there are no documents: is this the namespace that you mean?")
     if report.clean:
         lines.append("clean: every index agrees with its documents")
     else:
