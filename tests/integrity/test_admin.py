@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from keyweave import commands
+from keyweave.effects import Flow
+from keyweave.flows.mending import mend_row
 from tests.integrity.site import Site, healthy
 from tests.servers.running import server_url
 from tests.store.harness import AT_ONCE
@@ -162,3 +165,23 @@ def test_help_teaches(command: str) -> None:
     assert result.exit_code == 0
     assert f"keyweave {command}" in result.output
     assert "Exit status" in result.output
+
+
+def test_a_repair_that_is_stopped_says_where_it_stands(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.send(("DEL", site.view("TaskState", "by_status", "RUNNING")))
+    calls = 0
+
+    def stopped(*arguments: Any) -> Flow[bool]:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return (yield from mend_row(*arguments))
+
+    monkeypatch.setattr("keyweave.flows.repairing.mend_row", stopped)
+    result = keyweave(site, "reindex")
+    assert result.exit_code == 2
+    assert "stopped; 2 mended. Run it again for the rest." in result.output
+    monkeypatch.undo()
+    assert keyweave(site, "reindex").exit_code == 0
+    assert keyweave(site, "check").exit_code == 0

@@ -104,7 +104,7 @@ class Portions:
     __slots__ = ("_average",)
 
     def __init__(self) -> None:
-        self._average = 4096.0
+        self._average = _BYTES / 16  # a careful start
 
     def of(self, rows: Sequence[Any], most: int = _DOCUMENTS) -> Iterator[Any]:
         """The rows in portions. `saw` between two of them decides the size of the next."""
