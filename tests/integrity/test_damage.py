@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integrity.damages import DAMAGES, Damage, Outcome
+from tests.integrity.damage import Damage, Outcome
+from tests.integrity.damages import DAMAGES
 from tests.integrity.site import healthy
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from keyweave.effects import Command
 from keyweave.errors import KeyweaveError
-from tests.integrity.damages import DAMAGES, NotSoAnyMoreError, Outcome
+from tests.integrity.damage import NotSoAnyMoreError, Outcome
+from tests.integrity.damages import DAMAGES
 from tests.integrity.site import Site, healthy
 
 COMBINATIONS = 24
