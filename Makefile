@@ -17,11 +17,13 @@ NEW ?= .bench/quick.json
 HISTORIES ?= 10000
 SEED ?= 2026
 RUNS ?= 200
+SEEDS ?= 1000
+COUNTS ?= 10000 1000000
 
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core lint format stress
+.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core lint format stress monkeys bench-integrity
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -87,6 +89,10 @@ stress: $(STAMP) ## Repeat the concurrent stories of the contract (RUNS=200, abo
 	@echo "stress: concurrent stories, $(RUNS) runs in a row"
 	@$(BIN)/python -m tests.stress --runs $(RUNS)
 
+monkeys: $(STAMP) ## Damage keyspaces at random, check and repair them (SEEDS=1000)
+	@echo "monkeys: $(SEEDS) seeds of random damage"
+	@$(BIN)/python -m tests.integrity --seeds $(SEEDS)
+
 demo: generate ## Run a workflow's life on an embedded server, step by step
 	@echo "demo: a workflow's life on an embedded server"
 	@$(BIN)/python -m compozy_engine.demo
@@ -109,3 +115,7 @@ bench-scale: $(STAMP) ## Compare a million tasks with ten thousand on one server
 bench-core: $(STAMP) ## Compare generated calls with bare redis-py calls on the embedded server
 	@echo "bench-core: generated calls against bare calls"
 	@$(BIN)/python -m tests.bench.core
+
+bench-integrity: $(STAMP) ## Time check, reindex, export and import (COUNTS="10000 1000000" entities)
+	@echo "bench-integrity: check, reindex, export and import of $(COUNTS) entities"
+	@$(BIN)/python -m tests.bench.integrity $(COUNTS)

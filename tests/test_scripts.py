@@ -32,7 +32,7 @@ def code(name: str) -> str:
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_declares_itself_so_that_refusals_strike_before_its_first_write(name: str) -> None:
     first = PACKAGE.scripts[name].splitlines()[0]
-    assert first == ("#!lua" if name in ("apply", "unlock") else "#!lua flags=no-writes")
+    assert first == ("#!lua" if name in ("apply", "unlock", "aside") else "#!lua flags=no-writes")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -56,7 +56,10 @@ def test_every_reply_of_apply_is_a_status_and_every_status_is_documented() -> No
 def redis_words() -> set[str]:
     """Names of Redis commands and options that stand in quotes in the scripts."""
     return set(
-        "TIME GETRANGE EXISTS STRLEN HINCRBY ZCARD HLEN HGET HSET HDEL GET SET EX PXAT ZADD ZREM DEL".split()
+        (
+            "TIME GETRANGE EXISTS STRLEN HINCRBY ZCARD HLEN HGET HSET HDEL GET SET EX PXAT ZADD ZREM DEL PERSIST "
+            "PEXPIREAT"
+        ).split()
     ) - {"EXISTS"}
 
 

@@ -38,6 +38,7 @@ class Policy:
         grace_ms: milliseconds between a row's deadline and the native TTL that frees it if nothing swept it.
         marker_ttl: how long a plan that leaves no document is remembered for a retry.
         chunk: most rows that one plan deletes.
+        moment: time between the two looks after which a check reports drift; longer than any plan takes.
     """
 
     deadline: float = 10.0
@@ -49,6 +50,7 @@ class Policy:
     grace_ms: int = _DAY_MS
     marker_ttl: int = 60
     chunk: int = 500
+    moment: float = 0.05
 
 
 @dataclass(slots=True)

@@ -27,6 +27,8 @@ HEAD_LENGTH: Final = 128
 """Bytes that certainly hold the whole head."""
 
 _ENUM_VALUE: Final = re.compile(r"\AInvalid enum value .*?(?=(?: - at `\$[^`]*`)?\Z)", re.DOTALL)
+_EXPIRES: Final = 66
+_DIGITS: Final = 16
 
 MAX_DOCUMENT: Final = 64 * 1024 * 1024
 """Most bytes of one document. Redis takes up to 512 MB; a document of this size is a mistake already."""
@@ -132,6 +134,21 @@ class Codec:
             stored.document = document
             record.__dict__[MEMORY] = stored
         return records
+
+    def peek(self, document: bytes) -> tuple[Any, Head]:
+        """The record in a stored document without its managed fields, and the head: what checking needs, and no more.
+
+        Raises:
+            CorruptDocumentError: the document has no head, or its body is not this entity's.
+        """
+        match = HEAD.match(document)
+        # Readers rely on the layout: see `load`.
+        if match is None or match.start(3) != _EXPIRES or (match[3] != b"0" and len(match[3]) != _DIGITS):
+            raise CorruptDocumentError(
+                f"{self.entity.name}: a stored document has no head", entity=self.entity.name
+            )
+        head = Head(int(match[1]), int(match[2]), int(match[3]), match[4].decode())
+        return self._decode_stored(document), head
 
     def snapshot_of(self, stored: Stored) -> Any:
         """The record as the store holds it, decoded once; its managed fields are set."""

@@ -19,6 +19,7 @@
     ├── CrossPartitionError           one atomic step would need two partitions
     ├── ViewNotBuiltError             the view or constraint is new, and not built yet
     ├── CorruptDocumentError          a stored key does not hold what Keyweave writes
+    ├── ExportFileError               a file that is no whole export of this schema
     └── StoreUnavailableError         the server: down, slow or refusing
         ├── StoreTimeoutError         no answer within the configured time
         ├── StoreLoadingError         the server still loads its data
@@ -211,6 +212,10 @@ class ViewNotBuiltError(KeyweaveError):
         super().__init__(message)
         self.entity = entity
         self.view = view
+
+
+class ExportFileError(KeyweaveError):
+    """A file is no export, not all of one, or one of another schema. Nothing was written."""
 
 
 class StoreUnavailableError(KeyweaveError):

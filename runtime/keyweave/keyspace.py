@@ -3,7 +3,8 @@
     {app:version:environment:tenant:group:partition}:Entity:<id>            document   STRING
     {...}:Entity.view:<value>:<value>                                       view       ZSET
     {...}:Entity.unique                                                     claims     HASH
-    {...}:@clock  @expiry  @schema  @lock:Entity:<id>  @done:<op>                    the partition's own
+    {...}:@clock  @expiry  @schema                                          the partition's own
+    {...}:@lock:Entity:<id>  @done:<op>  @aside:<op>:<key>                  the partition's own
 
 One partition shares one hash tag, so its keys live on one slot. Entity, view and unique names are
 identifiers, and an id is always the last part of its key, so only the values of a view need escaping
@@ -12,6 +13,7 @@ to keep the mapping from values to keys injective.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +21,7 @@ from typing import Final
 from keyweave.errors import ConfigurationError
 
 _VALUE_ESCAPES: Final = str.maketrans({"%": "%25", ":": "%3A"})
+_ESCAPED: Final = re.compile(r"(?:[^%]|%25|%3A)*", re.DOTALL)
 _TAG_ESCAPES: Final = str.maketrans({"%": "%25", ":": "%3A", "{": "%7B", "}": "%7D"})
 
 
@@ -31,7 +34,18 @@ def escape(value: str) -> str:
 
 def join(values: Sequence[str]) -> str:
     """Join values injectively; a single value is its own escaped form."""
+    if len(values) == 1:
+        return escape(values[0])
     return ":".join([escape(value) for value in values])
+
+
+def split(text: str) -> tuple[str, ...] | None:
+    """The values that `join` made `text` of; None when it never makes such a text."""
+    if "%" not in text:
+        return tuple(text.split(":"))
+    if _ESCAPED.fullmatch(text) is None:
+        return None
+    return tuple(part.replace("%3A", ":").replace("%25", "%") for part in text.split(":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +126,10 @@ class Partition:
     def done(self, op: str) -> str:
         """The marker of an applied plan that left no document to carry its op."""
         return f"{self.tag}@done:{op}"
+
+    def aside(self, op: str, key: str) -> str:
+        """Where a repair puts a key of this partition that was in the way."""
+        return f"{self.tag}@aside:{op}:{key.removeprefix(self.tag)}"
 
     @staticmethod
     def expiring(entity: str, key: str) -> str:

@@ -65,7 +65,12 @@ Outcome: TypeAlias = Applied | Refusal
 
 
 class Plan:
-    """Builds the keys and arguments of one call of `apply`."""
+    """Builds the keys and arguments of one call of `apply`.
+
+    Args:
+        marked: whether a retry has to learn that the first try was applied, when no document can tell. Plans that
+            may be applied twice need no mark.
+    """
 
     __slots__ = (
         "_claims",
@@ -75,14 +80,16 @@ class Plan:
         "_views",
         "changes",
         "guards",
+        "marked",
         "op",
         "partition",
         "written",
     )
 
-    def __init__(self, partition: Partition, op: str) -> None:
+    def __init__(self, partition: Partition, op: str, *, marked: bool = True) -> None:
         self.partition: Final = partition
         self.op: Final = op
+        self.marked: Final = marked
         self.guards: list[Guard] = []
         self.changes = False
         self.written: list[tuple[Entity[Any], str]] = []
@@ -168,12 +175,35 @@ class Plan:
         self._row_words.append("entries")
         self._difference(entity, old, new)
 
+    def restore(
+        self,
+        entity: Entity[Any],
+        key: str,
+        head: tuple[int, int, int],
+        body: bytes,
+        old: list[Entry],
+        new: list[Entry],
+    ) -> None:
+        """Write a document with a head that it had before (revision, created, expires), here or elsewhere."""
+        self.changes = True
+        self._row_words += ("restore", self._document(entity, key), f"{entity.name}:{key}", *head, body)
+        self._difference(entity, old, new)
+        self.written.append((entity, key))
+
+    def follow_deadline(self, entity: Entity[Any], key: str) -> None:
+        """Make native TTL and expiry entry follow from the document's head, or from its absence."""
+        self._row_words += ("deadline", self._document(entity, key), f"{entity.name}:{key}")
+
+    def advance_clock(self, revision: int) -> None:
+        """Make later writes get revisions beyond `revision`."""
+        self._row_words += ("advance", revision)
+
     def command(
         self, sha_or_text: str, verb: str, *, again: bool, grace_ms: int, marker_ttl: int, writer: str
     ) -> Command:
         """The EVALSHA or EVAL that carries this plan."""
         partition = self.partition
-        marker = 0 if self.written else marker_ttl
+        marker = marker_ttl if self.marked and not self.written else 0
         views = _FIXED_KEYS + len(self._documents)
         claims = views + len(self._views)
         return (

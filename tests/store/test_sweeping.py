@@ -193,7 +193,7 @@ def test_a_new_row_at_any_moment_of_a_sweep_keeps_its_deadline(flavour: str) -> 
         name = f"keeps-{flavour}-{moment}"
         with (
             harness(flavour, name, retention={"TaskState": AT_ONCE}, grace_ms=1) as stores,
-            harness("sync", stores, retention={"TaskState": timedelta(hours=1)}) as later,
+            harness("sync", stores, retention={"TaskState": timedelta(hours=1)}, grace_ms=1) as later,
         ):
             stores.do(stores.db.workflow_states.create(run()))
             stores.do(stores.db.task_states.create(task("t", status=Status.SUCCESS)))

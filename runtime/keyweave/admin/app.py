@@ -6,8 +6,12 @@ from typing import Final
 
 import typer
 
-from keyweave.admin import sweep
+from keyweave.admin import check, exporting, importing, reindex, sweep
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
 
+app.command(epilog=check.EPILOG)(check.check)
+app.command(epilog=reindex.EPILOG)(reindex.reindex)
+app.command(epilog=exporting.EPILOG)(exporting.export)
+app.command("import", epilog=importing.EPILOG)(importing.import_)
 app.command(epilog=sweep.EPILOG)(sweep.sweep)

@@ -82,8 +82,13 @@ class Patience:
         yield Sleep(pause)
 
 
-def ask(context: Context, commands: tuple[Command, ...]) -> Flow[list[Reply]]:
+def ask(
+    context: Context, commands: tuple[Command, ...], *, tolerated: frozenset[str] = frozenset()
+) -> Flow[list[Reply]]:
     """Send commands that may be sent again, and return their replies.
+
+    Args:
+        tolerated: codes of refusals that are returned among the replies, as `ServerError`.
 
     Raises:
         StoreUnavailableError: or one of its children, when the deadline passed or the refusal is final.
@@ -96,7 +101,10 @@ def ask(context: Context, commands: tuple[Command, ...]) -> Flow[list[Reply]]:
         except ConnectionFailure as failure:
             error = failure_error(context, failure)
         else:
-            refusal = next((reply for reply in replies if type(reply) is ServerError), None)
+            refusal = next(
+                (reply for reply in replies if type(reply) is ServerError and reply.code not in tolerated),
+                None,
+            )
             if refusal is None:
                 return replies
             error = refusal_error(context, refusal)

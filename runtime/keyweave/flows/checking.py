@@ -1,139 +1,123 @@
-"""Checking: every document against every index entry, both ways, by the same `index_entries` that writing uses."""
+"""Checking: every document against every derived entry, both ways, by the same `index_entries` that writing uses.
+
+A survey finds where to look, a verification what is wrong there. Memory is constant, and others may write.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable, Collection
+from typing import Final
 
-from keyweave.checking import Report
+from keyweave.checking import Finding, Kind, Report, Suspect
 from keyweave.context import Context
-from keyweave.effects import Command, Flow
-from keyweave.entity import Entity
-from keyweave.entry import CREATED, REVISION, ViewEntry
+from keyweave.effects import Call, Flow, ServerError
+from keyweave.errors import ConfigurationError
 from keyweave.flows.asking import ask
-from keyweave.keyspace import Partition
-from keyweave.record import Stored, memory_of
+from keyweave.flows.handshaking import handshake, read_registries
+from keyweave.flows.scanning import WRONGTYPE
+from keyweave.flows.surveying import Ledger, Observer, Progress, Survey
+from keyweave.flows.verifying import Handler, Verification
+from keyweave.places import Locator, Place, What
 
-_BATCH: Final = 500
+SURVEY: Final = "survey"
+VERIFY: Final = "verify"
 
 
-def check(context: Context) -> Flow[Report]:
-    """Compare the whole namespace. What it reports may be passing while others write.
+def check(
+    context: Context,
+    *,
+    entities: Collection[str] | None = None,
+    observe: Observer | None = None,
+    see: Callable[[list[Finding]], object] | None = None,
+) -> Flow[Report]:
+    """Compare the namespace, or some entities of it. Safe while others write: what is reported was seen twice.
+
+    Args:
+        entities: names of the entities to compare; all by default, and with them the keys that belong to none.
+        observe: is told how far the check is.
+        see: is given the findings, a bounded number at a time.
 
     Raises:
-        CorruptDocumentError: a document cannot be read.
+        ConfigurationError: there is no such entity.
+        StoreUnavailableError: the server cannot be used.
     """
     report = Report()
-    for partition in context.keyspace.partitions():
-        expected: dict[str, dict[str, Any]] = {}
-        keys = yield from _keys(context, partition)
-        for entity in context.package.entities.values():
-            if entity.group == partition.group:
-                yield from _expect(context, partition, entity, keys, expected, report)
-        yield from _compare(context, partition, keys, expected, report)
+
+    def counted(found: list[Finding]) -> Flow[None]:
+        for finding in found:
+            report.add(finding)
+        if see is not None:
+            yield Call(see, found)
+
+    locator = yield from locator_for(context, entities)
+    yield from walk(context, locator, report, observe or unobserved, counted)
     return report
 
 
-def _keys(context: Context, partition: Partition) -> Flow[dict[str, str]]:
-    """Every key of the partition with its type."""
-    found: dict[str, str] = {}
-    cursor: bytes | int = 0
-    pattern = context.keyspace.pattern()
-    while True:
-        ((cursor, names),) = yield from ask(context, (("SCAN", cursor, "MATCH", pattern, "COUNT", _BATCH),))
-        own = [name.decode() for name in names if name.decode().startswith(partition.tag)]
-        kinds = yield from _pipeline(context, [("TYPE", name) for name in own])
-        found |= {name: kind.decode() for name, kind in zip(own, kinds, strict=True) if kind != b"none"}
-        if int(cursor) == 0:
-            return found
-
-
-def _expect(
-    context: Context,
-    partition: Partition,
-    entity: Entity[Any],
-    keys: dict[str, str],
-    expected: dict[str, dict[str, Any]],
-    report: Report,
+def walk(
+    context: Context, locator: Locator, report: Report, observe: Observer, handle: Handler
 ) -> Flow[None]:
-    prefix = partition.documents(entity.name)
-    codec = context.codec(entity)
-    own = [name for name, kind in keys.items() if name.startswith(prefix) and kind == "string"]
-    for start in range(0, len(own), _BATCH):
-        names = own[start : start + _BATCH]
-        (documents,) = yield from ask(context, (("MGET", *names),))
-        for name, document in zip(names, documents, strict=True):
-            if document is None:
-                continue
-            report.documents += 1
-            record = codec.load(document)
-            stored = memory_of(record)
-            assert stored is not None
-            if getattr(record, entity.key) != name[len(prefix) :]:
-                report.drift[f"{entity.name}: document under the wrong key"] += 1
-            for entry in entity.entries(record):
-                if isinstance(entry, ViewEntry):
-                    place = partition.view(entity.name, entry.view, entry.values)
-                    expected.setdefault(place, {})[entry.member] = _score(entry, stored)
-                else:
-                    expected.setdefault(partition.claims(entity.name, entry.unique), {})[
-                        entry.value
-                    ] = entry.owner
-            if stored.expires:
-                member = partition.expiring(entity.name, name[len(prefix) :])
-                expected.setdefault(partition.expiry, {})[member] = float(stored.expires)
+    """Survey and verify; `handle` is given what was found twice, the report is told how much was read."""
+    survey = Survey(context, locator, (yield from begin(context, SURVEY)), observe)
+    yield from survey.run()
+    progress = survey.progress
+    report.documents, report.entries = progress.documents, progress.entries
+    report.set_aside, report.others = survey.set_aside, survey.others
+    report.unbuilt = tuple(sorted(context.unbuilt))
+    if survey.ledger.close():
+        progress = yield from begin(context, VERIFY)
+        verification = Verification(
+            context, locator, progress, observe, survey.ledger, handle, survey.portions
+        )
+        yield from verification.run()
+    if not locator.limited:
+        late = yield from _clocks(context, survey.ledger)
+        if late:
+            yield from handle(late)
 
 
-def _score(entry: ViewEntry, stored: Stored) -> float:
-    if entry.score == CREATED:
-        return float(stored.created)
-    return float(stored.revision if entry.score == REVISION else entry.score)
+def locator_for(context: Context, entities: Collection[str] | None) -> Flow[Locator]:
+    """What is of interest.
+
+    Raises:
+        ConfigurationError: there is no such entity.
+    """
+    unknown = sorted(set(entities or ()) - context.package.entities.keys())
+    if unknown:
+        known = ", ".join(sorted(context.package.entities))
+        raise ConfigurationError(f"there is no entity {unknown[0]!r} (there are: {known})")
+    if context.unbuilt:
+        yield from handshake(context)  # a build may have ended meanwhile
+    registries = yield from read_registries(context, context.keyspace.partitions())
+    others = {stored for registry in registries for stored in registry.indexes}
+    return Locator(
+        context.package, context.keyspace, entities or None, unbuilt=context.unbuilt, others=others
+    )
 
 
-def _compare(
-    context: Context,
-    partition: Partition,
-    keys: dict[str, str],
-    expected: dict[str, dict[str, Any]],
-    report: Report,
-) -> Flow[None]:
-    documents = tuple(partition.documents(name) for name in context.package.entities)
-    special = f"{partition.tag}@"
-    for place in sorted({*keys, *expected}):
-        kind = keys.get(place)
-        if place.startswith(documents) or (place.startswith(special) and place != partition.expiry):
-            continue
-        name = place[len(partition.tag) :].split(":", 1)[0]
-        wanted = expected.get(place, {})
-        if kind not in ("zset", "hash", None):
-            report.drift[f"{name}: wrong type"] += 1
-            continue
-        actual = yield from _read(context, place, kind)
-        report.entries += len(wanted)
-        for member in sorted({*wanted, *actual}):
-            if member not in actual:
-                report.drift[f"{name}: missing entry"] += 1
-            elif member not in wanted:
-                report.drift[f"{name}: entry without a document"] += 1
-            elif wanted[member] != actual[member]:
-                report.drift[f"{name}: wrong {'score' if kind == 'zset' else 'owner'}"] += 1
+def begin(context: Context, stage: str) -> Flow[Progress]:
+    """The start of a walk: the server's time, and how many keys there are."""
+    (seconds, micros), total = yield from ask(context, (("TIME",), ("DBSIZE",)))
+    context.clock.set(int(seconds) * 1_000_000 + int(micros))
+    return Progress(stage, total=int(total))
 
 
-def _read(context: Context, place: str, kind: str | None) -> Flow[dict[str, Any]]:
-    found: dict[str, Any] = {}
-    if kind is None:
-        return found
-    command, cursor = ("ZSCAN" if kind == "zset" else "HSCAN"), 0
-    while True:
-        ((following, flat),) = yield from ask(context, ((command, place, cursor, "COUNT", _BATCH),))
-        for index in range(0, len(flat), 2):
-            value = flat[index + 1].decode()
-            found[flat[index].decode()] = float(value) if kind == "zset" else value
-        cursor = int(following)
-        if cursor == 0:
-            return found
+def _clocks(context: Context, ledger: Ledger) -> Flow[list[Finding]]:
+    """Clocks that are behind a revision which they have handed out. A clock is read after the documents."""
+    partitions = context.keyspace.partitions()
+    replies = yield from ask(
+        context, tuple(("GET", partition.clock) for partition in partitions), tolerated=WRONGTYPE
+    )
+    found = []
+    for partition, reply in zip(partitions, replies, strict=True):
+        highest = ledger.highest.get(partition.tag, 0)
+        suspect = Suspect(Place(partition.clock, What.CLOCK, partition), value=str(highest))
+        if isinstance(reply, ServerError) or (reply is not None and not reply.isdigit()):
+            found.append(Finding(Kind.BAD_CLOCK, suspect.place.label, suspect, partition.clock))
+        elif int(reply or 0) < highest:
+            found.append(Finding(Kind.CLOCK_BEHIND, suspect.place.label, suspect, partition.clock))
+    return found
 
 
-def _pipeline(context: Context, commands: list[Command]) -> Flow[list[Any]]:
-    if not commands:
-        return []
-    return (yield from ask(context, tuple(commands)))
+def unobserved(progress: Progress) -> None:
+    """Nobody wants to know."""

@@ -35,6 +35,9 @@
 --   put      document member retain body entries    write a document; retain in microseconds, 0 for ever
 --   delete   document member entries                delete a document
 --   entries  entries                                change entries only
+--   restore  document member revision created expires body entries   write a document with the head that it had
+--   deadline document member                        make native TTL and expiry entry follow from the head
+--   advance  revision                               make the clock hand out later revisions only
 --
 -- Entries
 --   add      view member score    score is `created`, `revision` or a number
@@ -110,6 +113,11 @@ local broken = damaged(1, 1, 'STRLEN') or damaged(2, 2, 'ZCARD') or damaged(4, 4
   or damaged(views + 1, claims, 'ZCARD') or damaged(claims + 1, #KEYS, 'HLEN')
 if broken then
   return { 'CORRUPT', broken }
+end
+
+local last = tonumber(redis.call('GET', clock) or 0)
+if not last then
+  return { 'CORRUPT', 1 }
 end
 
 local heads = {}
@@ -207,8 +215,7 @@ if writer ~= '' then
 end
 
 -- Nothing below can fail: types, guards and scores were checked, and the header refused a full or read-only server.
-local last = tonumber(redis.call('GET', clock) or 0)
-local revision = math.max(last, now - 1)
+local revision, advanced = math.max(last, now - 1), false
 local reply = { 'OK' }
 
 local entries = {}
@@ -240,11 +247,39 @@ local function write_entries(from, head)
   return from + 1 + count * 4
 end
 
+local function integer(number)
+  return string.format('%.0f', number)
+end
+
+-- When the server frees a row that nobody swept. A moment that has passed would free it now, with its entries left behind.
+local function backstop(expires)
+  local due = math.floor(expires / 1000) + grace
+  return integer(due * 1000 > now and due or math.floor(now / 1000) + grace)
+end
+
+local function write_document(key, member, old, head, body)
+  local document = string.format(
+    '{"revision":%.0f,"created":%.0f,"expires":%.0f,"op":"%s"', head.revision, head.created, head.expires, op
+  ) .. body
+  if head.expires > 0 then
+    redis.call('SET', key, document, 'PXAT', backstop(head.expires))
+    redis.call('ZADD', expiry, integer(head.expires), member)
+  else
+    redis.call('SET', key, document)
+    -- A row that the native TTL freed has left its deadline behind.
+    if not old or old.expires > 0 then
+      redis.call('ZREM', expiry, member)
+    end
+  end
+  reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = head.revision, head.created, head.expires
+  return { revision = integer(head.revision), created = integer(head.created) }
+end
+
 local rows = {}
 
 function rows.put(from)
   local key, old = KEYS[DOCUMENTS + tonumber(ARGV[from])], heads[tonumber(ARGV[from])]
-  local member, retain = ARGV[from + 1], tonumber(ARGV[from + 2])
+  local retain = tonumber(ARGV[from + 2])
   local created, expires = nil, 0
   revision = revision + 1
   if old and not old.dead then
@@ -255,24 +290,19 @@ function rows.put(from)
   if retain > 0 then
     expires = old and not old.dead and old.expires > 0 and old.expires or now + retain
   end
-  local document = string.format(
-    '{"revision":%.0f,"created":%.0f,"expires":%.0f,"op":"%s"', revision, created, expires, op
-  ) .. ARGV[from + 3]
-  if expires > 0 then
-    redis.call('SET', key, document, 'PXAT', string.format('%.0f', math.floor(expires / 1000) + grace))
-    redis.call('ZADD', expiry, string.format('%.0f', expires), member)
-  else
-    redis.call('SET', key, document)
-    -- A row that the native TTL freed has left its deadline behind.
-    if not old or old.expires > 0 then
-      redis.call('ZREM', expiry, member)
-    end
-  end
-  reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = revision, created, expires
-  return write_entries(from + 4, {
-    revision = string.format('%.0f', revision),
-    created = string.format('%.0f', created),
-  })
+  local head = { revision = revision, created = created, expires = expires }
+  return write_entries(from + 4, write_document(key, ARGV[from + 1], old, head, ARGV[from + 3]))
+end
+
+function rows.restore(from)
+  local key, old = KEYS[DOCUMENTS + tonumber(ARGV[from])], heads[tonumber(ARGV[from])]
+  local head = {
+    revision = tonumber(ARGV[from + 2]),
+    created = tonumber(ARGV[from + 3]),
+    expires = tonumber(ARGV[from + 4]),
+  }
+  revision = math.max(revision, head.revision)
+  return write_entries(from + 6, write_document(key, ARGV[from + 1], old, head, ARGV[from + 5]))
 end
 
 function rows.delete(from)
@@ -288,12 +318,29 @@ function rows.entries(from)
   return write_entries(from, {})
 end
 
+function rows.deadline(from)
+  local key, head = KEYS[DOCUMENTS + tonumber(ARGV[from])], heads[tonumber(ARGV[from])]
+  if head and head.expires > 0 then
+    redis.call('PEXPIREAT', key, backstop(head.expires))
+    redis.call('ZADD', expiry, integer(head.expires), ARGV[from + 1])
+  else
+    redis.call('PERSIST', key)
+    redis.call('ZREM', expiry, ARGV[from + 1])
+  end
+  return from + 2
+end
+
+function rows.advance(from)
+  revision, advanced = math.max(revision, tonumber(ARGV[from])), true
+  return from + 1
+end
+
 at = at + 1
 while at <= #ARGV do
   at = rows[ARGV[at]](at + 1)
 end
-if #reply > 1 then
-  redis.call('SET', clock, string.format('%.0f', revision))
+if #reply > 1 or advanced then
+  redis.call('SET', clock, integer(revision))
 end
 if marker_ttl > 0 then
   redis.call('SET', marker, '1', 'EX', marker_ttl)

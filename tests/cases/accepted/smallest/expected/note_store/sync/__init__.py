@@ -90,7 +90,7 @@ class Store:
         return self._session.run(sweeping.sweep(self._session.context, limit=limit))
 
     def check(self) -> Report:
-        """Compare every document with every index entry; for a store that nobody writes to meanwhile."""
+        """Compare every document with every entry that is derived from it, both ways; others may write meanwhile."""
         return self._session.run(checking.check(self._session.context))
 
     @property

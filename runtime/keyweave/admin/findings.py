@@ -1,0 +1,109 @@
+"""How findings are printed: by place and kind with their number; with ids only when asked, with secrets never."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Final
+
+import typer
+
+from keyweave.checking import Drift, Finding, Kind, Report
+from keyweave.entity import Package
+
+SHOWN: Final = 1000
+"""Most findings that are listed one by one."""
+
+EntityOption = Annotated[
+    list[str] | None,
+    typer.Option("--entity", help="Only this entity; may be repeated. Default: everything in the namespace."),
+]
+ShowIdsOption = Annotated[
+    bool,
+    typer.Option(
+        "--show-ids", help=f"List up to {SHOWN} findings with keys and ids. Secret values never show."
+    ),
+]
+GraceOption = Annotated[
+    float,
+    typer.Option(
+        "--grace",
+        min=0.001,
+        help="Seconds from a deadline to the native TTL: grace_ms of your stores, if set.",
+    ),
+]
+GRACE: Final = 86_400.0
+
+
+class Listing:
+    """Collects findings for --show-ids."""
+
+    def __init__(self, package: Package, *, wanted: bool) -> None:
+        self._package = package
+        self._wanted = wanted
+        self.rows: list[dict[str, str]] = []
+
+    def take(self, found: Iterable[Finding]) -> None:
+        """Remember findings while there is room."""
+        if self._wanted:
+            room = SHOWN - len(self.rows)
+            self.rows += [self._row(finding) for finding in list(found)[:room]]
+
+    def _row(self, finding: Finding) -> dict[str, str]:
+        row = {"where": finding.where, "kind": finding.kind.code, "key": printable(finding.place)}
+        if finding.suspect.member is not None:
+            row["id"] = printable(finding.suspect.member)
+        if finding.value:
+            row["value"] = "<secret>" if self._secret(finding) else printable(finding.value)
+        if finding.other:
+            row["other_id"] = printable(finding.other)
+        return row
+
+    def _secret(self, finding: Finding) -> bool:
+        """Whether a claimed value covers a secret field. What this schema does not know counts as one."""
+        name, _, index = finding.where.partition(".")
+        entity = self._package.entities.get(name)
+        unique = entity.uniques.get(index) if entity is not None else None
+        return entity is None or unique is None or bool(entity.record.__secret_fields__ & set(unique.fields))
+
+
+def printable(text: str) -> str:
+    """A key or id for the terminal: what is not printable is escaped."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def drift_rows(drift: Counter[Drift]) -> list[dict[str, Any]]:
+    """Counted drift for JSON, in a fixed order."""
+    rows = [(each.where, each.kind.code, number) for each, number in drift.items()]
+    return [{"where": where, "kind": kind, "count": number} for where, kind, number in sorted(rows)]
+
+
+def drift_lines(drift: Counter[Drift], notes: Mapping[Kind, str] | None = None) -> list[str]:
+    """Counted drift for people, with a note on each kind."""
+    return [
+        f"  {number:>9,}  {each}" + (f" -> {notes[each.kind]}" if notes else "")
+        for each, number in sorted(drift.items())
+    ]
+
+
+def listing_lines(rows: list[dict[str, str]]) -> list[str]:
+    """Single findings for people."""
+    return [
+        "  "
+        + "  ".join(f"{name}={value}" for name, value in row.items() if name != "kind")
+        + f"  ({row['kind']})"
+        for row in rows
+    ]
+
+
+def notes(report: Report) -> list[str]:
+    """What is no drift, and worth knowing."""
+    lines = []
+    if report.set_aside:
+        lines.append(f"{report.set_aside:,} keys were set aside by repairs; look at them and delete them")
+    if report.others:
+        lines.append(
+            f"{report.others:,} keys belong to indexes of another version of the schema; not compared"
+        )
+    lines += [f"{name} is not built yet; not compared" for name in report.unbuilt]
+    return lines

@@ -1,0 +1,119 @@
+"""`keyweave reindex`: repair what a check finds."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from keyweave.admin.findings import (
+    GRACE,
+    EntityOption,
+    GraceOption,
+    Listing,
+    ShowIdsOption,
+    drift_lines,
+    drift_rows,
+    listing_lines,
+    notes,
+)
+from keyweave.admin.progress import Meter
+from keyweave.admin.target import (
+    COULD_NOT_RUN,
+    FOUND,
+    EnvironmentOption,
+    Format,
+    FormatOption,
+    NamespaceOption,
+    PackageOption,
+    UrlOption,
+    opened,
+)
+from keyweave.flows import repairing
+from keyweave.repairing import REASONS, REMEDIES, Repairs
+
+EPILOG = """\
+Examples:
+
+  keyweave reindex --url redis://localhost:6379 --dry-run   what would be done
+
+  keyweave reindex --url redis://localhost:6379             do it
+
+Documents are never touched: their indexes, claims and deadlines are made to follow from them. Each row is mended in one
+atomic step, guarded by its revision, beside writers. It may be interrupted and run again.
+
+Exit status: 0 nothing is left to do, 1 something is left (with --dry-run: something would be done), 2 could not run.
+"""
+
+
+def reindex(
+    package: PackageOption = None,
+    url: UrlOption = None,
+    namespace: NamespaceOption = None,
+    environment: EnvironmentOption = None,
+    entity: EntityOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and change nothing.")] = False,
+    show_ids: ShowIdsOption = False,
+    grace: GraceOption = GRACE,
+    format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
+) -> None:
+    """Make every index follow from its documents again."""
+    repairs = Repairs()
+    try:
+        with opened(package, url, namespace, environment, grace_ms=round(grace * 1000)) as session:
+            listing = Listing(session.context.package, wanted=show_ids)
+            flow = repairing.reindex(
+                session.context,
+                repairs,
+                entities=entity,
+                dry_run=dry_run,
+                observe=(meter := Meter("reindex")),
+                see=listing.take,
+            )
+            with meter:
+                session.shell.run(flow)
+    except (KeyboardInterrupt, typer.Exit):
+        if repairs.mended:
+            done = "planned" if dry_run else "mended"
+            typer.echo(
+                f"keyweave: stopped; {repairs.mended.total():,} {done}. Run it again for the rest.", err=True
+            )
+        raise typer.Exit(COULD_NOT_RUN) from None
+    if format is Format.JSON:
+        typer.echo(json.dumps(_shape(repairs, listing, dry_run=dry_run, show_ids=show_ids)))
+    else:
+        typer.echo("\n".join(_lines(repairs, listing, dry_run=dry_run)))
+    if not repairs.complete or (dry_run and repairs.mended):
+        raise typer.Exit(FOUND)
+
+
+def _shape(repairs: Repairs, listing: Listing, *, dry_run: bool, show_ids: bool) -> dict[str, object]:
+    shape: dict[str, object] = {
+        "dry_run": dry_run,
+        "complete": repairs.complete,
+        "documents": repairs.report.documents,
+        "entries": repairs.report.entries,
+        "set_aside": repairs.report.set_aside,
+        "mended": drift_rows(repairs.mended),
+        "left": drift_rows(repairs.left),
+        "postponed": drift_rows(repairs.postponed),
+    }
+    if show_ids:
+        shape["findings"] = listing.rows
+    return shape
+
+
+def _lines(repairs: Repairs, listing: Listing, *, dry_run: bool) -> list[str]:
+    report = repairs.report
+    lines = [f"{report.documents:,} documents and {report.entries:,} entries compared"]
+    if repairs.mended:
+        lines.append("would mend:" if dry_run else "mended:")
+        lines += drift_lines(repairs.mended, REMEDIES)
+    if repairs.postponed:
+        lines += ["could not be mended now; run it again:", *drift_lines(repairs.postponed)]
+    if repairs.left:
+        lines += ["left alone:", *drift_lines(repairs.left, REASONS)]
+    if not (repairs.mended or repairs.left or repairs.postponed):
+        lines.append("clean: there is nothing to do")
+    return [*lines, *listing_lines(listing.rows), *notes(report)]

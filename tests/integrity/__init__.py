@@ -1,0 +1,3 @@
+"""Checking, repairing, exporting and importing on a real server."""
+
+from __future__ import annotations

@@ -1,0 +1,31 @@
+"""What a damage is: what somebody does, what a check must call it, and what a repair can make of it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import NamedTuple
+
+from keyweave.checking import Kind
+from tests.integrity.site import Site
+
+
+class Outcome(enum.Enum):
+    """What a repair makes of a damage."""
+
+    RESTORED = "the keyspace is what it was"
+    MENDED = "a document is gone or changed; every index agrees with those that are there"
+    LEFT = "something is left for a person"
+
+
+class Damage(NamedTuple):
+    """One way of damaging a keyspace."""
+
+    name: str
+    do: Callable[[Site], object]
+    kinds: set[Kind]
+    outcome: Outcome = Outcome.RESTORED
+
+
+class NotSoAnyMoreError(Exception):
+    """An earlier damage took away what this one needs."""

@@ -1,0 +1,68 @@
+"""Two versions of the code on one namespace: what only one of them keeps is no drift for the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from keyweave.checking import Kind
+from keyweave.flows import repairing
+from keyweave.repairing import Repairs
+from tests.evolution.packages import ALL, BY_STATE, NOTE, OLD, SLUG, generated
+from tests.store.harness import Harness, harness
+
+NEW = NOTE + ALL + BY_STATE + SLUG
+LATER = NOTE + ALL + BY_STATE.replace("order: created", "order: created\n    generation: 2")
+
+
+@contextmanager
+def opened(schema: str, name: str | Harness) -> Iterator[Harness]:
+    with harness("sync", name, module=generated(schema), moment=0.001) as stores:
+        yield stores
+
+
+def note(schema: str, key: str) -> Any:
+    return generated(schema).Note(id=key, owner="o", slug=key)
+
+
+def test_an_index_that_is_not_built_is_not_compared_and_not_repaired() -> None:
+    with opened(OLD, "versions") as old:
+        for key in "abc":
+            old.db.notes.create(note(OLD, key))
+        with opened(NEW, old) as new:
+            new.db.notes.create(note(NEW, "d"))
+            report = new.db.check()
+            assert report.clean, report.drift
+            assert report.unbuilt == ("Note.by_state", "Note.slug")
+            new.send(("DEL", new.db.session.context.keyspace.partition("notes").view("Note", "all", ())))
+            repairs = Repairs()
+            new.db.session.run(repairing.reindex(new.db.session.context, repairs))
+            assert [(drift.where, number) for drift, number in repairs.mended.items()] == [("Note.all", 4)]
+            assert new.db.check().clean
+
+
+def test_indexes_of_other_code_are_not_strangers() -> None:
+    with opened(NEW, "versions") as new:
+        new.db.notes.create(note(NEW, "a"))
+        with opened(OLD, new) as old:
+            report = old.db.check()
+            assert report.clean, report.drift
+            assert report.others == 2
+            place = new.db.session.context.keyspace.partition("notes")
+            old.send(("ZADD", f"{place.tag}Note.by_mood:x", 1, "a"))
+            assert [drift.kind for drift in old.db.check().drift] == [Kind.FOREIGN_KEY]
+
+
+def test_a_later_generation_is_checked_and_repaired_under_its_own_keys() -> None:
+    with opened(LATER, "versions") as later:
+        later.db.notes.create(note(LATER, "a"))
+        key = later.db.session.context.keyspace.partition("notes").view("Note", "by_state", ("draft",))
+        assert ".by_state.2:" in key
+        later.send(("ZADD", key, 1, "ghost"), ("ZREM", key, "a"))
+        assert {drift.kind for drift in later.db.check().drift} == {Kind.STALE_ENTRY, Kind.MISSING_ENTRY}
+        repairs = Repairs()
+        later.db.session.run(repairing.reindex(later.db.session.context, repairs))
+        assert repairs.complete
+        assert later.db.check().clean
+        assert later.send(("ZRANGE", key, 0, -1)) == [[b"a"]]
