@@ -87,7 +87,11 @@ class Change:
 
 
 class UnitOfWork:
-    """The buffered writes, guarded reads and locks of one try of a transaction."""
+    """The buffered writes, guarded reads and locks of one try of a transaction.
+
+    Attributes:
+        locks: keys of the locks that it holds, each with its row's entity and the monotonic time since when.
+    """
 
     __slots__ = (
         "_memories",
@@ -109,7 +113,7 @@ class UnitOfWork:
         self.changes: dict[tuple[str, str], Change] = {}
         self.watched: dict[tuple[str, str], tuple[Entity[Any], int | None]] = {}
         self.loaded: dict[tuple[str, str], int] = {}
-        self.locks: list[str] = []
+        self.locks: dict[str, tuple[str, float]] = {}
         self._memories: list[tuple[Record, Stored | None, dict[str, Any]]] = []
         self._provisional = 0
         self._turns = 0
