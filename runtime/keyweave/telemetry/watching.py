@@ -6,7 +6,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from opentelemetry.context import attach, detach
+from opentelemetry.context import attach, detach, get_current
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from keyweave.telemetry.catalogue import DURATION
@@ -101,7 +101,7 @@ class Timed:
 class Traced(Timed):
     """Takes an operation's time and makes a span of it. The error's text and stack stay out: they may hold values."""
 
-    __slots__ = ("_span", "_token")
+    __slots__ = ("_context", "_span", "_token")
 
     def __enter__(self) -> None:
         operation = self._operation
@@ -109,7 +109,8 @@ class Traced(Timed):
         self._span: Span = operation.tracer.start_span(
             operation.name, kind=SpanKind.CLIENT, attributes=operation.span_attributes
         )
-        self._token = attach(set_span_in_context(self._span))
+        self._context = set_span_in_context(self._span)
+        self._token = attach(self._context)
         self._started = perf_counter()
 
     def __exit__(
@@ -124,6 +125,6 @@ class Traced(Timed):
             if outcome in FAULTS:
                 self._span.set_status(Status(StatusCode.ERROR))
         self._span.set_attribute("keyweave.outcome", outcome.value)
-        if kind is not GeneratorExit:  # a coroutine that is thrown away ends in somebody else's context
+        if get_current() is self._context:  # a coroutine that is thrown away may end in somebody else's
             detach(self._token)
         self._span.end()
