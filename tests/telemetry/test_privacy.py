@@ -184,7 +184,9 @@ def test_attributes_hold_words_of_closed_sets_only(suite: Emissions) -> None:
 
 def test_more_rows_and_new_errors_make_no_more_series() -> None:
     recording = Recording()
-    with Store.open("embedded:", namespace="series", meter_provider=recording.meters) as store:
+    with Store.open(
+        server_url(), namespace=new_namespace("series"), meter_provider=recording.meters
+    ) as store:
         sizes = []
         for size in (20, 200):
             for number in range(size):
@@ -221,7 +223,10 @@ def test_a_password_shows_nowhere(url: str) -> None:
 
 def test_a_missing_key_stays_with_the_error_and_out_of_its_text() -> None:
     """Code that handles an error may need the key; a log line must not have it."""
-    with Store.open("embedded:") as store, pytest.raises(UserNotFoundError) as caught:
+    with (
+        Store.open(server_url(), namespace=new_namespace("key")) as store,
+        pytest.raises(UserNotFoundError) as caught,
+    ):
         store.users.get(f"{MARK}u")
     assert caught.value.key == f"{MARK}u"
     assert not traces_in(f"{caught.value} {caught.value!r}")
@@ -256,7 +261,8 @@ def sending(*command: Any) -> Flow[Any]:
 
 def test_what_is_refused_is_not_repeated() -> None:
     emissions = Emissions()
-    with emissions.kept(), Store.open("embedded:", **emissions.recording.options) as store:
+    options = {"namespace": new_namespace("refused"), **emissions.recording.options}
+    with emissions.kept(), Store.open(server_url(), **options) as store:
         for call in bad_calls(store):
             with pytest.raises(KeyweaveError):
                 call()
