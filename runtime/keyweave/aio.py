@@ -20,6 +20,7 @@ from keyweave.aio_link import Link, connected
 from keyweave.connection import ConnectionSettings
 from keyweave.effects import Call, Command, ConnectionFailure, Flow, Reply, Send, Sleep
 from keyweave.errors import ConfigurationError, StoreUnavailableError
+from keyweave.pooling import PoolState, PoolWatch
 
 T = TypeVar("T")
 
@@ -50,8 +51,10 @@ class Shell:
         self.settings: Final = settings
         self._pool = _Pool(settings, connection_factory or (lambda: connected(settings, tls)))
 
-    async def run(self, flow: Flow[T]) -> T:
+    async def run(self, flow: Flow[T], *_about: str) -> T:
         """Drive a flow to its end and return its result. What goes wrong is thrown into the flow.
+
+        `_about` says what the flow is for, to whoever watches a shell's runs; the shell itself does not look at it.
 
         Raises:
             ConfigurationError: thrown into the flow when another event loop than the first one runs it.
@@ -84,6 +87,14 @@ class Shell:
         finally:
             # An exception that refers to the frame that refers to it is garbage only a collector finds.
             failure = None
+
+    def pool_state(self) -> PoolState | None:
+        """How many connections there are; None once the shell is closed."""
+        return self._pool.state()
+
+    def watch_pool(self, watch: PoolWatch) -> None:
+        """Have `watch` told about every wait for a connection."""
+        self._pool.watch = watch
 
     async def _exchange(self, commands: Sequence[Command]) -> list[Reply]:
         if not commands:
@@ -118,6 +129,7 @@ class _Pool:
         self._settings = settings
         self._connect = connect
         self._closed = False
+        self.watch: PoolWatch | None = None
         self._inherited: list[list[Link]] = []
         self._start_empty()
         _POOLS.add(self)
@@ -173,6 +185,8 @@ class _Pool:
             return None
         turn: asyncio.Future[Link | None] = asyncio.get_running_loop().create_future()
         self._waiters.append(turn)
+        started = time.monotonic()
+        in_vain = False
         try:
             async with asyncio.timeout(self._settings.pool_timeout):
                 return await turn
@@ -183,8 +197,18 @@ class _Pool:
             elif turn in self._waiters:
                 self._waiters.remove(turn)
             if isinstance(error, TimeoutError):
+                in_vain = True
                 raise wire.exhausted(self._settings) from None
             raise
+        finally:
+            if self.watch is not None:
+                self.watch.pool_waited(time.monotonic() - started, in_vain=in_vain)
+
+    def state(self) -> PoolState | None:
+        """The pool as it is; None once it is closed."""
+        if self._closed:
+            return None
+        return PoolState(self._open, len(self._free), len(self._waiters), self._settings.pool_size)
 
     async def _opened(self) -> Link:
         try:

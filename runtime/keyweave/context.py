@@ -14,9 +14,13 @@ from keyweave.document import Codec
 from keyweave.entity import Entity, Package
 from keyweave.errors import ConfigurationError
 from keyweave.keyspace import Keyspace, Partition
+from keyweave.stats import Stats
 
 if TYPE_CHECKING:
+    from keyweave.telemetry.reporting import Telemetry
     from keyweave.unit import UnitOfWork
+
+__all__ = ["Context", "Policy", "Script", "ServerClock", "Stats", "new_op", "resolve_retention"]
 
 _DAY_MS: Final = 24 * 60 * 60 * 1000
 
@@ -51,19 +55,6 @@ class Policy:
     marker_ttl: int = 60
     chunk: int = 500
     moment: float = 0.05
-
-
-@dataclass(slots=True)
-class Stats:
-    """What happened inside operations, counted since the store was opened."""
-
-    conflicts: int = 0
-    retries: int = 0
-    replays: int = 0
-    lock_waits: int = 0
-    dead_met: int = 0
-    healed: int = 0
-    swept: int = 0
 
 
 class ServerClock:
@@ -125,6 +116,7 @@ class Context:
         chance: for jitter.
         unbuilt: indexes, as entity and name, that are kept by writes but must not be read yet.
         declared_only: the server refuses keys that were not declared, so pages take two round trips.
+        telemetry: who watches operations, or None.
     """
 
     package: Package
@@ -141,6 +133,7 @@ class Context:
     clock: ServerClock = field(init=False)
     unbuilt: set[str] = field(default_factory=set)
     declared_only: bool = False
+    telemetry: Telemetry | None = None
 
     def __post_init__(self) -> None:
         self.clock = ServerClock(self.monotonic)
@@ -167,6 +160,7 @@ class Context:
         )
         inner.clock = self.clock
         inner.declared_only = self.declared_only
+        inner.telemetry = self.telemetry
         return inner
 
     def partition(self, entity: Entity[Any]) -> Partition:

@@ -301,7 +301,8 @@ class Codec:
 
     def _refuse_field(self, field: str | None, rule: str) -> NoReturn:
         where = f"{self.entity.name}.{field}" if field else self.entity.name
-        raise ValidationError(f"{where}: {rule}", entity=self.entity.name, field=field, rule=rule)
+        # What led here may repeat the value, and a traceback would show it.
+        raise ValidationError(f"{where}: {rule}", entity=self.entity.name, field=field, rule=rule) from None
 
 
 def without_value(text: str) -> str:

@@ -37,7 +37,13 @@ from collections.abc import Sequence
 
 
 class KeyweaveError(Exception):
-    """The parent of all errors of Keyweave."""
+    """The parent of all errors of Keyweave.
+
+    Attributes:
+        code: the error code that the server refused with, such as `OOM`; empty when it refused nothing.
+    """
+
+    code: str = ""
 
 
 class ConfigurationError(KeyweaveError, ValueError):

@@ -13,6 +13,7 @@ from keyweave.entity import Package
 from keyweave.errors import ConfigurationError
 from keyweave.keyspace import Keyspace, Namespace
 from keyweave.moment import duration_micros
+from keyweave.telemetry.opening import telemetry_of
 
 _POLICY: Final = {
     field.name: field.default for field in dataclasses.fields(Policy) if field.name != "deadline"
@@ -28,6 +29,8 @@ def prepare(
     namespace: str | None = None,
     environment: str | None = None,
     retention: Mapping[str, timedelta] | None = None,
+    tracer_provider: object = None,
+    meter_provider: object = None,
     **options: Any,
 ) -> tuple[ConnectionSettings, Context]:
     """Check everything that was configured.
@@ -37,6 +40,7 @@ def prepare(
         namespace: the tenant, any non-empty text; separates tenants and tests.
         environment: such as `production`; the schema's by default.
         retention: how long rows of an entity live, by entity name; replaces the schema's.
+        tracer_provider, meter_provider: of OpenTelemetry; by default the global ones, as they are now.
         options: of the connection (see `keyweave.connection`) or of `keyweave.context.Policy`.
 
     Raises:
@@ -65,6 +69,8 @@ def prepare(
         settings.address,
         resolve_retention(package, micros),
     )
+    context.telemetry = telemetry_of(settings, package, parts.prefix(), tracer_provider, meter_provider)
+    context.stats.sink = context.telemetry
     return settings, context
 
 

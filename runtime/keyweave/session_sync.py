@@ -7,12 +7,14 @@ from typing import Any, Final, TypeVar
 
 from keyweave.context import Context
 from keyweave.effects import Flow
+from keyweave.entity import Entity
 from keyweave.flows.handshaking import handshake
 from keyweave.flows.transacting import connect
 from keyweave.opening import prepare
 from keyweave.page import Page
 from keyweave.record import Record
 from keyweave.sync import Shell
+from keyweave.watching_sync import Runner, report, runner
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
@@ -21,27 +23,34 @@ T = TypeVar("T")
 class Session:
     """A shell and the context of its flows. Repositories of a transaction share the shell of their store."""
 
-    __slots__ = ("context", "run", "shell")
+    __slots__ = ("_run", "context", "run", "shell")
 
     def __init__(self, shell: Shell, context: Context) -> None:
         self.shell: Final = shell
         self.context: Final = context
-        self.run: Final = shell.run if context.unit is None else self._run_inside
+        self._run: Final[Runner] = shell.run if context.unit is None else self._run_inside
+        self.run: Final = self.runner()
 
-    def _run_inside(self, flow: Flow[T]) -> T:
+    def _run_inside(self, flow: Flow[T], *about: str) -> T:
         if self.context.unit is not None:
             self.context.unit.refuse_late_use()
-        return self.shell.run(flow)
+        return self.shell.run(flow, *about)
+
+    def runner(self, entity: Entity[Any] | None = None) -> Runner:
+        """What runs the flows of an entity's repository, or of the store; see `keyweave.watching_sync`."""
+        return runner(self._run, self.context, entity)
 
     def within(self, context: Context) -> Session:
         """A session on the same connections with another context."""
         return Session(self.shell, context)
 
-    def iterate(self, next_page: Callable[[str | None], Flow[Page[R]]]) -> Iterator[R]:
+    def iterate(
+        self, next_page: Callable[[str | None], Flow[Page[R]]], run: Runner, *about: str
+    ) -> Iterator[R]:
         """Every record of every page, reading a page when the one before is used up."""
         cursor: str | None = None
         while True:
-            page = self.run(next_page(cursor))
+            page = run(next_page(cursor), *about)
             for record in page.records:
                 yield record
             cursor = page.cursor
@@ -62,6 +71,7 @@ def open_session(package: Any, url: str, *, connection_factory: Any = None, **op
     try:
         shell.run(connect(context))
         shell.run(handshake(context))
+        report(shell, context)
     except BaseException:
         shell.close()
         raise

@@ -20,6 +20,7 @@ from keyweave import embedded, wire
 from keyweave.connection import ConnectionSettings
 from keyweave.effects import Call, Command, ConnectionFailure, Flow, Reply, Send, Sleep
 from keyweave.errors import ConfigurationError, StoreUnavailableError
+from keyweave.pooling import PoolState, PoolWatch
 from keyweave.sync_link import Link, SocketLink
 
 T = TypeVar("T")
@@ -48,8 +49,11 @@ class Shell:
         self.settings: Final = settings
         self._pool = _Pool(settings, connection_factory or (lambda: SocketLink(settings, tls)))
 
-    def run(self, flow: Flow[T]) -> T:
-        """Drive a flow to its end and return its result. What goes wrong is thrown into the flow."""
+    def run(self, flow: Flow[T], *_about: str) -> T:
+        """Drive a flow to its end and return its result. What goes wrong is thrown into the flow.
+
+        `_about` says what the flow is for, to whoever watches a shell's runs; the shell itself does not look at it.
+        """
         answer: object = None
         failure: BaseException | None = None
         try:
@@ -78,6 +82,14 @@ class Shell:
         finally:
             # An exception that refers to the frame that refers to it is garbage only a collector finds.
             failure = None
+
+    def pool_state(self) -> PoolState | None:
+        """How many connections there are; None once the shell is closed."""
+        return self._pool.state()
+
+    def watch_pool(self, watch: PoolWatch) -> None:
+        """Have `watch` told about every wait for a connection."""
+        self._pool.watch = watch
 
     def _exchange(self, commands: Sequence[Command]) -> list[Reply]:
         if not commands:
@@ -111,6 +123,7 @@ class _Pool:
         self._settings = settings
         self._connect = connect
         self._closed = False
+        self.watch: PoolWatch | None = None
         self._start_empty()
         _POOLS.add(self)
 
@@ -142,6 +155,8 @@ class _Pool:
                 return None
             turn: SimpleQueue[Link | None] = SimpleQueue()
             self._waiters.append(turn)
+        started = time.monotonic()
+        in_vain = False
         try:
             return turn.get(timeout=self._settings.pool_timeout)
         except BaseException as error:
@@ -155,8 +170,19 @@ class _Pool:
                     return handed
                 self._hand_on(handed)
             if isinstance(error, Empty):
+                in_vain = True
                 raise wire.exhausted(self._settings) from None
             raise
+        finally:
+            if self.watch is not None:
+                self.watch.pool_waited(time.monotonic() - started, in_vain=in_vain)
+
+    def state(self) -> PoolState | None:
+        """The pool as it is; None once it is closed."""
+        if self._closed:
+            return None
+        with self._lock:
+            return PoolState(self._open, len(self._free), len(self._waiters), self._settings.pool_size)
 
     def _opened(self) -> Link:
         try:

@@ -92,6 +92,7 @@ class UnitOfWork:
     Attributes:
         conflict: what a write inside was refused with because somebody else wrote the row first.
         ended: whether the try is over; nothing that is buffered now would ever be written.
+        locks: keys of the locks that it holds, each with its row's entity and the monotonic time since when.
     """
 
     __slots__ = (
@@ -115,8 +116,8 @@ class UnitOfWork:
         self.changes: dict[tuple[str, str], Change] = {}
         self.watched: dict[tuple[str, str], tuple[Entity[Any], int | None]] = {}
         self.loaded: dict[tuple[str, str], int] = {}
-        self.locks: list[str] = []
         self.conflict: ConflictError | None = None
+        self.locks: dict[str, tuple[str, float]] = {}
         self._memories: list[tuple[Record, Stored | None, dict[str, Any]]] = []
         self._provisional = 0
         self._turns = 0

@@ -24,6 +24,7 @@ from compozy_store import PACKAGE, Component, Status, TaskState, WorkflowState, 
 from keyweave.effects import Command, Flow, Send
 from keyweave.plan import Plan
 from keyweave.record import memory_of
+from tests.bench import telemetry
 
 ROUNDS = 2000
 PAGE_ROUNDS = 600
@@ -336,7 +337,7 @@ def generating() -> list[Row]:
 def main() -> None:
     """Run everything and print the table."""
     print(f"{PACKAGE.name}, medians, ours / bare redis-py, {ROUNDS} interleaved rounds")
-    rows = [*blocking(), *asyncio.run(waiting()), memory(), *generating()]
+    rows = [*blocking(), *asyncio.run(waiting()), *telemetry.rows(), memory(), *generating()]
     widths = [max(len(line[column]) for line in rows) for column in range(4)]
     for line in rows:
         print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())

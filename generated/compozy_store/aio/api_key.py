@@ -41,7 +41,7 @@ class APIKeyRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     async def get(self, id: str) -> APIKey:
         """The row with this key.
@@ -49,15 +49,15 @@ class APIKeyRepository:
         Raises:
             APIKeyNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, id))
+        return await self._run(reading.get(self._context, ENTITY, id), "get")
 
     async def find(self, id: str) -> APIKey | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, id))
+        return await self._run(reading.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[APIKey | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys))
+        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> APIKey:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -67,7 +67,9 @@ class APIKeyRepository:
             APIKeyNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
+        return await self._run(
+            transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
+        )
 
     async def get_by_fingerprint(self, fingerprint: bytes) -> APIKey:
         """The row with this unique value.
@@ -78,12 +80,12 @@ class APIKeyRepository:
             APIKeyNotFoundError: nobody has it.
         """
         claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
-        return await self._run(reading.get_by(self._context, ENTITY, claim_))
+        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "fingerprint")
 
     async def find_by_fingerprint(self, fingerprint: bytes) -> APIKey | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
-        return await self._run(reading.find_by(self._context, ENTITY, claim_))
+        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "fingerprint")
 
     async def get_by_prefix(self, prefix: str) -> APIKey:
         """The row with this unique value.
@@ -94,12 +96,12 @@ class APIKeyRepository:
             APIKeyNotFoundError: nobody has it.
         """
         claim_ = ClaimEntry("prefix", key_text(prefix, "str"), "")
-        return await self._run(reading.get_by(self._context, ENTITY, claim_))
+        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "prefix")
 
     async def find_by_prefix(self, prefix: str) -> APIKey | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("prefix", key_text(prefix, "str"), "")
-        return await self._run(reading.find_by(self._context, ENTITY, claim_))
+        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "prefix")
 
     async def list_by_user(
         self, user_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -114,7 +116,9 @@ class APIKeyRepository:
         """
         values_ = (key_text(user_id, "str"),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_user", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "by_user", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "by_user",
         )
 
     def iterate_by_user(
@@ -127,18 +131,23 @@ class APIKeyRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_user", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_user",
         )
 
     async def count_by_user(self, user_id: str) -> int:
         """How many rows `list_by_user` has, without reading them."""
         values_ = (key_text(user_id, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_user", values_))
+        return await self._run(counting.count(self._context, ENTITY, "by_user", values_), "count", "by_user")
 
     async def gather_by_user(self, keys: Sequence[str], *, newest: bool = True) -> list[list[APIKey]]:
         """For each of several keys every row of `list_by_user`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
-        return await self._run(gathering.gather(self._context, ENTITY, "by_user", values_, newest=newest))
+        return await self._run(
+            gathering.gather(self._context, ENTITY, "by_user", values_, newest=newest), "gather", "by_user"
+        )
 
     async def search(
         self,
@@ -162,7 +171,8 @@ class APIKeyRepository:
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
 
     async def first(
@@ -181,7 +191,7 @@ class APIKeyRepository:
         """
         equal = searching.given(id=id, user_id=user_id, prefix=prefix)
         having = joining.having()
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order))
+        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,
@@ -201,7 +211,9 @@ class APIKeyRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     async def explain(
@@ -216,7 +228,7 @@ class APIKeyRepository:
         compare.
         """
         equal = searching.given(id=id, user_id=user_id, prefix=prefix)
-        return await self._run(searching.explain(self._context, ENTITY, equal, order))
+        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: APIKey, *, if_none: _View | None = None) -> APIKey:
         """Insert a row. The record learns its managed values.
@@ -230,7 +242,7 @@ class APIKeyRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: APIKey) -> APIKey:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -241,7 +253,7 @@ class APIKeyRepository:
             APIKeyNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record))
+        return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: APIKey) -> APIKey:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -250,7 +262,7 @@ class APIKeyRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record))
+        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[APIKey], Any]) -> APIKey:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -260,7 +272,7 @@ class APIKeyRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, id, function))
+        return await self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -269,14 +281,14 @@ class APIKeyRepository:
             APIKeyNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, id))
+        await self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, id))
+        return await self._run(removing.discard(self._context, ENTITY, id), "discard")
 
     async def touch_last_used(self, id: str, at: datetime | None = None) -> bool:
         """Set `last_used` to `at`, by default the server's time, never back in time; tell whether the row is
         there.
         """
-        return await self._run(touching.touch(self._context, ENTITY, id, "last_used", at))
+        return await self._run(touching.touch(self._context, ENTITY, id, "last_used", at), "touch")

@@ -54,7 +54,7 @@ class TaskStateRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     async def get(self, task_exec_id: str) -> TaskState:
         """The row with this key.
@@ -62,15 +62,15 @@ class TaskStateRepository:
         Raises:
             TaskNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, task_exec_id))
+        return await self._run(reading.get(self._context, ENTITY, task_exec_id), "get")
 
     async def find(self, task_exec_id: str) -> TaskState | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, task_exec_id))
+        return await self._run(reading.find(self._context, ENTITY, task_exec_id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[TaskState | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys))
+        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, task_exec_id: str, *, wait: float | None = None) -> TaskState:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -80,7 +80,9 @@ class TaskStateRepository:
             TaskNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(transacting.get_for_update(self._context, ENTITY, task_exec_id, wait=wait))
+        return await self._run(
+            transacting.get_for_update(self._context, ENTITY, task_exec_id, wait=wait), "get_for_update"
+        )
 
     async def list_all(
         self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -95,7 +97,9 @@ class TaskStateRepository:
         """
         values_ = ()
         return await self._run(
-            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "all",
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[TaskState]:
@@ -104,13 +108,16 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "all",
         )
 
     async def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
-        return await self._run(counting.count(self._context, ENTITY, "all", values_))
+        return await self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
 
     async def list_by_workflow(
         self, workflow_exec_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -128,7 +135,9 @@ class TaskStateRepository:
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_workflow", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_workflow",
         )
 
     def iterate_by_workflow(
@@ -141,18 +150,27 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_workflow", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_workflow",
         )
 
     async def count_by_workflow(self, workflow_exec_id: str) -> int:
         """How many rows `list_by_workflow` has, without reading them."""
         values_ = (key_text(workflow_exec_id, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_workflow", values_))
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_workflow", values_), "count", "by_workflow"
+        )
 
     async def gather_by_workflow(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
         """For each of several keys every row of `list_by_workflow`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
-        return await self._run(gathering.gather(self._context, ENTITY, "by_workflow", values_, newest=newest))
+        return await self._run(
+            gathering.gather(self._context, ENTITY, "by_workflow", values_, newest=newest),
+            "gather",
+            "by_workflow",
+        )
 
     async def list_by_parent(
         self, parent_state_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -169,7 +187,9 @@ class TaskStateRepository:
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_parent", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_parent",
         )
 
     def iterate_by_parent(
@@ -182,18 +202,27 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_parent", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_parent",
         )
 
     async def count_by_parent(self, parent_state_id: str) -> int:
         """How many rows `list_by_parent` has, without reading them."""
         values_ = (key_text(parent_state_id, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_parent", values_))
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_parent", values_), "count", "by_parent"
+        )
 
     async def gather_by_parent(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
         """For each of several keys every row of `list_by_parent`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
-        return await self._run(gathering.gather(self._context, ENTITY, "by_parent", values_, newest=newest))
+        return await self._run(
+            gathering.gather(self._context, ENTITY, "by_parent", values_, newest=newest),
+            "gather",
+            "by_parent",
+        )
 
     async def list_by_parent_status(
         self,
@@ -216,7 +245,9 @@ class TaskStateRepository:
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_parent_status", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_parent_status",
         )
 
     def iterate_by_parent_status(
@@ -229,13 +260,18 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_parent_status", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_parent_status",
         )
 
     async def count_by_parent_status(self, parent_state_id: str, status: Status) -> int:
         """How many rows `list_by_parent_status` has, without reading them."""
         values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
-        return await self._run(counting.count(self._context, ENTITY, "by_parent_status", values_))
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_parent_status", values_), "count", "by_parent_status"
+        )
 
     async def list_by_status(
         self, status: Status, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -252,7 +288,9 @@ class TaskStateRepository:
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_status", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_status",
         )
 
     def iterate_by_status(
@@ -265,13 +303,18 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_status", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_status",
         )
 
     async def count_by_status(self, status: Status) -> int:
         """How many rows `list_by_status` has, without reading them."""
         values_ = (key_text(status, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_status", values_))
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_status", values_), "count", "by_status"
+        )
 
     async def list_by_workflow_id(
         self, workflow_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -288,7 +331,9 @@ class TaskStateRepository:
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_workflow_id", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_workflow_id",
         )
 
     def iterate_by_workflow_id(
@@ -301,13 +346,18 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_workflow_id", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_workflow_id",
         )
 
     async def count_by_workflow_id(self, workflow_id: str) -> int:
         """How many rows `list_by_workflow_id` has, without reading them."""
         values_ = (key_text(workflow_id, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_workflow_id", values_))
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_workflow_id", values_), "count", "by_workflow_id"
+        )
 
     async def list_by_task_id(
         self, task_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -324,7 +374,9 @@ class TaskStateRepository:
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_task_id", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_task_id",
         )
 
     def iterate_by_task_id(
@@ -337,13 +389,18 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_task_id", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_task_id",
         )
 
     async def count_by_task_id(self, task_id: str) -> int:
         """How many rows `list_by_task_id` has, without reading them."""
         values_ = (key_text(task_id, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_task_id", values_))
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_task_id", values_), "count", "by_task_id"
+        )
 
     async def list_by_agent(
         self, agent_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -358,7 +415,11 @@ class TaskStateRepository:
         """
         values_ = (key_text(agent_id, "str"),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_agent", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(
+                self._context, ENTITY, "by_agent", values_, limit=limit, cursor=cursor, newest=newest
+            ),
+            "list",
+            "by_agent",
         )
 
     def iterate_by_agent(
@@ -371,13 +432,18 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_agent", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_agent",
         )
 
     async def count_by_agent(self, agent_id: str) -> int:
         """How many rows `list_by_agent` has, without reading them."""
         values_ = (key_text(agent_id, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_agent", values_))
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_agent", values_), "count", "by_agent"
+        )
 
     async def list_by_action(
         self, action_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -394,7 +460,9 @@ class TaskStateRepository:
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_action", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_action",
         )
 
     def iterate_by_action(
@@ -407,13 +475,18 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_action", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_action",
         )
 
     async def count_by_action(self, action_id: str) -> int:
         """How many rows `list_by_action` has, without reading them."""
         values_ = (key_text(action_id, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_action", values_))
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_action", values_), "count", "by_action"
+        )
 
     async def list_by_tool(
         self, tool_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -428,7 +501,9 @@ class TaskStateRepository:
         """
         values_ = (key_text(tool_id, "str"),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_tool", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "by_tool", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "by_tool",
         )
 
     def iterate_by_tool(
@@ -441,13 +516,16 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_tool", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_tool",
         )
 
     async def count_by_tool(self, tool_id: str) -> int:
         """How many rows `list_by_tool` has, without reading them."""
         values_ = (key_text(tool_id, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_tool", values_))
+        return await self._run(counting.count(self._context, ENTITY, "by_tool", values_), "count", "by_tool")
 
     async def list_by_execution_type(
         self,
@@ -469,7 +547,9 @@ class TaskStateRepository:
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_execution_type", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_execution_type",
         )
 
     def iterate_by_execution_type(
@@ -482,30 +562,45 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_execution_type", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_execution_type",
         )
 
     async def count_by_execution_type(self, execution_type: ExecutionType) -> int:
         """How many rows `list_by_execution_type` has, without reading them."""
         values_ = (key_text(execution_type, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_execution_type", values_))
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_execution_type", values_), "count", "by_execution_type"
+        )
 
     async def group_counts_by_parent_status(self, parent_state_id: str) -> dict[Status, int]:
         """How many rows each `status` has, without reading them; those with none are left out."""
         values_ = (key_text(parent_state_id, "str"),)
-        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_parent_status", values_))
+        counts = await self._run(
+            counting.group_counts(self._context, ENTITY, "by_parent_status", values_),
+            "group_counts",
+            "by_parent_status",
+        )
         return {Status(group): number for group, number in counts.items()}
 
     async def group_counts_by_status(self) -> dict[Status, int]:
         """How many rows each `status` has, without reading them; those with none are left out."""
         values_ = ()
-        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_status", values_))
+        counts = await self._run(
+            counting.group_counts(self._context, ENTITY, "by_status", values_), "group_counts", "by_status"
+        )
         return {Status(group): number for group, number in counts.items()}
 
     async def group_counts_by_execution_type(self) -> dict[ExecutionType, int]:
         """How many rows each `execution_type` has, without reading them; those with none are left out."""
         values_ = ()
-        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_execution_type", values_))
+        counts = await self._run(
+            counting.group_counts(self._context, ENTITY, "by_execution_type", values_),
+            "group_counts",
+            "by_execution_type",
+        )
         return {ExecutionType(group): number for group, number in counts.items()}
 
     async def search(
@@ -553,7 +648,8 @@ class TaskStateRepository:
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
 
     async def first(
@@ -593,7 +689,7 @@ class TaskStateRepository:
             tool_id=tool_id,
         )
         having = joining.having(("TaskState", "parent_state_id", having_task_state))
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order))
+        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,
@@ -634,7 +730,9 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     async def explain(
@@ -669,7 +767,7 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        return await self._run(searching.explain(self._context, ENTITY, equal, order))
+        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: TaskState, *, if_none: _View | None = None) -> TaskState:
         """Insert a row. The record learns its managed values.
@@ -683,7 +781,7 @@ class TaskStateRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: TaskState) -> TaskState:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -694,7 +792,7 @@ class TaskStateRepository:
             TaskNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record))
+        return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: TaskState) -> TaskState:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -703,7 +801,7 @@ class TaskStateRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record))
+        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, task_exec_id: str, function: Callable[[TaskState], Any]) -> TaskState:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -713,7 +811,7 @@ class TaskStateRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, task_exec_id, function))
+        return await self._run(writing.change(self._context, ENTITY, task_exec_id, function), "change")
 
     async def delete(self, task_exec_id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -722,11 +820,11 @@ class TaskStateRepository:
             TaskNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, task_exec_id))
+        await self._run(removing.delete(self._context, ENTITY, task_exec_id), "delete")
 
     async def discard(self, task_exec_id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, task_exec_id))
+        return await self._run(removing.discard(self._context, ENTITY, task_exec_id), "discard")
 
     async def merge_usage(self, task_exec_id: str, entries: Sequence[UsageEntry]) -> TaskState:
         """Merge entries into `usage` by the schema's rules; concurrent merges lose nothing.
@@ -735,12 +833,14 @@ class TaskStateRepository:
             TaskNotFoundError: it is not there.
             ValidationError: an entry breaks its type or limits.
         """
-        return await self._run(merging.merge(self._context, ENTITY, task_exec_id, TASK_STATE_USAGE, entries))
+        return await self._run(
+            merging.merge(self._context, ENTITY, task_exec_id, TASK_STATE_USAGE, entries), "merge"
+        )
 
     async def tree(self, task_exec_id: str, *, max_depth: int = 100) -> list[TaskState]:
         """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty
         when it is not there.
         """
         return await self._run(
-            growing.tree(self._context, ENTITY, task_exec_id, "by_parent", max_depth=max_depth)
+            growing.tree(self._context, ENTITY, task_exec_id, "by_parent", max_depth=max_depth), "tree"
         )

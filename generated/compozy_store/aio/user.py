@@ -30,7 +30,7 @@ class UserRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     async def get(self, id: str) -> User:
         """The row with this key.
@@ -38,15 +38,15 @@ class UserRepository:
         Raises:
             UserNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, id))
+        return await self._run(reading.get(self._context, ENTITY, id), "get")
 
     async def find(self, id: str) -> User | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, id))
+        return await self._run(reading.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[User | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys))
+        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> User:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -56,7 +56,9 @@ class UserRepository:
             UserNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
+        return await self._run(
+            transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
+        )
 
     async def get_by_email(self, email: str) -> User:
         """The row with this unique value.
@@ -67,12 +69,12 @@ class UserRepository:
             UserNotFoundError: nobody has it.
         """
         claim_ = ClaimEntry("email", key_text(email, "str").lower(), "")
-        return await self._run(reading.get_by(self._context, ENTITY, claim_))
+        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "email")
 
     async def find_by_email(self, email: str) -> User | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("email", key_text(email, "str").lower(), "")
-        return await self._run(reading.find_by(self._context, ENTITY, claim_))
+        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "email")
 
     async def list_all(
         self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -87,7 +89,9 @@ class UserRepository:
         """
         values_ = ()
         return await self._run(
-            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "all",
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[User]:
@@ -96,13 +100,16 @@ class UserRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "all",
         )
 
     async def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
-        return await self._run(counting.count(self._context, ENTITY, "all", values_))
+        return await self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
 
     async def list_by_role(
         self, role: Role, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -117,7 +124,9 @@ class UserRepository:
         """
         values_ = (key_text(role, "str"),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_role", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "by_role", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "by_role",
         )
 
     def iterate_by_role(self, role: Role, *, batch: int = 200, newest: bool = True) -> AsyncIterator[User]:
@@ -128,18 +137,23 @@ class UserRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_role", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_role",
         )
 
     async def count_by_role(self, role: Role) -> int:
         """How many rows `list_by_role` has, without reading them."""
         values_ = (key_text(role, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_role", values_))
+        return await self._run(counting.count(self._context, ENTITY, "by_role", values_), "count", "by_role")
 
     async def group_counts_by_role(self) -> dict[Role, int]:
         """How many rows each `role` has, without reading them; those with none are left out."""
         values_ = ()
-        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_role", values_))
+        counts = await self._run(
+            counting.group_counts(self._context, ENTITY, "by_role", values_), "group_counts", "by_role"
+        )
         return {Role(group): number for group, number in counts.items()}
 
     async def search(
@@ -167,7 +181,8 @@ class UserRepository:
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
 
     async def first(
@@ -187,7 +202,7 @@ class UserRepository:
         """
         equal = searching.given(id=id, email=email, role=role)
         having = joining.having(("APIKey", "user_id", having_api_key))
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order))
+        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,
@@ -208,7 +223,9 @@ class UserRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     async def explain(
@@ -223,7 +240,7 @@ class UserRepository:
         compare.
         """
         equal = searching.given(id=id, email=email, role=role)
-        return await self._run(searching.explain(self._context, ENTITY, equal, order))
+        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: User, *, if_none: _View | None = None) -> User:
         """Insert a row. The record learns its managed values.
@@ -237,7 +254,7 @@ class UserRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: User) -> User:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -248,7 +265,7 @@ class UserRepository:
             UserNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record))
+        return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: User) -> User:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -257,7 +274,7 @@ class UserRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record))
+        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[User], Any]) -> User:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -267,7 +284,7 @@ class UserRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, id, function))
+        return await self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -276,8 +293,8 @@ class UserRepository:
             UserNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, id))
+        await self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, id))
+        return await self._run(removing.discard(self._context, ENTITY, id), "discard")

@@ -40,7 +40,7 @@ class WorkflowStateRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     async def get(self, workflow_exec_id: str) -> WorkflowState:
         """The row with this key.
@@ -48,15 +48,15 @@ class WorkflowStateRepository:
         Raises:
             WorkflowNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, workflow_exec_id))
+        return await self._run(reading.get(self._context, ENTITY, workflow_exec_id), "get")
 
     async def find(self, workflow_exec_id: str) -> WorkflowState | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, workflow_exec_id))
+        return await self._run(reading.find(self._context, ENTITY, workflow_exec_id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[WorkflowState | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys))
+        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, workflow_exec_id: str, *, wait: float | None = None) -> WorkflowState:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -66,7 +66,9 @@ class WorkflowStateRepository:
             WorkflowNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(transacting.get_for_update(self._context, ENTITY, workflow_exec_id, wait=wait))
+        return await self._run(
+            transacting.get_for_update(self._context, ENTITY, workflow_exec_id, wait=wait), "get_for_update"
+        )
 
     async def list_all(
         self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -81,7 +83,9 @@ class WorkflowStateRepository:
         """
         values_ = ()
         return await self._run(
-            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "all",
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[WorkflowState]:
@@ -90,13 +94,16 @@ class WorkflowStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "all",
         )
 
     async def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
-        return await self._run(counting.count(self._context, ENTITY, "all", values_))
+        return await self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
 
     async def list_by_status(
         self, status: Status, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -113,7 +120,9 @@ class WorkflowStateRepository:
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_status", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_status",
         )
 
     def iterate_by_status(
@@ -126,13 +135,18 @@ class WorkflowStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_status", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_status",
         )
 
     async def count_by_status(self, status: Status) -> int:
         """How many rows `list_by_status` has, without reading them."""
         values_ = (key_text(status, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_status", values_))
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_status", values_), "count", "by_status"
+        )
 
     async def list_by_workflow(
         self, workflow_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -149,7 +163,9 @@ class WorkflowStateRepository:
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_workflow", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_workflow",
         )
 
     def iterate_by_workflow(
@@ -162,13 +178,18 @@ class WorkflowStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_workflow", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_workflow",
         )
 
     async def count_by_workflow(self, workflow_id: str) -> int:
         """How many rows `list_by_workflow` has, without reading them."""
         values_ = (key_text(workflow_id, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_workflow", values_))
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_workflow", values_), "count", "by_workflow"
+        )
 
     async def list_newest_of_workflow(
         self, workflow_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -191,7 +212,9 @@ class WorkflowStateRepository:
                 limit=limit,
                 cursor=cursor,
                 newest=newest,
-            )
+            ),
+            "list",
+            "newest_of_workflow",
         )
 
     def iterate_newest_of_workflow(
@@ -210,18 +233,27 @@ class WorkflowStateRepository:
                 limit=batch,
                 cursor=cursor,
                 newest=newest,
-            )
+            ),
+            self._run,
+            "iterate",
+            "newest_of_workflow",
         )
 
     async def count_newest_of_workflow(self, workflow_id: str) -> int:
         """How many rows `list_newest_of_workflow` has, without reading them."""
         values_ = (key_text(workflow_id, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "newest_of_workflow", values_))
+        return await self._run(
+            counting.count(self._context, ENTITY, "newest_of_workflow", values_),
+            "count",
+            "newest_of_workflow",
+        )
 
     async def group_counts_by_status(self) -> dict[Status, int]:
         """How many rows each `status` has, without reading them; those with none are left out."""
         values_ = ()
-        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_status", values_))
+        counts = await self._run(
+            counting.group_counts(self._context, ENTITY, "by_status", values_), "group_counts", "by_status"
+        )
         return {Status(group): number for group, number in counts.items()}
 
     async def search(
@@ -249,7 +281,8 @@ class WorkflowStateRepository:
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
 
     async def first(
@@ -269,7 +302,7 @@ class WorkflowStateRepository:
         """
         equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
         having = joining.having(("TaskState", "workflow_exec_id", having_task_state))
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order))
+        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,
@@ -290,7 +323,9 @@ class WorkflowStateRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     async def explain(
@@ -305,7 +340,7 @@ class WorkflowStateRepository:
         compare.
         """
         equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        return await self._run(searching.explain(self._context, ENTITY, equal, order))
+        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: WorkflowState, *, if_none: _View | None = None) -> WorkflowState:
         """Insert a row. The record learns its managed values.
@@ -319,7 +354,7 @@ class WorkflowStateRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: WorkflowState) -> WorkflowState:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -330,7 +365,7 @@ class WorkflowStateRepository:
             WorkflowNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record))
+        return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: WorkflowState) -> WorkflowState:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -339,7 +374,7 @@ class WorkflowStateRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record))
+        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, workflow_exec_id: str, function: Callable[[WorkflowState], Any]) -> WorkflowState:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -349,7 +384,7 @@ class WorkflowStateRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, workflow_exec_id, function))
+        return await self._run(writing.change(self._context, ENTITY, workflow_exec_id, function), "change")
 
     async def delete(self, workflow_exec_id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -358,11 +393,11 @@ class WorkflowStateRepository:
             WorkflowNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, workflow_exec_id))
+        await self._run(removing.delete(self._context, ENTITY, workflow_exec_id), "delete")
 
     async def discard(self, workflow_exec_id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, workflow_exec_id))
+        return await self._run(removing.discard(self._context, ENTITY, workflow_exec_id), "discard")
 
     async def merge_usage(self, workflow_exec_id: str, entries: Sequence[UsageEntry]) -> WorkflowState:
         """Merge entries into `usage` by the schema's rules; concurrent merges lose nothing.
@@ -372,5 +407,5 @@ class WorkflowStateRepository:
             ValidationError: an entry breaks its type or limits.
         """
         return await self._run(
-            merging.merge(self._context, ENTITY, workflow_exec_id, WORKFLOW_STATE_USAGE, entries)
+            merging.merge(self._context, ENTITY, workflow_exec_id, WORKFLOW_STATE_USAGE, entries), "merge"
         )

@@ -41,7 +41,7 @@ class APIKeyRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     def get(self, id: str) -> APIKey:
         """The row with this key.
@@ -49,15 +49,15 @@ class APIKeyRepository:
         Raises:
             APIKeyNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, id))
+        return self._run(reading.get(self._context, ENTITY, id), "get")
 
     def find(self, id: str) -> APIKey | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, id))
+        return self._run(reading.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[APIKey | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys))
+        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> APIKey:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -67,7 +67,7 @@ class APIKeyRepository:
             APIKeyNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
+        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     def get_by_fingerprint(self, fingerprint: bytes) -> APIKey:
         """The row with this unique value.
@@ -78,12 +78,12 @@ class APIKeyRepository:
             APIKeyNotFoundError: nobody has it.
         """
         claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
-        return self._run(reading.get_by(self._context, ENTITY, claim_))
+        return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "fingerprint")
 
     def find_by_fingerprint(self, fingerprint: bytes) -> APIKey | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
-        return self._run(reading.find_by(self._context, ENTITY, claim_))
+        return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "fingerprint")
 
     def get_by_prefix(self, prefix: str) -> APIKey:
         """The row with this unique value.
@@ -94,12 +94,12 @@ class APIKeyRepository:
             APIKeyNotFoundError: nobody has it.
         """
         claim_ = ClaimEntry("prefix", key_text(prefix, "str"), "")
-        return self._run(reading.get_by(self._context, ENTITY, claim_))
+        return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "prefix")
 
     def find_by_prefix(self, prefix: str) -> APIKey | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("prefix", key_text(prefix, "str"), "")
-        return self._run(reading.find_by(self._context, ENTITY, claim_))
+        return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "prefix")
 
     def list_by_user(
         self, user_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -114,7 +114,9 @@ class APIKeyRepository:
         """
         values_ = (key_text(user_id, "str"),)
         return self._run(
-            paging.page(self._context, ENTITY, "by_user", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "by_user", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "by_user",
         )
 
     def iterate_by_user(self, user_id: str, *, batch: int = 200, newest: bool = True) -> Iterator[APIKey]:
@@ -125,18 +127,23 @@ class APIKeyRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_user", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_user",
         )
 
     def count_by_user(self, user_id: str) -> int:
         """How many rows `list_by_user` has, without reading them."""
         values_ = (key_text(user_id, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_user", values_))
+        return self._run(counting.count(self._context, ENTITY, "by_user", values_), "count", "by_user")
 
     def gather_by_user(self, keys: Sequence[str], *, newest: bool = True) -> list[list[APIKey]]:
         """For each of several keys every row of `list_by_user`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
-        return self._run(gathering.gather(self._context, ENTITY, "by_user", values_, newest=newest))
+        return self._run(
+            gathering.gather(self._context, ENTITY, "by_user", values_, newest=newest), "gather", "by_user"
+        )
 
     def search(
         self,
@@ -160,7 +167,8 @@ class APIKeyRepository:
         return self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
 
     def first(
@@ -179,7 +187,7 @@ class APIKeyRepository:
         """
         equal = searching.given(id=id, user_id=user_id, prefix=prefix)
         having = joining.having()
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order))
+        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,
@@ -199,7 +207,9 @@ class APIKeyRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     def explain(
@@ -214,7 +224,7 @@ class APIKeyRepository:
         compare.
         """
         equal = searching.given(id=id, user_id=user_id, prefix=prefix)
-        return self._run(searching.explain(self._context, ENTITY, equal, order))
+        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: APIKey, *, if_none: _View | None = None) -> APIKey:
         """Insert a row. The record learns its managed values.
@@ -228,7 +238,7 @@ class APIKeyRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: APIKey) -> APIKey:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -239,7 +249,7 @@ class APIKeyRepository:
             APIKeyNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record))
+        return self._run(writing.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: APIKey) -> APIKey:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -248,7 +258,7 @@ class APIKeyRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record))
+        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[APIKey], Any]) -> APIKey:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -258,7 +268,7 @@ class APIKeyRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, id, function))
+        return self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -267,14 +277,14 @@ class APIKeyRepository:
             APIKeyNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, id))
+        self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, id))
+        return self._run(removing.discard(self._context, ENTITY, id), "discard")
 
     def touch_last_used(self, id: str, at: datetime | None = None) -> bool:
         """Set `last_used` to `at`, by default the server's time, never back in time; tell whether the row is
         there.
         """
-        return self._run(touching.touch(self._context, ENTITY, id, "last_used", at))
+        return self._run(touching.touch(self._context, ENTITY, id, "last_used", at), "touch")

@@ -54,7 +54,7 @@ class TaskStateRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     def get(self, task_exec_id: str) -> TaskState:
         """The row with this key.
@@ -62,15 +62,15 @@ class TaskStateRepository:
         Raises:
             TaskNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, task_exec_id))
+        return self._run(reading.get(self._context, ENTITY, task_exec_id), "get")
 
     def find(self, task_exec_id: str) -> TaskState | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, task_exec_id))
+        return self._run(reading.find(self._context, ENTITY, task_exec_id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[TaskState | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys))
+        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, task_exec_id: str, *, wait: float | None = None) -> TaskState:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -80,7 +80,9 @@ class TaskStateRepository:
             TaskNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, task_exec_id, wait=wait))
+        return self._run(
+            transacting.get_for_update(self._context, ENTITY, task_exec_id, wait=wait), "get_for_update"
+        )
 
     def list_all(self, *, limit: int = 50, cursor: str | None = None, newest: bool = True) -> Page[TaskState]:
         """One page, newest first unless `newest` is False.
@@ -93,7 +95,9 @@ class TaskStateRepository:
         """
         values_ = ()
         return self._run(
-            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "all",
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> Iterator[TaskState]:
@@ -102,13 +106,16 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "all",
         )
 
     def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
-        return self._run(counting.count(self._context, ENTITY, "all", values_))
+        return self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
 
     def list_by_workflow(
         self, workflow_exec_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -126,7 +133,9 @@ class TaskStateRepository:
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_workflow", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_workflow",
         )
 
     def iterate_by_workflow(
@@ -139,18 +148,27 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_workflow", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_workflow",
         )
 
     def count_by_workflow(self, workflow_exec_id: str) -> int:
         """How many rows `list_by_workflow` has, without reading them."""
         values_ = (key_text(workflow_exec_id, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_workflow", values_))
+        return self._run(
+            counting.count(self._context, ENTITY, "by_workflow", values_), "count", "by_workflow"
+        )
 
     def gather_by_workflow(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
         """For each of several keys every row of `list_by_workflow`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
-        return self._run(gathering.gather(self._context, ENTITY, "by_workflow", values_, newest=newest))
+        return self._run(
+            gathering.gather(self._context, ENTITY, "by_workflow", values_, newest=newest),
+            "gather",
+            "by_workflow",
+        )
 
     def list_by_parent(
         self, parent_state_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -167,7 +185,9 @@ class TaskStateRepository:
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_parent", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_parent",
         )
 
     def iterate_by_parent(
@@ -180,18 +200,25 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_parent", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_parent",
         )
 
     def count_by_parent(self, parent_state_id: str) -> int:
         """How many rows `list_by_parent` has, without reading them."""
         values_ = (key_text(parent_state_id, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_parent", values_))
+        return self._run(counting.count(self._context, ENTITY, "by_parent", values_), "count", "by_parent")
 
     def gather_by_parent(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
         """For each of several keys every row of `list_by_parent`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
-        return self._run(gathering.gather(self._context, ENTITY, "by_parent", values_, newest=newest))
+        return self._run(
+            gathering.gather(self._context, ENTITY, "by_parent", values_, newest=newest),
+            "gather",
+            "by_parent",
+        )
 
     def list_by_parent_status(
         self,
@@ -214,7 +241,9 @@ class TaskStateRepository:
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_parent_status", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_parent_status",
         )
 
     def iterate_by_parent_status(
@@ -227,13 +256,18 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_parent_status", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_parent_status",
         )
 
     def count_by_parent_status(self, parent_state_id: str, status: Status) -> int:
         """How many rows `list_by_parent_status` has, without reading them."""
         values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
-        return self._run(counting.count(self._context, ENTITY, "by_parent_status", values_))
+        return self._run(
+            counting.count(self._context, ENTITY, "by_parent_status", values_), "count", "by_parent_status"
+        )
 
     def list_by_status(
         self, status: Status, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -250,7 +284,9 @@ class TaskStateRepository:
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_status", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_status",
         )
 
     def iterate_by_status(
@@ -263,13 +299,16 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_status", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_status",
         )
 
     def count_by_status(self, status: Status) -> int:
         """How many rows `list_by_status` has, without reading them."""
         values_ = (key_text(status, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_status", values_))
+        return self._run(counting.count(self._context, ENTITY, "by_status", values_), "count", "by_status")
 
     def list_by_workflow_id(
         self, workflow_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -286,7 +325,9 @@ class TaskStateRepository:
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_workflow_id", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_workflow_id",
         )
 
     def iterate_by_workflow_id(
@@ -299,13 +340,18 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_workflow_id", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_workflow_id",
         )
 
     def count_by_workflow_id(self, workflow_id: str) -> int:
         """How many rows `list_by_workflow_id` has, without reading them."""
         values_ = (key_text(workflow_id, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_workflow_id", values_))
+        return self._run(
+            counting.count(self._context, ENTITY, "by_workflow_id", values_), "count", "by_workflow_id"
+        )
 
     def list_by_task_id(
         self, task_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -322,7 +368,9 @@ class TaskStateRepository:
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_task_id", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_task_id",
         )
 
     def iterate_by_task_id(
@@ -335,13 +383,16 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_task_id", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_task_id",
         )
 
     def count_by_task_id(self, task_id: str) -> int:
         """How many rows `list_by_task_id` has, without reading them."""
         values_ = (key_text(task_id, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_task_id", values_))
+        return self._run(counting.count(self._context, ENTITY, "by_task_id", values_), "count", "by_task_id")
 
     def list_by_agent(
         self, agent_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -356,7 +407,11 @@ class TaskStateRepository:
         """
         values_ = (key_text(agent_id, "str"),)
         return self._run(
-            paging.page(self._context, ENTITY, "by_agent", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(
+                self._context, ENTITY, "by_agent", values_, limit=limit, cursor=cursor, newest=newest
+            ),
+            "list",
+            "by_agent",
         )
 
     def iterate_by_agent(
@@ -369,13 +424,16 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_agent", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_agent",
         )
 
     def count_by_agent(self, agent_id: str) -> int:
         """How many rows `list_by_agent` has, without reading them."""
         values_ = (key_text(agent_id, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_agent", values_))
+        return self._run(counting.count(self._context, ENTITY, "by_agent", values_), "count", "by_agent")
 
     def list_by_action(
         self, action_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -392,7 +450,9 @@ class TaskStateRepository:
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_action", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_action",
         )
 
     def iterate_by_action(
@@ -405,13 +465,16 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_action", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_action",
         )
 
     def count_by_action(self, action_id: str) -> int:
         """How many rows `list_by_action` has, without reading them."""
         values_ = (key_text(action_id, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_action", values_))
+        return self._run(counting.count(self._context, ENTITY, "by_action", values_), "count", "by_action")
 
     def list_by_tool(
         self, tool_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -426,7 +489,9 @@ class TaskStateRepository:
         """
         values_ = (key_text(tool_id, "str"),)
         return self._run(
-            paging.page(self._context, ENTITY, "by_tool", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "by_tool", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "by_tool",
         )
 
     def iterate_by_tool(self, tool_id: str, *, batch: int = 200, newest: bool = True) -> Iterator[TaskState]:
@@ -437,13 +502,16 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_tool", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_tool",
         )
 
     def count_by_tool(self, tool_id: str) -> int:
         """How many rows `list_by_tool` has, without reading them."""
         values_ = (key_text(tool_id, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_tool", values_))
+        return self._run(counting.count(self._context, ENTITY, "by_tool", values_), "count", "by_tool")
 
     def list_by_execution_type(
         self,
@@ -465,7 +533,9 @@ class TaskStateRepository:
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_execution_type", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_execution_type",
         )
 
     def iterate_by_execution_type(
@@ -478,30 +548,45 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_execution_type", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_execution_type",
         )
 
     def count_by_execution_type(self, execution_type: ExecutionType) -> int:
         """How many rows `list_by_execution_type` has, without reading them."""
         values_ = (key_text(execution_type, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_execution_type", values_))
+        return self._run(
+            counting.count(self._context, ENTITY, "by_execution_type", values_), "count", "by_execution_type"
+        )
 
     def group_counts_by_parent_status(self, parent_state_id: str) -> dict[Status, int]:
         """How many rows each `status` has, without reading them; those with none are left out."""
         values_ = (key_text(parent_state_id, "str"),)
-        counts = self._run(counting.group_counts(self._context, ENTITY, "by_parent_status", values_))
+        counts = self._run(
+            counting.group_counts(self._context, ENTITY, "by_parent_status", values_),
+            "group_counts",
+            "by_parent_status",
+        )
         return {Status(group): number for group, number in counts.items()}
 
     def group_counts_by_status(self) -> dict[Status, int]:
         """How many rows each `status` has, without reading them; those with none are left out."""
         values_ = ()
-        counts = self._run(counting.group_counts(self._context, ENTITY, "by_status", values_))
+        counts = self._run(
+            counting.group_counts(self._context, ENTITY, "by_status", values_), "group_counts", "by_status"
+        )
         return {Status(group): number for group, number in counts.items()}
 
     def group_counts_by_execution_type(self) -> dict[ExecutionType, int]:
         """How many rows each `execution_type` has, without reading them; those with none are left out."""
         values_ = ()
-        counts = self._run(counting.group_counts(self._context, ENTITY, "by_execution_type", values_))
+        counts = self._run(
+            counting.group_counts(self._context, ENTITY, "by_execution_type", values_),
+            "group_counts",
+            "by_execution_type",
+        )
         return {ExecutionType(group): number for group, number in counts.items()}
 
     def search(
@@ -549,7 +634,8 @@ class TaskStateRepository:
         return self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
 
     def first(
@@ -589,7 +675,7 @@ class TaskStateRepository:
             tool_id=tool_id,
         )
         having = joining.having(("TaskState", "parent_state_id", having_task_state))
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order))
+        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,
@@ -630,7 +716,9 @@ class TaskStateRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     def explain(
@@ -665,7 +753,7 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        return self._run(searching.explain(self._context, ENTITY, equal, order))
+        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: TaskState, *, if_none: _View | None = None) -> TaskState:
         """Insert a row. The record learns its managed values.
@@ -679,7 +767,7 @@ class TaskStateRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: TaskState) -> TaskState:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -690,7 +778,7 @@ class TaskStateRepository:
             TaskNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record))
+        return self._run(writing.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: TaskState) -> TaskState:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -699,7 +787,7 @@ class TaskStateRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record))
+        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, task_exec_id: str, function: Callable[[TaskState], Any]) -> TaskState:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -709,7 +797,7 @@ class TaskStateRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, task_exec_id, function))
+        return self._run(writing.change(self._context, ENTITY, task_exec_id, function), "change")
 
     def delete(self, task_exec_id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -718,11 +806,11 @@ class TaskStateRepository:
             TaskNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, task_exec_id))
+        self._run(removing.delete(self._context, ENTITY, task_exec_id), "delete")
 
     def discard(self, task_exec_id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, task_exec_id))
+        return self._run(removing.discard(self._context, ENTITY, task_exec_id), "discard")
 
     def merge_usage(self, task_exec_id: str, entries: Sequence[UsageEntry]) -> TaskState:
         """Merge entries into `usage` by the schema's rules; concurrent merges lose nothing.
@@ -731,10 +819,14 @@ class TaskStateRepository:
             TaskNotFoundError: it is not there.
             ValidationError: an entry breaks its type or limits.
         """
-        return self._run(merging.merge(self._context, ENTITY, task_exec_id, TASK_STATE_USAGE, entries))
+        return self._run(
+            merging.merge(self._context, ENTITY, task_exec_id, TASK_STATE_USAGE, entries), "merge"
+        )
 
     def tree(self, task_exec_id: str, *, max_depth: int = 100) -> list[TaskState]:
         """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty
         when it is not there.
         """
-        return self._run(growing.tree(self._context, ENTITY, task_exec_id, "by_parent", max_depth=max_depth))
+        return self._run(
+            growing.tree(self._context, ENTITY, task_exec_id, "by_parent", max_depth=max_depth), "tree"
+        )

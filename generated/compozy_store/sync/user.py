@@ -30,7 +30,7 @@ class UserRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     def get(self, id: str) -> User:
         """The row with this key.
@@ -38,15 +38,15 @@ class UserRepository:
         Raises:
             UserNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, id))
+        return self._run(reading.get(self._context, ENTITY, id), "get")
 
     def find(self, id: str) -> User | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, id))
+        return self._run(reading.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[User | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys))
+        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> User:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -56,7 +56,7 @@ class UserRepository:
             UserNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
+        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     def get_by_email(self, email: str) -> User:
         """The row with this unique value.
@@ -67,12 +67,12 @@ class UserRepository:
             UserNotFoundError: nobody has it.
         """
         claim_ = ClaimEntry("email", key_text(email, "str").lower(), "")
-        return self._run(reading.get_by(self._context, ENTITY, claim_))
+        return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "email")
 
     def find_by_email(self, email: str) -> User | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("email", key_text(email, "str").lower(), "")
-        return self._run(reading.find_by(self._context, ENTITY, claim_))
+        return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "email")
 
     def list_all(self, *, limit: int = 50, cursor: str | None = None, newest: bool = True) -> Page[User]:
         """One page, newest first unless `newest` is False.
@@ -85,7 +85,9 @@ class UserRepository:
         """
         values_ = ()
         return self._run(
-            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "all",
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> Iterator[User]:
@@ -94,13 +96,16 @@ class UserRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "all",
         )
 
     def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
-        return self._run(counting.count(self._context, ENTITY, "all", values_))
+        return self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
 
     def list_by_role(
         self, role: Role, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -115,7 +120,9 @@ class UserRepository:
         """
         values_ = (key_text(role, "str"),)
         return self._run(
-            paging.page(self._context, ENTITY, "by_role", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "by_role", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "by_role",
         )
 
     def iterate_by_role(self, role: Role, *, batch: int = 200, newest: bool = True) -> Iterator[User]:
@@ -126,18 +133,23 @@ class UserRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_role", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_role",
         )
 
     def count_by_role(self, role: Role) -> int:
         """How many rows `list_by_role` has, without reading them."""
         values_ = (key_text(role, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_role", values_))
+        return self._run(counting.count(self._context, ENTITY, "by_role", values_), "count", "by_role")
 
     def group_counts_by_role(self) -> dict[Role, int]:
         """How many rows each `role` has, without reading them; those with none are left out."""
         values_ = ()
-        counts = self._run(counting.group_counts(self._context, ENTITY, "by_role", values_))
+        counts = self._run(
+            counting.group_counts(self._context, ENTITY, "by_role", values_), "group_counts", "by_role"
+        )
         return {Role(group): number for group, number in counts.items()}
 
     def search(
@@ -165,7 +177,8 @@ class UserRepository:
         return self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
 
     def first(
@@ -185,7 +198,7 @@ class UserRepository:
         """
         equal = searching.given(id=id, email=email, role=role)
         having = joining.having(("APIKey", "user_id", having_api_key))
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order))
+        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,
@@ -206,7 +219,9 @@ class UserRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     def explain(
@@ -221,7 +236,7 @@ class UserRepository:
         compare.
         """
         equal = searching.given(id=id, email=email, role=role)
-        return self._run(searching.explain(self._context, ENTITY, equal, order))
+        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: User, *, if_none: _View | None = None) -> User:
         """Insert a row. The record learns its managed values.
@@ -235,7 +250,7 @@ class UserRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: User) -> User:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -246,7 +261,7 @@ class UserRepository:
             UserNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record))
+        return self._run(writing.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: User) -> User:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -255,7 +270,7 @@ class UserRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record))
+        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[User], Any]) -> User:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -265,7 +280,7 @@ class UserRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, id, function))
+        return self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -274,8 +289,8 @@ class UserRepository:
             UserNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, id))
+        self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, id))
+        return self._run(removing.discard(self._context, ENTITY, id), "discard")

@@ -43,10 +43,16 @@ _REFUSALS: Final[dict[str, tuple[type[KeyweaveError], str]]] = {
 
 def refusal_error(context: Context, refusal: ServerError) -> KeyweaveError:
     """The typed error for an error reply."""
+    error: KeyweaveError
     if refusal.code == "WRONGTYPE":
-        return CorruptDocumentError("a key holds another type than Keyweave writes; run a check")
-    kind, text = _REFUSALS.get(refusal.code, (StoreUnavailableError, f"refused a command: {refusal.code}"))
-    return kind(f"the server at {context.address} {text}")
+        error = CorruptDocumentError("a key holds another type than Keyweave writes; run a check")
+    else:
+        kind, text = _REFUSALS.get(
+            refusal.code, (StoreUnavailableError, f"refused a command: {refusal.code}")
+        )
+        error = kind(f"the server at {context.address} {text}")
+    error.code = refusal.code
+    return error
 
 
 def failure_error(context: Context, failure: ConnectionFailure) -> KeyweaveError:
@@ -78,7 +84,7 @@ class Patience:
         if isinstance(error, AuthenticationError) or self._context.monotonic() + pause >= self._until:
             raise error
         self._attempt += 1
-        self._context.stats.retries += 1
+        self._context.stats.retry()
         yield Sleep(pause)
 
 
@@ -197,6 +203,7 @@ def apply(context: Context, plan: Plan) -> Flow[Outcome]:
 def _doubt(context: Context, error: KeyweaveError) -> KeyweaveError:
     doubt = OutcomeUnknownError(f"a write may or may not have reached the server at {context.address}")
     doubt.__cause__ = error
+    doubt.code = error.code
     return doubt
 
 
@@ -206,7 +213,7 @@ def _outcome(context: Context, plan: Plan, reply: list[Any]) -> Flow[Outcome]:
         raise CorruptDocumentError("a key that this write needs holds something else; run a check")
     if word != b"REPLAYED":
         return plan.outcome(reply)
-    context.stats.replays += 1
+    context.stats.replay()
     if not plan.written:
         return Applied(())
     commands: tuple[Command, ...] = tuple(

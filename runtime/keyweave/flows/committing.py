@@ -210,5 +210,6 @@ def sweep_row(context: Context, entity: Entity[Any], key: str) -> Flow[bool | No
         entity, key, old=stored, old_entries=codec.entries_of(stored), prepared=None, guard="dead"
     )
     removed: bool = yield from remove_rows(context, [change])
-    context.stats.swept += int(removed)
+    if removed:
+        context.stats.sweep(entity.name, context.clock.now() - stored.expires)
     return removed

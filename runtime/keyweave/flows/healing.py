@@ -19,13 +19,14 @@ def heal_claim(
 
     Tells whether the owner holds it no more, by whatever hand.
     """
+    context.stats.meet_dangling(entity.name)
     plan = Plan(context.partition(entity), new_op())
     plan.guard_holds(entity, claim.unique, claim.value, claim.owner)
     plan.guard_at(entity, claim.owner, revision)
     plan.change_entries(entity, [claim], [])
     outcome = yield from apply(context, plan)
     if isinstance(outcome, Applied):
-        context.stats.healed += 1
+        context.stats.heal(entity.name)
         return True
     return outcome.status is Status.CHANGED
 
@@ -42,9 +43,10 @@ def heal_entries(
     context: Context, entity: Entity[Any], key: str, revision: int | None, entries: list[Entry]
 ) -> Flow[None]:
     """Remove entries of a row that has no document, or whose document of `revision` does not imply them."""
+    context.stats.meet_dangling(entity.name)
     plan = Plan(context.partition(entity), new_op())
     plan.guard_at(entity, key, revision)
     plan.change_entries(entity, entries, [])
     outcome = yield from apply(context, plan)
     if isinstance(outcome, Applied):
-        context.stats.healed += 1
+        context.stats.heal(entity.name)

@@ -30,8 +30,10 @@ def choose(
         if view.order == order and all(filters.get(name) is not None for name in view.fields)
     ]
     if not candidates:
+        known = {"created", "revision"} | {view.order for view in entity.views.values()}
+        wanted = f"the order {order!r}" if order in known else "that order"
         raise ValidationError(
-            f"{entity.name}: no view in the order {order!r} covers the fields {', '.join(sorted(filters)) or 'none'}",
+            f"{entity.name}: no view in {wanted} covers the fields {', '.join(sorted(filters)) or 'none'}",
             entity=entity.name,
             rule="view",
         )

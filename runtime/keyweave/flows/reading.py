@@ -133,7 +133,7 @@ def alive(context: Context, record: Record) -> Flow[bool]:
         return True
     passed = yield from deadline_passed(context, stored.expires)
     if passed:
-        context.stats.dead_met += 1
+        context.stats.meet_expired(type(record).__name__)
     return not passed
 
 

@@ -103,7 +103,7 @@ def remove_rows(context: Context, roots: list[Change]) -> Flow[bool]:
         if refusal is not None:
             if not refusal.certain:
                 raise refused(refusal)
-            context.stats.conflicts += 1
+            context.stats.conflict(roots[0].entity.name)
             return False
         gone |= {_place(change) for change in family}
     return True

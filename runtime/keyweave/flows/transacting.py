@@ -52,7 +52,7 @@ def transact(context: Context, bind: Callable[[Context], Any], function: Callabl
             result = yield from _try(context, unit, bind, function)
         except _Again:
             unit.discard()
-            context.stats.conflicts += 1
+            context.stats.conflict()
             yield from _unlock(context, unit)
         except GeneratorExit:
             # The caller went away: no effect may be yielded any more, the locks end with their time to live.
@@ -149,13 +149,18 @@ def _lock(context: Context, unit: UnitOfWork, entity: Entity[Any], key: str, wai
     # A token survives a retry of the same SET: a lock that an unanswered try took is recognised as ours.
     while True:
         taken, owner = yield from ask(context, (("SET", name, unit.token, "NX", "PX", ttl), ("GET", name)))
+        now = context.monotonic()
+        waited = now - started
         if taken is not None or owner == unit.token.encode():
-            unit.locks.append(name)
+            unit.locks[name] = (entity.name, now)
+            if attempt:
+                context.stats.lock_waited(entity.name, waited, in_vain=False)
             return
-        waited = context.monotonic() - started
         if waited >= wait:
+            context.stats.lock_waited(entity.name, waited, in_vain=True)
             raise LockTimeoutError(f"{entity.name}: a row stayed locked for {waited:.1f} s", waited=waited)
-        context.stats.lock_waits += 1
+        if not attempt:
+            context.stats.wait_for_lock()
         yield Sleep(context.chance.uniform(0.0005, min(0.02, 0.002 * (1 + attempt))))
         attempt += 1
 
@@ -163,12 +168,15 @@ def _lock(context: Context, unit: UnitOfWork, entity: Entity[Any], key: str, wai
 def _unlock(context: Context, unit: UnitOfWork) -> Flow[None]:
     if not unit.locks:
         return
-    locks, unit.locks = tuple(unit.locks), []
+    locks, unit.locks = unit.locks, {}
     try:
-        yield from ask_script(context, "unlock", locks, (unit.token,))
+        yield from ask_script(context, "unlock", tuple(locks), (unit.token,))
     except KeyweaveError:
         # The work is done or undone already; a lock that cannot be released ends with its time to live.
         return
+    now = context.monotonic()
+    for entity, since in locks.values():
+        context.stats.lock_held(entity, now - since)
 
 
 def connect(context: Context) -> Flow[None]:

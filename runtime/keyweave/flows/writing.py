@@ -114,7 +114,7 @@ def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:
     refusal = yield from commit(context, [change])
     if refusal is not None:
         if refusal.status is Status.CHANGED:
-            context.stats.conflicts += 1
+            context.stats.conflict(entity.name)
         raise refused(refusal)
     return record
 
@@ -148,7 +148,7 @@ def upsert(context: Context, entity: Entity[R], record: R) -> Flow[R]:
         if refusal.status not in (Status.EXISTS, Status.CHANGED, Status.MISSING):
             raise refused(refusal)
         if stored is not None or attempt > 0:
-            context.stats.conflicts += 1
+            context.stats.conflict(entity.name)
             yield Sleep(context.pause(attempt))
         current = yield from find(context, entity, prepared.key)
         stored = memory_of(current) if current is not None else None

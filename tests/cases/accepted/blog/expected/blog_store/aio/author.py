@@ -27,7 +27,7 @@ class AuthorRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     async def get(self, handle: str) -> Author:
         """The row with this key.
@@ -35,15 +35,15 @@ class AuthorRepository:
         Raises:
             AuthorNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, handle))
+        return await self._run(reading.get(self._context, ENTITY, handle), "get")
 
     async def find(self, handle: str) -> Author | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, handle))
+        return await self._run(reading.find(self._context, ENTITY, handle), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Author | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys))
+        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, handle: str, *, wait: float | None = None) -> Author:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -53,7 +53,9 @@ class AuthorRepository:
             AuthorNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(transacting.get_for_update(self._context, ENTITY, handle, wait=wait))
+        return await self._run(
+            transacting.get_for_update(self._context, ENTITY, handle, wait=wait), "get_for_update"
+        )
 
     async def search(
         self,
@@ -82,7 +84,8 @@ class AuthorRepository:
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
 
     async def first(
@@ -127,7 +130,9 @@ class AuthorRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     async def explain(
@@ -137,7 +142,7 @@ class AuthorRepository:
         compare.
         """
         equal = searching.given(handle=handle, about=about)
-        return await self._run(searching.explain(self._context, ENTITY, equal, order))
+        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Author) -> Author:
         """Insert a row. The record learns its managed values.
@@ -148,7 +153,7 @@ class AuthorRepository:
             UniqueViolationError: another row has a unique value of this one.
             ReferenceViolationError: a reference leads nowhere.
         """
-        return await self._run(writing.create(self._context, ENTITY, record))
+        return await self._run(writing.create(self._context, ENTITY, record), "create")
 
     async def save(self, record: Author) -> Author:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -159,7 +164,7 @@ class AuthorRepository:
             AuthorNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record))
+        return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Author) -> Author:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -168,7 +173,7 @@ class AuthorRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record))
+        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, handle: str, function: Callable[[Author], Any]) -> Author:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -178,7 +183,7 @@ class AuthorRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, handle, function))
+        return await self._run(writing.change(self._context, ENTITY, handle, function), "change")
 
     async def delete(self, handle: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -187,8 +192,8 @@ class AuthorRepository:
             AuthorNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, handle))
+        await self._run(removing.delete(self._context, ENTITY, handle), "delete")
 
     async def discard(self, handle: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, handle))
+        return await self._run(removing.discard(self._context, ENTITY, handle), "discard")

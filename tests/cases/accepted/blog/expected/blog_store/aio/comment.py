@@ -40,7 +40,7 @@ class CommentRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     async def get(self, id: str) -> Comment:
         """The row with this key.
@@ -48,15 +48,15 @@ class CommentRepository:
         Raises:
             CommentNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, id))
+        return await self._run(reading.get(self._context, ENTITY, id), "get")
 
     async def find(self, id: str) -> Comment | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, id))
+        return await self._run(reading.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Comment | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys))
+        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> Comment:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -66,7 +66,9 @@ class CommentRepository:
             CommentNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
+        return await self._run(
+            transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
+        )
 
     async def list_by_post(
         self, post: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -79,31 +81,38 @@ class CommentRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(post, "str"),)
+        values_ = (key_text(post),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_post", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "by_post", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "by_post",
         )
 
     def iterate_by_post(self, post: str, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Comment]:
         """Every row of `list_by_post`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(post, "str"),)
+        values_ = (key_text(post),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_post", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_post",
         )
 
     async def count_by_post(self, post: str) -> int:
         """How many rows `list_by_post` has, without reading them."""
-        values_ = (key_text(post, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_post", values_))
+        values_ = (key_text(post),)
+        return await self._run(counting.count(self._context, ENTITY, "by_post", values_), "count", "by_post")
 
     async def gather_by_post(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Comment]]:
         """For each of several keys every row of `list_by_post`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
-        return await self._run(gathering.gather(self._context, ENTITY, "by_post", values_, newest=newest))
+        values_ = [(key_text(key),) for key in keys]
+        return await self._run(
+            gathering.gather(self._context, ENTITY, "by_post", values_, newest=newest), "gather", "by_post"
+        )
 
     async def list_by_post_hidden(
         self, post: str, hidden: bool, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -116,11 +125,13 @@ class CommentRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(post, "str"), key_text(hidden, "bool"))
+        values_ = (key_text(post), key_text(hidden))
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_post_hidden", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_post_hidden",
         )
 
     def iterate_by_post_hidden(
@@ -129,17 +140,22 @@ class CommentRepository:
         """Every row of `list_by_post_hidden`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(post, "str"), key_text(hidden, "bool"))
+        values_ = (key_text(post), key_text(hidden))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_post_hidden", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_post_hidden",
         )
 
     async def count_by_post_hidden(self, post: str, hidden: bool) -> int:
         """How many rows `list_by_post_hidden` has, without reading them."""
-        values_ = (key_text(post, "str"), key_text(hidden, "bool"))
-        return await self._run(counting.count(self._context, ENTITY, "by_post_hidden", values_))
+        values_ = (key_text(post), key_text(hidden))
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_post_hidden", values_), "count", "by_post_hidden"
+        )
 
     async def list_by_reply(
         self, reply_to: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -152,9 +168,13 @@ class CommentRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(reply_to, "str"),)
+        values_ = (key_text(reply_to),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_reply", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(
+                self._context, ENTITY, "by_reply", values_, limit=limit, cursor=cursor, newest=newest
+            ),
+            "list",
+            "by_reply",
         )
 
     def iterate_by_reply(
@@ -163,22 +183,29 @@ class CommentRepository:
         """Every row of `list_by_reply`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(reply_to, "str"),)
+        values_ = (key_text(reply_to),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_reply", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_reply",
         )
 
     async def count_by_reply(self, reply_to: str) -> int:
         """How many rows `list_by_reply` has, without reading them."""
-        values_ = (key_text(reply_to, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_reply", values_))
+        values_ = (key_text(reply_to),)
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_reply", values_), "count", "by_reply"
+        )
 
     async def gather_by_reply(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Comment]]:
         """For each of several keys every row of `list_by_reply`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
-        return await self._run(gathering.gather(self._context, ENTITY, "by_reply", values_, newest=newest))
+        values_ = [(key_text(key),) for key in keys]
+        return await self._run(
+            gathering.gather(self._context, ENTITY, "by_reply", values_, newest=newest), "gather", "by_reply"
+        )
 
     async def list_by_flag(
         self, flagged: bool, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -191,9 +218,11 @@ class CommentRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(flagged, "bool"),)
+        values_ = (key_text(flagged),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_flag", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "by_flag", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "by_flag",
         )
 
     def iterate_by_flag(
@@ -202,28 +231,37 @@ class CommentRepository:
         """Every row of `list_by_flag`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(flagged, "bool"),)
+        values_ = (key_text(flagged),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_flag", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_flag",
         )
 
     async def count_by_flag(self, flagged: bool) -> int:
         """How many rows `list_by_flag` has, without reading them."""
-        values_ = (key_text(flagged, "bool"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_flag", values_))
+        values_ = (key_text(flagged),)
+        return await self._run(counting.count(self._context, ENTITY, "by_flag", values_), "count", "by_flag")
 
     async def group_counts_by_post_hidden(self, post: str) -> dict[bool, int]:
         """How many rows each `hidden` has, without reading them; those with none are left out."""
-        values_ = (key_text(post, "str"),)
-        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_post_hidden", values_))
+        values_ = (key_text(post),)
+        counts = await self._run(
+            counting.group_counts(self._context, ENTITY, "by_post_hidden", values_),
+            "group_counts",
+            "by_post_hidden",
+        )
         return {group == "true": number for group, number in counts.items()}
 
     async def group_counts_by_flag(self) -> dict[bool, int]:
         """How many rows each `flagged` has, without reading them; those with none are left out."""
         values_ = ()
-        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_flag", values_))
+        counts = await self._run(
+            counting.group_counts(self._context, ENTITY, "by_flag", values_), "group_counts", "by_flag"
+        )
         return {group == "true": number for group, number in counts.items()}
 
     async def search(
@@ -256,32 +294,9 @@ class CommentRepository:
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
-
-    async def first(
-        self,
-        *,
-        id: str | None = None,
-        post: str | None = None,
-        reply_to: str | None = None,
-        text: str | None = None,
-        hidden: bool | None = None,
-        flagged: bool | None = None,
-        having_comment: filters.CommentFilter | None = None,
-        order: _Order = "created",
-    ) -> Comment:
-        """The first row of `search`: the newest, in the default order of a view by creation.
-
-        Raises:
-            CommentNotFoundError: there is none.
-            ValidationError: no view covers the order.
-        """
-        equal = searching.given(
-            id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged
-        )
-        having = joining.having(("Comment", "reply_to", having_comment))
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,
@@ -307,7 +322,9 @@ class CommentRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     async def explain(
@@ -327,7 +344,7 @@ class CommentRepository:
         equal = searching.given(
             id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged
         )
-        return await self._run(searching.explain(self._context, ENTITY, equal, order))
+        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Comment, *, if_none: _View | None = None) -> Comment:
         """Insert a row. The record learns its managed values.
@@ -341,7 +358,7 @@ class CommentRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Comment) -> Comment:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -352,7 +369,7 @@ class CommentRepository:
             CommentNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record))
+        return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Comment) -> Comment:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -361,7 +378,7 @@ class CommentRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record))
+        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[Comment], Any]) -> Comment:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -371,7 +388,7 @@ class CommentRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, id, function))
+        return await self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -380,14 +397,16 @@ class CommentRepository:
             CommentNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, id))
+        await self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, id))
+        return await self._run(removing.discard(self._context, ENTITY, id), "discard")
 
     async def tree(self, id: str, *, max_depth: int = 100) -> list[Comment]:
         """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty
         when it is not there.
         """
-        return await self._run(growing.tree(self._context, ENTITY, id, "by_reply", max_depth=max_depth))
+        return await self._run(
+            growing.tree(self._context, ENTITY, id, "by_reply", max_depth=max_depth), "tree"
+        )

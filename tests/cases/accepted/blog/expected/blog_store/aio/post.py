@@ -41,7 +41,7 @@ class PostRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     async def get(self, slug: str) -> Post:
         """The row with this key.
@@ -49,15 +49,15 @@ class PostRepository:
         Raises:
             PostNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, slug))
+        return await self._run(reading.get(self._context, ENTITY, slug), "get")
 
     async def find(self, slug: str) -> Post | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, slug))
+        return await self._run(reading.find(self._context, ENTITY, slug), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Post | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys))
+        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, slug: str, *, wait: float | None = None) -> Post:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -67,7 +67,9 @@ class PostRepository:
             PostNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(transacting.get_for_update(self._context, ENTITY, slug, wait=wait))
+        return await self._run(
+            transacting.get_for_update(self._context, ENTITY, slug, wait=wait), "get_for_update"
+        )
 
     async def list_all(
         self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -82,7 +84,9 @@ class PostRepository:
         """
         values_ = ()
         return await self._run(
-            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "all",
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Post]:
@@ -91,13 +95,16 @@ class PostRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "all",
         )
 
     async def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
-        return await self._run(counting.count(self._context, ENTITY, "all", values_))
+        return await self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
 
     async def list_by_author(
         self, author: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -110,33 +117,44 @@ class PostRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(author, "str"),)
+        values_ = (key_text(author),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_author", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_author",
         )
 
     def iterate_by_author(self, author: str, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Post]:
         """Every row of `list_by_author`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(author, "str"),)
+        values_ = (key_text(author),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_author", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_author",
         )
 
     async def count_by_author(self, author: str) -> int:
         """How many rows `list_by_author` has, without reading them."""
-        values_ = (key_text(author, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_author", values_))
+        values_ = (key_text(author),)
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_author", values_), "count", "by_author"
+        )
 
     async def gather_by_author(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Post]]:
         """For each of several keys every row of `list_by_author`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
-        return await self._run(gathering.gather(self._context, ENTITY, "by_author", values_, newest=newest))
+        values_ = [(key_text(key),) for key in keys]
+        return await self._run(
+            gathering.gather(self._context, ENTITY, "by_author", values_, newest=newest),
+            "gather",
+            "by_author",
+        )
 
     async def list_by_editor(
         self, editor: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -149,33 +167,44 @@ class PostRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(editor, "str"),)
+        values_ = (key_text(editor),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_editor", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_editor",
         )
 
     def iterate_by_editor(self, editor: str, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Post]:
         """Every row of `list_by_editor`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(editor, "str"),)
+        values_ = (key_text(editor),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_editor", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_editor",
         )
 
     async def count_by_editor(self, editor: str) -> int:
         """How many rows `list_by_editor` has, without reading them."""
-        values_ = (key_text(editor, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_editor", values_))
+        values_ = (key_text(editor),)
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_editor", values_), "count", "by_editor"
+        )
 
     async def gather_by_editor(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Post]]:
         """For each of several keys every row of `list_by_editor`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
-        return await self._run(gathering.gather(self._context, ENTITY, "by_editor", values_, newest=newest))
+        values_ = [(key_text(key),) for key in keys]
+        return await self._run(
+            gathering.gather(self._context, ENTITY, "by_editor", values_, newest=newest),
+            "gather",
+            "by_editor",
+        )
 
     async def list_by_author_visibility(
         self,
@@ -194,7 +223,7 @@ class PostRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(author, "str"), key_text(visibility, "str"))
+        values_ = (key_text(author), key_text(visibility))
         return await self._run(
             paging.page(
                 self._context,
@@ -204,7 +233,9 @@ class PostRepository:
                 limit=limit,
                 cursor=cursor,
                 newest=newest,
-            )
+            ),
+            "list",
+            "by_author_visibility",
         )
 
     def iterate_by_author_visibility(
@@ -213,7 +244,7 @@ class PostRepository:
         """Every row of `list_by_author_visibility`, read `batch` at a time; rows written meanwhile may or may
         not appear.
         """
-        values_ = (key_text(author, "str"), key_text(visibility, "str"))
+        values_ = (key_text(author), key_text(visibility))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context,
@@ -223,13 +254,20 @@ class PostRepository:
                 limit=batch,
                 cursor=cursor,
                 newest=newest,
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_author_visibility",
         )
 
     async def count_by_author_visibility(self, author: str, visibility: Visibility) -> int:
         """How many rows `list_by_author_visibility` has, without reading them."""
-        values_ = (key_text(author, "str"), key_text(visibility, "str"))
-        return await self._run(counting.count(self._context, ENTITY, "by_author_visibility", values_))
+        values_ = (key_text(author), key_text(visibility))
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_author_visibility", values_),
+            "count",
+            "by_author_visibility",
+        )
 
     async def list_by_visibility(
         self, visibility: Visibility, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -242,11 +280,13 @@ class PostRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(visibility, "str"),)
+        values_ = (key_text(visibility),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_visibility", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_visibility",
         )
 
     def iterate_by_visibility(
@@ -255,30 +295,41 @@ class PostRepository:
         """Every row of `list_by_visibility`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(visibility, "str"),)
+        values_ = (key_text(visibility),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_visibility", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_visibility",
         )
 
     async def count_by_visibility(self, visibility: Visibility) -> int:
         """How many rows `list_by_visibility` has, without reading them."""
-        values_ = (key_text(visibility, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_visibility", values_))
+        values_ = (key_text(visibility),)
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_visibility", values_), "count", "by_visibility"
+        )
 
     async def group_counts_by_author_visibility(self, author: str) -> dict[Visibility, int]:
         """How many rows each `visibility` has, without reading them; those with none are left out."""
-        values_ = (key_text(author, "str"),)
+        values_ = (key_text(author),)
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_author_visibility", values_)
+            counting.group_counts(self._context, ENTITY, "by_author_visibility", values_),
+            "group_counts",
+            "by_author_visibility",
         )
         return {Visibility(group): number for group, number in counts.items()}
 
     async def group_counts_by_visibility(self) -> dict[Visibility, int]:
         """How many rows each `visibility` has, without reading them; those with none are left out."""
         values_ = ()
-        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_visibility", values_))
+        counts = await self._run(
+            counting.group_counts(self._context, ENTITY, "by_visibility", values_),
+            "group_counts",
+            "by_visibility",
+        )
         return {Visibility(group): number for group, number in counts.items()}
 
     async def search(
@@ -311,32 +362,9 @@ class PostRepository:
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
-
-    async def first(
-        self,
-        *,
-        slug: str | None = None,
-        author: str | None = None,
-        editor: str | None = None,
-        title: str | None = None,
-        text: str | None = None,
-        visibility: Visibility | None = None,
-        having_comment: filters.CommentFilter | None = None,
-        order: _Order = "revision",
-    ) -> Post:
-        """The first row of `search`: the newest, in the default order of a view by creation.
-
-        Raises:
-            PostNotFoundError: there is none.
-            ValidationError: no view covers the order.
-        """
-        equal = searching.given(
-            slug=slug, author=author, editor=editor, title=title, text=text, visibility=visibility
-        )
-        having = joining.having(("Comment", "post", having_comment))
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,
@@ -362,7 +390,9 @@ class PostRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     async def explain(
@@ -382,7 +412,7 @@ class PostRepository:
         equal = searching.given(
             slug=slug, author=author, editor=editor, title=title, text=text, visibility=visibility
         )
-        return await self._run(searching.explain(self._context, ENTITY, equal, order))
+        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Post, *, if_none: _View | None = None) -> Post:
         """Insert a row. The record learns its managed values.
@@ -396,7 +426,7 @@ class PostRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Post) -> Post:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -407,7 +437,7 @@ class PostRepository:
             PostNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record))
+        return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Post) -> Post:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -416,7 +446,7 @@ class PostRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record))
+        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, slug: str, function: Callable[[Post], Any]) -> Post:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -426,7 +456,7 @@ class PostRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, slug, function))
+        return await self._run(writing.change(self._context, ENTITY, slug, function), "change")
 
     async def delete(self, slug: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -435,14 +465,14 @@ class PostRepository:
             PostNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, slug))
+        await self._run(removing.delete(self._context, ENTITY, slug), "delete")
 
     async def discard(self, slug: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, slug))
+        return await self._run(removing.discard(self._context, ENTITY, slug), "discard")
 
     async def touch_published_at(self, slug: str, at: datetime | None = None) -> bool:
         """Set `published_at` to `at`, by default the server's time, never back in time; tell whether the row
         is there.
         """
-        return await self._run(touching.touch(self._context, ENTITY, slug, "published_at", at))
+        return await self._run(touching.touch(self._context, ENTITY, slug, "published_at", at), "touch")

@@ -40,7 +40,7 @@ class CommentRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     def get(self, id: str) -> Comment:
         """The row with this key.
@@ -48,15 +48,15 @@ class CommentRepository:
         Raises:
             CommentNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, id))
+        return self._run(reading.get(self._context, ENTITY, id), "get")
 
     def find(self, id: str) -> Comment | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, id))
+        return self._run(reading.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Comment | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys))
+        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> Comment:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -66,7 +66,7 @@ class CommentRepository:
             CommentNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
+        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     def list_by_post(
         self, post: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -79,31 +79,38 @@ class CommentRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(post, "str"),)
+        values_ = (key_text(post),)
         return self._run(
-            paging.page(self._context, ENTITY, "by_post", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "by_post", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "by_post",
         )
 
     def iterate_by_post(self, post: str, *, batch: int = 200, newest: bool = True) -> Iterator[Comment]:
         """Every row of `list_by_post`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(post, "str"),)
+        values_ = (key_text(post),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_post", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_post",
         )
 
     def count_by_post(self, post: str) -> int:
         """How many rows `list_by_post` has, without reading them."""
-        values_ = (key_text(post, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_post", values_))
+        values_ = (key_text(post),)
+        return self._run(counting.count(self._context, ENTITY, "by_post", values_), "count", "by_post")
 
     def gather_by_post(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Comment]]:
         """For each of several keys every row of `list_by_post`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
-        return self._run(gathering.gather(self._context, ENTITY, "by_post", values_, newest=newest))
+        values_ = [(key_text(key),) for key in keys]
+        return self._run(
+            gathering.gather(self._context, ENTITY, "by_post", values_, newest=newest), "gather", "by_post"
+        )
 
     def list_by_post_hidden(
         self, post: str, hidden: bool, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -116,11 +123,13 @@ class CommentRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(post, "str"), key_text(hidden, "bool"))
+        values_ = (key_text(post), key_text(hidden))
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_post_hidden", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_post_hidden",
         )
 
     def iterate_by_post_hidden(
@@ -129,17 +138,22 @@ class CommentRepository:
         """Every row of `list_by_post_hidden`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(post, "str"), key_text(hidden, "bool"))
+        values_ = (key_text(post), key_text(hidden))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_post_hidden", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_post_hidden",
         )
 
     def count_by_post_hidden(self, post: str, hidden: bool) -> int:
         """How many rows `list_by_post_hidden` has, without reading them."""
-        values_ = (key_text(post, "str"), key_text(hidden, "bool"))
-        return self._run(counting.count(self._context, ENTITY, "by_post_hidden", values_))
+        values_ = (key_text(post), key_text(hidden))
+        return self._run(
+            counting.count(self._context, ENTITY, "by_post_hidden", values_), "count", "by_post_hidden"
+        )
 
     def list_by_reply(
         self, reply_to: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -152,31 +166,40 @@ class CommentRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(reply_to, "str"),)
+        values_ = (key_text(reply_to),)
         return self._run(
-            paging.page(self._context, ENTITY, "by_reply", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(
+                self._context, ENTITY, "by_reply", values_, limit=limit, cursor=cursor, newest=newest
+            ),
+            "list",
+            "by_reply",
         )
 
     def iterate_by_reply(self, reply_to: str, *, batch: int = 200, newest: bool = True) -> Iterator[Comment]:
         """Every row of `list_by_reply`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(reply_to, "str"),)
+        values_ = (key_text(reply_to),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_reply", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_reply",
         )
 
     def count_by_reply(self, reply_to: str) -> int:
         """How many rows `list_by_reply` has, without reading them."""
-        values_ = (key_text(reply_to, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_reply", values_))
+        values_ = (key_text(reply_to),)
+        return self._run(counting.count(self._context, ENTITY, "by_reply", values_), "count", "by_reply")
 
     def gather_by_reply(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Comment]]:
         """For each of several keys every row of `list_by_reply`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
-        return self._run(gathering.gather(self._context, ENTITY, "by_reply", values_, newest=newest))
+        values_ = [(key_text(key),) for key in keys]
+        return self._run(
+            gathering.gather(self._context, ENTITY, "by_reply", values_, newest=newest), "gather", "by_reply"
+        )
 
     def list_by_flag(
         self, flagged: bool, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -189,37 +212,48 @@ class CommentRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(flagged, "bool"),)
+        values_ = (key_text(flagged),)
         return self._run(
-            paging.page(self._context, ENTITY, "by_flag", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "by_flag", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "by_flag",
         )
 
     def iterate_by_flag(self, flagged: bool, *, batch: int = 200, newest: bool = True) -> Iterator[Comment]:
         """Every row of `list_by_flag`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(flagged, "bool"),)
+        values_ = (key_text(flagged),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_flag", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_flag",
         )
 
     def count_by_flag(self, flagged: bool) -> int:
         """How many rows `list_by_flag` has, without reading them."""
-        values_ = (key_text(flagged, "bool"),)
-        return self._run(counting.count(self._context, ENTITY, "by_flag", values_))
+        values_ = (key_text(flagged),)
+        return self._run(counting.count(self._context, ENTITY, "by_flag", values_), "count", "by_flag")
 
     def group_counts_by_post_hidden(self, post: str) -> dict[bool, int]:
         """How many rows each `hidden` has, without reading them; those with none are left out."""
-        values_ = (key_text(post, "str"),)
-        counts = self._run(counting.group_counts(self._context, ENTITY, "by_post_hidden", values_))
+        values_ = (key_text(post),)
+        counts = self._run(
+            counting.group_counts(self._context, ENTITY, "by_post_hidden", values_),
+            "group_counts",
+            "by_post_hidden",
+        )
         return {group == "true": number for group, number in counts.items()}
 
     def group_counts_by_flag(self) -> dict[bool, int]:
         """How many rows each `flagged` has, without reading them; those with none are left out."""
         values_ = ()
-        counts = self._run(counting.group_counts(self._context, ENTITY, "by_flag", values_))
+        counts = self._run(
+            counting.group_counts(self._context, ENTITY, "by_flag", values_), "group_counts", "by_flag"
+        )
         return {group == "true": number for group, number in counts.items()}
 
     def search(
@@ -252,32 +286,9 @@ class CommentRepository:
         return self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
-
-    def first(
-        self,
-        *,
-        id: str | None = None,
-        post: str | None = None,
-        reply_to: str | None = None,
-        text: str | None = None,
-        hidden: bool | None = None,
-        flagged: bool | None = None,
-        having_comment: filters.CommentFilter | None = None,
-        order: _Order = "created",
-    ) -> Comment:
-        """The first row of `search`: the newest, in the default order of a view by creation.
-
-        Raises:
-            CommentNotFoundError: there is none.
-            ValidationError: no view covers the order.
-        """
-        equal = searching.given(
-            id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged
-        )
-        having = joining.having(("Comment", "reply_to", having_comment))
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,
@@ -303,7 +314,9 @@ class CommentRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     def explain(
@@ -323,7 +336,7 @@ class CommentRepository:
         equal = searching.given(
             id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged
         )
-        return self._run(searching.explain(self._context, ENTITY, equal, order))
+        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Comment, *, if_none: _View | None = None) -> Comment:
         """Insert a row. The record learns its managed values.
@@ -337,7 +350,7 @@ class CommentRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: Comment) -> Comment:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -348,7 +361,7 @@ class CommentRepository:
             CommentNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record))
+        return self._run(writing.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Comment) -> Comment:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -357,7 +370,7 @@ class CommentRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record))
+        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[Comment], Any]) -> Comment:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -367,7 +380,7 @@ class CommentRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, id, function))
+        return self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -376,14 +389,14 @@ class CommentRepository:
             CommentNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, id))
+        self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, id))
+        return self._run(removing.discard(self._context, ENTITY, id), "discard")
 
     def tree(self, id: str, *, max_depth: int = 100) -> list[Comment]:
         """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty
         when it is not there.
         """
-        return self._run(growing.tree(self._context, ENTITY, id, "by_reply", max_depth=max_depth))
+        return self._run(growing.tree(self._context, ENTITY, id, "by_reply", max_depth=max_depth), "tree")

@@ -41,7 +41,7 @@ class PostRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     def get(self, slug: str) -> Post:
         """The row with this key.
@@ -49,15 +49,15 @@ class PostRepository:
         Raises:
             PostNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, slug))
+        return self._run(reading.get(self._context, ENTITY, slug), "get")
 
     def find(self, slug: str) -> Post | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, slug))
+        return self._run(reading.find(self._context, ENTITY, slug), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Post | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys))
+        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, slug: str, *, wait: float | None = None) -> Post:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -67,7 +67,7 @@ class PostRepository:
             PostNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, slug, wait=wait))
+        return self._run(transacting.get_for_update(self._context, ENTITY, slug, wait=wait), "get_for_update")
 
     def list_all(self, *, limit: int = 50, cursor: str | None = None, newest: bool = True) -> Page[Post]:
         """One page, latest change first unless `newest` is False.
@@ -80,7 +80,9 @@ class PostRepository:
         """
         values_ = ()
         return self._run(
-            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "all",
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> Iterator[Post]:
@@ -89,13 +91,16 @@ class PostRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "all",
         )
 
     def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
-        return self._run(counting.count(self._context, ENTITY, "all", values_))
+        return self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
 
     def list_by_author(
         self, author: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -108,33 +113,42 @@ class PostRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(author, "str"),)
+        values_ = (key_text(author),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_author", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_author",
         )
 
     def iterate_by_author(self, author: str, *, batch: int = 200, newest: bool = True) -> Iterator[Post]:
         """Every row of `list_by_author`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(author, "str"),)
+        values_ = (key_text(author),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_author", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_author",
         )
 
     def count_by_author(self, author: str) -> int:
         """How many rows `list_by_author` has, without reading them."""
-        values_ = (key_text(author, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_author", values_))
+        values_ = (key_text(author),)
+        return self._run(counting.count(self._context, ENTITY, "by_author", values_), "count", "by_author")
 
     def gather_by_author(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Post]]:
         """For each of several keys every row of `list_by_author`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
-        return self._run(gathering.gather(self._context, ENTITY, "by_author", values_, newest=newest))
+        values_ = [(key_text(key),) for key in keys]
+        return self._run(
+            gathering.gather(self._context, ENTITY, "by_author", values_, newest=newest),
+            "gather",
+            "by_author",
+        )
 
     def list_by_editor(
         self, editor: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -147,33 +161,42 @@ class PostRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(editor, "str"),)
+        values_ = (key_text(editor),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_editor", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_editor",
         )
 
     def iterate_by_editor(self, editor: str, *, batch: int = 200, newest: bool = True) -> Iterator[Post]:
         """Every row of `list_by_editor`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(editor, "str"),)
+        values_ = (key_text(editor),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_editor", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_editor",
         )
 
     def count_by_editor(self, editor: str) -> int:
         """How many rows `list_by_editor` has, without reading them."""
-        values_ = (key_text(editor, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_editor", values_))
+        values_ = (key_text(editor),)
+        return self._run(counting.count(self._context, ENTITY, "by_editor", values_), "count", "by_editor")
 
     def gather_by_editor(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Post]]:
         """For each of several keys every row of `list_by_editor`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
-        return self._run(gathering.gather(self._context, ENTITY, "by_editor", values_, newest=newest))
+        values_ = [(key_text(key),) for key in keys]
+        return self._run(
+            gathering.gather(self._context, ENTITY, "by_editor", values_, newest=newest),
+            "gather",
+            "by_editor",
+        )
 
     def list_by_author_visibility(
         self,
@@ -192,7 +215,7 @@ class PostRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(author, "str"), key_text(visibility, "str"))
+        values_ = (key_text(author), key_text(visibility))
         return self._run(
             paging.page(
                 self._context,
@@ -202,7 +225,9 @@ class PostRepository:
                 limit=limit,
                 cursor=cursor,
                 newest=newest,
-            )
+            ),
+            "list",
+            "by_author_visibility",
         )
 
     def iterate_by_author_visibility(
@@ -211,7 +236,7 @@ class PostRepository:
         """Every row of `list_by_author_visibility`, read `batch` at a time; rows written meanwhile may or may
         not appear.
         """
-        values_ = (key_text(author, "str"), key_text(visibility, "str"))
+        values_ = (key_text(author), key_text(visibility))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context,
@@ -221,13 +246,20 @@ class PostRepository:
                 limit=batch,
                 cursor=cursor,
                 newest=newest,
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_author_visibility",
         )
 
     def count_by_author_visibility(self, author: str, visibility: Visibility) -> int:
         """How many rows `list_by_author_visibility` has, without reading them."""
-        values_ = (key_text(author, "str"), key_text(visibility, "str"))
-        return self._run(counting.count(self._context, ENTITY, "by_author_visibility", values_))
+        values_ = (key_text(author), key_text(visibility))
+        return self._run(
+            counting.count(self._context, ENTITY, "by_author_visibility", values_),
+            "count",
+            "by_author_visibility",
+        )
 
     def list_by_visibility(
         self, visibility: Visibility, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -240,11 +272,13 @@ class PostRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(visibility, "str"),)
+        values_ = (key_text(visibility),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_visibility", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_visibility",
         )
 
     def iterate_by_visibility(
@@ -253,28 +287,41 @@ class PostRepository:
         """Every row of `list_by_visibility`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(visibility, "str"),)
+        values_ = (key_text(visibility),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_visibility", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_visibility",
         )
 
     def count_by_visibility(self, visibility: Visibility) -> int:
         """How many rows `list_by_visibility` has, without reading them."""
-        values_ = (key_text(visibility, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_visibility", values_))
+        values_ = (key_text(visibility),)
+        return self._run(
+            counting.count(self._context, ENTITY, "by_visibility", values_), "count", "by_visibility"
+        )
 
     def group_counts_by_author_visibility(self, author: str) -> dict[Visibility, int]:
         """How many rows each `visibility` has, without reading them; those with none are left out."""
-        values_ = (key_text(author, "str"),)
-        counts = self._run(counting.group_counts(self._context, ENTITY, "by_author_visibility", values_))
+        values_ = (key_text(author),)
+        counts = self._run(
+            counting.group_counts(self._context, ENTITY, "by_author_visibility", values_),
+            "group_counts",
+            "by_author_visibility",
+        )
         return {Visibility(group): number for group, number in counts.items()}
 
     def group_counts_by_visibility(self) -> dict[Visibility, int]:
         """How many rows each `visibility` has, without reading them; those with none are left out."""
         values_ = ()
-        counts = self._run(counting.group_counts(self._context, ENTITY, "by_visibility", values_))
+        counts = self._run(
+            counting.group_counts(self._context, ENTITY, "by_visibility", values_),
+            "group_counts",
+            "by_visibility",
+        )
         return {Visibility(group): number for group, number in counts.items()}
 
     def search(
@@ -307,32 +354,9 @@ class PostRepository:
         return self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
-
-    def first(
-        self,
-        *,
-        slug: str | None = None,
-        author: str | None = None,
-        editor: str | None = None,
-        title: str | None = None,
-        text: str | None = None,
-        visibility: Visibility | None = None,
-        having_comment: filters.CommentFilter | None = None,
-        order: _Order = "revision",
-    ) -> Post:
-        """The first row of `search`: the newest, in the default order of a view by creation.
-
-        Raises:
-            PostNotFoundError: there is none.
-            ValidationError: no view covers the order.
-        """
-        equal = searching.given(
-            slug=slug, author=author, editor=editor, title=title, text=text, visibility=visibility
-        )
-        having = joining.having(("Comment", "post", having_comment))
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,
@@ -358,7 +382,9 @@ class PostRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     def explain(
@@ -378,7 +404,7 @@ class PostRepository:
         equal = searching.given(
             slug=slug, author=author, editor=editor, title=title, text=text, visibility=visibility
         )
-        return self._run(searching.explain(self._context, ENTITY, equal, order))
+        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Post, *, if_none: _View | None = None) -> Post:
         """Insert a row. The record learns its managed values.
@@ -392,7 +418,7 @@ class PostRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: Post) -> Post:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -403,7 +429,7 @@ class PostRepository:
             PostNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record))
+        return self._run(writing.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Post) -> Post:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -412,7 +438,7 @@ class PostRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record))
+        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, slug: str, function: Callable[[Post], Any]) -> Post:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -422,7 +448,7 @@ class PostRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, slug, function))
+        return self._run(writing.change(self._context, ENTITY, slug, function), "change")
 
     def delete(self, slug: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -431,14 +457,14 @@ class PostRepository:
             PostNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, slug))
+        self._run(removing.delete(self._context, ENTITY, slug), "delete")
 
     def discard(self, slug: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, slug))
+        return self._run(removing.discard(self._context, ENTITY, slug), "discard")
 
     def touch_published_at(self, slug: str, at: datetime | None = None) -> bool:
         """Set `published_at` to `at`, by default the server's time, never back in time; tell whether the row
         is there.
         """
-        return self._run(touching.touch(self._context, ENTITY, slug, "published_at", at))
+        return self._run(touching.touch(self._context, ENTITY, slug, "published_at", at), "touch")

@@ -42,7 +42,7 @@ class BookingRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     async def get(self, id: str) -> Booking:
         """The row with this key.
@@ -50,15 +50,15 @@ class BookingRepository:
         Raises:
             BookingNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, id))
+        return await self._run(reading.get(self._context, ENTITY, id), "get")
 
     async def find(self, id: str) -> Booking | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, id))
+        return await self._run(reading.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Booking | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys))
+        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> Booking:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -68,7 +68,9 @@ class BookingRepository:
             BookingNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
+        return await self._run(
+            transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
+        )
 
     async def get_by_start(self, room: str, starts: datetime) -> Booking:
         """The row with this unique value.
@@ -78,13 +80,13 @@ class BookingRepository:
         Raises:
             BookingNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("start", join((key_text(room, "str"), key_text(starts, "datetime"))), "")
-        return await self._run(reading.get_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("start", join((key_text(room), key_text(starts))), "")
+        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "start")
 
     async def find_by_start(self, room: str, starts: datetime) -> Booking | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("start", join((key_text(room, "str"), key_text(starts, "datetime"))), "")
-        return await self._run(reading.find_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("start", join((key_text(room), key_text(starts))), "")
+        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "start")
 
     async def get_by_host(self, host: str, title: str) -> Booking:
         """The row with this unique value.
@@ -94,13 +96,13 @@ class BookingRepository:
         Raises:
             BookingNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("host", join((key_text(host, "str").lower(), key_text(title, "str").lower())), "")
-        return await self._run(reading.get_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("host", join((key_text(host).lower(), key_text(title).lower())), "")
+        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "host")
 
     async def find_by_host(self, host: str, title: str) -> Booking | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("host", join((key_text(host, "str").lower(), key_text(title, "str").lower())), "")
-        return await self._run(reading.find_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("host", join((key_text(host).lower(), key_text(title).lower())), "")
+        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "host")
 
     async def list_by_room(
         self, room: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -113,31 +115,38 @@ class BookingRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(room, "str"),)
+        values_ = (key_text(room),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_room", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "by_room", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "by_room",
         )
 
     def iterate_by_room(self, room: str, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Booking]:
         """Every row of `list_by_room`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(room, "str"),)
+        values_ = (key_text(room),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_room", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_room",
         )
 
     async def count_by_room(self, room: str) -> int:
         """How many rows `list_by_room` has, without reading them."""
-        values_ = (key_text(room, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_room", values_))
+        values_ = (key_text(room),)
+        return await self._run(counting.count(self._context, ENTITY, "by_room", values_), "count", "by_room")
 
     async def gather_by_room(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Booking]]:
         """For each of several keys every row of `list_by_room`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
-        return await self._run(gathering.gather(self._context, ENTITY, "by_room", values_, newest=newest))
+        values_ = [(key_text(key),) for key in keys]
+        return await self._run(
+            gathering.gather(self._context, ENTITY, "by_room", values_, newest=newest), "gather", "by_room"
+        )
 
     async def list_by_room_kind(
         self, room: str, kind: Kind, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -150,11 +159,13 @@ class BookingRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(room, "str"), key_text(kind, "str"))
+        values_ = (key_text(room), key_text(kind))
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_room_kind", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_room_kind",
         )
 
     def iterate_by_room_kind(
@@ -163,17 +174,22 @@ class BookingRepository:
         """Every row of `list_by_room_kind`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(room, "str"), key_text(kind, "str"))
+        values_ = (key_text(room), key_text(kind))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_room_kind", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_room_kind",
         )
 
     async def count_by_room_kind(self, room: str, kind: Kind) -> int:
         """How many rows `list_by_room_kind` has, without reading them."""
-        values_ = (key_text(room, "str"), key_text(kind, "str"))
-        return await self._run(counting.count(self._context, ENTITY, "by_room_kind", values_))
+        values_ = (key_text(room), key_text(kind))
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_room_kind", values_), "count", "by_room_kind"
+        )
 
     async def list_by_room_created(
         self, room: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -186,11 +202,13 @@ class BookingRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(room, "str"),)
+        values_ = (key_text(room),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_room_created", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_room_created",
         )
 
     def iterate_by_room_created(
@@ -199,25 +217,32 @@ class BookingRepository:
         """Every row of `list_by_room_created`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(room, "str"),)
+        values_ = (key_text(room),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_room_created", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_room_created",
         )
 
     async def count_by_room_created(self, room: str) -> int:
         """How many rows `list_by_room_created` has, without reading them."""
-        values_ = (key_text(room, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_room_created", values_))
+        values_ = (key_text(room),)
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_room_created", values_), "count", "by_room_created"
+        )
 
     async def gather_by_room_created(
         self, keys: Sequence[str], *, newest: bool = True
     ) -> list[list[Booking]]:
         """For each of several keys every row of `list_by_room_created`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
+        values_ = [(key_text(key),) for key in keys]
         return await self._run(
-            gathering.gather(self._context, ENTITY, "by_room_created", values_, newest=newest)
+            gathering.gather(self._context, ENTITY, "by_room_created", values_, newest=newest),
+            "gather",
+            "by_room_created",
         )
 
     async def list_by_length(
@@ -231,11 +256,13 @@ class BookingRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(kind, "str"),)
+        values_ = (key_text(kind),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_length", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_length",
         )
 
     def iterate_by_length(
@@ -244,28 +271,39 @@ class BookingRepository:
         """Every row of `list_by_length`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(kind, "str"),)
+        values_ = (key_text(kind),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_length", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_length",
         )
 
     async def count_by_length(self, kind: Kind) -> int:
         """How many rows `list_by_length` has, without reading them."""
-        values_ = (key_text(kind, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_length", values_))
+        values_ = (key_text(kind),)
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_length", values_), "count", "by_length"
+        )
 
     async def group_counts_by_room_kind(self, room: str) -> dict[Kind, int]:
         """How many rows each `kind` has, without reading them; those with none are left out."""
-        values_ = (key_text(room, "str"),)
-        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_room_kind", values_))
+        values_ = (key_text(room),)
+        counts = await self._run(
+            counting.group_counts(self._context, ENTITY, "by_room_kind", values_),
+            "group_counts",
+            "by_room_kind",
+        )
         return {Kind(group): number for group, number in counts.items()}
 
     async def group_counts_by_length(self) -> dict[Kind, int]:
         """How many rows each `kind` has, without reading them; those with none are left out."""
         values_ = ()
-        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_length", values_))
+        counts = await self._run(
+            counting.group_counts(self._context, ENTITY, "by_length", values_), "group_counts", "by_length"
+        )
         return {Kind(group): number for group, number in counts.items()}
 
     async def search(
@@ -304,40 +342,9 @@ class BookingRepository:
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
-
-    async def first(
-        self,
-        *,
-        id: str | None = None,
-        room: str | None = None,
-        kind: Kind | None = None,
-        title: str | None = None,
-        host: str | None = None,
-        deputy: str | None = None,
-        cancelled: bool | None = None,
-        confirmed: bool | None = None,
-        order: _Order = "starts",
-    ) -> Booking:
-        """The first row of `search`: the newest, in the default order of a view by creation.
-
-        Raises:
-            BookingNotFoundError: there is none.
-            ValidationError: no view covers the order.
-        """
-        equal = searching.given(
-            id=id,
-            room=room,
-            kind=kind,
-            title=title,
-            host=host,
-            deputy=deputy,
-            cancelled=cancelled,
-            confirmed=confirmed,
-        )
-        having = joining.having()
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,
@@ -371,7 +378,9 @@ class BookingRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     async def explain(
@@ -400,7 +409,7 @@ class BookingRepository:
             cancelled=cancelled,
             confirmed=confirmed,
         )
-        return await self._run(searching.explain(self._context, ENTITY, equal, order))
+        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Booking, *, if_none: _View | None = None) -> Booking:
         """Insert a row. The record learns its managed values.
@@ -414,7 +423,7 @@ class BookingRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Booking) -> Booking:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -425,7 +434,7 @@ class BookingRepository:
             BookingNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record))
+        return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Booking) -> Booking:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -434,7 +443,7 @@ class BookingRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record))
+        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[Booking], Any]) -> Booking:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -444,7 +453,7 @@ class BookingRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, id, function))
+        return await self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -453,26 +462,26 @@ class BookingRepository:
             BookingNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, id))
+        await self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, id))
+        return await self._run(removing.discard(self._context, ENTITY, id), "discard")
 
     async def touch_starts(self, id: str, at: datetime | None = None) -> bool:
         """Set `starts` to `at`, by default the server's time, never back in time; tell whether the row is
         there.
         """
-        return await self._run(touching.touch(self._context, ENTITY, id, "starts", at))
+        return await self._run(touching.touch(self._context, ENTITY, id, "starts", at), "touch")
 
     async def touch_ends(self, id: str, at: datetime | None = None) -> bool:
         """Set `ends` to `at`, by default the server's time, never back in time; tell whether the row is
         there.
         """
-        return await self._run(touching.touch(self._context, ENTITY, id, "ends", at))
+        return await self._run(touching.touch(self._context, ENTITY, id, "ends", at), "touch")
 
     async def touch_reminded_at(self, id: str, at: datetime | None = None) -> bool:
         """Set `reminded_at` to `at`, by default the server's time, never back in time; tell whether the row
         is there.
         """
-        return await self._run(touching.touch(self._context, ENTITY, id, "reminded_at", at))
+        return await self._run(touching.touch(self._context, ENTITY, id, "reminded_at", at), "touch")

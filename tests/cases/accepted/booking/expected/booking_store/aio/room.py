@@ -29,7 +29,7 @@ class RoomRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     async def get(self, name: str) -> Room:
         """The row with this key.
@@ -37,15 +37,15 @@ class RoomRepository:
         Raises:
             RoomNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, name))
+        return await self._run(reading.get(self._context, ENTITY, name), "get")
 
     async def find(self, name: str) -> Room | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, name))
+        return await self._run(reading.find(self._context, ENTITY, name), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Room | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys))
+        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, name: str, *, wait: float | None = None) -> Room:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -55,7 +55,9 @@ class RoomRepository:
             RoomNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(transacting.get_for_update(self._context, ENTITY, name, wait=wait))
+        return await self._run(
+            transacting.get_for_update(self._context, ENTITY, name, wait=wait), "get_for_update"
+        )
 
     async def list_by_floor(
         self, floor: int, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -68,26 +70,35 @@ class RoomRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(floor, "int"),)
+        values_ = (key_text(floor),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_floor", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(
+                self._context, ENTITY, "by_floor", values_, limit=limit, cursor=cursor, newest=newest
+            ),
+            "list",
+            "by_floor",
         )
 
     def iterate_by_floor(self, floor: int, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Room]:
         """Every row of `list_by_floor`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(floor, "int"),)
+        values_ = (key_text(floor),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_floor", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_floor",
         )
 
     async def count_by_floor(self, floor: int) -> int:
         """How many rows `list_by_floor` has, without reading them."""
-        values_ = (key_text(floor, "int"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_floor", values_))
+        values_ = (key_text(floor),)
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_floor", values_), "count", "by_floor"
+        )
 
     async def search(
         self,
@@ -116,29 +127,9 @@ class RoomRepository:
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
-
-    async def first(
-        self,
-        *,
-        name: str | None = None,
-        floor: int | None = None,
-        seats: int | None = None,
-        standing: int | None = None,
-        locked: bool | None = None,
-        having_booking: filters.BookingFilter | None = None,
-        order: _Order = "seats",
-    ) -> Room:
-        """The first row of `search`: the newest, in the default order of a view by creation.
-
-        Raises:
-            RoomNotFoundError: there is none.
-            ValidationError: no view covers the order.
-        """
-        equal = searching.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
-        having = joining.having(("Booking", "room", having_booking))
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,
@@ -161,7 +152,9 @@ class RoomRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     async def explain(
@@ -178,7 +171,7 @@ class RoomRepository:
         compare.
         """
         equal = searching.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
-        return await self._run(searching.explain(self._context, ENTITY, equal, order))
+        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Room, *, if_none: _View | None = None) -> Room:
         """Insert a row. The record learns its managed values.
@@ -192,7 +185,7 @@ class RoomRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Room) -> Room:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -203,7 +196,7 @@ class RoomRepository:
             RoomNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record))
+        return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Room) -> Room:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -212,7 +205,7 @@ class RoomRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record))
+        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, name: str, function: Callable[[Room], Any]) -> Room:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -222,7 +215,7 @@ class RoomRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, name, function))
+        return await self._run(writing.change(self._context, ENTITY, name, function), "change")
 
     async def delete(self, name: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -231,8 +224,8 @@ class RoomRepository:
             RoomNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, name))
+        await self._run(removing.delete(self._context, ENTITY, name), "delete")
 
     async def discard(self, name: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, name))
+        return await self._run(removing.discard(self._context, ENTITY, name), "discard")

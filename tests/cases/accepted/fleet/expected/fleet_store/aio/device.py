@@ -53,7 +53,7 @@ class DeviceRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     async def get(self, serial: str) -> Device:
         """The row with this key.
@@ -61,15 +61,15 @@ class DeviceRepository:
         Raises:
             DeviceNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, serial))
+        return await self._run(reading.get(self._context, ENTITY, serial), "get")
 
     async def find(self, serial: str) -> Device | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, serial))
+        return await self._run(reading.find(self._context, ENTITY, serial), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Device | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys))
+        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, serial: str, *, wait: float | None = None) -> Device:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -79,7 +79,9 @@ class DeviceRepository:
             DeviceNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(transacting.get_for_update(self._context, ENTITY, serial, wait=wait))
+        return await self._run(
+            transacting.get_for_update(self._context, ENTITY, serial, wait=wait), "get_for_update"
+        )
 
     async def get_by_fingerprint(self, fingerprint: bytes) -> Device:
         """The row with this unique value.
@@ -89,13 +91,13 @@ class DeviceRepository:
         Raises:
             DeviceNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
-        return await self._run(reading.get_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("fingerprint", key_text(fingerprint), "")
+        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "fingerprint")
 
     async def find_by_fingerprint(self, fingerprint: bytes) -> Device | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
-        return await self._run(reading.find_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("fingerprint", key_text(fingerprint), "")
+        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "fingerprint")
 
     async def get_by_channel(self, channel: int, mode: Mode, rented: bool) -> Device:
         """The row with this unique value.
@@ -105,17 +107,13 @@ class DeviceRepository:
         Raises:
             DeviceNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry(
-            "channel", join((key_text(channel, "int"), key_text(mode, "str"), key_text(rented, "bool"))), ""
-        )
-        return await self._run(reading.get_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("channel", join((key_text(channel), key_text(mode), key_text(rented))), "")
+        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "channel")
 
     async def find_by_channel(self, channel: int, mode: Mode, rented: bool) -> Device | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry(
-            "channel", join((key_text(channel, "int"), key_text(mode, "str"), key_text(rented, "bool"))), ""
-        )
-        return await self._run(reading.find_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("channel", join((key_text(channel), key_text(mode), key_text(rented))), "")
+        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "channel")
 
     async def get_by_service(self, serviced_at: datetime, alarm_after: timedelta) -> Device:
         """The row with this unique value.
@@ -125,17 +123,13 @@ class DeviceRepository:
         Raises:
             DeviceNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry(
-            "service", join((key_text(serviced_at, "datetime"), key_text(alarm_after, "timedelta"))), ""
-        )
-        return await self._run(reading.get_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("service", join((key_text(serviced_at), key_text(alarm_after))), "")
+        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "service")
 
     async def find_by_service(self, serviced_at: datetime, alarm_after: timedelta) -> Device | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry(
-            "service", join((key_text(serviced_at, "datetime"), key_text(alarm_after, "timedelta"))), ""
-        )
-        return await self._run(reading.find_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("service", join((key_text(serviced_at), key_text(alarm_after))), "")
+        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "service")
 
     async def get_by_label(self, label: str, owner: str) -> Device:
         """The row with this unique value.
@@ -145,17 +139,13 @@ class DeviceRepository:
         Raises:
             DeviceNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry(
-            "label", join((key_text(label, "str").strip(), key_text(owner, "str").strip())), ""
-        )
-        return await self._run(reading.get_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("label", join((key_text(label).strip(), key_text(owner).strip())), "")
+        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "label")
 
     async def find_by_label(self, label: str, owner: str) -> Device | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry(
-            "label", join((key_text(label, "str").strip(), key_text(owner, "str").strip())), ""
-        )
-        return await self._run(reading.find_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("label", join((key_text(label).strip(), key_text(owner).strip())), "")
+        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "label")
 
     async def list_by_uptime(
         self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -172,7 +162,9 @@ class DeviceRepository:
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_uptime", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_uptime",
         )
 
     def iterate_by_uptime(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Device]:
@@ -183,13 +175,18 @@ class DeviceRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_uptime", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_uptime",
         )
 
     async def count_by_uptime(self) -> int:
         """How many rows `list_by_uptime` has, without reading them."""
         values_ = ()
-        return await self._run(counting.count(self._context, ENTITY, "by_uptime", values_))
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_uptime", values_), "count", "by_uptime"
+        )
 
     async def list_by_mode(
         self, mode: Mode, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -202,26 +199,31 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(mode, "str"),)
+        values_ = (key_text(mode),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_mode", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "by_mode", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "by_mode",
         )
 
     def iterate_by_mode(self, mode: Mode, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Device]:
         """Every row of `list_by_mode`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(mode, "str"),)
+        values_ = (key_text(mode),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_mode", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_mode",
         )
 
     async def count_by_mode(self, mode: Mode) -> int:
         """How many rows `list_by_mode` has, without reading them."""
-        values_ = (key_text(mode, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_mode", values_))
+        values_ = (key_text(mode),)
+        return await self._run(counting.count(self._context, ENTITY, "by_mode", values_), "count", "by_mode")
 
     async def list_by_mode_online(
         self, mode: Mode, online: bool, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -234,11 +236,13 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(mode, "str"), key_text(online, "bool"))
+        values_ = (key_text(mode), key_text(online))
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_mode_online", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_mode_online",
         )
 
     def iterate_by_mode_online(
@@ -247,17 +251,22 @@ class DeviceRepository:
         """Every row of `list_by_mode_online`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(mode, "str"), key_text(online, "bool"))
+        values_ = (key_text(mode), key_text(online))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_mode_online", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_mode_online",
         )
 
     async def count_by_mode_online(self, mode: Mode, online: bool) -> int:
         """How many rows `list_by_mode_online` has, without reading them."""
-        values_ = (key_text(mode, "str"), key_text(online, "bool"))
-        return await self._run(counting.count(self._context, ENTITY, "by_mode_online", values_))
+        values_ = (key_text(mode), key_text(online))
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_mode_online", values_), "count", "by_mode_online"
+        )
 
     async def list_by_battery(
         self, online: bool, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -270,11 +279,13 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(online, "bool"),)
+        values_ = (key_text(online),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_battery", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_battery",
         )
 
     def iterate_by_battery(
@@ -283,17 +294,22 @@ class DeviceRepository:
         """Every row of `list_by_battery`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(online, "bool"),)
+        values_ = (key_text(online),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_battery", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_battery",
         )
 
     async def count_by_battery(self, online: bool) -> int:
         """How many rows `list_by_battery` has, without reading them."""
-        values_ = (key_text(online, "bool"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_battery", values_))
+        values_ = (key_text(online),)
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_battery", values_), "count", "by_battery"
+        )
 
     async def list_by_offset(
         self, owner: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -306,11 +322,13 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(owner, "str"),)
+        values_ = (key_text(owner),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_offset", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_offset",
         )
 
     def iterate_by_offset(
@@ -319,17 +337,22 @@ class DeviceRepository:
         """Every row of `list_by_offset`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(owner, "str"),)
+        values_ = (key_text(owner),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_offset", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_offset",
         )
 
     async def count_by_offset(self, owner: str) -> int:
         """How many rows `list_by_offset` has, without reading them."""
-        values_ = (key_text(owner, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_offset", values_))
+        values_ = (key_text(owner),)
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_offset", values_), "count", "by_offset"
+        )
 
     async def list_by_firmware(
         self, firmware: int, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -342,11 +365,13 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(firmware, "int"),)
+        values_ = (key_text(firmware),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_firmware", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_firmware",
         )
 
     def iterate_by_firmware(
@@ -355,17 +380,22 @@ class DeviceRepository:
         """Every row of `list_by_firmware`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(firmware, "int"),)
+        values_ = (key_text(firmware),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_firmware", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_firmware",
         )
 
     async def count_by_firmware(self, firmware: int) -> int:
         """How many rows `list_by_firmware` has, without reading them."""
-        values_ = (key_text(firmware, "int"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_firmware", values_))
+        values_ = (key_text(firmware),)
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_firmware", values_), "count", "by_firmware"
+        )
 
     async def list_by_serviced(
         self, serviced_at: datetime, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -378,11 +408,13 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(serviced_at, "datetime"),)
+        values_ = (key_text(serviced_at),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_serviced", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_serviced",
         )
 
     def iterate_by_serviced(
@@ -391,17 +423,22 @@ class DeviceRepository:
         """Every row of `list_by_serviced`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(serviced_at, "datetime"),)
+        values_ = (key_text(serviced_at),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_serviced", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_serviced",
         )
 
     async def count_by_serviced(self, serviced_at: datetime) -> int:
         """How many rows `list_by_serviced` has, without reading them."""
-        values_ = (key_text(serviced_at, "datetime"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_serviced", values_))
+        values_ = (key_text(serviced_at),)
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_serviced", values_), "count", "by_serviced"
+        )
 
     async def list_by_alarm(
         self, alarm_after: timedelta, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -414,9 +451,13 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(alarm_after, "timedelta"),)
+        values_ = (key_text(alarm_after),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_alarm", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(
+                self._context, ENTITY, "by_alarm", values_, limit=limit, cursor=cursor, newest=newest
+            ),
+            "list",
+            "by_alarm",
         )
 
     def iterate_by_alarm(
@@ -425,17 +466,22 @@ class DeviceRepository:
         """Every row of `list_by_alarm`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(alarm_after, "timedelta"),)
+        values_ = (key_text(alarm_after),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_alarm", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_alarm",
         )
 
     async def count_by_alarm(self, alarm_after: timedelta) -> int:
         """How many rows `list_by_alarm` has, without reading them."""
-        values_ = (key_text(alarm_after, "timedelta"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_alarm", values_))
+        values_ = (key_text(alarm_after),)
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_alarm", values_), "count", "by_alarm"
+        )
 
     async def list_by_badge(
         self, badge: bytes, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -448,9 +494,13 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(badge, "bytes"),)
+        values_ = (key_text(badge),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_badge", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(
+                self._context, ENTITY, "by_badge", values_, limit=limit, cursor=cursor, newest=newest
+            ),
+            "list",
+            "by_badge",
         )
 
     def iterate_by_badge(
@@ -459,17 +509,22 @@ class DeviceRepository:
         """Every row of `list_by_badge`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(badge, "bytes"),)
+        values_ = (key_text(badge),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_badge", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_badge",
         )
 
     async def count_by_badge(self, badge: bytes) -> int:
         """How many rows `list_by_badge` has, without reading them."""
-        values_ = (key_text(badge, "bytes"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_badge", values_))
+        values_ = (key_text(badge),)
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_badge", values_), "count", "by_badge"
+        )
 
     async def list_by_previous(
         self, rented: bool, previous: Mode, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -482,11 +537,13 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(rented, "bool"), key_text(previous, "str"))
+        values_ = (key_text(rented), key_text(previous))
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_previous", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_previous",
         )
 
     def iterate_by_previous(
@@ -495,40 +552,57 @@ class DeviceRepository:
         """Every row of `list_by_previous`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(rented, "bool"), key_text(previous, "str"))
+        values_ = (key_text(rented), key_text(previous))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_previous", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_previous",
         )
 
     async def count_by_previous(self, rented: bool, previous: Mode) -> int:
         """How many rows `list_by_previous` has, without reading them."""
-        values_ = (key_text(rented, "bool"), key_text(previous, "str"))
-        return await self._run(counting.count(self._context, ENTITY, "by_previous", values_))
+        values_ = (key_text(rented), key_text(previous))
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_previous", values_), "count", "by_previous"
+        )
 
     async def group_counts_by_mode(self) -> dict[Mode, int]:
         """How many rows each `mode` has, without reading them; those with none are left out."""
         values_ = ()
-        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_mode", values_))
+        counts = await self._run(
+            counting.group_counts(self._context, ENTITY, "by_mode", values_), "group_counts", "by_mode"
+        )
         return {Mode(group): number for group, number in counts.items()}
 
     async def group_counts_by_mode_online(self, mode: Mode) -> dict[bool, int]:
         """How many rows each `online` has, without reading them; those with none are left out."""
-        values_ = (key_text(mode, "str"),)
-        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_mode_online", values_))
+        values_ = (key_text(mode),)
+        counts = await self._run(
+            counting.group_counts(self._context, ENTITY, "by_mode_online", values_),
+            "group_counts",
+            "by_mode_online",
+        )
         return {group == "true": number for group, number in counts.items()}
 
     async def group_counts_by_battery(self) -> dict[bool, int]:
         """How many rows each `online` has, without reading them; those with none are left out."""
         values_ = ()
-        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_battery", values_))
+        counts = await self._run(
+            counting.group_counts(self._context, ENTITY, "by_battery", values_), "group_counts", "by_battery"
+        )
         return {group == "true": number for group, number in counts.items()}
 
     async def group_counts_by_previous(self, rented: bool) -> dict[Mode, int]:
         """How many rows each `previous` has, without reading them; those with none are left out."""
-        values_ = (key_text(rented, "bool"),)
-        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_previous", values_))
+        values_ = (key_text(rented),)
+        counts = await self._run(
+            counting.group_counts(self._context, ENTITY, "by_previous", values_),
+            "group_counts",
+            "by_previous",
+        )
         return {Mode(group): number for group, number in counts.items()}
 
     async def search(
@@ -576,47 +650,9 @@ class DeviceRepository:
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
-
-    async def first(
-        self,
-        *,
-        serial: str | None = None,
-        label: str | None = None,
-        owner: str | None = None,
-        lot: str | None = None,
-        firmware: int | None = None,
-        online: bool | None = None,
-        mode: Mode | None = None,
-        note: str | None = None,
-        channel: int | None = None,
-        rented: bool | None = None,
-        previous: Mode | None = None,
-        having_telemetry: filters.TelemetryFilter | None = None,
-        order: _Order = "uptime",
-    ) -> Device:
-        """The first row of `search`: the newest, in the default order of a view by creation.
-
-        Raises:
-            DeviceNotFoundError: there is none.
-            ValidationError: no view covers the order.
-        """
-        equal = searching.given(
-            serial=serial,
-            label=label,
-            owner=owner,
-            lot=lot,
-            firmware=firmware,
-            online=online,
-            mode=mode,
-            note=note,
-            channel=channel,
-            rented=rented,
-            previous=previous,
-        )
-        having = joining.having(("Telemetry", "device", having_telemetry))
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,
@@ -657,7 +693,9 @@ class DeviceRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     async def explain(
@@ -692,7 +730,7 @@ class DeviceRepository:
             rented=rented,
             previous=previous,
         )
-        return await self._run(searching.explain(self._context, ENTITY, equal, order))
+        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Device, *, if_none: _View | None = None) -> Device:
         """Insert a row. The record learns its managed values.
@@ -706,7 +744,7 @@ class DeviceRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Device) -> Device:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -717,7 +755,7 @@ class DeviceRepository:
             DeviceNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record))
+        return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Device) -> Device:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -726,7 +764,7 @@ class DeviceRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record))
+        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, serial: str, function: Callable[[Device], Any]) -> Device:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -736,7 +774,7 @@ class DeviceRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, serial, function))
+        return await self._run(writing.change(self._context, ENTITY, serial, function), "change")
 
     async def delete(self, serial: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -745,20 +783,20 @@ class DeviceRepository:
             DeviceNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, serial))
+        await self._run(removing.delete(self._context, ENTITY, serial), "delete")
 
     async def discard(self, serial: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, serial))
+        return await self._run(removing.discard(self._context, ENTITY, serial), "discard")
 
     async def touch_last_seen(self, serial: str, at: datetime | None = None) -> bool:
         """Set `last_seen` to `at`, by default the server's time, never back in time; tell whether the row is
         there.
         """
-        return await self._run(touching.touch(self._context, ENTITY, serial, "last_seen", at))
+        return await self._run(touching.touch(self._context, ENTITY, serial, "last_seen", at), "touch")
 
     async def touch_serviced_at(self, serial: str, at: datetime | None = None) -> bool:
         """Set `serviced_at` to `at`, by default the server's time, never back in time; tell whether the row
         is there.
         """
-        return await self._run(touching.touch(self._context, ENTITY, serial, "serviced_at", at))
+        return await self._run(touching.touch(self._context, ENTITY, serial, "serviced_at", at), "touch")

@@ -38,7 +38,7 @@ class TelemetryRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     async def get(self, id: str) -> Telemetry:
         """The row with this key.
@@ -46,15 +46,15 @@ class TelemetryRepository:
         Raises:
             TelemetryNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, id))
+        return await self._run(reading.get(self._context, ENTITY, id), "get")
 
     async def find(self, id: str) -> Telemetry | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, id))
+        return await self._run(reading.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Telemetry | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys))
+        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> Telemetry:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -64,7 +64,9 @@ class TelemetryRepository:
             TelemetryNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
+        return await self._run(
+            transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
+        )
 
     async def list_by_device(
         self, device: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -77,11 +79,13 @@ class TelemetryRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(device, "str"),)
+        values_ = (key_text(device),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_device", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_device",
         )
 
     def iterate_by_device(
@@ -90,22 +94,31 @@ class TelemetryRepository:
         """Every row of `list_by_device`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(device, "str"),)
+        values_ = (key_text(device),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_device", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_device",
         )
 
     async def count_by_device(self, device: str) -> int:
         """How many rows `list_by_device` has, without reading them."""
-        values_ = (key_text(device, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_device", values_))
+        values_ = (key_text(device),)
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_device", values_), "count", "by_device"
+        )
 
     async def gather_by_device(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Telemetry]]:
         """For each of several keys every row of `list_by_device`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
-        return await self._run(gathering.gather(self._context, ENTITY, "by_device", values_, newest=newest))
+        values_ = [(key_text(key),) for key in keys]
+        return await self._run(
+            gathering.gather(self._context, ENTITY, "by_device", values_, newest=newest),
+            "gather",
+            "by_device",
+        )
 
     async def search(
         self,
@@ -128,21 +141,9 @@ class TelemetryRepository:
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
-
-    async def first(
-        self, *, id: str | None = None, device: str | None = None, order: _Order = "revision"
-    ) -> Telemetry:
-        """The first row of `search`: the newest, in the default order of a view by creation.
-
-        Raises:
-            TelemetryNotFoundError: there is none.
-            ValidationError: no view covers the order.
-        """
-        equal = searching.given(id=id, device=device)
-        having = joining.having()
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,
@@ -161,7 +162,9 @@ class TelemetryRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     async def explain(
@@ -171,7 +174,7 @@ class TelemetryRepository:
         compare.
         """
         equal = searching.given(id=id, device=device)
-        return await self._run(searching.explain(self._context, ENTITY, equal, order))
+        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Telemetry, *, if_none: _View | None = None) -> Telemetry:
         """Insert a row. The record learns its managed values.
@@ -185,7 +188,7 @@ class TelemetryRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Telemetry) -> Telemetry:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -196,7 +199,7 @@ class TelemetryRepository:
             TelemetryNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record))
+        return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Telemetry) -> Telemetry:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -205,7 +208,7 @@ class TelemetryRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record))
+        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[Telemetry], Any]) -> Telemetry:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -215,7 +218,7 @@ class TelemetryRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, id, function))
+        return await self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -224,8 +227,8 @@ class TelemetryRepository:
             TelemetryNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, id))
+        await self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, id))
+        return await self._run(removing.discard(self._context, ENTITY, id), "discard")

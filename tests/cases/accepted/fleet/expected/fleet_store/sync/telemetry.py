@@ -38,7 +38,7 @@ class TelemetryRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     def get(self, id: str) -> Telemetry:
         """The row with this key.
@@ -46,15 +46,15 @@ class TelemetryRepository:
         Raises:
             TelemetryNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, id))
+        return self._run(reading.get(self._context, ENTITY, id), "get")
 
     def find(self, id: str) -> Telemetry | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, id))
+        return self._run(reading.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Telemetry | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys))
+        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> Telemetry:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -64,7 +64,7 @@ class TelemetryRepository:
             TelemetryNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
+        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     def list_by_device(
         self, device: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -77,33 +77,42 @@ class TelemetryRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(device, "str"),)
+        values_ = (key_text(device),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_device", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_device",
         )
 
     def iterate_by_device(self, device: str, *, batch: int = 200, newest: bool = True) -> Iterator[Telemetry]:
         """Every row of `list_by_device`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(device, "str"),)
+        values_ = (key_text(device),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_device", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_device",
         )
 
     def count_by_device(self, device: str) -> int:
         """How many rows `list_by_device` has, without reading them."""
-        values_ = (key_text(device, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_device", values_))
+        values_ = (key_text(device),)
+        return self._run(counting.count(self._context, ENTITY, "by_device", values_), "count", "by_device")
 
     def gather_by_device(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Telemetry]]:
         """For each of several keys every row of `list_by_device`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
-        return self._run(gathering.gather(self._context, ENTITY, "by_device", values_, newest=newest))
+        values_ = [(key_text(key),) for key in keys]
+        return self._run(
+            gathering.gather(self._context, ENTITY, "by_device", values_, newest=newest),
+            "gather",
+            "by_device",
+        )
 
     def search(
         self,
@@ -126,21 +135,9 @@ class TelemetryRepository:
         return self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
-
-    def first(
-        self, *, id: str | None = None, device: str | None = None, order: _Order = "revision"
-    ) -> Telemetry:
-        """The first row of `search`: the newest, in the default order of a view by creation.
-
-        Raises:
-            TelemetryNotFoundError: there is none.
-            ValidationError: no view covers the order.
-        """
-        equal = searching.given(id=id, device=device)
-        having = joining.having()
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,
@@ -159,7 +156,9 @@ class TelemetryRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     def explain(
@@ -169,7 +168,7 @@ class TelemetryRepository:
         compare.
         """
         equal = searching.given(id=id, device=device)
-        return self._run(searching.explain(self._context, ENTITY, equal, order))
+        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Telemetry, *, if_none: _View | None = None) -> Telemetry:
         """Insert a row. The record learns its managed values.
@@ -183,7 +182,7 @@ class TelemetryRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: Telemetry) -> Telemetry:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -194,7 +193,7 @@ class TelemetryRepository:
             TelemetryNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record))
+        return self._run(writing.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Telemetry) -> Telemetry:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -203,7 +202,7 @@ class TelemetryRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record))
+        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[Telemetry], Any]) -> Telemetry:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -213,7 +212,7 @@ class TelemetryRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, id, function))
+        return self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -222,8 +221,8 @@ class TelemetryRepository:
             TelemetryNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, id))
+        self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, id))
+        return self._run(removing.discard(self._context, ENTITY, id), "discard")

@@ -27,7 +27,7 @@ class BranchRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     async def get(self, city: str) -> Branch:
         """The row with this key.
@@ -35,15 +35,15 @@ class BranchRepository:
         Raises:
             BranchNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, city))
+        return await self._run(reading.get(self._context, ENTITY, city), "get")
 
     async def find(self, city: str) -> Branch | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, city))
+        return await self._run(reading.find(self._context, ENTITY, city), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Branch | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys))
+        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, city: str, *, wait: float | None = None) -> Branch:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -53,7 +53,9 @@ class BranchRepository:
             BranchNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(transacting.get_for_update(self._context, ENTITY, city, wait=wait))
+        return await self._run(
+            transacting.get_for_update(self._context, ENTITY, city, wait=wait), "get_for_update"
+        )
 
     async def list_all(
         self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -68,7 +70,9 @@ class BranchRepository:
         """
         values_ = ()
         return await self._run(
-            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "all",
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Branch]:
@@ -77,13 +81,16 @@ class BranchRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "all",
         )
 
     async def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
-        return await self._run(counting.count(self._context, ENTITY, "all", values_))
+        return await self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
 
     async def search(
         self,
@@ -106,7 +113,8 @@ class BranchRepository:
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
 
     async def first(
@@ -139,7 +147,9 @@ class BranchRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     async def explain(
@@ -149,7 +159,7 @@ class BranchRepository:
         compare.
         """
         equal = searching.given(city=city, opened=opened)
-        return await self._run(searching.explain(self._context, ENTITY, equal, order))
+        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Branch, *, if_none: _View | None = None) -> Branch:
         """Insert a row. The record learns its managed values.
@@ -163,7 +173,7 @@ class BranchRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Branch) -> Branch:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -174,7 +184,7 @@ class BranchRepository:
             BranchNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record))
+        return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Branch) -> Branch:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -183,7 +193,7 @@ class BranchRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record))
+        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, city: str, function: Callable[[Branch], Any]) -> Branch:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -193,7 +203,7 @@ class BranchRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, city, function))
+        return await self._run(writing.change(self._context, ENTITY, city, function), "change")
 
     async def delete(self, city: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -202,8 +212,8 @@ class BranchRepository:
             BranchNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, city))
+        await self._run(removing.delete(self._context, ENTITY, city), "delete")
 
     async def discard(self, city: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, city))
+        return await self._run(removing.discard(self._context, ENTITY, city), "discard")

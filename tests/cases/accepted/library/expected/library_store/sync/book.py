@@ -42,7 +42,7 @@ class BookRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     def get(self, isbn: str) -> Book:
         """The row with this key.
@@ -50,15 +50,15 @@ class BookRepository:
         Raises:
             NoSuchBookError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, isbn))
+        return self._run(reading.get(self._context, ENTITY, isbn), "get")
 
     def find(self, isbn: str) -> Book | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, isbn))
+        return self._run(reading.find(self._context, ENTITY, isbn), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Book | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys))
+        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, isbn: str, *, wait: float | None = None) -> Book:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -68,7 +68,7 @@ class BookRepository:
             NoSuchBookError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, isbn, wait=wait))
+        return self._run(transacting.get_for_update(self._context, ENTITY, isbn, wait=wait), "get_for_update")
 
     def get_by_title(self, title: str, subtitle: str) -> Book:
         """The row with this unique value.
@@ -78,13 +78,13 @@ class BookRepository:
         Raises:
             NoSuchBookError: nobody has it.
         """
-        claim_ = ClaimEntry("title", join((key_text(title, "str"), key_text(subtitle, "str"))), "")
-        return self._run(reading.get_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("title", join((key_text(title), key_text(subtitle))), "")
+        return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "title")
 
     def find_by_title(self, title: str, subtitle: str) -> Book | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("title", join((key_text(title, "str"), key_text(subtitle, "str"))), "")
-        return self._run(reading.find_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("title", join((key_text(title), key_text(subtitle))), "")
+        return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "title")
 
     def get_by_claim(self, claim: int) -> Book:
         """The row with this unique value.
@@ -94,13 +94,13 @@ class BookRepository:
         Raises:
             NoSuchBookError: nobody has it.
         """
-        claim_ = ClaimEntry("claim", key_text(claim, "int"), "")
-        return self._run(reading.get_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("claim", key_text(claim), "")
+        return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "claim")
 
     def find_by_claim(self, claim: int) -> Book | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("claim", key_text(claim, "int"), "")
-        return self._run(reading.find_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("claim", key_text(claim), "")
+        return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "claim")
 
     def list_by_shelf(
         self, shelf: Shelf, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -113,26 +113,33 @@ class BookRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(shelf, "str"),)
+        values_ = (key_text(shelf),)
         return self._run(
-            paging.page(self._context, ENTITY, "by_shelf", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(
+                self._context, ENTITY, "by_shelf", values_, limit=limit, cursor=cursor, newest=newest
+            ),
+            "list",
+            "by_shelf",
         )
 
     def iterate_by_shelf(self, shelf: Shelf, *, batch: int = 200, newest: bool = True) -> Iterator[Book]:
         """Every row of `list_by_shelf`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(shelf, "str"),)
+        values_ = (key_text(shelf),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_shelf", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_shelf",
         )
 
     def count_by_shelf(self, shelf: Shelf) -> int:
         """How many rows `list_by_shelf` has, without reading them."""
-        values_ = (key_text(shelf, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_shelf", values_))
+        values_ = (key_text(shelf),)
+        return self._run(counting.count(self._context, ENTITY, "by_shelf", values_), "count", "by_shelf")
 
     def list_by_values(
         self, values: str, entries: int, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -145,11 +152,13 @@ class BookRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(values, "str"), key_text(entries, "int"))
+        values_ = (key_text(values), key_text(entries))
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_values", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_values",
         )
 
     def iterate_by_values(
@@ -158,17 +167,20 @@ class BookRepository:
         """Every row of `list_by_values`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(values, "str"), key_text(entries, "int"))
+        values_ = (key_text(values), key_text(entries))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_values", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_values",
         )
 
     def count_by_values(self, values: str, entries: int) -> int:
         """How many rows `list_by_values` has, without reading them."""
-        values_ = (key_text(values, "str"), key_text(entries, "int"))
-        return self._run(counting.count(self._context, ENTITY, "by_values", values_))
+        values_ = (key_text(values), key_text(entries))
+        return self._run(counting.count(self._context, ENTITY, "by_values", values_), "count", "by_values")
 
     def list_by_part_of(
         self, part_of: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -181,38 +193,49 @@ class BookRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(part_of, "str"),)
+        values_ = (key_text(part_of),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_part_of", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_part_of",
         )
 
     def iterate_by_part_of(self, part_of: str, *, batch: int = 200, newest: bool = True) -> Iterator[Book]:
         """Every row of `list_by_part_of`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(part_of, "str"),)
+        values_ = (key_text(part_of),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_part_of", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_part_of",
         )
 
     def count_by_part_of(self, part_of: str) -> int:
         """How many rows `list_by_part_of` has, without reading them."""
-        values_ = (key_text(part_of, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_part_of", values_))
+        values_ = (key_text(part_of),)
+        return self._run(counting.count(self._context, ENTITY, "by_part_of", values_), "count", "by_part_of")
 
     def gather_by_part_of(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Book]]:
         """For each of several keys every row of `list_by_part_of`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
-        return self._run(gathering.gather(self._context, ENTITY, "by_part_of", values_, newest=newest))
+        values_ = [(key_text(key),) for key in keys]
+        return self._run(
+            gathering.gather(self._context, ENTITY, "by_part_of", values_, newest=newest),
+            "gather",
+            "by_part_of",
+        )
 
     def group_counts_by_shelf(self) -> dict[Shelf, int]:
         """How many rows each `shelf` has, without reading them; those with none are left out."""
         values_ = ()
-        counts = self._run(counting.group_counts(self._context, ENTITY, "by_shelf", values_))
+        counts = self._run(
+            counting.group_counts(self._context, ENTITY, "by_shelf", values_), "group_counts", "by_shelf"
+        )
         return {Shelf(group): number for group, number in counts.items()}
 
     def search(
@@ -266,53 +289,9 @@ class BookRepository:
         return self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
-
-    def first(
-        self,
-        *,
-        isbn: str | None = None,
-        title: str | None = None,
-        subtitle: str | None = None,
-        shelf: Shelf | None = None,
-        language: str | None = None,
-        hash: str | None = None,
-        type: str | None = None,
-        format: str | None = None,
-        input: str | None = None,
-        values: str | None = None,
-        claim: int | None = None,
-        entries: int | None = None,
-        max_depth: int | None = None,
-        part_of: str | None = None,
-        having_book: filters.BookFilter | None = None,
-        order: _Order = "created",
-    ) -> Book:
-        """The first row of `search`: the newest, in the default order of a view by creation.
-
-        Raises:
-            NoSuchBookError: there is none.
-            ValidationError: no view covers the order.
-        """
-        equal = searching.given(
-            isbn=isbn,
-            title=title,
-            subtitle=subtitle,
-            shelf=shelf,
-            language=language,
-            hash=hash,
-            type=type,
-            format=format,
-            input=input,
-            values=values,
-            claim=claim,
-            entries=entries,
-            max_depth=max_depth,
-            part_of=part_of,
-        )
-        having = joining.having(("Book", "part_of", having_book))
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,
@@ -359,7 +338,9 @@ class BookRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     def explain(
@@ -400,7 +381,7 @@ class BookRepository:
             max_depth=max_depth,
             part_of=part_of,
         )
-        return self._run(searching.explain(self._context, ENTITY, equal, order))
+        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Book, *, if_none: _View | None = None) -> Book:
         """Insert a row. The record learns its managed values.
@@ -414,7 +395,7 @@ class BookRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: Book) -> Book:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -425,7 +406,7 @@ class BookRepository:
             NoSuchBookError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record))
+        return self._run(writing.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Book) -> Book:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -434,7 +415,7 @@ class BookRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record))
+        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, isbn: str, function: Callable[[Book], Any]) -> Book:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -444,7 +425,7 @@ class BookRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, isbn, function))
+        return self._run(writing.change(self._context, ENTITY, isbn, function), "change")
 
     def delete(self, isbn: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -453,14 +434,14 @@ class BookRepository:
             NoSuchBookError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, isbn))
+        self._run(removing.delete(self._context, ENTITY, isbn), "delete")
 
     def discard(self, isbn: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, isbn))
+        return self._run(removing.discard(self._context, ENTITY, isbn), "discard")
 
     def tree(self, isbn: str, *, max_depth: int = 100) -> list[Book]:
         """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty
         when it is not there.
         """
-        return self._run(growing.tree(self._context, ENTITY, isbn, "by_part_of", max_depth=max_depth))
+        return self._run(growing.tree(self._context, ENTITY, isbn, "by_part_of", max_depth=max_depth), "tree")

@@ -27,7 +27,7 @@ class BranchRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     def get(self, city: str) -> Branch:
         """The row with this key.
@@ -35,15 +35,15 @@ class BranchRepository:
         Raises:
             BranchNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, city))
+        return self._run(reading.get(self._context, ENTITY, city), "get")
 
     def find(self, city: str) -> Branch | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, city))
+        return self._run(reading.find(self._context, ENTITY, city), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Branch | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys))
+        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, city: str, *, wait: float | None = None) -> Branch:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -53,7 +53,7 @@ class BranchRepository:
             BranchNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, city, wait=wait))
+        return self._run(transacting.get_for_update(self._context, ENTITY, city, wait=wait), "get_for_update")
 
     def list_all(self, *, limit: int = 50, cursor: str | None = None, newest: bool = True) -> Page[Branch]:
         """One page, highest `opened` first unless `newest` is False.
@@ -66,7 +66,9 @@ class BranchRepository:
         """
         values_ = ()
         return self._run(
-            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "all",
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> Iterator[Branch]:
@@ -75,13 +77,16 @@ class BranchRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "all",
         )
 
     def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
-        return self._run(counting.count(self._context, ENTITY, "all", values_))
+        return self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
 
     def search(
         self,
@@ -104,7 +109,8 @@ class BranchRepository:
         return self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
 
     def first(
@@ -137,7 +143,9 @@ class BranchRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     def explain(
@@ -147,7 +155,7 @@ class BranchRepository:
         compare.
         """
         equal = searching.given(city=city, opened=opened)
-        return self._run(searching.explain(self._context, ENTITY, equal, order))
+        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Branch, *, if_none: _View | None = None) -> Branch:
         """Insert a row. The record learns its managed values.
@@ -161,7 +169,7 @@ class BranchRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: Branch) -> Branch:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -172,7 +180,7 @@ class BranchRepository:
             BranchNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record))
+        return self._run(writing.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Branch) -> Branch:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -181,7 +189,7 @@ class BranchRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record))
+        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, city: str, function: Callable[[Branch], Any]) -> Branch:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -191,7 +199,7 @@ class BranchRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, city, function))
+        return self._run(writing.change(self._context, ENTITY, city, function), "change")
 
     def delete(self, city: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -200,8 +208,8 @@ class BranchRepository:
             BranchNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, city))
+        self._run(removing.delete(self._context, ENTITY, city), "delete")
 
     def discard(self, city: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, city))
+        return self._run(removing.discard(self._context, ENTITY, city), "discard")

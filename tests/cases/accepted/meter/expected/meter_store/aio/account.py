@@ -28,7 +28,7 @@ class AccountRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     async def get(self, id: str) -> Account:
         """The row with this key.
@@ -36,15 +36,15 @@ class AccountRepository:
         Raises:
             AccountNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, id))
+        return await self._run(reading.get(self._context, ENTITY, id), "get")
 
     async def find(self, id: str) -> Account | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, id))
+        return await self._run(reading.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Account | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys))
+        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> Account:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -54,7 +54,9 @@ class AccountRepository:
             AccountNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
+        return await self._run(
+            transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
+        )
 
     async def search(
         self,
@@ -76,7 +78,8 @@ class AccountRepository:
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
 
     async def first(self, *, id: str | None = None, order: _Order = "created") -> Account:
@@ -101,7 +104,9 @@ class AccountRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     async def explain(self, *, id: str | None = None, order: _Order = "created") -> searching.Explanation:
@@ -109,7 +114,7 @@ class AccountRepository:
         compare.
         """
         equal = searching.given(id=id)
-        return await self._run(searching.explain(self._context, ENTITY, equal, order))
+        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Account) -> Account:
         """Insert a row. The record learns its managed values.
@@ -120,7 +125,7 @@ class AccountRepository:
             UniqueViolationError: another row has a unique value of this one.
             ReferenceViolationError: a reference leads nowhere.
         """
-        return await self._run(writing.create(self._context, ENTITY, record))
+        return await self._run(writing.create(self._context, ENTITY, record), "create")
 
     async def save(self, record: Account) -> Account:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -131,7 +136,7 @@ class AccountRepository:
             AccountNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record))
+        return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Account) -> Account:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -140,7 +145,7 @@ class AccountRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record))
+        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[Account], Any]) -> Account:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -150,7 +155,7 @@ class AccountRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, id, function))
+        return await self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -159,11 +164,11 @@ class AccountRepository:
             AccountNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, id))
+        await self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, id))
+        return await self._run(removing.discard(self._context, ENTITY, id), "discard")
 
     async def merge_usage(self, id: str, entries: Sequence[Usage]) -> Account:
         """Merge entries into `usage` by the schema's rules; concurrent merges lose nothing.
@@ -172,7 +177,7 @@ class AccountRepository:
             AccountNotFoundError: it is not there.
             ValidationError: an entry breaks its type or limits.
         """
-        return await self._run(merging.merge(self._context, ENTITY, id, ACCOUNT_USAGE, entries))
+        return await self._run(merging.merge(self._context, ENTITY, id, ACCOUNT_USAGE, entries), "merge")
 
     async def merge_alerts(self, id: str, entries: Sequence[Alert]) -> Account:
         """Merge entries into `alerts` by the schema's rules; concurrent merges lose nothing.
@@ -181,4 +186,4 @@ class AccountRepository:
             AccountNotFoundError: it is not there.
             ValidationError: an entry breaks its type or limits.
         """
-        return await self._run(merging.merge(self._context, ENTITY, id, ACCOUNT_ALERTS, entries))
+        return await self._run(merging.merge(self._context, ENTITY, id, ACCOUNT_ALERTS, entries), "merge")

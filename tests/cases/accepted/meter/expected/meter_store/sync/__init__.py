@@ -61,7 +61,8 @@ class Store:
             url: `redis://`, `rediss://`, `unix://` or `embedded:`.
             namespace: separates tenants and tests.
             retention: how long rows of an entity live, by entity name; replaces the schema's.
-            options: of the connection, such as `timeout` in seconds.
+            options: of the connection, such as `timeout` in seconds; `meter_provider` and `tracer_provider` of
+                OpenTelemetry, by default the global ones.
 
         Raises:
             ConfigurationError: an option makes no sense.
@@ -79,7 +80,9 @@ class Store:
             TransactionConflictError: other writers won every try.
             CrossPartitionError: the rows do not share a partition; nothing was sent.
         """
-        result: T = self._session.run(transacting.transact(self._session.context, self._bind, function))
+        result: T = self._session.run(
+            transacting.transact(self._session.context, self._bind, function), "transact"
+        )
         return result
 
     def _bind(self, context: Context) -> Transaction:
@@ -87,11 +90,11 @@ class Store:
 
     def sweep(self, *, limit: int = 10_000) -> int:
         """Remove up to `limit` rows that are past their deadline, and return how many were removed."""
-        return self._session.run(sweeping.sweep(self._session.context, limit=limit))
+        return self._session.run(sweeping.sweep(self._session.context, limit=limit), "sweep")
 
     def check(self) -> Report:
-        """Compare every document with every entry that is derived from it, both ways; others may write meanwhile."""
-        return self._session.run(checking.check(self._session.context))
+        """Compare every document with every index entry; for a store that nobody writes to meanwhile."""
+        return self._session.run(checking.check(self._session.context), "check")
 
     @property
     def session(self) -> Session:

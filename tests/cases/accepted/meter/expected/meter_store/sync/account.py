@@ -28,7 +28,7 @@ class AccountRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     def get(self, id: str) -> Account:
         """The row with this key.
@@ -36,15 +36,15 @@ class AccountRepository:
         Raises:
             AccountNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, id))
+        return self._run(reading.get(self._context, ENTITY, id), "get")
 
     def find(self, id: str) -> Account | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, id))
+        return self._run(reading.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Account | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys))
+        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> Account:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -54,7 +54,7 @@ class AccountRepository:
             AccountNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
+        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     def search(
         self,
@@ -76,7 +76,8 @@ class AccountRepository:
         return self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
 
     def first(self, *, id: str | None = None, order: _Order = "created") -> Account:
@@ -101,7 +102,9 @@ class AccountRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     def explain(self, *, id: str | None = None, order: _Order = "created") -> searching.Explanation:
@@ -109,7 +112,7 @@ class AccountRepository:
         compare.
         """
         equal = searching.given(id=id)
-        return self._run(searching.explain(self._context, ENTITY, equal, order))
+        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Account) -> Account:
         """Insert a row. The record learns its managed values.
@@ -120,7 +123,7 @@ class AccountRepository:
             UniqueViolationError: another row has a unique value of this one.
             ReferenceViolationError: a reference leads nowhere.
         """
-        return self._run(writing.create(self._context, ENTITY, record))
+        return self._run(writing.create(self._context, ENTITY, record), "create")
 
     def save(self, record: Account) -> Account:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -131,7 +134,7 @@ class AccountRepository:
             AccountNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record))
+        return self._run(writing.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Account) -> Account:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -140,7 +143,7 @@ class AccountRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record))
+        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[Account], Any]) -> Account:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -150,7 +153,7 @@ class AccountRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, id, function))
+        return self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -159,11 +162,11 @@ class AccountRepository:
             AccountNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, id))
+        self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, id))
+        return self._run(removing.discard(self._context, ENTITY, id), "discard")
 
     def merge_usage(self, id: str, entries: Sequence[Usage]) -> Account:
         """Merge entries into `usage` by the schema's rules; concurrent merges lose nothing.
@@ -172,7 +175,7 @@ class AccountRepository:
             AccountNotFoundError: it is not there.
             ValidationError: an entry breaks its type or limits.
         """
-        return self._run(merging.merge(self._context, ENTITY, id, ACCOUNT_USAGE, entries))
+        return self._run(merging.merge(self._context, ENTITY, id, ACCOUNT_USAGE, entries), "merge")
 
     def merge_alerts(self, id: str, entries: Sequence[Alert]) -> Account:
         """Merge entries into `alerts` by the schema's rules; concurrent merges lose nothing.
@@ -181,4 +184,4 @@ class AccountRepository:
             AccountNotFoundError: it is not there.
             ValidationError: an entry breaks its type or limits.
         """
-        return self._run(merging.merge(self._context, ENTITY, id, ACCOUNT_ALERTS, entries))
+        return self._run(merging.merge(self._context, ENTITY, id, ACCOUNT_ALERTS, entries), "merge")

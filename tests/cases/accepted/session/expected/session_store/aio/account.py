@@ -29,7 +29,7 @@ class AccountRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     async def get(self, id: str) -> Account:
         """The row with this key.
@@ -37,15 +37,15 @@ class AccountRepository:
         Raises:
             AccountNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, id))
+        return await self._run(reading.get(self._context, ENTITY, id), "get")
 
     async def find(self, id: str) -> Account | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, id))
+        return await self._run(reading.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Account | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys))
+        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> Account:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -55,7 +55,9 @@ class AccountRepository:
             AccountNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
+        return await self._run(
+            transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
+        )
 
     async def get_by_name(self, name: str) -> Account:
         """The row with this unique value.
@@ -65,13 +67,13 @@ class AccountRepository:
         Raises:
             AccountNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("name", key_text(name, "str").strip().lower(), "")
-        return await self._run(reading.get_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("name", key_text(name).strip().lower(), "")
+        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "name")
 
     async def find_by_name(self, name: str) -> Account | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("name", key_text(name, "str").strip().lower(), "")
-        return await self._run(reading.find_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("name", key_text(name).strip().lower(), "")
+        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "name")
 
     async def search(
         self,
@@ -100,29 +102,9 @@ class AccountRepository:
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
-
-    async def first(
-        self,
-        *,
-        id: str | None = None,
-        name: str | None = None,
-        having_one_time_token: filters.OneTimeTokenFilter | None = None,
-        having_sign_in: filters.SignInFilter | None = None,
-        order: _Order = "created",
-    ) -> Account:
-        """The first row of `search`: the newest, in the default order of a view by creation.
-
-        Raises:
-            AccountNotFoundError: there is none.
-            ValidationError: no view covers the order.
-        """
-        equal = searching.given(id=id, name=name)
-        having = joining.having(
-            ("OneTimeToken", "account", having_one_time_token), ("SignIn", "account", having_sign_in)
-        )
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,
@@ -145,7 +127,9 @@ class AccountRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     async def explain(
@@ -155,7 +139,7 @@ class AccountRepository:
         compare.
         """
         equal = searching.given(id=id, name=name)
-        return await self._run(searching.explain(self._context, ENTITY, equal, order))
+        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Account) -> Account:
         """Insert a row. The record learns its managed values.
@@ -166,7 +150,7 @@ class AccountRepository:
             UniqueViolationError: another row has a unique value of this one.
             ReferenceViolationError: a reference leads nowhere.
         """
-        return await self._run(writing.create(self._context, ENTITY, record))
+        return await self._run(writing.create(self._context, ENTITY, record), "create")
 
     async def save(self, record: Account) -> Account:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -177,7 +161,7 @@ class AccountRepository:
             AccountNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record))
+        return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Account) -> Account:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -186,7 +170,7 @@ class AccountRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record))
+        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[Account], Any]) -> Account:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -196,7 +180,7 @@ class AccountRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, id, function))
+        return await self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -205,8 +189,8 @@ class AccountRepository:
             AccountNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, id))
+        await self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, id))
+        return await self._run(removing.discard(self._context, ENTITY, id), "discard")

@@ -28,7 +28,7 @@ class AttemptRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     async def get(self, id: str) -> Attempt:
         """The row with this key.
@@ -36,15 +36,15 @@ class AttemptRepository:
         Raises:
             AttemptNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, id))
+        return await self._run(reading.get(self._context, ENTITY, id), "get")
 
     async def find(self, id: str) -> Attempt | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, id))
+        return await self._run(reading.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Attempt | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys))
+        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> Attempt:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -54,7 +54,9 @@ class AttemptRepository:
             AttemptNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
+        return await self._run(
+            transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
+        )
 
     async def list_by_outcome(
         self, outcome: Outcome, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -67,11 +69,13 @@ class AttemptRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(outcome, "str"),)
+        values_ = (key_text(outcome),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_outcome", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_outcome",
         )
 
     def iterate_by_outcome(
@@ -80,22 +84,29 @@ class AttemptRepository:
         """Every row of `list_by_outcome`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(outcome, "str"),)
+        values_ = (key_text(outcome),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_outcome", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_outcome",
         )
 
     async def count_by_outcome(self, outcome: Outcome) -> int:
         """How many rows `list_by_outcome` has, without reading them."""
-        values_ = (key_text(outcome, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_outcome", values_))
+        values_ = (key_text(outcome),)
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_outcome", values_), "count", "by_outcome"
+        )
 
     async def group_counts_by_outcome(self) -> dict[Outcome, int]:
         """How many rows each `outcome` has, without reading them; those with none are left out."""
         values_ = ()
-        counts = await self._run(counting.group_counts(self._context, ENTITY, "by_outcome", values_))
+        counts = await self._run(
+            counting.group_counts(self._context, ENTITY, "by_outcome", values_), "group_counts", "by_outcome"
+        )
         return {Outcome(group): number for group, number in counts.items()}
 
     async def search(
@@ -120,26 +131,9 @@ class AttemptRepository:
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
-
-    async def first(
-        self,
-        *,
-        id: str | None = None,
-        outcome: Outcome | None = None,
-        at_once: int | None = None,
-        order: _Order = "answered_in",
-    ) -> Attempt:
-        """The first row of `search`: the newest, in the default order of a view by creation.
-
-        Raises:
-            AttemptNotFoundError: there is none.
-            ValidationError: no view covers the order.
-        """
-        equal = searching.given(id=id, outcome=outcome, at_once=at_once)
-        having = joining.having()
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,
@@ -159,7 +153,9 @@ class AttemptRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     async def explain(
@@ -174,7 +170,7 @@ class AttemptRepository:
         compare.
         """
         equal = searching.given(id=id, outcome=outcome, at_once=at_once)
-        return await self._run(searching.explain(self._context, ENTITY, equal, order))
+        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Attempt, *, if_none: _View | None = None) -> Attempt:
         """Insert a row. The record learns its managed values.
@@ -188,7 +184,7 @@ class AttemptRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Attempt) -> Attempt:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -199,7 +195,7 @@ class AttemptRepository:
             AttemptNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record))
+        return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Attempt) -> Attempt:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -208,7 +204,7 @@ class AttemptRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record))
+        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[Attempt], Any]) -> Attempt:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -218,7 +214,7 @@ class AttemptRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, id, function))
+        return await self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -227,8 +223,8 @@ class AttemptRepository:
             AttemptNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, id))
+        await self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, id))
+        return await self._run(removing.discard(self._context, ENTITY, id), "discard")

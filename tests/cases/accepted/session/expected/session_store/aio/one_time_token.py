@@ -40,7 +40,7 @@ class OneTimeTokenRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     async def get(self, id: str) -> OneTimeToken:
         """The row with this key.
@@ -48,15 +48,15 @@ class OneTimeTokenRepository:
         Raises:
             OneTimeTokenNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, id))
+        return await self._run(reading.get(self._context, ENTITY, id), "get")
 
     async def find(self, id: str) -> OneTimeToken | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, id))
+        return await self._run(reading.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[OneTimeToken | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys))
+        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> OneTimeToken:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -66,7 +66,9 @@ class OneTimeTokenRepository:
             OneTimeTokenNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
+        return await self._run(
+            transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
+        )
 
     async def get_by_code(self, purpose: Purpose, code: str) -> OneTimeToken:
         """The row with this unique value.
@@ -76,13 +78,13 @@ class OneTimeTokenRepository:
         Raises:
             OneTimeTokenNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("code", join((key_text(purpose, "str"), key_text(code, "str"))), "")
-        return await self._run(reading.get_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("code", join((key_text(purpose), key_text(code))), "")
+        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "code")
 
     async def find_by_code(self, purpose: Purpose, code: str) -> OneTimeToken | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("code", join((key_text(purpose, "str"), key_text(code, "str"))), "")
-        return await self._run(reading.find_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("code", join((key_text(purpose), key_text(code))), "")
+        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "code")
 
     async def list_by_account(
         self, account: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -95,11 +97,13 @@ class OneTimeTokenRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(account, "str"),)
+        values_ = (key_text(account),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_account", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_account",
         )
 
     def iterate_by_account(
@@ -108,24 +112,33 @@ class OneTimeTokenRepository:
         """Every row of `list_by_account`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(account, "str"),)
+        values_ = (key_text(account),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_account", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_account",
         )
 
     async def count_by_account(self, account: str) -> int:
         """How many rows `list_by_account` has, without reading them."""
-        values_ = (key_text(account, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_account", values_))
+        values_ = (key_text(account),)
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_account", values_), "count", "by_account"
+        )
 
     async def gather_by_account(
         self, keys: Sequence[str], *, newest: bool = True
     ) -> list[list[OneTimeToken]]:
         """For each of several keys every row of `list_by_account`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
-        return await self._run(gathering.gather(self._context, ENTITY, "by_account", values_, newest=newest))
+        values_ = [(key_text(key),) for key in keys]
+        return await self._run(
+            gathering.gather(self._context, ENTITY, "by_account", values_, newest=newest),
+            "gather",
+            "by_account",
+        )
 
     async def search(
         self,
@@ -149,26 +162,9 @@ class OneTimeTokenRepository:
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
-
-    async def first(
-        self,
-        *,
-        id: str | None = None,
-        account: str | None = None,
-        tries: int | None = None,
-        order: _Order = "tries",
-    ) -> OneTimeToken:
-        """The first row of `search`: the newest, in the default order of a view by creation.
-
-        Raises:
-            OneTimeTokenNotFoundError: there is none.
-            ValidationError: no view covers the order.
-        """
-        equal = searching.given(id=id, account=account, tries=tries)
-        having = joining.having()
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,
@@ -188,7 +184,9 @@ class OneTimeTokenRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     async def explain(
@@ -203,7 +201,7 @@ class OneTimeTokenRepository:
         compare.
         """
         equal = searching.given(id=id, account=account, tries=tries)
-        return await self._run(searching.explain(self._context, ENTITY, equal, order))
+        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: OneTimeToken, *, if_none: _View | None = None) -> OneTimeToken:
         """Insert a row. The record learns its managed values.
@@ -217,7 +215,7 @@ class OneTimeTokenRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: OneTimeToken) -> OneTimeToken:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -228,7 +226,7 @@ class OneTimeTokenRepository:
             OneTimeTokenNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record))
+        return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: OneTimeToken) -> OneTimeToken:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -237,7 +235,7 @@ class OneTimeTokenRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record))
+        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[OneTimeToken], Any]) -> OneTimeToken:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -247,7 +245,7 @@ class OneTimeTokenRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, id, function))
+        return await self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -256,8 +254,8 @@ class OneTimeTokenRepository:
             OneTimeTokenNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, id))
+        await self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, id))
+        return await self._run(removing.discard(self._context, ENTITY, id), "discard")

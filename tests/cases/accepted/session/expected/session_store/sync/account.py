@@ -29,7 +29,7 @@ class AccountRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     def get(self, id: str) -> Account:
         """The row with this key.
@@ -37,15 +37,15 @@ class AccountRepository:
         Raises:
             AccountNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, id))
+        return self._run(reading.get(self._context, ENTITY, id), "get")
 
     def find(self, id: str) -> Account | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, id))
+        return self._run(reading.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Account | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys))
+        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> Account:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -55,7 +55,7 @@ class AccountRepository:
             AccountNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
+        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     def get_by_name(self, name: str) -> Account:
         """The row with this unique value.
@@ -65,13 +65,13 @@ class AccountRepository:
         Raises:
             AccountNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("name", key_text(name, "str").strip().lower(), "")
-        return self._run(reading.get_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("name", key_text(name).strip().lower(), "")
+        return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "name")
 
     def find_by_name(self, name: str) -> Account | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("name", key_text(name, "str").strip().lower(), "")
-        return self._run(reading.find_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("name", key_text(name).strip().lower(), "")
+        return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "name")
 
     def search(
         self,
@@ -100,29 +100,9 @@ class AccountRepository:
         return self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
-
-    def first(
-        self,
-        *,
-        id: str | None = None,
-        name: str | None = None,
-        having_one_time_token: filters.OneTimeTokenFilter | None = None,
-        having_sign_in: filters.SignInFilter | None = None,
-        order: _Order = "created",
-    ) -> Account:
-        """The first row of `search`: the newest, in the default order of a view by creation.
-
-        Raises:
-            AccountNotFoundError: there is none.
-            ValidationError: no view covers the order.
-        """
-        equal = searching.given(id=id, name=name)
-        having = joining.having(
-            ("OneTimeToken", "account", having_one_time_token), ("SignIn", "account", having_sign_in)
-        )
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,
@@ -145,7 +125,9 @@ class AccountRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     def explain(
@@ -155,7 +137,7 @@ class AccountRepository:
         compare.
         """
         equal = searching.given(id=id, name=name)
-        return self._run(searching.explain(self._context, ENTITY, equal, order))
+        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Account) -> Account:
         """Insert a row. The record learns its managed values.
@@ -166,7 +148,7 @@ class AccountRepository:
             UniqueViolationError: another row has a unique value of this one.
             ReferenceViolationError: a reference leads nowhere.
         """
-        return self._run(writing.create(self._context, ENTITY, record))
+        return self._run(writing.create(self._context, ENTITY, record), "create")
 
     def save(self, record: Account) -> Account:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -177,7 +159,7 @@ class AccountRepository:
             AccountNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record))
+        return self._run(writing.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Account) -> Account:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -186,7 +168,7 @@ class AccountRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record))
+        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[Account], Any]) -> Account:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -196,7 +178,7 @@ class AccountRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, id, function))
+        return self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -205,8 +187,8 @@ class AccountRepository:
             AccountNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, id))
+        self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, id))
+        return self._run(removing.discard(self._context, ENTITY, id), "discard")

@@ -41,7 +41,7 @@ class SignInRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     def get(self, id: str) -> SignIn:
         """The row with this key.
@@ -49,15 +49,15 @@ class SignInRepository:
         Raises:
             SignInNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, id))
+        return self._run(reading.get(self._context, ENTITY, id), "get")
 
     def find(self, id: str) -> SignIn | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, id))
+        return self._run(reading.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[SignIn | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys))
+        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> SignIn:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -67,7 +67,7 @@ class SignInRepository:
             SignInNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
+        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     def get_by_digest(self, digest: bytes) -> SignIn:
         """The row with this unique value.
@@ -77,13 +77,13 @@ class SignInRepository:
         Raises:
             SignInNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("digest", key_text(digest, "bytes"), "")
-        return self._run(reading.get_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("digest", key_text(digest), "")
+        return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "digest")
 
     def find_by_digest(self, digest: bytes) -> SignIn | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("digest", key_text(digest, "bytes"), "")
-        return self._run(reading.find_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("digest", key_text(digest), "")
+        return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "digest")
 
     def list_by_account(
         self, account: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -96,33 +96,42 @@ class SignInRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(account, "str"),)
+        values_ = (key_text(account),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_account", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_account",
         )
 
     def iterate_by_account(self, account: str, *, batch: int = 200, newest: bool = True) -> Iterator[SignIn]:
         """Every row of `list_by_account`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(account, "str"),)
+        values_ = (key_text(account),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_account", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_account",
         )
 
     def count_by_account(self, account: str) -> int:
         """How many rows `list_by_account` has, without reading them."""
-        values_ = (key_text(account, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_account", values_))
+        values_ = (key_text(account),)
+        return self._run(counting.count(self._context, ENTITY, "by_account", values_), "count", "by_account")
 
     def gather_by_account(self, keys: Sequence[str], *, newest: bool = True) -> list[list[SignIn]]:
         """For each of several keys every row of `list_by_account`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
-        return self._run(gathering.gather(self._context, ENTITY, "by_account", values_, newest=newest))
+        values_ = [(key_text(key),) for key in keys]
+        return self._run(
+            gathering.gather(self._context, ENTITY, "by_account", values_, newest=newest),
+            "gather",
+            "by_account",
+        )
 
     def list_by_account_closed(
         self, account: str, closed: bool, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -135,11 +144,13 @@ class SignInRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(account, "str"), key_text(closed, "bool"))
+        values_ = (key_text(account), key_text(closed))
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_account_closed", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_account_closed",
         )
 
     def iterate_by_account_closed(
@@ -148,22 +159,31 @@ class SignInRepository:
         """Every row of `list_by_account_closed`, read `batch` at a time; rows written meanwhile may or may
         not appear.
         """
-        values_ = (key_text(account, "str"), key_text(closed, "bool"))
+        values_ = (key_text(account), key_text(closed))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_account_closed", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_account_closed",
         )
 
     def count_by_account_closed(self, account: str, closed: bool) -> int:
         """How many rows `list_by_account_closed` has, without reading them."""
-        values_ = (key_text(account, "str"), key_text(closed, "bool"))
-        return self._run(counting.count(self._context, ENTITY, "by_account_closed", values_))
+        values_ = (key_text(account), key_text(closed))
+        return self._run(
+            counting.count(self._context, ENTITY, "by_account_closed", values_), "count", "by_account_closed"
+        )
 
     def group_counts_by_account_closed(self, account: str) -> dict[bool, int]:
         """How many rows each `closed` has, without reading them; those with none are left out."""
-        values_ = (key_text(account, "str"),)
-        counts = self._run(counting.group_counts(self._context, ENTITY, "by_account_closed", values_))
+        values_ = (key_text(account),)
+        counts = self._run(
+            counting.group_counts(self._context, ENTITY, "by_account_closed", values_),
+            "group_counts",
+            "by_account_closed",
+        )
         return {group == "true": number for group, number in counts.items()}
 
     def search(
@@ -188,26 +208,9 @@ class SignInRepository:
         return self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
-
-    def first(
-        self,
-        *,
-        id: str | None = None,
-        account: str | None = None,
-        closed: bool | None = None,
-        order: _Order = "seen_at",
-    ) -> SignIn:
-        """The first row of `search`: the newest, in the default order of a view by creation.
-
-        Raises:
-            SignInNotFoundError: there is none.
-            ValidationError: no view covers the order.
-        """
-        equal = searching.given(id=id, account=account, closed=closed)
-        having = joining.having()
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,
@@ -227,7 +230,9 @@ class SignInRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     def explain(
@@ -242,7 +247,7 @@ class SignInRepository:
         compare.
         """
         equal = searching.given(id=id, account=account, closed=closed)
-        return self._run(searching.explain(self._context, ENTITY, equal, order))
+        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: SignIn, *, if_none: _View | None = None) -> SignIn:
         """Insert a row. The record learns its managed values.
@@ -256,7 +261,7 @@ class SignInRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: SignIn) -> SignIn:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -267,7 +272,7 @@ class SignInRepository:
             SignInNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record))
+        return self._run(writing.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: SignIn) -> SignIn:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -276,7 +281,7 @@ class SignInRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record))
+        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[SignIn], Any]) -> SignIn:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -286,7 +291,7 @@ class SignInRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, id, function))
+        return self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -295,20 +300,20 @@ class SignInRepository:
             SignInNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, id))
+        self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, id))
+        return self._run(removing.discard(self._context, ENTITY, id), "discard")
 
     def touch_seen_at(self, id: str, at: datetime | None = None) -> bool:
         """Set `seen_at` to `at`, by default the server's time, never back in time; tell whether the row is
         there.
         """
-        return self._run(touching.touch(self._context, ENTITY, id, "seen_at", at))
+        return self._run(touching.touch(self._context, ENTITY, id, "seen_at", at), "touch")
 
     def touch_renewed_at(self, id: str, at: datetime | None = None) -> bool:
         """Set `renewed_at` to `at`, by default the server's time, never back in time; tell whether the row is
         there.
         """
-        return self._run(touching.touch(self._context, ENTITY, id, "renewed_at", at))
+        return self._run(touching.touch(self._context, ENTITY, id, "renewed_at", at), "touch")

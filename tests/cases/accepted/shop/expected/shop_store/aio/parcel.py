@@ -38,7 +38,7 @@ class ParcelRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     async def get(self, id: str) -> Parcel:
         """The row with this key.
@@ -46,15 +46,15 @@ class ParcelRepository:
         Raises:
             ParcelNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, id))
+        return await self._run(reading.get(self._context, ENTITY, id), "get")
 
     async def find(self, id: str) -> Parcel | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, id))
+        return await self._run(reading.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Parcel | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys))
+        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> Parcel:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -64,7 +64,9 @@ class ParcelRepository:
             ParcelNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
+        return await self._run(
+            transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
+        )
 
     async def list_by_order(
         self, order_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -77,9 +79,13 @@ class ParcelRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(order_id, "str"),)
+        values_ = (key_text(order_id),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_order", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(
+                self._context, ENTITY, "by_order", values_, limit=limit, cursor=cursor, newest=newest
+            ),
+            "list",
+            "by_order",
         )
 
     def iterate_by_order(
@@ -88,22 +94,29 @@ class ParcelRepository:
         """Every row of `list_by_order`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(order_id, "str"),)
+        values_ = (key_text(order_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_order", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_order",
         )
 
     async def count_by_order(self, order_id: str) -> int:
         """How many rows `list_by_order` has, without reading them."""
-        values_ = (key_text(order_id, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_order", values_))
+        values_ = (key_text(order_id),)
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_order", values_), "count", "by_order"
+        )
 
     async def gather_by_order(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Parcel]]:
         """For each of several keys every row of `list_by_order`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
-        return await self._run(gathering.gather(self._context, ENTITY, "by_order", values_, newest=newest))
+        values_ = [(key_text(key),) for key in keys]
+        return await self._run(
+            gathering.gather(self._context, ENTITY, "by_order", values_, newest=newest), "gather", "by_order"
+        )
 
     async def list_by_sku(
         self, sku: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -116,31 +129,38 @@ class ParcelRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(sku, "str"),)
+        values_ = (key_text(sku),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_sku", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "by_sku", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "by_sku",
         )
 
     def iterate_by_sku(self, sku: str, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Parcel]:
         """Every row of `list_by_sku`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(sku, "str"),)
+        values_ = (key_text(sku),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_sku", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_sku",
         )
 
     async def count_by_sku(self, sku: str) -> int:
         """How many rows `list_by_sku` has, without reading them."""
-        values_ = (key_text(sku, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_sku", values_))
+        values_ = (key_text(sku),)
+        return await self._run(counting.count(self._context, ENTITY, "by_sku", values_), "count", "by_sku")
 
     async def gather_by_sku(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Parcel]]:
         """For each of several keys every row of `list_by_sku`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
-        return await self._run(gathering.gather(self._context, ENTITY, "by_sku", values_, newest=newest))
+        values_ = [(key_text(key),) for key in keys]
+        return await self._run(
+            gathering.gather(self._context, ENTITY, "by_sku", values_, newest=newest), "gather", "by_sku"
+        )
 
     async def search(
         self,
@@ -164,26 +184,9 @@ class ParcelRepository:
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
-
-    async def first(
-        self,
-        *,
-        id: str | None = None,
-        order_id: str | None = None,
-        sku: str | None = None,
-        order: _Order = "weight",
-    ) -> Parcel:
-        """The first row of `search`: the newest, in the default order of a view by creation.
-
-        Raises:
-            ParcelNotFoundError: there is none.
-            ValidationError: no view covers the order.
-        """
-        equal = searching.given(id=id, order_id=order_id, sku=sku)
-        having = joining.having()
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,
@@ -203,7 +206,9 @@ class ParcelRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     async def explain(
@@ -218,7 +223,7 @@ class ParcelRepository:
         compare.
         """
         equal = searching.given(id=id, order_id=order_id, sku=sku)
-        return await self._run(searching.explain(self._context, ENTITY, equal, order))
+        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Parcel, *, if_none: _View | None = None) -> Parcel:
         """Insert a row. The record learns its managed values.
@@ -232,7 +237,7 @@ class ParcelRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Parcel) -> Parcel:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -243,7 +248,7 @@ class ParcelRepository:
             ParcelNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record))
+        return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Parcel) -> Parcel:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -252,7 +257,7 @@ class ParcelRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record))
+        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[Parcel], Any]) -> Parcel:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -262,7 +267,7 @@ class ParcelRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, id, function))
+        return await self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -271,8 +276,8 @@ class ParcelRepository:
             ParcelNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, id))
+        await self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, id))
+        return await self._run(removing.discard(self._context, ENTITY, id), "discard")

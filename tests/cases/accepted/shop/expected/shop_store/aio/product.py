@@ -31,7 +31,7 @@ class ProductRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     async def get(self, sku: str) -> Product:
         """The row with this key.
@@ -39,15 +39,15 @@ class ProductRepository:
         Raises:
             ProductNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, sku))
+        return await self._run(reading.get(self._context, ENTITY, sku), "get")
 
     async def find(self, sku: str) -> Product | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, sku))
+        return await self._run(reading.find(self._context, ENTITY, sku), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Product | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys))
+        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, sku: str, *, wait: float | None = None) -> Product:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -57,7 +57,9 @@ class ProductRepository:
             ProductNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(transacting.get_for_update(self._context, ENTITY, sku, wait=wait))
+        return await self._run(
+            transacting.get_for_update(self._context, ENTITY, sku, wait=wait), "get_for_update"
+        )
 
     async def get_by_title(self, category: str, title: str) -> Product:
         """The row with this unique value.
@@ -68,20 +70,16 @@ class ProductRepository:
             ProductNotFoundError: nobody has it.
         """
         claim_ = ClaimEntry(
-            "title",
-            join((key_text(category, "str").strip().lower(), key_text(title, "str").strip().lower())),
-            "",
+            "title", join((key_text(category).strip().lower(), key_text(title).strip().lower())), ""
         )
-        return await self._run(reading.get_by(self._context, ENTITY, claim_))
+        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "title")
 
     async def find_by_title(self, category: str, title: str) -> Product | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry(
-            "title",
-            join((key_text(category, "str").strip().lower(), key_text(title, "str").strip().lower())),
-            "",
+            "title", join((key_text(category).strip().lower(), key_text(title).strip().lower())), ""
         )
-        return await self._run(reading.find_by(self._context, ENTITY, claim_))
+        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "title")
 
     async def list_by_price(
         self, category: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -94,9 +92,13 @@ class ProductRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(category, "str"),)
+        values_ = (key_text(category),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_price", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(
+                self._context, ENTITY, "by_price", values_, limit=limit, cursor=cursor, newest=newest
+            ),
+            "list",
+            "by_price",
         )
 
     def iterate_by_price(
@@ -105,17 +107,22 @@ class ProductRepository:
         """Every row of `list_by_price`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(category, "str"),)
+        values_ = (key_text(category),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_price", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_price",
         )
 
     async def count_by_price(self, category: str) -> int:
         """How many rows `list_by_price` has, without reading them."""
-        values_ = (key_text(category, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_price", values_))
+        values_ = (key_text(category),)
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_price", values_), "count", "by_price"
+        )
 
     async def list_by_stock(
         self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -130,7 +137,11 @@ class ProductRepository:
         """
         values_ = ()
         return await self._run(
-            paging.page(self._context, ENTITY, "by_stock", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(
+                self._context, ENTITY, "by_stock", values_, limit=limit, cursor=cursor, newest=newest
+            ),
+            "list",
+            "by_stock",
         )
 
     def iterate_by_stock(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Product]:
@@ -141,13 +152,18 @@ class ProductRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_stock", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_stock",
         )
 
     async def count_by_stock(self) -> int:
         """How many rows `list_by_stock` has, without reading them."""
         values_ = ()
-        return await self._run(counting.count(self._context, ENTITY, "by_stock", values_))
+        return await self._run(
+            counting.count(self._context, ENTITY, "by_stock", values_), "count", "by_stock"
+        )
 
     async def search(
         self,
@@ -175,28 +191,9 @@ class ProductRepository:
         return await self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
-
-    async def first(
-        self,
-        *,
-        sku: str | None = None,
-        category: str | None = None,
-        title: str | None = None,
-        stock: int | None = None,
-        having_parcel: filters.ParcelFilter | None = None,
-        order: _Order = "price",
-    ) -> Product:
-        """The first row of `search`: the newest, in the default order of a view by creation.
-
-        Raises:
-            ProductNotFoundError: there is none.
-            ValidationError: no view covers the order.
-        """
-        equal = searching.given(sku=sku, category=category, title=title, stock=stock)
-        having = joining.having(("Parcel", "sku", having_parcel))
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,
@@ -218,7 +215,9 @@ class ProductRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     async def explain(
@@ -234,7 +233,7 @@ class ProductRepository:
         compare.
         """
         equal = searching.given(sku=sku, category=category, title=title, stock=stock)
-        return await self._run(searching.explain(self._context, ENTITY, equal, order))
+        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Product, *, if_none: _View | None = None) -> Product:
         """Insert a row. The record learns its managed values.
@@ -248,7 +247,7 @@ class ProductRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Product) -> Product:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -259,7 +258,7 @@ class ProductRepository:
             ProductNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record))
+        return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Product) -> Product:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -268,7 +267,7 @@ class ProductRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record))
+        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, sku: str, function: Callable[[Product], Any]) -> Product:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -278,7 +277,7 @@ class ProductRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, sku, function))
+        return await self._run(writing.change(self._context, ENTITY, sku, function), "change")
 
     async def delete(self, sku: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -287,8 +286,8 @@ class ProductRepository:
             ProductNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, sku))
+        await self._run(removing.delete(self._context, ENTITY, sku), "delete")
 
     async def discard(self, sku: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, sku))
+        return await self._run(removing.discard(self._context, ENTITY, sku), "discard")

@@ -30,7 +30,7 @@ class CustomerRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     def get(self, id: str) -> Customer:
         """The row with this key.
@@ -38,15 +38,15 @@ class CustomerRepository:
         Raises:
             NoSuchCustomerError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, id))
+        return self._run(reading.get(self._context, ENTITY, id), "get")
 
     def find(self, id: str) -> Customer | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, id))
+        return self._run(reading.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Customer | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys))
+        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> Customer:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -56,7 +56,7 @@ class CustomerRepository:
             NoSuchCustomerError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
+        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     def get_by_email(self, email: str) -> Customer:
         """The row with this unique value.
@@ -66,13 +66,13 @@ class CustomerRepository:
         Raises:
             NoSuchCustomerError: nobody has it.
         """
-        claim_ = ClaimEntry("email", key_text(email, "str").lower(), "")
-        return self._run(reading.get_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("email", key_text(email).lower(), "")
+        return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "email")
 
     def find_by_email(self, email: str) -> Customer | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("email", key_text(email, "str").lower(), "")
-        return self._run(reading.find_by(self._context, ENTITY, claim_))
+        claim_ = ClaimEntry("email", key_text(email).lower(), "")
+        return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "email")
 
     def list_all(self, *, limit: int = 50, cursor: str | None = None, newest: bool = True) -> Page[Customer]:
         """One page, newest first unless `newest` is False.
@@ -85,7 +85,9 @@ class CustomerRepository:
         """
         values_ = ()
         return self._run(
-            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "all",
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> Iterator[Customer]:
@@ -94,13 +96,16 @@ class CustomerRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "all",
         )
 
     def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
-        return self._run(counting.count(self._context, ENTITY, "all", values_))
+        return self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
 
     def list_by_vip(
         self, vip: bool, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -113,31 +118,38 @@ class CustomerRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(vip, "bool"),)
+        values_ = (key_text(vip),)
         return self._run(
-            paging.page(self._context, ENTITY, "by_vip", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "by_vip", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "by_vip",
         )
 
     def iterate_by_vip(self, vip: bool, *, batch: int = 200, newest: bool = True) -> Iterator[Customer]:
         """Every row of `list_by_vip`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(vip, "bool"),)
+        values_ = (key_text(vip),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_vip", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_vip",
         )
 
     def count_by_vip(self, vip: bool) -> int:
         """How many rows `list_by_vip` has, without reading them."""
-        values_ = (key_text(vip, "bool"),)
-        return self._run(counting.count(self._context, ENTITY, "by_vip", values_))
+        values_ = (key_text(vip),)
+        return self._run(counting.count(self._context, ENTITY, "by_vip", values_), "count", "by_vip")
 
     def group_counts_by_vip(self) -> dict[bool, int]:
         """How many rows each `vip` has, without reading them; those with none are left out."""
         values_ = ()
-        counts = self._run(counting.group_counts(self._context, ENTITY, "by_vip", values_))
+        counts = self._run(
+            counting.group_counts(self._context, ENTITY, "by_vip", values_), "group_counts", "by_vip"
+        )
         return {group == "true": number for group, number in counts.items()}
 
     def search(
@@ -166,28 +178,9 @@ class CustomerRepository:
         return self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
-
-    def first(
-        self,
-        *,
-        id: str | None = None,
-        email: str | None = None,
-        name: str | None = None,
-        vip: bool | None = None,
-        having_order: filters.OrderFilter | None = None,
-        order: _Order = "created",
-    ) -> Customer:
-        """The first row of `search`: the newest, in the default order of a view by creation.
-
-        Raises:
-            NoSuchCustomerError: there is none.
-            ValidationError: no view covers the order.
-        """
-        equal = searching.given(id=id, email=email, name=name, vip=vip)
-        having = joining.having(("Order", "customer_id", having_order))
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,
@@ -209,7 +202,9 @@ class CustomerRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     def explain(
@@ -225,7 +220,7 @@ class CustomerRepository:
         compare.
         """
         equal = searching.given(id=id, email=email, name=name, vip=vip)
-        return self._run(searching.explain(self._context, ENTITY, equal, order))
+        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Customer, *, if_none: _View | None = None) -> Customer:
         """Insert a row. The record learns its managed values.
@@ -239,7 +234,7 @@ class CustomerRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: Customer) -> Customer:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -250,7 +245,7 @@ class CustomerRepository:
             NoSuchCustomerError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record))
+        return self._run(writing.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Customer) -> Customer:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -259,7 +254,7 @@ class CustomerRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record))
+        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[Customer], Any]) -> Customer:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -269,7 +264,7 @@ class CustomerRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, id, function))
+        return self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -278,8 +273,8 @@ class CustomerRepository:
             NoSuchCustomerError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, id))
+        self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, id))
+        return self._run(removing.discard(self._context, ENTITY, id), "discard")

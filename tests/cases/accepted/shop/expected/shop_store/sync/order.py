@@ -41,7 +41,7 @@ class OrderRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     def get(self, id: str) -> Order:
         """The row with this key.
@@ -49,15 +49,15 @@ class OrderRepository:
         Raises:
             OrderNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, id))
+        return self._run(reading.get(self._context, ENTITY, id), "get")
 
     def find(self, id: str) -> Order | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, id))
+        return self._run(reading.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Order | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys))
+        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> Order:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -67,7 +67,7 @@ class OrderRepository:
             OrderNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
+        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     def list_all(self, *, limit: int = 50, cursor: str | None = None, newest: bool = True) -> Page[Order]:
         """One page, latest change first unless `newest` is False.
@@ -80,7 +80,9 @@ class OrderRepository:
         """
         values_ = ()
         return self._run(
-            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "all",
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> Iterator[Order]:
@@ -89,13 +91,16 @@ class OrderRepository:
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "all",
         )
 
     def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
-        return self._run(counting.count(self._context, ENTITY, "all", values_))
+        return self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
 
     def list_by_customer(
         self, customer_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -108,11 +113,13 @@ class OrderRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(customer_id, "str"),)
+        values_ = (key_text(customer_id),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_customer", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_customer",
         )
 
     def iterate_by_customer(
@@ -121,22 +128,31 @@ class OrderRepository:
         """Every row of `list_by_customer`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(customer_id, "str"),)
+        values_ = (key_text(customer_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_customer", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_customer",
         )
 
     def count_by_customer(self, customer_id: str) -> int:
         """How many rows `list_by_customer` has, without reading them."""
-        values_ = (key_text(customer_id, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_customer", values_))
+        values_ = (key_text(customer_id),)
+        return self._run(
+            counting.count(self._context, ENTITY, "by_customer", values_), "count", "by_customer"
+        )
 
     def gather_by_customer(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Order]]:
         """For each of several keys every row of `list_by_customer`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
-        return self._run(gathering.gather(self._context, ENTITY, "by_customer", values_, newest=newest))
+        values_ = [(key_text(key),) for key in keys]
+        return self._run(
+            gathering.gather(self._context, ENTITY, "by_customer", values_, newest=newest),
+            "gather",
+            "by_customer",
+        )
 
     def list_by_customer_state(
         self,
@@ -155,11 +171,13 @@ class OrderRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(customer_id, "str"), key_text(state, "str"))
+        values_ = (key_text(customer_id), key_text(state))
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_customer_state", values_, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "list",
+            "by_customer_state",
         )
 
     def iterate_by_customer_state(
@@ -168,17 +186,22 @@ class OrderRepository:
         """Every row of `list_by_customer_state`, read `batch` at a time; rows written meanwhile may or may
         not appear.
         """
-        values_ = (key_text(customer_id, "str"), key_text(state, "str"))
+        values_ = (key_text(customer_id), key_text(state))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_customer_state", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_customer_state",
         )
 
     def count_by_customer_state(self, customer_id: str, state: OrderState) -> int:
         """How many rows `list_by_customer_state` has, without reading them."""
-        values_ = (key_text(customer_id, "str"), key_text(state, "str"))
-        return self._run(counting.count(self._context, ENTITY, "by_customer_state", values_))
+        values_ = (key_text(customer_id), key_text(state))
+        return self._run(
+            counting.count(self._context, ENTITY, "by_customer_state", values_), "count", "by_customer_state"
+        )
 
     def list_by_total(
         self, state: OrderState, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -191,9 +214,13 @@ class OrderRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(state, "str"),)
+        values_ = (key_text(state),)
         return self._run(
-            paging.page(self._context, ENTITY, "by_total", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(
+                self._context, ENTITY, "by_total", values_, limit=limit, cursor=cursor, newest=newest
+            ),
+            "list",
+            "by_total",
         )
 
     def iterate_by_total(
@@ -202,28 +229,37 @@ class OrderRepository:
         """Every row of `list_by_total`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(state, "str"),)
+        values_ = (key_text(state),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_total", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_total",
         )
 
     def count_by_total(self, state: OrderState) -> int:
         """How many rows `list_by_total` has, without reading them."""
-        values_ = (key_text(state, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_total", values_))
+        values_ = (key_text(state),)
+        return self._run(counting.count(self._context, ENTITY, "by_total", values_), "count", "by_total")
 
     def group_counts_by_customer_state(self, customer_id: str) -> dict[OrderState, int]:
         """How many rows each `state` has, without reading them; those with none are left out."""
-        values_ = (key_text(customer_id, "str"),)
-        counts = self._run(counting.group_counts(self._context, ENTITY, "by_customer_state", values_))
+        values_ = (key_text(customer_id),)
+        counts = self._run(
+            counting.group_counts(self._context, ENTITY, "by_customer_state", values_),
+            "group_counts",
+            "by_customer_state",
+        )
         return {OrderState(group): number for group, number in counts.items()}
 
     def group_counts_by_total(self) -> dict[OrderState, int]:
         """How many rows each `state` has, without reading them; those with none are left out."""
         values_ = ()
-        counts = self._run(counting.group_counts(self._context, ENTITY, "by_total", values_))
+        counts = self._run(
+            counting.group_counts(self._context, ENTITY, "by_total", values_), "group_counts", "by_total"
+        )
         return {OrderState(group): number for group, number in counts.items()}
 
     def search(
@@ -263,39 +299,9 @@ class OrderRepository:
         return self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
-
-    def first(
-        self,
-        *,
-        id: str | None = None,
-        customer_id: str | None = None,
-        state: OrderState | None = None,
-        total: int | None = None,
-        discount: int | None = None,
-        coupon: str | None = None,
-        tracking: str | None = None,
-        having_parcel: filters.ParcelFilter | None = None,
-        order: _Order = "revision",
-    ) -> Order:
-        """The first row of `search`: the newest, in the default order of a view by creation.
-
-        Raises:
-            OrderNotFoundError: there is none.
-            ValidationError: no view covers the order.
-        """
-        equal = searching.given(
-            id=id,
-            customer_id=customer_id,
-            state=state,
-            total=total,
-            discount=discount,
-            coupon=coupon,
-            tracking=tracking,
-        )
-        having = joining.having(("Parcel", "order_id", having_parcel))
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,
@@ -328,7 +334,9 @@ class OrderRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     def explain(
@@ -355,7 +363,7 @@ class OrderRepository:
             coupon=coupon,
             tracking=tracking,
         )
-        return self._run(searching.explain(self._context, ENTITY, equal, order))
+        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Order, *, if_none: _View | None = None) -> Order:
         """Insert a row. The record learns its managed values.
@@ -369,7 +377,7 @@ class OrderRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: Order) -> Order:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -380,7 +388,7 @@ class OrderRepository:
             OrderNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record))
+        return self._run(writing.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Order) -> Order:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -389,7 +397,7 @@ class OrderRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record))
+        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[Order], Any]) -> Order:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -399,7 +407,7 @@ class OrderRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, id, function))
+        return self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -408,14 +416,14 @@ class OrderRepository:
             OrderNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, id))
+        self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, id))
+        return self._run(removing.discard(self._context, ENTITY, id), "discard")
 
     def touch_sent_at(self, id: str, at: datetime | None = None) -> bool:
         """Set `sent_at` to `at`, by default the server's time, never back in time; tell whether the row is
         there.
         """
-        return self._run(touching.touch(self._context, ENTITY, id, "sent_at", at))
+        return self._run(touching.touch(self._context, ENTITY, id, "sent_at", at), "touch")

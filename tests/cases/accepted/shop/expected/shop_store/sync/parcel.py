@@ -38,7 +38,7 @@ class ParcelRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run
+        self._run = session.runner(ENTITY)
 
     def get(self, id: str) -> Parcel:
         """The row with this key.
@@ -46,15 +46,15 @@ class ParcelRepository:
         Raises:
             ParcelNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, id))
+        return self._run(reading.get(self._context, ENTITY, id), "get")
 
     def find(self, id: str) -> Parcel | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, id))
+        return self._run(reading.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Parcel | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys))
+        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> Parcel:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -64,7 +64,7 @@ class ParcelRepository:
             ParcelNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait))
+        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     def list_by_order(
         self, order_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -77,31 +77,40 @@ class ParcelRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(order_id, "str"),)
+        values_ = (key_text(order_id),)
         return self._run(
-            paging.page(self._context, ENTITY, "by_order", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(
+                self._context, ENTITY, "by_order", values_, limit=limit, cursor=cursor, newest=newest
+            ),
+            "list",
+            "by_order",
         )
 
     def iterate_by_order(self, order_id: str, *, batch: int = 200, newest: bool = True) -> Iterator[Parcel]:
         """Every row of `list_by_order`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(order_id, "str"),)
+        values_ = (key_text(order_id),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_order", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_order",
         )
 
     def count_by_order(self, order_id: str) -> int:
         """How many rows `list_by_order` has, without reading them."""
-        values_ = (key_text(order_id, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_order", values_))
+        values_ = (key_text(order_id),)
+        return self._run(counting.count(self._context, ENTITY, "by_order", values_), "count", "by_order")
 
     def gather_by_order(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Parcel]]:
         """For each of several keys every row of `list_by_order`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
-        return self._run(gathering.gather(self._context, ENTITY, "by_order", values_, newest=newest))
+        values_ = [(key_text(key),) for key in keys]
+        return self._run(
+            gathering.gather(self._context, ENTITY, "by_order", values_, newest=newest), "gather", "by_order"
+        )
 
     def list_by_sku(
         self, sku: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -114,31 +123,38 @@ class ParcelRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(sku, "str"),)
+        values_ = (key_text(sku),)
         return self._run(
-            paging.page(self._context, ENTITY, "by_sku", values_, limit=limit, cursor=cursor, newest=newest)
+            paging.page(self._context, ENTITY, "by_sku", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "by_sku",
         )
 
     def iterate_by_sku(self, sku: str, *, batch: int = 200, newest: bool = True) -> Iterator[Parcel]:
         """Every row of `list_by_sku`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(sku, "str"),)
+        values_ = (key_text(sku),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_sku", values_, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
+            "by_sku",
         )
 
     def count_by_sku(self, sku: str) -> int:
         """How many rows `list_by_sku` has, without reading them."""
-        values_ = (key_text(sku, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_sku", values_))
+        values_ = (key_text(sku),)
+        return self._run(counting.count(self._context, ENTITY, "by_sku", values_), "count", "by_sku")
 
     def gather_by_sku(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Parcel]]:
         """For each of several keys every row of `list_by_sku`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
-        return self._run(gathering.gather(self._context, ENTITY, "by_sku", values_, newest=newest))
+        values_ = [(key_text(key),) for key in keys]
+        return self._run(
+            gathering.gather(self._context, ENTITY, "by_sku", values_, newest=newest), "gather", "by_sku"
+        )
 
     def search(
         self,
@@ -162,26 +178,9 @@ class ParcelRepository:
         return self._run(
             searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
-            )
+            ),
+            "search",
         )
-
-    def first(
-        self,
-        *,
-        id: str | None = None,
-        order_id: str | None = None,
-        sku: str | None = None,
-        order: _Order = "weight",
-    ) -> Parcel:
-        """The first row of `search`: the newest, in the default order of a view by creation.
-
-        Raises:
-            ParcelNotFoundError: there is none.
-            ValidationError: no view covers the order.
-        """
-        equal = searching.given(id=id, order_id=order_id, sku=sku)
-        having = joining.having()
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order))
 
     def iterate(
         self,
@@ -201,7 +200,9 @@ class ParcelRepository:
         return self._session.iterate(
             lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
-            )
+            ),
+            self._run,
+            "iterate",
         )
 
     def explain(
@@ -216,7 +217,7 @@ class ParcelRepository:
         compare.
         """
         equal = searching.given(id=id, order_id=order_id, sku=sku)
-        return self._run(searching.explain(self._context, ENTITY, equal, order))
+        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Parcel, *, if_none: _View | None = None) -> Parcel:
         """Insert a row. The record learns its managed values.
@@ -230,7 +231,7 @@ class ParcelRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none))
+        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: Parcel) -> Parcel:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -241,7 +242,7 @@ class ParcelRepository:
             ParcelNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record))
+        return self._run(writing.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Parcel) -> Parcel:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -250,7 +251,7 @@ class ParcelRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record))
+        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[Parcel], Any]) -> Parcel:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -260,7 +261,7 @@ class ParcelRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, id, function))
+        return self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -269,8 +270,8 @@ class ParcelRepository:
             ParcelNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, id))
+        self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, id))
+        return self._run(removing.discard(self._context, ENTITY, id), "discard")

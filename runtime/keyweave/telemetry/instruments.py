@@ -1,0 +1,161 @@
+"""The instruments of one meter provider, shared by all stores that report to it, and what stores feed into them.
+
+An SDK knows an instrument once, however many stores a process opens, so gauges walk over the stores that are open.
+
+Recording into an SDK's histogram takes about as long as a whole round trip to a nearby server. So the duration of an
+operation is only put aside (`Series.spend`), and recorded when the SDK collects. A series that nobody collects stays
+small: above `BACKLOG` durations, operations pay for recording themselves.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from weakref import WeakKeyDictionary, WeakSet
+
+from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation
+
+from keyweave.telemetry.catalogue import BY_NAME, DURATION, METRICS, Kind, Metric
+
+if TYPE_CHECKING:
+    from keyweave.telemetry.reporting import Telemetry
+
+BACKLOG: Final = 16_384
+"""Durations that a series puts aside before it records at once."""
+
+_BREATH: Final = 16
+"""Durations that are recorded at a stretch; then other threads may run."""
+
+Attributes: TypeAlias = dict[str, str | int]
+
+
+class Series:
+    """The durations of one kind of operation that ended well."""
+
+    __slots__ = ("_attributes", "_histogram", "_spent")
+
+    def __init__(self, histogram: Histogram, attributes: Attributes) -> None:
+        self._histogram: Final = histogram
+        self._attributes: Final = attributes
+        self._spent: Final[deque[float]] = deque()
+
+    def spend(self, seconds: float) -> None:
+        """An operation took so long."""
+        spent = self._spent
+        spent.append(seconds)
+        if len(spent) > BACKLOG:
+            self._record(2)
+
+    def drain(self) -> None:
+        """Record everything that was put aside."""
+        for _ in range(0, len(self._spent), _BREATH):
+            self._record(_BREATH)
+            time.sleep(0)
+
+    def _record(self, most: int) -> None:
+        take, record, attributes = self._spent.popleft, self._histogram.record, self._attributes
+        try:
+            for _ in range(most):
+                record(take(), attributes)
+        except IndexError:  # another thread was quicker
+            return
+
+
+class Instruments:
+    """Every instrument of the catalogue, made from one meter."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._lock: Final = threading.Lock()
+        self._stores: Final[WeakSet[Telemetry]] = WeakSet()
+        self._series: Final[dict[frozenset[tuple[str, str | int]], Series]] = {}
+        self._made: Final = {metric.name: self._make(meter, metric) for metric in METRICS}
+
+    def join(self, store: Telemetry) -> None:
+        """Let gauges tell about a store as long as it is open."""
+        with self._lock:
+            self._stores.add(store)
+
+    def series(self, attributes: Attributes) -> Series:
+        """The series with these attributes, the same for all stores."""
+        with self._lock:
+            key = frozenset(attributes.items())
+            if key not in self._series:
+                self._series[key] = Series(self._made[DURATION], attributes)
+            return self._series[key]
+
+    def count(self, name: str, number: int, attributes: Attributes) -> None:
+        """Add to a counter."""
+        self._made[name].add(number, attributes)
+
+    def spend(self, name: str, seconds: float, attributes: Attributes) -> None:
+        """Record into a histogram, at once."""
+        self._made[name].record(seconds, attributes)
+
+    def _make(self, meter: Meter, metric: Metric) -> Any:
+        told = {"unit": metric.unit, "description": metric.meaning}
+        if metric.kind is Kind.COUNTER:
+            return meter.create_counter(metric.name, **told)
+        if metric.kind is Kind.HISTOGRAM:
+            return meter.create_histogram(
+                metric.name, **told, explicit_bucket_boundaries_advisory=list(metric.buckets)
+            )
+        create = {
+            Kind.OBSERVED_COUNTER: meter.create_observable_counter,
+            Kind.OBSERVED_UP_DOWN: meter.create_observable_up_down_counter,
+            Kind.OBSERVED_GAUGE: meter.create_observable_gauge,
+        }[metric.kind]
+        return create(metric.name, [self._observer(metric.name)], **told)
+
+    def _observer(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        first = name == METRICS[0].name
+
+        def observe(_: CallbackOptions) -> Iterator[Observation]:
+            stores = self._open_stores()
+            if first:
+                self._catch_up(stores)
+            merge = _MERGE.get(name, sum)
+            shared = name.startswith("keyweave.sweep.")
+            found: dict[frozenset[tuple[str, str | int]], dict[object, int | float]] = {}
+            for store in stores:
+                for value, attributes in store.observed(name):
+                    values = found.setdefault(frozenset(attributes.items()), {})
+                    values[store.namespace if shared else store] = value
+            for key, values in found.items():
+                yield Observation(merge(values.values()), dict(key))
+
+        return observe
+
+    def _catch_up(self, stores: list[Telemetry]) -> None:
+        with self._lock:
+            series = list(self._series.values())
+        for each in series:
+            each.drain()
+        for store in stores:
+            store.refresh()
+
+    def _open_stores(self) -> list[Telemetry]:
+        with self._lock:
+            return [store for store in self._stores if store.is_open()]
+
+
+# Stores on one server see the same memory, those on one namespace the same rows, and each has a pool of its own.
+_MERGE: Final[dict[str, Callable[[Iterable[int | float]], int | float]]] = {
+    name: min if name in ("keyweave.server.up", "keyweave.server.durable") else max
+    for name in BY_NAME
+    if name.startswith("keyweave.server.") or name == "keyweave.sweep.lag"
+}
+
+_BY_PROVIDER: Final[WeakKeyDictionary[MeterProvider, Instruments]] = WeakKeyDictionary()
+_MAKING: Final = threading.Lock()
+
+
+def instruments_of(provider: MeterProvider, version: str) -> Instruments:
+    """The instruments of a provider, made when first asked for."""
+    with _MAKING:
+        found = _BY_PROVIDER.get(provider)
+        if found is None:
+            found = _BY_PROVIDER[provider] = Instruments(provider.get_meter("keyweave", version))
+        return found
