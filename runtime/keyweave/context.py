@@ -122,6 +122,8 @@ class Context:
         monotonic: seconds, as `time.monotonic`.
         chance: for jitter.
         unbuilt: indexes, as entity and name, that are kept by writes but must not be read yet.
+        encrypted: the connection uses TLS.
+        local: the connection stays on this machine.
         declared_only: the server refuses keys that were not declared, so pages take two round trips.
     """
 
@@ -139,6 +141,8 @@ class Context:
     clock: ServerClock = field(init=False)
     unbuilt: set[str] = field(default_factory=set)
     declared_only: bool = False
+    encrypted: bool = False
+    local: bool = True
 
     def __post_init__(self) -> None:
         self.clock = ServerClock(self.monotonic)

@@ -64,6 +64,8 @@ def prepare(
         Policy(deadline=settings.deadline, **chosen),
         settings.address,
         resolve_retention(package, micros),
+        encrypted=settings.encrypted,
+        local=settings.local,
     )
     return settings, context
 
