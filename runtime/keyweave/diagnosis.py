@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from keyweave.health import Finding, Health, Severity
+from keyweave.sizes import size_text
 
 NOTICE, WARNING, CRITICAL = Severity.NOTICE, Severity.WARNING, Severity.CRITICAL
 
@@ -203,7 +204,7 @@ def _replicas(health: Health, limits: Limits) -> Iterator[Finding]:
         count = len(health.server.replicas)
         yield _behind(
             f"{len(late)} of {count} replicas {'is' if len(late) == 1 else 'are'} behind: "
-            f"up to {_size(worst)}, silent for {silent} s."
+            f"up to {size_text(worst)}, silent for {silent} s."
         )
 
 
@@ -236,7 +237,7 @@ def _memory(health: Health, _: Limits) -> Iterator[Finding]:
                 id="memory-high",
                 severity=severity,
                 what=f"{share:.0%} of the memory budget is used (over {step:.0%}): "
-                f"{_size(health.server.used_memory)} of {_size(health.memory_budget)}.",
+                f"{size_text(health.server.used_memory)} of {size_text(health.memory_budget)}.",
                 why="At the limit every write is refused (StoreOutOfMemoryError). Rewriting the file needs room too.",
                 action="Sweep, shorten retention, drop views that nobody reads, or raise the limit.",
                 command="keyweave sweep",
@@ -322,15 +323,6 @@ def _hidden(health: Health, _: Limits) -> Iterator[Finding]:
             action="Permit INFO to this user; `keyweave acl --for admin` prints a rule that does.",
             command="keyweave acl --for admin",
         )
-
-
-def _size(number: int) -> str:
-    size = float(number)
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
 
 
 def _span(seconds: float) -> str:

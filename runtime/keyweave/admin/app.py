@@ -6,8 +6,11 @@ from typing import Final
 
 import typer
 
-from keyweave.admin import sweep
+from keyweave.admin import acl, doctor, health, sweep
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
 
+app.command(epilog=health.EPILOG)(health.health)
+app.command(epilog=doctor.EPILOG)(doctor.doctor)
+app.command(epilog=acl.EPILOG)(acl.acl)
 app.command(epilog=sweep.EPILOG)(sweep.sweep)
