@@ -39,8 +39,8 @@ ONLY_IN: Final = {
 }
 """Dependencies that only the modules named here may import; `.*` stands for everything inside."""
 
-ALSO: Final = {"compozy_engine.demo": {"rich"}}
-"""Modules that may import more than their package: the demo prints in colour."""
+ALSO: Final = {"compozy_engine.demo": {"rich"}, "keyweave.pytest_plugin": {"pytest"}}
+"""Modules that may import more than their package: the demo prints in colour, and pytest loads its plugin."""
 
 GENERATOR_LAYERS: Final = (
     ("model", "problems", "costs"),
@@ -68,6 +68,7 @@ SHELL_SIDE: Final = {
     "keyweave.session_sync",
     "keyweave.session_aio",
     "keyweave.cli",
+    "keyweave.pytest_plugin",
     "keyweave.commands",
 }
 """The runtime's modules that may touch the world; all others are the core, which asks for effects."""
