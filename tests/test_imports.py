@@ -52,6 +52,7 @@ GENERATOR_LAYERS: Final = (
     ("views*", "view_*", "keyspace_page"),
     ("render*", "scripts*"),
     ("output",),
+    ("scaffold",),
     ("cli*",),
 )
 """The stages, first to last. Each module is in one; it may import from its own layer and earlier ones."""
