@@ -20,7 +20,7 @@ SEED ?= 2026
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core lint format
+.PHONY: help setup generate check test redis8 test-redis8 parity demo docs bench bench-quick bench-compare bench-scale bench-core lint format
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -85,6 +85,11 @@ parity: $(STAMP) ## Compare random histories with PostgreSQL (HISTORIES=10000 SE
 demo: generate ## Run a workflow's life on an embedded server, step by step
 	@echo "demo: a workflow's life on an embedded server"
 	@$(BIN)/python -m compozy_engine.demo
+
+docs: redis8 ## Write the pages and pictures that come from code (docs/configuration.md, docs/operations/*.svg)
+	@echo "docs: pages and pictures from code"
+	@$(BIN)/python -m tests.pages.configuration
+	@KEYWEAVE_TEST_SERVER=redis8 $(BIN)/python -m tests.pages.screens
 
 bench: redis8 ## Measure every method beside PostgreSQL and others, write docs/benchmarks.md (about 12 minutes)
 	@echo "bench: every method of the contract, on every side"
