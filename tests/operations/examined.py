@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from compozy_store.package import PACKAGE
-from keyweave.diagnosis import Limits
+from keyweave import rules_data, rules_server
 from keyweave.flows.examining import examine
 from keyweave.health import Finding, Health
+from keyweave.limits import Limits
 from keyweave.opening import prepare
 from keyweave.sync import Shell
 
@@ -30,6 +33,14 @@ def found(health: Health, name: str) -> Finding:
     """The one finding of this name."""
     (finding,) = [each for each in health.findings if each.id == name]
     return finding
+
+
+def all_names() -> set[str]:
+    """Every finding that there is, by the source of the rules."""
+    sources = [
+        Path(module.__file__ or "").read_text(encoding="utf-8") for module in (rules_data, rules_server)
+    ]
+    return set(re.findall(r'id="([a-z-]+)"', "".join(sources)))
 
 
 def names(health: Health) -> set[str]:

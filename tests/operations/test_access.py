@@ -155,7 +155,9 @@ def test_what_is_permitted_is_what_flows_and_scripts_send(server: Running) -> No
             continue
         place = admins if path.stem in ADMIN_MODULES else applications
         place |= sent(path.read_text(encoding="utf-8")) & known
-    assert applications - HANDSHAKE - REFUSALS - {"config"} == access.FLOWS
+    assert (
+        applications - HANDSHAKE - REFUSALS - {"config"} == access.FLOWS
+    ), "keyweave/access.py says otherwise"
     assert (admins | {"config"}) - access.FLOWS == {word.partition("|")[0] for word in access.ADMIN_FLOWS}
     called = {word.lower() for text in PACKAGE.scripts.values() for word in re.findall(r"'([A-Z]+)'", text)}
     assert called & known == access.SCRIPTS

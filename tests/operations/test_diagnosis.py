@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from compozy_store.package import PACKAGE
-from keyweave import diagnosis
-from keyweave.diagnosis import Limits, diagnose, version_numbers
+from keyweave.diagnosis import diagnose
 from keyweave.health import Health, Severity
+from keyweave.limits import Limits
 from keyweave.opening import prepare
+from keyweave.rules_server import version_numbers
 from keyweave.server_facts import ServerFacts
-from tests.operations.examined import examined, found, names
+from tests.operations.examined import all_names, examined, found, names
 from tests.runtime.peers import Client, peer
 from tests.servers.running import Running, configured_server, free_port
 
@@ -230,14 +231,21 @@ def test_versions_are_judged_by_product(product: str, version: str, severity: Se
     assert [finding.severity for finding in judged] == ([] if severity is None else [severity])
 
 
-def test_data_of_another_schema_is_found() -> None:
-    assert "schema-differs" not in {each.id for each in diagnose(report(data_schema=None), Limits())}
-    assert "schema-differs" not in {each.id for each in diagnose(report(data_schema="a" * 64), Limits())}
-    (finding,) = [
-        each for each in diagnose(report(data_schema="b" * 64), Limits()) if each.id == "schema-differs"
-    ]
+def test_data_of_another_schema_is_found(well: Running) -> None:
+    schemas = [partition.schema for partition in prepare(PACKAGE, well.url)[1].keyspace.partitions()]
+    with well.client() as client:
+        assert examined(well.url).data_schema is None
+        for schema in schemas:
+            client.hset(schema, "fingerprint", PACKAGE.fingerprint)
+        health = examined(well.url)
+        assert (names(health), health.data_schema) == (set(), PACKAGE.fingerprint)
+        client.hset(schemas[-1], "fingerprint", "b" * 64)
+        health = examined(well.url)
+        client.delete(*schemas)
+    finding = found(health, "schema-differs")
+    assert (health.data_schema, finding.severity) == ("b" * 64, WARNING)
     assert "b" * 12 in finding.what
-    assert "a" * 12 in finding.what
+    assert PACKAGE.fingerprint[:12] in finding.what
 
 
 def test_findings_come_worst_first_and_each_says_what_why_and_what_to_do() -> None:
@@ -261,10 +269,8 @@ def test_findings_come_worst_first_and_each_says_what_why_and_what_to_do() -> No
 
 
 def test_every_finding_has_a_test_here() -> None:
-    source = Path(diagnosis.__file__).read_text(encoding="utf-8")
-    told = set(re.findall(r'id="([a-z-]+)"', source))
     tested = set(re.findall(r'"([a-z]+-[a-z-]+|loading)"', Path(__file__).read_text(encoding="utf-8")))
-    assert told - tested - {"version-unproven"} == set()
+    assert all_names() - tested - {"version-unproven"} == set()
 
 
 def test_a_version_is_its_leading_numbers() -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
-from keyweave import diagnosis
+from tests.operations.examined import all_names
 from tests.operations.test_compose import compose
 from tests.pages.configuration import PAGE, page
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 OPERATIONS = (DOCS / "operations.md").read_text(encoding="utf-8")
-FINDINGS = set(re.findall(r'id="([a-z-]+)"', Path(diagnosis.__file__).read_text(encoding="utf-8")))
+FINDINGS = all_names()
 
 
 def test_the_configuration_page_is_written_from_the_code() -> None:
@@ -33,7 +33,7 @@ def test_every_finding_is_explained() -> None:
 @pytest.mark.parametrize("name", ["doctor.svg", "health.svg"])
 def test_pictures_are_whole_and_load_nothing_from_elsewhere(name: str) -> None:
     text = (DOCS / "operations" / name).read_text(encoding="utf-8")
-    ElementTree.fromstring(text)
+    ET.fromstring(text)
     assert "url(http" not in text
     assert f"operations/{name}" in OPERATIONS
 

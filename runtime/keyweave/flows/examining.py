@@ -12,15 +12,19 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from keyweave.context import Context
-from keyweave.diagnosis import Limits, diagnose
+from keyweave.diagnosis import diagnose
 from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send, ServerError
 from keyweave.errors import ConfigurationError
 from keyweave.flows.asking import failure_error, refusal_error
 from keyweave.health import Health
+from keyweave.limits import Limits
 from keyweave.server_facts import ServerFacts, read_facts
 
 _TRIAL: Final = "#!lua flags=no-writes\nreturn 1"
 """The smallest script with the line that all of Keyweave's scripts begin with."""
+
+FINGERPRINT: Final = "fingerprint"
+"""The field of a partition's `@schema` that names the schema of the code that its data belongs to."""
 
 _PASSING: Final = frozenset({"LOADING", "BUSY", "UNKILLABLE", "MASTERDOWN"})
 """Refusals that say nothing about whether the server runs scripts at other times."""
@@ -69,16 +73,17 @@ def examine(
     """
     if memory_budget is not None and memory_budget <= 0:
         raise ConfigurationError("memory_budget: must be more than 0 bytes")
-    oldest: list[Command] = [
-        ("ZRANGE", partition.expiry, 0, 0, "WITHSCORES") for partition in context.keyspace.partitions()
-    ]
+    partitions = context.keyspace.partitions()
+    oldest: list[Command] = [("ZRANGE", partition.expiry, 0, 0, "WITHSCORES") for partition in partitions]
+    schemas: list[Command] = [("HGET", partition.schema, FINGERPRINT) for partition in partitions]
     before, started = wall(), context.monotonic()
-    replies = yield from _once(context, (*_QUESTIONS, *oldest))
+    replies = yield from _once(context, (*_QUESTIONS, *oldest, *schemas))
     latency = context.monotonic() - started
     refusal = replies[1]
     if isinstance(refusal, ServerError):
         raise refusal_error(context, refusal)
     now = _micros(refusal)
+    lags, prints = replies[len(_QUESTIONS) : -len(schemas)], replies[-len(schemas) :]
     facts = _facts(replies)
     health = Health(
         address=context.address,
@@ -87,10 +92,10 @@ def examine(
         serving=_serving(replies[0], facts),
         latency=latency,
         clock_skew=_skew(now / 1_000_000, before, before + latency),
-        sweep_lag=_lag(now, replies[len(_QUESTIONS) :]),
+        sweep_lag=_lag(now, lags),
         memory_budget=memory_budget or facts.max_memory or None,
         schema=context.package.fingerprint,
-        data_schema=None,
+        data_schema=_data_schema(context.package.fingerprint, prints),
         server=facts,
     )
     limits = limits or Limits(grace=context.policy.grace_ms / 1000)
@@ -139,3 +144,9 @@ def _skew(server: float, before: float, after: float) -> float:
 def _lag(now: int, oldest: Sequence[Reply]) -> float:
     scores = [float(reply[1]) for reply in oldest if isinstance(reply, list) and len(reply) == 2]
     return max([0.0, *((now - score) / 1_000_000 for score in scores)])
+
+
+def _data_schema(own: str, replies: Sequence[Reply]) -> str | None:
+    """The fingerprint that the partitions carry: one that is not this code's, if any is."""
+    carried = [reply.decode() for reply in replies if isinstance(reply, bytes)]
+    return next((each for each in carried if each != own), own if carried else None)
