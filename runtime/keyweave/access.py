@@ -90,8 +90,8 @@ def commands(role: Role, settings: ConnectionSettings) -> list[str]:
 
 
 def key_pattern(keyspace: Keyspace) -> str:
-    """What matches the keys of a namespace. Access rules hold no space, so one byte of any kind stands for it."""
-    return "~" + re.sub(r"\s", "?", keyspace.pattern())
+    """What matches the keys of a namespace. Rules hold no space and no NUL, so any one byte stands for such a one."""
+    return "~" + re.sub(r"[\s\x00]", "?", keyspace.pattern(), flags=re.ASCII)
 
 
 def rule(context: Context, settings: ConnectionSettings, role: Role, user: str) -> list[str]:

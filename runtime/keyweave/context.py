@@ -124,6 +124,7 @@ class Context:
         unbuilt: indexes, as entity and name, that are kept by writes but must not be read yet.
         encrypted: the connection uses TLS.
         local: the connection stays on this machine.
+        settings_hidden: the server refuses CONFIG GET, so it is not asked again.
         declared_only: the server refuses keys that were not declared, so pages take two round trips.
     """
 
@@ -143,6 +144,7 @@ class Context:
     declared_only: bool = False
     encrypted: bool = False
     local: bool = True
+    settings_hidden: bool = False
 
     def __post_init__(self) -> None:
         self.clock = ServerClock(self.monotonic)

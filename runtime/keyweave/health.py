@@ -49,7 +49,7 @@ class Health:
         encrypted: whether TLS is used.
         local: whether the connection stays on this machine.
         serving: whether reads and writes are answered now.
-        latency: seconds that the examination took, one round trip.
+        latency: seconds that the examination took: one round trip, and connecting where no connection was open.
         clock_skew: seconds by which the server's clock is ahead of this machine's, beyond what the round trip explains.
         sweep_lag: seconds for which the oldest row that is past its deadline has waited to be swept; 0 for none.
         memory_budget: bytes that the data may take: what was given, or else the server's limit; None without either.

@@ -74,8 +74,8 @@ class ServerFacts:
         return {True: "snapshots", False: "none", None: "no aof"}[self.snapshots]
 
 
-def read_facts(info: Reply, appendfsync: Reply, save: Reply, *, scripts: bool | None) -> ServerFacts:
-    """The facts in the replies to INFO, CONFIG GET appendfsync and CONFIG GET save; a refused one says nothing.
+def read_facts(info: Reply, settings: Reply, *, scripts: bool | None) -> ServerFacts:
+    """The facts in the replies to INFO and to CONFIG GET appendfsync save; one that was refused says nothing.
 
     Args:
         scripts: whether a script ran.
@@ -83,7 +83,8 @@ def read_facts(info: Reply, appendfsync: Reply, save: Reply, *, scripts: bool | 
     said = _parsed(info)
     product, version = _product(said)
     role = {"master": "primary", "slave": "replica"}.get(said.get("role", ""))
-    points = _configured(save)
+    configured = _configured(settings)
+    points = configured.get("save")
     return ServerFacts(
         product=product,
         version=version,
@@ -91,7 +92,7 @@ def read_facts(info: Reply, appendfsync: Reply, save: Reply, *, scripts: bool | 
         loading=said.get("loading") == "1",
         scripts=scripts,
         aof=_flag(said.get("aof_enabled")),
-        appendfsync=_configured(appendfsync),
+        appendfsync=configured.get("appendfsync"),
         snapshots=None if points is None else bool(points),
         persistence_failing=_failing(said),
         eviction_policy=said.get("maxmemory_policy"),
@@ -118,11 +119,11 @@ def _product(said: Mapping[str, str]) -> tuple[str | None, str | None]:
     return ("redis" if version else None), version
 
 
-def _configured(reply: Reply) -> str | None:
-    """The value in a reply to CONFIG GET of one name."""
-    if not isinstance(reply, list) or len(reply) != 2 or not isinstance(reply[1], bytes):
-        return None
-    return reply[1].decode("utf-8", "replace")
+def _configured(reply: Reply) -> dict[str, str]:
+    if not isinstance(reply, list) or not all(isinstance(word, bytes) for word in reply):
+        return {}
+    words = [word.decode("utf-8", "replace") for word in reply]
+    return dict(zip(words[0::2], words[1::2], strict=False))
 
 
 def _flag(text: str | None) -> bool | None:

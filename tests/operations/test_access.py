@@ -200,6 +200,28 @@ def test_the_rule_is_printed_as_redis_cli_reads_it(server: Running) -> None:
         assert told["keys"] == ["~{compozy:v1:dev:it's?%25%7Bx%7D:*"]
 
 
+@pytest.mark.parametrize(
+    "tenant",
+    ["a b", "tab\there", "nul\x00", "wide\u2003space", "ünï✓", "back\\slash", "[a-c]^?*", "{x}", "%20"],
+)
+def test_any_tenant_has_a_rule_that_fits_it(server: Running, tenant: str) -> None:
+    settings, context = prepare(PACKAGE, "redis://localhost", namespace=tenant)
+    words = access.rule(context, settings, access.Role.APPLICATION, "fitted")
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", *words)
+        client.execute_command("ACL", "SETUSER", "fitted", ">word")
+    with sync.Store.open(url(server, "fitted"), namespace=tenant) as store:
+        store.users.upsert(User(id="u", email="u@x", role=Role.USER))
+        assert store.users.count_all() == 1
+
+
+def test_a_refused_setting_is_asked_for_once(server: Running) -> None:
+    with server.client() as client, sync.Store.open(url(server), namespace=TENANT) as store:
+        before = client.info("stats")["acl_access_denied_cmd"]
+        assert [store.health().server.appendfsync for _ in range(3)] == [None, None, None]
+        assert client.info("stats")["acl_access_denied_cmd"] == before
+
+
 def test_a_user_gets_no_password_by_a_rule_and_keeps_the_one_it_has(server: Running) -> None:
     settings, context = prepare(PACKAGE, "redis://localhost", namespace="fresh")
     words = access.rule(context, settings, access.Role.APPLICATION, "fresh")

@@ -11,11 +11,12 @@ from typer.testing import CliRunner
 
 from compozy_store.package import PACKAGE
 from keyweave import commands
+from keyweave.effects import Command
 from keyweave.errors import ConfigurationError, StoreUnavailableError
 from keyweave.health import Health
 from tests.operations.test_diagnosis import WELL
 from tests.servers.running import Running, chosen_server, configured_server, free_port
-from tests.store.harness import FLAVOURS, harness
+from tests.store.harness import FLAVOURS, fake_harness, harness
 
 RUNNER = CliRunner()
 app = commands.assemble(commands.installed())
@@ -85,6 +86,15 @@ def test_opening_takes_one_round_trip_and_needs_no_permission_to_look(
             pass
         # The connection's own handshake sends one PING, the examination one.
         assert client.info("commandstats")["cmdstat_ping"]["calls"] == before + 2
+
+
+def test_flavours_send_the_same() -> None:
+    logs: list[list[Command]] = [[], []]
+    for flavour, log in zip(FLAVOURS, logs, strict=True):
+        with fake_harness(flavour, log) as stores:
+            assert stores.do(stores.db.health()).serving
+    assert logs[0]
+    assert logs[0] == logs[1]
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)

@@ -33,9 +33,8 @@ _QUESTIONS: Final[tuple[Command, ...]] = (
     ("PING",),
     ("TIME",),
     ("INFO",),
-    ("CONFIG", "GET", "appendfsync"),
-    ("CONFIG", "GET", "save"),
     ("EVAL", _TRIAL, 0),
+    ("CONFIG", "GET", "appendfsync", "save"),
 )
 
 
@@ -50,6 +49,8 @@ def connect(context: Context) -> Flow[ServerFacts]:
         if isinstance(reply, ServerError):
             raise refusal_error(context, reply)
     context.clock.set(_micros(replies[1]))
+    # Asked once and refused, it is not asked again: a server counts and logs every refusal.
+    context.settings_hidden = isinstance(replies[4], ServerError)
     return _facts(replies)
 
 
@@ -77,14 +78,15 @@ def examine(
     oldest: list[Command] = [("ZRANGE", partition.expiry, 0, 0, "WITHSCORES") for partition in partitions]
     schemas: list[Command] = [("HGET", partition.schema, FINGERPRINT) for partition in partitions]
     before, started = wall(), context.monotonic()
-    replies = yield from _once(context, (*_QUESTIONS, *oldest, *schemas))
+    questions = _QUESTIONS[:-1] if context.settings_hidden else _QUESTIONS
+    replies = yield from _once(context, (*questions, *oldest, *schemas))
     latency = context.monotonic() - started
     refusal = replies[1]
     if isinstance(refusal, ServerError):
         raise refusal_error(context, refusal)
     now = _micros(refusal)
-    lags, prints = replies[len(_QUESTIONS) : -len(schemas)], replies[-len(schemas) :]
-    facts = _facts(replies)
+    lags, prints = replies[len(questions) : -len(schemas)], replies[-len(schemas) :]
+    facts = _facts(replies[: len(questions)])
     health = Health(
         address=context.address,
         encrypted=context.encrypted,
@@ -111,10 +113,10 @@ def _once(context: Context, commands: tuple[Command, ...]) -> Flow[list[Reply]]:
 
 
 def _facts(replies: Sequence[Reply]) -> ServerFacts:
-    info, appendfsync, save, trial = replies[2:6]
+    info, trial, settings = (*replies[2:], None)[:3]
     refused = isinstance(trial, ServerError)
     passing = refused and trial.code in _PASSING
-    return read_facts(info, appendfsync, save, scripts=None if passing else not refused)
+    return read_facts(info, settings, scripts=None if passing else not refused)
 
 
 def _micros(reply: Any) -> int:
