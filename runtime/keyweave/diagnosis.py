@@ -27,6 +27,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     rules_server.loading,
     rules_server.version,
     rules_server.scripts,
+    rules_server.refusal,
     rules_server.replica,
     rules_data.failing,
     rules_data.eviction,

@@ -4,12 +4,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Final
 
 from keyweave.health import Finding, Health, Severity
 from keyweave.limits import OLDEST, PROVEN, Limits
 from keyweave.sizes import size_text
 
 NOTICE, WARNING, CRITICAL = Severity.NOTICE, Severity.WARNING, Severity.CRITICAL
+
+_REFUSALS: Final = {
+    "OOM": (
+        "it is at its memory limit",
+        "Reads go on; every write raises StoreOutOfMemoryError.",
+        "Sweep, which frees memory and is not refused for long, or raise the limit.",
+        "redis-cli CONFIG SET maxmemory 4gb",
+    ),
+    "MISCONF": (
+        "it could not save to disk",
+        "It refuses to take what it might lose; every write raises StoreReadOnlyError.",
+        "Make room on the disk or mend the permissions of the folder, then save once.",
+        "redis-cli BGSAVE",
+    ),
+    "NOREPLICAS": (
+        "fewer replicas follow it than min-replicas-to-write asks for",
+        "It refuses to take what no replica would have; every write raises StoreReadOnlyError.",
+        "Bring the replicas back.",
+        "redis-cli INFO replication",
+    ),
+}
+"""By the code of the refusal: the reason, why it matters, what to do, and a command."""
 
 
 def loading(health: Health, _: Limits) -> Iterator[Finding]:
@@ -62,6 +85,21 @@ def scripts(health: Health, _: Limits) -> Iterator[Finding]:
             why="Every write is one script, which is what makes it atomic. Without scripts there are no writes.",
             action="Permit EVAL and EVALSHA to the application's user; `keyweave acl` prints the whole rule.",
             command="keyweave acl",
+        )
+
+
+def refusal(health: Health, _: Limits) -> Iterator[Finding]:
+    """A store that takes no writes does not serve. A replica is told by a rule of its own."""
+    code = health.server.refusal
+    if code in _REFUSALS:
+        reason, why, action, command = _REFUSALS[code]
+        yield Finding(
+            id="writes-refused",
+            severity=CRITICAL,
+            what=f"The server takes no writes now: {reason} ({code}).",
+            why=why,
+            action=action,
+            command=command,
         )
 
 

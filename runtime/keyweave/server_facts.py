@@ -36,6 +36,7 @@ class ServerFacts:
         role: `primary` or `replica`.
         loading: whether it still reads its data from disk.
         scripts: whether it runs scripts with the `#!lua` line, as Keyweave's have.
+        refusal: the code with which it refuses writes now, such as `OOM`; None when it takes them.
         aof: whether it appends every write to a file.
         appendfsync: `always`, `everysec` or `no`; None where CONFIG GET is refused.
         snapshots: whether it saves snapshots by itself; None where CONFIG GET is refused.
@@ -53,6 +54,7 @@ class ServerFacts:
     role: str | None = None
     loading: bool = False
     scripts: bool | None = None
+    refusal: str | None = None
     aof: bool | None = None
     appendfsync: str | None = None
     snapshots: bool | None = None
@@ -74,11 +76,12 @@ class ServerFacts:
         return {True: "snapshots", False: "none", None: "no aof"}[self.snapshots]
 
 
-def read_facts(info: Reply, settings: Reply, *, scripts: bool | None) -> ServerFacts:
+def read_facts(info: Reply, settings: Reply, *, scripts: bool | None, refusal: str | None) -> ServerFacts:
     """The facts in the replies to INFO and to CONFIG GET appendfsync save; one that was refused says nothing.
 
     Args:
-        scripts: whether a script ran.
+        scripts: whether a script ran, or would have run if the server took writes.
+        refusal: the code with which the server refused it as a write.
     """
     said = _parsed(info)
     product, version = _product(said)
@@ -91,6 +94,7 @@ def read_facts(info: Reply, settings: Reply, *, scripts: bool | None) -> ServerF
         role=role,
         loading=said.get("loading") == "1",
         scripts=scripts,
+        refusal=refusal,
         aof=_flag(said.get("aof_enabled")),
         appendfsync=configured.get("appendfsync"),
         snapshots=None if points is None else bool(points),

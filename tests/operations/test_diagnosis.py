@@ -90,6 +90,9 @@ def test_memory_is_measured_against_the_servers_limit(
         client.config_set("maxmemory", "256mb")
     assert health.worst is severity
     assert health.serving is (percent < 100)
+    assert names(health) == (
+        ({"memory-high"} if severity else set()) | ({"writes-refused"} if percent > 100 else set())
+    )
     if severity is not None:
         assert re.match(r"\d+% of the memory budget", found(health, "memory-high").what)
 
@@ -99,6 +102,24 @@ def test_memory_is_measured_against_a_budget_that_is_given(well: Running) -> Non
     assert used is not None
     assert found(examined(well.url, budget=used), "memory-high").severity is CRITICAL
     assert names(examined(well.url, budget=used * 3)) == set()
+
+
+def test_a_server_that_could_not_save_takes_no_writes() -> None:
+    with configured_server(**{**WELL, "save": "3600 1"}) as server, server.client() as client:
+        (server.folder / "dump.rdb").mkdir()
+        client.bgsave()
+        health = until(server, "writes-refused")
+    assert (health.serving, health.server.refusal) == (False, "MISCONF")
+    assert names(health) == {"writes-refused", "persistence-failing"}
+
+
+def test_a_server_with_too_few_replicas_takes_no_writes(well: Running) -> None:
+    with well.client() as client:
+        client.config_set("min-replicas-to-write", 1)
+        health = examined(well.url)
+        client.config_set("min-replicas-to-write", 0)
+    assert (names(health), health.worst, health.serving) == ({"writes-refused"}, CRITICAL, False)
+    assert "NOREPLICAS" in found(health, "writes-refused").what
 
 
 def test_a_server_without_a_memory_limit_is_found() -> None:
@@ -155,7 +176,7 @@ def test_what_a_server_does_not_tell_is_unknown_and_said(well: Running) -> None:
         client.execute_command("ACL", "SETUSER", "plain", "on", ">word", "~*", "+@all", "-config")
     health = examined(f"unix://blind:word@{well.socket}")
     assert (names(health), health.worst, health.serving) == ({"facts-hidden"}, NOTICE, True)
-    assert health.server == ServerFacts(scripts=True, appendfsync=None)
+    assert health.server == ServerFacts(scripts=True)
     health = examined(f"unix://plain:word@{well.socket}")
     assert names(health) == set()
     assert (health.server.aof, health.server.appendfsync, health.server.snapshots) == (True, None, None)

@@ -27,8 +27,8 @@ Examples:
 
   keyweave health --format json | jq .serving      for programs
 
-Exit status, for probes: 0 the store serves reads and writes, 1 it answers but does not serve (it is loading, a
-replica, full, or runs no scripts for this user), 2 it does not answer. Findings that do not stop it from serving do not
+Exit status, for probes: 0 the store serves reads and writes, 1 it answers but does not serve (it is loading or a
+replica, refuses writes, or runs no scripts for this user), 2 it does not answer. Findings that do not stop it from serving do not
 change the status: `keyweave doctor` explains those.
 """
 

@@ -20,14 +20,18 @@ from keyweave.health import Health
 from keyweave.limits import Limits
 from keyweave.server_facts import ServerFacts, read_facts
 
-_TRIAL: Final = "#!lua flags=no-writes\nreturn 1"
-"""The smallest script with the line that all of Keyweave's scripts begin with."""
+_TRIAL: Final = "#!lua\nreturn 1"
+"""The smallest script that might write, as far as the server knows: it refuses this one whenever it would refuse a write,
+and for the same reason, and it shows whether this user may run scripts at all. Nothing is written."""
 
 FINGERPRINT: Final = "fingerprint"
 """The field of a partition's `@schema` that names the schema of the code that its data belongs to."""
 
 _PASSING: Final = frozenset({"LOADING", "BUSY", "UNKILLABLE", "MASTERDOWN"})
 """Refusals that say nothing about whether the server runs scripts at other times."""
+
+_WRITES: Final = frozenset({"OOM", "READONLY", "MISCONF", "NOREPLICAS"})
+"""Refusals of writes by a server that would run the script otherwise."""
 
 _QUESTIONS: Final[tuple[Command, ...]] = (
     ("PING",),
@@ -91,7 +95,7 @@ def examine(
         address=context.address,
         encrypted=context.encrypted,
         local=context.local,
-        serving=_serving(replies[0], facts),
+        serving=not isinstance(replies[0], ServerError) and not isinstance(replies[3], ServerError),
         latency=latency,
         clock_skew=_skew(now / 1_000_000, before, before + latency),
         sweep_lag=_lag(now, lags),
@@ -114,26 +118,14 @@ def _once(context: Context, commands: tuple[Command, ...]) -> Flow[list[Reply]]:
 
 def _facts(replies: Sequence[Reply]) -> ServerFacts:
     info, trial, settings = (*replies[2:], None)[:3]
-    refused = isinstance(trial, ServerError)
-    passing = refused and trial.code in _PASSING
-    return read_facts(info, settings, scripts=None if passing else not refused)
+    code = trial.code if isinstance(trial, ServerError) else None
+    scripts = None if code in _PASSING else code is None or code in _WRITES
+    return read_facts(info, settings, scripts=scripts, refusal=code if code in _WRITES else None)
 
 
 def _micros(reply: Any) -> int:
     seconds, micros = reply
     return int(seconds) * 1_000_000 + int(micros)
-
-
-def _serving(pong: Reply, facts: ServerFacts) -> bool:
-    limit = facts.max_memory if facts.eviction_policy == "noeviction" else 0
-    full = bool(limit) and (facts.used_memory or 0) >= (limit or 0)
-    return (
-        not isinstance(pong, ServerError)
-        and not facts.loading
-        and facts.scripts is not False
-        and facts.role != "replica"
-        and not full
-    )
 
 
 def _skew(server: float, before: float, after: float) -> float:
