@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from keyweave.admin.target import fail, load_package
+from keyweave.admin.target import fail, load_package, named
 from keyweave.errors import KeyweaveError
 from keyweave.flows.examining import examine
 from keyweave.health import Health
@@ -32,8 +32,7 @@ def examined(
 
     A server that is loading is examined too, which opening a store would refuse.
     """
-    if url is None:
-        fail("which store? Name it with --url or KEYWEAVE_URL, such as redis://localhost:6379")
+    url = named(url)
     found = load_package(package)
     try:
         memory_budget = None if budget is None else read_size(budget)

@@ -82,13 +82,19 @@ def load_package(name: str | None) -> Package:
         fail(str(error))
 
 
+def named(url: str | None) -> str:
+    """The store's URL; ends the command when there is none."""
+    if url is None:
+        fail("which store? Name it with --url or KEYWEAVE_URL, such as redis://localhost:6379")
+    return url
+
+
 @contextmanager
 def opened(
     package: str | None, url: str | None, namespace: str | None, environment: str | None, **options: object
 ) -> Iterator[Session]:
     """A session on the store that the shared options name. A `KeyweaveError`, here or inside, ends the command."""
-    if url is None:
-        fail("which store? Name it with --url or KEYWEAVE_URL, such as redis://localhost:6379")
+    url = named(url)
     found = load_package(package)
     try:
         session = open_session(found, url, namespace=namespace, environment=environment, **options)
