@@ -18,14 +18,12 @@ from keyweave.errors import ConfigurationError
 from keyweave.flows.asking import failure_error, refusal_error
 from keyweave.health import Health
 from keyweave.limits import Limits
+from keyweave.registry import FINGERPRINT
 from keyweave.server_facts import ServerFacts, read_facts
 
 _TRIAL: Final = "#!lua\nreturn 1"
 """The smallest script that might write, as far as the server knows: it refuses this one whenever it would refuse a write,
 and for the same reason, and it shows whether this user may run scripts at all. Nothing is written."""
-
-FINGERPRINT: Final = "fingerprint"
-"""The field of a partition's `@schema` that names the schema of the code that its data belongs to."""
 
 _PASSING: Final = frozenset({"LOADING", "BUSY", "UNKILLABLE", "MASTERDOWN"})
 """Refusals that say nothing about whether the server runs scripts at other times."""
