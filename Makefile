@@ -23,7 +23,7 @@ COUNTS ?= 10000 1000000
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core lint format stress monkeys bench-integrity operations-check
+.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core lint format stress monkeys bench-integrity operations-check docs
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -100,6 +100,11 @@ monkeys: $(STAMP) ## Damage keyspaces at random, check and repair them (SEEDS=10
 demo: generate ## Run a workflow's life on an embedded server, step by step
 	@echo "demo: a workflow's life on an embedded server"
 	@$(BIN)/python -m compozy_engine.demo
+
+docs: redis8 ## Write the pages and pictures that come from code (docs/configuration.md, docs/operations/*.svg)
+	@echo "docs: pages and pictures from code"
+	@$(BIN)/python -m tests.pages.configuration
+	@KEYWEAVE_TEST_SERVER=redis8 $(BIN)/python -m tests.pages.screens
 
 bench: redis8 ## Measure every method beside PostgreSQL and others, write docs/benchmarks.md (about 12 minutes)
 	@echo "bench: every method of the contract, on every side"

@@ -40,8 +40,8 @@ ONLY_IN: Final = {
 }
 """Dependencies that only the modules named here may import; `.*` stands for everything inside."""
 
-ALSO: Final = {"compozy_engine.demo": {"rich"}}
-"""Modules that may import more than their package: the demo prints in colour."""
+ALSO: Final = {"compozy_engine.demo": {"rich"}, "keyweave.pytest_plugin": {"pytest"}}
+"""Modules that may import more than their package: the demo prints in colour, and pytest loads its plugin."""
 
 GENERATOR_LAYERS: Final = (
     ("model", "problems", "costs"),
@@ -53,6 +53,7 @@ GENERATOR_LAYERS: Final = (
     ("views*", "view_*", "keyspace_page"),
     ("render*", "scripts*"),
     ("output",),
+    ("scaffold",),
     ("cli*",),
 )
 """The stages, first to last. Each module is in one; it may import from its own layer and earlier ones."""
@@ -71,6 +72,7 @@ SHELL_SIDE: Final = {
     "keyweave.watching_aio",
     "keyweave.session_aio",
     "keyweave.cli",
+    "keyweave.pytest_plugin",
     "keyweave.commands",
 }
 """The runtime's modules that may touch the world; all others are the core, which asks for effects."""

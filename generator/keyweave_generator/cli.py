@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import enum
 import json
+import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -19,6 +22,7 @@ from .load import load
 from .model import Schema
 from .output import Change, Difference, OutputError, compare, write
 from .problems import SchemaError
+from .scaffold import project, write_new
 from .structure import json_schema
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -65,6 +69,16 @@ Examples:
 Editors with a YAML language server complete and check a file that starts with this line:
 
   # yaml-language-server: $schema=../keyweave.schema.json
+"""
+
+_INIT_EPILOG = """\
+Examples:
+
+  keyweave init shop && make -C shop test    a project in the folder shop, and its first tests
+
+  keyweave init                              in this folder
+
+Nothing that is there already is overwritten. The schema has one entity to begin with; replace it by yours.
 """
 
 
@@ -120,6 +134,27 @@ def schema(
 ) -> None:
     """Print the JSON Schema (draft-07) of schema files, for editors."""
     typer.echo(json.dumps(json_schema(kind.value if kind is not None else None), indent=2))
+
+
+@app.command(epilog=_INIT_EPILOG)
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the project.")] = Path(),
+    name: Annotated[
+        str | None, typer.Option("--name", help="The application's name. Default: the folder's.")
+    ] = None,
+) -> None:
+    """Begin a project: a schema, a Makefile, tests, and a Redis 8 to run on."""
+    files = project(name or folder.resolve().name)
+    try:
+        write_new(folder, files)
+    except OutputError as error:
+        _fail(str(error))
+    for path in files:
+        typer.echo(f"wrote {folder / path}")
+    words = ["make", "-C", str(folder), "test"]
+    if shutil.which("python") != sys.executable:
+        words.append(f"PYTHON={sys.executable}")
+    typer.echo(f"next: {shlex.join(words)}")
 
 
 def _load(folder: Path) -> Schema:

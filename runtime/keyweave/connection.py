@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -78,6 +79,21 @@ class ConnectionSettings:
         if self.scheme == "embedded":
             return f"embedded:{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the connection uses TLS."""
+        return self.scheme == "rediss"
+
+    @property
+    def local(self) -> bool:
+        """Whether the connection stays on this machine. A name other than `localhost` counts as another machine."""
+        if self.scheme in ("unix", "embedded"):
+            return True
+        try:
+            return ip_address(self.host.partition("%")[0]).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
 
     def __repr__(self) -> str:
         shown = [f"{self.scheme} {self.address}"]

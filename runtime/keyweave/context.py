@@ -115,6 +115,9 @@ class Context:
         monotonic: seconds, as `time.monotonic`.
         chance: for jitter.
         unbuilt: indexes, as entity and name, that are kept by writes but must not be read yet.
+        encrypted: the connection uses TLS.
+        local: the connection stays on this machine.
+        settings_hidden: the server refuses CONFIG GET, so it is not asked again.
         declared_only: the server refuses keys that were not declared, so pages take two round trips.
         telemetry: who watches operations, or None.
     """
@@ -134,6 +137,9 @@ class Context:
     unbuilt: set[str] = field(default_factory=set)
     declared_only: bool = False
     telemetry: Telemetry | None = None
+    encrypted: bool = False
+    local: bool = True
+    settings_hidden: bool = False
 
     def __post_init__(self) -> None:
         self.clock = ServerClock(self.monotonic)

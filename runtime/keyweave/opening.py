@@ -68,6 +68,8 @@ def prepare(
         Policy(deadline=settings.deadline, **chosen),
         settings.address,
         resolve_retention(package, micros),
+        encrypted=settings.encrypted,
+        local=settings.local,
     )
     context.telemetry = telemetry_of(settings, package, parts.prefix(), tracer_provider, meter_provider)
     context.stats.sink = context.telemetry

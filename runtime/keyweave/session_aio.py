@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from keyweave.aio import Shell
+from keyweave.announcing import announce
 from keyweave.context import Context
 from keyweave.effects import Flow
 from keyweave.entity import Entity
+from keyweave.flows.examining import connect
 from keyweave.flows.handshaking import handshake
-from keyweave.flows.transacting import connect
 from keyweave.opening import prepare
 from keyweave.page import Page
 from keyweave.record import Record
@@ -69,10 +70,11 @@ async def open_session(package: Any, url: str, *, connection_factory: Any = None
     settings, context = prepare(package, url, **options)
     shell = Shell(settings, connection_factory=connection_factory)
     try:
-        await shell.run(connect(context))
+        server = await shell.run(connect(context))
         await shell.run(handshake(context))
         await report(shell, context)
     except BaseException:
         await shell.aclose()
         raise
+    announce(settings, context, server)
     return Session(shell, context)

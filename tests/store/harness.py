@@ -17,7 +17,7 @@ from compozy_store import Component, Role, Status, TaskState, User, WorkflowStat
 from compozy_store.package import PACKAGE
 from keyweave import session_aio, session_sync
 from keyweave.effects import Command, ConnectionFailure, Flow, Send
-from keyweave.flows.transacting import connect
+from keyweave.flows.examining import connect
 from keyweave.opening import prepare
 from tests.fakes import fake_async_shell, fake_sync_shell
 from tests.servers.running import new_namespace, server_url

@@ -6,10 +6,13 @@ from typing import Final
 
 import typer
 
-from keyweave.admin import check, exporting, importing, reindex, sweep
+from keyweave.admin import acl, check, doctor, exporting, health, importing, reindex, sweep
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
 
+app.command(epilog=health.EPILOG)(health.health)
+app.command(epilog=doctor.EPILOG)(doctor.doctor)
+app.command(epilog=acl.EPILOG)(acl.acl)
 app.command(epilog=check.EPILOG)(check.check)
 app.command(epilog=reindex.EPILOG)(reindex.reindex)
 app.command(epilog=exporting.EPILOG)(exporting.export)

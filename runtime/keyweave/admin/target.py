@@ -6,8 +6,6 @@ Exit status of every admin command: 0 when all is well, 1 when it found somethin
 from __future__ import annotations
 
 import enum
-import importlib
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +14,8 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from keyweave.entity import Package
-from keyweave.errors import KeyweaveError
+from keyweave.errors import ConfigurationError, KeyweaveError
+from keyweave.locating import locate
 from keyweave.session_sync import Session, open_session
 
 FOUND: Final = 1
@@ -24,8 +23,6 @@ FOUND: Final = 1
 
 COULD_NOT_RUN: Final = 2
 """Exit status of a command that could not do its work."""
-
-_GENERATED: Final = Path("generated")
 
 
 class Format(enum.Enum):
@@ -79,21 +76,17 @@ def fail(message: str) -> NoReturn:
 
 def load_package(name: str | None) -> Package:
     """The generated package called `name`, or the only one in `generated/`; ends the command when there is none."""
-    if name is None:
-        found = sorted(path.parent.name for path in _GENERATED.glob("*/manifest.json"))
-        if len(found) != 1:
-            several = f"generated/ holds {', '.join(found)}" if found else "there is none in generated/"
-            fail(f"which generated package? {several}; name it with --package or KEYWEAVE_PACKAGE")
-        name = found[0]
-    if (_GENERATED / name).is_dir() and str(_GENERATED.resolve()) not in sys.path:
-        sys.path.insert(0, str(_GENERATED.resolve()))
     try:
-        package: object = importlib.import_module(f"{name}.package").PACKAGE
-    except (ImportError, AttributeError, ValueError) as error:
-        fail(f"cannot import the generated package {name!r}: {error}")
-    if not isinstance(package, Package):
-        fail(f"{name} is no package that keyweave generated")
-    return package
+        return locate(name, Path.cwd(), hint="name it with --package or KEYWEAVE_PACKAGE")
+    except ConfigurationError as error:
+        fail(str(error))
+
+
+def named(url: str | None) -> str:
+    """The store's URL; ends the command when there is none."""
+    if url is None:
+        fail("which store? Name it with --url or KEYWEAVE_URL, such as redis://localhost:6379")
+    return url
 
 
 @contextmanager
@@ -101,8 +94,7 @@ def opened(
     package: str | None, url: str | None, namespace: str | None, environment: str | None, **options: object
 ) -> Iterator[Session]:
     """A session on the store that the shared options name. A `KeyweaveError`, here or inside, ends the command."""
-    if url is None:
-        fail("which store? Name it with --url or KEYWEAVE_URL, such as redis://localhost:6379")
+    url = named(url)
     found = load_package(package)
     try:
         session = open_session(found, url, namespace=namespace, environment=environment, **options)

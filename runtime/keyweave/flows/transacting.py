@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from keyweave.context import Context, new_op
-from keyweave.effects import Call, ConnectionFailure, Flow, Send, Sleep
+from keyweave.effects import Call, Flow, Sleep
 from keyweave.entity import Entity
 from keyweave.errors import (
     ConflictError,
@@ -177,23 +177,3 @@ def _unlock(context: Context, unit: UnitOfWork) -> Flow[None]:
     now = context.monotonic()
     for entity, since in locks.values():
         context.stats.lock_held(entity, now - since)
-
-
-def connect(context: Context) -> Flow[None]:
-    """Make sure that the server answers, once, and take its time.
-
-    Raises:
-        StoreUnavailableError: or one of its children.
-    """
-    from keyweave.effects import ServerError
-    from keyweave.flows.asking import failure_error, refusal_error
-
-    try:
-        replies = yield Send((("PING",), ("TIME",)))
-    except ConnectionFailure as failure:
-        raise failure_error(context, failure) from None
-    for reply in replies:
-        if type(reply) is ServerError:
-            raise refusal_error(context, reply)
-    seconds, micros = replies[1]
-    context.clock.set(int(seconds) * 1_000_000 + int(micros))

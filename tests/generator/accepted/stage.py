@@ -15,7 +15,7 @@ from fakeredis import FakeServer
 
 from keyweave import session_aio, session_sync
 from keyweave.entity import Entity
-from keyweave.flows.transacting import connect
+from keyweave.flows.examining import connect
 from keyweave.opening import prepare
 from keyweave.page import Page
 from tests.fakes import fake_async_shell, fake_sync_shell

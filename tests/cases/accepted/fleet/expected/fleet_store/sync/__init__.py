@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from keyweave.checking import Report
 from keyweave.context import Context, Stats
-from keyweave.flows import checking, sweeping, transacting
+from keyweave.flows import checking, examining, sweeping, transacting
+from keyweave.health import Health
 from keyweave.session_sync import Session, open_session
 
 from ..package import PACKAGE
@@ -98,6 +99,17 @@ class Store:
     def check(self) -> Report:
         """Compare every document with every index entry; for a store that nobody writes to meanwhile."""
         return self._session.run(checking.check(self._session.context), "check")
+
+    def health(self, *, memory_budget: int | None = None) -> Health:
+        """How the server and this namespace are now: one round trip, no retries.
+
+        Args:
+            memory_budget: bytes that the data may take; the server's own limit by default.
+
+        Raises:
+            StoreUnavailableError: the server does not answer.
+        """
+        return self._session.run(examining.examine(self._session.context, memory_budget=memory_budget))
 
     @property
     def session(self) -> Session:

@@ -1,0 +1,59 @@
+"""A new project: a schema, its tests, a Makefile and a server to run it on, as texts. Writes only where nothing is.
+
+The texts are the files of `project/`, with `@app@` and `@name@` filled in.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from .output import OutputError
+
+FILES: Final = {
+    ".gitignore": "gitignore",  # under its own name it would hide files of this package
+    "Makefile": "Makefile",
+    "README.md": "README.md",
+    "compose.yaml": "compose.yaml",
+    "pyproject.toml": "pyproject.toml",
+    "schema/note.yaml": "schema/note.yaml",
+    "schema/package.yaml": "schema/package.yaml",
+    "tests/test_notes.py": "tests/test_notes.py.txt",  # with its placeholders it is no Python yet
+}
+"""Path in the project -> path below `project/`."""
+
+
+def app_name(name: str) -> str:
+    """A project's name as the first part of keys and of the generated package's name."""
+    app = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    return app if app[:1].isalpha() and not keyword.iskeyword(app) else f"app_{app}".strip("_")
+
+
+def project(name: str) -> dict[str, str]:
+    """Every file of a new project called `name`: path -> text."""
+    folder = resources.files(__package__) / "project"
+    label = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") or "app"
+    texts = {path: (folder / source).read_text(encoding="utf-8") for path, source in FILES.items()}
+    return {
+        path: text.replace("@app@", app_name(name)).replace("@name@", label) for path, text in texts.items()
+    }
+
+
+def write_new(root: Path, files: dict[str, str]) -> None:
+    """Write files below `root`, all of them or none: nothing that is there is touched.
+
+    Raises:
+        OutputError: one of them is there already, or the folder cannot be written.
+    """
+    taken = [path for path in files if (root / path).exists()]
+    if taken:
+        raise OutputError(f"{root}: {', '.join(taken)} already there; nothing was written")
+    try:
+        for path, text in files.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{error.filename or root}: {error.strerror}") from error

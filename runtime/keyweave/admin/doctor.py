@@ -1,0 +1,86 @@
+"""`keyweave doctor`: everything about a store that is not as primary data needs it, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+import typer
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from keyweave.admin.examination import BudgetOption, as_json, examined
+from keyweave.admin.target import (
+    FOUND,
+    EnvironmentOption,
+    Format,
+    FormatOption,
+    NamespaceOption,
+    PackageOption,
+    UrlOption,
+)
+from keyweave.health import Finding, Health, Severity
+
+EPILOG = """\
+Examples:
+
+  keyweave doctor --url redis://localhost:6379     every finding: what, why, what to do
+
+  keyweave doctor --memory-budget 4gb              measure memory against 4 GB instead of the server's limit
+
+  keyweave doctor --format json | jq .findings     for programs
+
+Exit status: 0 nothing worse than a notice, 1 a warning or something critical, 2 the server does not answer.
+Nothing is changed: the commands that it shows are for you to run.
+"""
+
+_COLOURS: Final = {
+    Severity.CRITICAL: "bold red",
+    Severity.WARNING: "bold yellow",
+    Severity.NOTICE: "bold blue",
+}
+
+
+def doctor(
+    package: PackageOption = None,
+    url: UrlOption = None,
+    namespace: NamespaceOption = None,
+    environment: EnvironmentOption = None,
+    memory_budget: BudgetOption = None,
+    format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
+) -> None:
+    """Explain what is wrong with the server's settings and state, why it matters, and what to do."""
+    found = examined(package, url, namespace, environment, memory_budget)
+    if format is Format.JSON:
+        typer.echo(json.dumps(as_json(found)))
+    else:
+        Console(highlight=False, soft_wrap=False).print(page(found))
+    if found.worst not in (None, Severity.NOTICE):
+        raise typer.Exit(FOUND)
+
+
+def page(found: Health) -> RenderableType:
+    """A report for people."""
+    server = found.server
+    name = f"{server.product or 'a server'} {server.version or ''}".strip()
+    parts: list[RenderableType] = [Text(f"{name} at {found.address}")]
+    if not found.findings:
+        parts.append(Text("No findings: the server is set up for primary data.", style="green"))
+    parts += [_finding(finding) for finding in found.findings]
+    return Group(*parts)
+
+
+def _finding(finding: Finding) -> RenderableType:
+    head = Text.assemble(
+        (f"{finding.severity.value:<8}", _COLOURS[finding.severity]), "  ", (finding.id, "bold")
+    )
+    body = Table.grid(padding=(0, 2))
+    body.add_column(no_wrap=True, style="dim")
+    body.add_column(overflow="fold")
+    for title, text in (("what", finding.what), ("why", finding.why), ("do", finding.action)):
+        body.add_row(title, Text(text))
+    if finding.command:
+        body.add_row("", Text(f"$ {finding.command}", style="cyan"))
+    return Group(Text(), head, Padding(body, (0, 0, 0, 2)))

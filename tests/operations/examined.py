@@ -1,0 +1,47 @@
+"""A store on a server that a test set up, and what an examination of it finds."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from compozy_store.package import PACKAGE
+from keyweave import rules_data, rules_server
+from keyweave.flows.examining import examine
+from keyweave.health import Finding, Health
+from keyweave.limits import Limits
+from keyweave.opening import prepare
+from keyweave.sync import Shell
+
+
+def examined(
+    url: str,
+    *,
+    limits: Limits | None = None,
+    budget: int | None = None,
+    wall: Callable[[], float] = time.time,
+) -> Health:
+    """The health of the store at `url`, which nothing else has to have opened."""
+    settings, context = prepare(PACKAGE, url)
+    with Shell(settings) as shell:
+        return shell.run(examine(context, limits=limits, memory_budget=budget, wall=wall))
+
+
+def found(health: Health, name: str) -> Finding:
+    """The one finding of this name."""
+    (finding,) = [each for each in health.findings if each.id == name]
+    return finding
+
+
+def all_names() -> set[str]:
+    """Every finding that there is, by the source of the rules."""
+    sources = [
+        Path(module.__file__ or "").read_text(encoding="utf-8") for module in (rules_data, rules_server)
+    ]
+    return set(re.findall(r'id="([a-z-]+)"', "".join(sources)))
+
+
+def names(health: Health) -> set[str]:
+    return {finding.id for finding in health.findings}
