@@ -56,7 +56,7 @@ def test_every_reply_of_apply_is_a_status_and_every_status_is_documented() -> No
 def redis_words() -> set[str]:
     """Names of Redis commands and options that stand in quotes in the scripts."""
     return set(
-        "TIME GETRANGE EXISTS STRLEN HINCRBY ZCARD HLEN HGET HSET HDEL GET SET EX PXAT ZADD ZREM DEL".split()
+        "TIME GETRANGE EXISTS STRLEN HINCRBY ZCARD ZSCORE HLEN HGET HSET HDEL GET SET EX PXAT ZADD ZREM DEL".split()
     ) - {"EXISTS"}
 
 

@@ -34,6 +34,11 @@ def join(values: Sequence[str]) -> str:
     return ":".join([escape(value) for value in values])
 
 
+def split(text: str) -> tuple[str, ...]:
+    """The values of which `join` made `text`."""
+    return tuple(part.replace("%3A", ":").replace("%25", "%") for part in text.split(":"))
+
+
 @dataclass(frozen=True, slots=True)
 class Namespace:
     """What separates applications, deployments and tenants that share a server.
@@ -104,6 +109,14 @@ class Partition:
         """The hash of a unique constraint: field is the normalised value, value is the owner's id."""
         name = f"{entity}.{unique}"
         return f"{self.tag}{self._stored.get(name, name)}"
+
+    def index_of(self, key: str) -> tuple[str, str, tuple[str, ...]] | None:
+        """Of a key of a view or unique constraint: the entity, the name and the values. None for any other key."""
+        if not key.startswith(self.tag):
+            return None
+        head, colon, values = key[len(self.tag) :].partition(":")
+        entity, dot, name = head.partition(".")
+        return (entity, name, split(values) if colon else ()) if dot else None
 
     def lock(self, entity: str, key: str) -> str:
         """The advisory lock of the row `key`."""

@@ -30,6 +30,7 @@ class Status(enum.StrEnum):
     CHANGED = "CHANGED"
     EXISTS = "EXISTS"
     DEAD = "DEAD"
+    FREED = "FREED"
     ALIVE = "ALIVE"
     NO_TARGET = "NO_TARGET"
     TAKEN = "TAKEN"
@@ -65,7 +66,12 @@ Outcome: TypeAlias = Applied | Refusal
 
 
 class Plan:
-    """Builds the keys and arguments of one call of `apply`."""
+    """Builds the keys and arguments of one call of `apply`.
+
+    Args:
+        op: the plan's id.
+        remembered: whether a plan that leaves no document is recognised when it is sent again.
+    """
 
     __slots__ = (
         "_claims",
@@ -77,12 +83,14 @@ class Plan:
         "guards",
         "op",
         "partition",
+        "remembered",
         "written",
     )
 
-    def __init__(self, partition: Partition, op: str) -> None:
+    def __init__(self, partition: Partition, op: str, *, remembered: bool = True) -> None:
         self.partition: Final = partition
         self.op: Final = op
+        self.remembered: Final = remembered
         self.guards: list[Guard] = []
         self.changes = False
         self.written: list[tuple[Entity[Any], str]] = []
@@ -173,7 +181,7 @@ class Plan:
     ) -> Command:
         """The EVALSHA or EVAL that carries this plan."""
         partition = self.partition
-        marker = 0 if self.written else marker_ttl
+        marker = marker_ttl if self.remembered and not self.written else 0
         views = _FIXED_KEYS + len(self._documents)
         claims = views + len(self._views)
         return (

@@ -10,7 +10,7 @@ from keyweave.entity import Entity
 from keyweave.flows.asking import ask, ask_script, refusal_error
 from keyweave.flows.handshaking import require_built
 from keyweave.flows.reading import deadline_passed
-from keyweave.flows.sweeping import sweep_step
+from keyweave.flows.sweeping import AT_ONCE, sweep_step
 
 UNSWEPT: Final = 1000
 """Most unswept rows that a count looks at; beyond that it sweeps first."""
@@ -68,7 +68,7 @@ def _live(context: Context, entity: Entity[Any], keys: list[str]) -> Flow[list[i
             raise refusal_error(context, reply)
         if reply[0] != b"SWEEP_FIRST":
             return [int(number) for number in reply]
-        _, removed, _ = yield from sweep_step(context, partition, 100)
-        if not removed:
+        step = yield from sweep_step(context, partition, AT_ONCE)
+        if not step.removed:
             # What cannot be swept has to be looked at.
             bound *= 2

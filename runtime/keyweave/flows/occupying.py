@@ -9,9 +9,9 @@ from keyweave.effects import Flow
 from keyweave.entity import Entity
 from keyweave.errors import ViewNotEmptyError
 from keyweave.flows.asking import ask
-from keyweave.flows.committing import sweep_row
 from keyweave.flows.healing import heal_members
 from keyweave.flows.paging import page
+from keyweave.flows.sweeping import sweep_row
 
 _CLEANED = 100
 

@@ -1,16 +1,47 @@
-"""Sweeping: removing rows that are past their deadline, each with all of its entries in one atomic step."""
+"""Sweeping: removing rows that are past their deadline, each with all of its entries in one atomic step.
+
+Nothing here may fail because of one row: what cannot be removed is left alone and counted, and the sweep goes on
+behind it. Sweeps at the same time share the work; the guards of their plans decide who removes a row.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
-from keyweave.context import Context, new_op
+from keyweave.context import Context
 from keyweave.effects import Flow
 from keyweave.entity import Entity
-from keyweave.flows.asking import apply, ask
-from keyweave.flows.committing import sweep_row
+from keyweave.errors import CorruptDocumentError, ReferenceViolationError
+from keyweave.flows.asking import ask
+from keyweave.flows.forgetting import Row, forget
+from keyweave.flows.reading import deadline_passed
+from keyweave.flows.removing import remove_rows
 from keyweave.keyspace import Partition
-from keyweave.plan import Applied, Plan
+from keyweave.record import memory_of
+from keyweave.unit import Change
+
+AT_ONCE: Final = 100
+"""Rows that `sweep` removes in one plan."""
+
+_AHEAD: Final = 4
+"""A step looks at this many times its rows and begins at random, so that sweeps at the same time seldom collide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a step of a sweep came to.
+
+    Attributes:
+        found: how many rows were due, as far as the step looked.
+        removed: how many are gone.
+        kept: how many stay: rows of an entity that this schema lacks, unreadable ones, rows that something refers
+            to with restrict, and rows whose family others keep changing.
+    """
+
+    found: int
+    removed: int
+    kept: int
 
 
 def sweep(context: Context, *, limit: int = 10_000) -> Flow[int]:
@@ -19,65 +50,110 @@ def sweep(context: Context, *, limit: int = 10_000) -> Flow[int]:
     for partition in context.keyspace.partitions():
         stuck = 0
         while removed < limit:
-            found, gone, kept = yield from sweep_step(
-                context, partition, min(100, limit - removed), skip=stuck
-            )
-            removed += gone
-            stuck += kept
-            if not found:
+            step = yield from sweep_step(context, partition, min(AT_ONCE, limit - removed), skip=stuck)
+            removed += step.removed
+            stuck += step.kept
+            if not step.found:
                 break
     return removed
 
 
-def sweep_step(
-    context: Context, partition: Partition, most: int, *, skip: int = 0
-) -> Flow[tuple[int, int, int]]:
-    """Sweep up to `most` rows of one partition, after the `skip` that ended first.
-
-    Returns:
-        How many were due, how many were removed, and how many stay: rows of an entity that this schema lacks,
-        and rows that others keep changing.
-    """
+def sweep_step(context: Context, partition: Partition, most: int, *, skip: int = 0) -> Flow[Step]:
+    """Sweep up to `most` rows of one partition, after the `skip` that ended first."""
     ((seconds, micros),) = yield from ask(context, (("TIME",),))
     now = int(seconds) * 1_000_000 + int(micros)
     context.clock.set(now)
-    (members,) = yield from ask(
-        context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", skip, most),)
+    (due,) = yield from ask(
+        context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", skip, most * _AHEAD),)
     )
-    removed = kept = 0
-    for member in members:
+    start = context.chance.randrange(len(due) - most + 1) if len(due) > most else 0
+    rows: list[Row] = []
+    for member in due[start : start + most]:
         name, _, key = member.decode().partition(":")
         entity = context.package.entities.get(name)
-        if entity is None:
-            kept += 1
-        elif (yield from sweep_row(context, entity, key)):
-            removed += 1
-        else:
-            forgotten = yield from _forget(context, partition, entity, key)
-            removed += forgotten is True
-            kept += forgotten is False
-    return len(members), removed, kept
+        if entity is not None and entity.group == partition.group:
+            rows.append((name, key))
+    kept = min(len(due), most) - len(rows)
+    removed, stuck = yield from _sweep_rows(context, partition, rows)
+    return Step(len(due), removed, kept + stuck)
 
 
-def _forget(context: Context, partition: Partition, entity: Entity[Any], key: str) -> Flow[bool | None]:
-    """Drop an expiry entry whose document the native TTL has removed already.
+def sweep_row(context: Context, entity: Entity[Any], key: str) -> Flow[bool | None]:
+    """Remove one row that is past its deadline, with everything that hangs on it.
 
     Returns:
-        Whether it was dropped; None when somebody else has removed it.
+        Whether it was removed: False when somebody else changed it meanwhile, None when there is no such row.
     """
-    present, deadline = yield from ask(
-        context,
-        (
-            ("EXISTS", partition.document(entity.name, key)),
-            ("ZSCORE", partition.expiry, partition.expiring(entity.name, key)),
-        ),
-    )
-    if deadline is None:
+    (document,) = yield from ask(context, (("GET", context.partition(entity).document(entity.name, key)),))
+    change = (yield from _dead(context, entity, key, document)) if document is not None else None
+    if change is None:
         return None
-    if present:
-        return False
-    plan = Plan(partition, new_op())
-    plan.guard_missing(entity, key)
-    plan.delete(entity, key, [])
-    outcome = yield from apply(context, plan)
-    return isinstance(outcome, Applied)
+    removed: bool = yield from remove_rows(context, [change])
+    context.stats.swept += int(removed)
+    return removed
+
+
+def _sweep_rows(
+    context: Context, partition: Partition, rows: list[Row]
+) -> Flow[tuple[int, int]]:
+    """Remove rows in one plan, or in ever smaller ones where others come between. Returns removed and kept."""
+    removed = kept = 0
+    waiting = [rows]
+    while waiting:
+        part = waiting.pop()
+        dead, freed, unreadable = yield from _read(context, partition, part)
+        kept += unreadable
+        if freed:
+            forgotten, stuck = yield from forget(context, partition, freed)
+            removed, kept = removed + forgotten, kept + stuck
+        if not dead:
+            continue
+        try:
+            done = yield from remove_rows(context, dead)
+        except (CorruptDocumentError, ReferenceViolationError):
+            done = False
+        places = [(change.entity.name, change.key) for change in dead]
+        if done:
+            context.stats.swept += len(dead)
+            removed += len(dead)
+        elif len(dead) == 1:
+            still, _, _ = yield from _read(context, partition, places)
+            kept += len(still)
+        else:
+            middle = len(places) // 2
+            waiting += [places[middle:], places[:middle]]
+    return removed, kept
+
+
+def _read(
+    context: Context, partition: Partition, rows: list[Row]
+) -> Flow[tuple[list[Change], list[Row], int]]:
+    """The rows that are past their deadline, those without a document, and how many cannot be read."""
+    if not rows:
+        return [], [], 0
+    (documents,) = yield from ask(context, (("MGET", *[partition.document(*row) for row in rows]),))
+    dead: list[Change] = []
+    freed: list[Row] = []
+    unreadable = 0
+    for row, document in zip(rows, documents, strict=True):
+        if document is None:
+            freed.append(row)
+            continue
+        try:
+            change = yield from _dead(context, context.package.entities[row[0]], row[1], document)
+        except CorruptDocumentError:
+            unreadable += 1
+        else:
+            dead += [change] if change is not None else []
+    return dead, freed, unreadable
+
+
+def _dead(context: Context, entity: Entity[Any], key: str, document: bytes) -> Flow[Change | None]:
+    """The removal of a row, or None when it is not past its deadline."""
+    codec = context.codec(entity)
+    stored = memory_of(codec.load(document))
+    assert stored is not None
+    if stored.expires == 0 or not (yield from deadline_passed(context, stored.expires)):
+        return None
+    old = codec.entries_of(stored)
+    return Change(entity, key, old=stored, old_entries=old, prepared=None, guard="dead")
