@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from keyweave.document import Codec
 from keyweave.entity import Entity, Package
-from keyweave.errors import ConfigurationError
 from keyweave.keyspace import Keyspace, Partition
+from keyweave.retention import Lifetime
 
 if TYPE_CHECKING:
     from keyweave.unit import UnitOfWork
 
 _DAY_MS: Final = 24 * 60 * 60 * 1000
-
-LONGEST_RETENTION: Final = 36_500 * _DAY_MS * 1000
-"""In microseconds. A deadline has sixteen digits, so that the head of a document keeps its layout: until 2286."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +114,7 @@ class Context:
         keyspace: the keys of this store's namespace.
         policy: how long and how often to try.
         address: host and port, or path of the socket, for error messages.
-        retention: microseconds per entity name.
+        retention: how long rows live, by entity name.
         unit: the transaction that repositories of this context belong to, or None.
         monotonic: seconds, as `time.monotonic`.
         chance: for jitter.
@@ -129,7 +126,7 @@ class Context:
     keyspace: Keyspace
     policy: Policy
     address: str
-    retention: Mapping[str, int]
+    retention: Mapping[str, Lifetime]
     unit: UnitOfWork | None = None
     monotonic: Callable[[], float] = time.monotonic
     chance: random.Random = field(default_factory=random.Random)
@@ -184,28 +181,3 @@ class Context:
 def new_op() -> str:
     """A fresh plan id: 72 random bits. From the system, because a forked process shares its parent's generator."""
     return os.urandom(9).hex()
-
-
-def resolve_retention(package: Package, overrides: Mapping[str, int]) -> dict[str, int]:
-    """Retention per entity in microseconds: the schema's, replaced by `overrides`.
-
-    Raises:
-        ConfigurationError: an override names no entity with retention, is not positive or too long.
-    """
-    retention = {
-        name: entity.retention.after
-        for name, entity in package.entities.items()
-        if entity.retention is not None
-    }
-    for name, micros in overrides.items():
-        if name not in retention:
-            known = ", ".join(sorted(retention)) or "none"
-            raise ConfigurationError(
-                f"retention: {name!r} is not an entity with retention (there are: {known})"
-            )
-        if micros <= 0:
-            raise ConfigurationError(f"retention: {name} must be longer than zero")
-        if micros > LONGEST_RETENTION:
-            raise ConfigurationError(f"retention: {name} must be at most 36500 days")
-        retention[name] = micros
-    return retention

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import os
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
 from keyweave.connection import ConnectionSettings, parse_url
-from keyweave.context import Context, Policy, resolve_retention
+from keyweave.context import Context, Policy
 from keyweave.entity import Package
 from keyweave.errors import ConfigurationError
 from keyweave.keyspace import Keyspace, Namespace
 from keyweave.moment import duration_micros
+from keyweave.retention import Lifetime, resolve
 
+_LOG: Final = logging.getLogger("keyweave")
 _POLICY: Final = {
     field.name: field.default for field in dataclasses.fields(Policy) if field.name != "deadline"
 }
@@ -36,7 +40,7 @@ def prepare(
         url: `redis://`, `rediss://`, `unix://` or `embedded:`.
         namespace: the tenant, any non-empty text; separates tenants and tests.
         environment: such as `production`; the schema's by default.
-        retention: how long rows of an entity live, by entity name; replaces the schema's.
+        retention: how long rows of an entity live, by entity name; replaces the environment's and the schema's.
         options: of the connection (see `keyweave.connection`) or of `keyweave.context.Policy`.
 
     Raises:
@@ -53,17 +57,12 @@ def prepare(
         default_environment if environment is None else environment,
         tenant if namespace is None else namespace,
     )
-    micros: dict[str, int] = {}
-    for name, duration in (retention or {}).items():
-        if not isinstance(duration, timedelta):
-            raise ConfigurationError(f"retention: {name} must be a timedelta")
-        micros[name] = duration_micros(duration)
     context = Context(
         package,
         Keyspace(parts, package.groups, package.stored),
         Policy(deadline=settings.deadline, **chosen),
         settings.address,
-        resolve_retention(package, micros),
+        _lifetimes(package, retention or {}),
     )
     return settings, context
 
@@ -77,3 +76,17 @@ def _check_policy(name: str, value: object) -> None:
         raise ConfigurationError(
             f"option {name} must be a {number} from {1 if kinds is int else _LEAST} to 10^12"
         )
+
+
+def _lifetimes(package: Package, retention: Mapping[str, timedelta]) -> dict[str, Lifetime]:
+    """How long rows live; what is not as recommended is logged."""
+    micros: dict[str, int] = {}
+    for name, duration in retention.items():
+        if not isinstance(duration, timedelta):
+            raise ConfigurationError(f"retention: {name} must be a timedelta")
+        micros[name] = duration_micros(duration)
+    lifetimes = resolve(package, micros, os.environ)
+    for lifetime in lifetimes.values():
+        if lifetime.advice is not None:
+            _LOG.warning("%s", lifetime.advice)
+    return lifetimes

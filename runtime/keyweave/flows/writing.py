@@ -206,7 +206,8 @@ def _exhausted(context: Context, entity: Entity[Any]) -> TransactionConflictErro
 
 
 def _retention(context: Context, entity: Entity[Any]) -> int:
-    return context.retention.get(entity.name, 0)
+    lifetime = context.retention.get(entity.name)
+    return lifetime.micros if lifetime is not None else 0
 
 
 def _replacement(
