@@ -67,6 +67,8 @@ SHELL_SIDE: Final = {
     "keyweave.aio_link",
     "keyweave.session_sync",
     "keyweave.session_aio",
+    "keyweave.sweeper_sync",
+    "keyweave.sweeper_aio",
     "keyweave.cli",
     "keyweave.commands",
 }

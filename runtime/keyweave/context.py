@@ -35,6 +35,8 @@ class Policy:
         grace_ms: milliseconds between a row's deadline and the native TTL that frees it if nothing swept it.
         marker_ttl: how long a plan that leaves no document is remembered for a retry.
         chunk: most rows that one plan deletes.
+        sweep_every: after so many writes, one also sweeps what is due; 0 for never.
+        sweep_rows: most rows that such a write sweeps.
     """
 
     deadline: float = 10.0
@@ -46,6 +48,8 @@ class Policy:
     grace_ms: int = _DAY_MS
     marker_ttl: int = 60
     chunk: int = 500
+    sweep_every: int = 32
+    sweep_rows: int = 32
 
 
 @dataclass(slots=True)
@@ -120,6 +124,9 @@ class Context:
         chance: for jitter.
         unbuilt: indexes, as entity and name, that are kept by writes but must not be read yet.
         declared_only: the server refuses keys that were not declared, so pages take two round trips.
+        writes: plans that were applied in groups whose rows may end.
+        tended: how many sweepers of this store are at work; writes leave the sweeping to them.
+        ending: groups with rows that may end.
     """
 
     package: Package
@@ -136,9 +143,13 @@ class Context:
     clock: ServerClock = field(init=False)
     unbuilt: set[str] = field(default_factory=set)
     declared_only: bool = False
+    writes: int = 0
+    tended: int = 0
+    ending: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.clock = ServerClock(self.monotonic)
+        self.ending = frozenset(self.package.entities[name].group for name in self.retention)
         if not self.codecs:
             self.codecs = {name: Codec(entity) for name, entity in self.package.entities.items()}
         if not self.scripts:
@@ -171,6 +182,13 @@ class Context:
     def codec(self, entity: Entity[Any]) -> Codec:
         """The codec of `entity`."""
         return self.codecs[entity.name]
+
+    def untidy(self, partition: Partition) -> bool:
+        """Whether it is the turn of this write to sweep a few rows."""
+        if partition.group not in self.ending or self.tended or not self.policy.sweep_every:
+            return False
+        self.writes += 1
+        return self.writes % self.policy.sweep_every == 0
 
     def pause(self, attempt: int) -> float:
         """Seconds to wait before try number `attempt` + 1: exponential, bounded, with full jitter."""

@@ -21,6 +21,7 @@ _LOG: Final = logging.getLogger("keyweave")
 _POLICY: Final = {
     field.name: field.default for field in dataclasses.fields(Policy) if field.name != "deadline"
 }
+_MAY_BE_ZERO: Final = frozenset({"sweep_every"})
 _LEAST: Final = 0.001
 _MOST: Final = 1e12
 
@@ -69,6 +70,8 @@ def prepare(
 
 def _check_policy(name: str, value: object) -> None:
     """Refuse what the server or a loop would stumble over later, perhaps in the middle of a write."""
+    if value == 0 and name in _MAY_BE_ZERO and type(value) is int:
+        return
     kinds = int if isinstance(_POLICY[name], int) else int | float
     # A comparison with NaN is false, so it is refused here as well.
     if isinstance(value, bool) or not isinstance(value, kinds) or not _LEAST <= value <= _MOST:

@@ -63,9 +63,7 @@ class Lifetime:
         )
 
 
-def resolve(
-    package: Package, given: Mapping[str, int], variables: Mapping[str, str]
-) -> dict[str, Lifetime]:
+def resolve(package: Package, given: Mapping[str, int], variables: Mapping[str, str]) -> dict[str, Lifetime]:
     """The lifetime of each entity with retention.
 
     Args:

@@ -8,10 +8,12 @@ from typing import Any, Final, TypeVar
 from keyweave.context import Context
 from keyweave.effects import Flow
 from keyweave.flows.handshaking import handshake
+from keyweave.flows.tending import Pace
 from keyweave.flows.transacting import connect
 from keyweave.opening import prepare
 from keyweave.page import Page
 from keyweave.record import Record
+from keyweave.sweeper_sync import Sweeper
 from keyweave.sync import Shell
 
 R = TypeVar("R", bound=Record)
@@ -21,12 +23,13 @@ T = TypeVar("T")
 class Session:
     """A shell and the context of its flows. Repositories of a transaction share the shell of their store."""
 
-    __slots__ = ("context", "run", "shell")
+    __slots__ = ("_sweepers", "context", "run", "shell")
 
     def __init__(self, shell: Shell, context: Context) -> None:
         self.shell: Final = shell
         self.context: Final = context
         self.run: Final = shell.run if context.unit is None else self._run_inside
+        self._sweepers: list[Sweeper] = []
 
     def _run_inside(self, flow: Flow[T]) -> T:
         if self.context.unit is not None:
@@ -36,6 +39,18 @@ class Session:
     def within(self, context: Context) -> Session:
         """A session on the same connections with another context."""
         return Session(self.shell, context)
+
+    def sweeper(self, *, interval: float, share: float) -> Sweeper:
+        """A sweeper on these connections, not started yet."""
+        sweeper = Sweeper(self.shell, self.context, Pace(interval, share))
+        self._sweepers.append(sweeper)
+        return sweeper
+
+    def close(self) -> None:
+        """Stop every sweeper, then close the connections."""
+        for sweeper in self._sweepers:
+            sweeper.stop()
+        self.shell.close()
 
     def iterate(self, next_page: Callable[[str | None], Flow[Page[R]]]) -> Iterator[R]:
         """Every record of every page, reading a page when the one before is used up."""

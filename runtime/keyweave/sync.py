@@ -48,8 +48,8 @@ class Shell:
         self.settings: Final = settings
         self._pool = _Pool(settings, connection_factory or (lambda: SocketLink(settings, tls)))
 
-    def run(self, flow: Flow[T]) -> T:
-        """Drive a flow to its end and return its result. What goes wrong is thrown into the flow."""
+    def run(self, flow: Flow[T], *, sleep: Callable[[float], object] = time.sleep) -> T:
+        """Drive a flow to its end and return its result. What goes wrong is thrown into the flow, `sleep` included."""
         answer: object = None
         failure: BaseException | None = None
         try:
@@ -63,7 +63,7 @@ class Shell:
                     if type(effect) is Send:
                         answer = self._exchange(effect.commands)
                     elif type(effect) is Sleep:
-                        time.sleep(effect.seconds)
+                        sleep(effect.seconds)
                     elif type(effect) is Call:
                         answer = effect.function(*effect.arguments)
                         if inspect.iscoroutine(answer):

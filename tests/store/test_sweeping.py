@@ -100,17 +100,32 @@ def test_sweeps_and_new_rows_of_the_same_keys_do_not_hurt_each_other(stores: Har
     assert stores.clean()
 
 
-def test_a_count_beyond_its_bound_sweeps_first(stores: Harness) -> None:
-    add_dead(stores, counting.UNSWEPT + 1)
+def test_a_count_beyond_its_bound_sweeps_first(stores: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "LOOKUPS", 200)
+    add_dead(stores, 450)
+    assert stores.do(stores.db.task_states.group_counts_by_parent_status("w")) == {}
+    assert stores.db.stats.swept == 0
     assert stores.do(stores.db.task_states.count_by_workflow("w")) == 2
     assert stores.do(stores.db.task_states.group_counts_by_parent_status("p")) == {Status.RUNNING: 1}
-    assert 0 < stores.db.stats.swept <= counting.UNSWEPT
+    assert 250 <= stores.db.stats.swept < 450
+
+
+@pytest.mark.parametrize("more", [0, 30])
+def test_a_count_looks_from_the_smaller_side(stores: Harness, more: int) -> None:
+    """Few dead rows and a long view, or many dead rows and a short one; both counts are the living."""
+    add_tasks(stores, [task(f"alive{number}", "c") for number in range(more)])
+    add_dead(stores, 20)
+    assert stores.do(stores.db.task_states.count_by_workflow("w")) == 2 + more
+    assert stores.do(stores.db.task_states.count_by_parent("c")) == more
+    assert stores.do(stores.db.task_states.count_by_parent("p")) == 1
+    assert stores.do(stores.db.task_states.group_counts_by_status()) == {Status.RUNNING: 2 + more}
+    assert stores.db.stats.swept == 0
 
 
 def test_rows_of_an_entity_that_this_schema_lacks_are_in_nobodys_way(stores: Harness) -> None:
     """Entries that cannot be swept are older than all others; sweeps and counts go on behind them."""
     expiry = stores.db.session.context.partition(TASK_STATE).expiry
-    stores.send(*[("ZADD", expiry, 1, f"Forgotten:{number}") for number in range(counting.UNSWEPT + 500)])
+    stores.send(*[("ZADD", expiry, 1, f"Forgotten:{number}") for number in range(counting.LOOKUPS + 500)])
     before = stores.contents()
     add_dead(stores, 3)
     assert stores.do(stores.db.task_states.count_by_workflow("w")) == 2

@@ -12,6 +12,7 @@ from keyweave.errors import ConflictError, KeyweaveError, OutcomeUnknownError, R
 from keyweave.flows.asking import apply
 from keyweave.flows.healing import heal_claim
 from keyweave.flows.reading import find
+from keyweave.keyspace import Partition
 from keyweave.plan import Applied, Plan, Refusal, Status
 from keyweave.record import memory_of
 from keyweave.unit import Change
@@ -42,6 +43,8 @@ def commit(
         outcome = yield from apply(context, plan)
         if isinstance(outcome, Applied):
             _learn(context, changes, outcome)
+            if not sweeping and context.untidy(plan.partition):
+                yield from _tidy(context, plan.partition)
             return None
         refusal = outcome
         cleaned = yield from _clean(context, changes, refusal)
@@ -167,6 +170,12 @@ def _learn(context: Context, changes: list[Change], applied: Applied) -> None:
                 context.codec(change.entity).written(
                     change.record, change.prepared, revision, created, expires
                 )
+
+
+def _tidy(context: Context, partition: Partition) -> Flow[None]:
+    from keyweave.flows.tending import tidy  # tending sweeps, sweeping removes, and removing commits
+
+    yield from tidy(context, partition)
 
 
 def _clean(context: Context, changes: list[Change], refusal: Refusal) -> Flow[bool]:

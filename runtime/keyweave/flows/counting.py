@@ -12,8 +12,8 @@ from keyweave.flows.handshaking import require_built
 from keyweave.flows.reading import deadline_passed
 from keyweave.flows.sweeping import AT_ONCE, sweep_step
 
-UNSWEPT: Final = 1000
-"""Most unswept rows that a count looks at; beyond that it sweeps first."""
+LOOKUPS: Final = 10_000
+"""Most members that a count looks up to tell the dead from the living; beyond that it sweeps first."""
 
 
 def count(context: Context, entity: Entity[Any], view: str, values: tuple[str, ...]) -> Flow[int]:
@@ -61,7 +61,7 @@ def _cardinalities(
 def _live(context: Context, entity: Entity[Any], keys: list[str]) -> Flow[list[int]]:
     partition = context.partition(entity)
     prefix = partition.expiring(entity.name, "")
-    bound = UNSWEPT
+    bound = LOOKUPS
     while True:
         reply = yield from ask_script(context, "count", (partition.expiry, *keys), (prefix, bound))
         if type(reply) is ServerError:

@@ -69,13 +69,9 @@ def _due(context: Context, partition: Partition) -> Flow[list[Row]]:
     """The first rows past their deadline, as this machine knows the server's time."""
     known = context.package.entities
     now = context.clock.now()
-    (due,) = yield from ask(
-        context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", 0, _MOST),)
-    )
-    pairs = [member.decode().partition(":") for member in due]
-    return [
-        (name, key) for name, _, key in pairs if name in known and known[name].group == partition.group
-    ]
+    (due,) = yield from ask(context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", 0, _MOST),))
+    pairs = [member.decode(errors="replace").partition(":") for member in due]
+    return [(name, key) for name, _, key in pairs if name in known and known[name].group == partition.group]
 
 
 def _entries(
@@ -88,7 +84,7 @@ def _entries(
     while True:
         ((cursor, names),) = yield from ask(context, (("SCAN", cursor, "MATCH", pattern, "COUNT", _MANY),))
         for name in names:
-            index = partition.index_of(name.decode())
+            index = partition.index_of(name.decode(errors="replace"))
             if index is None or index[0] != entity.name:
                 continue
             _, word, values = index

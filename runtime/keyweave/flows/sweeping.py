@@ -69,12 +69,12 @@ def sweep_step(context: Context, partition: Partition, most: int, *, skip: int =
     start = context.chance.randrange(len(due) - most + 1) if len(due) > most else 0
     rows: list[Row] = []
     for member in due[start : start + most]:
-        name, _, key = member.decode().partition(":")
+        name, _, key = member.decode(errors="replace").partition(":")
         entity = context.package.entities.get(name)
         if entity is not None and entity.group == partition.group:
             rows.append((name, key))
     kept = min(len(due), most) - len(rows)
-    removed, stuck = yield from _sweep_rows(context, partition, rows)
+    removed, stuck = yield from sweep_rows(context, partition, rows)
     return Step(len(due), removed, kept + stuck)
 
 
@@ -93,10 +93,12 @@ def sweep_row(context: Context, entity: Entity[Any], key: str) -> Flow[bool | No
     return removed
 
 
-def _sweep_rows(
-    context: Context, partition: Partition, rows: list[Row]
-) -> Flow[tuple[int, int]]:
-    """Remove rows in one plan, or in ever smaller ones where others come between. Returns removed and kept."""
+def sweep_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[int, int]]:
+    """Remove those of `rows` that are past their deadline: in one plan, or in ever smaller ones where others come between.
+
+    Returns:
+        How many are gone, and how many stay although they should go.
+    """
     removed = kept = 0
     waiting = [rows]
     while waiting:
@@ -104,7 +106,10 @@ def _sweep_rows(
         dead, freed, unreadable = yield from _read(context, partition, part)
         kept += unreadable
         if freed:
-            forgotten, stuck = yield from forget(context, partition, freed)
+            try:
+                forgotten, stuck = yield from forget(context, partition, freed)
+            except CorruptDocumentError:
+                forgotten, stuck = 0, len(freed)
             removed, kept = removed + forgotten, kept + stuck
         if not dead:
             continue
