@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from keyweave.document import Codec
@@ -174,6 +175,12 @@ class Context:
         inner.clock = self.clock
         inner.declared_only = self.declared_only
         return inner
+
+    def hasty(self) -> Context:
+        """This context, but giving up at the first failure."""
+        hurried = copy.copy(self)
+        hurried.policy = replace(self.policy, deadline=0.0)
+        return hurried
 
     def partition(self, entity: Entity[Any]) -> Partition:
         """The partition that holds the rows of `entity`."""

@@ -11,7 +11,6 @@ import inspect
 import itertools
 import re
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -229,7 +228,9 @@ WRITES: list[Call] = [
 def in_transaction(tx: Any) -> Generator[Any, Any, list[Any]]:
     """Every answer, after a write that the transaction has not committed."""
     answers: list[Any] = []
-    yield tx.workflow_states.upsert(WorkflowState(workflow_exec_id="w9", workflow_id="f", status="RUNNING"))
+    yield tx.workflow_states.upsert(
+        WorkflowState(workflow_exec_id="w9", workflow_id="f", status=Status.RUNNING)
+    )
     yield tx.task_states.upsert(row("t9", "w9", None, "x", Status.RUNNING))
     locked = [asked("task_states", "get_for_update", {"task_exec_id": key}) for key in TASKS]
     for call in (*locked, *(call for _, call in QUESTIONS)):
@@ -260,11 +261,12 @@ def contents(stage: Stage, store: Any) -> dict[str, Any]:
     own = Harness(stage.stores.flavour, "", stage.stores.runner, [store])
     found: dict[str, Any] = {}
     for name, (kind, value, _) in own.contents().items():
+        kept = value
         if kind == b"string":
-            value = re.sub(rb'^\{"revision".*?"op":"[^"]*"', b"", value)
+            kept = re.sub(rb'^\{"revision".*?"op":"[^"]*"', b"", value)
         elif kind == b"zset":
-            value = value[0::2] if "@expiry" not in name else sorted(value[0::2])
-        found[re.sub(r"^\{.*?:(\w+:\d+)\}", r"\1", name)] = value
+            kept = value[0::2] if "@expiry" not in name else sorted(value[0::2])
+        found[re.sub(r"^\{.*?:(\w+:\d+)\}", r"\1", name)] = kept
     return found
 
 
@@ -275,7 +277,7 @@ def stores(request: pytest.FixtureRequest) -> Iterator[Harness]:
 
 
 def test_an_unswept_store_answers_like_one_that_never_had_the_rows(stores: Harness) -> None:
-    @settings(max_examples=12, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=8, deadline=None, derandomize=True, database=None)
     @given(st.lists(steps, min_size=8, max_size=24), st.permutations(WRITES))
     def tell(history: list[tuple[Any, ...]], writes: list[Call]) -> None:
         stage = Stage(stores)
