@@ -16,15 +16,16 @@ OLD ?= .bench/old.json
 NEW ?= .bench/quick.json
 HISTORIES ?= 10000
 SEED ?= 2026
+ROWS ?= 100000
 
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core lint format
+.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core bench-retention bench-memory lint format
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
-		awk -F '|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+		awk -F '|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
 
 setup: $(STAMP) ## Install everything into .venv, at the versions of constraints.txt
 	@echo "setup: $(VENV) is up to date"
@@ -104,3 +105,11 @@ bench-scale: $(STAMP) ## Compare a million tasks with ten thousand on one server
 bench-core: $(STAMP) ## Compare generated calls with bare redis-py calls on the embedded server
 	@echo "bench-core: generated calls against bare calls"
 	@$(BIN)/python -m tests.bench.core
+
+bench-retention: $(STAMP) ## Rows that end at once: what writers pay for the sweep (ROWS=100000, about 5 minutes)
+	@echo "bench-retention: $(ROWS) rows end at once, four times"
+	@$(BIN)/python -m tests.bench.retention --rows $(ROWS)
+
+bench-memory: $(STAMP) ## Bytes per row and per view, on the server under test
+	@echo "bench-memory: bytes per row and per view"
+	@$(BIN)/python -m tests.bench.memory

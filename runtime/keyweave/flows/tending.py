@@ -38,7 +38,7 @@ class Pace:
     """
 
     interval: float = 30.0
-    share: float = 0.25
+    share: float = 0.1
     rows: int = 16
 
     def __post_init__(self) -> None:
