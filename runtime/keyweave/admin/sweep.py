@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated
 
@@ -62,12 +65,10 @@ def sweep(
 ) -> None:
     """Remove rows that are past their deadline, each with all of its index entries in one atomic step."""
     progress = Progress()
-    with opened(package, url, namespace, environment) as session:
-        pace = Pace(interval, share)
-        signal.signal(signal.SIGTERM, _interrupt)
+    with opened(package, url, namespace, environment) as session, _ended_by_signals() as ending:
         try:
-            _run(session, pace, progress, None if watch else limit)
-        except KeyboardInterrupt:
+            _run(session, Pace(interval, share), progress, None if watch else limit, ending)
+        except _Ended:
             typer.echo("keyweave: stopped", err=True)
     if format is Format.JSON:
         typer.echo(json.dumps({"swept": progress.swept, "kept": progress.kept}))
@@ -78,8 +79,10 @@ def sweep(
         raise typer.Exit(FOUND)
 
 
-def _run(session: Session, pace: Pace, progress: Progress, limit: int | None) -> None:
-    """Sweep, saying on standard error how far it is."""
+def _run(
+    session: Session, pace: Pace, progress: Progress, limit: int | None, ending: threading.Event
+) -> None:
+    """Sweep until it is done or told to end, saying on standard error how far it is."""
     started = shown = time.monotonic()
     told = 0
 
@@ -90,7 +93,8 @@ def _run(session: Session, pace: Pace, progress: Progress, limit: int | None) ->
             rate = progress.swept / (now - started)
             typer.echo(f"keyweave: swept {progress.swept} rows, {rate:.0f} a second", err=True)
             shown, told = now, progress.swept
-        time.sleep(seconds)
+        if ending.wait(seconds):
+            raise _Ended
 
     flow = (
         tend(session.context, pace, progress)
@@ -100,5 +104,23 @@ def _run(session: Session, pace: Pace, progress: Progress, limit: int | None) ->
     session.shell.run(flow, sleep=sleep)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's signature
-    raise KeyboardInterrupt
+class _Ended(Exception):
+    """Thrown into the flow where it sleeps, so that the step at hand is finished and counted."""
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set. A second signal does not wait for the step at hand."""
+    ending = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's signature
+        if ending.is_set():
+            raise KeyboardInterrupt
+        ending.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield ending
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
