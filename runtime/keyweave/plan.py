@@ -71,6 +71,9 @@ class Plan:
     Args:
         op: the plan's id.
         remembered: whether a plan that leaves no document is recognised when it is sent again.
+
+    Attributes:
+        frees: whether the plan only removes, so that it needs no memory.
     """
 
     __slots__ = (
@@ -80,6 +83,7 @@ class Plan:
         "_row_words",
         "_views",
         "changes",
+        "frees",
         "guards",
         "op",
         "partition",
@@ -91,6 +95,7 @@ class Plan:
         self.partition: Final = partition
         self.op: Final = op
         self.remembered: Final = remembered
+        self.frees = True
         self.guards: list[Guard] = []
         self.changes = False
         self.written: list[tuple[Entity[Any], str]] = []
@@ -164,6 +169,7 @@ class Plan:
         self._row_words += ("put", self._document(entity, key), f"{entity.name}:{key}", retain, body)
         self._difference(entity, old, new)
         self.written.append((entity, key))
+        self.frees = False
 
     def delete(self, entity: Entity[Any], key: str, old: list[Entry]) -> None:
         """Delete a document with every entry that it had."""
@@ -173,6 +179,7 @@ class Plan:
 
     def change_entries(self, entity: Entity[Any], old: list[Entry], new: list[Entry]) -> None:
         """Change entries without a document: healing and repair."""
+        self.frees = self.frees and not new
         self._row_words.append("entries")
         self._difference(entity, old, new)
 

@@ -149,7 +149,7 @@ def scenario(where: str, rows: int, speed: float) -> list[Row]:
     namespace = f"ends-{where}"
     prepare(namespace)
     with sync.Store.open("embedded:", namespace=namespace) as store:
-        deadline = time.time() + rows / speed * 1.6 + BEFORE + 2
+        deadline = time.time() + rows / speed * 3 + BEFORE + 2
         load(store, rows, deadline)
         path = store.session.shell.settings.path
         sweeper = None

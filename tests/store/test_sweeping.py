@@ -14,6 +14,7 @@ import pytest
 from compozy_store import Status, WorkflowState
 from compozy_store.entities import TASK_STATE
 from keyweave.effects import Command, ConnectionFailure
+from keyweave.errors import StoreOutOfMemoryError
 from keyweave.flows import counting, sweeping
 from tests.store.depot import depot
 from tests.store.harness import (
@@ -350,3 +351,22 @@ def test_a_new_row_at_any_moment_of_a_sweep_keeps_its_deadline(flavour: str) -> 
                 assert stores.do(stores.db.task_states.count_all()) == 1
                 assert stores.clean()
     assert moment > 4
+
+
+def test_a_server_at_its_memory_limit_can_still_be_swept(stores: Harness) -> None:
+    """Else the rows that fill it would be there for ever. Deletes work too; nothing else is written."""
+    add_dead(stores, 20)
+    add_tasks(stores, [task("extra")])
+    (_, limit), (_, policy) = stores.send(
+        ("CONFIG", "GET", "maxmemory"), ("CONFIG", "GET", "maxmemory-policy")
+    )
+    stores.send(("CONFIG", "SET", "maxmemory-policy", "noeviction"), ("CONFIG", "SET", "maxmemory", 1))
+    try:
+        with pytest.raises(StoreOutOfMemoryError):
+            stores.do(stores.db.task_states.create(task("more")))
+        assert stores.do(stores.db.sweep()) == 20
+        stores.do(stores.db.task_states.delete("extra"))
+    finally:
+        stores.send(("CONFIG", "SET", "maxmemory", limit), ("CONFIG", "SET", "maxmemory-policy", policy))
+    assert stores.do(stores.db.task_states.count_all()) == 2
+    assert stores.clean()
