@@ -110,13 +110,12 @@ class Partition:
         name = f"{entity}.{unique}"
         return f"{self.tag}{self._stored.get(name, name)}"
 
-    def index_of(self, key: str) -> tuple[str, str, tuple[str, ...]] | None:
-        """Of a key of a view or unique constraint: the entity, the name and the values. None for any other key."""
+    def index_of(self, key: str) -> tuple[str, tuple[str, ...]] | None:
+        """Of a key of a view or unique constraint: what it begins with, and the values. None for any other key."""
         if not key.startswith(self.tag):
             return None
-        head, colon, values = key[len(self.tag) :].partition(":")
-        entity, dot, name = head.partition(".")
-        return (entity, name, split(values) if colon else ()) if dot else None
+        stored, colon, values = key[len(self.tag) :].partition(":")
+        return (stored, split(values) if colon else ()) if "." in stored else None
 
     def lock(self, entity: str, key: str) -> str:
         """The advisory lock of the row `key`."""

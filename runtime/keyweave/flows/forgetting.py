@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from keyweave.context import Context, new_op
 from keyweave.effects import Command, Flow
-from keyweave.entity import Entity
+from keyweave.entity import Entity, View
 from keyweave.entry import REVISION, ClaimEntry, Entry, ViewEntry
 from keyweave.flows.asking import apply, ask
 from keyweave.keyspace import Partition
@@ -84,17 +84,17 @@ def _entries(
     while True:
         ((cursor, names),) = yield from ask(context, (("SCAN", cursor, "MATCH", pattern, "COUNT", _MANY),))
         for name in names:
-            index = partition.index_of(name.decode(errors="replace"))
-            if index is None or index[0] != entity.name:
+            place = partition.index_of(name.decode(errors="replace"))
+            index = context.package.indexes.get(place[0]) if place is not None else None
+            if place is None or index is None or index.entity is not entity:
                 continue
-            _, word, values = index
-            if word in entity.views:
+            if isinstance(index.of, View):
                 members = yield from _members(context, name, keys)
                 for member in members:
-                    entries[member].append(ViewEntry(word, values, member, REVISION))
-            elif word in entity.uniques:
+                    entries[member].append(ViewEntry(index.of.name, place[1], member, REVISION))
+            else:
                 for value, owner in (yield from _claims(context, name, keys)):
-                    entries[owner].append(ClaimEntry(word, value, owner))
+                    entries[owner].append(ClaimEntry(index.of.name, value, owner))
         if int(cursor) == 0:
             return entries
 
