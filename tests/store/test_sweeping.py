@@ -15,7 +15,7 @@ from compozy_store import Status, WorkflowState
 from compozy_store.entities import TASK_STATE
 from keyweave.effects import Command, ConnectionFailure
 from keyweave.errors import StoreOutOfMemoryError
-from keyweave.flows import counting, sweeping
+from keyweave.flows import counting, sweeping, tending
 from tests.store.depot import depot
 from tests.store.harness import (
     AT_ONCE,
@@ -145,6 +145,22 @@ def test_rows_of_an_entity_that_this_schema_lacks_are_in_nobodys_way(stores: Har
     assert stores.do(stores.db.task_states.count_by_workflow("w")) == 2
     add_dead(stores, 20)
     stores.do(stores.db.sweep())
+    assert stores.contents() == before
+
+
+def test_rows_that_stay_are_counted_once_and_hide_no_other(stores: Harness) -> None:
+    """They stand among rows that go, wherever a step begins to look."""
+    context = stores.db.session.context
+    expiry = context.partition(TASK_STATE).expiry
+    before = stores.contents()
+    add_dead(stores, 300)
+    ends = [float(score) for score in stores.send(("ZRANGE", expiry, 0, -1, "WITHSCORES"))[0][1::2]]
+    for number in range(0, 300, 5):
+        stores.send(("ZADD", expiry, ends[number], f"Forgotten:{number}"))
+    progress = tending.Progress()
+    stores.do(stores.db.session.run(tending.tend_once(context, tending.Pace(share=1), progress)))
+    assert (progress.swept, progress.kept) == (300, 60)
+    stores.send(("DEL", expiry))
     assert stores.contents() == before
 
 

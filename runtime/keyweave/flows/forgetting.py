@@ -26,11 +26,11 @@ Row: TypeAlias = tuple[str, str]
 """Entity's name and key of a row."""
 
 
-def forget(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[int, int]]:
+def forget(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[int, list[Row]]]:
     """Remove every trace of freed rows: of `rows`, and of the others that are due.
 
     Returns:
-        How many are gone, and how many of `rows` stay, because there is something at their place.
+        How many are gone, and those of `rows` that stay, because there is something at their place.
     """
     freed, stuck = yield from _freed(context, partition, rows)
     if freed:
@@ -47,10 +47,10 @@ def forget(context: Context, partition: Partition, rows: list[Row]) -> Flow[tupl
     return forgotten, stuck
 
 
-def _freed(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[set[Row], int]]:
-    """Those of `rows` that have a deadline and no document, and how many have both."""
+def _freed(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[set[Row], list[Row]]]:
+    """Those of `rows` that have a deadline and no document, and those that have both."""
     found: set[Row] = set()
-    both = 0
+    both: list[Row] = []
     for start in range(0, len(rows), _MANY):
         part = rows[start : start + _MANY]
         commands: list[Command] = []
@@ -59,9 +59,12 @@ def _freed(context: Context, partition: Partition, rows: list[Row]) -> Flow[tupl
             commands.append(("ZSCORE", partition.expiry, partition.expiring(*row)))
         answers = yield from ask(context, tuple(commands))
         for row, present, deadline in zip(part, answers[0::2], answers[1::2], strict=True):
-            if deadline is not None:
-                both += bool(present)
-                found |= set() if present else {row}
+            if deadline is None:
+                continue
+            if present:
+                both.append(row)
+            else:
+                found.add(row)
     return found, both
 
 

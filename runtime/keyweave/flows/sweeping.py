@@ -6,7 +6,7 @@ behind it. Sweeps at the same time share the work; the guards of their plans dec
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from keyweave.context import Context
@@ -28,6 +28,19 @@ _AHEAD: Final = 4
 """A step looks at this many times its rows and begins at random, so that sweeps at the same time seldom collide."""
 
 
+@dataclass(slots=True)
+class Left:
+    """Rows that a sweep has met and cannot remove, as members of the set of deadlines; it goes on behind them.
+
+    They are of an entity that this schema lacks, unreadable, referred to with restrict, or others keep changing their
+    families.
+    """
+
+    members: set[bytes] = field(default_factory=set)
+    leading: int = 0
+    """How many of them are known to stand at the beginning of the set, where only they can stay."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """What a step of a sweep came to.
@@ -35,8 +48,7 @@ class Step:
     Attributes:
         found: how many rows were due, as far as the step looked.
         removed: how many are gone.
-        kept: how many stay: rows of an entity that this schema lacks, unreadable ones, rows that something refers
-            to with restrict, and rows whose family others keep changing.
+        kept: how many stay; they are in `Left`.
     """
 
     found: int
@@ -48,34 +60,40 @@ def sweep(context: Context, *, limit: int = 10_000) -> Flow[int]:
     """Remove up to `limit` rows that are past their deadline, in all partitions. Returns how many were removed."""
     removed = 0
     for partition in context.keyspace.partitions():
-        stuck = 0
+        left = Left()
         while removed < limit:
-            step = yield from sweep_step(context, partition, min(AT_ONCE, limit - removed), skip=stuck)
+            step = yield from sweep_step(context, partition, min(AT_ONCE, limit - removed), left)
             removed += step.removed
-            stuck += step.kept
             if not step.found:
                 break
     return removed
 
 
-def sweep_step(context: Context, partition: Partition, most: int, *, skip: int = 0) -> Flow[Step]:
-    """Sweep up to `most` rows of one partition, after the `skip` that ended first."""
+def sweep_step(context: Context, partition: Partition, most: int, left: Left) -> Flow[Step]:
+    """Sweep up to `most` rows of one partition, but for those that are `left` already."""
     ((seconds, micros),) = yield from ask(context, (("TIME",),))
     now = int(seconds) * 1_000_000 + int(micros)
     context.clock.set(now)
-    (due,) = yield from ask(
-        context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", skip, most * _AHEAD),)
+    looked = most * _AHEAD + len(left.members) - left.leading
+    (members,) = yield from ask(
+        context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", left.leading, looked),)
     )
+    due = [member for member in members if member not in left.members]
+    left.leading += members.index(due[0]) if due else len(members)
     start = context.chance.randrange(len(due) - most + 1) if len(due) > most else 0
     rows: list[Row] = []
+    kept: list[bytes] = []
     for member in due[start : start + most]:
         name, _, key = member.decode(errors="replace").partition(":")
         entity = context.package.entities.get(name)
         if entity is not None and entity.group == partition.group:
             rows.append((name, key))
-    kept = min(len(due), most) - len(rows)
+        else:
+            kept.append(member)
     removed, stuck = yield from sweep_rows(context, partition, rows)
-    return Step(len(due), removed, kept + stuck)
+    kept += [partition.expiring(*row).encode() for row in stuck]
+    left.members.update(kept)
+    return Step(len(due), removed, len(kept))
 
 
 def sweep_row(context: Context, entity: Entity[Any], key: str) -> Flow[bool | None]:
@@ -93,13 +111,14 @@ def sweep_row(context: Context, entity: Entity[Any], key: str) -> Flow[bool | No
     return removed
 
 
-def sweep_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[int, int]]:
+def sweep_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[int, list[Row]]]:
     """Remove those of `rows` that are past their deadline: in one plan, or in ever smaller ones where others come between.
 
     Returns:
-        How many are gone, and how many stay although they should go.
+        How many are gone, and those that stay although they should go.
     """
-    removed = kept = 0
+    removed = 0
+    kept: list[Row] = []
     waiting = [rows]
     while waiting:
         part = waiting.pop()
@@ -109,8 +128,9 @@ def sweep_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[
             try:
                 forgotten, stuck = yield from forget(context, partition, freed)
             except CorruptDocumentError:
-                forgotten, stuck = 0, len(freed)
-            removed, kept = removed + forgotten, kept + stuck
+                forgotten, stuck = 0, freed
+            removed += forgotten
+            kept += stuck
         if not dead:
             continue
         try:
@@ -123,7 +143,7 @@ def sweep_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[
             removed += len(dead)
         elif len(dead) == 1:
             still, _, _ = yield from _read(context, partition, places)
-            kept += len(still)
+            kept += places if still else []
         else:
             middle = len(places) // 2
             waiting += [places[middle:], places[:middle]]
@@ -132,14 +152,14 @@ def sweep_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[
 
 def _read(
     context: Context, partition: Partition, rows: list[Row]
-) -> Flow[tuple[list[Change], list[Row], int]]:
-    """The rows that are past their deadline, those without a document, and how many cannot be read."""
+) -> Flow[tuple[list[Change], list[Row], list[Row]]]:
+    """The rows that are past their deadline, those without a document, and those that cannot be read."""
     if not rows:
-        return [], [], 0
+        return [], [], []
     (documents,) = yield from ask(context, (("MGET", *[partition.document(*row) for row in rows]),))
     dead: list[Change] = []
     freed: list[Row] = []
-    unreadable = 0
+    unreadable: list[Row] = []
     for row, document in zip(rows, documents, strict=True):
         if document is None:
             freed.append(row)
@@ -147,7 +167,7 @@ def _read(
         try:
             change = yield from _dead(context, context.package.entities[row[0]], row[1], document)
         except CorruptDocumentError:
-            unreadable += 1
+            unreadable.append(row)
         else:
             dead += [change] if change is not None else []
     return dead, freed, unreadable

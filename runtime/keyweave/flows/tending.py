@@ -14,7 +14,7 @@ from keyweave.context import Context
 from keyweave.effects import Flow, Sleep
 from keyweave.errors import ConfigurationError, KeyweaveError
 from keyweave.flows.asking import ask
-from keyweave.flows.sweeping import sweep_step
+from keyweave.flows.sweeping import Left, sweep_step
 from keyweave.keyspace import Partition
 
 _LOG: Final = logging.getLogger("keyweave")
@@ -56,7 +56,7 @@ class Progress:
 
     Attributes:
         swept: rows removed since it started.
-        kept: rows that are past their deadline and could not be removed when it last looked; see `Step`.
+        kept: rows that are past their deadline and could not be removed when it last looked; see `Left`.
         rounds: looks that came to their end.
         failures: looks in a row that failed; 0 when the last one did not.
         error: why the last look failed, or None.
@@ -97,19 +97,18 @@ def tend_once(context: Context, pace: Pace, progress: Progress, *, limit: int | 
     """
     kept = removed = 0
     for partition in context.keyspace.partitions():
-        stuck = 0
+        left = Left()
         while limit is None or removed < limit:
             started = context.monotonic()
             most = pace.rows if limit is None else min(pace.rows, limit - removed)
-            step = yield from sweep_step(context, partition, most, skip=stuck)
+            step = yield from sweep_step(context, partition, most, left)
             removed += step.removed
-            stuck += step.kept
             progress.swept += step.removed
             if step.found <= step.removed + step.kept:
                 break
             spent = context.monotonic() - started
             yield Sleep(spent * (1 / pace.share - 1) * context.chance.uniform(0.5, 1.5))
-        kept += stuck
+        kept += len(left.members)
     progress.kept = kept
     progress.rounds += 1
 
@@ -123,6 +122,6 @@ def tidy(context: Context, partition: Partition) -> Flow[None]:
             context, (("ZRANGEBYSCORE", partition.expiry, "-inf", surely, "LIMIT", 0, 1),)
         )
         if due:
-            yield from sweep_step(context, partition, context.policy.sweep_rows)
+            yield from sweep_step(context, partition, context.policy.sweep_rows, Left())
     except KeyweaveError:
         _LOG.debug("a write could not tidy up behind itself", exc_info=True)
