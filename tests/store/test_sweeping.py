@@ -164,6 +164,19 @@ def test_rows_that_stay_are_counted_once_and_hide_no_other(stores: Harness) -> N
     assert stores.contents() == before
 
 
+def test_a_row_that_is_wrongly_called_due_stays(stores: Harness) -> None:
+    """Somebody has put a living row among the deadlines: that is for a check to tell, and no reason to go on for ever."""
+    context = stores.db.session.context
+    expiry = context.partition(TASK_STATE).expiry
+    stores.send(("ZADD", expiry, 1, "TaskState:p"))
+    add_dead(stores, 3)
+    progress = tending.Progress()
+    stores.do(stores.db.session.run(tending.tend_once(context, tending.Pace(share=1), progress)))
+    assert (progress.swept, progress.kept) == (3, 1)
+    assert stores.do(stores.db.sweep()) == 0
+    assert stores.do(stores.db.task_states.get("p")).status is Status.RUNNING
+
+
 @pytest.fixture
 def freed(flavour: str, request: pytest.FixtureRequest) -> Iterator[Harness]:
     """A store whose server frees dead rows a millisecond after their deadline; it has freed one, `gone`."""

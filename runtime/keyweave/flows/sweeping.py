@@ -32,8 +32,8 @@ _AHEAD: Final = 4
 class Left:
     """Rows that a sweep has met and cannot remove, as members of the set of deadlines; it goes on behind them.
 
-    They are of an entity that this schema lacks, unreadable, referred to with restrict, or others keep changing their
-    families.
+    They are of an entity that this schema lacks, unreadable, referred to with restrict, wrongly called due, or others
+    keep changing their families.
     """
 
     members: set[bytes] = field(default_factory=set)
@@ -91,7 +91,7 @@ def sweep_step(context: Context, partition: Partition, most: int, left: Left) ->
         else:
             kept.append(member)
     removed, stuck = yield from sweep_rows(context, partition, rows)
-    kept += [partition.expiring(*row).encode() for row in stuck]
+    kept += {partition.expiring(*row).encode() for row in stuck}
     left.members.update(kept)
     return Step(len(due), removed, len(kept))
 
@@ -122,8 +122,8 @@ def sweep_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[
     waiting = [rows]
     while waiting:
         part = waiting.pop()
-        dead, freed, unreadable = yield from _read(context, partition, part)
-        kept += unreadable
+        dead, freed, others = yield from _read(context, partition, part)
+        kept += yield from _overdue(context, partition, others)
         if freed:
             try:
                 forgotten, stuck = yield from forget(context, partition, freed)
@@ -153,13 +153,13 @@ def sweep_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[
 def _read(
     context: Context, partition: Partition, rows: list[Row]
 ) -> Flow[tuple[list[Change], list[Row], list[Row]]]:
-    """The rows that are past their deadline, those without a document, and those that cannot be read."""
+    """The rows that are past their deadline, those without a document, and all others: unreadable, or alive."""
     if not rows:
         return [], [], []
     (documents,) = yield from ask(context, (("MGET", *[partition.document(*row) for row in rows]),))
     dead: list[Change] = []
     freed: list[Row] = []
-    unreadable: list[Row] = []
+    others: list[Row] = []
     for row, document in zip(rows, documents, strict=True):
         if document is None:
             freed.append(row)
@@ -167,10 +167,26 @@ def _read(
         try:
             change = yield from _dead(context, context.package.entities[row[0]], row[1], document)
         except CorruptDocumentError:
-            unreadable.append(row)
+            change = None
+        if change is not None:
+            dead.append(change)
         else:
-            dead += [change] if change is not None else []
-    return dead, freed, unreadable
+            others.append(row)
+    return dead, freed, others
+
+
+def _overdue(context: Context, partition: Partition, rows: list[Row]) -> Flow[list[Row]]:
+    """Those of `rows` that the set of deadlines calls due. A row that was renewed meanwhile is none of them."""
+    if not rows:
+        return []
+    members = [partition.expiring(*row) for row in rows]
+    (deadlines,) = yield from ask(context, (("ZMSCORE", partition.expiry, *members),))
+    now = context.clock.now()
+    return [
+        row
+        for row, deadline in zip(rows, deadlines, strict=True)
+        if deadline is not None and float(deadline) <= now
+    ]
 
 
 def _dead(context: Context, entity: Entity[Any], key: str, document: bytes) -> Flow[Change | None]:
