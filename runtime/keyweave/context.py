@@ -193,6 +193,11 @@ class Context:
         """The codec of `entity`."""
         return self.codecs[entity.name]
 
+    def retain(self, entity: Entity[Any]) -> int:
+        """Microseconds that rows of `entity` live once their retention applies; 0 for an entity without."""
+        lifetime = self.retention.get(entity.name)
+        return lifetime.micros if lifetime is not None else 0
+
     def untidy(self, partition: Partition) -> bool:
         """Whether it is the turn of this write to sweep a few rows."""
         if partition.group not in self.ending or self.tended or not self.policy.sweep_every:
