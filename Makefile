@@ -19,11 +19,12 @@ SEED ?= 2026
 RUNS ?= 200
 SEEDS ?= 1000
 COUNTS ?= 10000 1000000
+ROWS ?= 100000
 
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core lint format stress monkeys bench-integrity operations-check docs
+.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -128,3 +129,11 @@ bench-core: $(STAMP) ## Compare generated calls with bare redis-py calls on the 
 bench-integrity: $(STAMP) ## Time check, reindex, export and import (COUNTS="10000 1000000" entities)
 	@echo "bench-integrity: check, reindex, export and import of $(COUNTS) entities"
 	@$(BIN)/python -m tests.bench.integrity $(COUNTS)
+
+bench-retention: $(STAMP) ## Rows that end at once: what writers pay for the sweep (ROWS=100000, about 5 minutes)
+	@echo "bench-retention: $(ROWS) rows end at once, four times"
+	@$(BIN)/python -m tests.bench.retention --rows $(ROWS)
+
+bench-memory: $(STAMP) ## Bytes per row and per view, on the server under test
+	@echo "bench-memory: bytes per row and per view"
+	@$(BIN)/python -m tests.bench.memory

@@ -71,6 +71,8 @@ SHELL_SIDE: Final = {
     "keyweave.watching_sync",
     "keyweave.watching_aio",
     "keyweave.session_aio",
+    "keyweave.sweeper_sync",
+    "keyweave.sweeper_aio",
     "keyweave.cli",
     "keyweave.pytest_plugin",
     "keyweave.commands",

@@ -57,7 +57,7 @@ def redis_words() -> set[str]:
     """Names of Redis commands and options that stand in quotes in the scripts."""
     return set(
         (
-            "TIME GETRANGE EXISTS STRLEN HINCRBY ZCARD HLEN HGET HSET HDEL GET SET EX PXAT ZADD ZREM DEL PERSIST "
+            "TIME GETRANGE EXISTS STRLEN HINCRBY ZCARD ZSCORE HLEN HGET HSET HDEL GET SET EX PXAT ZADD ZREM DEL PERSIST "
             "PEXPIREAT"
         ).split()
     ) - {"EXISTS"}

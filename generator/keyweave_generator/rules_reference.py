@@ -19,6 +19,7 @@ def check_references(
 ) -> None:
     """Report references that lead nowhere, across groups, into retention, or in a required circle."""
     by_name = {entity.name: entity for entity in entities}
+    ending = _ending(entities)
     for entity in entities:
         parent = places[entity.name].get("references")
         for reference in entity.references:
@@ -41,13 +42,27 @@ def check_references(
                     f"{what}: {target.name} is in group {target.group}, {entity.name} in {entity.group}; "
                     "rows that refer to each other share a group",
                 )
-            if reference.on_delete is OnDelete.RESTRICT and target.retention is not None:
+            if reference.on_delete is OnDelete.RESTRICT and target.name in ending:
                 action = node.get("on_delete") or node
+                above = ending[target.name]
+                why = f"ends with {above}, which has a retention that" if above else "has a retention, which"
                 problems.add(
-                    action.position,
-                    f"{what}: {target.name} has a retention, which restrict would block; use cascade",
+                    action.position, f"{what}: {target.name} {why} restrict would block; use cascade"
                 )
     _check_circles(by_name, places, problems)
+
+
+def _ending(entities: Sequence[Entity]) -> dict[str, str]:
+    """Entities whose rows end by a retention, with the entity that takes them along; empty for their own retention."""
+    ending = {entity.name: "" for entity in entities if entity.retention is not None}
+    found = list(ending)
+    for name in found:
+        for entity in entities:
+            takes = (each.entity for each in entity.references if each.on_delete is OnDelete.CASCADE)
+            if name in takes and entity.name not in ending:
+                ending[entity.name] = ending[name] or name
+                found.append(entity.name)
+    return ending
 
 
 def _check_circles(by_name: Mapping[str, Entity], places: Mapping[str, Node], problems: Problems) -> None:

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from keyweave.document import Codec
 from keyweave.entity import Entity, Package
-from keyweave.errors import ConfigurationError
 from keyweave.keyspace import Keyspace, Partition
+from keyweave.retention import Lifetime
 from keyweave.stats import Stats
 
 if TYPE_CHECKING:
     from keyweave.telemetry.reporting import Telemetry
     from keyweave.unit import UnitOfWork
 
-__all__ = ["Context", "Policy", "Script", "ServerClock", "Stats", "new_op", "resolve_retention"]
+__all__ = ["Context", "Policy", "Script", "ServerClock", "Stats", "new_op"]
 
 _DAY_MS: Final = 24 * 60 * 60 * 1000
-
-LONGEST_RETENTION: Final = 36_500 * _DAY_MS * 1000
-"""In microseconds. A deadline has sixteen digits, so that the head of a document keeps its layout: until 2286."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +41,8 @@ class Policy:
         marker_ttl: how long a plan that leaves no document is remembered for a retry.
         chunk: most rows that one plan deletes.
         moment: time between the two looks after which a check reports drift; longer than any plan takes.
+        sweep_every: after so many writes, one also sweeps what is due; 0 for never.
+        sweep_rows: most rows that such a write sweeps.
     """
 
     deadline: float = 10.0
@@ -55,6 +55,8 @@ class Policy:
     marker_ttl: int = 60
     chunk: int = 500
     moment: float = 0.05
+    sweep_every: int = 32
+    sweep_rows: int = 32
 
 
 class ServerClock:
@@ -110,7 +112,7 @@ class Context:
         keyspace: the keys of this store's namespace.
         policy: how long and how often to try.
         address: host and port, or path of the socket, for error messages.
-        retention: microseconds per entity name.
+        retention: how long rows live, by entity name.
         unit: the transaction that repositories of this context belong to, or None.
         monotonic: seconds, as `time.monotonic`.
         chance: for jitter.
@@ -120,13 +122,16 @@ class Context:
         settings_hidden: the server refuses CONFIG GET, so it is not asked again.
         declared_only: the server refuses keys that were not declared, so pages take two round trips.
         telemetry: who watches operations, or None.
+        writes: plans that were applied in groups whose rows may end.
+        tended: how many sweepers of this store are at work; writes leave the sweeping to them.
+        ending: groups with rows that may end.
     """
 
     package: Package
     keyspace: Keyspace
     policy: Policy
     address: str
-    retention: Mapping[str, int]
+    retention: Mapping[str, Lifetime]
     unit: UnitOfWork | None = None
     monotonic: Callable[[], float] = time.monotonic
     chance: random.Random = field(default_factory=random.Random)
@@ -140,13 +145,20 @@ class Context:
     encrypted: bool = False
     local: bool = True
     settings_hidden: bool = False
+    writes: int = 0
+    tended: int = 0
+    ending: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.clock = ServerClock(self.monotonic)
+        self.ending = frozenset(self.package.entities[name].group for name in self.retention)
         if not self.codecs:
             self.codecs = {name: Codec(entity) for name, entity in self.package.entities.items()}
         if not self.scripts:
-            self.scripts = {name: Script(name, text) for name, text in self.package.scripts.items()}
+            scripts = dict(self.package.scripts)
+            # A server at its memory limit refuses scripts that may write; one that only frees memory must still run.
+            scripts["free"] = scripts["apply"].replace("#!lua", "#!lua flags=allow-oom", 1)
+            self.scripts = {name: Script(name, text) for name, text in scripts.items()}
 
     def inside(self, unit: UnitOfWork) -> Context:
         """This context, with every read and write going through `unit`."""
@@ -169,6 +181,12 @@ class Context:
         inner.telemetry = self.telemetry
         return inner
 
+    def hasty(self) -> Context:
+        """This context, but giving up at the first failure."""
+        hurried = copy.copy(self)
+        hurried.policy = replace(self.policy, deadline=0.0)
+        return hurried
+
     def partition(self, entity: Entity[Any]) -> Partition:
         """The partition that holds the rows of `entity`."""
         return self.keyspace.partition(entity.group)
@@ -176,6 +194,18 @@ class Context:
     def codec(self, entity: Entity[Any]) -> Codec:
         """The codec of `entity`."""
         return self.codecs[entity.name]
+
+    def retain(self, entity: Entity[Any]) -> int:
+        """Microseconds that rows of `entity` live once their retention applies; 0 for an entity without."""
+        lifetime = self.retention.get(entity.name)
+        return lifetime.micros if lifetime is not None else 0
+
+    def untidy(self, partition: Partition) -> bool:
+        """Whether it is the turn of this write to sweep a few rows."""
+        if partition.group not in self.ending or self.tended or not self.policy.sweep_every:
+            return False
+        self.writes += 1
+        return self.writes % self.policy.sweep_every == 0
 
     def pause(self, attempt: int) -> float:
         """Seconds to wait before try number `attempt` + 1: exponential, bounded, with full jitter."""
@@ -186,28 +216,3 @@ class Context:
 def new_op() -> str:
     """A fresh plan id: 72 random bits. From the system, because a forked process shares its parent's generator."""
     return os.urandom(9).hex()
-
-
-def resolve_retention(package: Package, overrides: Mapping[str, int]) -> dict[str, int]:
-    """Retention per entity in microseconds: the schema's, replaced by `overrides`.
-
-    Raises:
-        ConfigurationError: an override names no entity with retention, is not positive or too long.
-    """
-    retention = {
-        name: entity.retention.after
-        for name, entity in package.entities.items()
-        if entity.retention is not None
-    }
-    for name, micros in overrides.items():
-        if name not in retention:
-            known = ", ".join(sorted(retention)) or "none"
-            raise ConfigurationError(
-                f"retention: {name!r} is not an entity with retention (there are: {known})"
-            )
-        if micros <= 0:
-            raise ConfigurationError(f"retention: {name} must be longer than zero")
-        if micros > LONGEST_RETENTION:
-            raise ConfigurationError(f"retention: {name} must be at most 36500 days")
-        retention[name] = micros
-    return retention

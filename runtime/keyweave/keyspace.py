@@ -119,6 +119,14 @@ class Partition:
         name = f"{entity}.{unique}"
         return f"{self.tag}{self._stored.get(name, name)}"
 
+    def index_of(self, key: str) -> tuple[str, tuple[str, ...]] | None:
+        """Of a key of a view or unique constraint: what it begins with, and the values. None for any other key."""
+        if not key.startswith(self.tag):
+            return None
+        stored, colon, values = key[len(self.tag) :].partition(":")
+        parts = split(values) if colon else ()
+        return (stored, parts) if "." in stored and parts is not None else None
+
     def lock(self, entity: str, key: str) -> str:
         """The advisory lock of the row `key`."""
         return f"{self.tag}@lock:{entity}:{key}"

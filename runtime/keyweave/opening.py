@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import os
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
 from keyweave.connection import ConnectionSettings, parse_url
-from keyweave.context import Context, Policy, resolve_retention
+from keyweave.context import Context, Policy
 from keyweave.entity import Package
 from keyweave.errors import ConfigurationError
 from keyweave.keyspace import Keyspace, Namespace
 from keyweave.moment import duration_micros
+from keyweave.retention import Lifetime, resolve
 from keyweave.telemetry.opening import telemetry_of
 
+_LOG: Final = logging.getLogger("keyweave")
 _POLICY: Final = {
     field.name: field.default for field in dataclasses.fields(Policy) if field.name != "deadline"
 }
+_MAY_BE_ZERO: Final = frozenset({"sweep_every"})
 _LEAST: Final = 0.001
 _MOST: Final = 1e12
 
@@ -39,7 +44,7 @@ def prepare(
         url: `redis://`, `rediss://`, `unix://` or `embedded:`.
         namespace: the tenant, any non-empty text; separates tenants and tests.
         environment: such as `production`; the schema's by default.
-        retention: how long rows of an entity live, by entity name; replaces the schema's.
+        retention: how long rows of an entity live, by entity name; replaces the environment's and the schema's.
         tracer_provider, meter_provider: of OpenTelemetry; by default the global ones, as they are now.
         options: of the connection (see `keyweave.connection`) or of `keyweave.context.Policy`.
 
@@ -57,17 +62,12 @@ def prepare(
         default_environment if environment is None else environment,
         tenant if namespace is None else namespace,
     )
-    micros: dict[str, int] = {}
-    for name, duration in (retention or {}).items():
-        if not isinstance(duration, timedelta):
-            raise ConfigurationError(f"retention: {name} must be a timedelta")
-        micros[name] = duration_micros(duration)
     context = Context(
         package,
         Keyspace(parts, package.groups, package.stored),
         Policy(deadline=settings.deadline, **chosen),
         settings.address,
-        resolve_retention(package, micros),
+        _lifetimes(package, retention or {}),
         encrypted=settings.encrypted,
         local=settings.local,
     )
@@ -78,6 +78,8 @@ def prepare(
 
 def _check_policy(name: str, value: object) -> None:
     """Refuse what the server or a loop would stumble over later, perhaps in the middle of a write."""
+    if value == 0 and name in _MAY_BE_ZERO and type(value) is int:
+        return
     kinds = int if isinstance(_POLICY[name], int) else int | float
     # A comparison with NaN is false, so it is refused here as well.
     if isinstance(value, bool) or not isinstance(value, kinds) or not _LEAST <= value <= _MOST:
@@ -85,3 +87,17 @@ def _check_policy(name: str, value: object) -> None:
         raise ConfigurationError(
             f"option {name} must be a {number} from {1 if kinds is int else _LEAST} to 10^12"
         )
+
+
+def _lifetimes(package: Package, retention: Mapping[str, timedelta]) -> dict[str, Lifetime]:
+    """How long rows live; what is not as recommended is logged."""
+    micros: dict[str, int] = {}
+    for name, duration in retention.items():
+        if not isinstance(duration, timedelta):
+            raise ConfigurationError(f"retention: {name} must be a timedelta")
+        micros[name] = duration_micros(duration)
+    lifetimes = resolve(package, micros, os.environ)
+    for lifetime in lifetimes.values():
+        if lifetime.advice is not None:
+            _LOG.warning("%s", lifetime.advice)
+    return lifetimes

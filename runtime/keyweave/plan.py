@@ -30,6 +30,7 @@ class Status(enum.StrEnum):
     CHANGED = "CHANGED"
     EXISTS = "EXISTS"
     DEAD = "DEAD"
+    FREED = "FREED"
     ALIVE = "ALIVE"
     NO_TARGET = "NO_TARGET"
     TAKEN = "TAKEN"
@@ -68,8 +69,11 @@ class Plan:
     """Builds the keys and arguments of one call of `apply`.
 
     Args:
-        marked: whether a retry has to learn that the first try was applied, when no document can tell. Plans that
-            may be applied twice need no mark.
+        op: the plan's id.
+        remembered: whether a plan that leaves no document is recognised when it is sent again.
+
+    Attributes:
+        frees: whether the plan only removes, so that it needs no memory.
     """
 
     __slots__ = (
@@ -79,17 +83,19 @@ class Plan:
         "_row_words",
         "_views",
         "changes",
+        "frees",
         "guards",
-        "marked",
         "op",
         "partition",
+        "remembered",
         "written",
     )
 
-    def __init__(self, partition: Partition, op: str, *, marked: bool = True) -> None:
+    def __init__(self, partition: Partition, op: str, *, remembered: bool = True) -> None:
         self.partition: Final = partition
         self.op: Final = op
-        self.marked: Final = marked
+        self.remembered: Final = remembered
+        self.frees = True
         self.guards: list[Guard] = []
         self.changes = False
         self.written: list[tuple[Entity[Any], str]] = []
@@ -163,6 +169,7 @@ class Plan:
         self._row_words += ("put", self._document(entity, key), f"{entity.name}:{key}", retain, body)
         self._difference(entity, old, new)
         self.written.append((entity, key))
+        self.frees = False
 
     def delete(self, entity: Entity[Any], key: str, old: list[Entry]) -> None:
         """Delete a document with every entry that it had."""
@@ -172,6 +179,7 @@ class Plan:
 
     def change_entries(self, entity: Entity[Any], old: list[Entry], new: list[Entry]) -> None:
         """Change entries without a document: healing and repair."""
+        self.frees = self.frees and not new
         self._row_words.append("entries")
         self._difference(entity, old, new)
 
@@ -203,7 +211,7 @@ class Plan:
     ) -> Command:
         """The EVALSHA or EVAL that carries this plan."""
         partition = self.partition
-        marker = marker_ttl if self.marked and not self.written else 0
+        marker = marker_ttl if self.remembered and not self.written else 0
         views = _FIXED_KEYS + len(self._documents)
         claims = views + len(self._views)
         return (

@@ -12,9 +12,11 @@ from keyweave.effects import Flow
 from keyweave.entity import Entity
 from keyweave.flows.examining import connect
 from keyweave.flows.handshaking import handshake
+from keyweave.flows.tending import Pace
 from keyweave.opening import prepare
 from keyweave.page import Page
 from keyweave.record import Record
+from keyweave.sweeper_aio import Sweeper
 from keyweave.watching_aio import Runner, report, runner
 
 R = TypeVar("R", bound=Record)
@@ -24,13 +26,14 @@ T = TypeVar("T")
 class Session:
     """A shell and the context of its flows. Repositories of a transaction share the shell of their store."""
 
-    __slots__ = ("_run", "context", "run", "shell")
+    __slots__ = ("_run", "_sweepers", "context", "run", "shell")
 
     def __init__(self, shell: Shell, context: Context) -> None:
         self.shell: Final = shell
         self.context: Final = context
         self._run: Final[Runner] = shell.run if context.unit is None else self._run_inside
         self.run: Final = self.runner()
+        self._sweepers: list[Sweeper] = []
 
     def _run_inside(self, flow: Flow[T], *about: str) -> Coroutine[Any, Any, T]:
         if self.context.unit is not None:
@@ -44,6 +47,18 @@ class Session:
     def within(self, context: Context) -> Session:
         """A session on the same connections with another context."""
         return Session(self.shell, context)
+
+    def sweeper(self, *, interval: float, share: float) -> Sweeper:
+        """A sweeper on these connections, not started yet."""
+        sweeper = Sweeper(self.shell, self.context, Pace(interval, share))
+        self._sweepers.append(sweeper)
+        return sweeper
+
+    async def close(self) -> None:
+        """Stop every sweeper, then close the connections."""
+        for sweeper in self._sweepers:
+            await sweeper.stop()
+        await self.shell.aclose()
 
     async def iterate(
         self, next_page: Callable[[str | None], Flow[Page[R]]], run: Runner, *about: str

@@ -90,11 +90,12 @@ class Stats:
         self.healed += 1
         self._count("keyweave.dead.healed", 1, entity)
 
-    def sweep(self, entity: str, late: int) -> None:
-        """A row was removed, `late` microseconds after its deadline."""
+    def sweep(self, entity: str, late: int | None) -> None:
+        """A row was removed, `late` microseconds after its deadline; None where the server had freed it before."""
         self.swept += 1
         self._count("keyweave.sweep.rows", 1, entity)
-        self._spend("keyweave.sweep.delay", max(0, late) / 1_000_000, entity)
+        if late is not None:
+            self._spend("keyweave.sweep.delay", max(0, late) / 1_000_000, entity)
 
     def _count(self, metric: str, number: int, entity: str = "", reason: str = "") -> None:
         if self.sink is not None:

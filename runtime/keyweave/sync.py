@@ -49,8 +49,8 @@ class Shell:
         self.settings: Final = settings
         self._pool = _Pool(settings, connection_factory or (lambda: SocketLink(settings, tls)))
 
-    def run(self, flow: Flow[T], *_about: str) -> T:
-        """Drive a flow to its end and return its result. What goes wrong is thrown into the flow.
+    def run(self, flow: Flow[T], *_about: str, sleep: Callable[[float], object] = time.sleep) -> T:
+        """Drive a flow to its end and return its result. What goes wrong is thrown into the flow, `sleep` included.
 
         `_about` says what the flow is for, to whoever watches a shell's runs; the shell itself does not look at it.
         """
@@ -67,7 +67,7 @@ class Shell:
                     if type(effect) is Send:
                         answer = self._exchange(effect.commands)
                     elif type(effect) is Sleep:
-                        time.sleep(effect.seconds)
+                        sleep(effect.seconds)
                     elif type(effect) is Call:
                         answer = effect.function(*effect.arguments)
                         if inspect.iscoroutine(answer):

@@ -46,7 +46,7 @@ def _insert(context: Context, records: Sequence[Any]) -> Flow[None]:
     changes = []
     for record in records:
         entity = PACKAGE.entities[type(record).__name__]
-        prepared = context.codec(entity).prepare(record, context.retention.get(entity.name, 0), None)
+        prepared = context.codec(entity).prepare(record, context.retain(entity), None)
         changes.append(
             Change(
                 entity,

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from compozy_store import PACKAGE
-from keyweave.context import Context, Policy, resolve_retention
+from keyweave.context import Context, Policy
 from keyweave.effects import ConnectionFailure, Effect, Flow, Send, Sleep
 from keyweave.keyspace import Keyspace, Namespace
+from keyweave.retention import resolve
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ class Scripted:
             Keyspace(Namespace("app", "v1", "test", "t"), PACKAGE.groups),
             Policy(**policy),
             "host:6379",
-            resolve_retention(PACKAGE, {}),
+            resolve(PACKAGE, {}, {}),
             monotonic=self.time,
             chance=random.Random(7),
         )

@@ -247,8 +247,9 @@ def watched(
 
 def plans_in(stores: Harness, commands: Sequence[Command]) -> list[Command]:
     """The plans among commands."""
-    script = stores.db.session.context.scripts["apply"]
-    return [command for command in commands if command[1:2] in ((script.sha,), (script.text,))]
+    scripts = [stores.db.session.context.scripts[name] for name in ("apply", "free")]
+    texts = [text for script in scripts for text in (script.sha, script.text)]
+    return [command for command in commands if command[1:2] and command[1] in texts]
 
 
 def add_tasks(stores: Harness, tasks: Sequence[TaskState]) -> None:

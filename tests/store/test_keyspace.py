@@ -48,3 +48,14 @@ def test_kinds_of_key_never_meet(key: str, other: str, values: list[str]) -> Non
     assert (partition.document("User", key) == partition.document("User", other)) == (key == other)
     assert partition.document("User", key) != partition.view("User", "by", values)
     assert partition.lock("User", key) != partition.document("User", other)
+
+
+@given(VALUES, TEXT)
+def test_the_key_of_an_index_tells_what_it_is(values: list[str], key: str) -> None:
+    partition = Keyspace(Namespace("a", "b", "c", "d"), {"g": 1}, {"E.later": "E.later.2"}).partition("g")
+    assert partition.index_of(partition.view("E", "v", values)) == ("E.v", tuple(values))
+    assert partition.index_of(partition.view("E", "later", values)) == ("E.later.2", tuple(values))
+    assert partition.index_of(partition.view("E", "all", ())) == ("E.all", ())
+    assert partition.index_of(partition.claims("E", "u")) == ("E.u", ())
+    for other in (partition.document("E", key), partition.clock, partition.expiry, partition.lock("E", key)):
+        assert partition.index_of(other) is None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from compozy_store import Status, TaskState, UsageEntry
+from compozy_store import APIKey, Role, Status, TaskState, UsageEntry, User
 from compozy_store.entities import TASK_STATE
 from keyweave.context import ServerClock
 from keyweave.document import read_head
@@ -94,6 +94,121 @@ def test_a_deadline_begins_ends_and_begins_anew_with_the_status(flavour: str, wa
         _, expires, score, ends = write(Status.TIMED_OUT)
         assert expires == float(score) > first
         assert stores.clean()
+
+
+def in_transaction(*calls: Callable[[Any], Any]) -> Callable[[Any], Generator[Any, Any, None]]:
+    """Steps that make calls one after the other."""
+
+    def steps(tx: Any) -> Generator[Any, Any, None]:
+        for call in calls:
+            yield call(tx)
+
+    return steps
+
+
+def status(value: Status) -> Callable[[Any], Any]:
+    return lambda on: on.task_states.change("t", lambda row: setattr(row, "status", value))
+
+
+def test_a_transaction_sets_the_deadline_that_its_last_word_asks_for(flavour: str) -> None:
+    """What happens inside is nobody's business: only the state that is written counts."""
+    done, running = status(Status.SUCCESS), status(Status.RUNNING)
+    with harness(flavour, f"last-word-{flavour}", retention={"TaskState": timedelta(hours=2)}) as stores:
+        stores.do(stores.db.workflow_states.create(run()))
+        stores.do(stores.db.task_states.create(task("t")))
+        stores.transact(in_transaction(done, running))
+        assert deadline(stores, "t")[1:] == (0, None, -1)
+        stores.transact(in_transaction(running, done))
+        _, first, score, _ = deadline(stores, "t")
+        assert first == float(score) > 0
+        stores.transact(in_transaction(running, done))
+        assert deadline(stores, "t")[1] == first, "it has never been seen to leave its status"
+        stores.transact(in_transaction(status(Status.FAILED), running))
+        assert deadline(stores, "t")[1:] == (0, None, -1)
+        stores.transact(in_transaction(lambda on: on.task_states.create(task("new", status=Status.CANCELED))))
+        revision, expires, *_ = deadline(stores, "new")
+        assert 0 <= revision - (expires - 2 * HOUR) < 1_000_000
+        assert stores.clean()
+
+
+def test_a_discarded_transaction_leaves_every_deadline_as_it_was(flavour: str) -> None:
+    class Boom(Exception):
+        pass
+
+    def steps(tx: Any) -> Generator[Any, Any, None]:
+        yield status(Status.RUNNING)(tx)
+        raise Boom
+
+    with harness(flavour, f"discarded-{flavour}", retention={"TaskState": timedelta(hours=2)}) as stores:
+        stores.do(stores.db.workflow_states.create(run()))
+        stores.do(stores.db.task_states.create(task("t", status=Status.SUCCESS)))
+        before = stores.contents()
+        with pytest.raises(Boom):
+            stores.transact(steps)
+        assert stores.contents() == before
+
+
+def test_writes_that_leave_the_status_alone_leave_the_deadline_alone(flavour: str) -> None:
+    entry = UsageEntry(provider="p", model="m", prompt_tokens=1)
+    with harness(flavour, f"alone-{flavour}", retention={"TaskState": timedelta(hours=2)}) as stores:
+        stores.do(stores.db.workflow_states.create(run()))
+        for key, state in (("t", Status.SUCCESS), ("r", Status.RUNNING)):
+            stores.do(stores.db.task_states.create(task(key, status=state)))
+            ends = deadline(stores, key)[1:]
+            stores.do(stores.db.task_states.merge_usage(key, [entry]))
+            stores.do(stores.db.task_states.change(key, lambda row: setattr(row, "output", {"n": 1})))
+            stores.do(stores.db.task_states.upsert(task(key, status=state, output=[])))
+            stores.transact(in_transaction(lambda on, key=key: on.task_states.merge_usage(key, [entry])))  # type: ignore[misc]
+            assert deadline(stores, key)[1:] == ends
+        assert stores.clean()
+
+
+@pytest.mark.parametrize("way", ["delete", "transaction"])
+def test_a_deleted_row_leaves_no_deadline(flavour: str, way: str) -> None:
+    with harness(flavour, f"no-deadline-{flavour}-{way}") as stores:
+        stores.do(stores.db.workflow_states.create(run()))
+        before = stores.contents()
+        stores.do(stores.db.task_states.create(task("t", status=Status.SUCCESS)))
+        if way == "delete":
+            stores.do(stores.db.task_states.delete("t"))
+        else:
+            stores.transact(in_transaction(lambda on: on.task_states.delete("t")))
+        assert stores.contents() == before
+
+
+def test_a_new_retention_counts_for_deadlines_that_begin_under_it(flavour: str) -> None:
+    """A row that has a deadline keeps it, whatever a program with another configuration writes to it."""
+    with (
+        harness(flavour, f"new-{flavour}", retention={"TaskState": timedelta(hours=2)}) as old,
+        harness(flavour, old, retention={"TaskState": timedelta(hours=1)}) as new,
+    ):
+        old.do(old.db.workflow_states.create(run()))
+        old.do(old.db.task_states.create(task("t", status=Status.SUCCESS)))
+        first = deadline(old, "t")[1]
+        new.do(new.db.task_states.change("t", lambda row: setattr(row, "output", 1)))
+        assert deadline(old, "t")[1] == first
+        finish(new, "t", Status.RUNNING)
+        finish(new, "t")
+        revision, expires, *_ = deadline(old, "t")
+        assert 0 <= revision - (expires - HOUR) < 1_000_000
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_touching_a_row_leaves_its_deadline_alone(flavour: str, inside: bool) -> None:
+    """A user has no deadline, and touching one of its keys gives none."""
+    with harness(flavour, f"touch-{flavour}-{inside}") as stores:
+        stores.do(stores.db.users.create(User(id="u", email="u@x", role=Role.USER)))
+        stores.do(
+            stores.db.api_keys.create(APIKey(id="k", user_id="u", hash=b"h", fingerprint=b"f", prefix="p"))
+        )
+
+        def touch(on: Any) -> Any:
+            return on.api_keys.touch_last_used("k")
+
+        stores.transact(in_transaction(touch)) if inside else stores.do(touch(stores.db))
+        ends = [stores.contents()[key][2] for key in stores.contents()]
+        assert set(ends) == {-1}
+        assert not [key for key in stores.contents() if "@expiry" in key]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from keyweave.context import Context, Stats
 from keyweave.flows import checking, examining, sweeping, transacting
 from keyweave.health import Health
 from keyweave.session_aio import Session, open_session
+from keyweave.sweeper_aio import Sweeper
 
 from ..package import PACKAGE
 from .api_key import APIKeyRepository
@@ -95,7 +96,7 @@ class Store:
         Args:
             url: `redis://`, `rediss://`, `unix://` or `embedded:`.
             namespace: separates tenants and tests.
-            retention: how long rows of an entity live, by entity name; replaces the schema's.
+            retention: how long rows of an entity live, by entity name; replaces the environment's and the schema's.
             options: of the connection, such as `timeout` in seconds; `meter_provider` and `tracer_provider` of
                 OpenTelemetry, by default the global ones.
 
@@ -127,6 +128,18 @@ class Store:
         """Remove up to `limit` rows that are past their deadline, and return how many were removed."""
         return await self._session.run(sweeping.sweep(self._session.context, limit=limit), "sweep")
 
+    def sweeper(self, *, interval: float = 30.0, share: float = 0.1) -> Sweeper:
+        """A background sweeper: `async with store.sweeper(): ...`, or `start` and `stop` it.
+
+        Args:
+            interval: seconds between looks when nothing is due.
+            share: most of its time that it spends sweeping while something is due, above 0, at most 1.
+
+        Raises:
+            ConfigurationError: a value makes no sense.
+        """
+        return self._session.sweeper(interval=interval, share=share)
+
     async def check(self) -> Report:
         """Compare every document with every entry that is derived from it, both ways; others may write meanwhile."""
         return await self._session.run(checking.check(self._session.context), "check")
@@ -153,8 +166,8 @@ class Store:
         return self._session.context.stats
 
     async def close(self) -> None:
-        """Close every connection; an embedded server ends with its last store."""
-        await self._session.shell.aclose()
+        """Stop every sweeper and close every connection; an embedded server ends with its last store."""
+        await self._session.close()
 
     async def __aenter__(self) -> Store:
         return self

@@ -15,6 +15,7 @@ from keyweave.context import Context, Stats
 from keyweave.flows import checking, examining, sweeping, transacting
 from keyweave.health import Health
 from keyweave.session_sync import Session, open_session
+from keyweave.sweeper_sync import Sweeper
 
 from ..package import PACKAGE
 from .api_key import APIKeyRepository
@@ -77,7 +78,7 @@ class Store:
         Args:
             url: `redis://`, `rediss://`, `unix://` or `embedded:`.
             namespace: separates tenants and tests.
-            retention: how long rows of an entity live, by entity name; replaces the schema's.
+            retention: how long rows of an entity live, by entity name; replaces the environment's and the schema's.
             options: of the connection, such as `timeout` in seconds; `meter_provider` and `tracer_provider` of
                 OpenTelemetry, by default the global ones.
 
@@ -109,6 +110,18 @@ class Store:
         """Remove up to `limit` rows that are past their deadline, and return how many were removed."""
         return self._session.run(sweeping.sweep(self._session.context, limit=limit), "sweep")
 
+    def sweeper(self, *, interval: float = 30.0, share: float = 0.1) -> Sweeper:
+        """A background sweeper: `with store.sweeper(): ...`, or `start` and `stop` it.
+
+        Args:
+            interval: seconds between looks when nothing is due.
+            share: most of its time that it spends sweeping while something is due, above 0, at most 1.
+
+        Raises:
+            ConfigurationError: a value makes no sense.
+        """
+        return self._session.sweeper(interval=interval, share=share)
+
     def check(self) -> Report:
         """Compare every document with every entry that is derived from it, both ways; others may write meanwhile."""
         return self._session.run(checking.check(self._session.context), "check")
@@ -135,8 +148,8 @@ class Store:
         return self._session.context.stats
 
     def close(self) -> None:
-        """Close every connection; an embedded server ends with its last store."""
-        self._session.shell.close()
+        """Stop every sweeper and close every connection; an embedded server ends with its last store."""
+        self._session.close()
 
     def __enter__(self) -> Store:
         return self

@@ -169,7 +169,7 @@ def apply(context: Context, plan: Plan) -> Flow[Outcome]:
         StoreUnavailableError: or another of its children; nothing was written.
         CorruptDocumentError: a key has the wrong type; nothing was written.
     """
-    script = context.scripts["apply"]
+    script = context.scripts["free" if plan.frees else "apply"]
     policy = context.policy
     patience: Patience | None = None
     verb, text, again = "EVALSHA", script.sha, False

@@ -9,9 +9,10 @@ from keyweave.effects import Flow
 from keyweave.entity import Entity
 from keyweave.entry import ClaimEntry, Entry
 from keyweave.errors import ConflictError, KeyweaveError, OutcomeUnknownError, ReferenceViolationError
-from keyweave.flows.asking import apply, ask
+from keyweave.flows.asking import apply
 from keyweave.flows.healing import heal_claim
-from keyweave.flows.reading import deadline_passed, find
+from keyweave.flows.reading import find
+from keyweave.keyspace import Partition
 from keyweave.plan import Applied, Plan, Refusal, Status
 from keyweave.record import memory_of
 from keyweave.unit import Change
@@ -23,22 +24,27 @@ def commit(
     context: Context,
     changes: list[Change],
     watched: list[tuple[Entity[Any], str, int | None]] | None = None,
+    *,
+    sweeping: bool = False,
 ) -> Flow[Refusal | None]:
     """Apply changes of one partition in one atomic step.
 
     Args:
         changes: at most one per row.
         watched: rows that must not have changed: entity, key, revision (None for absent).
+        sweeping: the changes remove dead rows; a try that may have landed leaves no mark for the next.
 
     Returns:
         None when everything was written and the records know it; otherwise the guard that did not hold.
     """
     refusal: Refusal | None = None
     for _ in range(_CLEANINGS):
-        plan = _plan(context, changes, watched or [])
+        plan = _plan(context, changes, watched or [], remembered=not sweeping)
         outcome = yield from apply(context, plan)
         if isinstance(outcome, Applied):
             _learn(context, changes, outcome)
+            if not sweeping and context.untidy(plan.partition):
+                yield from _tidy(context, plan.partition)
             return None
         refusal = outcome
         cleaned = yield from _clean(context, changes, refusal)
@@ -54,7 +60,7 @@ def refused(refusal: Refusal) -> KeyweaveError:
         return OutcomeUnknownError(
             f"{entity.name}: the connection broke, and the row has changed since; the write may have happened"
         )
-    if refusal.status in (Status.EXISTS, Status.DEAD):
+    if refusal.status in (Status.EXISTS, Status.DEAD, Status.FREED):
         return entity.taken(guard.key)
     if refusal.status is Status.TAKEN:
         return entity.violated(guard.detail)
@@ -79,10 +85,14 @@ def claims_of(entries: list[Entry]) -> list[ClaimEntry]:
 
 
 def _plan(
-    context: Context, changes: list[Change], watched: list[tuple[Entity[Any], str, int | None]]
+    context: Context,
+    changes: list[Change],
+    watched: list[tuple[Entity[Any], str, int | None]],
+    *,
+    remembered: bool,
 ) -> Plan:
     first = changes[0].entity if changes else watched[0][0]
-    plan = Plan(context.partition(first), new_op())
+    plan = Plan(context.partition(first), new_op(), remembered=remembered)
     puts = {(change.entity.name, change.key) for change in changes if change.prepared is not None}
     released = {
         (change.entity.name, claim.unique, claim.value): claim.owner
@@ -162,9 +172,21 @@ def _learn(context: Context, changes: list[Change], applied: Applied) -> None:
                 )
 
 
+def _tidy(context: Context, partition: Partition) -> Flow[None]:
+    from keyweave.flows.tending import tidy  # tending sweeps, sweeping removes, and removing commits
+
+    yield from tidy(context, partition)
+
+
 def _clean(context: Context, changes: list[Change], refusal: Refusal) -> Flow[bool]:
     """Remove what only seems to stand in the way. Tells whether trying again can help."""
+    from keyweave.flows.forgetting import forget
+    from keyweave.flows.sweeping import sweep_row  # sweeping removes, removing commits, and committing sweeps
+
     guard = refusal.guard
+    if refusal.status is Status.FREED:
+        yield from forget(context, context.partition(guard.entity), [(guard.entity.name, guard.key)])
+        return True
     if refusal.status is Status.DEAD:
         yield from sweep_row(context, guard.entity, guard.key)
         return True  # whoever removed it
@@ -188,28 +210,3 @@ def _clean(context: Context, changes: list[Change], refusal: Refusal) -> Flow[bo
         revision = stored.revision if stored is not None else None
         return (yield from heal_claim(context, guard.entity, claim, revision))
     return False
-
-
-def sweep_row(context: Context, entity: Entity[Any], key: str) -> Flow[bool | None]:
-    """Remove one row that is past its deadline, with everything that hangs on it.
-
-    Returns:
-        Whether it was removed: False when somebody else changed it meanwhile, None when there is no such row.
-    """
-    from keyweave.flows.removing import remove_rows  # removing commits, and committing sweeps
-
-    (document,) = yield from ask(context, (("GET", context.partition(entity).document(entity.name, key)),))
-    if document is None:
-        return None
-    codec = context.codec(entity)
-    record = codec.load(document)
-    stored = memory_of(record)
-    if stored is None or stored.expires == 0 or not (yield from deadline_passed(context, stored.expires)):
-        return None
-    change = Change(
-        entity, key, old=stored, old_entries=codec.entries_of(stored), prepared=None, guard="dead"
-    )
-    removed: bool = yield from remove_rows(context, [change])
-    if removed:
-        context.stats.sweep(entity.name, context.clock.now() - stored.expires)
-    return removed

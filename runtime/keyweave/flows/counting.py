@@ -10,10 +10,10 @@ from keyweave.entity import Entity
 from keyweave.flows.asking import ask, ask_script, refusal_error
 from keyweave.flows.handshaking import require_built
 from keyweave.flows.reading import deadline_passed
-from keyweave.flows.sweeping import sweep_step
+from keyweave.flows.sweeping import AT_ONCE, Left, sweep_step
 
-UNSWEPT: Final = 1000
-"""Most unswept rows that a count looks at; beyond that it sweeps first."""
+LOOKUPS: Final = 10_000
+"""Most members that a count looks up to tell the dead from the living; beyond that it sweeps first."""
 
 
 def count(context: Context, entity: Entity[Any], view: str, values: tuple[str, ...]) -> Flow[int]:
@@ -61,14 +61,15 @@ def _cardinalities(
 def _live(context: Context, entity: Entity[Any], keys: list[str]) -> Flow[list[int]]:
     partition = context.partition(entity)
     prefix = partition.expiring(entity.name, "")
-    bound = UNSWEPT
+    bound = LOOKUPS
+    left = Left()
     while True:
         reply = yield from ask_script(context, "count", (partition.expiry, *keys), (prefix, bound))
         if type(reply) is ServerError:
             raise refusal_error(context, reply)
         if reply[0] != b"SWEEP_FIRST":
             return [int(number) for number in reply]
-        _, removed, _ = yield from sweep_step(context, partition, 100)
-        if not removed:
+        step = yield from sweep_step(context, partition, AT_ONCE, left)
+        if not step.removed:
             # What cannot be swept has to be looked at.
             bound *= 2

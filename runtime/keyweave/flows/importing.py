@@ -17,7 +17,8 @@ from keyweave.entity import Entity
 from keyweave.entry import Entry
 from keyweave.errors import CorruptDocumentError
 from keyweave.flows.asking import apply, ask
-from keyweave.flows.committing import claims_of, sweep_row
+from keyweave.flows.committing import claims_of
+from keyweave.flows.sweeping import sweep_row
 from keyweave.keyspace import Partition
 from keyweave.plan import Applied, Plan, Status
 

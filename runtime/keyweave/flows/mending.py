@@ -41,7 +41,7 @@ class _RepairPlan(Plan):
     __slots__ = ()
 
     def __init__(self, partition: Partition) -> None:
-        super().__init__(partition, new_op(), marked=False)
+        super().__init__(partition, new_op(), remembered=False)
 
     def command(self, sha_or_text: str, verb: str, **options: Any) -> Command:
         words = super().command(sha_or_text, verb, **options)

@@ -9,9 +9,9 @@ from keyweave.effects import Flow
 from keyweave.entity import Entity
 from keyweave.errors import ViewNotEmptyError
 from keyweave.flows.asking import ask
-from keyweave.flows.committing import sweep_row
 from keyweave.flows.healing import heal_members
 from keyweave.flows.paging import page
+from keyweave.flows.sweeping import sweep_rows
 
 _CLEANED = 100
 
@@ -22,15 +22,19 @@ def refuse_members(context: Context, entity: Entity[Any], view: str, values: tup
     Raises:
         ViewNotEmptyError: it has one.
     """
-    # A page skips the rows past their deadline.
-    found = yield from page(context, entity, view, values, limit=1, cursor=None, newest=True)
-    if found.records:
-        fields = " and ".join(entity.views[view].fields)
-        same = f"a row with the same {fields}" if fields else "a row"
-        raise ViewNotEmptyError(f"{entity.name}: there is {same} already", entity=entity.name, view=view)
-    key = context.partition(entity).view(entity.name, view, values)
-    (members,) = yield from ask(context, (("ZRANGE", key, 0, _CLEANED - 1),))
-    for member in members:
-        swept = yield from sweep_row(context, entity, member.decode())
+    partition = context.partition(entity)
+    key = partition.view(entity.name, view, values)
+    while True:
+        # A page skips the rows past their deadline.
+        found = yield from page(context, entity, view, values, limit=1, cursor=None, newest=True)
+        if found.records:
+            fields = " and ".join(entity.views[view].fields)
+            same = f"a row with the same {fields}" if fields else "a row"
+            raise ViewNotEmptyError(f"{entity.name}: there is {same} already", entity=entity.name, view=view)
+        (members,) = yield from ask(context, (("ZRANGE", key, 0, _CLEANED - 1),))
+        names = [member.decode() for member in members]
+        swept, _ = yield from sweep_rows(context, partition, [(entity.name, name) for name in names])
         if not swept:
-            yield from heal_members(context, entity, view, values, [member.decode()])
+            yield from heal_members(context, entity, view, values, names)
+        if not swept or len(names) < _CLEANED:
+            return

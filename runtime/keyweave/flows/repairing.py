@@ -113,7 +113,7 @@ def _mend_key(context: Context, partition: Partition, finding: Finding) -> Flow[
         (changed,) = yield from ask(context, (("PERSIST", place.key),))
         return bool(changed)
     if finding.kind is Kind.CLOCK_BEHIND:
-        plan = Plan(partition, new_op(), marked=False)
+        plan = Plan(partition, new_op(), remembered=False)
         plan.advance_clock(int(finding.suspect.value))
         outcome = yield from apply(context, plan)
         return isinstance(outcome, Applied)

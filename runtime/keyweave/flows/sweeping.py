@@ -1,83 +1,207 @@
-"""Sweeping: removing rows that are past their deadline, each with all of its entries in one atomic step."""
+"""Sweeping: removing rows that are past their deadline, each with all of its entries in one atomic step.
+
+Nothing here may fail because of one row: what cannot be removed is left alone and counted, and the sweep goes on
+behind it. Sweeps at the same time share the work; the guards of their plans decide who removes a row.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from keyweave.context import Context, new_op
+from keyweave.context import Context
 from keyweave.effects import Flow
 from keyweave.entity import Entity
-from keyweave.flows.asking import apply, ask
-from keyweave.flows.committing import sweep_row
+from keyweave.errors import CorruptDocumentError, ReferenceViolationError
+from keyweave.flows.asking import ask
+from keyweave.flows.forgetting import Row, forget
+from keyweave.flows.reading import deadline_passed
+from keyweave.flows.removing import remove_rows
 from keyweave.keyspace import Partition
-from keyweave.plan import Applied, Plan
+from keyweave.record import memory_of
+from keyweave.unit import Change
+
+AT_ONCE: Final = 100
+"""Rows that `sweep` removes in one plan."""
+
+_AHEAD: Final = 4
+"""A step looks at this many times its rows and begins at random, so that sweeps at the same time seldom collide."""
+
+
+@dataclass(slots=True)
+class Left:
+    """Rows that a sweep has met and cannot remove, as members of the set of deadlines; it goes on behind them.
+
+    They are of an entity that this schema lacks, unreadable, referred to with restrict, wrongly called due, or others
+    keep changing their families.
+    """
+
+    members: set[bytes] = field(default_factory=set)
+    leading: int = 0
+    """How many of them are known to stand at the beginning of the set, where only they can stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a step of a sweep came to.
+
+    Attributes:
+        found: how many rows were due, as far as the step looked.
+        removed: how many are gone.
+        kept: how many stay; they are in `Left`.
+    """
+
+    found: int
+    removed: int
+    kept: int
 
 
 def sweep(context: Context, *, limit: int = 10_000) -> Flow[int]:
     """Remove up to `limit` rows that are past their deadline, in all partitions. Returns how many were removed."""
     removed = 0
     for partition in context.keyspace.partitions():
-        stuck = 0
+        left = Left()
         while removed < limit:
-            found, gone, kept = yield from sweep_step(
-                context, partition, min(100, limit - removed), skip=stuck
-            )
-            removed += gone
-            stuck += kept
-            if not found:
+            step = yield from sweep_step(context, partition, min(AT_ONCE, limit - removed), left)
+            removed += step.removed
+            if not step.found:
                 break
     return removed
 
 
-def sweep_step(
-    context: Context, partition: Partition, most: int, *, skip: int = 0
-) -> Flow[tuple[int, int, int]]:
-    """Sweep up to `most` rows of one partition, after the `skip` that ended first.
-
-    Returns:
-        How many were due, how many were removed, and how many stay: rows of an entity that this schema lacks,
-        and rows that others keep changing.
-    """
+def sweep_step(context: Context, partition: Partition, most: int, left: Left) -> Flow[Step]:
+    """Sweep up to `most` rows of one partition, but for those that are `left` already."""
     ((seconds, micros),) = yield from ask(context, (("TIME",),))
     now = int(seconds) * 1_000_000 + int(micros)
     context.clock.set(now)
+    looked = most * _AHEAD + len(left.members) - left.leading
     (members,) = yield from ask(
-        context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", skip, most),)
+        context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", left.leading, looked),)
     )
-    removed = kept = 0
-    for member in members:
-        name, _, key = member.decode().partition(":")
+    due = [member for member in members if member not in left.members]
+    left.leading += members.index(due[0]) if due else len(members)
+    start = context.chance.randrange(len(due) - most + 1) if len(due) > most else 0
+    rows: list[Row] = []
+    kept: list[bytes] = []
+    for member in due[start : start + most]:
+        name, _, key = member.decode(errors="replace").partition(":")
         entity = context.package.entities.get(name)
-        if entity is None:
-            kept += 1
-        elif (yield from sweep_row(context, entity, key)):
-            removed += 1
+        if entity is not None and entity.group == partition.group:
+            rows.append((name, key))
         else:
-            forgotten = yield from _forget(context, partition, entity, key)
-            removed += forgotten is True
-            kept += forgotten is False
-    return len(members), removed, kept
+            kept.append(member)
+    removed, stuck = yield from sweep_rows(context, partition, rows)
+    kept += {partition.expiring(*row).encode() for row in stuck}
+    left.members.update(kept)
+    return Step(len(due), removed, len(kept))
 
 
-def _forget(context: Context, partition: Partition, entity: Entity[Any], key: str) -> Flow[bool | None]:
-    """Drop an expiry entry whose document the native TTL has removed already.
+def sweep_row(context: Context, entity: Entity[Any], key: str) -> Flow[bool | None]:
+    """Remove one row that is past its deadline, with everything that hangs on it.
 
     Returns:
-        Whether it was dropped; None when somebody else has removed it.
+        Whether it was removed: False when somebody else changed it meanwhile, None when there is no such row.
     """
-    present, deadline = yield from ask(
-        context,
-        (
-            ("EXISTS", partition.document(entity.name, key)),
-            ("ZSCORE", partition.expiry, partition.expiring(entity.name, key)),
-        ),
-    )
-    if deadline is None:
+    (document,) = yield from ask(context, (("GET", context.partition(entity).document(entity.name, key)),))
+    change = (yield from _dead(context, entity, key, document)) if document is not None else None
+    if change is None:
         return None
-    if present:
-        return False
-    plan = Plan(partition, new_op())
-    plan.guard_missing(entity, key)
-    plan.delete(entity, key, [])
-    outcome = yield from apply(context, plan)
-    return isinstance(outcome, Applied)
+    removed: bool = yield from remove_rows(context, [change])
+    if removed:
+        _note(context, change)
+    return removed
+
+
+def sweep_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[int, list[Row]]]:
+    """Remove those of `rows` that are past their deadline: in one plan, or in ever smaller ones where others come between.
+
+    Returns:
+        How many are gone, and those that stay although they should go.
+    """
+    removed = 0
+    kept: list[Row] = []
+    waiting = [rows]
+    while waiting:
+        part = waiting.pop()
+        dead, freed, others = yield from _read(context, partition, part)
+        kept += yield from _overdue(context, partition, others)
+        if freed:
+            try:
+                forgotten, stuck = yield from forget(context, partition, freed)
+            except CorruptDocumentError:
+                forgotten, stuck = 0, freed
+            removed += forgotten
+            kept += stuck
+        if not dead:
+            continue
+        try:
+            done = yield from remove_rows(context, dead)
+        except (CorruptDocumentError, ReferenceViolationError):
+            done = False
+        places = [(change.entity.name, change.key) for change in dead]
+        if done:
+            for change in dead:
+                _note(context, change)
+            removed += len(dead)
+        elif len(dead) == 1:
+            still, _, _ = yield from _read(context, partition, places)
+            kept += places if still else []
+        else:
+            middle = len(places) // 2
+            waiting += [places[middle:], places[:middle]]
+    return removed, kept
+
+
+def _note(context: Context, change: Change) -> None:
+    if change.old is not None:
+        context.stats.sweep(change.entity.name, context.clock.now() - change.old.expires)
+
+
+def _read(
+    context: Context, partition: Partition, rows: list[Row]
+) -> Flow[tuple[list[Change], list[Row], list[Row]]]:
+    """The rows that are past their deadline, those without a document, and all others: unreadable, or alive."""
+    if not rows:
+        return [], [], []
+    (documents,) = yield from ask(context, (("MGET", *[partition.document(*row) for row in rows]),))
+    dead: list[Change] = []
+    freed: list[Row] = []
+    others: list[Row] = []
+    for row, document in zip(rows, documents, strict=True):
+        if document is None:
+            freed.append(row)
+            continue
+        try:
+            change = yield from _dead(context, context.package.entities[row[0]], row[1], document)
+        except CorruptDocumentError:
+            change = None
+        if change is not None:
+            dead.append(change)
+        else:
+            others.append(row)
+    return dead, freed, others
+
+
+def _overdue(context: Context, partition: Partition, rows: list[Row]) -> Flow[list[Row]]:
+    """Those of `rows` that the set of deadlines calls due. A row that was renewed meanwhile is none of them."""
+    if not rows:
+        return []
+    members = [partition.expiring(*row) for row in rows]
+    (deadlines,) = yield from ask(context, (("ZMSCORE", partition.expiry, *members),))
+    now = context.clock.now()
+    return [
+        row
+        for row, deadline in zip(rows, deadlines, strict=True)
+        if deadline is not None and float(deadline) <= now
+    ]
+
+
+def _dead(context: Context, entity: Entity[Any], key: str, document: bytes) -> Flow[Change | None]:
+    """The removal of a row, or None when it is not past its deadline."""
+    codec = context.codec(entity)
+    stored = memory_of(codec.load(document))
+    assert stored is not None
+    if stored.expires == 0 or not (yield from deadline_passed(context, stored.expires)):
+        return None
+    old = codec.entries_of(stored)
+    return Change(entity, key, old=stored, old_entries=old, prepared=None, guard="dead")

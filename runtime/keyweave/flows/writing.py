@@ -43,7 +43,7 @@ def create(context: Context, entity: Entity[R], record: R, *, if_none: str | Non
         UniqueViolationError: the constraint's own error.
         ReferenceViolationError: a reference leads nowhere.
     """
-    prepared = context.codec(entity).prepare(record, _retention(context, entity), None)
+    prepared = context.codec(entity).prepare(record, context.retain(entity), None)
     change = Change(
         entity, prepared.key, old=None, old_entries=[], prepared=prepared, record=record, guard="absent"
     )
@@ -99,7 +99,7 @@ def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:
             entity=entity.name,
         )
     codec = context.codec(entity)
-    prepared = codec.prepare(record, _retention(context, entity), stored)
+    prepared = codec.prepare(record, context.retain(entity), stored)
     if getattr(codec.snapshot_of(stored), entity.key) != prepared.key:
         raise ValidationError(
             f"{entity.name}.{entity.key}: the key of a stored row cannot change; create another row",
@@ -128,14 +128,14 @@ def upsert(context: Context, entity: Entity[R], record: R) -> Flow[R]:
     """
     codec = context.codec(entity)
     stored = memory_of(record)
-    prepared = codec.prepare(record, _retention(context, entity), stored)
+    prepared = codec.prepare(record, context.retain(entity), stored)
     if context.unit is not None:
         stored = yield from _current(context, entity, prepared.key)
         loaded = context.unit.loaded.get((entity.name, prepared.key))
         if context.unit.change_of(entity, prepared.key) is None and loaded is not None:
             if stored is None or stored.revision != loaded:
                 raise context.unit.stale(entity)
-        prepared = codec.prepare(record, _retention(context, entity), stored)
+        prepared = codec.prepare(record, context.retain(entity), stored)
         yield from _buffer(context, _replacement(context, entity, record, stored, prepared))
         return record
     if stored is not None and getattr(codec.snapshot_of(stored), entity.key) != prepared.key:
@@ -152,7 +152,7 @@ def upsert(context: Context, entity: Entity[R], record: R) -> Flow[R]:
             yield Sleep(context.pause(attempt))
         current = yield from find(context, entity, prepared.key)
         stored = memory_of(current) if current is not None else None
-        prepared = codec.prepare(record, _retention(context, entity), stored)
+        prepared = codec.prepare(record, context.retain(entity), stored)
     raise _exhausted(context, entity)
 
 
@@ -203,10 +203,6 @@ def _exhausted(context: Context, entity: Entity[Any]) -> TransactionConflictErro
     return TransactionConflictError(
         f"{entity.name}: a write lost {attempts} tries to other writers", attempts=attempts
     )
-
-
-def _retention(context: Context, entity: Entity[Any]) -> int:
-    return context.retention.get(entity.name, 0)
 
 
 def _replacement(

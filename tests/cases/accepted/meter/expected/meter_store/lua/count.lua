@@ -9,11 +9,11 @@
 --
 -- ARGV
 --   1     prefix  how members of the expiry set begin for this entity
---   2     bound   most unswept rows to look at
+--   2     bound   most members to look up
 --
 -- Replies
 --   number...     one for each view
---   SWEEP_FIRST   there are more unswept rows than the bound
+--   SWEEP_FIRST   it would take more look-ups than the bound
 
 -- Server time in microseconds since 1970. Sixteen digits from 2001 until 2286, so a head has a fixed layout.
 local function server_time()
@@ -22,19 +22,78 @@ local function server_time()
 end
 
 local expiry, prefix, bound = KEYS[1], ARGV[1], tonumber(ARGV[2])
-local dead = redis.call('ZRANGEBYSCORE', expiry, '-inf', string.format('%.0f', server_time()), 'LIMIT', 0, bound + 1)
-if #dead > bound then
+local MANY = 1000
+local now = server_time()
+local until_now = string.format('%.0f', now)
+local waiting = redis.call('ZCOUNT', expiry, '-inf', until_now)
+
+-- A view's dead members are found from its side or from that of the expiry set, whichever is smaller.
+local sizes, work = {}, 0
+for index = 2, #KEYS do
+  local size = redis.call('ZCARD', KEYS[index])
+  sizes[index] = size
+  work = work + math.min(size, waiting)
+end
+if work > bound then
   return { 'SWEEP_FIRST' }
 end
-local reply = {}
-for index = 2, #KEYS do
-  local count = redis.call('ZCARD', KEYS[index])
-  for _, row in ipairs(dead) do
-    if count > 0 and string.sub(row, 1, #prefix) == prefix
-      and redis.call('ZSCORE', KEYS[index], string.sub(row, #prefix + 1)) then
-      count = count - 1
+
+local function scores(key, names)
+  local found = {}
+  for from = 1, #names, MANY do
+    local part = redis.call('ZMSCORE', key, unpack(names, from, math.min(from + MANY - 1, #names)))
+    for index = 1, #part do
+      found[from + index - 1] = part[index]
     end
   end
-  reply[index - 1] = count
+  return found
+end
+
+local dead
+
+local function dead_members()
+  if not dead then
+    dead = {}
+    for _, row in ipairs(redis.call('ZRANGEBYSCORE', expiry, '-inf', until_now)) do
+      if string.sub(row, 1, #prefix) == prefix then
+        dead[#dead + 1] = string.sub(row, #prefix + 1)
+      end
+    end
+  end
+  return dead
+end
+
+local function count_dead(view, size)
+  local count = 0
+  if size <= waiting then
+    local names = redis.call('ZRANGE', view, 0, -1)
+    for index = 1, #names do
+      names[index] = prefix .. names[index]
+    end
+    local deadlines = scores(expiry, names)
+    for index = 1, #names do
+      if deadlines[index] and tonumber(deadlines[index]) <= now then
+        count = count + 1
+      end
+    end
+  else
+    local names = dead_members()
+    local found = scores(view, names)
+    for index = 1, #names do
+      if found[index] then
+        count = count + 1
+      end
+    end
+  end
+  return count
+end
+
+local reply = {}
+for index = 2, #KEYS do
+  local size = sizes[index]
+  if size > 0 and waiting > 0 then
+    size = size - count_dead(KEYS[index], size)
+  end
+  reply[index - 1] = size
 end
 return reply

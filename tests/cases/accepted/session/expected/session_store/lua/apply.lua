@@ -52,6 +52,7 @@
 --   CHANGED   guard certainty      revision, unchanged, holds: somebody else wrote in between
 --   EXISTS    guard certainty      absent, missing: the row is there
 --   DEAD      guard certainty      absent: a row past its deadline waits to be swept
+--   FREED     guard certainty      absent: the native TTL freed the row, and its entries are still there
 --   ALIVE     guard certainty      dead: the row is not past its deadline
 --   NO_TARGET guard certainty      exists: the reference leads nowhere
 --   TAKEN     guard certainty owner  free: another row holds the value
@@ -140,9 +141,16 @@ function guards.revision(at)
   return 2, head.revision ~= ARGV[at + 1] and 'CHANGED'
 end
 
+-- A document's key is the tag of the partition and its member in the expiry set.
+local TAG_LENGTH = #expiry - #'@expiry'
+
 function guards.absent(at)
   local head = heads[tonumber(ARGV[at])]
-  return 1, head and (head.dead and 'DEAD' or 'EXISTS')
+  if head then
+    return 1, head.dead and 'DEAD' or 'EXISTS'
+  end
+  local member = string.sub(KEYS[DOCUMENTS + tonumber(ARGV[at])], TAG_LENGTH + 1)
+  return 1, redis.call('ZSCORE', expiry, member) and 'FREED'
 end
 
 function guards.exists(at)

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 from keyweave.checking import Report
 from keyweave.context import Context, Stats
-from keyweave.flows import checking, examining, sweeping, transacting
-from keyweave.health import Health
+from keyweave.flows import checking, sweeping, transacting
 from keyweave.session_aio import Session, open_session
+from keyweave.sweeper_aio import Sweeper
 
 from ..package import PACKAGE
 from .note import NoteRepository
@@ -79,9 +79,8 @@ class Store:
         Args:
             url: `redis://`, `rediss://`, `unix://` or `embedded:`.
             namespace: separates tenants and tests.
-            retention: how long rows of an entity live, by entity name; replaces the schema's.
-            options: of the connection, such as `timeout` in seconds; `meter_provider` and `tracer_provider` of
-                OpenTelemetry, by default the global ones.
+            retention: how long rows of an entity live, by entity name; replaces the environment's and the schema's.
+            options: of the connection, such as `timeout` in seconds.
 
         Raises:
             ConfigurationError: an option makes no sense.
@@ -99,9 +98,7 @@ class Store:
             TransactionConflictError: other writers won every try.
             CrossPartitionError: the rows do not share a partition; nothing was sent.
         """
-        result: T = await self._session.run(
-            transacting.transact(self._session.context, self._bind, function), "transact"
-        )
+        result: T = await self._session.run(transacting.transact(self._session.context, self._bind, function))
         return result
 
     def _bind(self, context: Context) -> Transaction:
@@ -109,22 +106,23 @@ class Store:
 
     async def sweep(self, *, limit: int = 10_000) -> int:
         """Remove up to `limit` rows that are past their deadline, and return how many were removed."""
-        return await self._session.run(sweeping.sweep(self._session.context, limit=limit), "sweep")
+        return await self._session.run(sweeping.sweep(self._session.context, limit=limit))
+
+    def sweeper(self, *, interval: float = 30.0, share: float = 0.1) -> Sweeper:
+        """A background sweeper: `async with store.sweeper(): ...`, or `start` and `stop` it.
+
+        Args:
+            interval: seconds between looks when nothing is due.
+            share: most of its time that it spends sweeping while something is due, above 0, at most 1.
+
+        Raises:
+            ConfigurationError: a value makes no sense.
+        """
+        return self._session.sweeper(interval=interval, share=share)
 
     async def check(self) -> Report:
         """Compare every document with every index entry; for a store that nobody writes to meanwhile."""
-        return await self._session.run(checking.check(self._session.context), "check")
-
-    async def health(self, *, memory_budget: int | None = None) -> Health:
-        """How the server and this namespace are now: one round trip, no retries.
-
-        Args:
-            memory_budget: bytes that the data may take; the server's own limit by default.
-
-        Raises:
-            StoreUnavailableError: the server does not answer.
-        """
-        return await self._session.run(examining.examine(self._session.context, memory_budget=memory_budget))
+        return await self._session.run(checking.check(self._session.context))
 
     @property
     def session(self) -> Session:
@@ -137,8 +135,8 @@ class Store:
         return self._session.context.stats
 
     async def close(self) -> None:
-        """Close every connection; an embedded server ends with its last store."""
-        await self._session.shell.aclose()
+        """Stop every sweeper and close every connection; an embedded server ends with its last store."""
+        await self._session.close()
 
     async def __aenter__(self) -> Store:
         return self

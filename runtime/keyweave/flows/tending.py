@@ -1,0 +1,127 @@
+"""Tending: sweeping that never gets in the way of others. A few rows a step, pauses between steps, patience with errors.
+
+`tend` goes on for ever; `tend_once` ends when nothing is due. `tidy` is what a write does now and then, so that a
+store without any sweeper still cleans itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from keyweave.context import Context
+from keyweave.effects import Flow, Sleep
+from keyweave.errors import ConfigurationError, KeyweaveError
+from keyweave.flows.asking import ask
+from keyweave.flows.sweeping import Left, sweep_step
+from keyweave.keyspace import Partition
+
+_LOG: Final = logging.getLogger("keyweave")
+_BACKOFF: Final = 0.5
+_LONGEST_BACKOFF: Final = 60.0
+_MARGIN: Final = 1_000_000
+"""How long a row is dead, in microseconds, before a write looks at it: surely more than clocks are apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much a sweeper does.
+
+    Attributes:
+        interval: seconds between looks when nothing is due; each is a fifth shorter or longer, at random.
+        share: most of its time that it spends sweeping while something is due, above 0, at most 1.
+        rows: most rows of one step, which is one plan.
+
+    Raises:
+        ConfigurationError: a value makes no sense.
+    """
+
+    interval: float = 30.0
+    share: float = 0.1
+    rows: int = 16
+
+    def __post_init__(self) -> None:
+        if not 0 < self.interval <= 86_400:
+            raise ConfigurationError("sweeper: interval must be more than 0 and at most 86400 seconds")
+        if not 0 < self.share <= 1:
+            raise ConfigurationError("sweeper: share must be more than 0 and at most 1")
+        if not 1 <= self.rows <= 1000:
+            raise ConfigurationError("sweeper: rows must be from 1 to 1000")
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a sweeper has done.
+
+    Attributes:
+        swept: rows removed since it started.
+        kept: rows that are past their deadline and could not be removed when it last looked; see `Left`.
+        rounds: looks that came to their end.
+        failures: looks in a row that failed; 0 when the last one did not.
+        error: why the last look failed, or None.
+    """
+
+    swept: int = 0
+    kept: int = 0
+    rounds: int = 0
+    failures: int = 0
+    error: KeyweaveError | None = None
+
+
+def tend(context: Context, pace: Pace, progress: Progress) -> Flow[None]:
+    """Sweep for ever. An error is logged, kept in `progress`, and tried again after a growing pause."""
+    while True:
+        try:
+            yield from tend_once(context, pace, progress)
+        except KeyweaveError as error:
+            progress.failures += 1
+            progress.error = error
+            if progress.failures & (progress.failures - 1) == 0:
+                _LOG.warning("sweeper: %s (failures in a row: %d)", error, progress.failures)
+            longest = min(_LONGEST_BACKOFF, _BACKOFF * (1 << min(progress.failures, 10)))
+            yield Sleep(context.chance.uniform(longest / 2, longest))
+        else:
+            if progress.failures:
+                _LOG.info("sweeper: works again")
+            progress.failures, progress.error = 0, None
+            yield Sleep(pace.interval * context.chance.uniform(0.8, 1.2))
+
+
+def tend_once(context: Context, pace: Pace, progress: Progress, *, limit: int | None = None) -> Flow[None]:
+    """Sweep what is due, in steps with pauses, until nothing is or `limit` rows are removed.
+
+    Raises:
+        StoreUnavailableError: or one of its children.
+        CorruptDocumentError: a set of deadlines is none.
+    """
+    kept = removed = 0
+    for partition in context.keyspace.partitions():
+        left = Left()
+        while limit is None or removed < limit:
+            started = context.monotonic()
+            most = pace.rows if limit is None else min(pace.rows, limit - removed)
+            step = yield from sweep_step(context, partition, most, left)
+            removed += step.removed
+            progress.swept += step.removed
+            if step.found <= step.removed + step.kept:
+                break
+            spent = context.monotonic() - started
+            yield Sleep(spent * (1 / pace.share - 1) * context.chance.uniform(0.5, 1.5))
+        kept += len(left.members)
+    progress.kept = kept
+    progress.rounds += 1
+
+
+def tidy(context: Context, partition: Partition) -> Flow[None]:
+    """Sweep a few rows after a write, if any are due. The write is done, so no error is the writer's."""
+    context = context.hasty()
+    surely = context.clock.now() - _MARGIN
+    try:
+        (due,) = yield from ask(
+            context, (("ZRANGEBYSCORE", partition.expiry, "-inf", surely, "LIMIT", 0, 1),)
+        )
+        if due:
+            yield from sweep_step(context, partition, context.policy.sweep_rows, Left())
+    except KeyweaveError:
+        _LOG.debug("a write could not tidy up behind itself", exc_info=True)
