@@ -189,11 +189,10 @@ def test_an_index_that_has_to_be_built_anew_has_other_entries(load: Load, case: 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_definition_is_what_the_namespace_remembers(name: str) -> None:
-    indexes = {
-        f"{entity.name}.{index.stored}": definition(index)
-        for entity in load_sources(sources(name)).entities
-        for index in (*entity.views, *entity.uniques)
-    }
+    indexes: dict[str, str] = {}
+    for entity in load_sources(sources(name)).entities:
+        indexes |= {f"{entity.name}.{view.stored}": definition(view) for view in entity.views}
+        indexes |= {f"{entity.name}.{unique.stored}": definition(unique) for unique in entity.uniques}
     package = load_package(name).PACKAGE
     assert {stored: index.of.definition for stored, index in package.indexes.items()} == indexes
 
