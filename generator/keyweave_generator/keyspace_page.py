@@ -36,6 +36,7 @@ def keyspace_page(schema: Schema) -> str:
         "| --- | --- | --- | --- | --- |",
         "| `@clock` | string | last revision | every plan that writes a document | one key |",
         "| `@expiry` | sorted set | `Entity:id` of each row with a deadline, score = deadline in µs | when a deadline is set or cancelled | ~100 B per such row |",
+        "| `@schema` | hash | the state of every index, and the indexes that each writer keeps | when a schema is new, by builds | one key |",
         "| `@lock:<Entity>:<id>` | string | token of a transaction, with a time to live | `get_for_update` | while locked |",
         "| `@done:<op>` | string | marks a deletion as applied, for one minute | plans that only delete | ~100 B for a minute |",
         "",
@@ -52,7 +53,7 @@ def _entity(entity: Entity) -> list[str]:
     for unique in entity.uniques:
         how = f", {' and '.join(unique.normalize)}" if unique.normalize else ""
         rows.append(
-            f"| `{entity.name}.{unique.name}` | hash | {' + '.join(unique.fields)}{how} -> {entity.key} "
+            f"| `{entity.name}.{unique.stored}` | hash | {' + '.join(unique.fields)}{how} -> {entity.key} "
             f"| insert, delete, change of {' or '.join(unique.fields)} | ~{BYTES_OF_CLAIM} B |"
         )
     head = [
@@ -80,6 +81,6 @@ def _view(entity: Entity, view: View, optional: set[str]) -> str:
         cost = f"~{BYTES_IN_SMALL_SET} B in small sets, {cost} in large ones, ~{BYTES_ALONE} B alone"
     why = " ".join(view.why.split()).replace("|", "\\|")
     return (
-        f"| `{entity.name}.{view.name}{path}` | sorted set | {entity.key} by {order}, {members}. {why} "
+        f"| `{entity.name}.{view.stored}{path}` | sorted set | {entity.key} by {order}, {members}. {why} "
         f"| {', '.join(when)} | {cost} |"
     )

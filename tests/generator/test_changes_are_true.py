@@ -21,7 +21,9 @@ from keyweave.entry import ViewEntry
 from keyweave.errors import CheckViolationError, CorruptDocumentError
 from keyweave_generator import render
 from keyweave_generator.changes.finding import Level
+from keyweave_generator.changes.of_generation import definition
 from keyweave_generator.load import load_sources
+from tests.generator.accepted.corpus import NAMES, load_package, sources
 from tests.generator.test_changes import CASES, review
 
 OLD, NEW = "old", "new"
@@ -183,6 +185,16 @@ def test_an_index_that_has_to_be_built_anew_has_other_entries(load: Load, case: 
     default = "1" if case == "unique_entries_changed" else "A1"
     document = old.write(old.record(number=default))
     assert old.entries(document).get(index) != new.entries(document).get(index)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_definition_is_what_the_namespace_remembers(name: str) -> None:
+    indexes: dict[str, str] = {}
+    for entity in load_sources(sources(name)).entities:
+        indexes |= {f"{entity.name}.{view.stored}": definition(view) for view in entity.views}
+        indexes |= {f"{entity.name}.{unique.stored}": definition(unique) for unique in entity.uniques}
+    package = load_package(name).PACKAGE
+    assert {stored: index.of.definition for stored, index in package.indexes.items()} == indexes
 
 
 HARMLESS = sorted(

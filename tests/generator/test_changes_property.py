@@ -38,6 +38,7 @@ ADDED: dict[str, Any] = {
     "pattern": "^.",
     "managed": "created",
     "renamed_from": "before",
+    "generation": 2,
     "doc": "Another.",
     "normalize": "lower",
     "reserved": ["another_name"],

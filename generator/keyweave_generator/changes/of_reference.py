@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from keyweave_generator.model import Reference
 
 from .finding import Category, Change, Effect, Level, Side
-from .of_view import BACKFILL
+from .of_generation import BACKFILL
 from .pairs import EntityPair, ReferencePair
 from .rule import rule
 

@@ -91,6 +91,7 @@ def _orders(schema: Schema) -> Mapping[Place, tuple[str, ...]]:
         found[name, ("fields",)] = tuple(each.name for each in entity.fields)
         found[name, ("views",)] = tuple(each.name for each in entity.views)
         found[name, ("unique",)] = tuple(each.name for each in entity.uniques)
+        found |= {(name, ("unique", each.name, "normalize")): each.normalize for each in entity.uniques}
         found[name, ("references",)] = tuple(each.field for each in entity.references)
         found[name, ("checks",)] = tuple(each.name for each in entity.checks)
         found[name, ("merge",)] = tuple(each.field for each in entity.merges)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from keyweave_generator.costs import unique_cost
 
 from .finding import Category, Change, Effect, Level, Side
-from .of_view import BACKFILL, DROP, reread
+from .of_generation import BACKFILL, DROP
+from .of_view import reread
 from .pairs import EntityPair, UniquePair, added
 from .rule import rule
 from .wording import names_text
@@ -65,10 +66,10 @@ def unique_removed(pair: EntityPair) -> Iterator[Change]:
     "A unique constraint covers other fields, or the same in another order.",
     Effect(
         code="Its lookup takes other arguments, and raises ViewNotBuiltError until the constraint is built.",
-        data="Rows hold claims on their old values until it is built anew. Rows that collide are reported.",
-        deploy="Old and new code claim different values under one name, so duplicates can appear and rows be refused.",
-        action="Give the new constraint another name, build it, then drop the old one. "
-        "Or stop old code, deploy, and build it anew.",
+        data="Under a new generation, stored rows claim nothing until it is built. Rows that collide are reported.",
+        deploy="Under a new generation, old code goes on with the old keys. Neither sees the claims of the other, "
+        "so duplicates can appear.",
+        action="Raise `generation`. Deploy everywhere, build the new generation, then drop the old one.",
         commands=(*BACKFILL, *DROP),
     ),
 )
@@ -90,16 +91,16 @@ def unique_fields_changed(pair: UniquePair) -> Iterator[Change]:
     "A unique constraint compares values in another way.",
     Effect(
         code="Its lookup finds other spellings.",
-        data="Rows hold claims on their old spelling until it is built anew. Rows that collide are reported.",
-        deploy="Old and new code claim different values for one row, so duplicates can appear and rows be refused.",
-        action="Give the new constraint another name, build it, then drop the old one. "
-        "Or stop old code, deploy, and build it anew.",
+        data="Under a new generation, stored rows claim nothing until it is built. Rows that collide are reported.",
+        deploy="Under a new generation, old code goes on with the old keys. Neither sees the claims of the other, "
+        "so duplicates can appear.",
+        action="Raise `generation`. Deploy everywhere, build the new generation, then drop the old one.",
         commands=(*BACKFILL, *DROP),
     ),
 )
 def unique_normalize_changed(pair: UniquePair) -> Iterator[Change]:
     """Yield the two ways."""
-    if pair.old.normalize != pair.new.normalize:
+    if sorted(pair.old.normalize) != sorted(pair.new.normalize):
         old, new = (" and ".join(each) or "as written" for each in (pair.old.normalize, pair.new.normalize))
         yield _change(pair, "normalize", f"unique {pair.new.name} compared {old} and compares {new}")
 
@@ -111,15 +112,16 @@ def unique_normalize_changed(pair: UniquePair) -> Iterator[Change]:
     Level.WARNING,
     "A field of a unique constraint reads differently from stored rows, so the rows claim other values.",
     Effect(
-        data="Rows that were stored before hold their old claims, or none, until it is built anew. "
-        "Rows that collide are reported.",
+        data="Rows that were stored before hold their old claims, or none.",
         deploy="Old and new code claim different values for one row.",
-        action="Deploy everywhere, then build the constraint anew.",
-        commands=BACKFILL,
+        action="Raise `generation`. Deploy everywhere, build the new generation, then drop the old one.",
+        commands=(*BACKFILL, *DROP),
     ),
 )
 def unique_entries_changed(pair: UniquePair) -> Iterator[Change]:
-    """Yield the constraint once for each of its fields that reads differently."""
+    """Yield the constraint once for each of its fields that reads differently, unless it begins anew anyway."""
+    if pair.new.generation > pair.old.generation:
+        return
     for field, reason in reread(pair.entity, pair.new.fields):
         yield _change(pair, "fields", f"unique {pair.new.name}: {field} {reason}")
 

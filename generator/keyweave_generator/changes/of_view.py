@@ -1,7 +1,6 @@
 """Rules about views: which there are, and which entries their rows have.
 
-Old and new code write the entries of their own schema. So an index that changes under its name holds entries of
-both kinds while both run, and is right only when it has been built after the last old code ended.
+Old and new code write the entries of their own schema; `of_generation` keeps them apart.
 """
 
 from __future__ import annotations
@@ -12,13 +11,11 @@ from keyweave_generator.costs import view_cost
 from keyweave_generator.model import Field, TypeKind
 
 from .finding import Category, Change, Effect, Level, Side
+from .of_generation import BACKFILL, DROP
 from .of_presence import Presence, presence
 from .pairs import EntityPair, FieldPair, ViewPair, added
 from .rule import rule
 from .wording import fields_text, order_text, value_text
-
-BACKFILL = ("keyweave backfill",)
-DROP = ("keyweave drop-view",)
 
 
 @rule(
@@ -63,40 +60,6 @@ def view_removed(pair: EntityPair) -> Iterator[Change]:
 
 
 @rule(
-    "INDEX_KIND_CHANGED",
-    EntityPair,
-    Category.INDEX,
-    Level.ERROR,
-    "A view becomes a unique constraint of the same name, or the other way round.",
-    Effect(
-        data="Both use keys of that name, with different types. Writes that meet a key of the other type are refused.",
-        deploy="Old and new code refuse each other's keys.",
-        action="Give the new index another name.",
-        commands=(*BACKFILL, *DROP),
-    ),
-)
-def index_kind_changed(pair: EntityPair) -> Iterator[Change]:
-    """Yield each name that changed sides."""
-    old_views, old_uniques = {view.name for view in pair.old.views}, {each.name for each in pair.old.uniques}
-    for unique in pair.new.uniques:
-        if unique.name in old_views:
-            yield pair.change(
-                Side.NEW,
-                ("unique", unique.name),
-                unique.name,
-                f"{unique.name} was a view and is a unique constraint",
-            )
-    for view in pair.new.views:
-        if view.name in old_uniques:
-            yield pair.change(
-                Side.NEW,
-                ("views", view.name),
-                view.name,
-                f"{view.name} was a unique constraint and is a view",
-            )
-
-
-@rule(
     "VIEW_FIELDS_CHANGED",
     ViewPair,
     Category.INDEX,
@@ -104,10 +67,9 @@ def index_kind_changed(pair: EntityPair) -> Iterator[Change]:
     "A view has other fields, or the same in another order.",
     Effect(
         code="Its methods take other arguments. They raise ViewNotBuiltError until the view is built.",
-        data="The view holds entries under the old fields until it is built anew.",
-        deploy="Old and new code write different entries under one name, so both read wrong pages.",
-        action="Give the new view another name, build it, then drop the old one. "
-        "Or stop old code, deploy, and build it anew.",
+        data="Under a new generation, stored rows are not in the view until it is built.",
+        deploy="Under a new generation, old code goes on with the old keys. Rows that it writes are not in the new ones.",
+        action="Raise `generation`. Deploy everywhere, build the new generation, then drop the old one.",
         commands=(*BACKFILL, *DROP),
     ),
 )
@@ -126,10 +88,9 @@ def view_fields_changed(pair: ViewPair) -> Iterator[Change]:
     "A view is ordered by something else.",
     Effect(
         code="Pages come in another order. Cursors from before are refused or skip rows.",
-        data="The view holds rows at their old places until it is built anew.",
-        deploy="Old and new code move rows to different places, so both read pages in no order.",
-        action="Give the new view another name, build it, then drop the old one. "
-        "Or stop old code, deploy, and build it anew.",
+        data="Under a new generation, stored rows are not in the view until it is built.",
+        deploy="Under a new generation, old code goes on with the old keys. Rows that it writes are not in the new ones.",
+        action="Raise `generation`. Deploy everywhere, build the new generation, then drop the old one.",
         commands=(*BACKFILL, *DROP),
     ),
 )
@@ -149,14 +110,16 @@ def view_order_changed(pair: ViewPair) -> Iterator[Change]:
     Level.WARNING,
     "A field of a view reads differently from stored rows, so the rows have other entries.",
     Effect(
-        data="Rows that were stored before are in the view under their old values, or not at all, until it is built anew.",
+        data="Rows that were stored before are in the view under their old values, or not at all.",
         deploy="Old and new code write different entries for one row.",
-        action="Deploy everywhere, then build the view anew.",
-        commands=BACKFILL,
+        action="Raise `generation`. Deploy everywhere, build the new generation, then drop the old one.",
+        commands=(*BACKFILL, *DROP),
     ),
 )
 def view_entries_changed(pair: ViewPair) -> Iterator[Change]:
-    """Yield the view once for each of its fields that reads differently."""
+    """Yield the view once for each of its fields that reads differently, unless it begins anew anyway."""
+    if pair.new.generation > pair.old.generation:
+        return
     names = (*pair.new.fields, *((pair.new.order_field,) if pair.new.order_field else ()))
     for field, reason in reread(pair.entity, names):
         yield _change(pair, "fields", f"view {pair.new.name}: {field} {reason}")
