@@ -148,6 +148,8 @@ class Codec:
                 f"{self.entity.name}: a stored document has no head", entity=self.entity.name
             )
         head = Head(int(match[1]), int(match[2]), int(match[3]), match[4].decode())
+        if self.entity.renamed:
+            document = with_new_names(document, self.entity.renamed)
         return self._decode_stored(document), head
 
     def snapshot_of(self, stored: Stored) -> Any:

@@ -66,3 +66,20 @@ def test_a_later_generation_is_checked_and_repaired_under_its_own_keys() -> None
         assert repairs.complete
         assert later.db.check().clean
         assert later.send(("ZRANGE", key, 0, -1)) == [[b"a"]]
+
+
+def test_rows_under_a_fields_old_name_are_no_drift_and_are_repaired() -> None:
+    before = NOTE + ALL
+    after = before.replace("  slug: {type: string}", "  title: {type: string, renamed_from: slug}")
+    with opened(before, "versions") as old:
+        old.db.notes.create(note(before, "a"))
+        with opened(after, old) as new:
+            report = new.db.check()
+            assert report.clean, report.drift
+            assert report.documents == 1
+            place = new.db.session.context.keyspace.partition("notes")
+            new.send(("DEL", place.view("Note", "all", ())))
+            repairs = Repairs()
+            new.db.session.run(repairing.reindex(new.db.session.context, repairs))
+            assert [drift.where for drift in repairs.mended] == ["Note.all"]
+            assert new.db.notes.get("a").title == "a"
