@@ -117,7 +117,7 @@ class PostRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(author),)
+        values_ = (key_text(author, "str"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_author", values_, limit=limit, cursor=cursor, newest=newest
@@ -130,7 +130,7 @@ class PostRepository:
         """Every row of `list_by_author`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(author),)
+        values_ = (key_text(author, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_author", values_, limit=batch, cursor=cursor, newest=newest
@@ -142,14 +142,14 @@ class PostRepository:
 
     async def count_by_author(self, author: str) -> int:
         """How many rows `list_by_author` has, without reading them."""
-        values_ = (key_text(author),)
+        values_ = (key_text(author, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_author", values_), "count", "by_author"
         )
 
     async def gather_by_author(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Post]]:
         """For each of several keys every row of `list_by_author`, in a few round trips."""
-        values_ = [(key_text(key),) for key in keys]
+        values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
             gathering.gather(self._context, ENTITY, "by_author", values_, newest=newest),
             "gather",
@@ -167,7 +167,7 @@ class PostRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(editor),)
+        values_ = (key_text(editor, "str"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_editor", values_, limit=limit, cursor=cursor, newest=newest
@@ -180,7 +180,7 @@ class PostRepository:
         """Every row of `list_by_editor`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(editor),)
+        values_ = (key_text(editor, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_editor", values_, limit=batch, cursor=cursor, newest=newest
@@ -192,14 +192,14 @@ class PostRepository:
 
     async def count_by_editor(self, editor: str) -> int:
         """How many rows `list_by_editor` has, without reading them."""
-        values_ = (key_text(editor),)
+        values_ = (key_text(editor, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_editor", values_), "count", "by_editor"
         )
 
     async def gather_by_editor(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Post]]:
         """For each of several keys every row of `list_by_editor`, in a few round trips."""
-        values_ = [(key_text(key),) for key in keys]
+        values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
             gathering.gather(self._context, ENTITY, "by_editor", values_, newest=newest),
             "gather",
@@ -223,7 +223,7 @@ class PostRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(author), key_text(visibility))
+        values_ = (key_text(author, "str"), key_text(visibility, "str"))
         return await self._run(
             paging.page(
                 self._context,
@@ -244,7 +244,7 @@ class PostRepository:
         """Every row of `list_by_author_visibility`, read `batch` at a time; rows written meanwhile may or may
         not appear.
         """
-        values_ = (key_text(author), key_text(visibility))
+        values_ = (key_text(author, "str"), key_text(visibility, "str"))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context,
@@ -262,7 +262,7 @@ class PostRepository:
 
     async def count_by_author_visibility(self, author: str, visibility: Visibility) -> int:
         """How many rows `list_by_author_visibility` has, without reading them."""
-        values_ = (key_text(author), key_text(visibility))
+        values_ = (key_text(author, "str"), key_text(visibility, "str"))
         return await self._run(
             counting.count(self._context, ENTITY, "by_author_visibility", values_),
             "count",
@@ -280,7 +280,7 @@ class PostRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(visibility),)
+        values_ = (key_text(visibility, "str"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_visibility", values_, limit=limit, cursor=cursor, newest=newest
@@ -295,7 +295,7 @@ class PostRepository:
         """Every row of `list_by_visibility`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(visibility),)
+        values_ = (key_text(visibility, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_visibility", values_, limit=batch, cursor=cursor, newest=newest
@@ -307,14 +307,14 @@ class PostRepository:
 
     async def count_by_visibility(self, visibility: Visibility) -> int:
         """How many rows `list_by_visibility` has, without reading them."""
-        values_ = (key_text(visibility),)
+        values_ = (key_text(visibility, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_visibility", values_), "count", "by_visibility"
         )
 
     async def group_counts_by_author_visibility(self, author: str) -> dict[Visibility, int]:
         """How many rows each `visibility` has, without reading them; those with none are left out."""
-        values_ = (key_text(author),)
+        values_ = (key_text(author, "str"),)
         counts = await self._run(
             counting.group_counts(self._context, ENTITY, "by_author_visibility", values_),
             "group_counts",
@@ -365,6 +365,30 @@ class PostRepository:
             ),
             "search",
         )
+
+    async def first(
+        self,
+        *,
+        slug: str | None = None,
+        author: str | None = None,
+        editor: str | None = None,
+        title: str | None = None,
+        text: str | None = None,
+        visibility: Visibility | None = None,
+        having_comment: filters.CommentFilter | None = None,
+        order: _Order = "revision",
+    ) -> Post:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            PostNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            slug=slug, author=author, editor=editor, title=title, text=text, visibility=visibility
+        )
+        having = joining.having(("Comment", "post", having_comment))
+        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,

@@ -107,7 +107,7 @@ class AuthorRepository:
         having = joining.having(
             ("Post", "author", having_post_by_author), ("Post", "editor", having_post_by_editor)
         )
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order))
+        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,

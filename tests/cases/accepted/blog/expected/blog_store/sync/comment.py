@@ -79,7 +79,7 @@ class CommentRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(post),)
+        values_ = (key_text(post, "str"),)
         return self._run(
             paging.page(self._context, ENTITY, "by_post", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
@@ -90,7 +90,7 @@ class CommentRepository:
         """Every row of `list_by_post`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(post),)
+        values_ = (key_text(post, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_post", values_, limit=batch, cursor=cursor, newest=newest
@@ -102,12 +102,12 @@ class CommentRepository:
 
     def count_by_post(self, post: str) -> int:
         """How many rows `list_by_post` has, without reading them."""
-        values_ = (key_text(post),)
+        values_ = (key_text(post, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_post", values_), "count", "by_post")
 
     def gather_by_post(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Comment]]:
         """For each of several keys every row of `list_by_post`, in a few round trips."""
-        values_ = [(key_text(key),) for key in keys]
+        values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
             gathering.gather(self._context, ENTITY, "by_post", values_, newest=newest), "gather", "by_post"
         )
@@ -123,7 +123,7 @@ class CommentRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(post), key_text(hidden))
+        values_ = (key_text(post, "str"), key_text(hidden, "bool"))
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_post_hidden", values_, limit=limit, cursor=cursor, newest=newest
@@ -138,7 +138,7 @@ class CommentRepository:
         """Every row of `list_by_post_hidden`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(post), key_text(hidden))
+        values_ = (key_text(post, "str"), key_text(hidden, "bool"))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_post_hidden", values_, limit=batch, cursor=cursor, newest=newest
@@ -150,7 +150,7 @@ class CommentRepository:
 
     def count_by_post_hidden(self, post: str, hidden: bool) -> int:
         """How many rows `list_by_post_hidden` has, without reading them."""
-        values_ = (key_text(post), key_text(hidden))
+        values_ = (key_text(post, "str"), key_text(hidden, "bool"))
         return self._run(
             counting.count(self._context, ENTITY, "by_post_hidden", values_), "count", "by_post_hidden"
         )
@@ -166,7 +166,7 @@ class CommentRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(reply_to),)
+        values_ = (key_text(reply_to, "str"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_reply", values_, limit=limit, cursor=cursor, newest=newest
@@ -179,7 +179,7 @@ class CommentRepository:
         """Every row of `list_by_reply`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(reply_to),)
+        values_ = (key_text(reply_to, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_reply", values_, limit=batch, cursor=cursor, newest=newest
@@ -191,12 +191,12 @@ class CommentRepository:
 
     def count_by_reply(self, reply_to: str) -> int:
         """How many rows `list_by_reply` has, without reading them."""
-        values_ = (key_text(reply_to),)
+        values_ = (key_text(reply_to, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_reply", values_), "count", "by_reply")
 
     def gather_by_reply(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Comment]]:
         """For each of several keys every row of `list_by_reply`, in a few round trips."""
-        values_ = [(key_text(key),) for key in keys]
+        values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
             gathering.gather(self._context, ENTITY, "by_reply", values_, newest=newest), "gather", "by_reply"
         )
@@ -212,7 +212,7 @@ class CommentRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(flagged),)
+        values_ = (key_text(flagged, "bool"),)
         return self._run(
             paging.page(self._context, ENTITY, "by_flag", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
@@ -223,7 +223,7 @@ class CommentRepository:
         """Every row of `list_by_flag`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(flagged),)
+        values_ = (key_text(flagged, "bool"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_flag", values_, limit=batch, cursor=cursor, newest=newest
@@ -235,12 +235,12 @@ class CommentRepository:
 
     def count_by_flag(self, flagged: bool) -> int:
         """How many rows `list_by_flag` has, without reading them."""
-        values_ = (key_text(flagged),)
+        values_ = (key_text(flagged, "bool"),)
         return self._run(counting.count(self._context, ENTITY, "by_flag", values_), "count", "by_flag")
 
     def group_counts_by_post_hidden(self, post: str) -> dict[bool, int]:
         """How many rows each `hidden` has, without reading them; those with none are left out."""
-        values_ = (key_text(post),)
+        values_ = (key_text(post, "str"),)
         counts = self._run(
             counting.group_counts(self._context, ENTITY, "by_post_hidden", values_),
             "group_counts",
@@ -289,6 +289,30 @@ class CommentRepository:
             ),
             "search",
         )
+
+    def first(
+        self,
+        *,
+        id: str | None = None,
+        post: str | None = None,
+        reply_to: str | None = None,
+        text: str | None = None,
+        hidden: bool | None = None,
+        flagged: bool | None = None,
+        having_comment: filters.CommentFilter | None = None,
+        order: _Order = "created",
+    ) -> Comment:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            CommentNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged
+        )
+        having = joining.having(("Comment", "reply_to", having_comment))
+        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,

@@ -113,7 +113,7 @@ class PostRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(author),)
+        values_ = (key_text(author, "str"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_author", values_, limit=limit, cursor=cursor, newest=newest
@@ -126,7 +126,7 @@ class PostRepository:
         """Every row of `list_by_author`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(author),)
+        values_ = (key_text(author, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_author", values_, limit=batch, cursor=cursor, newest=newest
@@ -138,12 +138,12 @@ class PostRepository:
 
     def count_by_author(self, author: str) -> int:
         """How many rows `list_by_author` has, without reading them."""
-        values_ = (key_text(author),)
+        values_ = (key_text(author, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_author", values_), "count", "by_author")
 
     def gather_by_author(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Post]]:
         """For each of several keys every row of `list_by_author`, in a few round trips."""
-        values_ = [(key_text(key),) for key in keys]
+        values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
             gathering.gather(self._context, ENTITY, "by_author", values_, newest=newest),
             "gather",
@@ -161,7 +161,7 @@ class PostRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(editor),)
+        values_ = (key_text(editor, "str"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_editor", values_, limit=limit, cursor=cursor, newest=newest
@@ -174,7 +174,7 @@ class PostRepository:
         """Every row of `list_by_editor`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(editor),)
+        values_ = (key_text(editor, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_editor", values_, limit=batch, cursor=cursor, newest=newest
@@ -186,12 +186,12 @@ class PostRepository:
 
     def count_by_editor(self, editor: str) -> int:
         """How many rows `list_by_editor` has, without reading them."""
-        values_ = (key_text(editor),)
+        values_ = (key_text(editor, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_editor", values_), "count", "by_editor")
 
     def gather_by_editor(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Post]]:
         """For each of several keys every row of `list_by_editor`, in a few round trips."""
-        values_ = [(key_text(key),) for key in keys]
+        values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
             gathering.gather(self._context, ENTITY, "by_editor", values_, newest=newest),
             "gather",
@@ -215,7 +215,7 @@ class PostRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(author), key_text(visibility))
+        values_ = (key_text(author, "str"), key_text(visibility, "str"))
         return self._run(
             paging.page(
                 self._context,
@@ -236,7 +236,7 @@ class PostRepository:
         """Every row of `list_by_author_visibility`, read `batch` at a time; rows written meanwhile may or may
         not appear.
         """
-        values_ = (key_text(author), key_text(visibility))
+        values_ = (key_text(author, "str"), key_text(visibility, "str"))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context,
@@ -254,7 +254,7 @@ class PostRepository:
 
     def count_by_author_visibility(self, author: str, visibility: Visibility) -> int:
         """How many rows `list_by_author_visibility` has, without reading them."""
-        values_ = (key_text(author), key_text(visibility))
+        values_ = (key_text(author, "str"), key_text(visibility, "str"))
         return self._run(
             counting.count(self._context, ENTITY, "by_author_visibility", values_),
             "count",
@@ -272,7 +272,7 @@ class PostRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(visibility),)
+        values_ = (key_text(visibility, "str"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_visibility", values_, limit=limit, cursor=cursor, newest=newest
@@ -287,7 +287,7 @@ class PostRepository:
         """Every row of `list_by_visibility`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(visibility),)
+        values_ = (key_text(visibility, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_visibility", values_, limit=batch, cursor=cursor, newest=newest
@@ -299,14 +299,14 @@ class PostRepository:
 
     def count_by_visibility(self, visibility: Visibility) -> int:
         """How many rows `list_by_visibility` has, without reading them."""
-        values_ = (key_text(visibility),)
+        values_ = (key_text(visibility, "str"),)
         return self._run(
             counting.count(self._context, ENTITY, "by_visibility", values_), "count", "by_visibility"
         )
 
     def group_counts_by_author_visibility(self, author: str) -> dict[Visibility, int]:
         """How many rows each `visibility` has, without reading them; those with none are left out."""
-        values_ = (key_text(author),)
+        values_ = (key_text(author, "str"),)
         counts = self._run(
             counting.group_counts(self._context, ENTITY, "by_author_visibility", values_),
             "group_counts",
@@ -357,6 +357,30 @@ class PostRepository:
             ),
             "search",
         )
+
+    def first(
+        self,
+        *,
+        slug: str | None = None,
+        author: str | None = None,
+        editor: str | None = None,
+        title: str | None = None,
+        text: str | None = None,
+        visibility: Visibility | None = None,
+        having_comment: filters.CommentFilter | None = None,
+        order: _Order = "revision",
+    ) -> Post:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            PostNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            slug=slug, author=author, editor=editor, title=title, text=text, visibility=visibility
+        )
+        having = joining.having(("Comment", "post", having_comment))
+        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from keyweave.checking import Report
 from keyweave.context import Context, Stats
-from keyweave.flows import checking, sweeping, transacting
+from keyweave.flows import checking, examining, sweeping, transacting
+from keyweave.health import Health
 from keyweave.session_aio import Session, open_session
 from keyweave.sweeper_aio import Sweeper
 
@@ -83,7 +84,8 @@ class Store:
             url: `redis://`, `rediss://`, `unix://` or `embedded:`.
             namespace: separates tenants and tests.
             retention: how long rows of an entity live, by entity name; replaces the environment's and the schema's.
-            options: of the connection, such as `timeout` in seconds.
+            options: of the connection, such as `timeout` in seconds; `meter_provider` and `tracer_provider` of
+                OpenTelemetry, by default the global ones.
 
         Raises:
             ConfigurationError: an option makes no sense.
@@ -101,7 +103,9 @@ class Store:
             TransactionConflictError: other writers won every try.
             CrossPartitionError: the rows do not share a partition; nothing was sent.
         """
-        result: T = await self._session.run(transacting.transact(self._session.context, self._bind, function))
+        result: T = await self._session.run(
+            transacting.transact(self._session.context, self._bind, function), "transact"
+        )
         return result
 
     def _bind(self, context: Context) -> Transaction:
@@ -109,7 +113,7 @@ class Store:
 
     async def sweep(self, *, limit: int = 10_000) -> int:
         """Remove up to `limit` rows that are past their deadline, and return how many were removed."""
-        return await self._session.run(sweeping.sweep(self._session.context, limit=limit))
+        return await self._session.run(sweeping.sweep(self._session.context, limit=limit), "sweep")
 
     def sweeper(self, *, interval: float = 30.0, share: float = 0.1) -> Sweeper:
         """A background sweeper: `async with store.sweeper(): ...`, or `start` and `stop` it.
@@ -124,8 +128,19 @@ class Store:
         return self._session.sweeper(interval=interval, share=share)
 
     async def check(self) -> Report:
-        """Compare every document with every index entry; for a store that nobody writes to meanwhile."""
-        return await self._session.run(checking.check(self._session.context))
+        """Compare every document with every entry that is derived from it, both ways; others may write meanwhile."""
+        return await self._session.run(checking.check(self._session.context), "check")
+
+    async def health(self, *, memory_budget: int | None = None) -> Health:
+        """How the server and this namespace are now: one round trip, no retries.
+
+        Args:
+            memory_budget: bytes that the data may take; the server's own limit by default.
+
+        Raises:
+            StoreUnavailableError: the server does not answer.
+        """
+        return await self._session.run(examining.examine(self._session.context, memory_budget=memory_budget))
 
     @property
     def session(self) -> Session:

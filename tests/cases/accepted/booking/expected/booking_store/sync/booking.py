@@ -78,12 +78,12 @@ class BookingRepository:
         Raises:
             BookingNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("start", join((key_text(room), key_text(starts))), "")
+        claim_ = ClaimEntry("start", join((key_text(room, "str"), key_text(starts, "datetime"))), "")
         return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "start")
 
     def find_by_start(self, room: str, starts: datetime) -> Booking | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("start", join((key_text(room), key_text(starts))), "")
+        claim_ = ClaimEntry("start", join((key_text(room, "str"), key_text(starts, "datetime"))), "")
         return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "start")
 
     def get_by_host(self, host: str, title: str) -> Booking:
@@ -94,12 +94,12 @@ class BookingRepository:
         Raises:
             BookingNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("host", join((key_text(host).lower(), key_text(title).lower())), "")
+        claim_ = ClaimEntry("host", join((key_text(host, "str").lower(), key_text(title, "str").lower())), "")
         return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "host")
 
     def find_by_host(self, host: str, title: str) -> Booking | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("host", join((key_text(host).lower(), key_text(title).lower())), "")
+        claim_ = ClaimEntry("host", join((key_text(host, "str").lower(), key_text(title, "str").lower())), "")
         return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "host")
 
     def list_by_room(
@@ -113,7 +113,7 @@ class BookingRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(room),)
+        values_ = (key_text(room, "str"),)
         return self._run(
             paging.page(self._context, ENTITY, "by_room", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
@@ -124,7 +124,7 @@ class BookingRepository:
         """Every row of `list_by_room`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(room),)
+        values_ = (key_text(room, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_room", values_, limit=batch, cursor=cursor, newest=newest
@@ -136,12 +136,12 @@ class BookingRepository:
 
     def count_by_room(self, room: str) -> int:
         """How many rows `list_by_room` has, without reading them."""
-        values_ = (key_text(room),)
+        values_ = (key_text(room, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_room", values_), "count", "by_room")
 
     def gather_by_room(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Booking]]:
         """For each of several keys every row of `list_by_room`, in a few round trips."""
-        values_ = [(key_text(key),) for key in keys]
+        values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
             gathering.gather(self._context, ENTITY, "by_room", values_, newest=newest), "gather", "by_room"
         )
@@ -157,7 +157,7 @@ class BookingRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(room), key_text(kind))
+        values_ = (key_text(room, "str"), key_text(kind, "str"))
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_room_kind", values_, limit=limit, cursor=cursor, newest=newest
@@ -172,7 +172,7 @@ class BookingRepository:
         """Every row of `list_by_room_kind`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(room), key_text(kind))
+        values_ = (key_text(room, "str"), key_text(kind, "str"))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_room_kind", values_, limit=batch, cursor=cursor, newest=newest
@@ -184,7 +184,7 @@ class BookingRepository:
 
     def count_by_room_kind(self, room: str, kind: Kind) -> int:
         """How many rows `list_by_room_kind` has, without reading them."""
-        values_ = (key_text(room), key_text(kind))
+        values_ = (key_text(room, "str"), key_text(kind, "str"))
         return self._run(
             counting.count(self._context, ENTITY, "by_room_kind", values_), "count", "by_room_kind"
         )
@@ -200,7 +200,7 @@ class BookingRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(room),)
+        values_ = (key_text(room, "str"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_room_created", values_, limit=limit, cursor=cursor, newest=newest
@@ -215,7 +215,7 @@ class BookingRepository:
         """Every row of `list_by_room_created`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(room),)
+        values_ = (key_text(room, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_room_created", values_, limit=batch, cursor=cursor, newest=newest
@@ -227,14 +227,14 @@ class BookingRepository:
 
     def count_by_room_created(self, room: str) -> int:
         """How many rows `list_by_room_created` has, without reading them."""
-        values_ = (key_text(room),)
+        values_ = (key_text(room, "str"),)
         return self._run(
             counting.count(self._context, ENTITY, "by_room_created", values_), "count", "by_room_created"
         )
 
     def gather_by_room_created(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Booking]]:
         """For each of several keys every row of `list_by_room_created`, in a few round trips."""
-        values_ = [(key_text(key),) for key in keys]
+        values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
             gathering.gather(self._context, ENTITY, "by_room_created", values_, newest=newest),
             "gather",
@@ -252,7 +252,7 @@ class BookingRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(kind),)
+        values_ = (key_text(kind, "str"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_length", values_, limit=limit, cursor=cursor, newest=newest
@@ -265,7 +265,7 @@ class BookingRepository:
         """Every row of `list_by_length`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(kind),)
+        values_ = (key_text(kind, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_length", values_, limit=batch, cursor=cursor, newest=newest
@@ -277,12 +277,12 @@ class BookingRepository:
 
     def count_by_length(self, kind: Kind) -> int:
         """How many rows `list_by_length` has, without reading them."""
-        values_ = (key_text(kind),)
+        values_ = (key_text(kind, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_length", values_), "count", "by_length")
 
     def group_counts_by_room_kind(self, room: str) -> dict[Kind, int]:
         """How many rows each `kind` has, without reading them; those with none are left out."""
-        values_ = (key_text(room),)
+        values_ = (key_text(room, "str"),)
         counts = self._run(
             counting.group_counts(self._context, ENTITY, "by_room_kind", values_),
             "group_counts",
@@ -337,6 +337,38 @@ class BookingRepository:
             ),
             "search",
         )
+
+    def first(
+        self,
+        *,
+        id: str | None = None,
+        room: str | None = None,
+        kind: Kind | None = None,
+        title: str | None = None,
+        host: str | None = None,
+        deputy: str | None = None,
+        cancelled: bool | None = None,
+        confirmed: bool | None = None,
+        order: _Order = "starts",
+    ) -> Booking:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            BookingNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            id=id,
+            room=room,
+            kind=kind,
+            title=title,
+            host=host,
+            deputy=deputy,
+            cancelled=cancelled,
+            confirmed=confirmed,
+        )
+        having = joining.having()
+        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,

@@ -68,7 +68,7 @@ class RoomRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(floor),)
+        values_ = (key_text(floor, "int"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_floor", values_, limit=limit, cursor=cursor, newest=newest
@@ -81,7 +81,7 @@ class RoomRepository:
         """Every row of `list_by_floor`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(floor),)
+        values_ = (key_text(floor, "int"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_floor", values_, limit=batch, cursor=cursor, newest=newest
@@ -93,7 +93,7 @@ class RoomRepository:
 
     def count_by_floor(self, floor: int) -> int:
         """How many rows `list_by_floor` has, without reading them."""
-        values_ = (key_text(floor),)
+        values_ = (key_text(floor, "int"),)
         return self._run(counting.count(self._context, ENTITY, "by_floor", values_), "count", "by_floor")
 
     def search(
@@ -126,6 +126,27 @@ class RoomRepository:
             ),
             "search",
         )
+
+    def first(
+        self,
+        *,
+        name: str | None = None,
+        floor: int | None = None,
+        seats: int | None = None,
+        standing: int | None = None,
+        locked: bool | None = None,
+        having_booking: filters.BookingFilter | None = None,
+        order: _Order = "seats",
+    ) -> Room:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            RoomNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
+        having = joining.having(("Booking", "room", having_booking))
+        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,

@@ -91,12 +91,12 @@ class DeviceRepository:
         Raises:
             DeviceNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("fingerprint", key_text(fingerprint), "")
+        claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
         return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "fingerprint")
 
     async def find_by_fingerprint(self, fingerprint: bytes) -> Device | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("fingerprint", key_text(fingerprint), "")
+        claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
         return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "fingerprint")
 
     async def get_by_channel(self, channel: int, mode: Mode, rented: bool) -> Device:
@@ -107,12 +107,16 @@ class DeviceRepository:
         Raises:
             DeviceNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("channel", join((key_text(channel), key_text(mode), key_text(rented))), "")
+        claim_ = ClaimEntry(
+            "channel", join((key_text(channel, "int"), key_text(mode, "str"), key_text(rented, "bool"))), ""
+        )
         return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "channel")
 
     async def find_by_channel(self, channel: int, mode: Mode, rented: bool) -> Device | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("channel", join((key_text(channel), key_text(mode), key_text(rented))), "")
+        claim_ = ClaimEntry(
+            "channel", join((key_text(channel, "int"), key_text(mode, "str"), key_text(rented, "bool"))), ""
+        )
         return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "channel")
 
     async def get_by_service(self, serviced_at: datetime, alarm_after: timedelta) -> Device:
@@ -123,12 +127,16 @@ class DeviceRepository:
         Raises:
             DeviceNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("service", join((key_text(serviced_at), key_text(alarm_after))), "")
+        claim_ = ClaimEntry(
+            "service", join((key_text(serviced_at, "datetime"), key_text(alarm_after, "timedelta"))), ""
+        )
         return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "service")
 
     async def find_by_service(self, serviced_at: datetime, alarm_after: timedelta) -> Device | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("service", join((key_text(serviced_at), key_text(alarm_after))), "")
+        claim_ = ClaimEntry(
+            "service", join((key_text(serviced_at, "datetime"), key_text(alarm_after, "timedelta"))), ""
+        )
         return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "service")
 
     async def get_by_label(self, label: str, owner: str) -> Device:
@@ -139,12 +147,16 @@ class DeviceRepository:
         Raises:
             DeviceNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("label", join((key_text(label).strip(), key_text(owner).strip())), "")
+        claim_ = ClaimEntry(
+            "label", join((key_text(label, "str").strip(), key_text(owner, "str").strip())), ""
+        )
         return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "label")
 
     async def find_by_label(self, label: str, owner: str) -> Device | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("label", join((key_text(label).strip(), key_text(owner).strip())), "")
+        claim_ = ClaimEntry(
+            "label", join((key_text(label, "str").strip(), key_text(owner, "str").strip())), ""
+        )
         return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "label")
 
     async def list_by_uptime(
@@ -199,7 +211,7 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(mode),)
+        values_ = (key_text(mode, "str"),)
         return await self._run(
             paging.page(self._context, ENTITY, "by_mode", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
@@ -210,7 +222,7 @@ class DeviceRepository:
         """Every row of `list_by_mode`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(mode),)
+        values_ = (key_text(mode, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_mode", values_, limit=batch, cursor=cursor, newest=newest
@@ -222,7 +234,7 @@ class DeviceRepository:
 
     async def count_by_mode(self, mode: Mode) -> int:
         """How many rows `list_by_mode` has, without reading them."""
-        values_ = (key_text(mode),)
+        values_ = (key_text(mode, "str"),)
         return await self._run(counting.count(self._context, ENTITY, "by_mode", values_), "count", "by_mode")
 
     async def list_by_mode_online(
@@ -236,7 +248,7 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(mode), key_text(online))
+        values_ = (key_text(mode, "str"), key_text(online, "bool"))
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_mode_online", values_, limit=limit, cursor=cursor, newest=newest
@@ -251,7 +263,7 @@ class DeviceRepository:
         """Every row of `list_by_mode_online`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(mode), key_text(online))
+        values_ = (key_text(mode, "str"), key_text(online, "bool"))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_mode_online", values_, limit=batch, cursor=cursor, newest=newest
@@ -263,7 +275,7 @@ class DeviceRepository:
 
     async def count_by_mode_online(self, mode: Mode, online: bool) -> int:
         """How many rows `list_by_mode_online` has, without reading them."""
-        values_ = (key_text(mode), key_text(online))
+        values_ = (key_text(mode, "str"), key_text(online, "bool"))
         return await self._run(
             counting.count(self._context, ENTITY, "by_mode_online", values_), "count", "by_mode_online"
         )
@@ -279,7 +291,7 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(online),)
+        values_ = (key_text(online, "bool"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_battery", values_, limit=limit, cursor=cursor, newest=newest
@@ -294,7 +306,7 @@ class DeviceRepository:
         """Every row of `list_by_battery`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(online),)
+        values_ = (key_text(online, "bool"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_battery", values_, limit=batch, cursor=cursor, newest=newest
@@ -306,7 +318,7 @@ class DeviceRepository:
 
     async def count_by_battery(self, online: bool) -> int:
         """How many rows `list_by_battery` has, without reading them."""
-        values_ = (key_text(online),)
+        values_ = (key_text(online, "bool"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_battery", values_), "count", "by_battery"
         )
@@ -322,7 +334,7 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(owner),)
+        values_ = (key_text(owner, "str"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_offset", values_, limit=limit, cursor=cursor, newest=newest
@@ -337,7 +349,7 @@ class DeviceRepository:
         """Every row of `list_by_offset`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(owner),)
+        values_ = (key_text(owner, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_offset", values_, limit=batch, cursor=cursor, newest=newest
@@ -349,7 +361,7 @@ class DeviceRepository:
 
     async def count_by_offset(self, owner: str) -> int:
         """How many rows `list_by_offset` has, without reading them."""
-        values_ = (key_text(owner),)
+        values_ = (key_text(owner, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_offset", values_), "count", "by_offset"
         )
@@ -365,7 +377,7 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(firmware),)
+        values_ = (key_text(firmware, "int"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_firmware", values_, limit=limit, cursor=cursor, newest=newest
@@ -380,7 +392,7 @@ class DeviceRepository:
         """Every row of `list_by_firmware`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(firmware),)
+        values_ = (key_text(firmware, "int"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_firmware", values_, limit=batch, cursor=cursor, newest=newest
@@ -392,7 +404,7 @@ class DeviceRepository:
 
     async def count_by_firmware(self, firmware: int) -> int:
         """How many rows `list_by_firmware` has, without reading them."""
-        values_ = (key_text(firmware),)
+        values_ = (key_text(firmware, "int"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_firmware", values_), "count", "by_firmware"
         )
@@ -408,7 +420,7 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(serviced_at),)
+        values_ = (key_text(serviced_at, "datetime"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_serviced", values_, limit=limit, cursor=cursor, newest=newest
@@ -423,7 +435,7 @@ class DeviceRepository:
         """Every row of `list_by_serviced`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(serviced_at),)
+        values_ = (key_text(serviced_at, "datetime"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_serviced", values_, limit=batch, cursor=cursor, newest=newest
@@ -435,7 +447,7 @@ class DeviceRepository:
 
     async def count_by_serviced(self, serviced_at: datetime) -> int:
         """How many rows `list_by_serviced` has, without reading them."""
-        values_ = (key_text(serviced_at),)
+        values_ = (key_text(serviced_at, "datetime"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_serviced", values_), "count", "by_serviced"
         )
@@ -451,7 +463,7 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(alarm_after),)
+        values_ = (key_text(alarm_after, "timedelta"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_alarm", values_, limit=limit, cursor=cursor, newest=newest
@@ -466,7 +478,7 @@ class DeviceRepository:
         """Every row of `list_by_alarm`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(alarm_after),)
+        values_ = (key_text(alarm_after, "timedelta"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_alarm", values_, limit=batch, cursor=cursor, newest=newest
@@ -478,7 +490,7 @@ class DeviceRepository:
 
     async def count_by_alarm(self, alarm_after: timedelta) -> int:
         """How many rows `list_by_alarm` has, without reading them."""
-        values_ = (key_text(alarm_after),)
+        values_ = (key_text(alarm_after, "timedelta"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_alarm", values_), "count", "by_alarm"
         )
@@ -494,7 +506,7 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(badge),)
+        values_ = (key_text(badge, "bytes"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_badge", values_, limit=limit, cursor=cursor, newest=newest
@@ -509,7 +521,7 @@ class DeviceRepository:
         """Every row of `list_by_badge`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(badge),)
+        values_ = (key_text(badge, "bytes"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_badge", values_, limit=batch, cursor=cursor, newest=newest
@@ -521,7 +533,7 @@ class DeviceRepository:
 
     async def count_by_badge(self, badge: bytes) -> int:
         """How many rows `list_by_badge` has, without reading them."""
-        values_ = (key_text(badge),)
+        values_ = (key_text(badge, "bytes"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_badge", values_), "count", "by_badge"
         )
@@ -537,7 +549,7 @@ class DeviceRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(rented), key_text(previous))
+        values_ = (key_text(rented, "bool"), key_text(previous, "str"))
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_previous", values_, limit=limit, cursor=cursor, newest=newest
@@ -552,7 +564,7 @@ class DeviceRepository:
         """Every row of `list_by_previous`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(rented), key_text(previous))
+        values_ = (key_text(rented, "bool"), key_text(previous, "str"))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_previous", values_, limit=batch, cursor=cursor, newest=newest
@@ -564,7 +576,7 @@ class DeviceRepository:
 
     async def count_by_previous(self, rented: bool, previous: Mode) -> int:
         """How many rows `list_by_previous` has, without reading them."""
-        values_ = (key_text(rented), key_text(previous))
+        values_ = (key_text(rented, "bool"), key_text(previous, "str"))
         return await self._run(
             counting.count(self._context, ENTITY, "by_previous", values_), "count", "by_previous"
         )
@@ -579,7 +591,7 @@ class DeviceRepository:
 
     async def group_counts_by_mode_online(self, mode: Mode) -> dict[bool, int]:
         """How many rows each `online` has, without reading them; those with none are left out."""
-        values_ = (key_text(mode),)
+        values_ = (key_text(mode, "str"),)
         counts = await self._run(
             counting.group_counts(self._context, ENTITY, "by_mode_online", values_),
             "group_counts",
@@ -597,7 +609,7 @@ class DeviceRepository:
 
     async def group_counts_by_previous(self, rented: bool) -> dict[Mode, int]:
         """How many rows each `previous` has, without reading them; those with none are left out."""
-        values_ = (key_text(rented),)
+        values_ = (key_text(rented, "bool"),)
         counts = await self._run(
             counting.group_counts(self._context, ENTITY, "by_previous", values_),
             "group_counts",
@@ -653,6 +665,45 @@ class DeviceRepository:
             ),
             "search",
         )
+
+    async def first(
+        self,
+        *,
+        serial: str | None = None,
+        label: str | None = None,
+        owner: str | None = None,
+        lot: str | None = None,
+        firmware: int | None = None,
+        online: bool | None = None,
+        mode: Mode | None = None,
+        note: str | None = None,
+        channel: int | None = None,
+        rented: bool | None = None,
+        previous: Mode | None = None,
+        having_telemetry: filters.TelemetryFilter | None = None,
+        order: _Order = "uptime",
+    ) -> Device:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            DeviceNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            serial=serial,
+            label=label,
+            owner=owner,
+            lot=lot,
+            firmware=firmware,
+            online=online,
+            mode=mode,
+            note=note,
+            channel=channel,
+            rented=rented,
+            previous=previous,
+        )
+        having = joining.having(("Telemetry", "device", having_telemetry))
+        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,

@@ -79,7 +79,7 @@ class TelemetryRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(device),)
+        values_ = (key_text(device, "str"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_device", values_, limit=limit, cursor=cursor, newest=newest
@@ -94,7 +94,7 @@ class TelemetryRepository:
         """Every row of `list_by_device`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(device),)
+        values_ = (key_text(device, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_device", values_, limit=batch, cursor=cursor, newest=newest
@@ -106,14 +106,14 @@ class TelemetryRepository:
 
     async def count_by_device(self, device: str) -> int:
         """How many rows `list_by_device` has, without reading them."""
-        values_ = (key_text(device),)
+        values_ = (key_text(device, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_device", values_), "count", "by_device"
         )
 
     async def gather_by_device(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Telemetry]]:
         """For each of several keys every row of `list_by_device`, in a few round trips."""
-        values_ = [(key_text(key),) for key in keys]
+        values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
             gathering.gather(self._context, ENTITY, "by_device", values_, newest=newest),
             "gather",
@@ -144,6 +144,19 @@ class TelemetryRepository:
             ),
             "search",
         )
+
+    async def first(
+        self, *, id: str | None = None, device: str | None = None, order: _Order = "revision"
+    ) -> Telemetry:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            TelemetryNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, device=device)
+        having = joining.having()
+        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,

@@ -80,12 +80,12 @@ class BookRepository:
         Raises:
             NoSuchBookError: nobody has it.
         """
-        claim_ = ClaimEntry("title", join((key_text(title), key_text(subtitle))), "")
+        claim_ = ClaimEntry("title", join((key_text(title, "str"), key_text(subtitle, "str"))), "")
         return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "title")
 
     async def find_by_title(self, title: str, subtitle: str) -> Book | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("title", join((key_text(title), key_text(subtitle))), "")
+        claim_ = ClaimEntry("title", join((key_text(title, "str"), key_text(subtitle, "str"))), "")
         return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "title")
 
     async def get_by_claim(self, claim: int) -> Book:
@@ -96,12 +96,12 @@ class BookRepository:
         Raises:
             NoSuchBookError: nobody has it.
         """
-        claim_ = ClaimEntry("claim", key_text(claim), "")
+        claim_ = ClaimEntry("claim", key_text(claim, "int"), "")
         return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "claim")
 
     async def find_by_claim(self, claim: int) -> Book | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("claim", key_text(claim), "")
+        claim_ = ClaimEntry("claim", key_text(claim, "int"), "")
         return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "claim")
 
     async def list_by_shelf(
@@ -115,7 +115,7 @@ class BookRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(shelf),)
+        values_ = (key_text(shelf, "str"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_shelf", values_, limit=limit, cursor=cursor, newest=newest
@@ -128,7 +128,7 @@ class BookRepository:
         """Every row of `list_by_shelf`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(shelf),)
+        values_ = (key_text(shelf, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_shelf", values_, limit=batch, cursor=cursor, newest=newest
@@ -140,7 +140,7 @@ class BookRepository:
 
     async def count_by_shelf(self, shelf: Shelf) -> int:
         """How many rows `list_by_shelf` has, without reading them."""
-        values_ = (key_text(shelf),)
+        values_ = (key_text(shelf, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_shelf", values_), "count", "by_shelf"
         )
@@ -156,7 +156,7 @@ class BookRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(values), key_text(entries))
+        values_ = (key_text(values, "str"), key_text(entries, "int"))
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_values", values_, limit=limit, cursor=cursor, newest=newest
@@ -171,7 +171,7 @@ class BookRepository:
         """Every row of `list_by_values`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(values), key_text(entries))
+        values_ = (key_text(values, "str"), key_text(entries, "int"))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_values", values_, limit=batch, cursor=cursor, newest=newest
@@ -183,7 +183,7 @@ class BookRepository:
 
     async def count_by_values(self, values: str, entries: int) -> int:
         """How many rows `list_by_values` has, without reading them."""
-        values_ = (key_text(values), key_text(entries))
+        values_ = (key_text(values, "str"), key_text(entries, "int"))
         return await self._run(
             counting.count(self._context, ENTITY, "by_values", values_), "count", "by_values"
         )
@@ -199,7 +199,7 @@ class BookRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(part_of),)
+        values_ = (key_text(part_of, "str"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_part_of", values_, limit=limit, cursor=cursor, newest=newest
@@ -214,7 +214,7 @@ class BookRepository:
         """Every row of `list_by_part_of`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(part_of),)
+        values_ = (key_text(part_of, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_part_of", values_, limit=batch, cursor=cursor, newest=newest
@@ -226,14 +226,14 @@ class BookRepository:
 
     async def count_by_part_of(self, part_of: str) -> int:
         """How many rows `list_by_part_of` has, without reading them."""
-        values_ = (key_text(part_of),)
+        values_ = (key_text(part_of, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_part_of", values_), "count", "by_part_of"
         )
 
     async def gather_by_part_of(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Book]]:
         """For each of several keys every row of `list_by_part_of`, in a few round trips."""
-        values_ = [(key_text(key),) for key in keys]
+        values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
             gathering.gather(self._context, ENTITY, "by_part_of", values_, newest=newest),
             "gather",
@@ -302,6 +302,51 @@ class BookRepository:
             ),
             "search",
         )
+
+    async def first(
+        self,
+        *,
+        isbn: str | None = None,
+        title: str | None = None,
+        subtitle: str | None = None,
+        shelf: Shelf | None = None,
+        language: str | None = None,
+        hash: str | None = None,
+        type: str | None = None,
+        format: str | None = None,
+        input: str | None = None,
+        values: str | None = None,
+        claim: int | None = None,
+        entries: int | None = None,
+        max_depth: int | None = None,
+        part_of: str | None = None,
+        having_book: filters.BookFilter | None = None,
+        order: _Order = "created",
+    ) -> Book:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            NoSuchBookError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            isbn=isbn,
+            title=title,
+            subtitle=subtitle,
+            shelf=shelf,
+            language=language,
+            hash=hash,
+            type=type,
+            format=format,
+            input=input,
+            values=values,
+            claim=claim,
+            entries=entries,
+            max_depth=max_depth,
+            part_of=part_of,
+        )
+        having = joining.having(("Book", "part_of", having_book))
+        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,

@@ -128,7 +128,7 @@ class BranchRepository:
         """
         equal = searching.given(city=city, opened=opened)
         having = joining.having()
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order))
+        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,

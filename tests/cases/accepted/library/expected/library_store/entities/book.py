@@ -84,6 +84,7 @@ BOOK = Entity(
     created=None,
     updated=None,
     normalized=(),
+    renamed=(("volume_of", "part_of"),),
     enums=("shelf",),
     filters={
         "isbn": "str",

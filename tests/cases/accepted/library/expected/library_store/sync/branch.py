@@ -124,7 +124,7 @@ class BranchRepository:
         """
         equal = searching.given(city=city, opened=opened)
         having = joining.having()
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order))
+        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,

@@ -67,12 +67,12 @@ class AccountRepository:
         Raises:
             AccountNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("name", key_text(name).strip().lower(), "")
+        claim_ = ClaimEntry("name", key_text(name, "str").strip().lower(), "")
         return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "name")
 
     async def find_by_name(self, name: str) -> Account | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("name", key_text(name).strip().lower(), "")
+        claim_ = ClaimEntry("name", key_text(name, "str").strip().lower(), "")
         return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "name")
 
     async def search(
@@ -105,6 +105,27 @@ class AccountRepository:
             ),
             "search",
         )
+
+    async def first(
+        self,
+        *,
+        id: str | None = None,
+        name: str | None = None,
+        having_one_time_token: filters.OneTimeTokenFilter | None = None,
+        having_sign_in: filters.SignInFilter | None = None,
+        order: _Order = "created",
+    ) -> Account:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            AccountNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, name=name)
+        having = joining.having(
+            ("OneTimeToken", "account", having_one_time_token), ("SignIn", "account", having_sign_in)
+        )
+        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,

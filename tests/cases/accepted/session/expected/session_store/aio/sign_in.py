@@ -79,12 +79,12 @@ class SignInRepository:
         Raises:
             SignInNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("digest", key_text(digest), "")
+        claim_ = ClaimEntry("digest", key_text(digest, "bytes"), "")
         return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "digest")
 
     async def find_by_digest(self, digest: bytes) -> SignIn | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("digest", key_text(digest), "")
+        claim_ = ClaimEntry("digest", key_text(digest, "bytes"), "")
         return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "digest")
 
     async def list_by_account(
@@ -98,7 +98,7 @@ class SignInRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(account),)
+        values_ = (key_text(account, "str"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_account", values_, limit=limit, cursor=cursor, newest=newest
@@ -113,7 +113,7 @@ class SignInRepository:
         """Every row of `list_by_account`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(account),)
+        values_ = (key_text(account, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_account", values_, limit=batch, cursor=cursor, newest=newest
@@ -125,14 +125,14 @@ class SignInRepository:
 
     async def count_by_account(self, account: str) -> int:
         """How many rows `list_by_account` has, without reading them."""
-        values_ = (key_text(account),)
+        values_ = (key_text(account, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_account", values_), "count", "by_account"
         )
 
     async def gather_by_account(self, keys: Sequence[str], *, newest: bool = True) -> list[list[SignIn]]:
         """For each of several keys every row of `list_by_account`, in a few round trips."""
-        values_ = [(key_text(key),) for key in keys]
+        values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
             gathering.gather(self._context, ENTITY, "by_account", values_, newest=newest),
             "gather",
@@ -150,7 +150,7 @@ class SignInRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(account), key_text(closed))
+        values_ = (key_text(account, "str"), key_text(closed, "bool"))
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_account_closed", values_, limit=limit, cursor=cursor, newest=newest
@@ -165,7 +165,7 @@ class SignInRepository:
         """Every row of `list_by_account_closed`, read `batch` at a time; rows written meanwhile may or may
         not appear.
         """
-        values_ = (key_text(account), key_text(closed))
+        values_ = (key_text(account, "str"), key_text(closed, "bool"))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_account_closed", values_, limit=batch, cursor=cursor, newest=newest
@@ -177,14 +177,14 @@ class SignInRepository:
 
     async def count_by_account_closed(self, account: str, closed: bool) -> int:
         """How many rows `list_by_account_closed` has, without reading them."""
-        values_ = (key_text(account), key_text(closed))
+        values_ = (key_text(account, "str"), key_text(closed, "bool"))
         return await self._run(
             counting.count(self._context, ENTITY, "by_account_closed", values_), "count", "by_account_closed"
         )
 
     async def group_counts_by_account_closed(self, account: str) -> dict[bool, int]:
         """How many rows each `closed` has, without reading them; those with none are left out."""
-        values_ = (key_text(account),)
+        values_ = (key_text(account, "str"),)
         counts = await self._run(
             counting.group_counts(self._context, ENTITY, "by_account_closed", values_),
             "group_counts",
@@ -217,6 +217,24 @@ class SignInRepository:
             ),
             "search",
         )
+
+    async def first(
+        self,
+        *,
+        id: str | None = None,
+        account: str | None = None,
+        closed: bool | None = None,
+        order: _Order = "seen_at",
+    ) -> SignIn:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            SignInNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, account=account, closed=closed)
+        having = joining.having()
+        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,

@@ -67,7 +67,7 @@ class AttemptRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(outcome),)
+        values_ = (key_text(outcome, "str"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_outcome", values_, limit=limit, cursor=cursor, newest=newest
@@ -82,7 +82,7 @@ class AttemptRepository:
         """Every row of `list_by_outcome`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(outcome),)
+        values_ = (key_text(outcome, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_outcome", values_, limit=batch, cursor=cursor, newest=newest
@@ -94,7 +94,7 @@ class AttemptRepository:
 
     def count_by_outcome(self, outcome: Outcome) -> int:
         """How many rows `list_by_outcome` has, without reading them."""
-        values_ = (key_text(outcome),)
+        values_ = (key_text(outcome, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_outcome", values_), "count", "by_outcome")
 
     def group_counts_by_outcome(self) -> dict[Outcome, int]:
@@ -130,6 +130,24 @@ class AttemptRepository:
             ),
             "search",
         )
+
+    def first(
+        self,
+        *,
+        id: str | None = None,
+        outcome: Outcome | None = None,
+        at_once: int | None = None,
+        order: _Order = "answered_in",
+    ) -> Attempt:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            AttemptNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, outcome=outcome, at_once=at_once)
+        having = joining.having()
+        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,

@@ -76,12 +76,12 @@ class OneTimeTokenRepository:
         Raises:
             OneTimeTokenNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("code", join((key_text(purpose), key_text(code))), "")
+        claim_ = ClaimEntry("code", join((key_text(purpose, "str"), key_text(code, "str"))), "")
         return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "code")
 
     def find_by_code(self, purpose: Purpose, code: str) -> OneTimeToken | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("code", join((key_text(purpose), key_text(code))), "")
+        claim_ = ClaimEntry("code", join((key_text(purpose, "str"), key_text(code, "str"))), "")
         return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "code")
 
     def list_by_account(
@@ -95,7 +95,7 @@ class OneTimeTokenRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(account),)
+        values_ = (key_text(account, "str"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_account", values_, limit=limit, cursor=cursor, newest=newest
@@ -110,7 +110,7 @@ class OneTimeTokenRepository:
         """Every row of `list_by_account`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(account),)
+        values_ = (key_text(account, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_account", values_, limit=batch, cursor=cursor, newest=newest
@@ -122,12 +122,12 @@ class OneTimeTokenRepository:
 
     def count_by_account(self, account: str) -> int:
         """How many rows `list_by_account` has, without reading them."""
-        values_ = (key_text(account),)
+        values_ = (key_text(account, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_account", values_), "count", "by_account")
 
     def gather_by_account(self, keys: Sequence[str], *, newest: bool = True) -> list[list[OneTimeToken]]:
         """For each of several keys every row of `list_by_account`, in a few round trips."""
-        values_ = [(key_text(key),) for key in keys]
+        values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
             gathering.gather(self._context, ENTITY, "by_account", values_, newest=newest),
             "gather",
@@ -159,6 +159,24 @@ class OneTimeTokenRepository:
             ),
             "search",
         )
+
+    def first(
+        self,
+        *,
+        id: str | None = None,
+        account: str | None = None,
+        tries: int | None = None,
+        order: _Order = "tries",
+    ) -> OneTimeToken:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            OneTimeTokenNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, account=account, tries=tries)
+        having = joining.having()
+        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,

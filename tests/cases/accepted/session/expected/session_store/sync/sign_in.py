@@ -77,12 +77,12 @@ class SignInRepository:
         Raises:
             SignInNotFoundError: nobody has it.
         """
-        claim_ = ClaimEntry("digest", key_text(digest), "")
+        claim_ = ClaimEntry("digest", key_text(digest, "bytes"), "")
         return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "digest")
 
     def find_by_digest(self, digest: bytes) -> SignIn | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("digest", key_text(digest), "")
+        claim_ = ClaimEntry("digest", key_text(digest, "bytes"), "")
         return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "digest")
 
     def list_by_account(
@@ -96,7 +96,7 @@ class SignInRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(account),)
+        values_ = (key_text(account, "str"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_account", values_, limit=limit, cursor=cursor, newest=newest
@@ -109,7 +109,7 @@ class SignInRepository:
         """Every row of `list_by_account`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(account),)
+        values_ = (key_text(account, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_account", values_, limit=batch, cursor=cursor, newest=newest
@@ -121,12 +121,12 @@ class SignInRepository:
 
     def count_by_account(self, account: str) -> int:
         """How many rows `list_by_account` has, without reading them."""
-        values_ = (key_text(account),)
+        values_ = (key_text(account, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_account", values_), "count", "by_account")
 
     def gather_by_account(self, keys: Sequence[str], *, newest: bool = True) -> list[list[SignIn]]:
         """For each of several keys every row of `list_by_account`, in a few round trips."""
-        values_ = [(key_text(key),) for key in keys]
+        values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
             gathering.gather(self._context, ENTITY, "by_account", values_, newest=newest),
             "gather",
@@ -144,7 +144,7 @@ class SignInRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(account), key_text(closed))
+        values_ = (key_text(account, "str"), key_text(closed, "bool"))
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_account_closed", values_, limit=limit, cursor=cursor, newest=newest
@@ -159,7 +159,7 @@ class SignInRepository:
         """Every row of `list_by_account_closed`, read `batch` at a time; rows written meanwhile may or may
         not appear.
         """
-        values_ = (key_text(account), key_text(closed))
+        values_ = (key_text(account, "str"), key_text(closed, "bool"))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_account_closed", values_, limit=batch, cursor=cursor, newest=newest
@@ -171,14 +171,14 @@ class SignInRepository:
 
     def count_by_account_closed(self, account: str, closed: bool) -> int:
         """How many rows `list_by_account_closed` has, without reading them."""
-        values_ = (key_text(account), key_text(closed))
+        values_ = (key_text(account, "str"), key_text(closed, "bool"))
         return self._run(
             counting.count(self._context, ENTITY, "by_account_closed", values_), "count", "by_account_closed"
         )
 
     def group_counts_by_account_closed(self, account: str) -> dict[bool, int]:
         """How many rows each `closed` has, without reading them; those with none are left out."""
-        values_ = (key_text(account),)
+        values_ = (key_text(account, "str"),)
         counts = self._run(
             counting.group_counts(self._context, ENTITY, "by_account_closed", values_),
             "group_counts",
@@ -211,6 +211,24 @@ class SignInRepository:
             ),
             "search",
         )
+
+    def first(
+        self,
+        *,
+        id: str | None = None,
+        account: str | None = None,
+        closed: bool | None = None,
+        order: _Order = "seen_at",
+    ) -> SignIn:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            SignInNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, account=account, closed=closed)
+        having = joining.having()
+        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,

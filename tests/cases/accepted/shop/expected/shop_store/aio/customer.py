@@ -68,12 +68,12 @@ class CustomerRepository:
         Raises:
             NoSuchCustomerError: nobody has it.
         """
-        claim_ = ClaimEntry("email", key_text(email).lower(), "")
+        claim_ = ClaimEntry("email", key_text(email, "str").lower(), "")
         return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "email")
 
     async def find_by_email(self, email: str) -> Customer | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("email", key_text(email).lower(), "")
+        claim_ = ClaimEntry("email", key_text(email, "str").lower(), "")
         return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "email")
 
     async def list_all(
@@ -122,7 +122,7 @@ class CustomerRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(vip),)
+        values_ = (key_text(vip, "bool"),)
         return await self._run(
             paging.page(self._context, ENTITY, "by_vip", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
@@ -133,7 +133,7 @@ class CustomerRepository:
         """Every row of `list_by_vip`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(vip),)
+        values_ = (key_text(vip, "bool"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_vip", values_, limit=batch, cursor=cursor, newest=newest
@@ -145,7 +145,7 @@ class CustomerRepository:
 
     async def count_by_vip(self, vip: bool) -> int:
         """How many rows `list_by_vip` has, without reading them."""
-        values_ = (key_text(vip),)
+        values_ = (key_text(vip, "bool"),)
         return await self._run(counting.count(self._context, ENTITY, "by_vip", values_), "count", "by_vip")
 
     async def group_counts_by_vip(self) -> dict[bool, int]:
@@ -185,6 +185,26 @@ class CustomerRepository:
             ),
             "search",
         )
+
+    async def first(
+        self,
+        *,
+        id: str | None = None,
+        email: str | None = None,
+        name: str | None = None,
+        vip: bool | None = None,
+        having_order: filters.OrderFilter | None = None,
+        order: _Order = "created",
+    ) -> Customer:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            NoSuchCustomerError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, email=email, name=name, vip=vip)
+        having = joining.having(("Order", "customer_id", having_order))
+        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,

@@ -117,7 +117,7 @@ class OrderRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(customer_id),)
+        values_ = (key_text(customer_id, "str"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_customer", values_, limit=limit, cursor=cursor, newest=newest
@@ -132,7 +132,7 @@ class OrderRepository:
         """Every row of `list_by_customer`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(customer_id),)
+        values_ = (key_text(customer_id, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_customer", values_, limit=batch, cursor=cursor, newest=newest
@@ -144,14 +144,14 @@ class OrderRepository:
 
     async def count_by_customer(self, customer_id: str) -> int:
         """How many rows `list_by_customer` has, without reading them."""
-        values_ = (key_text(customer_id),)
+        values_ = (key_text(customer_id, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_customer", values_), "count", "by_customer"
         )
 
     async def gather_by_customer(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Order]]:
         """For each of several keys every row of `list_by_customer`, in a few round trips."""
-        values_ = [(key_text(key),) for key in keys]
+        values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
             gathering.gather(self._context, ENTITY, "by_customer", values_, newest=newest),
             "gather",
@@ -175,7 +175,7 @@ class OrderRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(customer_id), key_text(state))
+        values_ = (key_text(customer_id, "str"), key_text(state, "str"))
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_customer_state", values_, limit=limit, cursor=cursor, newest=newest
@@ -190,7 +190,7 @@ class OrderRepository:
         """Every row of `list_by_customer_state`, read `batch` at a time; rows written meanwhile may or may
         not appear.
         """
-        values_ = (key_text(customer_id), key_text(state))
+        values_ = (key_text(customer_id, "str"), key_text(state, "str"))
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_customer_state", values_, limit=batch, cursor=cursor, newest=newest
@@ -202,7 +202,7 @@ class OrderRepository:
 
     async def count_by_customer_state(self, customer_id: str, state: OrderState) -> int:
         """How many rows `list_by_customer_state` has, without reading them."""
-        values_ = (key_text(customer_id), key_text(state))
+        values_ = (key_text(customer_id, "str"), key_text(state, "str"))
         return await self._run(
             counting.count(self._context, ENTITY, "by_customer_state", values_), "count", "by_customer_state"
         )
@@ -218,7 +218,7 @@ class OrderRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(state),)
+        values_ = (key_text(state, "str"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_total", values_, limit=limit, cursor=cursor, newest=newest
@@ -233,7 +233,7 @@ class OrderRepository:
         """Every row of `list_by_total`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(state),)
+        values_ = (key_text(state, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_total", values_, limit=batch, cursor=cursor, newest=newest
@@ -245,14 +245,14 @@ class OrderRepository:
 
     async def count_by_total(self, state: OrderState) -> int:
         """How many rows `list_by_total` has, without reading them."""
-        values_ = (key_text(state),)
+        values_ = (key_text(state, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_total", values_), "count", "by_total"
         )
 
     async def group_counts_by_customer_state(self, customer_id: str) -> dict[OrderState, int]:
         """How many rows each `state` has, without reading them; those with none are left out."""
-        values_ = (key_text(customer_id),)
+        values_ = (key_text(customer_id, "str"),)
         counts = await self._run(
             counting.group_counts(self._context, ENTITY, "by_customer_state", values_),
             "group_counts",
@@ -308,6 +308,37 @@ class OrderRepository:
             ),
             "search",
         )
+
+    async def first(
+        self,
+        *,
+        id: str | None = None,
+        customer_id: str | None = None,
+        state: OrderState | None = None,
+        total: int | None = None,
+        discount: int | None = None,
+        coupon: str | None = None,
+        tracking: str | None = None,
+        having_parcel: filters.ParcelFilter | None = None,
+        order: _Order = "revision",
+    ) -> Order:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            OrderNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            id=id,
+            customer_id=customer_id,
+            state=state,
+            total=total,
+            discount=discount,
+            coupon=coupon,
+            tracking=tracking,
+        )
+        having = joining.having(("Parcel", "order_id", having_parcel))
+        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,

@@ -79,7 +79,7 @@ class ParcelRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(order_id),)
+        values_ = (key_text(order_id, "str"),)
         return await self._run(
             paging.page(
                 self._context, ENTITY, "by_order", values_, limit=limit, cursor=cursor, newest=newest
@@ -94,7 +94,7 @@ class ParcelRepository:
         """Every row of `list_by_order`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(order_id),)
+        values_ = (key_text(order_id, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_order", values_, limit=batch, cursor=cursor, newest=newest
@@ -106,14 +106,14 @@ class ParcelRepository:
 
     async def count_by_order(self, order_id: str) -> int:
         """How many rows `list_by_order` has, without reading them."""
-        values_ = (key_text(order_id),)
+        values_ = (key_text(order_id, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_order", values_), "count", "by_order"
         )
 
     async def gather_by_order(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Parcel]]:
         """For each of several keys every row of `list_by_order`, in a few round trips."""
-        values_ = [(key_text(key),) for key in keys]
+        values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
             gathering.gather(self._context, ENTITY, "by_order", values_, newest=newest), "gather", "by_order"
         )
@@ -129,7 +129,7 @@ class ParcelRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(sku),)
+        values_ = (key_text(sku, "str"),)
         return await self._run(
             paging.page(self._context, ENTITY, "by_sku", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
@@ -140,7 +140,7 @@ class ParcelRepository:
         """Every row of `list_by_sku`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(sku),)
+        values_ = (key_text(sku, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_sku", values_, limit=batch, cursor=cursor, newest=newest
@@ -152,12 +152,12 @@ class ParcelRepository:
 
     async def count_by_sku(self, sku: str) -> int:
         """How many rows `list_by_sku` has, without reading them."""
-        values_ = (key_text(sku),)
+        values_ = (key_text(sku, "str"),)
         return await self._run(counting.count(self._context, ENTITY, "by_sku", values_), "count", "by_sku")
 
     async def gather_by_sku(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Parcel]]:
         """For each of several keys every row of `list_by_sku`, in a few round trips."""
-        values_ = [(key_text(key),) for key in keys]
+        values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
             gathering.gather(self._context, ENTITY, "by_sku", values_, newest=newest), "gather", "by_sku"
         )
@@ -187,6 +187,24 @@ class ParcelRepository:
             ),
             "search",
         )
+
+    async def first(
+        self,
+        *,
+        id: str | None = None,
+        order_id: str | None = None,
+        sku: str | None = None,
+        order: _Order = "weight",
+    ) -> Parcel:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            ParcelNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, order_id=order_id, sku=sku)
+        having = joining.having()
+        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,

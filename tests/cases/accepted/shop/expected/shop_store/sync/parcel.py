@@ -77,7 +77,7 @@ class ParcelRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(order_id),)
+        values_ = (key_text(order_id, "str"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_order", values_, limit=limit, cursor=cursor, newest=newest
@@ -90,7 +90,7 @@ class ParcelRepository:
         """Every row of `list_by_order`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(order_id),)
+        values_ = (key_text(order_id, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_order", values_, limit=batch, cursor=cursor, newest=newest
@@ -102,12 +102,12 @@ class ParcelRepository:
 
     def count_by_order(self, order_id: str) -> int:
         """How many rows `list_by_order` has, without reading them."""
-        values_ = (key_text(order_id),)
+        values_ = (key_text(order_id, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_order", values_), "count", "by_order")
 
     def gather_by_order(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Parcel]]:
         """For each of several keys every row of `list_by_order`, in a few round trips."""
-        values_ = [(key_text(key),) for key in keys]
+        values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
             gathering.gather(self._context, ENTITY, "by_order", values_, newest=newest), "gather", "by_order"
         )
@@ -123,7 +123,7 @@ class ParcelRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(sku),)
+        values_ = (key_text(sku, "str"),)
         return self._run(
             paging.page(self._context, ENTITY, "by_sku", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
@@ -134,7 +134,7 @@ class ParcelRepository:
         """Every row of `list_by_sku`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(sku),)
+        values_ = (key_text(sku, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_sku", values_, limit=batch, cursor=cursor, newest=newest
@@ -146,12 +146,12 @@ class ParcelRepository:
 
     def count_by_sku(self, sku: str) -> int:
         """How many rows `list_by_sku` has, without reading them."""
-        values_ = (key_text(sku),)
+        values_ = (key_text(sku, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_sku", values_), "count", "by_sku")
 
     def gather_by_sku(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Parcel]]:
         """For each of several keys every row of `list_by_sku`, in a few round trips."""
-        values_ = [(key_text(key),) for key in keys]
+        values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
             gathering.gather(self._context, ENTITY, "by_sku", values_, newest=newest), "gather", "by_sku"
         )
@@ -181,6 +181,24 @@ class ParcelRepository:
             ),
             "search",
         )
+
+    def first(
+        self,
+        *,
+        id: str | None = None,
+        order_id: str | None = None,
+        sku: str | None = None,
+        order: _Order = "weight",
+    ) -> Parcel:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            ParcelNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, order_id=order_id, sku=sku)
+        having = joining.having()
+        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,

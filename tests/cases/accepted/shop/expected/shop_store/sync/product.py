@@ -68,14 +68,18 @@ class ProductRepository:
             ProductNotFoundError: nobody has it.
         """
         claim_ = ClaimEntry(
-            "title", join((key_text(category).strip().lower(), key_text(title).strip().lower())), ""
+            "title",
+            join((key_text(category, "str").strip().lower(), key_text(title, "str").strip().lower())),
+            "",
         )
         return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "title")
 
     def find_by_title(self, category: str, title: str) -> Product | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry(
-            "title", join((key_text(category).strip().lower(), key_text(title).strip().lower())), ""
+            "title",
+            join((key_text(category, "str").strip().lower(), key_text(title, "str").strip().lower())),
+            "",
         )
         return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "title")
 
@@ -90,7 +94,7 @@ class ProductRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        values_ = (key_text(category),)
+        values_ = (key_text(category, "str"),)
         return self._run(
             paging.page(
                 self._context, ENTITY, "by_price", values_, limit=limit, cursor=cursor, newest=newest
@@ -103,7 +107,7 @@ class ProductRepository:
         """Every row of `list_by_price`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        values_ = (key_text(category),)
+        values_ = (key_text(category, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
                 self._context, ENTITY, "by_price", values_, limit=batch, cursor=cursor, newest=newest
@@ -115,7 +119,7 @@ class ProductRepository:
 
     def count_by_price(self, category: str) -> int:
         """How many rows `list_by_price` has, without reading them."""
-        values_ = (key_text(category),)
+        values_ = (key_text(category, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_price", values_), "count", "by_price")
 
     def list_by_stock(
@@ -186,6 +190,26 @@ class ProductRepository:
             ),
             "search",
         )
+
+    def first(
+        self,
+        *,
+        sku: str | None = None,
+        category: str | None = None,
+        title: str | None = None,
+        stock: int | None = None,
+        having_parcel: filters.ParcelFilter | None = None,
+        order: _Order = "price",
+    ) -> Product:
+        """The first row of `search`: the newest, in the default order of a view by creation.
+
+        Raises:
+            ProductNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(sku=sku, category=category, title=title, stock=stock)
+        having = joining.having(("Parcel", "sku", having_parcel))
+        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,

@@ -89,7 +89,7 @@ class NoteRepository:
         """
         equal = searching.given(id=id)
         having = joining.having()
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order))
+        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self, *, id: str | None = None, order: _Order = "created", batch: int = 200, newest: bool = True
