@@ -17,6 +17,7 @@ from keyweave.keyspace import Keyspace
 
 FLOWS: Final = frozenset(
     {
+        "dbsize",
         "eval",
         "evalsha",
         "exists",
@@ -32,11 +33,12 @@ FLOWS: Final = frozenset(
         "set",
         "time",
         "zcard",
+        "zcount",
         "zinter",
+        "zmscore",
         "zrange",
         "zrangebyscore",
         "zrevrangebyscore",
-        "zscore",
     }
 )
 """What an application's flows send."""
@@ -59,6 +61,7 @@ SCRIPTS: Final = frozenset(
         "zadd",
         "zcard",
         "zcount",
+        "zmscore",
         "zrange",
         "zrangebyscore",
         "zrank",
@@ -70,10 +73,28 @@ SCRIPTS: Final = frozenset(
 )
 """What the scripts call: the server checks that as if the user had sent it."""
 
-ADMIN_FLOWS: Final = frozenset({"config|get", "hscan", "scan", "type", "zscan"})
+ADMIN_FLOWS: Final = frozenset(
+    {
+        "config|get",
+        "exec",
+        "expire",
+        "hscan",
+        "multi",
+        "persist",
+        "pexpiretime",
+        "scan",
+        "type",
+        "zscan",
+        "zscore",
+    }
+)
 """What only the admin tool needs besides. SCAN and CONFIG are not bound to the namespace's keys: an application with
 them could read the names of everybody's keys and the server's settings. It asks for the settings too, when it opens a
 store, and does without."""
+
+
+ADMIN_SCRIPTS: Final = frozenset({"persist", "pexpireat", "renamenx", "type"})
+"""What scripts call only for repairs."""
 
 
 class Role(enum.Enum):
@@ -85,7 +106,7 @@ class Role(enum.Enum):
 
 def commands(role: Role, settings: ConnectionSettings) -> list[str]:
     """The commands that a role sends over such connections, sorted, as ACL SETUSER names them."""
-    needed = FLOWS | SCRIPTS | (ADMIN_FLOWS if role is Role.ADMIN else frozenset())
+    needed = FLOWS | SCRIPTS | (ADMIN_FLOWS | ADMIN_SCRIPTS if role is Role.ADMIN else frozenset())
     if settings.db:
         needed |= {"select"}
     if settings.client_name:

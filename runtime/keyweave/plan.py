@@ -194,16 +194,19 @@ class Plan:
     ) -> None:
         """Write a document with a head that it had before (revision, created, expires), here or elsewhere."""
         self.changes = True
+        self.frees = False
         self._row_words += ("restore", self._document(entity, key), f"{entity.name}:{key}", *head, body)
         self._difference(entity, old, new)
         self.written.append((entity, key))
 
     def follow_deadline(self, entity: Entity[Any], key: str) -> None:
         """Make native TTL and expiry entry follow from the document's head, or from its absence."""
+        self.frees = False
         self._row_words += ("deadline", self._document(entity, key), f"{entity.name}:{key}")
 
     def advance_clock(self, revision: int) -> None:
         """Make later writes get revisions beyond `revision`."""
+        self.frees = False
         self._row_words += ("advance", revision)
 
     def command(

@@ -32,7 +32,7 @@ class _Stepped:
         self._shell = shell
         self.settings = shell.settings
 
-    async def run(self, flow: Flow[Any]) -> Any:
+    async def run(self, flow: Flow[Any], *_about: str) -> Any:
         return await self._shell.run(self._watched(flow))
 
     def _watched(self, flow: Flow[Any]) -> Flow[Any]:
@@ -53,6 +53,8 @@ class _Stepped:
                     answer = yield effect
                 else:
                     answer = yield effect
+                if type(effect) is Send:
+                    session.locked_out = effect.commands[0][0] == "SET" and answer[0] is None
             except GeneratorExit:
                 flow.close()
                 raise
@@ -70,17 +72,14 @@ class KeyweaveSession(Session):
     def __init__(self, name: str, shell: Any, context: Context, *, each_exchange: bool) -> None:
         super().__init__(name)
         self.each_exchange: Final = each_exchange
-        self._context = context
-        self._lock_waits = 0
+        self.locked_out = False
         self._wake = asyncio.Event()
         self._retrying = False
         self.engine: Final = Engine(aio.Store(StoreSession(cast(Any, _Stepped(self, shell)), context)))
 
     async def pause(self) -> None:
-        waits = self._context.stats.lock_waits
-        if waits == self._lock_waits:
+        if not self.locked_out:
             return
-        self._lock_waits = waits
         self._wake.clear()
         self.report(Stand.WAITS)
         await self._wake.wait()

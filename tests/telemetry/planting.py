@@ -11,9 +11,12 @@ import inspect
 from collections.abc import Callable
 from copy import deepcopy
 from enum import Enum
-from typing import Any, Final
+from functools import cache
+from typing import Any, Final, get_args, get_type_hints
 
 import msgspec
+
+from compozy_store import Status
 
 MARK: Final = "plantedq7zx1"
 """Twelve characters, so that base64 writes a text that begins with it in one way. Emails are lower-cased: so is it."""
@@ -62,7 +65,7 @@ class Planted:
 def _plant(text: Any) -> Any:
     mark = MARK if isinstance(text, str) else MARK.encode()
     bare = text.lstrip() if isinstance(text, str) else text
-    if not bare or mark in text:
+    if not bare or mark in text or text in Status.__members__:
         return text
     return text[: len(text) - len(bare)] + mark + bare
 
@@ -94,12 +97,27 @@ def _mapped(value: Any, turn: Callable[[Any], Any]) -> Any:
 
 
 def _mapped_record(record: msgspec.Struct, turn: Callable[[Any], Any]) -> msgspec.Struct:
-    fields = {name: _mapped(getattr(record, name), turn) for name in record.__struct_fields__}
+    names = _enums(type(record))
+    fields = {
+        name: value if name in names else _mapped(value, turn)
+        for name in record.__struct_fields__
+        for value in [getattr(record, name)]
+    }
     if record.__struct_config__.frozen:
         return msgspec.structs.replace(record, **fields)
     for name, item in fields.items():
         setattr(record, name, item)
     return record
+
+
+@cache
+def _enums(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """The fields of a record type that hold a member of an enum, which stories may give as text: no secret."""
+    return frozenset(
+        name
+        for name, hint in get_type_hints(kind).items()
+        if any(isinstance(each, type) and issubclass(each, Enum) for each in (hint, *get_args(hint)))
+    )
 
 
 def _turned_function(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -124,7 +124,7 @@ async def planted_engine(
     """An empty engine as stories ask for it, with telemetry, a tenant that is a secret, and marks on every text."""
     options = emissions.recording.options
     tenant = new_namespace(f"{MARK}{namespace or kind}")
-    async with Engine.open(server_url(), namespace=tenant, retention=retention, **options) as engine:
+    async with Engine.open(server_url(), namespace=tenant, **options, **options) as engine:
         yield Planted(engine)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from keyweave.context import Context
 from keyweave.effects import Flow
 from keyweave.entity import Entity
-from keyweave.errors import CorruptDocumentError, ReferenceViolationError
+from keyweave.errors import AuthenticationError, CorruptDocumentError, ReferenceViolationError
 from keyweave.flows.asking import ask
 from keyweave.flows.forgetting import Row, forget
 from keyweave.flows.reading import deadline_passed
@@ -128,7 +128,8 @@ def sweep_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[
         if freed:
             try:
                 forgotten, stuck = yield from forget(context, partition, freed)
-            except CorruptDocumentError:
+            except (AuthenticationError, CorruptDocumentError):
+                # An application need not be permitted to SCAN; the admin tool's sweep is.
                 forgotten, stuck = 0, freed
             removed += forgotten
             kept += stuck
