@@ -6,9 +6,8 @@ import base64
 import importlib
 import inspect
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -115,16 +114,12 @@ def causes_of(error: BaseException) -> Iterator[BaseException]:
 
 @asynccontextmanager
 async def planted_engine(
-    emissions: Emissions,
-    kind: str,
-    *,
-    namespace: str | None = None,
-    retention: Mapping[str, timedelta] | None = None,
+    emissions: Emissions, kind: str, *, namespace: str | None = None, **options: Any
 ) -> AsyncIterator[Any]:
     """An empty engine as stories ask for it, with telemetry, a tenant that is a secret, and marks on every text."""
-    options = emissions.recording.options
+    options |= emissions.recording.options
     tenant = new_namespace(f"{MARK}{namespace or kind}")
-    async with Engine.open(server_url(), namespace=tenant, **options, **options) as engine:
+    async with Engine.open(server_url(), namespace=tenant, **options) as engine:
         yield Planted(engine)
 
 

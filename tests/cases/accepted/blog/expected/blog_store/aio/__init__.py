@@ -143,7 +143,9 @@ class Store:
         Raises:
             StoreUnavailableError: the server does not answer.
         """
-        return await self._session.run(examining.examine(self._session.context, memory_budget=memory_budget))
+        return await self._session.run(
+            examining.examine(self._session.context, memory_budget=memory_budget), "health"
+        )
 
     @property
     def session(self) -> Session:

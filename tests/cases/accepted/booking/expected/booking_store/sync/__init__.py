@@ -122,7 +122,9 @@ class Store:
         Raises:
             StoreUnavailableError: the server does not answer.
         """
-        return self._session.run(examining.examine(self._session.context, memory_budget=memory_budget))
+        return self._session.run(
+            examining.examine(self._session.context, memory_budget=memory_budget), "health"
+        )
 
     @property
     def session(self) -> Session:
