@@ -10,7 +10,7 @@ from importlib import resources
 
 from .model import Schema
 
-NAMES = ("apply", "page", "count", "unlock")
+NAMES = ("apply", "page", "select", "lookup", "tree", "count", "unlock")
 
 _TITLES = {
     "key": "KEYS",

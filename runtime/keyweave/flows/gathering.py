@@ -8,9 +8,9 @@ from typing import Any, Final, TypeVar
 from keyweave.context import Context
 from keyweave.effects import Flow
 from keyweave.entity import Entity
-from keyweave.flows.asking import ask_scripts
+from keyweave.flows.asking import ask_scripts, undeclared
 from keyweave.flows.handshaking import require_built
-from keyweave.flows.paging import all_pages, page_call, read_reply, undeclared
+from keyweave.flows.paging import all_pages, page_call, read_reply
 from keyweave.page import Place
 from keyweave.record import Record
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Final, TypeVar
 
 from keyweave.context import Context
-from keyweave.effects import Flow, Reply, ServerError, Word
+from keyweave.effects import Flow, Reply, Word
 from keyweave.entity import Entity
-from keyweave.flows.asking import ask, ask_script, refusal_error
+from keyweave.flows.asking import ask, ask_script, undeclared
 from keyweave.flows.handshaking import require_built
 from keyweave.flows.healing import heal_members
 from keyweave.flows.reading import alive, buffered
@@ -103,19 +103,6 @@ def page_call(
         place.member if place is not None else "",
         limit * SCAN_FACTOR,
     )
-
-
-def undeclared(context: Context, reply: Reply) -> bool:
-    """Whether the server runs no scripts that find their keys themselves; that is remembered.
-
-    Raises:
-        StoreUnavailableError: or one of its children, for any other refusal.
-    """
-    if type(reply) is ServerError:
-        if "undeclared" not in reply.message.lower() and "not declared" not in reply.message.lower():
-            raise refusal_error(context, reply)
-        context.declared_only = True
-    return context.declared_only
 
 
 def read_reply(

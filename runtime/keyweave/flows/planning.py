@@ -1,8 +1,9 @@
-"""The planner of filters: which view to read, and what is left to compare on each document."""
+"""The planner of filters: which views can be read, which is read, and what is left to compare on each document."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from keyweave.context import Context
@@ -15,35 +16,80 @@ from keyweave.keytext import key_text
 from keyweave.record import Record
 
 
-def choose(
-    context: Context, entity: Entity[Any], filters: Mapping[str, Any], order: str
-) -> Flow[tuple[View, dict[str, int]]]:
-    """The smallest view in this order whose fields are all filtered, and the size of each view that could be read.
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The views that help with a filter.
+
+    Attributes:
+        readable: those in the order that is wanted, most fields first: any of them finds every row that matches.
+        narrowing: those in other orders, for fields that none of `readable` has: every row that matches is in them.
+    """
+
+    readable: tuple[View, ...]
+    narrowing: tuple[View, ...]
+
+    @property
+    def covered(self) -> frozenset[str]:
+        """The fields whose values some view answers for."""
+        return frozenset(name for view in (*self.readable, *self.narrowing) for name in view.fields)
+
+
+def survey(context: Context, entity: Entity[Any], filters: Mapping[str, Any], order: str) -> Flow[Access]:
+    """The views whose fields are all filtered, without those that another one makes useless.
 
     Raises:
-        ValidationError: no view has this order, or a value cannot be looked up.
+        ValidationError: no view has this order.
         ViewNotBuiltError: the only views that could be read are not built yet.
     """
-    candidates = [
-        view
-        for view in entity.views.values()
-        if view.order == order and all(filters.get(name) is not None for name in view.fields)
+    usable = [
+        view for view in entity.views.values() if all(filters.get(name) is not None for name in view.fields)
     ]
-    if not candidates:
+    ordered = [view for view in usable if view.order == order]
+    if not ordered:
         raise ValidationError(
             f"{entity.name}: no view in the order {order!r} covers the fields {', '.join(sorted(filters)) or 'none'}",
             entity=entity.name,
             rule="view",
         )
     if context.unbuilt:
-        candidates = yield from _built(context, entity, candidates)
-    keys = [view_key(context, entity, view, filters) for view in candidates]
-    if len(candidates) == 1 and context.unit is None:
-        return candidates[0], {}
+        ordered = yield from _built(context, entity, ordered)
+    readable = _widest(ordered, ())
+    others = [
+        view for view in usable if view.order != order and f"{entity.name}.{view.name}" not in context.unbuilt
+    ]
+    covered = [name for view in readable for name in view.fields]
+    return Access(tuple(readable), tuple(_widest(others, covered)))
+
+
+def _widest(views: Iterable[View], covered: Iterable[str]) -> list[View]:
+    """Views by number of fields, then name, without those whose fields one kept before has, or `covered`."""
+    kept: list[View] = []
+    known = [frozenset(covered)]
+    for view in sorted(views, key=lambda view: (-len(view.fields), view.name)):
+        if not view.fields and not kept and not known[0]:
+            kept.append(view)
+        elif not any(known_fields.issuperset(view.fields) for known_fields in known):
+            kept.append(view)
+            known.append(frozenset(view.fields))
+    return kept
+
+
+def choose(
+    context: Context, entity: Entity[Any], access: Access, filters: Mapping[str, Any]
+) -> Flow[tuple[View, dict[str, int]]]:
+    """The smallest view that can be read, and the size of each where there is a choice.
+
+    Raises:
+        ValidationError: a value cannot be looked up.
+    """
+    views = access.readable
+    keys = [view_key(context, entity, view, filters) for view in views]
+    if len(views) == 1 and context.unit is None:
+        return views[0], {}
     sizes = yield from ask(context, tuple(("ZCARD", key) for key in keys))
-    by_name = {view.name: int(size) for view, size in zip(candidates, sizes, strict=True)}
-    # With equal sizes the view with more fields compares less; the name only makes the choice repeatable.
-    best = min(candidates, key=lambda view: (by_name[view.name], -len(view.fields), view.name))
+    by_name = {view.name: int(size) for view, size in zip(views, sizes, strict=True)}
+    # With equal sizes the view with more fields compares less; it comes first.
+    best = min(views, key=lambda view: by_name[view.name])
     return best, by_name
 
 

@@ -1,0 +1,140 @@
+"""Filters over several views, and trees, by literal replies: what is asked, what is compared, and what servers refuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from compozy_store.entities import TASK_STATE
+from keyweave.effects import ServerError
+from keyweave.errors import CorruptDocumentError, InvalidCursorError
+from keyweave.flows import growing, searching
+from keyweave.page import Page
+
+from .script import Scripted
+
+TAG = "{app:v1:test:t:execution:0}:"
+UNDECLARED = ServerError("ERR", "ERR Script attempted to access a non local key: undeclared key")
+FILTERS = {"status": "RUNNING", "agent_id": "a:b"}
+BY_AGENT, BY_STATUS = f"{TAG}TaskState.by_agent:a%3Ab", f"{TAG}TaskState.by_status:RUNNING"
+
+
+def task(key: str, agent: str = "a:b", status: str = "RUNNING") -> bytes:
+    return (
+        '{"revision":1700000000000002,"created":1700000000000001,"expires":0,"op":"x",'
+        f'"task_exec_id":"{key}","task_id":"t","workflow_exec_id":"w","workflow_id":"f","component":"agent",'
+        f'"status":"{status}","agent_id":"{agent}","action_id":"act"}}'
+    ).encode()
+
+
+def search(
+    scripted: Scripted, answers: list[Any], filters: dict[str, Any] | None = None, **more: Any
+) -> Page[Any]:
+    options = {"order": "created", "limit": 2, "cursor": None, "newest": True} | more
+    flow = searching.search(scripted.context, TASK_STATE, filters or FILTERS, **options)
+    return scripted.run(flow, answers)
+
+
+def keys(rows: list[Any]) -> list[str]:
+    return [row.task_exec_id for row in rows]
+
+
+def test_two_views_are_one_call_and_its_cursor_goes_on() -> None:
+    scripted = Scripted()
+    page = search(scripted, [[[2, b"7", b"b", [], task("a"), task("b")]]])
+    assert keys(page.records) == ["a", "b"]
+    assert search(scripted, [[[1, b"", b"", []]]], cursor=page.cursor).cursor is None
+    first, second = (command[2:] for command in scripted.sent())
+    assert first == (2, BY_AGENT, BY_STATUS, f"{TAG}TaskState:", 2, "newest", "", "", 4000, 2)
+    assert second == (2, BY_AGENT, BY_STATUS, f"{TAG}TaskState:", 2, "newest", "7", "b", 4000, 2)
+
+
+def test_a_document_that_does_not_match_is_no_find_whatever_the_views_say() -> None:
+    page = search(
+        Scripted(), [[[1, b"", b"", [], task("a", agent="x"), task("b", status="PAUSED"), task("c")]]]
+    )
+    assert keys(page.records) == ["c"]
+
+
+def test_a_page_ends_where_its_last_match_stands_when_documents_are_compared() -> None:
+    scripted = Scripted()
+    found = [task("a"), task("b"), task("c")]
+    page = search(scripted, [[[1, b"9", b"c", [], *found]]], FILTERS | {"component": "agent"}, limit=1)
+    assert keys(page.records) == ["a"]
+    search(scripted, [[[1, b"", b"", []]]], FILTERS | {"component": "agent"}, limit=1, cursor=page.cursor)
+    assert scripted.sent()[1][-4:-2] == ("1700000000000001", "a")
+
+
+def test_a_short_page_is_filled_by_the_next_call() -> None:
+    scripted = Scripted()
+    page = search(scripted, [[[1, b"5", b"z", [], task("a")]], [[2, b"", b"", [], task("b")]]])
+    assert (keys(page.records), page.cursor) == (["a", "b"], None)
+    assert scripted.sent()[1][6:10] == (1, "newest", "5", "z")
+
+
+def test_a_member_without_a_document_is_removed_from_the_view_that_was_read() -> None:
+    scripted = Scripted()
+    search(scripted, [[[2, b"", b"", [b"gone"]]], [[b"OK"]]])
+    heal = scripted.sent()[1]
+    assert BY_STATUS in heal
+    assert BY_AGENT not in heal
+    assert heal[heal.index("missing") :] == ("missing", 1, "rows", "entries", 1, "remove", 1, "gone", "")
+
+
+def test_a_server_that_wants_keys_declared_reads_the_smallest_view_from_then_on() -> None:
+    scripted = Scripted()
+    plain = [[5, 2], [[b"a", b"3"]], [[task("a")]]]
+    assert keys(search(scripted, [[UNDECLARED], *plain]).records) == ["a"]
+    assert keys(search(scripted, plain).records) == ["a"]
+    assert [command[0] for command in scripted.sent()] == [
+        "EVALSHA",
+        *["ZCARD", "ZCARD", "ZREVRANGEBYSCORE", "MGET"] * 2,
+    ]
+
+
+def test_a_view_that_is_not_built_is_not_asked() -> None:
+    scripted = Scripted()
+    scripted.context.unbuilt.add("TaskState.by_agent")
+    search(scripted, [[[b"", b"", [], task("a"), task("b", agent="x")]]])
+    assert scripted.sent()[0][2:4] == (1, BY_STATUS)
+
+
+def test_a_damaged_view_and_a_damaged_cursor_are_typed_errors() -> None:
+    with pytest.raises(CorruptDocumentError):
+        search(Scripted(), [[ServerError("WRONGTYPE", "WRONGTYPE no")]])
+    with pytest.raises(InvalidCursorError):
+        search(Scripted(), [], cursor="?")
+
+
+def grow(scripted: Scripted, answers: list[Any], depth: int = 5) -> list[str]:
+    flow = growing.tree(scripted.context, TASK_STATE, "r", "by_parent", max_depth=depth)
+    return keys(scripted.run(flow, answers))
+
+
+def test_a_tree_is_one_call() -> None:
+    scripted = Scripted()
+    assert grow(scripted, [[[1, [], [task("r")], [task("a"), task("b")]]]]) == ["r", "a", "b"]
+    views = f"{TAG}TaskState.by_parent:"
+    assert scripted.sent()[0][2:] == (1, f"{TAG}TaskState:r", f"{TAG}TaskState:", views, "r", 5, 500)
+
+
+def test_a_tree_that_the_bound_cut_goes_on_level_by_level() -> None:
+    scripted = Scripted()
+    answers = [[[0, [], [task("r")], [task("a")]]], [[b"", b"", [], task("b")]], [[b"", b"", []]]]
+    assert grow(scripted, answers) == ["r", "a", "b"]
+    assert grow(Scripted(), answers[:1], depth=1) == ["r", "a"]
+    assert scripted.sent()[1][3] == f"{TAG}TaskState.by_parent:a"
+
+
+def test_a_tree_on_a_server_that_wants_keys_declared_is_read_level_by_level() -> None:
+    scripted = Scripted()
+    assert grow(scripted, [[UNDECLARED], [task("r")], [[]]]) == ["r"]
+    assert [command[0] for command in scripted.sent()] == ["EVALSHA", "GET", "ZRANGEBYSCORE"]
+
+
+def test_nothing_is_asked_for_a_depth_that_is_no_number() -> None:
+    scripted = Scripted()
+    with pytest.raises(TypeError):
+        growing.tree(scripted.context, TASK_STATE, "r", "by_parent", max_depth="5").send(None)  # type: ignore[arg-type]
+    assert scripted.sent() == []
