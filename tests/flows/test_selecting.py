@@ -1,4 +1,4 @@
-"""Filters over several views, and trees, by literal replies: what is asked, what is compared, and what servers refuse."""
+"""Filters over several views, semi-joins and trees by literal replies: what is asked, compared, and refused by servers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from compozy_store.entities import TASK_STATE
+from compozy_store.entities import TASK_STATE, WORKFLOW_STATE
 from keyweave.effects import ServerError
 from keyweave.errors import CorruptDocumentError, InvalidCursorError
 from keyweave.flows import growing, searching
+from keyweave.flows.joining import Having
 from keyweave.page import Page
 
 from .script import Scripted
@@ -31,9 +32,10 @@ def task(key: str, agent: str = "a:b", status: str = "RUNNING") -> bytes:
 def search(
     scripted: Scripted, answers: list[Any], filters: dict[str, Any] | None = None, **more: Any
 ) -> Page[Any]:
-    options = {"order": "created", "limit": 2, "cursor": None, "newest": True} | more
+    options: dict[str, Any] = {"order": "created", "limit": 2, "cursor": None, "newest": True} | more
     flow = searching.search(scripted.context, TASK_STATE, filters or FILTERS, **options)
-    return scripted.run(flow, answers)
+    page: Page[Any] = scripted.run(flow, answers)
+    return page
 
 
 def keys(rows: list[Any]) -> list[str]:
@@ -105,6 +107,67 @@ def test_a_damaged_view_and_a_damaged_cursor_are_typed_errors() -> None:
         search(Scripted(), [[ServerError("WRONGTYPE", "WRONGTYPE no")]])
     with pytest.raises(InvalidCursorError):
         search(Scripted(), [], cursor="?")
+
+
+def run(key: str) -> bytes:
+    head = '{"revision":1700000000000002,"created":1700000000000001,"expires":0,"op":"x",'
+    return f'{head}"workflow_exec_id":"{key}","workflow_id":"f","status":"RUNNING"}}'.encode()
+
+
+def having(scripted: Scripted, answers: list[Any], **wanted: Any) -> list[str]:
+    """Executions of the workflow `f` that have such a task."""
+    condition = Having("TaskState", "workflow_exec_id", wanted)
+    flow = searching.search(
+        scripted.context,
+        WORKFLOW_STATE,
+        {"workflow_id": "f"},
+        [condition],
+        order="created",
+        limit=1,
+        cursor=None,
+        newest=True,
+    )
+    return [row.workflow_exec_id for row in scripted.run(flow, answers).records]
+
+
+def test_a_row_that_others_refer_to_is_found_in_one_call_with_a_proof() -> None:
+    scripted = Scripted()
+    assert having(scripted, [[[b"3", b"w", [], [run("w"), task("a")]]]], agent_id="a:b") == ["w"]
+    newest = f"{TAG}WorkflowState.newest_of_workflow:f"
+    options = (f"{TAG}WorkflowState:", 1, "newest", "", "", 500)
+    families = (f"{TAG}TaskState.by_workflow:", f"{TAG}TaskState:")
+    assert scripted.sent()[0][2:] == (2, newest, BY_AGENT, *options, *families)
+
+
+def test_a_proof_that_does_not_match_is_looked_into() -> None:
+    scripted = Scripted()
+    answers = [
+        [[b"", b"", [], [run("w"), task("a", agent="x")]]],
+        [[b"a", b"b"]],
+        [[task("a", "x"), task("b")]],
+    ]
+    assert having(scripted, answers, agent_id="a:b") == ["w"]
+    assert having(scripted, [*answers[:2], [[task("a", "x"), None]]], agent_id="a:b") == []
+
+
+def test_a_condition_that_no_view_answers_for_is_compared() -> None:
+    scripted = Scripted()
+    answers = [[[b"", b"", [], run("w")]], [[b"a"]], [[task("a")]]]
+    assert having(scripted, answers, agent_id="a:b", component="agent") == ["w"]
+    assert [command[0] for command in scripted.sent()] == ["EVALSHA", "ZINTER", "MGET"]
+
+
+def test_a_semi_join_on_a_server_that_wants_keys_declared_takes_plain_commands() -> None:
+    scripted = Scripted()
+    answers = [[UNDECLARED], [[b"w", b"3"]], [[run("w")]], [[b"a"]], [[task("a")]]]
+    assert having(scripted, answers, agent_id="a:b") == ["w"]
+    assert [command[0] for command in scripted.sent()] == [
+        "EVALSHA",
+        "ZREVRANGEBYSCORE",
+        "MGET",
+        "ZINTER",
+        "MGET",
+    ]
 
 
 def grow(scripted: Scripted, answers: list[Any], depth: int = 5) -> list[str]:

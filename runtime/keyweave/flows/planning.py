@@ -53,15 +53,15 @@ def survey(context: Context, entity: Entity[Any], filters: Mapping[str, Any], or
         )
     if context.unbuilt:
         ordered = yield from _built(context, entity, ordered)
-    readable = _widest(ordered, ())
+    readable = widest(ordered, ())
     others = [
         view for view in usable if view.order != order and f"{entity.name}.{view.name}" not in context.unbuilt
     ]
     covered = [name for view in readable for name in view.fields]
-    return Access(tuple(readable), tuple(_widest(others, covered)))
+    return Access(tuple(readable), tuple(widest(others, covered)))
 
 
-def _widest(views: Iterable[View], covered: Iterable[str]) -> list[View]:
+def widest(views: Iterable[View], covered: Iterable[str]) -> list[View]:
     """Views by number of fields, then name, without those whose fields one kept before has, or `covered`."""
     kept: list[View] = []
     known = [frozenset(covered)]

@@ -12,6 +12,7 @@ from keyweave.entity import Entity, View
 from keyweave.flows.joining import Having, keep_having
 from keyweave.flows.paging import page, place_of
 from keyweave.flows.planning import choose, matches, survey, values_of
+from keyweave.flows.probing import probe
 from keyweave.flows.reading import find
 from keyweave.flows.selecting import select, selectable
 from keyweave.page import MAX_LIMIT, Page, check_limit, read_cursor, write_cursor
@@ -94,6 +95,11 @@ def search(
         found = [record] if record is not None and matches(record, filters) else []
         return Page((yield from keep_having(context, entity, found, having)), None)
     access = yield from survey(context, entity, filters, order)
+    probed = yield from probe(
+        context, entity, access, filters, having, order=order, limit=limit, cursor=cursor, newest=newest
+    )
+    if probed is not None:
+        return probed
     one: View | None = None
     records: list[R] = []
     at = cursor
