@@ -20,7 +20,7 @@ PACKAGE = Package(
     entities=(API_KEY, TASK_STATE, USER, WORKFLOW_STATE),
     scripts={
         name: _script(name)
-        for name in ("apply", "page", "select", "lookup", "tree", "having", "count", "unlock")
+        for name in ("apply", "page", "select", "lookup", "tree", "having", "family", "count", "unlock")
     },
     fingerprint="110c0f3891e49287d9de59d0b30cb0c0a3086d5baeb1df59972e05d346027cee",
 )

@@ -10,7 +10,7 @@ from importlib import resources
 
 from .model import Schema
 
-NAMES = ("apply", "page", "select", "lookup", "tree", "having", "count", "unlock")
+NAMES = ("apply", "page", "select", "lookup", "tree", "having", "family", "count", "unlock")
 
 _TITLES = {
     "key": "KEYS",

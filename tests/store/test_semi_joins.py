@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from compozy_store import Status
+from compozy_store import Status, TaskState
 from compozy_store.entities import WORKFLOW_STATE
 from keyweave.flows import joining, probing, searching
 from tests.store.harness import AT_ONCE, FLAVOURS, Harness, add_tasks, harness, run, task, watched
@@ -22,7 +22,7 @@ def stores(request: pytest.FixtureRequest) -> Iterator[Harness]:
     with harness(request.param, request.node.name, retention=retention) as opened:
         partition = opened.db.session.context.partition(WORKFLOW_STATE)
         runs = [f"w{number}:%" for number in range(40)]
-        tasks = []
+        tasks: list[TaskState] = []
         for key in runs:
             opened.do(opened.db.workflow_states.create(run(key)))
             for _ in range(chance.randrange(4)):

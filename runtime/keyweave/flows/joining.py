@@ -74,11 +74,7 @@ def referrer_of(context: Context, entity: Entity[Any], condition: Having) -> Ref
     Raises:
         ValidationError: a filter names no field of the referring entity.
     """
-    referrer = next(
-        each
-        for each in context.package.referrers[entity.name]
-        if (each.entity.name, each.reference.field) == (condition.entity, condition.field)
-    )
+    referrer = context.package.referrer(entity.name, condition.entity, condition.field)
     known = set(referrer.entity.record.__struct_fields__)
     for name in condition.filters:
         if name not in known:

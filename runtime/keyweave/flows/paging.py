@@ -229,11 +229,16 @@ def _entry_score(
 
 
 def all_pages(
-    context: Context, entity: Entity[R], view: str, values: tuple[str, ...], *, newest: bool
+    context: Context,
+    entity: Entity[R],
+    view: str,
+    values: tuple[str, ...],
+    *,
+    newest: bool,
+    cursor: str | None = None,
 ) -> Flow[list[R]]:
-    """Every row of a view that is known to be small, such as the tasks of one execution."""
+    """Every row of a view that is known to be small, such as the tasks of one execution; those after `cursor`."""
     records: list[R] = []
-    cursor: str | None = None
     while True:
         stretch: Page[R] = yield from page(
             context, entity, view, values, limit=1000, cursor=cursor, newest=newest

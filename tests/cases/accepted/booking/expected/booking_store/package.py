@@ -19,7 +19,8 @@ PACKAGE = Package(
     groups={"calendar": 1},
     entities=(BOOKING, ROOM),
     scripts={
-        name: _script(name) for name in ("apply", "page", "select", "lookup", "tree", "count", "unlock")
+        name: _script(name)
+        for name in ("apply", "page", "select", "lookup", "tree", "having", "family", "count", "unlock")
     },
     fingerprint="862cc99a4ac7d50e03b88cb8cb5606cf8944eb2a0d95552ad5add171e58f4e78",
 )

@@ -19,7 +19,8 @@ PACKAGE = Package(
     groups={"devices": 1},
     entities=(DEVICE, TELEMETRY),
     scripts={
-        name: _script(name) for name in ("apply", "page", "select", "lookup", "tree", "count", "unlock")
+        name: _script(name)
+        for name in ("apply", "page", "select", "lookup", "tree", "having", "family", "count", "unlock")
     },
     fingerprint="23c2ac728c4f3535b292bb3c57493148c8c14c241b76e5c6624112bfaae3893c",
 )

@@ -19,7 +19,8 @@ PACKAGE = Package(
     groups={"billing": 1},
     entities=(ACCOUNT,),
     scripts={
-        name: _script(name) for name in ("apply", "page", "select", "lookup", "tree", "count", "unlock")
+        name: _script(name)
+        for name in ("apply", "page", "select", "lookup", "tree", "having", "family", "count", "unlock")
     },
     fingerprint="0f5a0495ed38a5b11410d612bb19fe239f6672f45b9723576cbc5f265097554f",
 )

@@ -58,6 +58,30 @@ local function rank_after(view, newest, score, member)
   return low
 end
 
+-- Positions of those of `members` that are in each of `views`, but for the view with the number `except`.
+local function shared(members, views, except)
+  local kept = {}
+  for position = 1, #members do
+    kept[position] = position
+  end
+  for number = 1, #views do
+    if number ~= except and #kept > 0 then
+      local asked, left = {}, {}
+      for order = 1, #kept do
+        asked[order] = members[kept[order]]
+      end
+      local scores = redis.call('ZMSCORE', views[number], unpack(asked))
+      for order = 1, #kept do
+        if scores[order] then
+          left[#left + 1] = kept[order]
+        end
+      end
+      kept = left
+    end
+  end
+  return kept
+end
+
 local prefix, limit, newest = ARGV[1], tonumber(ARGV[2]), ARGV[3] == 'newest'
 local scan, readable = tonumber(ARGV[6]), tonumber(ARGV[7])
 local range = newest and 'ZREVRANGE' or 'ZRANGE'
@@ -72,30 +96,6 @@ for index = 1, readable do
 end
 local view = KEYS[number]
 
--- Positions of those of `members` that are in every other view.
-local function shared(members)
-  local kept = {}
-  for position = 1, #members do
-    kept[position] = position
-  end
-  for index = 1, #KEYS do
-    if index ~= number and #kept > 0 then
-      local asked, left = {}, {}
-      for order = 1, #kept do
-        asked[order] = members[kept[order]]
-      end
-      local scores = redis.call('ZMSCORE', KEYS[index], unpack(asked))
-      for order = 1, #kept do
-        if scores[order] then
-          left[#left + 1] = kept[order]
-        end
-      end
-      kept = left
-    end
-  end
-  return kept
-end
-
 local dangling, reply = {}, { number, '', '', false }
 reply[4] = dangling
 local start = ARGV[4] ~= '' and rank_after(view, newest, ARGV[4], ARGV[5]) or 0
@@ -106,7 +106,7 @@ while #reply - 4 < limit and looked < scan do
   if #members == 0 then
     return reply
   end
-  local kept = shared(members)
+  local kept = shared(members, KEYS, number)
   local passed, at = #members, 1
   while at <= #kept do
     local upto = math.min(#kept, at + limit - (#reply - 4) - 1)

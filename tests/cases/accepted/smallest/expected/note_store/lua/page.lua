@@ -58,37 +58,40 @@ local function rank_after(view, newest, score, member)
   return low
 end
 
-local view, prefix = KEYS[1], ARGV[1]
-local limit, newest, scan = tonumber(ARGV[2]), ARGV[3] == 'newest', tonumber(ARGV[6])
-local range = newest and 'ZREVRANGE' or 'ZRANGE'
-
-local start = ARGV[4] ~= '' and rank_after(view, newest, ARGV[4], ARGV[5]) or 0
-local dangling, reply = {}, { '', '', false }
-reply[3] = dangling
-local last, looked = nil, 0
-
-while #reply - 3 < limit and looked < scan do
-  local members = redis.call(range, view, start, start + math.min(limit - (#reply - 3), scan - looked) - 1)
-  if #members == 0 then
-    return reply
-  end
-  local keys = {}
-  for index = 1, #members do
-    keys[index] = prefix .. members[index]
-  end
-  local documents = redis.call('MGET', unpack(keys))
-  for index = 1, #members do
-    local document = documents[index]
-    if not document then
-      dangling[#dangling + 1] = members[index]
-    elseif is_live(document) then
-      reply[#reply + 1] = document
+-- Appends the live documents of a view's members to `reply`, from a rank on, until `limit` are found or `scan` members were
+-- looked at. Returns score and member of the last one when more follow, else empty texts, and the members without a document.
+local function read_stretch(reply, view, prefix, newest, start, limit, scan)
+  local range, dangling = newest and 'ZREVRANGE' or 'ZRANGE', {}
+  local found, looked, last = 0, 0, nil
+  while found < limit and looked < scan do
+    local members = redis.call(range, view, start, start + math.min(limit - found, scan - looked) - 1)
+    if #members == 0 then
+      return '', '', dangling
     end
+    local keys = {}
+    for index = 1, #members do
+      keys[index] = prefix .. members[index]
+    end
+    local documents = redis.call('MGET', unpack(keys))
+    for index = 1, #members do
+      local document = documents[index]
+      if not document then
+        dangling[#dangling + 1] = members[index]
+      elseif is_live(document) then
+        found = found + 1
+        reply[#reply + 1] = document
+      end
+    end
+    start, looked, last = start + #members, looked + #members, members[#members]
   end
-  start, looked, last = start + #members, looked + #members, members[#members]
+  if start < redis.call('ZCARD', view) then
+    return redis.call('ZSCORE', view, last), last, dangling
+  end
+  return '', '', dangling
 end
 
-if start < redis.call('ZCARD', view) then
-  reply[1], reply[2] = redis.call('ZSCORE', view, last), last
-end
+local view, newest = KEYS[1], ARGV[3] == 'newest'
+local start = ARGV[4] ~= '' and rank_after(view, newest, ARGV[4], ARGV[5]) or 0
+local reply = { '', '', false }
+reply[1], reply[2], reply[3] = read_stretch(reply, view, ARGV[1], newest, start, tonumber(ARGV[2]), tonumber(ARGV[6]))
 return reply

@@ -1,4 +1,4 @@
-"""Filters over several views, semi-joins and trees by literal replies: what is asked, compared, and refused by servers."""
+"""Reads that are one round trip, by literal replies: what is asked, what is compared, and what servers refuse."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from compozy_store import WorkflowNotFoundError
 from compozy_store.entities import TASK_STATE, WORKFLOW_STATE
 from keyweave.effects import ServerError
 from keyweave.errors import CorruptDocumentError, InvalidCursorError
-from keyweave.flows import growing, searching
+from keyweave.flows import gathering, growing, searching
 from keyweave.flows.joining import Having
 from keyweave.page import Page
 
@@ -201,3 +202,39 @@ def test_nothing_is_asked_for_a_depth_that_is_no_number() -> None:
     with pytest.raises(TypeError):
         growing.tree(scripted.context, TASK_STATE, "r", "by_parent", max_depth="5").send(None)  # type: ignore[arg-type]
     assert scripted.sent() == []
+
+
+def together(scripted: Scripted, answers: list[Any]) -> list[str]:
+    """An execution and the tasks that come with it."""
+    flow = gathering.get_with(
+        scripted.context, WORKFLOW_STATE, "w", "TaskState", "workflow_exec_id", newest=False
+    )
+    row, tasks = scripted.run(flow, answers)
+    return [row.workflow_exec_id, *keys(tasks)]
+
+
+def test_a_row_with_those_that_refer_to_it_is_one_call_of_declared_and_other_keys() -> None:
+    scripted = Scripted()
+    assert together(scripted, [[[run("w"), b"", b"", [], task("a"), task("b")]]]) == ["w", "a", "b"]
+    row, view = f"{TAG}WorkflowState:w", f"{TAG}TaskState.by_workflow:w"
+    assert scripted.sent()[0][2:] == (2, row, view, f"{TAG}TaskState:", 200, "oldest", 1600)
+
+
+def test_a_large_family_goes_on_as_pages() -> None:
+    scripted = Scripted()
+    answers = [[[run("w"), b"7", b"a", [], task("a")]], [[b"", b"", [], task("b")]]]
+    assert together(scripted, answers) == ["w", "a", "b"]
+    assert scripted.sent()[1][7:9] == ("7", "a")
+
+
+def test_a_row_past_its_deadline_is_missing_and_so_is_one_without_a_document() -> None:
+    dead = run("w").replace(b'"expires":0', b'"expires":1600000000000000')
+    for answers in ([[None]], [[[dead, b"", b"", []]], [[b"1700000001", b"0"]]]):
+        with pytest.raises(WorkflowNotFoundError):
+            together(Scripted(), answers)
+
+
+def test_a_family_on_a_server_that_wants_keys_declared_is_a_get_and_pages() -> None:
+    scripted = Scripted()
+    assert together(scripted, [[UNDECLARED], [run("w")], [[b"a", b"3"]], [[task("a")]]]) == ["w", "a"]
+    assert [command[0] for command in scripted.sent()] == ["EVALSHA", "GET", "ZRANGEBYSCORE", "MGET"]
