@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from keyweave.access import Access
 from keyweave.document import Codec
 from keyweave.entity import Entity, Package
 from keyweave.errors import ConfigurationError
@@ -123,6 +124,7 @@ class Context:
         chance: for jitter.
         unbuilt: indexes, as entity and name, that are kept by writes but must not be read yet.
         declared_only: the server refuses keys that were not declared, so pages take two round trips.
+        accesses: the views that help with a filter, by entity, order and filtered fields, once worked out.
     """
 
     package: Package
@@ -139,6 +141,7 @@ class Context:
     clock: ServerClock = field(init=False)
     unbuilt: set[str] = field(default_factory=set)
     declared_only: bool = False
+    accesses: dict[tuple[str, str, frozenset[str]], Access] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.clock = ServerClock(self.monotonic)
@@ -165,6 +168,7 @@ class Context:
         )
         inner.clock = self.clock
         inner.declared_only = self.declared_only
+        inner.accesses = self.accesses
         return inner
 
     def partition(self, entity: Entity[Any]) -> Partition:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from keyweave.access import widest
 from keyweave.context import Context
 from keyweave.effects import Command, Flow
 from keyweave.entity import Entity, Referrer, View
@@ -18,7 +19,7 @@ from keyweave.errors import ValidationError
 from keyweave.flows.asking import ask
 from keyweave.flows.handshaking import require_built
 from keyweave.flows.paging import all_pages
-from keyweave.flows.planning import matches, view_key, widest
+from keyweave.flows.planning import matches, view_key
 from keyweave.flows.reading import get_many
 from keyweave.record import Record
 
@@ -97,7 +98,7 @@ def narrowing_views(context: Context, referrer: Referrer, filters: Mapping[str, 
         if all(name in filters for name in view.fields)
         if f"{child.name}.{view.name}" not in context.unbuilt
     ]
-    return widest(usable, ())
+    return widest(usable)
 
 
 def _by_pages(

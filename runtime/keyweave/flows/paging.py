@@ -112,7 +112,8 @@ def read_reply(
     score, member, dangling = reply[0], reply[1], reply[2]
     if dangling and context.unit is None:
         yield from heal_members(context, entity, view, values, [name.decode() for name in dangling])
-    records = context.codecs[entity.name].load_all(reply[3:])
+    documents = reply[3:]
+    records = context.codecs[entity.name].load_all(documents) if documents else []
     if not score:
         return records, None
     return records, Place(entity.name, entity.views[view].order, newest, score.decode(), member.decode())

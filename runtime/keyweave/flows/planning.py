@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
+from keyweave.access import Access, access_to
 from keyweave.context import Context
 from keyweave.effects import Flow
 from keyweave.entity import Entity, View
@@ -16,24 +16,6 @@ from keyweave.keytext import key_text
 from keyweave.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """The views that help with a filter.
-
-    Attributes:
-        readable: those in the order that is wanted, most fields first: any of them finds every row that matches.
-        narrowing: those in other orders, for fields that none of `readable` has: every row that matches is in them.
-    """
-
-    readable: tuple[View, ...]
-    narrowing: tuple[View, ...]
-
-    @property
-    def covered(self) -> frozenset[str]:
-        """The fields whose values some view answers for."""
-        return frozenset(name for view in (*self.readable, *self.narrowing) for name in view.fields)
-
-
 def survey(context: Context, entity: Entity[Any], filters: Mapping[str, Any], order: str) -> Flow[Access]:
     """The views whose fields are all filtered, without those that another one makes useless.
 
@@ -41,9 +23,11 @@ def survey(context: Context, entity: Entity[Any], filters: Mapping[str, Any], or
         ValidationError: no view has this order.
         ViewNotBuiltError: the only views that could be read are not built yet.
     """
-    usable = [
-        view for view in entity.views.values() if all(filters.get(name) is not None for name in view.fields)
-    ]
+    place = (entity.name, order, frozenset([name for name in filters if filters[name] is not None]))
+    known = context.accesses.get(place)
+    if known is not None and not context.unbuilt:
+        return known
+    usable = [view for view in entity.views.values() if place[2].issuperset(view.fields)]
     ordered = [view for view in usable if view.order == order]
     if not ordered:
         raise ValidationError(
@@ -53,25 +37,17 @@ def survey(context: Context, entity: Entity[Any], filters: Mapping[str, Any], or
         )
     if context.unbuilt:
         ordered = yield from _built(context, entity, ordered)
-    readable = widest(ordered, ())
-    others = [
-        view for view in usable if view.order != order and f"{entity.name}.{view.name}" not in context.unbuilt
-    ]
-    covered = [name for view in readable for name in view.fields]
-    return Access(tuple(readable), tuple(widest(others, covered)))
-
-
-def widest(views: Iterable[View], covered: Iterable[str]) -> list[View]:
-    """Views by number of fields, then name, without those whose fields one kept before has, or `covered`."""
-    kept: list[View] = []
-    known = [frozenset(covered)]
-    for view in sorted(views, key=lambda view: (-len(view.fields), view.name)):
-        if not view.fields and not kept and not known[0]:
-            kept.append(view)
-        elif not any(known_fields.issuperset(view.fields) for known_fields in known):
-            kept.append(view)
-            known.append(frozenset(view.fields))
-    return kept
+    access = access_to(
+        ordered,
+        [
+            view
+            for view in usable
+            if view.order != order and f"{entity.name}.{view.name}" not in context.unbuilt
+        ],
+    )
+    if not context.unbuilt:
+        context.accesses[place] = access
+    return access
 
 
 def choose(

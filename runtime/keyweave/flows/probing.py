@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+from keyweave.access import Access
 from keyweave.context import Context
 from keyweave.effects import Flow, Word
 from keyweave.entity import Entity
@@ -16,7 +17,7 @@ from keyweave.flows.asking import ask_script, undeclared
 from keyweave.flows.handshaking import require_built
 from keyweave.flows.healing import heal_members
 from keyweave.flows.joining import Having, keep_having, narrowing_views, referrer_of
-from keyweave.flows.planning import Access, matches, values_of, view_key
+from keyweave.flows.planning import matches, values_of, view_key
 from keyweave.page import Page, Place, read_cursor, write_cursor
 from keyweave.record import Record
 

@@ -58,7 +58,7 @@ def explain(
     answered, others = frozenset(view.fields), []
     if selectable(context, access):
         answered = access.covered
-        others = [each.name for each in (*access.readable, *access.narrowing) if each is not view]
+        others = [each.name for each in access.views if each is not view]
     compared = tuple(sorted(filters.keys() - answered))
     return Explanation(entity.name, "view", view.name, order, sizes, tuple(others), compared)
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
+from keyweave.access import Access
 from keyweave.context import Context
 from keyweave.effects import Flow, Word
 from keyweave.entity import Entity, View
 from keyweave.flows.asking import ask_script, undeclared
 from keyweave.flows.paging import SCAN_FACTOR, read_reply
-from keyweave.flows.planning import Access, values_of, view_key
+from keyweave.flows.planning import values_of, view_key
 from keyweave.page import Page, read_cursor, write_cursor
 from keyweave.record import Record
 
@@ -52,7 +53,7 @@ def select(
         ValidationError: a value cannot be looked up.
     """
     place = read_cursor(cursor, entity.name, order, newest)
-    views = (*access.readable, *access.narrowing)
+    views = access.views
     arguments: tuple[Word, ...] = (
         context.partition(entity).documents(entity.name),
         limit,
