@@ -149,6 +149,8 @@ def test_a_proof_that_does_not_match_is_looked_into() -> None:
     ]
     assert having(scripted, answers, agent_id="a:b") == ["w"]
     assert having(scripted, [*answers[:2], [[task("a", "x"), None]]], agent_id="a:b") == []
+    unknown = [[[b"", b"", [], [run("w"), b""]]], [[b"b"]], [[task("b")]]]
+    assert having(scripted, unknown, agent_id="a:b") == ["w"]
 
 
 def test_a_condition_that_no_view_answers_for_is_compared() -> None:

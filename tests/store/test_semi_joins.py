@@ -10,6 +10,7 @@ import pytest
 
 from compozy_store import Status, TaskState
 from compozy_store.entities import WORKFLOW_STATE
+from keyweave.context import Script
 from keyweave.flows import joining, probing, searching
 from tests.store.harness import AT_ONCE, FLAVOURS, Harness, add_tasks, harness, run, task, watched
 
@@ -81,6 +82,20 @@ def test_the_newest_row_that_has_one_is_one_round_trip(stores: Harness) -> None:
     page = stores.do(stores.db.session.run(watched(stores, flow, lambda number, _: trips.append(number))))
     assert len(page.records) == 1
     assert trips == [1]
+
+
+def test_a_proof_that_takes_long_to_find_is_looked_for_in_another_way(stores: Harness) -> None:
+    scripts = stores.db.session.context.scripts
+    text = scripts["having"].text
+    assert "LONGEST_SEARCH = 64, 4096" in text
+    scripts["having"] = Script("having", text.replace("LONGEST_SEARCH = 64, 4096", "LONGEST_SEARCH = 1, 1"))
+    stores.do(stores.db.workflow_states.create(run("wide")))
+    rows = [task(f"wide {number}", workflow="wide", name="w") for number in range(3)]
+    add_tasks(stores, rows)
+    partition = stores.db.session.context.partition(WORKFLOW_STATE)
+    for row in rows[1:]:
+        stores.send(("DEL", partition.document("TaskState", row.task_exec_id)))
+    assert found(stores, {"task_id": "w"}, batch=5, newest=True) == ["wide"]
 
 
 def test_a_large_family_is_searched_for_one_that_is_alive(stores: Harness) -> None:

@@ -53,6 +53,8 @@ def test_a_bound_changes_trips_and_never_the_tree(
     assert quick == [tree(stores, depth=depth) for depth in (0, 1, 2, 100)]
     assert alone == tree(stores, "5:%")
     assert quick[0] == ["0:%"]
+    assert tree(stores, depth=10**400) == quick[3]
+    assert tree(stores, depth=-1) == ["0:%"]
     assert len(quick[3]) > 30
     assert not set(lost) & set(quick[3])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain, islice
+from operator import index
 from typing import Any, Final, TypeVar
 
 from keyweave.context import Context
@@ -33,11 +34,11 @@ def tree(context: Context, entity: Entity[R], root: str, via: str, *, max_depth:
     Returns:
         The records; empty when there is no such row. A row that is its own ancestor appears once.
     """
-    below = range(max_depth)
+    below = range(index(max_depth))
     levels: list[list[R]] | None = None
     whole = False
     if context.unit is None and not context.declared_only:
-        levels, whole = yield from _at_once(context, entity, checked_text(root), via, len(below))
+        levels, whole = yield from _at_once(context, entity, checked_text(root), via, below.stop)
     if levels is None:
         first = yield from find(context, entity, root)
         levels = [[first]] if first is not None else []

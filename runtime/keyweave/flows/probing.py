@@ -83,11 +83,10 @@ def probe(
         if dangling:
             yield from heal_members(context, entity, view.name, values, [name.decode() for name in dangling])
         records = context.codecs[entity.name].load_all([document for document, _ in reply[3:]])
-        proofs = context.codecs[child.name].load_all([proof for _, proof in reply[3:]])
-        for record, proof in zip(records, proofs, strict=True):
+        for record, (_, proof) in zip(records, reply[3:], strict=True):
             if not matches(record, filters):
                 continue
-            if matches(proof, condition.filters):
+            if proof and matches(context.codecs[child.name].load(proof), condition.filters):
                 found.append(record)
             else:
                 found += yield from keep_having(context, entity, [record], having)

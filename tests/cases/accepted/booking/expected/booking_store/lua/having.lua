@@ -18,7 +18,8 @@
 --   8  proofs     prefix of the keys of their documents
 --
 -- Replies
---   score member dangling row...   as for `page`; a row is its document and that of one that refers to it
+--   score member dangling row...   as for `page`; a row is its document and that of one that refers to it, which is
+--   empty when it would take too long to find
 
 -- Server time in microseconds since 1970. Sixteen digits from 2001 until 2286, so a head has a fixed layout.
 local function server_time()
@@ -95,36 +96,39 @@ local view, prefix = KEYS[1], ARGV[1]
 local limit, newest, scan = tonumber(ARGV[2]), ARGV[3] == 'newest', tonumber(ARGV[6])
 local referrers, proofs = ARGV[7], ARGV[8]
 local range = newest and 'ZREVRANGE' or 'ZRANGE'
-local STRIDE = 64
+local STRIDE, LONGEST_SEARCH = 64, 4096
 
-local narrowing, counted = {}, { #KEYS, '' }
+local views, counted = { '' }, { #KEYS, '' }
 for index = 2, #KEYS do
-  narrowing[index - 1], counted[index + 1] = KEYS[index], KEYS[index]
+  views[index], counted[index + 1] = KEYS[index], KEYS[index]
 end
 counted[#counted + 1], counted[#counted + 2] = 'LIMIT', 1
 
--- The newest live document of a row that refers to `member` and is in every narrowing view. Cardinalities say at
--- once of most members that there is none.
+-- The live document of a row that refers to `member` and is in every narrowing view, nil when there is none, and an
+-- empty text when that would take too long to find out. Cardinalities say at once of most members that there is none.
 local function proof_of(member)
-  local family = referrers .. escape(member)
-  counted[2] = family
+  views[1] = referrers .. escape(member)
+  counted[2] = views[1]
   if redis.call('ZINTERCARD', unpack(counted)) == 0 then
     return nil
   end
-  local first = 0
-  while true do
-    local members = redis.call('ZREVRANGE', family, first, first + STRIDE - 1)
-    if #members == 0 then
-      return nil
+  local smallest, size = 0, math.huge
+  for number = 1, #views do
+    local other = redis.call('ZCARD', views[number])
+    if other < size then
+      smallest, size = number, other
     end
-    for _, position in ipairs(shared(members, narrowing)) do
+  end
+  for first = 0, math.min(size, LONGEST_SEARCH) - 1, STRIDE do
+    local members = redis.call('ZREVRANGE', views[smallest], first, first + STRIDE - 1)
+    for _, position in ipairs(shared(members, views, smallest)) do
       local document = redis.call('GET', proofs .. members[position])
       if document and is_live(document) then
         return document
       end
     end
-    first = first + #members
   end
+  return size > LONGEST_SEARCH and '' or nil
 end
 
 local start = ARGV[4] ~= '' and rank_after(view, newest, ARGV[4], ARGV[5]) or 0
