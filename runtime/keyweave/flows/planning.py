@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from keyweave.access import Access, access_to
 from keyweave.context import Context
@@ -14,6 +15,8 @@ from keyweave.flows.asking import ask
 from keyweave.flows.handshaking import require_built
 from keyweave.keytext import key_text
 from keyweave.record import Record
+
+R = TypeVar("R", bound=Record)
 
 
 def survey(context: Context, entity: Entity[Any], filters: Mapping[str, Any], order: str) -> Flow[Access]:
@@ -98,3 +101,12 @@ def values_of(view: View, filters: Mapping[str, Any]) -> tuple[str, ...]:
 def matches(record: Record, filters: Mapping[str, Any]) -> bool:
     """Whether a record's fields equal every filter."""
     return all(getattr(record, name) == value for name, value in filters.items())
+
+
+def matching(records: list[R], filters: Mapping[str, Any]) -> list[R]:
+    """Those of `records` whose fields equal every filter, in the same order."""
+    if not records or not filters:
+        return records
+    values = attrgetter(*filters)
+    expected = tuple(filters.values()) if len(filters) > 1 else next(iter(filters.values()))
+    return [record for record in records if values(record) == expected]

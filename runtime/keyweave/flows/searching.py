@@ -11,7 +11,7 @@ from keyweave.effects import Flow
 from keyweave.entity import Entity, View
 from keyweave.flows.joining import Having, keep_having
 from keyweave.flows.paging import page, place_of
-from keyweave.flows.planning import choose, matches, survey, values_of
+from keyweave.flows.planning import choose, matches, matching, survey, values_of
 from keyweave.flows.probing import probe
 from keyweave.flows.reading import find
 from keyweave.flows.selecting import select, selectable
@@ -122,18 +122,17 @@ def search(
             if selected is None:
                 continue
             view, stretch = selected
-        matching = [record for record in stretch.records if matches(record, filters)]
-        matching = yield from keep_having(context, entity, matching, having)
-        surplus = len(records) + len(matching) - limit
+        found = yield from keep_having(context, entity, matching(stretch.records, filters), having)
+        surplus = len(records) + len(found) - limit
         if surplus > 0:
-            matching = matching[:-surplus]
+            found = found[:-surplus]
             if context.unit is None:
-                place = place_of(entity, view.name, values_of(view, filters), matching[-1], newest)
-                return Page([*records, *matching], write_cursor(place))
+                place = place_of(entity, view.name, values_of(view, filters), found[-1], newest)
+                return Page([*records, *found], write_cursor(place))
             # Places of rows that are not written yet depend on the page: read just as far as is wanted.
-            batch = 1 + next(index for index, row in enumerate(stretch.records) if row is matching[-1])
+            batch = 1 + next(index for index, row in enumerate(stretch.records) if row is found[-1])
             continue
-        records += matching
+        records += found
         at = stretch.cursor
         if at is None or len(records) == limit:
             return Page(records, at)
