@@ -246,7 +246,7 @@ def workflows(demo: Demo) -> None:
     demo.step(
         "A filter over two fields, explained",
         lambda: store.task_states.explain(status=Status.PENDING, agent_id="writer"),
-        lambda plan: f"reads {plan.view} of {plan.candidates}, compares {', '.join(plan.compared)}",
+        lambda plan: f"reads {plan.view} of {plan.candidates}, where members are in {', '.join(plan.narrowing)} too",
     )
 
 

@@ -75,7 +75,8 @@ class WorkflowRepository:
         Raises:
             WorkflowNotFoundError: there is none.
         """
-        return await _with_tasks(self._store, await self._workflows.get(exec_id))
+        state, rows = await self._workflows.get_with_task_states(exec_id, newest=False)
+        return Workflow.of(state, _shown(rows))
 
     async def list_states(self, filter: WorkflowFilter | None = None) -> list[Workflow]:
         """The executions that a filter asks for, with their tasks; latest change first."""

@@ -18,6 +18,20 @@ PACKAGE = Package(
     namespace=("compozy", "v1", "dev", "default"),
     groups={"auth": 1, "execution": 1},
     entities=(API_KEY, TASK_STATE, USER, WORKFLOW_STATE),
-    scripts={name: _script(name) for name in ("apply", "page", "count", "unlock", "aside")},
+    scripts={
+        name: _script(name)
+        for name in (
+            "apply",
+            "page",
+            "select",
+            "lookup",
+            "tree",
+            "having",
+            "family",
+            "count",
+            "unlock",
+            "aside",
+        )
+    },
     fingerprint="110c0f3891e49287d9de59d0b30cb0c0a3086d5baeb1df59972e05d346027cee",
 )

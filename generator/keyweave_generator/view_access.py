@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .model import Entity, Field, OrderBy, Schema, TypeKind, Unique, View
-from .names import snake_case
+from .names import plural, snake_case
 from .view_models import Access, EntryView, HavingView
 from .view_text import annotation, kind, names_literal, sentence
 
@@ -24,7 +24,7 @@ def filter_fields(entity: Entity) -> list[Field]:
 
 
 def having_views(entity: Entity, schema: Schema) -> tuple[HavingView, ...]:
-    """The keywords by which a search can ask for rows that rows of another entity refer to."""
+    """How rows that refer to a row are asked for: as a condition of a search, or together with the row."""
     incoming = [
         (other, reference)
         for other in schema.entities
@@ -32,16 +32,13 @@ def having_views(entity: Entity, schema: Schema) -> tuple[HavingView, ...]:
         if reference.entity == entity.name
     ]
     names = [other.name for other, _ in incoming]
-    return tuple(
-        HavingView(
-            f"having_{snake_case(other.name)}"
-            + (f"_by_{reference.field}" if names.count(other.name) > 1 else ""),
-            f"{other.name}Filter",
-            other.name,
-            reference.field,
-        )
-        for other, reference in incoming
-    )
+    found = []
+    for other, reference in incoming:
+        suffix = f"_by_{reference.field}" if names.count(other.name) > 1 else ""
+        keyword = f"having_{snake_case(other.name)}{suffix}"
+        method = f"get_with_{plural(snake_case(other.name))}{suffix}"
+        found.append(HavingView(keyword, method, f"{other.name}Filter", other.name, reference.field))
+    return tuple(found)
 
 
 def generation_argument(index: View | Unique) -> str:

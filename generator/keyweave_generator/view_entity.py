@@ -46,7 +46,7 @@ def entity_view(entity: Entity, schema: Schema) -> EntityView:
         unique.error for unique in entity.uniques if unique.error and unique.error != "UniqueViolationError"
     }
     retention = entity.retention
-    used = {entity.name} | {merge.record for merge in entity.merges}
+    used = {entity.name} | {merge.record for merge in entity.merges} | {having.entity for having in havings}
     asked = [*filters, *(fields[name] for unique in entity.uniques for name in unique.fields)]
     asked_enums = {field.type.name for field in asked if field.type.kind is TypeKind.ENUM}
     constant = snake_case(entity.name).upper()

@@ -124,9 +124,10 @@ class FilterView:
 
 @dataclass(frozen=True, slots=True)
 class HavingView:
-    """The keyword of `search` for one incoming reference."""
+    """The keyword of `search` for one incoming reference, and the method that reads a row with those that refer to it."""
 
     keyword: str
+    method: str
     filter: str
     entity: str
     field: str

@@ -61,6 +61,7 @@ SCRIPTS: Final = frozenset(
         "zadd",
         "zcard",
         "zcount",
+        "zintercard",
         "zmscore",
         "zrange",
         "zrangebyscore",

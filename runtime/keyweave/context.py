@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from keyweave.access_path import Access
 from keyweave.document import Codec
 from keyweave.entity import Entity, Package
 from keyweave.keyspace import Keyspace, Partition
@@ -125,6 +126,7 @@ class Context:
         writes: plans that were applied in groups whose rows may end.
         tended: how many sweepers of this store are at work; writes leave the sweeping to them.
         ending: groups with rows that may end.
+        accesses: the views that help with a filter, by entity, order and filtered fields, once worked out.
     """
 
     package: Package
@@ -148,6 +150,7 @@ class Context:
     writes: int = 0
     tended: int = 0
     ending: frozenset[str] = field(init=False)
+    accesses: dict[tuple[str, str, frozenset[str]], Access] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.clock = ServerClock(self.monotonic)
@@ -179,6 +182,7 @@ class Context:
         inner.clock = self.clock
         inner.declared_only = self.declared_only
         inner.telemetry = self.telemetry
+        inner.accesses = self.accesses
         return inner
 
     def hasty(self) -> Context:

@@ -273,3 +273,11 @@ class Package:
             )
             for target in self.entities
         }
+
+    def referrer(self, target: str, entity: str, field: str) -> Referrer:
+        """The reference to `target` by a field of an entity."""
+        return next(
+            each
+            for each in self.referrers[target]
+            if (each.entity.name, each.reference.field) == (entity, field)
+        )

@@ -114,6 +114,11 @@ class Partition:
             name = self._stored.get(name, name)
         return f"{self.tag}{name}:{join(values)}" if values else f"{self.tag}{name}"
 
+    def family(self, entity: str, view: str) -> str:
+        """What the keys of a view of one field begin with; the escaped value completes it."""
+        name = f"{entity}.{view}"
+        return f"{self.tag}{self._stored.get(name, name)}:"
+
     def claims(self, entity: str, unique: str) -> str:
         """The hash of a unique constraint: field is the normalised value, value is the owner's id."""
         name = f"{entity}.{unique}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from compozy_store import EmailExistsError, Role, User, UserNotFoundError
@@ -26,6 +28,7 @@ from keyweave.flows import paging, reading, writing
 
 from .script import LOST, UNSENT, USER, Scripted
 
+TAG = "{app:v1:test:t:auth:0}:"
 OK = [b"OK", 1700000000000005, 1700000000000005, 0]
 
 
@@ -178,19 +181,53 @@ def test_a_taken_value_of_a_vanished_row_is_released_and_claimed() -> None:
     assert scripted.context.stats.healed == 1
 
 
-def test_a_claim_of_another_value_is_not_a_find() -> None:
+def held(document: bytes | None, owner: bytes, declared_only: bool) -> list[Any]:
+    """The answers to a look at a unique value: of one script, or of two plain commands."""
+    return [[owner], [document]] if declared_only else [[[owner, document]]]
+
+
+def looking(declared_only: bool) -> Scripted:
     scripted = Scripted()
+    scripted.context.declared_only = declared_only
+    return scripted
+
+
+def test_a_unique_value_is_found_in_one_round_trip() -> None:
+    scripted = Scripted()
+    flow = reading.find_by(scripted.context, ENTITY, ClaimEntry("email", "a@x", ""))
+    record = scripted.run(flow, [[[b"u", USER]]])
+    assert record is not None
+    ((verb, _, *words),) = scripted.sent()
+    assert (verb, words) == ("EVALSHA", [1, f"{TAG}User.email", f"{TAG}User:", "a@x"])
     flow = reading.find_by(scripted.context, ENTITY, ClaimEntry("email", "b@x", ""))
-    assert scripted.run(flow, [[b"u"], [USER], [b"u"]]) is None
+    assert scripted.run(flow, [[None]]) is None
 
 
-def test_a_value_that_passes_to_another_row_between_two_reads_is_found_there() -> None:
+def test_a_server_that_wants_keys_declared_is_asked_for_the_owner_and_then_for_the_row() -> None:
+    scripted = Scripted()
+    refusal = ServerError("ERR", "script tried accessing undeclared key")
+    for answers in ([[refusal], [b"u"], [USER]], [[b"u"], [USER]]):
+        flow = reading.find_by(scripted.context, ENTITY, ClaimEntry("email", "a@x", ""))
+        assert scripted.run(flow, answers) is not None
+    assert [command[0] for command in scripted.sent()] == ["EVALSHA", "HGET", "GET", "HGET", "GET"]
+
+
+@pytest.mark.parametrize("declared_only", [False, True])
+def test_a_claim_of_another_value_is_not_a_find(declared_only: bool) -> None:
+    scripted = looking(declared_only)
+    flow = reading.find_by(scripted.context, ENTITY, ClaimEntry("email", "b@x", ""))
+    assert scripted.run(flow, held(USER, b"u", declared_only) * 2) is None
+
+
+@pytest.mark.parametrize("declared_only", [False, True])
+def test_a_value_that_passes_to_another_row_between_two_reads_is_found_there(declared_only: bool) -> None:
     moved = USER.replace(b'"id":"u"', b'"id":"w"')
     for first in (USER.replace(b"a@x", b"b@x"), None):
-        scripted = Scripted()
+        scripted = looking(declared_only)
         flow = reading.find_by(scripted.context, ENTITY, ClaimEntry("email", "a@x", ""))
         freed = [[[b"CHANGED", b"1", b"certain", b""]]] if first is None else []
-        record = scripted.run(flow, [[b"u"], [first], *freed, [b"w"], [moved]])
+        answers = [*held(first, b"u", declared_only), *freed, *held(moved, b"w", declared_only)]
+        record = scripted.run(flow, answers)
         assert record is not None
         assert record.id == "w"
 

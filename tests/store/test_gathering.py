@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from compozy_store import Component, Status, TaskState, WorkflowState
+from compozy_store import Component, Status, TaskState, WorkflowNotFoundError, WorkflowState
 from compozy_store.sync import Store
 from keyweave.effects import Flow, Send
 from keyweave.flows import gathering, growing
@@ -83,9 +83,10 @@ def test_many_lists_need_few_round_trips(store: Store) -> None:
     add(store, "root")
     for parent in parents[: gathering.AT_ONCE]:
         store.task_states.change(parent, lambda row: setattr(row, "parent_state_id", "root"))
+    assert len(store.task_states.tree("p0")) == 2  # the server knows the script from here on
     tree, count = trips(store, growing.tree(context, entity, "root", "by_parent", max_depth=100))
     assert len(tree) == 1 + 2 * gathering.AT_ONCE
-    assert count == 4  # the root, its children, theirs, and that those have none
+    assert count == 1
 
 
 def test_a_transaction_gathers_its_own_writes(store: Store) -> None:
@@ -122,3 +123,53 @@ def test_dangling_entries_are_left_out_and_healed(store: Store) -> None:
     healed = store.stats.healed
     assert keys(store.task_states.gather_by_parent(["p"])) == [["b"]]
     assert store.stats.healed == healed + 1
+
+
+def together(store: Any, key: str = "w", **more: Any) -> list[str]:
+    """Ids of the tasks that come with an execution, which is what they must be of."""
+    row, tasks = store.workflow_states.get_with_task_states(key, **more)
+    assert row == store.workflow_states.get(key)
+    assert {task.workflow_exec_id for task in tasks} <= {key}
+    return [task.task_exec_id for task in tasks]
+
+
+def test_a_row_comes_with_all_that_refer_to_it(store: Store) -> None:
+    assert together(store) == []
+    expected = [f"{number}" for number in range(gathering.STRETCH + 2)]
+    for key in expected:
+        add(store, key)
+    assert together(store, newest=False) == expected
+    assert together(store) == expected[::-1]
+    store.session.context.declared_only = True
+    assert together(store) == expected[::-1]
+
+
+def test_a_row_with_those_that_refer_to_it_is_one_round_trip(store: Store) -> None:
+    add(store, "a")
+    together(store)
+    context, entity = store.session.context, store.session.context.package.entities["WorkflowState"]
+    flow = gathering.get_with(context, entity, "w", "TaskState", "workflow_exec_id", newest=True)
+    (_, tasks), count = trips(store, flow)
+    assert (keys([tasks]), count) == ([["a"]], 1)
+
+
+@pytest.mark.parametrize("declared_only", [False, True])
+def test_a_row_that_is_not_there_has_none_that_refer_to_it(store: Store, declared_only: bool) -> None:
+    store.session.context.declared_only = declared_only
+    with pytest.raises(WorkflowNotFoundError):
+        store.workflow_states.get_with_task_states("nobody")
+
+
+def test_a_transaction_reads_a_row_with_its_own_writes(store: Store) -> None:
+    add(store, "a")
+
+    def write(transaction: Any) -> None:
+        add(transaction, "b")
+        transaction.task_states.discard("a")
+        assert together(transaction) == ["b"]
+        transaction.workflow_states.create(
+            WorkflowState(workflow_exec_id="new", workflow_id="f", status=Status.RUNNING)
+        )
+        assert together(transaction, "new") == []
+
+    store.transact(write)

@@ -162,7 +162,7 @@ def plain(found: Any) -> Any:
         return msgspec.to_builtins({**kept, "created_at": None, "updated_at": None})
     if isinstance(found, Page):
         return plain(found.records)
-    return [plain(each) for each in found] if isinstance(found, list) else found
+    return [plain(each) for each in found] if isinstance(found, list | tuple) else found
 
 
 def questions() -> Iterator[tuple[str, Call]]:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from keyweave.flows import (
     counting,
+    gathering,
     joining,
     merging,
     paging,
@@ -23,7 +24,7 @@ from keyweave.session_aio import Session
 from .. import filters
 from ..entities.workflow_state import WORKFLOW_STATE as ENTITY
 from ..entities.workflow_state import WORKFLOW_STATE_USAGE
-from ..models import Status, UsageEntry, WorkflowState
+from ..models import Status, TaskState, UsageEntry, WorkflowState
 
 _Order = Literal["revision", "created"]
 _View = Literal["all", "by_status", "by_workflow", "newest_of_workflow"]
@@ -68,6 +69,21 @@ class WorkflowStateRepository:
         """
         return await self._run(
             transacting.get_for_update(self._context, ENTITY, workflow_exec_id, wait=wait), "get_for_update"
+        )
+
+    async def get_with_task_states(
+        self, workflow_exec_id: str, *, newest: bool = True
+    ) -> tuple[WorkflowState, list[TaskState]]:
+        """The row with this key, and every TaskState whose `workflow_exec_id` it is.
+
+        Raises:
+            WorkflowNotFoundError: it is not there.
+        """
+        return await self._run(
+            gathering.get_with(
+                self._context, ENTITY, workflow_exec_id, "TaskState", "workflow_exec_id", newest=newest
+            ),
+            "get_with",
         )
 
     async def list_all(

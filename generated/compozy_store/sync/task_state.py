@@ -84,6 +84,21 @@ class TaskStateRepository:
             transacting.get_for_update(self._context, ENTITY, task_exec_id, wait=wait), "get_for_update"
         )
 
+    def get_with_task_states(
+        self, task_exec_id: str, *, newest: bool = True
+    ) -> tuple[TaskState, list[TaskState]]:
+        """The row with this key, and every TaskState whose `parent_state_id` it is.
+
+        Raises:
+            TaskNotFoundError: it is not there.
+        """
+        return self._run(
+            gathering.get_with(
+                self._context, ENTITY, task_exec_id, "TaskState", "parent_state_id", newest=newest
+            ),
+            "get_with",
+        )
+
     def list_all(self, *, limit: int = 50, cursor: str | None = None, newest: bool = True) -> Page[TaskState]:
         """One page, newest first unless `newest` is False.
 

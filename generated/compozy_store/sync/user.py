@@ -6,14 +6,24 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 from keyweave.entry import ClaimEntry
-from keyweave.flows import counting, joining, paging, reading, removing, searching, transacting, writing
+from keyweave.flows import (
+    counting,
+    gathering,
+    joining,
+    paging,
+    reading,
+    removing,
+    searching,
+    transacting,
+    writing,
+)
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_sync import Session
 
 from .. import filters
 from ..entities.user import USER as ENTITY
-from ..models import Role, User
+from ..models import APIKey, Role, User
 
 _Order = Literal["created"]
 _View = Literal["all", "by_role"]
@@ -57,6 +67,16 @@ class UserRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
+
+    def get_with_api_keys(self, id: str, *, newest: bool = True) -> tuple[User, list[APIKey]]:
+        """The row with this key, and every APIKey whose `user_id` it is.
+
+        Raises:
+            UserNotFoundError: it is not there.
+        """
+        return self._run(
+            gathering.get_with(self._context, ENTITY, id, "APIKey", "user_id", newest=newest), "get_with"
+        )
 
     def get_by_email(self, email: str) -> User:
         """The row with this unique value.

@@ -10,65 +10,12 @@
 --@ reply    score member dangling document...   score and member of the next cursor, empty at the end of the view;
 --@ reply    dangling lists the members without a document
 --@ include  time
+--@ include  live
+--@ include  rank
+--@ include  stretch
 
-local view, prefix = KEYS[1], ARGV[1]
-local limit, newest, scan = tonumber(ARGV[2]), ARGV[3] == 'newest', tonumber(ARGV[6])
-local EXPIRES_AT, ZERO = 67, 48
-local range = newest and 'ZREVRANGE' or 'ZRANGE'
-
--- Rank of the first member after the cursor, also when the cursor's own row has moved or is gone.
-local function rank_after(score, member)
-  local rank = redis.call(newest and 'ZREVRANK' or 'ZRANK', view, member)
-  if rank and redis.call('ZSCORE', view, member) == score then
-    return rank + 1
-  end
-  local low = newest and redis.call('ZCOUNT', view, '(' .. score, '+inf') or redis.call('ZCOUNT', view, '-inf', '(' .. score)
-  local high = low + redis.call('ZCOUNT', view, score, score)
-  while low < high do
-    local middle = math.floor((low + high) / 2)
-    local other = redis.call(range, view, middle, middle)[1]
-    if (newest and other >= member) or (not newest and other <= member) then
-      low = middle + 1
-    else
-      high = middle
-    end
-  end
-  return low
-end
-
-local start = ARGV[4] ~= '' and rank_after(ARGV[4], ARGV[5]) or 0
-local dangling, reply = {}, { '', '', false }
-reply[3] = dangling
-local now, last, looked = nil, nil, 0
-
-while #reply - 3 < limit and looked < scan do
-  local members = redis.call(range, view, start, start + math.min(limit - (#reply - 3), scan - looked) - 1)
-  if #members == 0 then
-    return reply
-  end
-  local keys = {}
-  for index = 1, #members do
-    keys[index] = prefix .. members[index]
-  end
-  local documents = redis.call('MGET', unpack(keys))
-  for index = 1, #members do
-    local document = documents[index]
-    if not document then
-      dangling[#dangling + 1] = members[index]
-    elseif string.byte(document, EXPIRES_AT) == ZERO then
-      reply[#reply + 1] = document
-    else
-      now = now or server_time()
-      local deadline = tonumber(string.sub(document, EXPIRES_AT, EXPIRES_AT + 15))
-      if not deadline or deadline > now then
-        reply[#reply + 1] = document
-      end
-    end
-  end
-  start, looked, last = start + #members, looked + #members, members[#members]
-end
-
-if start < redis.call('ZCARD', view) then
-  reply[1], reply[2] = redis.call('ZSCORE', view, last), last
-end
+local view, newest = KEYS[1], ARGV[3] == 'newest'
+local start = ARGV[4] ~= '' and rank_after(view, newest, ARGV[4], ARGV[5]) or 0
+local reply = { '', '', false }
+reply[1], reply[2], reply[3] = read_stretch(reply, view, ARGV[1], newest, start, tonumber(ARGV[2]), tonumber(ARGV[6]))
 return reply

@@ -161,6 +161,19 @@ def ask_scripts(
         yield from patience.pause(error)
 
 
+def undeclared(context: Context, reply: Reply) -> bool:
+    """Whether the server runs no scripts that find their keys themselves; that is remembered.
+
+    Raises:
+        StoreUnavailableError: or one of its children, for any other refusal.
+    """
+    if type(reply) is ServerError:
+        if "undeclared" not in reply.message.lower() and "not declared" not in reply.message.lower():
+            raise refusal_error(context, reply)
+        context.declared_only = True
+    return context.declared_only
+
+
 def apply(context: Context, plan: Plan) -> Flow[Outcome]:
     """Carry out a plan exactly once.
 

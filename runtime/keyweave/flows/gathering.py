@@ -1,4 +1,4 @@
-"""Several whole lists of one view in a few round trips: what a loop over lists would read one by one."""
+"""Whole lists in a few round trips: several of one view at once, or one together with the row that it belongs to."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any, Final, TypeVar
 from keyweave.context import Context
 from keyweave.effects import Flow
 from keyweave.entity import Entity
-from keyweave.flows.asking import ask_scripts
+from keyweave.flows.asking import ask_script, ask_scripts, undeclared
 from keyweave.flows.handshaking import require_built
-from keyweave.flows.paging import all_pages, page_call, read_reply, undeclared
-from keyweave.page import Place
+from keyweave.flows.paging import SCAN_FACTOR, all_pages, page_call, read_reply
+from keyweave.flows.reading import alive, get
+from keyweave.keytext import checked_text
+from keyweave.page import Place, write_cursor
 from keyweave.record import Record
 
 R = TypeVar("R", bound=Record)
@@ -55,3 +57,38 @@ def gather(
         for number, each in enumerate(values):
             lists[number] = yield from all_pages(context, entity, view, each, newest=newest)
     return list(lists.values())
+
+
+def get_with(
+    context: Context, entity: Entity[R], key: str, child: str, field: str, *, newest: bool
+) -> Flow[tuple[R, list[Any]]]:
+    """The row `key`, and every row of the entity `child` whose `field` it is.
+
+    Args:
+        newest: highest score of the reference's view first.
+
+    Raises:
+        NotFoundError: the entity's own error, when there is no live row.
+    """
+    referrer = context.package.referrer(entity.name, child, field)
+    rows, via, values = referrer.entity, referrer.reference.via, (checked_text(key),)
+    if context.unbuilt:
+        yield from require_built(context, rows, via)
+    if context.unit is None and not context.declared_only:
+        partition, theirs = context.partition(entity), context.partition(rows)
+        keys = (partition.document(entity.name, key), theirs.view(rows.name, via, values))
+        direction = "newest" if newest else "oldest"
+        arguments = (theirs.documents(rows.name), STRETCH, direction, STRETCH * SCAN_FACTOR)
+        reply: Any = yield from ask_script(context, "family", keys, arguments)
+        if not undeclared(context, reply):
+            record: R | None = context.codecs[entity.name].load(reply[0]) if reply is not None else None
+            if record is None or not (yield from alive(context, record)):
+                raise entity.missing(key)
+            found, place = yield from read_reply(context, rows, via, values, newest, reply[1:])
+            if place is not None:
+                found += yield from all_pages(
+                    context, rows, via, values, newest=newest, cursor=write_cursor(place)
+                )
+            return record, found
+    record = yield from get(context, entity, key)
+    return record, (yield from all_pages(context, rows, via, values, newest=newest))

@@ -1,19 +1,26 @@
-"""Trees: a row with everything below it, level by level; the children of a whole level are read at once."""
+"""Trees: a row with everything below it, by one script as far as its bound goes, then level by level."""
 
 from __future__ import annotations
 
-from itertools import chain
-from typing import Any, TypeVar
+from itertools import chain, islice
+from typing import Any, Final, TypeVar
 
 from keyweave.context import Context
-from keyweave.effects import Flow
+from keyweave.effects import Flow, Word
 from keyweave.entity import Entity
 from keyweave.errors import ValidationError
+from keyweave.flows.asking import ask_script, undeclared
 from keyweave.flows.gathering import gather
+from keyweave.flows.handshaking import require_built
+from keyweave.flows.healing import heal_members
 from keyweave.flows.reading import find
+from keyweave.keytext import checked_text
 from keyweave.record import Record, memory_of
 
 R = TypeVar("R", bound=Record)
+
+BOUND: Final = 500
+"""Most descendants in one reply, so that no reply outgrows what a server may buffer for a client."""
 
 
 def tree(context: Context, entity: Entity[R], root: str, via: str, *, max_depth: int) -> Flow[list[R]]:
@@ -30,27 +37,36 @@ def tree(context: Context, entity: Entity[R], root: str, via: str, *, max_depth:
     Returns:
         The records; empty when there is no such row. A row that is its own ancestor appears once.
     """
-    levels = _checked_depth(max_depth, entity.name)
-    first = yield from find(context, entity, root)
-    if first is None:
+    below = range(_checked_depth(max_depth, entity.name))
+    levels: list[list[R]] | None = None
+    whole = False
+    if context.unit is None and not context.declared_only:
+        levels, whole = yield from _at_once(context, entity, checked_text(root), via, below.stop)
+    if levels is None:
+        first = yield from find(context, entity, root)
+        levels = [[first]] if first is not None else []
+    if not levels:
         return []
-    rows: list[R] = [first]
-    seen = {root}
-    level: list[R] = [first]
-    for _ in range(levels):
-        below: list[R] = []
+    rows: list[R] = []
+    seen: set[str] = set()
+    for level in levels:
+        level.sort(key=_creation)
+        rows += level
+        seen.update([getattr(row, entity.key) for row in level])
+    level = levels[-1]
+    for _ in () if whole else below[len(levels) - 1 :]:
         parents = [(getattr(parent, entity.key),) for parent in level]
         families = yield from gather(context, entity, via, parents, newest=False)
+        level = []
         for child in chain.from_iterable(families):
             key = getattr(child, entity.key)
             if key not in seen:
                 seen.add(key)
-                below.append(child)
-        if not below:
+                level.append(child)
+        if not level:
             break
-        below.sort(key=_creation)
-        rows += below
-        level = below
+        level.sort(key=_creation)
+        rows += level
     return rows
 
 
@@ -59,6 +75,30 @@ def _checked_depth(depth: object, entity: str) -> int:
         rule = "max_depth must be a whole number from 0"
         raise ValidationError(f"{entity}: {rule}", entity=entity, field="max_depth", rule=rule)
     return depth
+
+
+def _at_once(
+    context: Context, entity: Entity[R], root: str, via: str, depth: int
+) -> Flow[tuple[list[list[R]] | None, bool]]:
+    """The levels of a tree that one script reads, and whether there are no more; None when it cannot."""
+    if context.unbuilt:
+        yield from require_built(context, entity, via)
+    partition = context.partition(entity)
+    arguments: tuple[Word, ...] = (
+        partition.documents(entity.name),
+        partition.family(entity.name, via),
+        root,
+        depth,
+        BOUND,
+    )
+    reply: Any = yield from ask_script(context, "tree", (partition.document(entity.name, root),), arguments)
+    if undeclared(context, reply):
+        return None, False
+    whole, dangling = reply[0] == 1, reply[1]
+    for parent, member in zip(dangling[::2], dangling[1::2], strict=True):
+        yield from heal_members(context, entity, via, (parent.decode(),), [member.decode()])
+    records = iter(context.codecs[entity.name].load_all(list(chain.from_iterable(reply[2:]))))
+    return [list(islice(records, len(level))) for level in reply[2:]], whole
 
 
 def _creation(record: Any) -> tuple[int, int]:

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from keyweave.access_path import widest
 from keyweave.context import Context
 from keyweave.effects import Command, Flow
-from keyweave.entity import Entity, Referrer
+from keyweave.entity import Entity, Referrer, View
 from keyweave.flows.asking import ask
 from keyweave.flows.handshaking import require_built
 from keyweave.flows.paging import all_pages
@@ -60,7 +61,7 @@ def keep_having(
         ValidationError: a filter names no field of the referring entity, or a value cannot be looked up.
     """
     for condition in conditions:
-        referrer = _referrer(context, entity, condition)
+        referrer = referrer_of(context, entity, condition)
         if context.unit is not None:
             records = yield from _by_pages(context, entity, records, referrer, condition.filters)
         else:
@@ -68,14 +69,28 @@ def keep_having(
     return records
 
 
-def _referrer(context: Context, entity: Entity[Any], condition: Having) -> Referrer:
-    referrer = next(
-        each
-        for each in context.package.referrers[entity.name]
-        if (each.entity.name, each.reference.field) == (condition.entity, condition.field)
-    )
+def referrer_of(context: Context, entity: Entity[Any], condition: Having) -> Referrer:
+    """The incoming reference that a condition is about.
+
+    Raises:
+        ValidationError: a filter names no field of the referring entity.
+    """
+    referrer = context.package.referrer(entity.name, condition.entity, condition.field)
     check_filters(referrer.entity.name, referrer.entity.filters, condition.filters)
     return referrer
+
+
+def narrowing_views(context: Context, referrer: Referrer, filters: Mapping[str, Any]) -> list[View]:
+    """The views that every referring row is in which equals `filters`."""
+    child = referrer.entity
+    usable = [
+        view
+        for view in child.views.values()
+        if view.fields and view.name != referrer.reference.via
+        if all(name in filters for name in view.fields)
+        if f"{child.name}.{view.name}" not in context.unbuilt
+    ]
+    return widest(usable)
 
 
 def _by_pages(
@@ -104,10 +119,7 @@ def _by_intersection(
         yield from require_built(context, child, via)
     partition = context.partition(child)
     narrowing = [
-        view_key(context, child, view, filters)
-        for view in child.views.values()
-        if view.fields and view.name != via and all(name in filters for name in view.fields)
-        if f"{child.name}.{view.name}" not in context.unbuilt
+        view_key(context, child, view, filters) for view in narrowing_views(context, referrer, filters)
     ]
     kept: list[R] = []
     for start in range(0, len(records), _PIPELINE):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Final, TypeVar
 
 from keyweave.context import Context
-from keyweave.effects import Flow, Reply, ServerError, Word
+from keyweave.effects import Flow, Reply, Word
 from keyweave.entity import Entity
-from keyweave.flows.asking import ask, ask_script, refusal_error
+from keyweave.flows.asking import ask, ask_script, undeclared
 from keyweave.flows.handshaking import require_built
 from keyweave.flows.healing import heal_members
 from keyweave.flows.reading import alive, buffered
@@ -105,19 +105,6 @@ def page_call(
     )
 
 
-def undeclared(context: Context, reply: Reply) -> bool:
-    """Whether the server runs no scripts that find their keys themselves; that is remembered.
-
-    Raises:
-        StoreUnavailableError: or one of its children, for any other refusal.
-    """
-    if type(reply) is ServerError:
-        if "undeclared" not in reply.message.lower() and "not declared" not in reply.message.lower():
-            raise refusal_error(context, reply)
-        context.declared_only = True
-    return context.declared_only
-
-
 def read_reply(
     context: Context, entity: Entity[R], view: str, values: tuple[str, ...], newest: bool, reply: Any
 ) -> Flow[tuple[list[R], Place | None]]:
@@ -125,7 +112,8 @@ def read_reply(
     score, member, dangling = reply[0], reply[1], reply[2]
     if dangling and context.unit is None:
         yield from heal_members(context, entity, view, values, [name.decode() for name in dangling])
-    records = context.codecs[entity.name].load_all(reply[3:])
+    documents = reply[3:]
+    records = context.codecs[entity.name].load_all(documents) if documents else []
     if not score:
         return records, None
     return records, Place(entity.name, entity.views[view].order, newest, score.decode(), member.decode())
@@ -242,11 +230,16 @@ def _entry_score(
 
 
 def all_pages(
-    context: Context, entity: Entity[R], view: str, values: tuple[str, ...], *, newest: bool
+    context: Context,
+    entity: Entity[R],
+    view: str,
+    values: tuple[str, ...],
+    *,
+    newest: bool,
+    cursor: str | None = None,
 ) -> Flow[list[R]]:
-    """Every row of a view that is known to be small, such as the tasks of one execution."""
+    """Every row of a view that is known to be small, such as the tasks of one execution; those after `cursor`."""
     records: list[R] = []
-    cursor: str | None = None
     while True:
         stretch: Page[R] = yield from page(
             context, entity, view, values, limit=1000, cursor=cursor, newest=newest

@@ -1,10 +1,12 @@
-"""The planner of filters: which view to read, and what is left to compare on each document."""
+"""The planner of filters: which views can be read, which is read, and what is left to compare on each document."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeVar
 
+from keyweave.access_path import Access, access_to
 from keyweave.context import Context
 from keyweave.effects import Flow
 from keyweave.entity import Entity, View
@@ -14,38 +16,61 @@ from keyweave.flows.handshaking import require_built
 from keyweave.keytext import key_text
 from keyweave.record import Record
 
+R = TypeVar("R", bound=Record)
 
-def choose(
-    context: Context, entity: Entity[Any], filters: Mapping[str, Any], order: str
-) -> Flow[tuple[View, dict[str, int]]]:
-    """The smallest view in this order whose fields are all filtered, and the size of each view that could be read.
+
+def survey(context: Context, entity: Entity[Any], filters: Mapping[str, Any], order: str) -> Flow[Access]:
+    """The views whose fields are all filtered, without those that another one makes useless.
 
     Raises:
-        ValidationError: no view has this order, or a value cannot be looked up.
+        ValidationError: no view has this order.
         ViewNotBuiltError: the only views that could be read are not built yet.
     """
-    candidates = [
-        view
-        for view in entity.views.values()
-        if view.order == order and all(filters.get(name) is not None for name in view.fields)
-    ]
-    if not candidates:
-        known = {"created", "revision"} | {view.order for view in entity.views.values()}
-        wanted = f"the order {order!r}" if order in known else "that order"
+    place = (entity.name, order, frozenset([name for name in filters if filters[name] is not None]))
+    known = context.accesses.get(place)
+    if known is not None and not context.unbuilt:
+        return known
+    usable = [view for view in entity.views.values() if place[2].issuperset(view.fields)]
+    ordered = [view for view in usable if view.order == order]
+    if not ordered:
+        orders = {"created", "revision"} | {view.order for view in entity.views.values()}
+        wanted = f"the order {order!r}" if order in orders else "that order"
         raise ValidationError(
             f"{entity.name}: no view in {wanted} covers the fields {', '.join(sorted(filters)) or 'none'}",
             entity=entity.name,
             rule="view",
         )
     if context.unbuilt:
-        candidates = yield from _built(context, entity, candidates)
-    keys = [view_key(context, entity, view, filters) for view in candidates]
-    if len(candidates) == 1 and context.unit is None:
-        return candidates[0], {}
+        ordered = yield from _built(context, entity, ordered)
+    access = access_to(
+        ordered,
+        [
+            view
+            for view in usable
+            if view.order != order and f"{entity.name}.{view.name}" not in context.unbuilt
+        ],
+    )
+    if not context.unbuilt:
+        context.accesses[place] = access
+    return access
+
+
+def choose(
+    context: Context, entity: Entity[Any], access: Access, filters: Mapping[str, Any]
+) -> Flow[tuple[View, dict[str, int]]]:
+    """The smallest view that can be read, and the size of each where there is a choice.
+
+    Raises:
+        ValidationError: a value cannot be looked up.
+    """
+    views = access.readable
+    keys = [view_key(context, entity, view, filters) for view in views]
+    if len(views) == 1 and context.unit is None:
+        return views[0], {}
     sizes = yield from ask(context, tuple(("ZCARD", key) for key in keys))
-    by_name = {view.name: int(size) for view, size in zip(candidates, sizes, strict=True)}
-    # With equal sizes the view with more fields compares less; the name only makes the choice repeatable.
-    best = min(candidates, key=lambda view: (by_name[view.name], -len(view.fields), view.name))
+    by_name = {view.name: int(size) for view, size in zip(views, sizes, strict=True)}
+    # With equal sizes the view with more fields compares less; it comes first.
+    best = min(views, key=lambda view: by_name[view.name])
     return best, by_name
 
 
@@ -78,3 +103,12 @@ def values_of(view: View, filters: Mapping[str, Any]) -> tuple[str, ...]:
 def matches(record: Record, filters: Mapping[str, Any]) -> bool:
     """Whether a record's fields equal every filter."""
     return all(getattr(record, name) == value for name, value in filters.items())
+
+
+def matching(records: list[R], filters: Mapping[str, Any]) -> list[R]:
+    """Those of `records` whose fields equal every filter, in the same order."""
+    if not records or not filters:
+        return records
+    values = attrgetter(*filters)
+    expected = tuple(filters.values()) if len(filters) > 1 else next(iter(filters.values()))
+    return [record for record in records if values(record) == expected]

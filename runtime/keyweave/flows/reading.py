@@ -12,7 +12,7 @@ from keyweave.effects import Command, Flow
 from keyweave.entity import Entity
 from keyweave.entry import ClaimEntry
 from keyweave.errors import ValidationError
-from keyweave.flows.asking import ask
+from keyweave.flows.asking import ask, ask_script, undeclared
 from keyweave.flows.handshaking import require_built
 from keyweave.flows.healing import heal_claim
 from keyweave.keytext import checked_text
@@ -94,16 +94,13 @@ def find_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R | 
             if entry.unique == claim.unique and entry.value == value:
                 present: R | None = buffered(context, change)
                 return present
-    partition = context.partition(entity)
-    previous: bytes | None = None
+    previous: str | None = None
     while True:
-        (owner,) = yield from ask(context, (("HGET", partition.claims(entity.name, claim.unique), value),))
-        if owner is None or owner == previous:
+        key, record = yield from _holder(context, entity, claim.unique, value)
+        if key is None or key == previous:
             return None
-        key = owner.decode()
         if unit is not None and unit.change_of(entity, key) is not None:
             return None
-        record = yield from find(context, entity, key)
         held = ClaimEntry(claim.unique, value, key)
         if record is None:
             released = yield from heal_claim(context, entity, held)
@@ -111,7 +108,31 @@ def find_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R | 
                 return None
         elif held in entity.entries(record):
             return record
-        previous = owner  # the value may have passed to another row between the two reads
+        previous = key  # the value may have passed to another row meanwhile
+
+
+def _holder(
+    context: Context, entity: Entity[R], unique: str, value: str
+) -> Flow[tuple[str | None, R | None]]:
+    """The owner of a unique value, or None, and its live row, or None."""
+    partition = context.partition(entity)
+    claims = partition.claims(entity.name, unique)
+    if context.unit is None and not context.declared_only:
+        arguments = (partition.documents(entity.name), value)
+        reply = yield from ask_script(context, "lookup", (claims,), arguments)
+        if not undeclared(context, reply):
+            if reply is None:
+                return None, None
+            owner, document = reply
+            if document is None:
+                return owner.decode(), None
+            record: R = context.codecs[entity.name].load(document)
+            return owner.decode(), record if (yield from alive(context, record)) else None
+    (owner,) = yield from ask(context, (("HGET", claims, value),))
+    if owner is None:
+        return None, None
+    found = yield from find(context, entity, owner.decode())
+    return owner.decode(), found
 
 
 def get_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R]:

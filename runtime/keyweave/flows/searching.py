@@ -1,4 +1,4 @@
-"""Filters over several fields: the smallest view that covers some of them is read, the rest is compared."""
+"""Filters over several fields: views that cover some of them are read, one or all at once, and the rest is compared."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any, Final, TypeVar
 
 from keyweave.context import Context
 from keyweave.effects import Flow
-from keyweave.entity import Entity
+from keyweave.entity import Entity, View
 from keyweave.flows.joining import Having, keep_having
 from keyweave.flows.paging import page, place_of
-from keyweave.flows.planning import choose, matches, values_of
+from keyweave.flows.planning import choose, matches, matching, survey, values_of
+from keyweave.flows.probing import probe
 from keyweave.flows.reading import find
+from keyweave.flows.selecting import select, selectable
 from keyweave.keytext import check_filters
 from keyweave.page import MAX_LIMIT, Page, check_limit, read_cursor, write_cursor
 from keyweave.record import Record
@@ -32,7 +34,8 @@ class Explanation:
         view: the view that is read, or None for a single row.
         order: what the result is ordered by.
         candidates: every view that could be read, with its number of members.
-        compared: fields that are compared on each document that is read.
+        narrowing: views in which a member must be as well before its document is read.
+        compared: fields that no view answers for, so that they are compared on each document that is read.
     """
 
     entity: str
@@ -40,6 +43,7 @@ class Explanation:
     view: str | None
     order: str
     candidates: dict[str, int]
+    narrowing: tuple[str, ...]
     compared: tuple[str, ...]
 
 
@@ -50,10 +54,15 @@ def explain(
     check_filters(entity.name, entity.filters, filters)
     if filters.get(entity.key) is not None:
         compared = tuple(sorted(filters.keys() - {entity.key}))
-        return Explanation(entity.name, "key", None, order, {}, compared)
-    view, sizes = yield from choose(context, entity, filters, order)
-    compared = tuple(sorted(filters.keys() - set(view.fields)))
-    return Explanation(entity.name, "view", view.name, order, sizes, compared)
+        return Explanation(entity.name, "key", None, order, {}, (), compared)
+    access = yield from survey(context, entity, filters, order)
+    view, sizes = yield from choose(context, entity, access, filters)
+    answered, others = frozenset(view.fields), []
+    if selectable(context, access):
+        answered = access.covered
+        others = [each.name for each in access.views if each is not view]
+    compared = tuple(sorted(filters.keys() - answered))
+    return Explanation(entity.name, "view", view.name, order, sizes, tuple(others), compared)
 
 
 def search(
@@ -88,30 +97,45 @@ def search(
         record = yield from find(context, entity, filters[entity.key])
         found = [record] if record is not None and matches(record, filters) else []
         return Page((yield from keep_having(context, entity, found, having)), None)
-    view, _ = yield from choose(context, entity, filters, order)
-    values = values_of(view, filters)
-    rest = {name: value for name, value in filters.items() if name not in view.fields}
-    exact = not rest and not having
+    access = yield from survey(context, entity, filters, order)
+    probed = yield from probe(
+        context, entity, access, filters, having, order=order, limit=limit, cursor=cursor, newest=newest
+    )
+    if probed is not None:
+        return probed
+    one: View | None = None
     records: list[R] = []
     at = cursor
     batch = min(MAX_LIMIT, max(_LEAST_BATCH, limit))
     while True:
+        if one is None and not selectable(context, access):
+            one, _ = yield from choose(context, entity, access, filters)
+        answered = access.covered if one is None else frozenset(one.fields)
+        exact = not having and answered.issuperset(filters)
         wanted = limit - len(records) if exact else batch
-        stretch: Page[R] = yield from page(
-            context, entity, view.name, values, limit=wanted, cursor=at, newest=newest
-        )
-        matching = [record for record in stretch.records if matches(record, rest)]
-        matching = yield from keep_having(context, entity, matching, having)
-        surplus = len(records) + len(matching) - limit
+        if one is not None:
+            view = one
+            stretch: Page[R] = yield from page(
+                context, entity, view.name, values_of(view, filters), limit=wanted, cursor=at, newest=newest
+            )
+        else:
+            selected = yield from select(
+                context, entity, access, filters, order=order, limit=wanted, cursor=at, newest=newest
+            )
+            if selected is None:
+                continue
+            view, stretch = selected
+        found = yield from keep_having(context, entity, matching(stretch.records, filters), having)
+        surplus = len(records) + len(found) - limit
         if surplus > 0:
-            matching = matching[:-surplus]
+            found = found[:-surplus]
             if context.unit is None:
-                place = place_of(entity, view.name, values, matching[-1], newest)
-                return Page([*records, *matching], write_cursor(place))
+                place = place_of(entity, view.name, values_of(view, filters), found[-1], newest)
+                return Page([*records, *found], write_cursor(place))
             # Places of rows that are not written yet depend on the page: read just as far as is wanted.
-            batch = 1 + next(index for index, row in enumerate(stretch.records) if row is matching[-1])
+            batch = 1 + next(index for index, row in enumerate(stretch.records) if row is found[-1])
             continue
-        records += matching
+        records += found
         at = stretch.cursor
         if at is None or len(records) == limit:
             return Page(records, at)

@@ -14,7 +14,7 @@ from typing import Any
 from fakeredis import FakeServer
 
 from keyweave import session_aio, session_sync
-from keyweave.entity import Entity
+from keyweave.entity import Entity, Referrer
 from keyweave.flows.examining import connect
 from keyweave.opening import prepare
 from keyweave.page import Page
@@ -120,6 +120,19 @@ class Stage:
                 assert getattr(repository, f"get_by_{unique.name}")(*values) == record
                 assert getattr(repository, f"find_by_{unique.name}")(*values) == record
         self._search(repository, entity, record)
+        for referrer in self.package.PACKAGE.referrers[entity.name]:
+            self._visit_family(repository, referrer, record)
+
+    def _visit_family(self, repository: Repository, referrer: Referrer, record: Any) -> None:
+        """Read a row with those that refer to it by one reference, and by another one of the same entity, if there is."""
+        theirs = self._repository(referrer.entity.name)
+        listed = getattr(theirs, f"list_{referrer.reference.via}")
+        method = f"get_with_{theirs.name}"
+        if not hasattr(repository.plain, method):
+            method += f"_by_{referrer.reference.field}"
+        expected = listed(self.key_of(record), limit=1000).records
+        assert getattr(repository, method)(self.key_of(record)) == (record, expected)
+        assert getattr(repository, method)(self.key_of(record), newest=False) == (record, expected[::-1])
 
     def _visit_view(self, repository: Repository, view: str, values: list[Any], record: Any) -> None:
         page: Page[Any] = getattr(repository, f"list_{view}")(*values, limit=1000)
@@ -196,10 +209,13 @@ class Stage:
         return getattr(record, self.entity_of(record).key)
 
     def repository_of(self, record: Any) -> Repository:
+        return self._repository(type(record).__name__)
+
+    def _repository(self, entity: str) -> Repository:
         (name,) = (
             name
             for name in self.repositories()
-            if type(getattr(self.store, name)).__name__ == f"{type(record).__name__}Repository"
+            if type(getattr(self.store, name)).__name__ == f"{entity}Repository"
         )
         return getattr(self, name)
 

@@ -18,6 +18,20 @@ PACKAGE = Package(
     namespace=("blog", "v2", "dev", "default"),
     groups={"writing": 1},
     entities=(AUTHOR, COMMENT, POST),
-    scripts={name: _script(name) for name in ("apply", "page", "count", "unlock", "aside")},
+    scripts={
+        name: _script(name)
+        for name in (
+            "apply",
+            "page",
+            "select",
+            "lookup",
+            "tree",
+            "having",
+            "family",
+            "count",
+            "unlock",
+            "aside",
+        )
+    },
     fingerprint="cb92d2849f9ad12756c07c8c4b2bc253126f5f835d5b2d537748a34b8bd21538",
 )

@@ -18,6 +18,20 @@ PACKAGE = Package(
     namespace=("booking", "v1", "dev", "default"),
     groups={"calendar": 1},
     entities=(BOOKING, ROOM),
-    scripts={name: _script(name) for name in ("apply", "page", "count", "unlock", "aside")},
+    scripts={
+        name: _script(name)
+        for name in (
+            "apply",
+            "page",
+            "select",
+            "lookup",
+            "tree",
+            "having",
+            "family",
+            "count",
+            "unlock",
+            "aside",
+        )
+    },
     fingerprint="862cc99a4ac7d50e03b88cb8cb5606cf8944eb2a0d95552ad5add171e58f4e78",
 )

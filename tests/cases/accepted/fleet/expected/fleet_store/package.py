@@ -18,6 +18,20 @@ PACKAGE = Package(
     namespace=("fleet", "v1", "staging", "42"),
     groups={"devices": 1},
     entities=(DEVICE, TELEMETRY),
-    scripts={name: _script(name) for name in ("apply", "page", "count", "unlock", "aside")},
+    scripts={
+        name: _script(name)
+        for name in (
+            "apply",
+            "page",
+            "select",
+            "lookup",
+            "tree",
+            "having",
+            "family",
+            "count",
+            "unlock",
+            "aside",
+        )
+    },
     fingerprint="23c2ac728c4f3535b292bb3c57493148c8c14c241b76e5c6624112bfaae3893c",
 )

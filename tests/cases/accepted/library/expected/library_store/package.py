@@ -18,6 +18,20 @@ PACKAGE = Package(
     namespace=("library.org", "v1_0", "dev-1", "main"),
     groups={"lending": 1, "staff": 1},
     entities=(BOOK, BRANCH, HTTP_LIBRARIAN2),
-    scripts={name: _script(name) for name in ("apply", "page", "count", "unlock", "aside")},
+    scripts={
+        name: _script(name)
+        for name in (
+            "apply",
+            "page",
+            "select",
+            "lookup",
+            "tree",
+            "having",
+            "family",
+            "count",
+            "unlock",
+            "aside",
+        )
+    },
     fingerprint="0f1b27e9d3502471c6d9175e49a3dba30497cef0ce997a06c3f1a714d4c938ce",
 )

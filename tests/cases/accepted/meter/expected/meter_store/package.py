@@ -18,6 +18,20 @@ PACKAGE = Package(
     namespace=("meter", "v1", "dev", "default"),
     groups={"billing": 1},
     entities=(ACCOUNT,),
-    scripts={name: _script(name) for name in ("apply", "page", "count", "unlock", "aside")},
+    scripts={
+        name: _script(name)
+        for name in (
+            "apply",
+            "page",
+            "select",
+            "lookup",
+            "tree",
+            "having",
+            "family",
+            "count",
+            "unlock",
+            "aside",
+        )
+    },
     fingerprint="0f5a0495ed38a5b11410d612bb19fe239f6672f45b9723576cbc5f265097554f",
 )

@@ -18,6 +18,20 @@ PACKAGE = Package(
     namespace=("sessions", "v1", "dev", "default"),
     groups={"access": 1, "audit": 1},
     entities=(ACCOUNT, ATTEMPT, ONE_TIME_TOKEN, SIGN_IN),
-    scripts={name: _script(name) for name in ("apply", "page", "count", "unlock", "aside")},
+    scripts={
+        name: _script(name)
+        for name in (
+            "apply",
+            "page",
+            "select",
+            "lookup",
+            "tree",
+            "having",
+            "family",
+            "count",
+            "unlock",
+            "aside",
+        )
+    },
     fingerprint="2c306b055e98755e447ae4348fbea62810ad9d2aa3ee08698b50041bba0f4ca5",
 )

@@ -18,6 +18,20 @@ PACKAGE = Package(
     namespace=("shop", "v1", "dev", "default"),
     groups={"sales": 1},
     entities=(CUSTOMER, ORDER, PARCEL, PRODUCT),
-    scripts={name: _script(name) for name in ("apply", "page", "count", "unlock", "aside")},
+    scripts={
+        name: _script(name)
+        for name in (
+            "apply",
+            "page",
+            "select",
+            "lookup",
+            "tree",
+            "having",
+            "family",
+            "count",
+            "unlock",
+            "aside",
+        )
+    },
     fingerprint="217bbbd1ed95f5cc580e02809e90c560af3f7d425373e2187b94f958f99daeb8",
 )

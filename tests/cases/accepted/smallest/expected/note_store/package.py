@@ -18,6 +18,20 @@ PACKAGE = Package(
     namespace=("notes", "v1", "dev", "default"),
     groups={"notes": 1},
     entities=(NOTE,),
-    scripts={name: _script(name) for name in ("apply", "page", "count", "unlock", "aside")},
+    scripts={
+        name: _script(name)
+        for name in (
+            "apply",
+            "page",
+            "select",
+            "lookup",
+            "tree",
+            "having",
+            "family",
+            "count",
+            "unlock",
+            "aside",
+        )
+    },
     fingerprint="573b154ed8e0467532a82b9f54554c242cec58ce7c7143576bb9b99f8bf9e074",
 )

@@ -24,7 +24,7 @@ from keyweave.session_aio import Session
 
 from .. import filters
 from ..entities.post import POST as ENTITY
-from ..models import Post, Visibility
+from ..models import Comment, Post, Visibility
 
 _Order = Literal["revision", "created"]
 _View = Literal["all", "by_author", "by_editor", "by_author_visibility", "by_visibility"]
@@ -69,6 +69,16 @@ class PostRepository:
         """
         return await self._run(
             transacting.get_for_update(self._context, ENTITY, slug, wait=wait), "get_for_update"
+        )
+
+    async def get_with_comments(self, slug: str, *, newest: bool = True) -> tuple[Post, list[Comment]]:
+        """The row with this key, and every Comment whose `post` it is.
+
+        Raises:
+            PostNotFoundError: it is not there.
+        """
+        return await self._run(
+            gathering.get_with(self._context, ENTITY, slug, "Comment", "post", newest=newest), "get_with"
         )
 
     async def list_all(

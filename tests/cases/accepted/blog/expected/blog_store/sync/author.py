@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import joining, reading, removing, searching, transacting, writing
+from keyweave.flows import gathering, joining, reading, removing, searching, transacting, writing
 from keyweave.page import Page
 from keyweave.session_sync import Session
 
 from .. import filters
 from ..entities.author import AUTHOR as ENTITY
-from ..models import Author
+from ..models import Author, Post
 
 _Order = Literal["created"]
 
@@ -55,6 +55,26 @@ class AuthorRepository:
         """
         return self._run(
             transacting.get_for_update(self._context, ENTITY, handle, wait=wait), "get_for_update"
+        )
+
+    def get_with_posts_by_author(self, handle: str, *, newest: bool = True) -> tuple[Author, list[Post]]:
+        """The row with this key, and every Post whose `author` it is.
+
+        Raises:
+            AuthorNotFoundError: it is not there.
+        """
+        return self._run(
+            gathering.get_with(self._context, ENTITY, handle, "Post", "author", newest=newest), "get_with"
+        )
+
+    def get_with_posts_by_editor(self, handle: str, *, newest: bool = True) -> tuple[Author, list[Post]]:
+        """The row with this key, and every Post whose `editor` it is.
+
+        Raises:
+            AuthorNotFoundError: it is not there.
+        """
+        return self._run(
+            gathering.get_with(self._context, ENTITY, handle, "Post", "editor", newest=newest), "get_with"
         )
 
     def search(

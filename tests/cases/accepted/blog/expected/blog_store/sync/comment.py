@@ -68,6 +68,16 @@ class CommentRepository:
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
+    def get_with_comments(self, id: str, *, newest: bool = True) -> tuple[Comment, list[Comment]]:
+        """The row with this key, and every Comment whose `reply_to` it is.
+
+        Raises:
+            CommentNotFoundError: it is not there.
+        """
+        return self._run(
+            gathering.get_with(self._context, ENTITY, id, "Comment", "reply_to", newest=newest), "get_with"
+        )
+
     def list_by_post(
         self, post: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Comment]:

@@ -24,7 +24,7 @@ from keyweave.session_sync import Session
 
 from .. import filters
 from ..entities.post import POST as ENTITY
-from ..models import Post, Visibility
+from ..models import Comment, Post, Visibility
 
 _Order = Literal["revision", "created"]
 _View = Literal["all", "by_author", "by_editor", "by_author_visibility", "by_visibility"]
@@ -68,6 +68,16 @@ class PostRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, slug, wait=wait), "get_for_update")
+
+    def get_with_comments(self, slug: str, *, newest: bool = True) -> tuple[Post, list[Comment]]:
+        """The row with this key, and every Comment whose `post` it is.
+
+        Raises:
+            PostNotFoundError: it is not there.
+        """
+        return self._run(
+            gathering.get_with(self._context, ENTITY, slug, "Comment", "post", newest=newest), "get_with"
+        )
 
     def list_all(self, *, limit: int = 50, cursor: str | None = None, newest: bool = True) -> Page[Post]:
         """One page, latest change first unless `newest` is False.

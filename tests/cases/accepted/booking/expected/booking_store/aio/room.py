@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import counting, joining, paging, reading, removing, searching, transacting, writing
+from keyweave.flows import (
+    counting,
+    gathering,
+    joining,
+    paging,
+    reading,
+    removing,
+    searching,
+    transacting,
+    writing,
+)
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_aio import Session
 
 from .. import filters
 from ..entities.room import ROOM as ENTITY
-from ..models import Room
+from ..models import Booking, Room
 
 _Order = Literal["seats"]
 _View = Literal["by_floor"]
@@ -57,6 +67,16 @@ class RoomRepository:
         """
         return await self._run(
             transacting.get_for_update(self._context, ENTITY, name, wait=wait), "get_for_update"
+        )
+
+    async def get_with_bookings(self, name: str, *, newest: bool = True) -> tuple[Room, list[Booking]]:
+        """The row with this key, and every Booking whose `room` it is.
+
+        Raises:
+            RoomNotFoundError: it is not there.
+        """
+        return await self._run(
+            gathering.get_with(self._context, ENTITY, name, "Booking", "room", newest=newest), "get_with"
         )
 
     async def list_by_floor(

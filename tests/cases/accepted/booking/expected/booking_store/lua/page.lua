@@ -24,13 +24,22 @@ local function server_time()
   return tonumber(time[1]) * 1000000 + tonumber(time[2])
 end
 
-local view, prefix = KEYS[1], ARGV[1]
-local limit, newest, scan = tonumber(ARGV[2]), ARGV[3] == 'newest', tonumber(ARGV[6])
+-- Whether a document is before its deadline. The head has a fixed layout: `expires` begins at byte 67 and is 0 or has
+-- sixteen digits. What has no head counts as live, so that the reader says what is wrong with it.
 local EXPIRES_AT, ZERO = 67, 48
-local range = newest and 'ZREVRANGE' or 'ZRANGE'
+local looked_at = nil
 
--- Rank of the first member after the cursor, also when the cursor's own row has moved or is gone.
-local function rank_after(score, member)
+local function is_live(document)
+  if string.byte(document, EXPIRES_AT) == ZERO then
+    return true
+  end
+  looked_at = looked_at or server_time()
+  local deadline = tonumber(string.sub(document, EXPIRES_AT, EXPIRES_AT + 15))
+  return not deadline or deadline > looked_at
+end
+
+-- Rank of the first member of a view after a cursor, also when the cursor's own row has moved or is gone.
+local function rank_after(view, newest, score, member)
   local rank = redis.call(newest and 'ZREVRANK' or 'ZRANK', view, member)
   if rank and redis.call('ZSCORE', view, member) == score then
     return rank + 1
@@ -39,7 +48,7 @@ local function rank_after(score, member)
   local high = low + redis.call('ZCOUNT', view, score, score)
   while low < high do
     local middle = math.floor((low + high) / 2)
-    local other = redis.call(range, view, middle, middle)[1]
+    local other = redis.call(newest and 'ZREVRANGE' or 'ZRANGE', view, middle, middle)[1]
     if (newest and other >= member) or (not newest and other <= member) then
       low = middle + 1
     else
@@ -49,39 +58,40 @@ local function rank_after(score, member)
   return low
 end
 
-local start = ARGV[4] ~= '' and rank_after(ARGV[4], ARGV[5]) or 0
-local dangling, reply = {}, { '', '', false }
-reply[3] = dangling
-local now, last, looked = nil, nil, 0
-
-while #reply - 3 < limit and looked < scan do
-  local members = redis.call(range, view, start, start + math.min(limit - (#reply - 3), scan - looked) - 1)
-  if #members == 0 then
-    return reply
-  end
-  local keys = {}
-  for index = 1, #members do
-    keys[index] = prefix .. members[index]
-  end
-  local documents = redis.call('MGET', unpack(keys))
-  for index = 1, #members do
-    local document = documents[index]
-    if not document then
-      dangling[#dangling + 1] = members[index]
-    elseif string.byte(document, EXPIRES_AT) == ZERO then
-      reply[#reply + 1] = document
-    else
-      now = now or server_time()
-      local deadline = tonumber(string.sub(document, EXPIRES_AT, EXPIRES_AT + 15))
-      if not deadline or deadline > now then
+-- Appends the live documents of a view's members to `reply`, from a rank on, until `limit` are found or `scan` members were
+-- looked at. Returns score and member of the last one when more follow, else empty texts, and the members without a document.
+local function read_stretch(reply, view, prefix, newest, start, limit, scan)
+  local range, dangling = newest and 'ZREVRANGE' or 'ZRANGE', {}
+  local found, looked, last = 0, 0, nil
+  while found < limit and looked < scan do
+    local members = redis.call(range, view, start, start + math.min(limit - found, scan - looked) - 1)
+    if #members == 0 then
+      return '', '', dangling
+    end
+    local keys = {}
+    for index = 1, #members do
+      keys[index] = prefix .. members[index]
+    end
+    local documents = redis.call('MGET', unpack(keys))
+    for index = 1, #members do
+      local document = documents[index]
+      if not document then
+        dangling[#dangling + 1] = members[index]
+      elseif is_live(document) then
+        found = found + 1
         reply[#reply + 1] = document
       end
     end
+    start, looked, last = start + #members, looked + #members, members[#members]
   end
-  start, looked, last = start + #members, looked + #members, members[#members]
+  if start < redis.call('ZCARD', view) then
+    return redis.call('ZSCORE', view, last), last, dangling
+  end
+  return '', '', dangling
 end
 
-if start < redis.call('ZCARD', view) then
-  reply[1], reply[2] = redis.call('ZSCORE', view, last), last
-end
+local view, newest = KEYS[1], ARGV[3] == 'newest'
+local start = ARGV[4] ~= '' and rank_after(view, newest, ARGV[4], ARGV[5]) or 0
+local reply = { '', '', false }
+reply[1], reply[2], reply[3] = read_stretch(reply, view, ARGV[1], newest, start, tonumber(ARGV[2]), tonumber(ARGV[6]))
 return reply

@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import counting, joining, paging, reading, removing, searching, transacting, writing
+from keyweave.flows import (
+    counting,
+    gathering,
+    joining,
+    paging,
+    reading,
+    removing,
+    searching,
+    transacting,
+    writing,
+)
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_sync import Session
 
 from .. import filters
 from ..entities.room import ROOM as ENTITY
-from ..models import Room
+from ..models import Booking, Room
 
 _Order = Literal["seats"]
 _View = Literal["by_floor"]
@@ -56,6 +66,16 @@ class RoomRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, name, wait=wait), "get_for_update")
+
+    def get_with_bookings(self, name: str, *, newest: bool = True) -> tuple[Room, list[Booking]]:
+        """The row with this key, and every Booking whose `room` it is.
+
+        Raises:
+            RoomNotFoundError: it is not there.
+        """
+        return self._run(
+            gathering.get_with(self._context, ENTITY, name, "Booking", "room", newest=newest), "get_with"
+        )
 
     def list_by_floor(
         self, floor: int, *, limit: int = 50, cursor: str | None = None, newest: bool = True

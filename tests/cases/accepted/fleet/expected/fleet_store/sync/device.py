@@ -9,6 +9,7 @@ from typing import Any, Literal
 from keyweave.entry import ClaimEntry
 from keyweave.flows import (
     counting,
+    gathering,
     joining,
     paging,
     reading,
@@ -25,7 +26,7 @@ from keyweave.session_sync import Session
 
 from .. import filters
 from ..entities.device import DEVICE as ENTITY
-from ..models import Device, Mode
+from ..models import Device, Mode, Telemetry
 
 _Order = Literal["uptime", "last_seen", "firmware", "battery", "offset", "created", "revision"]
 _View = Literal[
@@ -81,6 +82,17 @@ class DeviceRepository:
         """
         return self._run(
             transacting.get_for_update(self._context, ENTITY, serial, wait=wait), "get_for_update"
+        )
+
+    def get_with_telemetries(self, serial: str, *, newest: bool = True) -> tuple[Device, list[Telemetry]]:
+        """The row with this key, and every Telemetry whose `device` it is.
+
+        Raises:
+            DeviceNotFoundError: it is not there.
+        """
+        return self._run(
+            gathering.get_with(self._context, ENTITY, serial, "Telemetry", "device", newest=newest),
+            "get_with",
         )
 
     def get_by_fingerprint(self, fingerprint: bytes) -> Device:

@@ -70,6 +70,16 @@ class BookRepository:
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, isbn, wait=wait), "get_for_update")
 
+    def get_with_books(self, isbn: str, *, newest: bool = True) -> tuple[Book, list[Book]]:
+        """The row with this key, and every Book whose `part_of` it is.
+
+        Raises:
+            NoSuchBookError: it is not there.
+        """
+        return self._run(
+            gathering.get_with(self._context, ENTITY, isbn, "Book", "part_of", newest=newest), "get_with"
+        )
+
     def get_by_title(self, title: str, subtitle: str) -> Book:
         """The row with this unique value.
 

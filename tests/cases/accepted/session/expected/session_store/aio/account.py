@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
 from keyweave.entry import ClaimEntry
-from keyweave.flows import joining, reading, removing, searching, transacting, writing
+from keyweave.flows import gathering, joining, reading, removing, searching, transacting, writing
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_aio import Session
 
 from .. import filters
 from ..entities.account import ACCOUNT as ENTITY
-from ..models import Account
+from ..models import Account, OneTimeToken, SignIn
 
 _Order = Literal["created"]
 
@@ -57,6 +57,29 @@ class AccountRepository:
         """
         return await self._run(
             transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
+        )
+
+    async def get_with_one_time_tokens(
+        self, id: str, *, newest: bool = True
+    ) -> tuple[Account, list[OneTimeToken]]:
+        """The row with this key, and every OneTimeToken whose `account` it is.
+
+        Raises:
+            AccountNotFoundError: it is not there.
+        """
+        return await self._run(
+            gathering.get_with(self._context, ENTITY, id, "OneTimeToken", "account", newest=newest),
+            "get_with",
+        )
+
+    async def get_with_sign_ins(self, id: str, *, newest: bool = True) -> tuple[Account, list[SignIn]]:
+        """The row with this key, and every SignIn whose `account` it is.
+
+        Raises:
+            AccountNotFoundError: it is not there.
+        """
+        return await self._run(
+            gathering.get_with(self._context, ENTITY, id, "SignIn", "account", newest=newest), "get_with"
         )
 
     async def get_by_name(self, name: str) -> Account:

@@ -6,14 +6,24 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
 from keyweave.entry import ClaimEntry
-from keyweave.flows import counting, joining, paging, reading, removing, searching, transacting, writing
+from keyweave.flows import (
+    counting,
+    gathering,
+    joining,
+    paging,
+    reading,
+    removing,
+    searching,
+    transacting,
+    writing,
+)
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_aio import Session
 
 from .. import filters
 from ..entities.customer import CUSTOMER as ENTITY
-from ..models import Customer
+from ..models import Customer, Order
 
 _Order = Literal["created"]
 _View = Literal["all", "by_vip"]
@@ -58,6 +68,16 @@ class CustomerRepository:
         """
         return await self._run(
             transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
+        )
+
+    async def get_with_orders(self, id: str, *, newest: bool = True) -> tuple[Customer, list[Order]]:
+        """The row with this key, and every Order whose `customer_id` it is.
+
+        Raises:
+            NoSuchCustomerError: it is not there.
+        """
+        return await self._run(
+            gathering.get_with(self._context, ENTITY, id, "Order", "customer_id", newest=newest), "get_with"
         )
 
     async def get_by_email(self, email: str) -> Customer:

@@ -24,7 +24,7 @@ from keyweave.session_aio import Session
 
 from .. import filters
 from ..entities.order import ORDER as ENTITY
-from ..models import Order, OrderState
+from ..models import Order, OrderState, Parcel
 
 _Order = Literal["revision", "created", "total"]
 _View = Literal["all", "by_customer", "by_customer_state", "by_total"]
@@ -69,6 +69,16 @@ class OrderRepository:
         """
         return await self._run(
             transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
+        )
+
+    async def get_with_parcels(self, id: str, *, newest: bool = True) -> tuple[Order, list[Parcel]]:
+        """The row with this key, and every Parcel whose `order_id` it is.
+
+        Raises:
+            OrderNotFoundError: it is not there.
+        """
+        return await self._run(
+            gathering.get_with(self._context, ENTITY, id, "Parcel", "order_id", newest=newest), "get_with"
         )
 
     async def list_all(

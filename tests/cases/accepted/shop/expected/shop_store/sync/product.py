@@ -6,7 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 from keyweave.entry import ClaimEntry
-from keyweave.flows import counting, joining, paging, reading, removing, searching, transacting, writing
+from keyweave.flows import (
+    counting,
+    gathering,
+    joining,
+    paging,
+    reading,
+    removing,
+    searching,
+    transacting,
+    writing,
+)
 from keyweave.keyspace import join
 from keyweave.keytext import key_text
 from keyweave.page import Page
@@ -14,7 +24,7 @@ from keyweave.session_sync import Session
 
 from .. import filters
 from ..entities.product import PRODUCT as ENTITY
-from ..models import Product
+from ..models import Parcel, Product
 
 _Order = Literal["price", "stock"]
 _View = Literal["by_price", "by_stock"]
@@ -58,6 +68,16 @@ class ProductRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, sku, wait=wait), "get_for_update")
+
+    def get_with_parcels(self, sku: str, *, newest: bool = True) -> tuple[Product, list[Parcel]]:
+        """The row with this key, and every Parcel whose `sku` it is.
+
+        Raises:
+            ProductNotFoundError: it is not there.
+        """
+        return self._run(
+            gathering.get_with(self._context, ENTITY, sku, "Parcel", "sku", newest=newest), "get_with"
+        )
 
     def get_by_title(self, category: str, title: str) -> Product:
         """The row with this unique value.

@@ -1,0 +1,23 @@
+-- Positions of those of `members` that are in each of `views`, but for the view with the number `except`.
+local function shared(members, views, except)
+  local kept = {}
+  for position = 1, #members do
+    kept[position] = position
+  end
+  for number = 1, #views do
+    if number ~= except and #kept > 0 then
+      local asked, left = {}, {}
+      for order = 1, #kept do
+        asked[order] = members[kept[order]]
+      end
+      local scores = redis.call('ZMSCORE', views[number], unpack(asked))
+      for order = 1, #kept do
+        if scores[order] then
+          left[#left + 1] = kept[order]
+        end
+      end
+      kept = left
+    end
+  end
+  return kept
+end

@@ -1,0 +1,31 @@
+-- Appends the live documents of a view's members to `reply`, from a rank on, until `limit` are found or `scan` members were
+-- looked at. Returns score and member of the last one when more follow, else empty texts, and the members without a document.
+local function read_stretch(reply, view, prefix, newest, start, limit, scan)
+  local range, dangling = newest and 'ZREVRANGE' or 'ZRANGE', {}
+  local found, looked, last = 0, 0, nil
+  while found < limit and looked < scan do
+    local members = redis.call(range, view, start, start + math.min(limit - found, scan - looked) - 1)
+    if #members == 0 then
+      return '', '', dangling
+    end
+    local keys = {}
+    for index = 1, #members do
+      keys[index] = prefix .. members[index]
+    end
+    local documents = redis.call('MGET', unpack(keys))
+    for index = 1, #members do
+      local document = documents[index]
+      if not document then
+        dangling[#dangling + 1] = members[index]
+      elseif is_live(document) then
+        found = found + 1
+        reply[#reply + 1] = document
+      end
+    end
+    start, looked, last = start + #members, looked + #members, members[#members]
+  end
+  if start < redis.call('ZCARD', view) then
+    return redis.call('ZSCORE', view, last), last, dangling
+  end
+  return '', '', dangling
+end
