@@ -47,12 +47,21 @@ class Guard(msgspec.Struct, frozen=True, gc=False):
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """A guard that did not hold. `certain` is False when an earlier try of the same plan may have been applied."""
+    """A guard that did not hold.
+
+    Attributes:
+        status: what was found instead.
+        guard: the guard.
+        certain: False when an earlier try of the same plan may have been applied.
+        owner: who holds the unique value, when it is taken.
+        document: what stands where the plan's shown row would be written, when EXISTS or CHANGED refused it.
+    """
 
     status: Status
     guard: Guard
     certain: bool
     owner: str = ""
+    document: bytes | None = None
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -72,6 +81,7 @@ class Plan:
         "_documents",
         "_guard_words",
         "_row_words",
+        "_shown",
         "_views",
         "changes",
         "guards",
@@ -91,6 +101,11 @@ class Plan:
         self._claims: dict[str, int] = {}
         self._guard_words: list[Word] = []
         self._row_words: list[Word] = []
+        self._shown = 0
+
+    def show(self, entity: Entity[Any], key: str) -> None:
+        """Answer a refusal because this row is there, or has changed, with its document."""
+        self._shown = self._document(entity, key)
 
     def guard_revision(self, entity: Entity[Any], key: str, revision: int) -> None:
         """The row is live and unchanged since `revision`."""
@@ -194,6 +209,7 @@ class Plan:
             claims,
             marker,
             writer if self.changes else "",
+            self._shown,
             *self._guard_words,
             "rows",
             *self._row_words,
@@ -206,7 +222,8 @@ class Plan:
             numbers = [int(number) for number in reply[1:]]
             return Applied(tuple(zip(numbers[0::3], numbers[1::3], numbers[2::3], strict=True)))
         guard = self.guards[int(reply[1]) - 1]
-        return Refusal(status, guard, reply[2] == b"certain", reply[3].decode())
+        document = reply[4] if len(reply) > 4 else None
+        return Refusal(status, guard, reply[2] == b"certain", reply[3].decode(), document)
 
     def document_keys(self) -> list[str]:
         """Keys of the documents that this plan writes, in order."""

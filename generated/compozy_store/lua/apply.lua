@@ -18,7 +18,8 @@
 --   5     claims     number of keys before the first unique claim
 --   6     marker     seconds for which the marker is kept, 0 for none
 --   7     writer     digest of the indexes that the writer keeps; empty when no row changes
---   8..   guards     then the word `rows`, then rows
+--   8     shown      number of the document that a refusal by EXISTS or CHANGED is answered with, 0 for none
+--   9..   guards     then the word `rows`, then rows
 --
 -- Guards
 --   revision document revision    the row is live and unchanged since `revision`
@@ -46,8 +47,8 @@
 --   OK        revision created expires, for each document written
 --   REPLAYED  an earlier try was applied
 --   MISSING   guard certainty      revision, unchanged: the row is not there
---   CHANGED   guard certainty      revision, unchanged, holds: somebody else wrote in between
---   EXISTS    guard certainty      absent, missing: the row is there
+--   CHANGED   guard certainty '' shown  revision, unchanged, holds: somebody else wrote in between
+--   EXISTS    guard certainty '' shown  absent, missing: the row is there
 --   DEAD      guard certainty      absent: a row past its deadline waits to be swept
 --   ALIVE     guard certainty      dead: the row is not past its deadline
 --   NO_TARGET guard certainty      exists: the reference leads nowhere
@@ -88,7 +89,7 @@ end
 local clock, expiry, marker, schema = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local op, again, grace = ARGV[1], ARGV[2] == 'again', tonumber(ARGV[3])
 local views, claims, marker_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local writer = ARGV[7]
+local writer, shown = ARGV[7], tonumber(ARGV[8])
 local DOCUMENTS = 4
 local now = server_time()
 
@@ -173,7 +174,7 @@ function guards.count(at)
 end
 
 -- Only an unanswered first try leaves a doubt, and a row that still has its old revision removes it.
-local at, number, certain = 8, 0, not again
+local at, number, certain = 9, 0, not again
 local refused, refused_by, detail
 while ARGV[at] ~= 'rows' do
   local word = ARGV[at]
@@ -195,7 +196,11 @@ while ARGV[at] ~= 'rows' do
   at = at + 1 + taken
 end
 if refused then
-  return { refused, refused_by, certain and 'certain' or 'uncertain', detail }
+  local answer = { refused, refused_by, certain and 'certain' or 'uncertain', detail }
+  if shown > 0 and (refused == 'EXISTS' or refused == 'CHANGED') then
+    answer[5] = redis.call('GET', KEYS[DOCUMENTS + shown])
+  end
+  return answer
 end
 
 -- A writer that may not keep every index counts what it does. First, because a damaged count fails here.

@@ -12,7 +12,8 @@
 --@ argument 5     claims     number of keys before the first unique claim
 --@ argument 6     marker     seconds for which the marker is kept, 0 for none
 --@ argument 7     writer     digest of the indexes that the writer keeps; empty when no row changes
---@ argument 8..   guards     then the word `rows`, then rows
+--@ argument 8     shown      number of the document that a refusal by EXISTS or CHANGED is answered with, 0 for none
+--@ argument 9..   guards     then the word `rows`, then rows
 --@ guard    revision document revision    the row is live and unchanged since `revision`
 --@ guard    absent   document             no live row
 --@ guard    exists   document             a live row: the target of a reference
@@ -32,8 +33,8 @@
 --@ reply    OK        revision created expires, for each document written
 --@ reply    REPLAYED  an earlier try was applied
 --@ reply    MISSING   guard certainty      revision, unchanged: the row is not there
---@ reply    CHANGED   guard certainty      revision, unchanged, holds: somebody else wrote in between
---@ reply    EXISTS    guard certainty      absent, missing: the row is there
+--@ reply    CHANGED   guard certainty '' shown  revision, unchanged, holds: somebody else wrote in between
+--@ reply    EXISTS    guard certainty '' shown  absent, missing: the row is there
 --@ reply    DEAD      guard certainty      absent: a row past its deadline waits to be swept
 --@ reply    ALIVE     guard certainty      dead: the row is not past its deadline
 --@ reply    NO_TARGET guard certainty      exists: the reference leads nowhere
@@ -46,7 +47,7 @@
 local clock, expiry, marker, schema = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local op, again, grace = ARGV[1], ARGV[2] == 'again', tonumber(ARGV[3])
 local views, claims, marker_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local writer = ARGV[7]
+local writer, shown = ARGV[7], tonumber(ARGV[8])
 local DOCUMENTS = 4
 local now = server_time()
 
@@ -131,7 +132,7 @@ function guards.count(at)
 end
 
 -- Only an unanswered first try leaves a doubt, and a row that still has its old revision removes it.
-local at, number, certain = 8, 0, not again
+local at, number, certain = 9, 0, not again
 local refused, refused_by, detail
 while ARGV[at] ~= 'rows' do
   local word = ARGV[at]
@@ -153,7 +154,11 @@ while ARGV[at] ~= 'rows' do
   at = at + 1 + taken
 end
 if refused then
-  return { refused, refused_by, certain and 'certain' or 'uncertain', detail }
+  local answer = { refused, refused_by, certain and 'certain' or 'uncertain', detail }
+  if shown > 0 and (refused == 'EXISTS' or refused == 'CHANGED') then
+    answer[5] = redis.call('GET', KEYS[DOCUMENTS + shown])
+  end
+  return answer
 end
 
 -- A writer that may not keep every index counts what it does. First, because a damaged count fails here.

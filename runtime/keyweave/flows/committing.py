@@ -9,7 +9,7 @@ from keyweave.effects import Flow
 from keyweave.entity import Entity
 from keyweave.entry import ClaimEntry, Entry
 from keyweave.errors import ConflictError, KeyweaveError, OutcomeUnknownError, ReferenceViolationError
-from keyweave.flows.asking import apply, ask
+from keyweave.flows.asking import Trailer, apply, ask
 from keyweave.flows.healing import heal_claim
 from keyweave.flows.reading import deadline_passed, find
 from keyweave.plan import Applied, Plan, Refusal, Status
@@ -23,12 +23,17 @@ def commit(
     context: Context,
     changes: list[Change],
     watched: list[tuple[Entity[Any], str, int | None]] | None = None,
+    *,
+    show: bool = False,
+    trailer: Trailer | None = None,
 ) -> Flow[Refusal | None]:
     """Apply changes of one partition in one atomic step.
 
     Args:
         changes: at most one per row.
         watched: rows that must not have changed: entity, key, revision (None for absent).
+        show: a refusal because the first row is there, or has changed, brings its document.
+        trailer: commands that follow the plan in its pipeline.
 
     Returns:
         None when everything was written and the records know it; otherwise the guard that did not hold.
@@ -36,7 +41,9 @@ def commit(
     refusal: Refusal | None = None
     for _ in range(_CLEANINGS):
         plan = _plan(context, changes, watched or [])
-        outcome = yield from apply(context, plan)
+        if show:
+            plan.show(changes[0].entity, changes[0].key)
+        outcome = yield from apply(context, plan, trailer)
         if isinstance(outcome, Applied):
             _learn(context, changes, outcome)
             return None

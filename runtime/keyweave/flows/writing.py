@@ -142,17 +142,21 @@ def upsert(context: Context, entity: Entity[R], record: R) -> Flow[R]:
         stored = None
     for attempt in range(context.policy.attempts):
         change = _replacement(context, entity, record, stored, prepared)
-        refusal = yield from commit(context, [change])
+        refusal = yield from commit(context, [change], show=attempt == 0)
         if refusal is None:
             return record
         if refusal.status not in (Status.EXISTS, Status.CHANGED, Status.MISSING):
             raise refused(refusal)
         if stored is not None or attempt > 0:
             context.stats.conflicts += 1
+        if refusal.document is not None:
+            stored = codec.recall(refusal.document)
+        else:
+            # What the refusal would have brought is old after a pause.
             yield Sleep(context.pause(attempt))
-        current = yield from find(context, entity, prepared.key)
-        stored = memory_of(current) if current is not None else None
-        prepared = codec.prepare(record, _retention(context, entity), stored)
+            current = yield from find(context, entity, prepared.key)
+            stored = memory_of(current) if current is not None else None
+        prepared = codec.rebased(prepared, stored)
     raise _exhausted(context, entity)
 
 
