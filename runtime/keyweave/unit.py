@@ -108,7 +108,7 @@ class UnitOfWork:
         self.ended = False
         self.changes: dict[tuple[str, str], Change] = {}
         self.watched: dict[tuple[str, str], tuple[Entity[Any], int | None]] = {}
-        self.loaded: dict[tuple[str, str], int] = {}
+        self.loaded: dict[tuple[str, str], Stored] = {}
         self.locks: list[str] = []
         self._memories: list[tuple[Record, Stored | None, dict[str, Any]]] = []
         self._provisional = 0

@@ -267,7 +267,7 @@ def _discard_buffered(context: Context, unit: UnitOfWork, entity: Entity[Any], k
             return False
         loaded = unit.loaded.get((entity.name, key))
         if loaded is not None and change.old is not None:
-            change.old.revision = loaded
+            change.old.revision = loaded.revision
     else:
         change = _doom(own)
     doomed: dict[_Place, Change] = {}
