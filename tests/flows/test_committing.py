@@ -44,9 +44,9 @@ def guards(command: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def test_a_row_past_its_deadline_is_swept_and_the_write_tried_again() -> None:
     scripted = Scripted()
-    create(scripted, [[[b"DEAD", 1, b"certain", b""]], [DEAD], [TIME], [[]], [[b"OK"]], [OK]])
-    first, read, time, children, sweep, again = scripted.sent()
-    assert (read[0], time[0], children[0]) == ("GET", "TIME", "ZRANGE")
+    create(scripted, [[[b"DEAD", 1, b"certain", b""]], [DEAD, []], [TIME], [[b"OK"]], [OK]])
+    first, read, children, time, sweep, again = scripted.sent()
+    assert (read[0], children[0], time[0]) == ("GET", "ZRANGE", "TIME")
     assert guards(sweep) == ("dead", 1, 1700000000000002, "count", 1, 0)
     assert guards(first) == guards(again)
     assert scripted.context.stats.swept == 1
@@ -54,8 +54,8 @@ def test_a_row_past_its_deadline_is_swept_and_the_write_tried_again() -> None:
 
 def test_a_claim_of_nobody_is_released_and_the_write_tried_again() -> None:
     scripted = Scripted()
-    create(scripted, [[[b"TAKEN", 2, b"certain", b"ghost"]], [None], [None], [[b"OK"]], [OK]])
-    heal = scripted.sent()[3]
+    create(scripted, [[[b"TAKEN", 2, b"certain", b"ghost"]], [None, []], [None], [[b"OK"]], [OK]])
+    heal = scripted.sent()[4]
     assert guards(heal) == ("holds", 1, "a@x", "ghost", "missing", 1)
     assert heal[heal.index("rows") + 1 :] == ("entries", 1, "release", 1, "a@x", "ghost")
 
@@ -64,14 +64,14 @@ def test_a_claim_of_a_live_row_is_the_constraints_error() -> None:
     scripted = Scripted()
     other = USER.replace(b'"id":"u"', b'"id":"v"')
     with pytest.raises(EmailExistsError):
-        create(scripted, [[[b"TAKEN", 2, b"certain", b"v"]], [other], [other]])
+        create(scripted, [[[b"TAKEN", 2, b"certain", b"v"]], [other, []], [other]])
 
 
 def test_a_claim_that_its_owner_does_not_imply_is_released_and_the_write_tried_again() -> None:
     scripted = Scripted()
     other = USER.replace(b'"id":"u"', b'"id":"v"').replace(b"a@x", b"b@x")
-    create(scripted, [[[b"TAKEN", 2, b"certain", b"v"]], [other], [other], [[b"OK"]], [OK]])
-    heal = scripted.sent()[3]
+    create(scripted, [[[b"TAKEN", 2, b"certain", b"v"]], [other, []], [other], [[b"OK"]], [OK]])
+    heal = scripted.sent()[4]
     assert guards(heal)[:6] == ("holds", 1, "a@x", "v", "unchanged", 1)
 
 

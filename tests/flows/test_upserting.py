@@ -89,6 +89,6 @@ def test_a_value_that_another_row_holds_is_refused_without_a_document() -> None:
     with pytest.raises(EmailExistsError):
         upsert(
             Scripted(),
-            [[THERE], [taken], [other], [other]],
+            [[THERE], [taken], [other, []], [other]],
             User(id="u", email="b@x", role=Role.USER),
         )

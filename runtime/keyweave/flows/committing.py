@@ -9,7 +9,7 @@ from keyweave.effects import Flow
 from keyweave.entity import Entity
 from keyweave.entry import ClaimEntry, Entry
 from keyweave.errors import ConflictError, KeyweaveError, OutcomeUnknownError, ReferenceViolationError
-from keyweave.flows.asking import Trailer, apply, ask
+from keyweave.flows.asking import Trailer, apply
 from keyweave.flows.healing import heal_claim
 from keyweave.flows.reading import deadline_passed, find
 from keyweave.plan import Applied, Plan, Refusal, Status
@@ -203,19 +203,15 @@ def sweep_row(context: Context, entity: Entity[Any], key: str) -> Flow[bool | No
     Returns:
         Whether it was removed: False when somebody else changed it meanwhile, None when there is no such row.
     """
+    from keyweave.flows.families import read_family
     from keyweave.flows.removing import remove_rows  # removing commits, and committing sweeps
 
-    (document,) = yield from ask(context, (("GET", context.partition(entity).document(entity.name, key)),))
-    if document is None:
+    found = yield from read_family(context, entity, key, "dead", context.policy.chunk + 1)
+    stored = found[0].old if found is not None else None
+    if found is None or stored is None or stored.expires == 0:
         return None
-    codec = context.codec(entity)
-    record = codec.load(document)
-    stored = memory_of(record)
-    if stored is None or stored.expires == 0 or not (yield from deadline_passed(context, stored.expires)):
+    if not (yield from deadline_passed(context, stored.expires)):
         return None
-    change = Change(
-        entity, key, old=stored, old_entries=codec.entries_of(stored), prepared=None, guard="dead"
-    )
-    removed: bool = yield from remove_rows(context, [change])
+    removed: bool = yield from remove_rows(context, *found)
     context.stats.swept += int(removed)
     return removed
