@@ -226,7 +226,8 @@ class Codec:
     def written(self, record: Any, prepared: Prepared, revision: int, created: int, expires: int) -> None:
         """Make `record` remember a write that succeeded."""
         self.entity.manage(record, created, revision)
-        self.entity.manage(prepared.snapshot, created, revision)
+        for name in self.entity.managed:
+            setattr(prepared.snapshot, name, getattr(record, name))
         remember(record, self.memory(prepared, revision, created, expires))
 
     def memory(self, prepared: Prepared, revision: int, created: int, expires: int) -> Stored:

@@ -119,6 +119,7 @@ class Entity(Generic[R]):
         updated: name of the field that shows when the row was last written, if there is one.
         normalized: names of the fields that `normalize` may change.
         renamed: old and new name of each field that documents may still hold under its old name.
+        managed: names of the fields that the store sets.
     """
 
     name: str
@@ -142,11 +143,11 @@ class Entity(Generic[R]):
     retention: Retention[R] | None = None
     not_found: type[NotFoundError] = NotFoundError
     exists: type[AlreadyExistsError] = AlreadyExistsError
+    managed: tuple[str, ...] = field(init=False)
 
-    @property
-    def managed(self) -> tuple[str, ...]:
-        """Names of the fields that the store sets."""
-        return tuple(name for name in (self.created, self.updated) if name is not None)
+    def __post_init__(self) -> None:
+        managed = tuple(name for name in (self.created, self.updated) if name is not None)
+        object.__setattr__(self, "managed", managed)
 
     def manage(self, record: R, created: int, revision: int) -> None:
         """Show the managed values of a document's head on a record, both in microseconds since 1970."""

@@ -98,6 +98,8 @@ class Partition:
         name = f"{entity}.{view}"
         if self._stored:
             name = self._stored.get(name, name)
+        if len(values) == 1:
+            return f"{self.tag}{name}:{escape(values[0])}"
         return f"{self.tag}{name}:{join(values)}" if values else f"{self.tag}{name}"
 
     def claims(self, entity: str, unique: str) -> str:

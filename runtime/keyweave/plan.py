@@ -217,10 +217,10 @@ class Plan:
 
     def outcome(self, reply: list[Any]) -> Outcome:
         """What an answer of `apply` means; REPLAYED and CORRUPT are for the caller to look at first."""
-        status = Status(reply[0].decode())
-        if status is Status.OK:
+        if reply[0] == b"OK":
             numbers = [int(number) for number in reply[1:]]
             return Applied(tuple(zip(numbers[0::3], numbers[1::3], numbers[2::3], strict=True)))
+        status = Status(reply[0].decode())
         guard = self.guards[int(reply[1]) - 1]
         document = reply[4] if len(reply) > 4 else None
         return Refusal(status, guard, reply[2] == b"certain", reply[3].decode(), document)
@@ -231,8 +231,10 @@ class Plan:
 
     def _difference(self, entity: Entity[Any], old: list[Entry], new: list[Entry]) -> None:
         words: list[Word] = []
+        if old:
+            old, new = _changed(old, new)
         kept = {(entry.view, entry.values) for entry in new if type(entry) is ViewEntry} if old else ()
-        before = set(old)
+        before = set(old) if old else ()
         for entry in old:
             if isinstance(entry, ViewEntry):
                 if (entry.view, entry.values) not in kept:
@@ -241,7 +243,7 @@ class Plan:
                 words += ("release", self._claim(entity, entry.unique), entry.value, entry.owner)
         for entry in new:
             if isinstance(entry, ViewEntry):
-                if entry not in before or entry.score == REVISION:
+                if entry.score == REVISION or entry not in before:
                     words += ("add", self._view(entity, entry.view, entry.values), entry.member, entry.score)
             elif entry not in before:
                 words += ("claim", self._claim(entity, entry.unique), entry.value, entry.owner)
@@ -270,3 +272,21 @@ class Plan:
         name = self._own(entity).claims(entity.name, unique)
         claims = self._claims
         return claims.setdefault(name, len(claims) + 1)
+
+
+def _changed(old: list[Entry], new: list[Entry]) -> tuple[list[Entry], list[Entry]]:
+    """Both lists without the entries that stay as they are, as far as a look from place to place finds them.
+
+    Most writes change few entries of many, and a row has at most one entry of each name, in the same order.
+    """
+    if len(old) != len(new):
+        return old, new
+    gone: list[Entry] = []
+    come: list[Entry] = []
+    for before, after in zip(old, new, strict=True):
+        if before != after:
+            gone.append(before)
+            come.append(after)
+        elif type(after) is ViewEntry and after.score == REVISION:
+            come.append(after)
+    return gone, come

@@ -91,25 +91,14 @@ def _plan(
     first = changes[0].entity if changes else watched[0][0]
     plan = Plan(context.partition(first), new_op())
     puts = {(change.entity.name, change.key) for change in changes if change.prepared is not None}
-    released = {
-        (change.entity.name, claim.unique, claim.value): claim.owner
-        for change in changes
-        if len(changes) > 1
-        for claim in claims_of(change.old_entries)
-        if claim not in change.new_entries
-    }
+    released = _released(changes) if len(changes) > 1 else {}
     for change in changes:
         _guard_row(plan, change)
         if change.prepared is not None:
-            for claim in claims_of(change.prepared.entries):
-                if claim in change.old_entries:
-                    continue
-                giver = released.get((change.entity.name, claim.unique, claim.value))
-                if giver is not None:
-                    plan.guard_holds(change.entity, claim.unique, claim.value, giver)
-                else:
-                    plan.guard_free(change.entity, claim)
-            _guard_references(context, plan, change, puts)
+            if change.entity.uniques:
+                _guard_claims(plan, change, released)
+            if change.entity.references:
+                _guard_references(context, plan, change, puts)
         for entity, view, values, number in change.counts:
             plan.guard_count(entity, view, values, number, change.key)
         for entity, key, revision, _ in change.dangling:
@@ -143,6 +132,27 @@ def _guard_row(plan: Plan, change: Change) -> None:
         plan.guard_unchanged(entity, key, old.revision)
     else:
         plan.guard_dead(entity, key, old.revision)
+
+
+def _released(changes: list[Change]) -> dict[tuple[str, str, str], str]:
+    """Who gives up each unique value (entity, constraint, value) that another row of the same plan may take."""
+    return {
+        (change.entity.name, claim.unique, claim.value): claim.owner
+        for change in changes
+        for claim in claims_of(change.old_entries)
+        if claim not in change.new_entries
+    }
+
+
+def _guard_claims(plan: Plan, change: Change, released: dict[tuple[str, str, str], str]) -> None:
+    for claim in claims_of(change.new_entries):
+        if claim in change.old_entries:
+            continue
+        giver = released.get((change.entity.name, claim.unique, claim.value))
+        if giver is not None:
+            plan.guard_holds(change.entity, claim.unique, claim.value, giver)
+        else:
+            plan.guard_free(change.entity, claim)
 
 
 def _guard_references(context: Context, plan: Plan, change: Change, puts: set[tuple[str, str]]) -> None:
