@@ -14,6 +14,7 @@ from keyweave.document import Codec
 from keyweave.entity import Entity, Package
 from keyweave.errors import ConfigurationError
 from keyweave.keyspace import Keyspace, Partition
+from keyweave.recent import Recent
 
 if TYPE_CHECKING:
     from keyweave.unit import UnitOfWork
@@ -38,6 +39,7 @@ class Policy:
         grace_ms: milliseconds between a row's deadline and the native TTL that frees it if nothing swept it.
         marker_ttl: how long a plan that leaves no document is remembered for a retry.
         chunk: most rows that one plan deletes.
+        remembered: most rows of which a process keeps what it wrote, for the next upsert; 0 for none.
     """
 
     deadline: float = 10.0
@@ -49,6 +51,7 @@ class Policy:
     grace_ms: int = _DAY_MS
     marker_ttl: int = 60
     chunk: int = 500
+    remembered: int = 1024
 
 
 @dataclass(slots=True)
@@ -137,11 +140,13 @@ class Context:
     codecs: Mapping[str, Codec] = field(default_factory=dict)
     scripts: Mapping[str, Script] = field(default_factory=dict)
     clock: ServerClock = field(init=False)
+    recent: Recent = field(init=False)
     unbuilt: set[str] = field(default_factory=set)
     declared_only: bool = False
 
     def __post_init__(self) -> None:
         self.clock = ServerClock(self.monotonic)
+        self.recent = Recent(self.policy.remembered)
         if not self.codecs:
             self.codecs = {name: Codec(entity) for name, entity in self.package.entities.items()}
         if not self.scripts:
@@ -164,6 +169,7 @@ class Context:
             self.unbuilt,
         )
         inner.clock = self.clock
+        inner.recent = self.recent
         inner.declared_only = self.declared_only
         return inner
 

@@ -223,12 +223,14 @@ class Codec:
         members = b"," + body[1:] if not unknown else b"," + body[1:-1] + unknown + b"}"
         return Prepared(key, members, own, snapshot, entries, retain, unknown)
 
-    def written(self, record: Any, prepared: Prepared, revision: int, created: int, expires: int) -> None:
-        """Make `record` remember a write that succeeded."""
+    def written(self, record: Any, prepared: Prepared, revision: int, created: int, expires: int) -> Stored:
+        """Make `record` remember a write that succeeded, and return what it remembers."""
         self.entity.manage(record, created, revision)
         for name in self.entity.managed:
             setattr(prepared.snapshot, name, getattr(record, name))
-        remember(record, self.memory(prepared, revision, created, expires))
+        stored = self.memory(prepared, revision, created, expires)
+        remember(record, stored)
+        return stored
 
     def memory(self, prepared: Prepared, revision: int, created: int, expires: int) -> Stored:
         """What a record remembers of a write, buffered or done."""

@@ -99,7 +99,9 @@ class Partition:
         if self._stored:
             name = self._stored.get(name, name)
         if len(values) == 1:
-            return f"{self.tag}{name}:{escape(values[0])}"
+            value = values[0]
+            # Nearly every view of nearly every write comes here, and few values need escaping.
+            return f"{self.tag}{name}:{escape(value) if ':' in value or '%' in value else value}"
         return f"{self.tag}{name}:{join(values)}" if values else f"{self.tag}{name}"
 
     def claims(self, entity: str, unique: str) -> str:

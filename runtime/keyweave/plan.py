@@ -231,6 +231,7 @@ class Plan:
 
     def _difference(self, entity: Entity[Any], old: list[Entry], new: list[Entry]) -> None:
         words: list[Word] = []
+        views, view_key = self._views, self._own(entity).view
         if old:
             old, new = _changed(old, new)
         kept = {(entry.view, entry.values) for entry in new if type(entry) is ViewEntry} if old else ()
@@ -238,13 +239,15 @@ class Plan:
         for entry in old:
             if isinstance(entry, ViewEntry):
                 if (entry.view, entry.values) not in kept:
-                    words += ("remove", self._view(entity, entry.view, entry.values), entry.member, "")
+                    name = view_key(entity.name, entry.view, entry.values)
+                    words += ("remove", views.setdefault(name, len(views) + 1), entry.member, "")
             elif entry not in new:
                 words += ("release", self._claim(entity, entry.unique), entry.value, entry.owner)
         for entry in new:
             if isinstance(entry, ViewEntry):
                 if entry.score == REVISION or entry not in before:
-                    words += ("add", self._view(entity, entry.view, entry.values), entry.member, entry.score)
+                    name = view_key(entity.name, entry.view, entry.values)
+                    words += ("add", views.setdefault(name, len(views) + 1), entry.member, entry.score)
             elif entry not in before:
                 words += ("claim", self._claim(entity, entry.unique), entry.value, entry.owner)
         self._row_words.append(len(words) // 4)

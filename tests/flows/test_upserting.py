@@ -1,4 +1,4 @@
-"""An upsert of a record that knows no stored row: what a refusal brings, and lost connections on the way, by literal replies."""
+"""An upsert of a record that knows no stored row: what a refusal brings, what a process remembers, lost connections."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
-from compozy_store import EmailExistsError, Role, User
+from compozy_store import EmailExistsError, Role, Status, User, WorkflowState
 from compozy_store.entities import USER as ENTITY
+from compozy_store.entities import WORKFLOW_STATE
 from keyweave.effects import Sleep
-from keyweave.flows import writing
+from keyweave.flows import reading, removing, writing
+from keyweave.recent import LARGEST, Recent
+from keyweave.record import Stored
 
 from .script import LOST, UNSENT, USER, Scripted
 from .test_committing import guards
@@ -92,3 +95,81 @@ def test_a_value_that_another_row_holds_is_refused_without_a_document() -> None:
             [[THERE], [taken], [other, []], [other]],
             User(id="u", email="b@x", role=Role.USER),
         )
+
+
+def written(scripted: Scripted, role: Role = Role.USER) -> None:
+    """Let this process write the row, at revision 5."""
+    row = User(id="u", email="a@x", role=role)
+    scripted.run(writing.create(scripted.context, ENTITY, row), [[OK5]])
+    scripted.effects.clear()
+
+
+OK5 = [b"OK", 1700000000000005, 1700000000000001, 0]
+
+
+def test_a_row_that_this_process_wrote_is_replaced_by_one_plan() -> None:
+    scripted = Scripted()
+    written(scripted)
+    (plan,) = upsert(scripted, [[OK]])
+    assert guards(plan) == ("revision", 1, 1700000000000005)
+    scripted.effects.clear()
+    (plan,) = upsert(scripted, [[OK]])
+    assert guards(plan) == ("revision", 1, 1700000000000009)
+
+
+def test_a_row_that_others_wrote_since_comes_with_the_refusal_and_is_no_conflict() -> None:
+    scripted = Scripted()
+    written(scripted, Role.ADMIN)
+    first, second = upsert(scripted, [[[b"CHANGED", 1, b"certain", b"", NEWER]], [OK]])
+    assert [guards(plan)[2] for plan in (first, second)] == [1700000000000005, 1700000000000007]
+    assert "remove" in second
+    assert scripted.context.stats.conflicts == 0
+
+
+def test_a_row_that_others_deleted_since_is_inserted_without_a_read() -> None:
+    scripted = Scripted()
+    written(scripted)
+    _, second = upsert(scripted, [[[b"MISSING", 1, b"certain", b""]], [OK]])
+    assert guards(second)[:2] == ("absent", 1)
+    assert "claim" in second
+
+
+def test_a_row_that_this_process_deleted_is_inserted_at_once() -> None:
+    scripted = Scripted()
+    written(scripted)
+    scripted.run(removing.delete(scripted.context, ENTITY, "u"), [[USER, []], [[b"OK"]]])
+    scripted.effects.clear()
+    (plan,) = upsert(scripted, [[OK]])
+    assert guards(plan)[:2] == ("absent", 1)
+
+
+def test_a_record_that_was_loaded_before_the_last_write_uses_what_that_left() -> None:
+    scripted = Scripted()
+    row = scripted.run(reading.get(scripted.context, ENTITY, "u"), [[USER]])
+    upsert(scripted, [[THERE], [OK]])
+    scripted.effects.clear()
+    scripted.run(writing.upsert(scripted.context, ENTITY, row), [[OK]])
+    (plan,) = scripted.sent()
+    assert guards(plan) == ("revision", 1, 1700000000000009)
+
+
+def test_nothing_is_remembered_of_large_rows_or_when_the_policy_says_so() -> None:
+    scripted = Scripted(remembered=0)
+    written(scripted)
+    assert scripted.context.recent.get("User", "u") is None
+    scripted = Scripted()
+    for size, kept in ((10, True), (LARGEST, False)):
+        row = WorkflowState(
+            workflow_exec_id="w", workflow_id="f", status=Status.RUNNING, output={"text": "x" * size}
+        )
+        scripted.run(writing.upsert(scripted.context, WORKFLOW_STATE, row), [[OK5]])
+        assert (scripted.context.recent.get("WorkflowState", "w") is not None) is kept
+
+
+def test_rows_that_share_a_place_are_told_apart() -> None:
+    recent = Recent(1)
+    recent.put("User", "u", Stored(1, 1, 0))
+    assert recent.get("User", "v") is None
+    assert recent.get("APIKey", "u") is None
+    recent.put("User", "v", Stored(2, 2, 0))
+    assert recent.get("User", "u") is None

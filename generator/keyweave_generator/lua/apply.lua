@@ -174,7 +174,7 @@ local reply = { 'OK' }
 
 -- Lua's own text of a number of sixteen digits is rounded.
 local function digits(number)
-  return string.format('%.0f', number)
+  return string.format('%d', number)
 end
 
 local entries = {}

@@ -13,6 +13,7 @@ from keyweave.flows.asking import Trailer, apply
 from keyweave.flows.healing import heal_claim
 from keyweave.flows.reading import deadline_passed, find
 from keyweave.plan import Applied, Plan, Refusal, Status
+from keyweave.recent import LARGEST
 from keyweave.record import memory_of
 from keyweave.unit import Change
 
@@ -171,12 +172,18 @@ def _guard_references(context: Context, plan: Plan, change: Change, puts: set[tu
 def _learn(context: Context, changes: list[Change], applied: Applied) -> None:
     heads = iter(applied.heads)
     for change in changes:
-        if change.prepared is not None:
-            revision, created, expires = next(heads)
-            if change.record is not None:
-                context.codec(change.entity).written(
-                    change.record, change.prepared, revision, created, expires
-                )
+        name, key, prepared = change.entity.name, change.key, change.prepared
+        if prepared is None:
+            context.recent.drop(name, key)
+            continue
+        revision, created, expires = next(heads)
+        if change.record is None:
+            continue
+        stored = context.codec(change.entity).written(change.record, prepared, revision, created, expires)
+        if revision and len(prepared.body) <= LARGEST:
+            context.recent.put(name, key, stored)
+        else:
+            context.recent.drop(name, key)
 
 
 def _clean(context: Context, changes: list[Change], refusal: Refusal) -> Flow[bool]:

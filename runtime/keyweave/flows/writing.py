@@ -127,6 +127,10 @@ def upsert(context: Context, entity: Entity[R], record: R) -> Flow[R]:
         return record
     if stored is not None and getattr(codec.snapshot_of(stored), entity.key) != prepared.key:
         stored = None
+    guess = context.recent.get(entity.name, prepared.key)
+    if guess is not None and (stored is None or guess.revision > stored.revision):
+        stored = guess
+        prepared = codec.rebased(prepared, stored)
     for attempt in range(context.policy.attempts):
         change = replacement(context, entity, record, stored, prepared)
         refusal = yield from commit(context, [change], show=attempt == 0)
@@ -134,10 +138,12 @@ def upsert(context: Context, entity: Entity[R], record: R) -> Flow[R]:
             return record
         if refusal.status not in (Status.EXISTS, Status.CHANGED, Status.MISSING):
             raise refused(refusal)
-        if stored is not None or attempt > 0:
+        if attempt > 0 or (stored is not None and stored is not guess):
             context.stats.conflicts += 1
         if refusal.document is not None:
             stored = codec.recall(refusal.document)
+        elif attempt == 0:
+            stored = None  # it is gone: the next try is an insert
         else:
             # What the refusal would have brought is old after a pause.
             yield Sleep(context.pause(attempt))
