@@ -31,6 +31,9 @@ def escape(value: str) -> str:
 
 def join(values: Sequence[str]) -> str:
     """Join values injectively; a single value is its own escaped form."""
+    text = ":".join(values)
+    if "%" not in text and text.count(":") < len(values):
+        return text
     return ":".join([escape(value) for value in values])
 
 

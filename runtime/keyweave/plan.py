@@ -234,8 +234,8 @@ class Plan:
         views, view_key = self._views, self._own(entity).view
         if old:
             old, new = _changed(old, new)
-        kept = {(entry.view, entry.values) for entry in new if type(entry) is ViewEntry} if old else ()
-        before = set(old) if old else ()
+        # A few entries are compared quicker than they are hashed: the hash of an enum's value is Python code.
+        kept = [(entry.view, entry.values) for entry in new if type(entry) is ViewEntry] if old else []
         for entry in old:
             if isinstance(entry, ViewEntry):
                 if (entry.view, entry.values) not in kept:
@@ -245,10 +245,10 @@ class Plan:
                 words += ("release", self._claim(entity, entry.unique), entry.value, entry.owner)
         for entry in new:
             if isinstance(entry, ViewEntry):
-                if entry.score == REVISION or entry not in before:
+                if entry.score == REVISION or entry not in old:
                     name = view_key(entity.name, entry.view, entry.values)
                     words += ("add", views.setdefault(name, len(views) + 1), entry.member, entry.score)
-            elif entry not in before:
+            elif entry not in old:
                 words += ("claim", self._claim(entity, entry.unique), entry.value, entry.owner)
         self._row_words.append(len(words) // 4)
         self._row_words += words
