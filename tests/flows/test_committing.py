@@ -13,6 +13,7 @@ from keyweave.context import Context
 from keyweave.effects import Call, Flow, ServerError
 from keyweave.errors import (
     AlreadyExistsError,
+    CorruptDocumentError,
     LockTimeoutError,
     OutcomeUnknownError,
     ReferenceViolationError,
@@ -223,6 +224,14 @@ def test_a_commit_that_is_refused_for_good_is_its_typed_error_and_unlocks() -> N
     full = ServerError("OOM", "OOM no")
     with pytest.raises(StoreOutOfMemoryError):
         transact(scripted, promote, [[b"OK", b"t", USER], [full, full], [1]])
+    assert scripted.sent()[-1][3] == f"{TAG}@lock:User:u"
+
+
+def test_a_row_that_cannot_be_read_under_its_lock_leaves_no_lock() -> None:
+    scripted = Scripted()
+    wrong = ServerError("WRONGTYPE", "WRONGTYPE no")
+    with pytest.raises(CorruptDocumentError):
+        transact(scripted, promote, [[b"OK", b"t", wrong], [1]])
     assert scripted.sent()[-1][3] == f"{TAG}@lock:User:u"
 
 

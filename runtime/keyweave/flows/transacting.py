@@ -14,6 +14,7 @@ from keyweave.effects import Call, Command, ConnectionFailure, Flow, Send, Serve
 from keyweave.entity import Entity
 from keyweave.errors import (
     ConflictError,
+    CorruptDocumentError,
     KeyweaveError,
     LockTimeoutError,
     OutcomeUnknownError,
@@ -180,7 +181,12 @@ def _lock(
         reads = attempt == 0 and unit.change_of(entity, key) is None
         if reads:
             commands = (*commands, ("GET", partition.document(entity.name, key)))
-        taken, owner, *documents = yield from ask(context, commands)
+        try:
+            taken, owner, *documents = yield from ask(context, commands)
+        except CorruptDocumentError:
+            # The row cannot be read; the lock before it may be ours. Releasing one that is not does nothing.
+            unit.locks.append(name)
+            raise
         if taken is not None or owner == unit.token.encode():
             unit.locks.append(name)
             return (documents[0],) if reads else None
