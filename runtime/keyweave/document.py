@@ -154,6 +154,13 @@ class Codec:
             stored.snapshot = snapshot
         return stored.snapshot
 
+    def revived(self, stored: Stored) -> Any:
+        """A record of its own for what a write left, as loading the row would give it."""
+        record = self._decode(_encode(self.snapshot_of(stored)))
+        self.entity.manage(record, stored.created, stored.revision)
+        remember(record, stored)
+        return record
+
     def entries_of(self, stored: Stored) -> list[Entry]:
         """Every index entry that the stored document implies."""
         return self.entity.entries(self.snapshot_of(stored))

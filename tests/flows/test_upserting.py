@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from compozy_store import EmailExistsError, Role, Status, User, WorkflowState
+from compozy_store import EmailExistsError, Role, Status, User, UserNotFoundError, WorkflowState
 from compozy_store.entities import USER as ENTITY
 from compozy_store.entities import WORKFLOW_STATE
-from keyweave.effects import Sleep
+from keyweave.effects import Call, Sleep
+from keyweave.errors import OutcomeUnknownError
 from keyweave.flows import reading, removing, writing
 from keyweave.recent import LARGEST, Recent
 from keyweave.record import Stored
@@ -173,3 +174,88 @@ def test_rows_that_share_a_place_are_told_apart() -> None:
     assert recent.get("APIKey", "u") is None
     recent.put("User", "v", Stored(2, 2, 0))
     assert recent.get("User", "u") is None
+
+
+def change(scripted: Scripted, answers: list[Any], quiet: bool = False) -> list[tuple[Any, ...]]:
+    """What a change of the role sends."""
+    flow = writing.change(scripted.context, ENTITY, "u", promote, quiet=quiet)
+    assert scripted.run(_called(flow), answers).role is Role.ADMIN
+    return scripted.sent()
+
+
+def promote(row: User) -> None:
+    row.role = Role.ADMIN
+
+
+def _called(flow: Any) -> Any:
+    """The flow with its calls made, as a shell would."""
+    answer: Any = None
+    failure: BaseException | None = None
+    while True:
+        try:
+            effect = flow.send(answer) if failure is None else flow.throw(failure)
+        except StopIteration as done:
+            return done.value
+        answer = failure = None
+        try:
+            answer = effect.function(*effect.arguments) if isinstance(effect, Call) else (yield effect)
+        except Exception as error:  # noqa: BLE001 - the flow decides what to do about it
+            failure = error
+
+
+def test_a_change_of_a_row_that_this_process_wrote_is_one_plan() -> None:
+    scripted = Scripted()
+    written(scripted)
+    (plan,) = change(scripted, [[OK]])
+    assert guards(plan) == ("revision", 1, 1700000000000005)
+
+
+def test_a_change_of_a_row_that_others_wrote_since_is_made_on_what_the_refusal_brought() -> None:
+    scripted = Scripted()
+    written(scripted)
+    stranger = NEWER[:-1] + b',"shoe":43}'
+    first, second = change(scripted, [[[b"CHANGED", 1, b"certain", b"", stranger]], [OK]])
+    assert [guards(plan)[2] for plan in (first, second)] == [1700000000000005, 1700000000000007]
+    assert second[second.index("put") + 4].endswith(b'"shoe":43}')
+
+
+def test_a_change_of_a_row_that_others_deleted_since_reads_it_before_it_says_so() -> None:
+    scripted = Scripted()
+    written(scripted)
+    with pytest.raises(UserNotFoundError):
+        change(scripted, [[[b"MISSING", 1, b"certain", b""]], [None]])
+
+
+def test_a_change_that_may_have_been_made_and_was_overtaken_is_an_unknown_outcome() -> None:
+    scripted = Scripted()
+    written(scripted)
+    with pytest.raises(OutcomeUnknownError):
+        change(scripted, [LOST, [[b"CHANGED", 1, b"uncertain", b"", NEWER]]])
+
+
+def test_an_error_over_what_is_remembered_counts_only_when_the_row_itself_gives_it() -> None:
+    scripted = Scripted()
+    written(scripted)
+    seen: list[Role] = []
+
+    def only_admins(row: User) -> None:
+        seen.append(row.role)
+        if row.role is not Role.ADMIN:
+            raise LookupError("mine")
+
+    admin = NEWER.replace(b'"user"', b'"admin"')
+    flow = writing.change(scripted.context, ENTITY, "u", only_admins)
+    scripted.run(_called(flow), [[admin], [OK]])
+    assert seen == [Role.USER, Role.ADMIN]
+    scripted = Scripted()
+    written(scripted)
+    with pytest.raises(LookupError, match="mine"):
+        scripted.run(_called(writing.change(scripted.context, ENTITY, "u", only_admins)), [[USER]])
+
+
+def test_a_quiet_change_that_would_change_nothing_is_believed_only_of_the_row_itself() -> None:
+    scripted = Scripted()
+    written(scripted, Role.ADMIN)
+    read, plan = change(scripted, [[NEWER], [OK]], quiet=True)
+    assert read[0] == "GET"
+    assert guards(plan) == ("revision", 1, 1700000000000007)

@@ -1,16 +1,17 @@
-"""What a process remembers of rows that it wrote is a guess: whatever others did meanwhile, an upsert does what it says."""
+"""What a process remembers of rows that it wrote is a guess: whatever others did meanwhile, a write does what it says."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
 from compozy_store import Role, Status, TaskState
-from tests.store.harness import AT_ONCE, FLAVOURS, Harness, harness, run, task, user
+from tests.store.harness import AT_ONCE, FLAVOURS, Harness, errors_in, harness, run, task, user
 
 
 @pytest.fixture(params=FLAVOURS)
@@ -27,7 +28,11 @@ def document(stores: Harness, row: TaskState) -> str:
     return str(context.keyspace.partition("execution").document("TaskState", row.task_exec_id))
 
 
-def test_two_processes_replace_each_others_rows_and_every_index_agrees(stores: Harness) -> None:
+def _enter(status: Status, row: TaskState) -> None:
+    row.status = status
+
+
+def test_two_processes_replace_and_change_each_others_rows_and_every_index_agrees(stores: Harness) -> None:
     chance = random.Random(7)
     left: dict[str, tuple[Status, str]] = {}
     for _ in range(60):
@@ -36,6 +41,9 @@ def test_two_processes_replace_each_others_rows_and_every_index_agrees(stores: H
         if chance.random() < 0.15:
             stores.do(store.task_states.discard(key))
             left.pop(key, None)
+        elif key in left and chance.random() < 0.4:
+            stores.do(store.task_states.change(key, partial(_enter, status)))
+            left[key] = (status, left[key][1])
         else:
             stores.do(store.task_states.upsert(task(key, status=status, name=name)))
             left[key] = (status, name)
@@ -96,3 +104,15 @@ def test_a_deadline_goes_on_through_an_upsert_of_a_remembered_row(flavour: str) 
         stores.do(stores.db.task_states.upsert(task("a")))
         (running,) = stores.send(("GET", key))
         assert running[66:67] == b"0"
+
+
+def test_changes_of_two_processes_lose_nothing(stores: Harness) -> None:
+    stores.do(stores.db.task_states.upsert(task("a", output=0)))
+
+    def count(row: TaskState) -> None:
+        row.output = (row.output or 0) + 1
+
+    outcomes = stores.together([lambda store: store.task_states.change("a", count)] * 24)
+    assert not errors_in(outcomes)
+    assert stores.do(stores.db.task_states.get("a")).output == 24
+    assert sorted(row.output for row in outcomes) == list(range(1, 25))

@@ -24,7 +24,7 @@ from keyweave.flows.handshaking import require_built
 from keyweave.flows.occupying import refuse_members
 from keyweave.flows.reading import find, get
 from keyweave.plan import Status
-from keyweave.record import Record, memory_of, remember
+from keyweave.record import Record, Stored, memory_of, remember
 
 R = TypeVar("R", bound=Record)
 
@@ -103,8 +103,7 @@ def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:
     if context.unit is not None:
         yield from buffer_save(context, entity, record, stored, prepared)
         return record
-    change = replacement(context, entity, record, stored, prepared)
-    refusal = yield from commit(context, [change])
+    refusal = yield from commit(context, [replacement(context, entity, record, stored, prepared)])
     if refusal is not None:
         if refusal.status is Status.CHANGED:
             context.stats.conflicts += 1
@@ -169,21 +168,17 @@ def change(
         TransactionConflictError: other writers won every try.
         Exception: whatever `function` raises; nothing was written.
     """
+    found: R | None = None
+    guess = context.recent.get(entity.name, key) if context.unit is None else None
+    if guess is not None:
+        written, found = yield from _change_remembered(context, entity, guess, function, quiet=quiet)
+        if written is not None:
+            return written
     for attempt in range(context.policy.attempts):
-        record = yield from get(context, entity, key)
+        record = found if found is not None else (yield from get(context, entity, key))
+        found = None
+        record = yield from _call(entity, function, record)
         stored = memory_of(record)
-        answer = yield Call(function, record)
-        if answer is not None and answer is not record:
-            if type(answer) is not entity.record:
-                raise ValidationError(
-                    f"{entity.name}: the function given to change must return None or the record, "
-                    f"it returned a {type(answer).__name__}",
-                    entity=entity.name,
-                    rule="change",
-                )
-            record = answer
-            if stored is not None:
-                remember(record, stored)
         if quiet and stored is not None and record == context.codec(entity).snapshot_of(stored):
             return record
         try:
@@ -193,6 +188,50 @@ def change(
         except ConflictError:
             yield Sleep(context.pause(attempt))
     raise _exhausted(context, entity)
+
+
+def _call(entity: Entity[R], function: Callable[[R], Any], record: R) -> Flow[R]:
+    """The record that a function made of another one. It remembers what that one did."""
+    stored = memory_of(record)
+    answer = yield Call(function, record)
+    if answer is None or answer is record:
+        return record
+    if type(answer) is not entity.record:
+        raise ValidationError(
+            f"{entity.name}: the function given to change must return None or the record, "
+            f"it returned a {type(answer).__name__}",
+            entity=entity.name,
+            rule="change",
+        )
+    if stored is not None:
+        remember(answer, stored)
+    return answer
+
+
+def _change_remembered(
+    context: Context, entity: Entity[R], guess: Stored, function: Callable[[R], Any], *, quiet: bool
+) -> Flow[tuple[R | None, R | None]]:
+    """Try a change on what this process wrote last.
+
+    Returns:
+        The record when it was written, and what a refusal brought. Both are None when the row has to be read: only
+        a write proves that what is remembered still holds, so neither an error nor leaving a row as it was counts.
+    """
+    codec = context.codec(entity)
+    try:
+        record = yield from _call(entity, function, codec.revived(guess))
+        prepared = codec.prepare(record, _retention(context, entity), guess)
+    except Exception:  # noqa: BLE001 - what is remembered may be to blame; the row itself will tell
+        return None, None
+    snapshot = codec.snapshot_of(guess)
+    if getattr(snapshot, entity.key) != prepared.key or (quiet and record == snapshot):
+        return None, None
+    refusal = yield from commit(context, [replacement(context, entity, record, guess, prepared)], show=True)
+    if refusal is None:
+        return record, None
+    if refusal.status not in (Status.CHANGED, Status.MISSING) or not refusal.certain:
+        raise refused(refusal)
+    return None, codec.load(refusal.document) if refusal.document is not None else None
 
 
 def _exhausted(context: Context, entity: Entity[Any]) -> TransactionConflictError:
