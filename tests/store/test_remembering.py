@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from compozy_store import Role, Status, TaskState
+from keyweave.flows.importing import Imported, load
 from tests.store.harness import AT_ONCE, FLAVOURS, Harness, errors_in, harness, run, task, user
 
 
@@ -78,6 +79,24 @@ def test_members_that_a_newer_schema_wrote_meanwhile_survive(stores: Harness) ->
     (text,) = stores.send(("GET", key))
     assert text.endswith(b',"shoe":{"size":[43]}}')
     assert stores.clean()
+
+
+def test_a_row_that_an_import_brought_back_is_what_is_remembered_or_refuses_it(stores: Harness) -> None:
+    first, second = stores.stores
+    key = document(stores, task("a"))
+    kept = []
+    for name in ("x", "y"):
+        stores.do(first.task_states.upsert(task("a", name=name)))
+        kept += stores.send(("GET", key))
+    for text in reversed(kept):
+        stores.do(second.task_states.delete("a"))
+        imported = Imported()
+        stores.do(second.session.run(load(second.session.context, [("TaskState", text)], "0" * 18, imported)))
+        assert imported.written == 1
+        stores.do(first.task_states.change("a", partial(_enter, Status.PAUSED)))
+        stores.do(first.task_states.upsert(task("a", status=Status.WAITING, name="z")))
+        assert stores.do(second.task_states.get("a")).status is Status.WAITING
+        assert stores.clean()
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)

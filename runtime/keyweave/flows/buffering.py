@@ -87,8 +87,10 @@ def buffer_save(
             context, unit, entity, prepared, stored, ("GETRANGE", name, 0, HEAD_LENGTH - 1)
         )
         head = read_head(facts.row or b"")
-        live = head is not None and not (head.expires and (yield from deadline_passed(context, head.expires)))
-        revision = head.revision if head is not None and live else None
+        revision = head.revision if head is not None else None
+        if head is not None and head.expires and (yield from deadline_passed(context, head.expires)):
+            context.stats.meet_expired(entity.name)
+            revision = None
     if revision is None:
         raise entity.missing(prepared.key)
     if revision != stored.revision:
@@ -153,6 +155,7 @@ def _current(
         return None, facts
     stored = context.codec(entity).recall(facts.row)
     if stored.expires and (yield from deadline_passed(context, stored.expires)):
+        context.stats.meet_expired(entity.name)
         return None, facts
     return stored, facts
 
