@@ -63,7 +63,7 @@ def page_command(store: Any) -> Command:
         partition.documents("TaskState"),
         50,
         "newest",
-        "0",
+        "",
         "",
         400,
     )

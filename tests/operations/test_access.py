@@ -44,7 +44,7 @@ OTHER_MODULES = {"clearing"}
 """Flows that are for tests, on servers of their own."""
 
 ADMIN_MODULES = set(
-    "checking exporting forgetting importing inspecting mending repairing scanning surveying tracing verifying".split()
+    "building checking exporting forgetting importing inspecting mending repairing retiring scanning surveying tracing verifying".split()
 )
 """Flows that only the admin tool needs. What `forgetting` cannot do for an application, the admin tool's sweep does."""
 

@@ -6,7 +6,19 @@ from typing import Final
 
 import typer
 
-from keyweave.admin import acl, check, doctor, exporting, health, importing, reindex, sweep
+from keyweave.admin import (
+    acl,
+    backfill,
+    check,
+    doctor,
+    drop_view,
+    exporting,
+    health,
+    importing,
+    migrate_documents,
+    reindex,
+    sweep,
+)
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -17,4 +29,7 @@ app.command(epilog=check.EPILOG)(check.check)
 app.command(epilog=reindex.EPILOG)(reindex.reindex)
 app.command(epilog=exporting.EPILOG)(exporting.export)
 app.command("import", epilog=importing.EPILOG)(importing.import_)
+app.command(epilog=backfill.EPILOG)(backfill.backfill)
+app.command("drop-view", epilog=drop_view.EPILOG)(drop_view.drop_view)
+app.command("migrate-documents", epilog=migrate_documents.EPILOG)(migrate_documents.migrate_documents)
 app.command(epilog=sweep.EPILOG)(sweep.sweep)

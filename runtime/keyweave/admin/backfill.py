@@ -1,0 +1,128 @@
+"""`keyweave backfill`: build indexes that are new to a namespace."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from keyweave.admin.findings import GRACE, GraceOption, ShowIdsOption, drift_lines, drift_rows
+from keyweave.admin.pacing import Paced, RateOption
+from keyweave.admin.progress import Meter
+from keyweave.admin.target import (
+    COULD_NOT_RUN,
+    FOUND,
+    EnvironmentOption,
+    Format,
+    FormatOption,
+    NamespaceOption,
+    PackageOption,
+    UrlOption,
+    opened,
+)
+from keyweave.building import Build
+from keyweave.flows import building
+from keyweave.repairing import REASONS, REMEDIES
+
+EPILOG = """\
+Examples:
+
+  keyweave backfill --url redis://localhost:6379                         build what is not built
+
+  keyweave backfill User.by_role --rate 5000 --url redis://localhost:6379   gently, and the indexes of User only
+
+Run it when all older code is gone: what older code writes during a build is not in the index, and the index stays
+unbuilt until a run during which nobody wrote past it. Writes of new code go on all the time. A unique constraint whose values
+collide is reported with nothing changed. It may be interrupted and run again.
+
+Exit status: 0 everything is built, 1 something is not (with --dry-run: something would be built), 2 could not run.
+"""
+
+
+def backfill(
+    indexes: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Such as User.by_role; indexes of one entity are built together. Default: all.",
+            metavar="[INDEX]...",
+        ),
+    ] = None,
+    package: PackageOption = None,
+    url: UrlOption = None,
+    namespace: NamespaceOption = None,
+    environment: EnvironmentOption = None,
+    rate: RateOption = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be built.")] = False,
+    show_ids: ShowIdsOption = False,
+    grace: GraceOption = GRACE,
+    format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
+) -> None:
+    """Build views and unique constraints that are new to a namespace, beside its writers."""
+    build = Build()
+    try:
+        with opened(package, url, namespace, environment, grace_ms=round(grace * 1000)) as session:
+            meter = Meter("backfill")
+            flow = building.backfill(
+                session.context, build, only=indexes or None, dry_run=dry_run, observe=Paced(meter, rate)
+            )
+            with meter:
+                session.shell.run(flow)
+    except (KeyboardInterrupt, typer.Exit):
+        if build.repairs.mended:
+            typer.echo(
+                f"keyweave: stopped; {build.repairs.mended.total():,} written. Run it again.", err=True
+            )
+        raise typer.Exit(COULD_NOT_RUN) from None
+    if format is Format.JSON:
+        typer.echo(json.dumps(_shape(build, dry_run=dry_run, show_ids=show_ids)))
+    else:
+        typer.echo("\n".join(_lines(build, dry_run=dry_run, show_ids=show_ids)))
+    if not build.complete:
+        raise typer.Exit(FOUND)
+
+
+def _shape(build: Build, *, dry_run: bool, show_ids: bool) -> dict[str, object]:
+    shape: dict[str, object] = {
+        "dry_run": dry_run,
+        "complete": build.complete,
+        "wanted": list(build.wanted),
+        "built": list(build.built),
+        "collisions": dict(sorted(build.collisions.items())),
+        "passed": dict(sorted(build.passed.items())),
+        "documents": build.repairs.report.documents,
+        "written": drift_rows(build.repairs.mended),
+        "left": drift_rows(build.repairs.left),
+        "postponed": drift_rows(build.repairs.postponed),
+    }
+    if show_ids:
+        shape["colliding"] = [list(pair) for pair in build.colliding]
+    return shape
+
+
+def _lines(build: Build, *, dry_run: bool, show_ids: bool) -> list[str]:
+    if not build.wanted:
+        return ["every index is built: there is nothing to do"]
+    lines = [f"{name}: built" for name in build.built]
+    lines += [
+        f"{name}: {number:,} values are claimed by several rows; nothing was changed"
+        for name, number in sorted(build.collisions.items())
+    ]
+    if show_ids:
+        lines += [f"  {name}: {first} and {second}" for name, first, second in build.colliding]
+    for name in sorted(set(build.wanted) - set(build.built) - build.collisions.keys()):
+        if dry_run:
+            lines.append(f"{name}: would be built")
+        elif name in build.passed:
+            lines.append(
+                f"{name}: not built: older code wrote {build.passed[name]:,} times meanwhile; run it again without it"
+            )
+        else:
+            lines.append(f"{name}: not built")
+    if build.repairs.mended:
+        lines += ["written:", *drift_lines(build.repairs.mended, REMEDIES)]
+    if build.repairs.postponed:
+        lines += ["could not be written now; run it again:", *drift_lines(build.repairs.postponed)]
+    if build.repairs.left:
+        lines += ["left alone:", *drift_lines(build.repairs.left, REASONS)]
+    return lines

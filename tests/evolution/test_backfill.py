@@ -1,0 +1,253 @@
+"""Indexes that are new to a namespace are built beside old and new writers, and what was left behind is removed."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from keyweave import commands
+from keyweave.building import Build
+from keyweave.errors import ConfigurationError, KeyweaveError, UniqueViolationError, ViewNotBuiltError
+from keyweave.flows.building import backfill
+from keyweave.flows.retiring import drop_index, rewrite_documents
+from keyweave.registry import read_registry
+from keyweave.rewriting import Rewrite
+from tests.evolution.packages import ALL, BY_STATE, NOTE, OLD, SLUG, generated
+from tests.servers.running import server_url
+from tests.store.harness import Harness, harness
+
+NEW = NOTE + ALL + BY_STATE + SLUG
+SECOND = NOTE + ALL.replace("order: created", "order: revision\n    generation: 2")
+RENAMED = NEW.replace("owner: {type: id}", "author: {type: id, renamed_from: owner}")
+FEWER = NEW.replace("  owner: {type: id}\n", "") + "reserved: [owner]\n"
+
+RUNNER = CliRunner()
+APP = commands.assemble(commands.installed())
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as opened:
+        yield opened
+
+
+def opened(stack: ExitStack, name: str | Harness, schema: str, **options: Any) -> Harness:
+    return stack.enter_context(harness("sync", name, module=generated(schema), **options))
+
+
+def note(schema: str, key: str, **more: Any) -> Any:
+    return generated(schema).Note(**{"id": key, "owner": "o", "slug": key, **more})
+
+
+def built(stores: Harness, **options: Any) -> Build:
+    build = Build()
+    stores.db.session.run(backfill(stores.db.session.context, build, **options))
+    return build
+
+
+def test_a_build_makes_new_indexes_readable_and_a_check_finds_nothing(stack: ExitStack) -> None:
+    old = opened(stack, "build", OLD)
+    for number in range(50):
+        old.db.notes.create(note(OLD, f"n{number}", state="draft" if number % 3 else "public"))
+    new = opened(stack, old, NEW)
+    with pytest.raises(ViewNotBuiltError):
+        new.db.notes.count_by_state("draft")
+    build = built(new)
+    assert build.wanted == build.built == ("Note.by_state", "Note.slug")
+    assert build.repairs.report.documents == 50
+    assert (new.db.notes.count_by_state("draft"), new.db.notes.count_by_state("public")) == (33, 17)
+    assert new.db.notes.get_by_slug("N7").id == "n7"
+    assert new.db.check().clean
+    assert built(new).wanted == ()
+
+
+def test_a_dry_run_changes_nothing(stack: ExitStack) -> None:
+    old = opened(stack, "dry", OLD)
+    old.db.notes.create(note(OLD, "a"))
+    new = opened(stack, old, NEW)
+    before = new.contents()
+    build = built(new, dry_run=True)
+    assert (build.wanted, build.built, build.complete) == (("Note.by_state", "Note.slug"), (), False)
+    assert new.contents() == before
+
+
+def test_values_that_collide_are_told_and_nothing_is_changed(stack: ExitStack) -> None:
+    old = opened(stack, "collide", OLD)
+    for key, slug in (("a", "Same"), ("b", "same"), ("c", "other")):
+        old.db.notes.create(note(OLD, key, slug=slug))
+    new = opened(stack, old, NEW)
+    before = new.contents()
+    build = built(new)
+    assert build.collisions == {"Note.slug": 1}
+    assert [{*pair[1:]} for pair in build.colliding] == [{"a", "b"}]
+    assert (build.built, new.contents()) == ((), before)
+    new.db.notes.change("b", lambda row: setattr(row, "slug", "free"))
+    assert built(new).complete
+    with pytest.raises(UniqueViolationError):
+        new.db.notes.create(note(NEW, "d", slug="SAME"))
+
+
+def test_an_index_that_older_code_writes_past_stays_unbuilt_until_it_stops(stack: ExitStack) -> None:
+    old = opened(stack, "past", OLD)
+    old.db.notes.create(note(OLD, "a"))
+    new = opened(stack, old, NEW)
+    numbers = iter(range(1000))
+
+    def write(_: object) -> None:
+        old.db.notes.create(note(OLD, f"late{next(numbers)}"))
+
+    build = built(new, observe=write)
+    assert not build.complete
+    assert build.passed["Note.by_state"] == next(numbers)
+    with pytest.raises(ViewNotBuiltError):
+        new.db.notes.count_by_state("draft")
+    assert built(new).complete
+    assert new.db.notes.count_by_state("draft") == new.db.notes.count_all()
+    assert new.db.check().clean
+
+
+@pytest.mark.parametrize("schema", [NEW, SECOND], ids=["a new view and unique", "another order"])
+def test_old_and_new_code_write_while_a_build_runs(stack: ExitStack, schema: str) -> None:
+    old = opened(stack, "rolling", OLD, count=2)
+    for number in range(200):
+        old.db.notes.create(note(OLD, f"seed{number}"))
+    new = opened(stack, old, schema, count=2)
+    stop = {"old": threading.Event(), "new": threading.Event()}
+    failures: list[BaseException] = []
+
+    def hammer(who: str, code: str, store: Any) -> None:
+        turn = 0
+        while not stop[who].is_set():
+            turn += 1
+            key = f"{who}{turn}"
+            try:
+                store.notes.create(note(code, key))
+                store.notes.change(f"seed{turn % 200}", lambda row: setattr(row, "state", "public"))
+                store.notes.upsert(note(code, f"seed{turn * 7 % 200}", state="draft"))
+                if turn % 3 == 0:
+                    store.notes.delete(key)
+            except KeyweaveError as error:
+                failures.append(error)
+                return
+
+    jobs: list[tuple[str, str, Any]] = [("old", OLD, old.stores[1]), ("new", schema, new.stores[1])]
+    threads = {who: threading.Thread(target=hammer, args=(who, code, store)) for who, code, store in jobs}
+    for thread in threads.values():
+        thread.start()
+    try:
+        assert not built(new).complete
+        stop["old"].set()
+        threads["old"].join()
+        assert built(new).complete
+    finally:
+        for event in stop.values():
+            event.set()
+        for thread in threads.values():
+            thread.join()
+    assert failures == []
+    report = new.db.check()
+    assert report.clean, report.drift
+    rows = list(new.db.notes.iterate_all())
+    assert len(rows) == new.db.notes.count_all() == report.documents
+
+
+def test_an_index_that_was_removed_is_dropped_and_others_stay(stack: ExitStack) -> None:
+    new = opened(stack, "drop", NEW)
+    for number in range(30):
+        new.db.notes.create(note(NEW, f"n{number}"))
+    later = opened(stack, new, OLD)
+    context = later.db.session.context
+    with pytest.raises(ConfigurationError, match="this code keeps it"):
+        later.db.session.run(drop_index(context, "Note.all"))
+    with pytest.raises(ConfigurationError, match=r"left behind are: Note\.by_state, Note\.slug"):
+        later.db.session.run(drop_index(context, "Note.by_owner"))
+    assert later.db.session.run(drop_index(context, "Note.by_state")) == 1
+    assert later.db.session.run(drop_index(context, "Note.slug")) == 1
+    partition = context.keyspace.partition("notes")
+    registry = read_registry(later.send(("HGETALL", partition.schema))[0])
+    assert registry.indexes.keys() == {"Note.all"}
+    report = later.db.check()
+    assert (report.clean, report.others) == (True, 0)
+
+
+def rewritten(stores: Harness, **options: Any) -> Rewrite:
+    rewrite = Rewrite()
+    stores.db.session.run(rewrite_documents(stores.db.session.context, rewrite, **options))
+    return rewrite
+
+
+def document(stores: Harness, key: str) -> dict[str, Any]:
+    partition = stores.db.session.context.keyspace.partition("notes")
+    found: dict[str, Any] = json.loads(stores.send(("GET", partition.document("Note", key)))[0])
+    return found
+
+
+def test_documents_are_rewritten_under_new_names_and_keep_their_revision(stack: ExitStack) -> None:
+    new = opened(stack, "rename", NEW)
+    new.db.notes.create(note(NEW, "a"))
+    new.db.notes.create(note(NEW, "b"))
+    before = document(new, "a")
+    later = opened(stack, new, RENAMED)
+    assert later.db.notes.get("a").author == "o"
+    assert rewritten(later, dry_run=True) == Rewrite(read=2, written=2)
+    assert document(new, "a") == before
+    assert rewritten(later) == Rewrite(read=2, written=2)
+    after = document(new, "a")
+    assert {**after, "op": ""} == {
+        **{name: value for name, value in before.items() if name != "owner"},
+        "author": "o",
+        "op": "",
+    }
+    assert rewritten(later) == Rewrite(read=2)
+    assert later.db.check().clean
+
+
+def test_a_removed_field_is_kept_until_it_is_purged(stack: ExitStack) -> None:
+    new = opened(stack, "purge", NEW)
+    new.db.notes.create(note(NEW, "a"))
+    later = opened(stack, new, FEWER)
+    later.db.notes.change("a", lambda row: setattr(row, "state", "public"))
+    assert document(new, "a")["owner"] == "o"
+    with pytest.raises(ConfigurationError, match="is a field of this schema"):
+        rewritten(later, purge=["slug"])
+    assert rewritten(later, purge=["owner"]).written == 1
+    assert "owner" not in document(new, "a")
+    assert later.db.notes.get("a").state == "public"
+
+
+def run(stores: Harness, schema: str, *words: str) -> Any:
+    """A command of the admin tool on the stores' namespace."""
+    url = server_url()
+    if url == "embedded:":
+        url = f"unix://{stores.db.session.shell.settings.path}"
+    place = ["--url", url, "-n", stores.namespace, "-p", generated(schema).__name__]
+    return RUNNER.invoke(APP, [*words, *place])
+
+
+def test_the_commands_say_what_they_did(stack: ExitStack) -> None:
+    old = opened(stack, "commands", OLD)
+    for key, slug in (("a", "x"), ("b", "x")):
+        old.db.notes.create(note(OLD, key, slug=slug))
+    first = run(old, NEW, "backfill", "--show-ids")
+    assert first.exit_code == 1, first.output
+    assert "Note.slug: 1 values are claimed by several rows; nothing was changed" in first.stdout
+    assert "a and b" in first.stdout or "b and a" in first.stdout
+    assert "a and b" not in run(old, NEW, "backfill").stdout
+    old.db.notes.change("b", lambda row: setattr(row, "slug", "y"))
+    done = run(old, NEW, "backfill", "--format", "json", "--rate", "1000000")
+    assert done.exit_code == 0, done.output
+    shape = json.loads(done.stdout)
+    assert (shape["complete"], shape["built"]) == (True, ["Note.by_state", "Note.slug"])
+    assert run(old, NEW, "backfill").stdout == "every index is built: there is nothing to do\n"
+    assert run(old, NEW, "backfill", "Note.nothing").exit_code == 2
+    assert run(old, OLD, "drop-view", "Note.slug").stdout == "Note.slug: dropped 1 keys\n"
+    assert run(old, NEW, "drop-view", "Note.all").exit_code == 2
+    assert run(old, RENAMED, "migrate-documents", "--dry-run").exit_code == 1
+    moved = run(old, RENAMED, "migrate-documents")
+    assert (moved.exit_code, moved.stdout) == (0, "2 documents read, 2 written\n")
