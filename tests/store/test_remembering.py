@@ -12,6 +12,8 @@ import pytest
 
 from compozy_store import Role, Status, TaskState
 from keyweave.flows.importing import Imported, load
+from keyweave.flows.retiring import rewrite_documents
+from keyweave.rewriting import Rewrite
 from tests.store.harness import AT_ONCE, FLAVOURS, Harness, errors_in, harness, run, task, user
 
 
@@ -97,6 +99,26 @@ def test_a_row_that_an_import_brought_back_is_what_is_remembered_or_refuses_it(s
         stores.do(first.task_states.upsert(task("a", status=Status.WAITING, name="z")))
         assert stores.do(second.task_states.get("a")).status is Status.WAITING
         assert stores.clean()
+
+
+def test_a_member_that_was_purged_meanwhile_does_not_come_back(stores: Harness) -> None:
+    first, second = stores.stores
+    stores.do(first.task_states.upsert(task("a")))
+    key = document(stores, task("a"))
+    (text,) = stores.send(("GET", key))
+    newer = text[:12] + str(int(text[12:28]) + 1).encode()
+    stores.send(("SET", key, newer + text[28:-1] + b',"nickname":"x"}'))
+    stores.do(first.task_states.upsert(task("a", status=Status.PAUSED)))
+    (text,) = stores.send(("GET", key))
+    assert b"nickname" in text
+    rewrite = Rewrite()
+    stores.do(second.session.run(rewrite_documents(second.session.context, rewrite, purge=["nickname"])))
+    assert rewrite.written == 1
+    stores.do(first.task_states.upsert(task("a", status=Status.WAITING)))
+    stores.do(first.task_states.change("a", partial(_enter, Status.SUCCESS)))
+    (text,) = stores.send(("GET", key))
+    assert b"nickname" not in text
+    assert stores.clean()
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)

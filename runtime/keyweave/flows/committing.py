@@ -189,7 +189,8 @@ def _learn(context: Context, changes: list[Change], applied: Applied) -> None:
         if change.record is None:
             continue
         stored = context.codec(change.entity).written(change.record, prepared, revision, created, expires)
-        if revision and len(prepared.body) <= LARGEST:
+        # Members that this schema does not know may be purged, and the revision stays: they are not to come back.
+        if revision and not prepared.unknown and len(prepared.body) <= LARGEST:
             context.recent.put(name, key, stored)
         else:
             context.recent.drop(name, key)
