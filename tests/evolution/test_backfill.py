@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +16,12 @@ from typer.testing import CliRunner
 
 from keyweave import commands
 from keyweave.building import Build
-from keyweave.errors import ConfigurationError, KeyweaveError, UniqueViolationError, ViewNotBuiltError
+from keyweave.errors import ConfigurationError, UniqueViolationError, ViewNotBuiltError
 from keyweave.flows.building import backfill
 from keyweave.flows.retiring import drop_index, rewrite_documents
 from keyweave.registry import read_registry
 from keyweave.rewriting import Rewrite
+from tests.evolution.hammer import SEEDS
 from tests.evolution.packages import ALL, BY_STATE, NOTE, OLD, SLUG, generated
 from tests.servers.running import server_url
 from tests.store.harness import Harness, harness
@@ -112,45 +116,61 @@ def test_an_index_that_older_code_writes_past_stays_unbuilt_until_it_stops(stack
     assert new.db.check().clean
 
 
-@pytest.mark.parametrize("schema", [NEW, SECOND], ids=["a new view and unique", "another order"])
-def test_old_and_new_code_write_while_a_build_runs(stack: ExitStack, schema: str) -> None:
-    old = opened(stack, "rolling", OLD, count=2)
-    for number in range(200):
-        old.db.notes.create(note(OLD, f"seed{number}"))
-    new = opened(stack, old, schema, count=2)
-    stop = {"old": threading.Event(), "new": threading.Event()}
-    failures: list[BaseException] = []
+def older_code_has_written(stores: Harness) -> Callable[[object], None]:
+    """Holds a build up, once it has begun, until older code has written."""
+    partition = stores.db.session.context.keyspace.partition("notes")
 
-    def hammer(who: str, code: str, store: Any) -> None:
-        turn = 0
-        while not stop[who].is_set():
-            turn += 1
-            key = f"{who}{turn}"
-            try:
-                store.notes.create(note(code, key))
-                store.notes.change(f"seed{turn % 200}", lambda row: setattr(row, "state", "public"))
-                store.notes.upsert(note(code, f"seed{turn * 7 % 200}", state="draft"))
-                if turn % 3 == 0:
-                    store.notes.delete(key)
-            except KeyweaveError as error:
-                failures.append(error)
-                return
+    def counted() -> int:
+        return sum(read_registry(stores.send(("HGETALL", partition.schema))[0]).behind.values())
 
-    jobs: list[tuple[str, str, Any]] = [("old", OLD, old.stores[1]), ("new", schema, new.stores[1])]
-    threads = {who: threading.Thread(target=hammer, args=(who, code, store)) for who, code, store in jobs}
-    for thread in threads.values():
-        thread.start()
+    def wait(_: object) -> None:
+        first, deadline = counted(), time.monotonic() + 30
+        while counted() == first:
+            assert time.monotonic() < deadline, "older code does not write"
+
+    return wait
+
+
+@contextmanager
+def hammering(stores: Harness, schema: str, name: str) -> Iterator[subprocess.Popen[str]]:
+    """A process of its own that writes by the code of a schema until the end of this."""
+    package = generated(schema)
+    folder = str(Path(str(package.__file__)).parent.parent)
+    words = [folder, package.__name__, url_of(stores), stores.namespace, name]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.evolution.hammer", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
-        assert not built(new).complete
-        stop["old"].set()
-        threads["old"].join()
-        assert built(new).complete
+        assert process.stdout is not None
+        started = process.stdout.readline()
+        assert started == "open\n", process.communicate()[1]
+        yield process
+        told, wrong = process.communicate()
+        assert process.returncode == 0, wrong
+        assert int(told) > 0
     finally:
-        for event in stop.values():
-            event.set()
-        for thread in threads.values():
-            thread.join()
-    assert failures == []
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [NEW, SECOND, NOTE + ALL + BY_STATE, NOTE + ALL + SLUG],
+    ids=["a view and a unique constraint", "another order", "a view", "a unique constraint"],
+)
+def test_processes_of_old_and_new_code_write_while_a_build_runs(stack: ExitStack, schema: str) -> None:
+    old = opened(stack, "rolling", OLD)
+    for number in range(SEEDS):
+        old.db.notes.create(note(OLD, f"seed{number}"))
+    new = opened(stack, old, schema)
+    with hammering(new, schema, "new"):
+        with hammering(old, OLD, "old"):
+            assert not built(new, observe=older_code_has_written(new)).complete
+        assert built(new).complete
     report = new.db.check()
     assert report.clean, report.drift
     rows = list(new.db.notes.iterate_all())
@@ -221,12 +241,15 @@ def test_a_removed_field_is_kept_until_it_is_purged(stack: ExitStack) -> None:
     assert later.db.notes.get("a").state == "public"
 
 
+def url_of(stores: Harness) -> str:
+    """Where other processes find the server."""
+    url = server_url()
+    return f"unix://{stores.db.session.shell.settings.path}" if url == "embedded:" else url
+
+
 def run(stores: Harness, schema: str, *words: str) -> Any:
     """A command of the admin tool on the stores' namespace."""
-    url = server_url()
-    if url == "embedded:":
-        url = f"unix://{stores.db.session.shell.settings.path}"
-    place = ["--url", url, "-n", stores.namespace, "-p", generated(schema).__name__]
+    place = ["--url", url_of(stores), "-n", stores.namespace, "-p", generated(schema).__name__]
     return RUNNER.invoke(APP, [*words, *place])
 
 
