@@ -56,7 +56,6 @@ SCRIPTS: Final = frozenset(
         "hset",
         "mget",
         "set",
-        "strlen",
         "time",
         "zadd",
         "zcard",

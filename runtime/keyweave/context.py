@@ -15,6 +15,7 @@ from keyweave.access_path import Access
 from keyweave.document import Codec
 from keyweave.entity import Entity, Package
 from keyweave.keyspace import Keyspace, Partition
+from keyweave.recent import Recent
 from keyweave.retention import Lifetime
 from keyweave.stats import Stats
 
@@ -44,6 +45,7 @@ class Policy:
         moment: time between the two looks after which a check reports drift; longer than any plan takes.
         sweep_every: after so many writes, one also sweeps what is due; 0 for never.
         sweep_rows: most rows that such a write sweeps.
+        remembered: most rows of which a process keeps what it wrote, for the next upsert; 0 for none.
     """
 
     deadline: float = 10.0
@@ -58,6 +60,7 @@ class Policy:
     moment: float = 0.05
     sweep_every: int = 32
     sweep_rows: int = 32
+    remembered: int = 1024
 
 
 class ServerClock:
@@ -141,6 +144,7 @@ class Context:
     codecs: Mapping[str, Codec] = field(default_factory=dict)
     scripts: Mapping[str, Script] = field(default_factory=dict)
     clock: ServerClock = field(init=False)
+    recent: Recent = field(init=False)
     unbuilt: set[str] = field(default_factory=set)
     declared_only: bool = False
     telemetry: Telemetry | None = None
@@ -155,6 +159,7 @@ class Context:
     def __post_init__(self) -> None:
         self.clock = ServerClock(self.monotonic)
         self.ending = frozenset(self.package.entities[name].group for name in self.retention)
+        self.recent = Recent(self.policy.remembered)
         if not self.codecs:
             self.codecs = {name: Codec(entity) for name, entity in self.package.entities.items()}
         if not self.scripts:
@@ -180,6 +185,7 @@ class Context:
             self.unbuilt,
         )
         inner.clock = self.clock
+        inner.recent = self.recent
         inner.declared_only = self.declared_only
         inner.telemetry = self.telemetry
         inner.accesses = self.accesses

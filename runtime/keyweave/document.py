@@ -53,6 +53,7 @@ class Prepared(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         key: the row's id.
         body: JSON members with a leading comma and the closing brace, to be put behind a head.
+        own: the record's own JSON, without what is carried along from the stored document.
         snapshot: the record as readers will get it.
         entries: every index entry that it implies.
         retain: microseconds until its deadline, or 0 for none.
@@ -61,6 +62,7 @@ class Prepared(msgspec.Struct, frozen=True, gc=False):
 
     key: str
     body: bytes
+    own: bytes
     snapshot: Any
     entries: list[Entry]
     retain: int
@@ -92,19 +94,29 @@ class Codec:
         Raises:
             CorruptDocumentError: the document has no head, or its body is not this entity's.
         """
+        stored = self.recall(document)
+        assert stored.document is not None
+        record = self._decode_stored(stored.document)
+        self.entity.manage(record, stored.created, stored.revision)
+        remember(record, stored)
+        return record
+
+    def recall(self, document: bytes) -> Stored:
+        """What a record of a stored document would remember, for who needs no record.
+
+        Raises:
+            CorruptDocumentError: the document has no head.
+        """
         if self.entity.renamed:
             document = with_new_names(document, self.entity.renamed)
         # The head's layout is fixed: `expires` begins at byte 66 and is 0 or has 16 digits.
         head = document[:67] if document[66:67] == b"0" else document[:82]
         try:
             stored = _stored(head + b"}")
-            record = self._decode(document)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             raise self._unreadable(document) from None
-        self.entity.manage(record, stored.created, stored.revision)
         stored.document = document
-        remember(record, stored)
-        return record
+        return stored
 
     def load_all(self, documents: Sequence[bytes]) -> list[Any]:
         """The records in stored documents, in the same order; see `load`.
@@ -161,6 +173,13 @@ class Codec:
             stored.snapshot = snapshot
         return stored.snapshot
 
+    def revived(self, stored: Stored) -> Any:
+        """A record of its own for what a write left, as loading the row would give it."""
+        record = self._decode(_encode(self.snapshot_of(stored)))
+        self.entity.manage(record, stored.created, stored.revision)
+        remember(record, stored)
+        return record
+
     def entries_of(self, stored: Stored) -> list[Entry]:
         """Every index entry that the stored document implies."""
         return self.entity.entries(self.snapshot_of(stored))
@@ -190,7 +209,31 @@ class Codec:
             for name in entity.normalized:
                 setattr(record, name, getattr(normal, name))
         entity.check(snapshot)
-        unknown = b""
+        entries = entity.entries(snapshot)
+        if self._scores:
+            self._check_scores(entries)
+        rule = entity.retention
+        retain = retention if rule is not None and rule.applies(snapshot) else 0
+        key: str = getattr(snapshot, entity.key)
+        return self._carrying(key, body, snapshot, entries, retain, stored)
+
+    def rebased(self, prepared: Prepared, stored: Stored | None) -> Prepared:
+        """The same record, fit to replace another stored document."""
+        return self._carrying(
+            prepared.key, prepared.own, prepared.snapshot, prepared.entries, prepared.retain, stored
+        )
+
+    def _carrying(
+        self,
+        key: str,
+        own: bytes,
+        snapshot: Any,
+        entries: list[Entry],
+        retain: int,
+        stored: Stored | None,
+    ) -> Prepared:
+        """A record's own JSON, joined by members of the stored document that this schema does not know."""
+        entity, body, unknown = self.entity, own, b""
         if stored is not None:
             self.snapshot_of(stored)
             unknown = stored.unknown
@@ -202,21 +245,18 @@ class Codec:
                 entity=entity.name,
                 rule="max_document",
             )
-        rule = entity.retention
-        retain = retention if rule is not None and rule.applies(snapshot) else 0
         # A body never is `{}`: the key is required.
         members = b"," + body[1:] if not unknown else b"," + body[1:-1] + unknown + b"}"
-        key: str = getattr(snapshot, entity.key)
-        entries = entity.entries(snapshot)
-        if self._scores:
-            self._check_scores(entries)
-        return Prepared(key, members, snapshot, entries, retain, unknown)
+        return Prepared(key, members, own, snapshot, entries, retain, unknown)
 
-    def written(self, record: Any, prepared: Prepared, revision: int, created: int, expires: int) -> None:
-        """Make `record` remember a write that succeeded."""
+    def written(self, record: Any, prepared: Prepared, revision: int, created: int, expires: int) -> Stored:
+        """Make `record` remember a write that succeeded, and return what it remembers."""
         self.entity.manage(record, created, revision)
-        self.entity.manage(prepared.snapshot, created, revision)
-        remember(record, self.memory(prepared, revision, created, expires))
+        for name in self.entity.managed:
+            setattr(prepared.snapshot, name, getattr(record, name))
+        stored = self.memory(prepared, revision, created, expires)
+        remember(record, stored)
+        return stored
 
     def memory(self, prepared: Prepared, revision: int, created: int, expires: int) -> Stored:
         """What a record remembers of a write, buffered or done."""

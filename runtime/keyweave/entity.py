@@ -121,6 +121,7 @@ class Entity(Generic[R]):
         renamed: old and new name of each field that documents may still hold under its old name.
         enums: names of the fields that hold a member of an enum, not in a list or map.
         filters: the fields by which rows can be searched, with the kind of their values (see `keyweave.keytext`).
+        managed: names of the fields that the store sets.
     """
 
     name: str
@@ -146,11 +147,11 @@ class Entity(Generic[R]):
     retention: Retention[R] | None = None
     not_found: type[NotFoundError] = NotFoundError
     exists: type[AlreadyExistsError] = AlreadyExistsError
+    managed: tuple[str, ...] = field(init=False)
 
-    @property
-    def managed(self) -> tuple[str, ...]:
-        """Names of the fields that the store sets."""
-        return tuple(name for name in (self.created, self.updated) if name is not None)
+    def __post_init__(self) -> None:
+        managed = tuple(name for name in (self.created, self.updated) if name is not None)
+        object.__setattr__(self, "managed", managed)
 
     def manage(self, record: R, created: int, revision: int) -> None:
         """Show the managed values of a document's head on a record, both in microseconds since 1970."""

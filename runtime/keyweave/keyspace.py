@@ -34,8 +34,9 @@ def escape(value: str) -> str:
 
 def join(values: Sequence[str]) -> str:
     """Join values injectively; a single value is its own escaped form."""
-    if len(values) == 1:
-        return escape(values[0])
+    text = ":".join(values)
+    if "%" not in text and text.count(":") < len(values):
+        return text
     return ":".join([escape(value) for value in values])
 
 
@@ -112,6 +113,10 @@ class Partition:
         name = f"{entity}.{view}"
         if self._stored:
             name = self._stored.get(name, name)
+        if len(values) == 1:
+            value = values[0]
+            # Nearly every view of nearly every write comes here, and few values need escaping.
+            return f"{self.tag}{name}:{escape(value) if ':' in value or '%' in value else value}"
         return f"{self.tag}{name}:{join(values)}" if values else f"{self.tag}{name}"
 
     def family(self, entity: str, view: str) -> str:

@@ -25,6 +25,7 @@ _POLICY: Final = {
 _MAY_BE_ZERO: Final = frozenset({"sweep_every"})
 _LEAST: Final = 0.001
 _MOST: Final = 1e12
+_MOST_REMEMBERED: Final = 1_000_000
 
 
 def prepare(
@@ -81,12 +82,13 @@ def _check_policy(name: str, value: object) -> None:
     if value == 0 and name in _MAY_BE_ZERO and type(value) is int:
         return
     kinds = int if isinstance(_POLICY[name], int) else int | float
+    least, most, limit = (1 if kinds is int else _LEAST), _MOST, "10^12"
+    if name == "remembered":
+        least, most, limit = 0, _MOST_REMEMBERED, "10^6"
     # A comparison with NaN is false, so it is refused here as well.
-    if isinstance(value, bool) or not isinstance(value, kinds) or not _LEAST <= value <= _MOST:
+    if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
         number = "whole number" if kinds is int else "number"
-        raise ConfigurationError(
-            f"option {name} must be a {number} from {1 if kinds is int else _LEAST} to 10^12"
-        )
+        raise ConfigurationError(f"option {name} must be a {number} from {least} to {limit}")
 
 
 def _lifetimes(package: Package, retention: Mapping[str, timedelta]) -> dict[str, Lifetime]:

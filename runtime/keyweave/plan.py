@@ -48,12 +48,21 @@ class Guard(msgspec.Struct, frozen=True, gc=False):
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """A guard that did not hold. `certain` is False when an earlier try of the same plan may have been applied."""
+    """A guard that did not hold.
+
+    Attributes:
+        status: what was found instead.
+        guard: the guard.
+        certain: False when an earlier try of the same plan may have been applied.
+        owner: who holds the unique value, when it is taken.
+        document: what stands where the plan's shown row would be written, when EXISTS or CHANGED refused it.
+    """
 
     status: Status
     guard: Guard
     certain: bool
     owner: str = ""
+    document: bytes | None = None
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -81,6 +90,7 @@ class Plan:
         "_documents",
         "_guard_words",
         "_row_words",
+        "_shown",
         "_views",
         "changes",
         "frees",
@@ -104,6 +114,11 @@ class Plan:
         self._claims: dict[str, int] = {}
         self._guard_words: list[Word] = []
         self._row_words: list[Word] = []
+        self._shown = 0
+
+    def show(self, entity: Entity[Any], key: str) -> None:
+        """Answer a refusal because this row is there, or has changed, with its document."""
+        self._shown = self._document(entity, key)
 
     def guard_revision(self, entity: Entity[Any], key: str, revision: int) -> None:
         """The row is live and unchanged since `revision`."""
@@ -235,6 +250,7 @@ class Plan:
             claims,
             marker,
             writer if self.changes else "",
+            self._shown,
             *self._guard_words,
             "rows",
             *self._row_words,
@@ -242,12 +258,13 @@ class Plan:
 
     def outcome(self, reply: list[Any]) -> Outcome:
         """What an answer of `apply` means; REPLAYED and CORRUPT are for the caller to look at first."""
-        status = Status(reply[0].decode())
-        if status is Status.OK:
+        if reply[0] == b"OK":
             numbers = [int(number) for number in reply[1:]]
             return Applied(tuple(zip(numbers[0::3], numbers[1::3], numbers[2::3], strict=True)))
+        status = Status(reply[0].decode())
         guard = self.guards[int(reply[1]) - 1]
-        return Refusal(status, guard, reply[2] == b"certain", reply[3].decode())
+        document = reply[4] if len(reply) > 4 else None
+        return Refusal(status, guard, reply[2] == b"certain", reply[3].decode(), document)
 
     def document_keys(self) -> list[str]:
         """Keys of the documents that this plan writes, in order."""
@@ -255,19 +272,24 @@ class Plan:
 
     def _difference(self, entity: Entity[Any], old: list[Entry], new: list[Entry]) -> None:
         words: list[Word] = []
-        kept = {(entry.view, entry.values) for entry in new if type(entry) is ViewEntry} if old else ()
-        before = set(old)
+        views, view_key = self._views, self._own(entity).view
+        if old:
+            old, new = _changed(old, new)
+        # A few entries are compared quicker than they are hashed: the hash of an enum's value is Python code.
+        kept = [(entry.view, entry.values) for entry in new if type(entry) is ViewEntry] if old else []
         for entry in old:
             if isinstance(entry, ViewEntry):
                 if (entry.view, entry.values) not in kept:
-                    words += ("remove", self._view(entity, entry.view, entry.values), entry.member, "")
+                    name = view_key(entity.name, entry.view, entry.values)
+                    words += ("remove", views.setdefault(name, len(views) + 1), entry.member, "")
             elif entry not in new:
                 words += ("release", self._claim(entity, entry.unique), entry.value, entry.owner)
         for entry in new:
             if isinstance(entry, ViewEntry):
-                if entry not in before or entry.score == REVISION:
-                    words += ("add", self._view(entity, entry.view, entry.values), entry.member, entry.score)
-            elif entry not in before:
+                if entry.score == REVISION or entry not in old:
+                    name = view_key(entity.name, entry.view, entry.values)
+                    words += ("add", views.setdefault(name, len(views) + 1), entry.member, entry.score)
+            elif entry not in old:
                 words += ("claim", self._claim(entity, entry.unique), entry.value, entry.owner)
         self._row_words.append(len(words) // 4)
         self._row_words += words
@@ -294,3 +316,21 @@ class Plan:
         name = self._own(entity).claims(entity.name, unique)
         claims = self._claims
         return claims.setdefault(name, len(claims) + 1)
+
+
+def _changed(old: list[Entry], new: list[Entry]) -> tuple[list[Entry], list[Entry]]:
+    """Both lists without the entries that stay as they are, as far as a look from place to place finds them.
+
+    Most writes change few entries of many, and a row has at most one entry of each name, in the same order.
+    """
+    if len(old) != len(new):
+        return old, new
+    gone: list[Entry] = []
+    come: list[Entry] = []
+    for before, after in zip(old, new, strict=True):
+        if before != after:
+            gone.append(before)
+            come.append(after)
+        elif type(after) is ViewEntry and after.score == REVISION:
+            come.append(after)
+    return gone, come

@@ -115,7 +115,7 @@ class UnitOfWork:
         self.ended = False
         self.changes: dict[tuple[str, str], Change] = {}
         self.watched: dict[tuple[str, str], tuple[Entity[Any], int | None]] = {}
-        self.loaded: dict[tuple[str, str], int] = {}
+        self.loaded: dict[tuple[str, str], Stored] = {}
         self.conflict: ConflictError | None = None
         self.locks: dict[str, tuple[str, float]] = {}
         self._memories: list[tuple[Record, Stored | None, dict[str, Any]]] = []

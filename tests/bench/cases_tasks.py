@@ -84,6 +84,12 @@ async def _unknown(side: Side, turn: Turn) -> tuple[Any, ...]:
     return (state,)
 
 
+async def _foreign(side: Side, turn: Turn) -> tuple[Any, ...]:
+    (state,) = await _unknown(side, turn)
+    side.rows.estrange("TaskState", state.task_exec_id)
+    return (state,)
+
+
 def _present(size: int) -> Preparing:
     async def prepare(side: Side, turn: Turn) -> tuple[Any, ...]:
         await side.engine.tasks.upsert_state(_scratch(turn, size))
@@ -150,6 +156,7 @@ TASKS: Final = (
     *(_writing("upsert_state", _new(size), f"new, {name}") for size, name in _NAMES.items()),
     *(_writing("upsert_state", _held(size), f"loaded before, {name}") for size, name in _NAMES.items()),
     _writing("upsert_state", _unknown, f"never loaded, {_NAMES[PAYLOADS[0]]}"),
+    _writing("upsert_state", _foreign, f"written elsewhere, {_NAMES[PAYLOADS[0]]}"),
     reads("tasks.get_state", lambda turn: (_some_task(turn),)),
     *(
         Case(method="tasks.get_state", label=name, prepare=_present(size))

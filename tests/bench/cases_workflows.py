@@ -63,6 +63,12 @@ async def _unknown(side: Side, turn: Turn) -> tuple[Any, ...]:
     return (state,)
 
 
+async def _foreign(side: Side, turn: Turn) -> tuple[Any, ...]:
+    (state,) = await _unknown(side, turn)
+    side.rows.estrange("WorkflowState", state.workflow_exec_id)
+    return (state,)
+
+
 async def _status(side: Side, turn: Turn) -> tuple[Any, ...]:
     await _restored(side, turn)
     return scratch_id(turn.scratch), Status.WAITING
@@ -99,6 +105,7 @@ WORKFLOWS: Final = (
     _writing("upsert_state", _new, "new", _observe_new),
     _writing("upsert_state", _held, "loaded before"),
     _writing("upsert_state", _unknown, "never loaded"),
+    _writing("upsert_state", _foreign, "written elsewhere"),
     _writing("update_status", _status),
     reads("workflows.get_state", lambda turn: (_execution(turn),), "10 tasks"),
     reads(

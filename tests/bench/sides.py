@@ -42,6 +42,9 @@ class Rows(Protocol):
     async def forget(self, workflows: Sequence[str] = (), tasks: Sequence[str] = ()) -> None:
         """Remove executions with their tasks, and single tasks, where they are there."""
 
+    def estrange(self, entity: str, key: str) -> None:
+        """Let the process know as little of a row as if another one had written it."""
+
 
 class Durability:
     """When a Redis or Valkey server writes its append-only file to disk: `everysec` or `always`."""
@@ -112,6 +115,9 @@ class KeyweaveRows:
         for key in tasks:
             await self._store.task_states.discard(key)
 
+    def estrange(self, entity: str, key: str) -> None:
+        self._store.session.context.recent.drop(entity, key)
+
 
 class PostgresRows:
     """Removal by SQL."""
@@ -126,3 +132,6 @@ class PostgresRows:
             )
         if tasks:
             await self._pool.execute("delete from task_states where task_exec_id = any($1)", list(tasks))
+
+    def estrange(self, entity: str, key: str) -> None:
+        """A connection pool remembers no rows."""

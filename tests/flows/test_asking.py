@@ -169,14 +169,14 @@ def test_a_taken_key_is_already_exists() -> None:
 def test_a_taken_value_of_a_live_row_is_the_constraints_error() -> None:
     scripted = Scripted()
     other = USER.replace(b'"id":"u"', b'"id":"other"')
-    answers = [[[b"TAKEN", 2, b"certain", b"other"]], [other], [other]]
+    answers = [[[b"TAKEN", 2, b"certain", b"other"]], [other, []], [other]]
     with pytest.raises(EmailExistsError):
         scripted.run(writing.create(scripted.context, ENTITY, user()), answers)
 
 
 def test_a_taken_value_of_a_vanished_row_is_released_and_claimed() -> None:
     scripted = Scripted()
-    answers = [[[b"TAKEN", 2, b"certain", b"other"]], [None], [None], [[b"OK"]], [OK]]
+    answers = [[[b"TAKEN", 2, b"certain", b"other"]], [None, []], [None], [[b"OK"]], [OK]]
     scripted.run(writing.create(scripted.context, ENTITY, user()), answers)
     assert scripted.context.stats.healed == 1
 

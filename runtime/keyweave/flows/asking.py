@@ -174,7 +174,22 @@ def undeclared(context: Context, reply: Reply) -> bool:
     return context.declared_only
 
 
-def apply(context: Context, plan: Plan) -> Flow[Outcome]:
+class Trailer:
+    """Commands that follow a plan in its pipeline, whatever becomes of the plan. They may be sent again.
+
+    Attributes:
+        commands: what to send.
+        replies: the latest answers; none before there was one.
+    """
+
+    __slots__ = ("commands", "replies")
+
+    def __init__(self, *commands: Command) -> None:
+        self.commands: Final = commands
+        self.replies: list[Reply] = []
+
+
+def apply(context: Context, plan: Plan, trailer: Trailer | None = None) -> Flow[Outcome]:
     """Carry out a plan exactly once.
 
     Raises:
@@ -196,7 +211,10 @@ def apply(context: Context, plan: Plan) -> Flow[Outcome]:
             writer=context.package.writer,
         )
         try:
-            (reply,) = yield Send((command,))
+            if trailer is None:
+                (reply,) = yield Send((command,))
+            else:
+                reply, *trailer.replies = yield Send((command, *trailer.commands))
         except ConnectionFailure as failure:
             again = again or failure.sent
             error = failure_error(context, failure)

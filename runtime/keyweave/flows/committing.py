@@ -9,11 +9,12 @@ from keyweave.effects import Flow
 from keyweave.entity import Entity
 from keyweave.entry import ClaimEntry, Entry
 from keyweave.errors import ConflictError, KeyweaveError, OutcomeUnknownError, ReferenceViolationError
-from keyweave.flows.asking import apply
+from keyweave.flows.asking import Trailer, apply
 from keyweave.flows.healing import heal_claim
 from keyweave.flows.reading import find
 from keyweave.keyspace import Partition
 from keyweave.plan import Applied, Plan, Refusal, Status
+from keyweave.recent import LARGEST
 from keyweave.record import memory_of
 from keyweave.unit import Change
 
@@ -26,6 +27,8 @@ def commit(
     watched: list[tuple[Entity[Any], str, int | None]] | None = None,
     *,
     sweeping: bool = False,
+    show: bool = False,
+    trailer: Trailer | None = None,
 ) -> Flow[Refusal | None]:
     """Apply changes of one partition in one atomic step.
 
@@ -33,6 +36,8 @@ def commit(
         changes: at most one per row.
         watched: rows that must not have changed: entity, key, revision (None for absent).
         sweeping: the changes remove dead rows; a try that may have landed leaves no mark for the next.
+        show: a refusal because the first row is there, or has changed, brings its document.
+        trailer: commands that follow the plan in its pipeline.
 
     Returns:
         None when everything was written and the records know it; otherwise the guard that did not hold.
@@ -40,7 +45,9 @@ def commit(
     refusal: Refusal | None = None
     for _ in range(_CLEANINGS):
         plan = _plan(context, changes, watched or [], remembered=not sweeping)
-        outcome = yield from apply(context, plan)
+        if show:
+            plan.show(changes[0].entity, changes[0].key)
+        outcome = yield from apply(context, plan, trailer)
         if isinstance(outcome, Applied):
             _learn(context, changes, outcome)
             if not sweeping and context.untidy(plan.partition):
@@ -94,25 +101,14 @@ def _plan(
     first = changes[0].entity if changes else watched[0][0]
     plan = Plan(context.partition(first), new_op(), remembered=remembered)
     puts = {(change.entity.name, change.key) for change in changes if change.prepared is not None}
-    released = {
-        (change.entity.name, claim.unique, claim.value): claim.owner
-        for change in changes
-        if len(changes) > 1
-        for claim in claims_of(change.old_entries)
-        if claim not in change.new_entries
-    }
+    released = _released(changes) if len(changes) > 1 else {}
     for change in changes:
         _guard_row(plan, change)
         if change.prepared is not None:
-            for claim in claims_of(change.prepared.entries):
-                if claim in change.old_entries:
-                    continue
-                giver = released.get((change.entity.name, claim.unique, claim.value))
-                if giver is not None:
-                    plan.guard_holds(change.entity, claim.unique, claim.value, giver)
-                else:
-                    plan.guard_free(change.entity, claim)
-            _guard_references(context, plan, change, puts)
+            if change.entity.uniques:
+                _guard_claims(plan, change, released)
+            if change.entity.references:
+                _guard_references(context, plan, change, puts)
         for entity, view, values, number in change.counts:
             plan.guard_count(entity, view, values, number, change.key)
         for entity, key, revision, _ in change.dangling:
@@ -148,6 +144,27 @@ def _guard_row(plan: Plan, change: Change) -> None:
         plan.guard_dead(entity, key, old.revision)
 
 
+def _released(changes: list[Change]) -> dict[tuple[str, str, str], str]:
+    """Who gives up each unique value (entity, constraint, value) that another row of the same plan may take."""
+    return {
+        (change.entity.name, claim.unique, claim.value): claim.owner
+        for change in changes
+        for claim in claims_of(change.old_entries)
+        if claim not in change.new_entries
+    }
+
+
+def _guard_claims(plan: Plan, change: Change, released: dict[tuple[str, str, str], str]) -> None:
+    for claim in claims_of(change.new_entries):
+        if claim in change.old_entries:
+            continue
+        giver = released.get((change.entity.name, claim.unique, claim.value))
+        if giver is not None:
+            plan.guard_holds(change.entity, claim.unique, claim.value, giver)
+        else:
+            plan.guard_free(change.entity, claim)
+
+
 def _guard_references(context: Context, plan: Plan, change: Change, puts: set[tuple[str, str]]) -> None:
     assert change.prepared is not None
     for reference in change.entity.references:
@@ -164,12 +181,19 @@ def _guard_references(context: Context, plan: Plan, change: Change, puts: set[tu
 def _learn(context: Context, changes: list[Change], applied: Applied) -> None:
     heads = iter(applied.heads)
     for change in changes:
-        if change.prepared is not None:
-            revision, created, expires = next(heads)
-            if change.record is not None:
-                context.codec(change.entity).written(
-                    change.record, change.prepared, revision, created, expires
-                )
+        name, key, prepared = change.entity.name, change.key, change.prepared
+        if prepared is None:
+            context.recent.drop(name, key)
+            continue
+        revision, created, expires = next(heads)
+        if change.record is None:
+            continue
+        stored = context.codec(change.entity).written(change.record, prepared, revision, created, expires)
+        # Members that this schema does not know may be purged, and the revision stays: they are not to come back.
+        if revision and not prepared.unknown and len(prepared.body) <= LARGEST:
+            context.recent.put(name, key, stored)
+        else:
+            context.recent.drop(name, key)
 
 
 def _tidy(context: Context, partition: Partition) -> Flow[None]:

@@ -185,7 +185,7 @@ def buffered(context: Context, change: Change) -> Any:
 
 
 def note_loaded(context: Context, entity: Entity[Any], key: str, record: Record) -> None:
-    """Remember in the transaction which revision of a row it has seen."""
+    """Remember in the transaction what it has seen of a row."""
     stored = memory_of(record)
     if context.unit is not None and stored is not None:
-        context.unit.loaded[entity.name, key] = stored.revision
+        context.unit.loaded[entity.name, key] = stored

@@ -14,6 +14,7 @@ from keyweave.effects import Flow
 from keyweave.entity import Entity
 from keyweave.errors import AuthenticationError, CorruptDocumentError, ReferenceViolationError
 from keyweave.flows.asking import ask
+from keyweave.flows.families import read_family
 from keyweave.flows.forgetting import Row, forget
 from keyweave.flows.reading import deadline_passed
 from keyweave.flows.removing import remove_rows
@@ -102,11 +103,14 @@ def sweep_row(context: Context, entity: Entity[Any], key: str) -> Flow[bool | No
     Returns:
         Whether it was removed: False when somebody else changed it meanwhile, None when there is no such row.
     """
-    (document,) = yield from ask(context, (("GET", context.partition(entity).document(entity.name, key)),))
-    change = (yield from _dead(context, entity, key, document)) if document is not None else None
-    if change is None:
+    found = yield from read_family(context, entity, key, "dead", context.policy.chunk + 1)
+    if found is None:
         return None
-    removed: bool = yield from remove_rows(context, [change])
+    change, members = found
+    expires = change.old.expires if change.old is not None else 0
+    if expires == 0 or not (yield from deadline_passed(context, expires)):
+        return None
+    removed: bool = yield from remove_rows(context, [change], members)
     if removed:
         _note(context, change)
     return removed

@@ -10,18 +10,19 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from keyweave.context import Context, new_op
-from keyweave.effects import Call, Flow, Sleep
+from keyweave.effects import Call, Command, Flow, ServerError, Sleep
 from keyweave.entity import Entity
 from keyweave.errors import (
     ConflictError,
+    CorruptDocumentError,
     KeyweaveError,
     LockTimeoutError,
     TransactionConflictError,
     TransactionRequiredError,
 )
-from keyweave.flows.asking import ask, ask_script
+from keyweave.flows.asking import Trailer, ask, ask_script
 from keyweave.flows.committing import commit, refused
-from keyweave.flows.reading import find
+from keyweave.flows.reading import alive, find, note_loaded
 from keyweave.keytext import checked_text
 from keyweave.record import Record, memory_of
 from keyweave.unit import UnitOfWork
@@ -96,7 +97,13 @@ def _try(
         for (name, key), (entity, revision) in unit.watched.items()
         if (name, key) not in written
     ]
-    refusal = yield from commit(context, changes, watched)
+    trailer = _unlocking(context, unit)
+    try:
+        refusal = yield from commit(context, changes, watched, trailer=trailer)
+    finally:
+        if trailer is not None and trailer.replies and type(trailer.replies[0]) is not ServerError:
+            locks, unit.locks = unit.locks, {}
+            _note_held(context, locks)
     if refusal is None:
         return result
     if not refusal.certain:
@@ -131,31 +138,59 @@ def find_for_update(
         raise TransactionRequiredError(f"{entity.name}: a read for update needs a transaction")
     checked_text(key)
     unit.join(entity)
-    yield from _lock(context, unit, entity, key, context.policy.lock_wait if wait is None else wait)
-    record = yield from find(context, entity, key)
+    seen = yield from _lock(context, unit, entity, key, context.policy.lock_wait if wait is None else wait)
+    if seen is None:
+        record = yield from find(context, entity, key)
+    else:
+        record = yield from _row_in(context, entity, key, seen[0])
     if unit.change_of(entity, key) is None:
         stored = memory_of(record) if record is not None else None
         unit.watched.setdefault((entity.name, key), (entity, stored.revision if stored is not None else None))
     return record
 
 
-def _lock(context: Context, unit: UnitOfWork, entity: Entity[Any], key: str, wait: float) -> Flow[None]:
-    name = context.partition(entity).lock(entity.name, key)
+def _row_in(context: Context, entity: Entity[R], key: str, document: bytes | None) -> Flow[R | None]:
+    """The live row of a document."""
+    if document is None:
+        return None
+    record: R = context.codec(entity).load(document)
+    if not (yield from alive(context, record)):
+        return None
+    note_loaded(context, entity, key, record)
+    return record
+
+
+def _lock(
+    context: Context, unit: UnitOfWork, entity: Entity[Any], key: str, wait: float
+) -> Flow[tuple[bytes | None] | None]:
+    """Take the lock of a row. Returns the document that was read right behind it, if one was read."""
+    partition = context.partition(entity)
+    name = partition.lock(entity.name, key)
     if name in unit.locks:
-        return
+        return None
     ttl = int(context.policy.lock_ttl * 1000)
     started = context.monotonic()
     attempt = 0
-    # A token survives a retry of the same SET: a lock that an unanswered try took is recognised as ours.
     while True:
-        taken, owner = yield from ask(context, (("SET", name, unit.token, "NX", "PX", ttl), ("GET", name)))
+        # A token survives a retry of the same SET: a lock that an unanswered try took is recognised as ours.
+        commands: tuple[Command, ...] = (("SET", name, unit.token, "NX", "PX", ttl), ("GET", name))
+        # A server runs a pipeline in order, so what follows is read under the lock. Who waits does not ask for it.
+        reads = attempt == 0 and unit.change_of(entity, key) is None
+        if reads:
+            commands = (*commands, ("GET", partition.document(entity.name, key)))
+        try:
+            taken, owner, *documents = yield from ask(context, commands)
+        except CorruptDocumentError:
+            # The row cannot be read; the lock before it may be ours. Releasing one that is not does nothing.
+            unit.locks[name] = (entity.name, context.monotonic())
+            raise
         now = context.monotonic()
         waited = now - started
         if taken is not None or owner == unit.token.encode():
             unit.locks[name] = (entity.name, now)
             if attempt:
                 context.stats.lock_waited(entity.name, waited, in_vain=False)
-            return
+            return (documents[0],) if reads else None
         if waited >= wait:
             context.stats.lock_waited(entity.name, waited, in_vain=True)
             raise LockTimeoutError(f"{entity.name}: a row stayed locked for {waited:.1f} s", waited=waited)
@@ -163,6 +198,13 @@ def _lock(context: Context, unit: UnitOfWork, entity: Entity[Any], key: str, wai
             context.stats.wait_for_lock()
         yield Sleep(context.chance.uniform(0.0005, min(0.02, 0.002 * (1 + attempt))))
         attempt += 1
+
+
+def _unlocking(context: Context, unit: UnitOfWork) -> Trailer | None:
+    """The release of the locks, to be sent behind the plan. Guards keep the rows safe if that has to be sent again."""
+    if not unit.locks:
+        return None
+    return Trailer(("EVALSHA", context.scripts["unlock"].sha, len(unit.locks), *unit.locks, unit.token))
 
 
 def _unlock(context: Context, unit: UnitOfWork) -> Flow[None]:
@@ -174,6 +216,10 @@ def _unlock(context: Context, unit: UnitOfWork) -> Flow[None]:
     except KeyweaveError:
         # The work is done or undone already; a lock that cannot be released ends with its time to live.
         return
+    _note_held(context, locks)
+
+
+def _note_held(context: Context, locks: dict[str, tuple[str, float]]) -> None:
     now = context.monotonic()
     for entity, since in locks.values():
         context.stats.lock_held(entity, now - since)

@@ -15,7 +15,7 @@ local function read_head(key, now)
   local deadline = tonumber(expires)
   return {
     revision = revision,
-    created = tonumber(created),
+    created = created,
     expires = deadline,
     op = op,
     dead = deadline > 0 and deadline <= now,

@@ -18,7 +18,8 @@
 --   5     claims     number of keys before the first unique claim
 --   6     marker     seconds for which the marker is kept, 0 for none
 --   7     writer     digest of the indexes that the writer keeps; empty when no row changes
---   8..   guards     then the word `rows`, then rows
+--   8     shown      number of the document that a refusal by EXISTS or CHANGED is answered with, 0 for none
+--   9..   guards     then the word `rows`, then rows
 --
 -- Guards
 --   revision document revision    the row is live and unchanged since `revision`
@@ -49,8 +50,8 @@
 --   OK        revision created expires, for each document written
 --   REPLAYED  an earlier try was applied
 --   MISSING   guard certainty      revision, unchanged: the row is not there
---   CHANGED   guard certainty      revision, unchanged, holds: somebody else wrote in between
---   EXISTS    guard certainty      absent, missing: the row is there
+--   CHANGED   guard certainty '' shown  revision, unchanged, holds: somebody else wrote in between
+--   EXISTS    guard certainty '' shown  absent, missing: the row is there
 --   DEAD      guard certainty      absent: a row past its deadline waits to be swept
 --   FREED     guard certainty      absent: the native TTL freed the row, and its entries are still there
 --   ALIVE     guard certainty      dead: the row is not past its deadline
@@ -82,41 +83,27 @@ local function read_head(key, now)
   local deadline = tonumber(expires)
   return {
     revision = revision,
-    created = tonumber(created),
+    created = created,
     expires = deadline,
     op = op,
     dead = deadline > 0 and deadline <= now,
   }
 end
 
+-- A script reads the tables of its keys and arguments often, and locals are quicker than globals.
+local KEYS, ARGV, call = KEYS, ARGV, redis.call
 local clock, expiry, marker, schema = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local op, again, grace = ARGV[1], ARGV[2] == 'again', tonumber(ARGV[3])
 local views, claims, marker_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local writer = ARGV[7]
+local writer, shown = ARGV[7], tonumber(ARGV[8])
 local DOCUMENTS = 4
 local now = server_time()
 
-if again and marker_ttl > 0 and redis.call('EXISTS', marker) == 1 then
+if again and marker_ttl > 0 and call('EXISTS', marker) == 1 then
   return { 'REPLAYED' }
 end
 
--- Reading every key once in its own type makes a damaged key fail here, before the first write.
-local function damaged(first, last, command)
-  for index = first, last do
-    local answer = redis.pcall(command, KEYS[index])
-    if type(answer) == 'table' and answer.err then
-      return index
-    end
-  end
-end
-
-local broken = damaged(1, 1, 'STRLEN') or damaged(2, 2, 'ZCARD') or damaged(4, 4, 'HLEN') or damaged(DOCUMENTS + 1, views, 'STRLEN')
-  or damaged(views + 1, claims, 'ZCARD') or damaged(claims + 1, #KEYS, 'HLEN')
-if broken then
-  return { 'CORRUPT', broken }
-end
-
-local last = tonumber(redis.call('GET', clock) or 0)
+local last = tonumber(call('GET', clock) or 0)
 if not last then
   return { 'CORRUPT', 1 }
 end
@@ -150,7 +137,7 @@ function guards.absent(at)
     return 1, head.dead and 'DEAD' or 'EXISTS'
   end
   local member = string.sub(KEYS[DOCUMENTS + tonumber(ARGV[at])], TAG_LENGTH + 1)
-  return 1, redis.call('ZSCORE', expiry, member) and 'FREED'
+  return 1, call('ZSCORE', expiry, member) and 'FREED'
 end
 
 function guards.exists(at)
@@ -176,20 +163,20 @@ function guards.missing(at)
 end
 
 function guards.free(at)
-  local owner = redis.call('HGET', KEYS[claims + tonumber(ARGV[at])], ARGV[at + 1])
+  local owner = call('HGET', KEYS[claims + tonumber(ARGV[at])], ARGV[at + 1])
   return 3, owner and owner ~= ARGV[at + 2] and 'TAKEN', owner
 end
 
 function guards.holds(at)
-  return 3, redis.call('HGET', KEYS[claims + tonumber(ARGV[at])], ARGV[at + 1]) ~= ARGV[at + 2] and 'CHANGED'
+  return 3, call('HGET', KEYS[claims + tonumber(ARGV[at])], ARGV[at + 1]) ~= ARGV[at + 2] and 'CHANGED'
 end
 
 function guards.count(at)
-  return 2, redis.call('ZCARD', KEYS[views + tonumber(ARGV[at])]) ~= tonumber(ARGV[at + 1]) and 'COUNT'
+  return 2, call('ZCARD', KEYS[views + tonumber(ARGV[at])]) ~= tonumber(ARGV[at + 1]) and 'COUNT'
 end
 
 -- Only an unanswered first try leaves a doubt, and a row that still has its old revision removes it.
-local at, number, certain = 8, 0, not again
+local at, number, certain = 9, 0, not again
 local refused, refused_by, detail
 while ARGV[at] ~= 'rows' do
   local word = ARGV[at]
@@ -211,14 +198,27 @@ while ARGV[at] ~= 'rows' do
   at = at + 1 + taken
 end
 if refused then
-  return { refused, refused_by, certain and 'certain' or 'uncertain', detail }
+  local answer = { refused, refused_by, certain and 'certain' or 'uncertain', detail }
+  if shown > 0 and (refused == 'EXISTS' or refused == 'CHANGED') then
+    answer[5] = call('GET', KEYS[DOCUMENTS + shown])
+  end
+  return answer
+end
+
+-- Every other key is read in its own type before the first write, so that a damaged one ends the script here.
+call('ZCARD', expiry)
+for index = views + 1, claims do
+  call('ZCARD', KEYS[index])
+end
+for index = claims + 1, #KEYS do
+  call('HLEN', KEYS[index])
 end
 
 -- A writer that may not keep every index counts what it does. First, because a damaged count fails here.
 if writer ~= '' then
-  local current = redis.call('HGET', schema, 'current')
+  local current = call('HGET', schema, 'current')
   if current and current ~= writer then
-    redis.call('HINCRBY', schema, 'behind:' .. writer, 1)
+    call('HINCRBY', schema, 'behind:' .. writer, 1)
   end
 end
 
@@ -226,24 +226,28 @@ end
 local revision, advanced = math.max(last, now - 1), false
 local reply = { 'OK' }
 
+-- Lua's own text of a number of sixteen digits is rounded.
+local function digits(number)
+  return string.format('%d', number)
+end
+
 local entries = {}
 
 function entries.add(head, index, member, score)
-  local number_or_name = head[score] or score
-  redis.call('ZADD', KEYS[views + index], number_or_name, member)
+  call('ZADD', KEYS[views + index], head[score] or score, member)
 end
 
 function entries.remove(_, index, member)
-  redis.call('ZREM', KEYS[views + index], member)
+  call('ZREM', KEYS[views + index], member)
 end
 
 function entries.claim(_, index, value, owner)
-  redis.call('HSET', KEYS[claims + index], value, owner)
+  call('HSET', KEYS[claims + index], value, owner)
 end
 
 function entries.release(_, index, value, owner)
-  if redis.call('HGET', KEYS[claims + index], value) == owner then
-    redis.call('HDEL', KEYS[claims + index], value)
+  if call('HGET', KEYS[claims + index], value) == owner then
+    call('HDEL', KEYS[claims + index], value)
   end
 end
 
@@ -255,70 +259,63 @@ local function write_entries(from, head)
   return from + 1 + count * 4
 end
 
-local function integer(number)
-  return string.format('%.0f', number)
-end
-
 -- When the server frees a row that nobody swept. A moment that has passed would free it now, with its entries left behind.
 local function backstop(expires)
   local due = math.floor(expires / 1000) + grace
-  return integer(due * 1000 > now and due or math.floor(now / 1000) + grace)
+  return digits(due * 1000 > now and due or math.floor(now / 1000) + grace)
 end
 
-local function write_document(key, member, old, head, body)
-  local document = string.format(
-    '{"revision":%.0f,"created":%.0f,"expires":%.0f,"op":"%s"', head.revision, head.created, head.expires, op
-  ) .. body
-  if head.expires > 0 then
-    redis.call('SET', key, document, 'PXAT', backstop(head.expires))
-    redis.call('ZADD', expiry, integer(head.expires), member)
+-- `written` and `created` are digits, `expires` is a number.
+local function write_document(key, member, old, written, created, expires, body)
+  local ends = digits(expires)
+  local document = '{"revision":' .. written .. ',"created":' .. created .. ',"expires":' .. ends .. ',"op":"' .. op .. '"' .. body
+  if expires > 0 then
+    call('SET', key, document, 'PXAT', backstop(expires))
+    call('ZADD', expiry, ends, member)
   else
-    redis.call('SET', key, document)
+    call('SET', key, document)
     -- A row that the native TTL freed has left its deadline behind.
     if not old or old.expires > 0 then
-      redis.call('ZREM', expiry, member)
+      call('ZREM', expiry, member)
     end
   end
-  reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = head.revision, head.created, head.expires
-  return { revision = integer(head.revision), created = integer(head.created) }
+  reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = written, created, ends
+  return { revision = written, created = created }
 end
 
 local rows = {}
 
 function rows.put(from)
-  local key, old = KEYS[DOCUMENTS + tonumber(ARGV[from])], heads[tonumber(ARGV[from])]
-  local retain = tonumber(ARGV[from + 2])
-  local created, expires = nil, 0
+  local number, retain = tonumber(ARGV[from]), tonumber(ARGV[from + 2])
+  local old = heads[number]
+  local stays = old and not old.dead
   revision = revision + 1
-  if old and not old.dead then
-    created = old.created
-  else
-    created = revision
-  end
+  local written = digits(revision)
+  local created = stays and old.created or written
+  local expires = 0
   if retain > 0 then
-    expires = old and not old.dead and old.expires > 0 and old.expires or now + retain
+    expires = stays and old.expires > 0 and old.expires or now + retain
   end
-  local head = { revision = revision, created = created, expires = expires }
-  return write_entries(from + 4, write_document(key, ARGV[from + 1], old, head, ARGV[from + 3]))
+  local head = write_document(KEYS[DOCUMENTS + number], ARGV[from + 1], old, written, created, expires, ARGV[from + 3])
+  return write_entries(from + 4, head)
 end
 
 function rows.restore(from)
-  local key, old = KEYS[DOCUMENTS + tonumber(ARGV[from])], heads[tonumber(ARGV[from])]
-  local head = {
-    revision = tonumber(ARGV[from + 2]),
-    created = tonumber(ARGV[from + 3]),
-    expires = tonumber(ARGV[from + 4]),
-  }
-  revision = math.max(revision, head.revision)
-  return write_entries(from + 6, write_document(key, ARGV[from + 1], old, head, ARGV[from + 5]))
+  local number, written, created = tonumber(ARGV[from]), ARGV[from + 2], ARGV[from + 3]
+  revision = math.max(revision, tonumber(written))
+  local expires = tonumber(ARGV[from + 4])
+  local head = write_document(
+    KEYS[DOCUMENTS + number], ARGV[from + 1], heads[number], written, created, expires, ARGV[from + 5]
+  )
+  return write_entries(from + 6, head)
 end
 
 function rows.delete(from)
   local document = tonumber(ARGV[from])
-  redis.call('DEL', KEYS[DOCUMENTS + document])
+  call('DEL', KEYS[DOCUMENTS + document])
   -- A put of the same document further on makes a new row.
   heads[document] = nil
-  redis.call('ZREM', expiry, ARGV[from + 1])
+  call('ZREM', expiry, ARGV[from + 1])
   return write_entries(from + 2, {})
 end
 
@@ -329,11 +326,11 @@ end
 function rows.deadline(from)
   local key, head = KEYS[DOCUMENTS + tonumber(ARGV[from])], heads[tonumber(ARGV[from])]
   if head and head.expires > 0 then
-    redis.call('PEXPIREAT', key, backstop(head.expires))
-    redis.call('ZADD', expiry, integer(head.expires), ARGV[from + 1])
+    call('PEXPIREAT', key, backstop(head.expires))
+    call('ZADD', expiry, digits(head.expires), ARGV[from + 1])
   else
-    redis.call('PERSIST', key)
-    redis.call('ZREM', expiry, ARGV[from + 1])
+    call('PERSIST', key)
+    call('ZREM', expiry, ARGV[from + 1])
   end
   return from + 2
 end
@@ -348,9 +345,9 @@ while at <= #ARGV do
   at = rows[ARGV[at]](at + 1)
 end
 if #reply > 1 or advanced then
-  redis.call('SET', clock, integer(revision))
+  call('SET', clock, digits(revision))
 end
 if marker_ttl > 0 then
-  redis.call('SET', marker, '1', 'EX', marker_ttl)
+  call('SET', marker, '1', 'EX', marker_ttl)
 end
 return reply
