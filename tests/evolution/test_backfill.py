@@ -157,18 +157,31 @@ def hammering(stores: Harness, schema: str, name: str) -> Iterator[subprocess.Po
         process.communicate()
 
 
-@pytest.mark.parametrize(
-    "schema",
-    [NEW, SECOND, NOTE + ALL + BY_STATE, NOTE + ALL + SLUG],
-    ids=["a view and a unique constraint", "another order", "a view", "a unique constraint"],
-)
-def test_processes_of_old_and_new_code_write_while_a_build_runs(stack: ExitStack, schema: str) -> None:
-    old = opened(stack, "rolling", OLD)
+WIDER = BY_STATE.replace("fields: [state]", "fields: [owner, state]\n    generation: 2")
+EXACT = SLUG.replace("normalize: lower", "generation: 2")
+
+ROLLOUTS = {
+    "a view and a unique constraint": (OLD, NEW),
+    "a view": (OLD, NOTE + ALL + BY_STATE),
+    "a unique constraint": (OLD, NOTE + ALL + SLUG),
+    "another order": (OLD, SECOND),
+    "other fields": (NOTE + ALL + BY_STATE, NOTE + ALL + WIDER),
+    "another normalisation": (NOTE + ALL + SLUG, NOTE + ALL + EXACT),
+    "one removed, one added": (NOTE + ALL + BY_STATE, NOTE + ALL + SLUG),
+}
+"""Every change that `keyweave diff` calls INDEX, as older and newer code."""
+
+
+@pytest.mark.parametrize(("before", "after"), ROLLOUTS.values(), ids=ROLLOUTS)
+def test_processes_of_old_and_new_code_write_while_a_build_runs(
+    stack: ExitStack, before: str, after: str
+) -> None:
+    old = opened(stack, "rolling", before)
     for number in range(SEEDS):
-        old.db.notes.create(note(OLD, f"seed{number}"))
-    new = opened(stack, old, schema)
-    with hammering(new, schema, "new"):
-        with hammering(old, OLD, "old"):
+        old.db.notes.create(note(before, f"seed{number}"))
+    new = opened(stack, old, after)
+    with hammering(new, after, "new"):
+        with hammering(old, before, "old"):
             assert not built(new, observe=older_code_has_written(new)).complete
         assert built(new).complete
     report = new.db.check()
