@@ -134,15 +134,18 @@ class Codec:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return [self.load(document) for document in documents]  # it names the one that cannot be read
         created, updated = self.entity.created, self.entity.updated
-        if created is not None:
-            moments = from_micros_all([stored.created for stored in memories])
-            for record, moment in zip(records, moments, strict=True):
-                setattr(record, created, moment)
-        if updated is not None:
-            moments = from_micros_all([stored.revision for stored in memories])
-            for record, moment in zip(records, moments, strict=True):
-                setattr(record, updated, moment)
-        for record, stored, document in zip(records, memories, documents, strict=True):
+        firsts = [stored.created for stored in memories]
+        revisions = [stored.revision for stored in memories]
+        made = from_micros_all(firsts)
+        # Rows that never changed, and most lists hold only such, need one moment each.
+        written = made if revisions == firsts else from_micros_all(revisions)
+        for record, stored, document, first, latest in zip(
+            records, memories, documents, made, written, strict=True
+        ):
+            if created is not None:
+                setattr(record, created, first)
+            if updated is not None:
+                setattr(record, updated, latest)
             stored.document = document
             record.__dict__[MEMORY] = stored
         return records
