@@ -20,7 +20,7 @@ from tests.parity.steps import Call, Transaction
 from tests.servers.running import server_url
 
 ROOT = Path(__file__).resolve().parents[2]
-HISTORIES = 60
+HISTORIES = 150
 
 
 @pytest.fixture(scope="module")
