@@ -138,7 +138,7 @@ def test_admin_commands_work_under_the_admins_rule(server: Running) -> None:
     with sync.Store.open(url(server, "keyweave-admin"), namespace=TENANT) as store:
         assert store.check().clean
     common = ["--url", url(server, "keyweave-admin"), "-n", TENANT, "-p", "compozy_store"]
-    for command in ("sweep", "health", "doctor", "check", "reindex"):
+    for command in ("sweep", "health", "doctor", "check", "reindex", "backfill", "migrate-documents"):
         result = RUNNER.invoke(app, [command, *common])
         assert result.exit_code == 0, result.output
     told = json.loads(RUNNER.invoke(app, ["doctor", *common, "--format", "json"]).stdout)

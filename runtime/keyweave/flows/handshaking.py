@@ -53,14 +53,16 @@ def handshake(context: Context) -> Flow[None]:
             pass
         else:
             registries = yield from read_registries(context, partitions)
-    context.unbuilt.clear()
-    for partition, registry in zip(partitions, registries, strict=True):
-        if registry.current is not None:
-            context.unbuilt |= {
-                index.name
-                for stored, index in indexes_of(context, partition).items()
-                if not registry.is_built(stored)
-            }
+    unbuilt = {
+        index.name
+        for partition, registry in zip(partitions, registries, strict=True)
+        if registry.current is not None
+        for stored, index in indexes_of(context, partition).items()
+        if not registry.is_built(stored)
+    }
+    # Other threads read the set meanwhile: what stays unbuilt is in it at every moment.
+    context.unbuilt.update(unbuilt)
+    context.unbuilt.intersection_update(unbuilt)
 
 
 def read_registries(context: Context, partitions: list[Partition]) -> Flow[list[Registry]]:
