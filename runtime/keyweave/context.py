@@ -58,8 +58,8 @@ class Policy:
     marker_ttl: int = 60
     chunk: int = 500
     moment: float = 0.05
-    sweep_every: int = 32
-    sweep_rows: int = 32
+    sweep_every: int = 64
+    sweep_rows: int = 64
     remembered: int = 1024
 
 

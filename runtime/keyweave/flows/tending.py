@@ -30,8 +30,8 @@ class Pace:
 
     Attributes:
         interval: seconds between looks when nothing is due; each is a fifth shorter or longer, at random.
-        share: most of its time that it spends sweeping while something is due, above 0, at most 1. Below a
-            twentieth, so that what a sweep makes wait stays out of the slowest twentieth of writes.
+        share: most of its time that it spends sweeping while something is due, above 0, at most 1. Well below a
+            twentieth, so that writes which meet a step of the sweep stay among the slowest twentieth of all.
         rows: most rows of one step, which is one plan.
 
     Raises:
@@ -39,7 +39,7 @@ class Pace:
     """
 
     interval: float = 30.0
-    share: float = 0.04
+    share: float = 0.03
     rows: int = 16
 
     def __post_init__(self) -> None:
