@@ -147,10 +147,11 @@ class WorkflowRepository:
             top = {task.status for task in newest.values()}
             if Status.PENDING in top or Status.RUNNING in top:
                 raise WorkflowNotReadyError("WorkflowState: a top-level task is pending or running")
-            seen = copy.deepcopy(Workflow.of(state, tasks))  # the transformer may do with it what it likes
+            # The transformer may do with what it gets what it likes.
+            seen = copy.deepcopy(Workflow.of(state, tasks)) if output_transformer is not None else None
             state.status = Status.FAILED if Status.FAILED in top else Status.SUCCESS
             state.output = {name: _outcome(task) for name, task in tasks.items()}
-            if output_transformer is not None:
+            if output_transformer is not None and seen is not None:
                 await _transform(state, seen, output_transformer)
             await transaction.workflow_states.save(state)
             return state, tasks

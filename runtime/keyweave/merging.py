@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, Protocol, TypeVar, overload
 
 import msgspec
@@ -57,8 +58,7 @@ class Merge(Generic[V]):
             ValidationError: an element breaks its type or limits.
         """
         result: dict[tuple[str, ...], V] = {}
-        for element in (*(present or ()), *added):
-            own = self._checked(element)
+        for own in self._own([*(present or ()), *added]):
             key = self.key(own)
             if key in result:
                 self.combine(result[key], own)
@@ -66,24 +66,38 @@ class Merge(Generic[V]):
                 result[key] = own
         return [result[key] for key in sorted(result)]
 
-    def _checked(self, element: V) -> V:
-        if not isinstance(element, self.record):
-            rule = f"expected {self.record.__name__}, got {type(element).__name__}"
-            raise ValidationError(
-                f"{self.entity}.{self.field}[]: {rule}", entity=self.entity, field=self.field, rule=rule
-            )
+    def _own(self, elements: list[V]) -> list[V]:
+        """Copies of elements that may be changed: checked, normalized and tidy."""
+        for element in elements:
+            if not isinstance(element, self.record):
+                rule = f"expected {self.record.__name__}, got {type(element).__name__}"
+                raise self._refusal(f"{self.field}[]", self.field, rule)
         try:
-            own = msgspec.json.decode(msgspec.json.encode(element), type=self.record)
+            own: list[V] = _reader(self.record)(msgspec.json.encode(elements))
+        except (msgspec.MsgspecError, TypeError, ValueError):
+            own = [self._read_back(element) for element in elements]  # it says what is wrong
+        for each in own:
+            if self.normalize is not None:
+                self.normalize(each)
+            self.tidy(each)
+        return own
+
+    def _read_back(self, element: V) -> V:
+        try:
+            return msgspec.json.decode(msgspec.json.encode(element), type=self.record)
         except (msgspec.MsgspecError, TypeError, ValueError) as error:
             rule, _, path = without_value(str(error)).partition(" - at `$.")
             field = f"{self.field}[].{path.rstrip('`')}" if path else self.field
-            raise ValidationError(
-                f"{self.entity}.{field}: {rule}", entity=self.entity, field=field, rule=rule
-            ) from None
-        if self.normalize is not None:
-            self.normalize(own)
-        self.tidy(own)
-        return own
+            raise self._refusal(field, field, rule) from None
+
+    def _refusal(self, place: str, field: str, rule: str) -> ValidationError:
+        return ValidationError(f"{self.entity}.{place}: {rule}", entity=self.entity, field=field, rule=rule)
+
+
+@cache
+def _reader(record: type[V]) -> Callable[[bytes], list[V]]:
+    """Reads lists of a record type. Decoders are costly to build."""
+    return msgspec.json.Decoder(list[record]).decode  # type: ignore[valid-type]
 
 
 @overload

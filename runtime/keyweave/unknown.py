@@ -41,7 +41,8 @@ def keep_unknown(entity: Entity[Any], body: bytes, snapshot: Any, old: Any, docu
             continue
         stored = stored or _members(document)
         raw = stored.get(name)
-        if raw is None:
+        # What this schema wrote holds nothing that it does not know, and most documents are such.
+        if raw is None or bytes(raw) == _encode(before):
             continue
         merged = _merge(msgspec.to_builtins(value), msgspec.to_builtins(before), bytes(raw))
         if merged is not None:

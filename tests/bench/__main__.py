@@ -18,7 +18,7 @@ from tests.bench.report import pages
 from tests.bench.results import Run, Unreadable, read, write
 from tests.bench.running import PLANS, profiles, run
 from tests.bench.scale import scale, size
-from tests.bench.sides import ALCHEMY, BARE_VALKEY, POSTGRES, REDIS8, VALKEY
+from tests.bench.sides import ALCHEMY, BARE_VALKEY, POSTGRES, REDIS8, VALKEY, WIRE_VALKEY
 from tests.bench.targets import verdicts
 from tests.bench.verifying import Difference
 
@@ -32,6 +32,7 @@ _COLUMNS: Final = {
     POSTGRES: "PostgreSQL",
     ALCHEMY: "SQLAlchemy",
     BARE_VALKEY: "bare",
+    WIRE_VALKEY: "wire",
 }
 """Sides of the table on the terminal; the ratios are those of the first one."""
 
@@ -197,7 +198,7 @@ def _write_docs(found: Run, docs: Path) -> None:
 
 
 def _summary(found: Run) -> Table:
-    shown = Table("p50 in µs", *_COLUMNS.values(), "faster", "over bare")
+    shown = Table("p50 in µs", *_COLUMNS.values(), "faster", "over bare", "at most")
     shown.columns[0].no_wrap = True
     for case in found.cases:
         timings = [case.of(name) for name in _COLUMNS]
@@ -207,6 +208,7 @@ def _summary(found: Run) -> Table:
             *(f"{timing.p50:.0f}" if timing is not None else "" for timing in timings),
             f"{ours.faster:.1f}x" if ours is not None and ours.faster is not None else "",
             f"{ours.over_bare:.2f}x" if ours is not None and ours.over_bare is not None else "",
+            f"{ours.faster * ours.over_wire:.1f}x" if ours and ours.faster and ours.over_wire else "",
         )
     return shown
 

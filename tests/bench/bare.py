@@ -1,12 +1,16 @@
-"""The limit: redis-py sending the very bytes that Keyweave sent for a call, and making nothing of the replies.
+"""The limits: what else sends the very bytes that Keyweave sent for a call, and makes nothing of the replies.
+
+Bare bytes are sent by redis-py. The wire is the least that asyncio can do: bytes that were packed before, handed to a
+transport, and a reader that only tells when the last reply is complete. No client can be quicker with the same commands.
 
 A second engine with a tap on its connection makes the call first, untimed. Then the rows are prepared again, so
-that the bytes meet the state that they were made for, and redis-py sends them. Only the revisions in the guards of
+that the bytes meet the state that they were made for, and they are sent again. Only the revisions in the guards of
 plans are renewed, because the prepared rows have new ones.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -21,8 +25,9 @@ from compozy_store import PACKAGE
 from keyweave.aio_link import Link, connected
 from keyweave.connection import parse_url
 from keyweave.effects import Command, Reply
+from keyweave.wire import INCOMPLETE, READ_SIZE, new_reader, pack
 from tests.bench.case import Case, Turn
-from tests.bench.sides import Durability, KeyweaveRows, Outcome, Side
+from tests.bench.sides import KeyweaveRows, Outcome, Side
 
 _GUARDS: Final = {
     "revision": 2,
@@ -106,22 +111,22 @@ class BareSide(Side):
         sent: the pipelines of the last call.
     """
 
-    def __init__(
-        self, name: str, engine: Engine, client: Any, kept: list[Sent], durability: Durability | None
-    ) -> None:
-        super().__init__(name, engine, KeyweaveRows(engine), durability)
+    def __init__(self, name: str, engine: Engine, client: Any, kept: list[Sent]) -> None:
+        super().__init__(name, engine, KeyweaveRows(engine))
         self._client = client
         self._kept = kept
         self.sent: list[Sent] = []
 
     async def once(self, case: Case, turn: Turn) -> Outcome:
         """Let the engine make the call, restore its rows, and time the replay of its bytes."""
-        await self.ready()
         self.sent = await self.spied(case, await case.prepare(self, turn))
         if case.writes:
             await case.prepare(self, turn)
             for sent in self.sent:
                 sent.commands = [await self._renewed(command) for command in sent.commands]
+        return await self._replay()
+
+    async def _replay(self) -> Outcome:
         calls = [self._call(sent.commands) for sent in self.sent]
         replies = []
         started = time.perf_counter_ns()
@@ -164,6 +169,56 @@ class BareSide(Side):
         return tuple(words)
 
 
+class _Wire(asyncio.BufferedProtocol):
+    """Sends bytes, and waits for as many replies as were asked for."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray(READ_SIZE)
+        self._reader = new_reader()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def exchange(self, payload: bytes, expected: int) -> asyncio.Future[list[Reply]]:
+        """All replies; an error is one of them."""
+        self._expected = expected
+        self._replies: list[Reply] = []
+        self._answer: asyncio.Future[list[Reply]] = asyncio.get_running_loop().create_future()
+        self.transport.write(payload)
+        return self._answer
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._reader.feed(self._buffer, 0, nbytes)
+        while (reply := self._reader.gets()) is not INCOMPLETE:
+            self._replies.append(reply)
+        if len(self._replies) == self._expected:
+            self._answer.set_result(self._replies)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._answer.done():
+            self._answer.set_exception(exc or ConnectionError("the server closed the connection"))
+
+
+class WireSide(BareSide):
+    """Replays with next to no client."""
+
+    def __init__(self, name: str, engine: Engine, client: Any, kept: list[Sent], wire: _Wire) -> None:
+        super().__init__(name, engine, client, kept)
+        self._wire = wire
+
+    async def _replay(self) -> Outcome:
+        payloads = [(pack(sent.commands), len(sent.commands)) for sent in self.sent]
+        answered = []
+        started = time.perf_counter_ns()
+        for payload, expected in payloads:
+            answered.append(await self._wire.exchange(payload, expected))
+        return Outcome(time.perf_counter_ns() - started, answered)
+
+
 def same_answers(sent: Sequence[Sent], answered: Sequence[Any]) -> bool:
     """Whether a replay was answered as the call was, apart from revisions, times and op ids."""
     return [_plain(each.replies) for each in sent] == [_plain(replies) for replies in answered]
@@ -180,10 +235,10 @@ def _plain(reply: Any) -> Any:
 
 
 @asynccontextmanager
-async def bare_side(
-    name: str, socket: str, namespace: str, durability: Durability | None
-) -> AsyncIterator[BareSide]:
-    """A side of bare calls to the server at `socket`."""
+async def bare_sides(
+    names: tuple[str, str], socket: str, namespace: str
+) -> AsyncIterator[tuple[BareSide, WireSide]]:
+    """A side of bare calls to the server at `socket`, and one of the wire alone."""
     kept: list[Sent] = []
     settings = parse_url(f"unix://{socket}")
 
@@ -192,7 +247,13 @@ async def bare_side(
 
     client = redis.asyncio.Redis(unix_socket_path=socket, protocol=2)
     async with Engine.open(f"unix://{socket}", namespace=namespace, connection_factory=tapped) as engine:
+        transport, wire = await asyncio.get_running_loop().create_unix_connection(_Wire, socket)
+        await wire.exchange(pack([("PING",)]), 1)
         try:
-            yield BareSide(name, engine, client, kept, durability)
+            yield (
+                BareSide(names[0], engine, client, kept),
+                WireSide(names[1], engine, client, kept, wire),
+            )
         finally:
+            transport.close()
             await client.aclose()

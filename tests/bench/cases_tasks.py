@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
@@ -108,16 +109,16 @@ async def _usage(side: Side, turn: Turn) -> tuple[Any, ...]:
 async def _two_writes(side: Side, turn: Turn) -> tuple[Any, ...]:
     """Read a task, end it, and begin the one after it."""
     await side.engine.tasks.upsert_state(_scratch(turn))
-    after = task_exec_id(scratch_id(_own(turn)), _NEW)
-    await side.rows.forget(tasks=(after,))
+    following = _scratch(turn)
+    following.task_exec_id = task_exec_id(scratch_id(_own(turn)), _NEW)
+    await side.rows.forget(tasks=(following.task_exec_id,))
+    key = _scratch_key(turn)
 
     async def body(repository: Any) -> Any:
-        state = await repository.get_state(_scratch_key(turn))
+        state = await repository.get_state(key)
         state.status = Status.WAITING
         await repository.upsert_state(state)
-        following = _scratch(turn)
-        following.task_exec_id = after
-        return await repository.upsert_state(following)
+        return await repository.upsert_state(copy.copy(following))
 
     return (body,)
 
@@ -125,9 +126,10 @@ async def _two_writes(side: Side, turn: Turn) -> tuple[Any, ...]:
 async def _locked(side: Side, turn: Turn) -> tuple[Any, ...]:
     """Lock a task and change it."""
     await side.engine.tasks.upsert_state(_scratch(turn))
+    key = _scratch_key(turn)
 
     async def body(repository: Any) -> Any:
-        state = await repository.get_state_for_update(_scratch_key(turn))
+        state = await repository.get_state_for_update(key)
         state.status = Status.WAITING
         return await repository.upsert_state(state)
 

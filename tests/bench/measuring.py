@@ -17,9 +17,21 @@ from typing import Final
 from tests.bench.case import Case, Turn
 from tests.bench.data import Data
 from tests.bench.results import CaseTimings, timing
-from tests.bench.sides import ALWAYS, BARE_REDIS8, BARE_VALKEY, POSTGRES, REDIS8, RELAXED, VALKEY, Side
+from tests.bench.sides import (
+    ALWAYS,
+    BARE_REDIS8,
+    BARE_VALKEY,
+    POSTGRES,
+    REDIS8,
+    RELAXED,
+    VALKEY,
+    WIRE_REDIS8,
+    WIRE_VALKEY,
+    Side,
+)
 
 BARE_OF: Final = {VALKEY: BARE_VALKEY, REDIS8: BARE_REDIS8}
+WIRE_OF: Final = {VALKEY: WIRE_VALKEY, REDIS8: WIRE_REDIS8}
 
 _FIRST: Final = 1_000
 """Number of the first timed turn, away from those that were compared."""
@@ -70,6 +82,9 @@ def summary(case: Case, took: dict[str, list[float]]) -> CaseTimings:
         bare = BARE_OF.get(name, "")
         if bare in took:
             found.over_bare = _paired(samples, took[bare])
+        wire = WIRE_OF.get(name, "")
+        if wire in took:
+            found.over_wire = _paired(samples, took[wire])
         timings.append(found)
     return CaseTimings(name=case.name, writes=case.writes, timings=timings)
 

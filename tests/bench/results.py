@@ -21,6 +21,7 @@ class Timing(msgspec.Struct, kw_only=True):
         p50, p95, p99: in microseconds.
         faster: the median over all rounds of PostgreSQL's time by this side's in the same round.
         over_bare: the median over all rounds of this side's time by that of the bare bytes, on Keyweave's sides.
+        over_wire: the same by that of the wire alone.
         samples: every call in order, unless they were left out to save room.
     """
 
@@ -31,6 +32,7 @@ class Timing(msgspec.Struct, kw_only=True):
     p99: float
     faster: float | None = None
     over_bare: float | None = None
+    over_wire: float | None = None
     samples: list[float] = msgspec.field(default_factory=list)
 
 

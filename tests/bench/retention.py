@@ -262,7 +262,10 @@ def main() -> None:
     parser.add_argument("--sweepers", default="process,thread,task,writes")
     given = parser.parse_args()
     with sync.Store.open("embedded:", namespace="held"):
-        print("write p50/p95 before, during and after; the ratio is that of p95 during to before and after", flush=True)
+        print(
+            "write p50/p95 before, during and after; the ratio is that of p95 during to before and after",
+            flush=True,
+        )
         show([share()])
         speed = rate()
         for where in given.sweepers.split(","):

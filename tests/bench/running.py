@@ -107,7 +107,7 @@ async def run(
             settings={
                 "postgresql": ", ".join((await _durable(world), *POSTGRES_SETTINGS)),
                 "postgresql connections": str(CONNECTIONS),
-                "append-only file": "appendfsync everysec; always where it says so",
+                "append-only file": "appendfsync everysec; always, on a server of its own, where it says so",
             },
             cases=timings,
             rates=found,

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-import redis.asyncio
-
 from compozy_engine import Engine
 from tests.bench.case import Case, Turn
 from tests.oracle.engine import PostgresEngine
@@ -26,6 +24,8 @@ RELAXED: Final = "postgresql-relaxed"
 ALCHEMY: Final = "sqlalchemy"
 BARE_VALKEY: Final = "bare-valkey"
 BARE_REDIS8: Final = "bare-redis8"
+WIRE_VALKEY: Final = "wire-valkey"
+WIRE_REDIS8: Final = "wire-redis8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +46,6 @@ class Rows(Protocol):
         """Let the process know as little of a row as if another one had written it."""
 
 
-class Durability:
-    """When a Redis or Valkey server writes its append-only file to disk: `everysec` or `always`."""
-
-    def __init__(self, client: redis.asyncio.Redis) -> None:
-        self._client = client
-        self._mode = ""
-
-    async def set(self, mode: str) -> None:
-        """Switch, when it is another mode than now."""
-        if mode != self._mode:
-            await self._client.config_set("appendfsync", mode)
-            self._mode = mode
-
-
 class Side:
     """A store under the names of the contract.
 
@@ -69,19 +55,10 @@ class Side:
         rows: see `Rows`.
     """
 
-    def __init__(
-        self, name: str, engine: Any, rows: Rows, durability: Durability | None = None, mode: str = "everysec"
-    ) -> None:
+    def __init__(self, name: str, engine: Any, rows: Rows) -> None:
         self.name = name
         self.engine = engine
         self.rows = rows
-        self._durability = durability
-        self._mode = mode
-
-    async def ready(self) -> None:
-        """Make the server as durable as this side says."""
-        if self._durability is not None:
-            await self._durability.set(self._mode)
 
     async def once(self, case: Case, turn: Turn) -> Outcome:
         """Prepare a call and time it.
@@ -89,7 +66,6 @@ class Side:
         What was prepared has warmed this side's path through caches that the side before it emptied. A read, which
         needs no preparing, is made once before it is timed.
         """
-        await self.ready()
         arguments = await case.prepare(self, turn)
         target = case.target(self.engine)
         if not case.writes:

@@ -11,11 +11,12 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from tests.bench.bare import BareSide
 from tests.bench.case import Case, Turn
 from tests.bench.data import Data
 from tests.bench.measuring import taking_part
 from tests.bench.results import CaseTimings, Rate
-from tests.bench.sides import BARE_REDIS8, BARE_VALKEY, Side
+from tests.bench.sides import Side
 
 CALLERS: Final = (1, 16, 64)
 
@@ -36,7 +37,7 @@ async def rates(
     case: Case, sides: Sequence[Side], data: Data, timings: CaseTimings, levels: Iterable[int], windows: int
 ) -> list[Rate]:
     """Calls a second of every side at several numbers of callers."""
-    present = [side for side in taking_part(case, sides) if side.name not in (BARE_VALKEY, BARE_REDIS8)]
+    present = [side for side in taking_part(case, sides) if not isinstance(side, BareSide)]
     slowest = max(timing.p50 for timing in timings.timings)
     found = []
     number = _FIRST
@@ -67,7 +68,6 @@ async def rates(
 
 async def _window(case: Case, side: Side, turns: Sequence[Turn], callers: int) -> float:
     """Seconds from the first call to the last answer."""
-    await side.ready()
     ready: list[tuple[Any, ...]] = [()] * len(turns)
     places = iter(range(len(turns)))
 

@@ -1,7 +1,7 @@
 """Servers, sides and data of one run: opened, filled and closed together.
 
 Durability alike: Valkey and Redis keep an append-only file that reaches the disk every second, as they do by default,
-and Valkey once more with every write on disk before it is answered, as PostgreSQL does by default. PostgreSQL once more
+and a Valkey of its own has every write on disk before it is answered, as PostgreSQL does by default. PostgreSQL once more
 answers writes before they are on disk (`synchronous_commit=off`).
 """
 
@@ -18,7 +18,7 @@ import redis.asyncio
 
 from compozy_engine import Engine
 from tests.bench.alchemy.engine import alchemy_engine
-from tests.bench.bare import BareSide, bare_side
+from tests.bench.bare import BareSide, bare_sides
 from tests.bench.data import Data
 from tests.bench.loading import Advance, load_keyweave, load_postgres
 from tests.bench.sides import (
@@ -30,7 +30,8 @@ from tests.bench.sides import (
     REDIS8,
     RELAXED,
     VALKEY,
-    Durability,
+    WIRE_REDIS8,
+    WIRE_VALKEY,
     KeyweaveRows,
     PostgresRows,
     Side,
@@ -60,7 +61,6 @@ class Server:
         client: redis-py, for what is not measured.
         socket: where it listens.
         namespace: of the data.
-        durability: see `Durability`.
     """
 
     name: str
@@ -68,7 +68,6 @@ class Server:
     client: redis.asyncio.Redis
     socket: str
     namespace: str
-    durability: Durability
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ class World:
     Attributes:
         data: what all sides hold.
         postgres: the baseline.
-        servers: Valkey, and Redis 8 where it is wanted.
+        servers: Valkey, Valkey that waits for the disk, and Redis 8 where it is wanted.
         sides: the first is PostgreSQL.
     """
 
@@ -121,12 +120,14 @@ async def opened(
             Side(RELAXED, relaxed, removal),
             Side(ALCHEMY, alchemy, removal),
         ]
-        servers = [await keyweave_server(stack, VALKEY, valkey_url(stack))]
+        servers = [await keyweave_server(stack, name, valkey_url(stack)) for name in (VALKEY, ALWAYS)]
         if redis8:
             servers.append(await _redis8(stack))
         for server in servers:
             await load_keyweave(server.engine, data, starting(server.name, rows))
             sides += await _sides(stack, server)
+        # A disk that is waited for keeps others waiting too, so this one has a server of its own.
+        await servers[1].client.config_set("appendfsync", "always")
         yield World(data, postgres, servers, sides)
 
 
@@ -148,16 +149,14 @@ async def keyweave_server(stack: AsyncExitStack, name: str, url: str) -> Server:
     socket = engine.store.session.shell.settings.path
     client = redis.asyncio.Redis(unix_socket_path=socket)
     stack.push_async_callback(client.aclose)
-    return Server(name, engine, client, socket, namespace, Durability(client))
+    return Server(name, engine, client, socket, namespace)
 
 
 async def _sides(stack: AsyncExitStack, server: Server) -> list[Side]:
     removal = KeyweaveRows(server.engine)
-    sides = [Side(server.name, server.engine, removal, server.durability)]
-    if server.name == VALKEY:
-        sides.append(Side(ALWAYS, server.engine, removal, server.durability, "always"))
-    bare = BARE_VALKEY if server.name == VALKEY else BARE_REDIS8
-    sides.append(
-        await stack.enter_async_context(bare_side(bare, server.socket, server.namespace, server.durability))
-    )
+    sides = [Side(server.name, server.engine, removal)]
+    if server.name == ALWAYS:
+        return sides
+    names = (BARE_VALKEY, WIRE_VALKEY) if server.name == VALKEY else (BARE_REDIS8, WIRE_REDIS8)
+    sides += await stack.enter_async_context(bare_sides(names, server.socket, server.namespace))
     return sides
