@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from compozy_store import ExecutionType, Status
 
 from .errors import ValidationError
+
+BATCH: Final = 500
+"""Rows that a method which lists without a limit reads at a time."""
 
 
 class WorkflowFilter(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from keyweave.families import latest_by, rooted
 from keyweave.record import recast
 
 from .errors import WorkflowNotReadyError
-from .filters import WorkflowFilter, required
+from .filters import BATCH, WorkflowFilter, required
 
 TRANSFORMATION_FAILED = "OUTPUT_TRANSFORMATION_FAILED"
 """Code of the error that a workflow gets whose output transformer raised."""
@@ -83,7 +83,7 @@ class WorkflowRepository:
         wanted = msgspec.structs.asdict(filter or WorkflowFilter())
         # From old to new: a row that is written meanwhile moves ahead and is met again, instead of being missed.
         rows: dict[str, WorkflowState] = {}
-        async for state in self._workflows.iterate(**wanted, order="revision", newest=False):
+        async for state in self._workflows.iterate(**wanted, order="revision", batch=BATCH, newest=False):
             rows.pop(state.workflow_exec_id, None)
             rows[state.workflow_exec_id] = state
         keys, states = list(reversed(rows)), list(reversed(rows.values()))

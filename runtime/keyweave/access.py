@@ -60,6 +60,7 @@ SCRIPTS: Final = frozenset(
         "zadd",
         "zcard",
         "zcount",
+        "zinter",
         "zintercard",
         "zmscore",
         "zrange",

@@ -22,10 +22,18 @@ def rooted(rows: Sequence[R], key: str, parent: str) -> list[R]:
         key: name of the field that identifies a row.
         parent: name of the field that holds the key of a row's parent, or None.
     """
+    reached: set[Any] = {None}
+    found: list[R] = []
+    for row in rows:
+        if getattr(row, parent) in reached:
+            reached.add(getattr(row, key))
+            found.append(row)
+    if len(found) == len(rows):
+        return found  # every row came after its parent, as nearly always
     children: dict[Any, list[Any]] = {}
     for row in rows:
         children.setdefault(getattr(row, parent), []).append(getattr(row, key))
-    reached: set[Any] = {None}
+    reached = {None}
     level: list[Any] = [None]
     while level:
         level = [child for each in level for child in children.get(each, ())]

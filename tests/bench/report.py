@@ -14,6 +14,7 @@ from tests.bench.sections import (
     durability,
     growth,
     latency,
+    limits,
     most_callers,
     p50s,
     payload_series,
@@ -44,7 +45,9 @@ caches that its neighbour emptied. All servers are on this machine, on unix sock
   durability compares like with like.
 - **SQLAlchemy** is its asyncio ORM on asyncpg and the same tables.
 - **Bare bytes** are the bytes that Keyweave sent for the same call, sent by redis-py's asyncio client, which makes
-  nothing of the replies: the limit of that client and the wire. Below 1.00x Keyweave's own connection is faster."""
+  nothing of the replies: the limit of that client and the wire. Below 1.00x Keyweave's own connection is faster.
+- **The wire** is the same bytes, packed before, handed to a transport of asyncio, with a reader that only tells when the
+  last reply is complete: what is left are server, kernel and event loop. No client can be quicker with the same commands."""
 
 
 def pages(run: Run, scale: Run | None = None) -> dict[str, str]:
@@ -82,6 +85,7 @@ def _page(run: Run, scale: Run | None) -> Iterator[str]:
     yield from _machine(run)
     yield from _method(run)
     yield from _targets(run, verdicts(run) + (verdicts(scale) if scale is not None else []))
+    yield from limits(run, {False: READS, True: WRITES})
     for name, cases in _by_repository(run).items():
         yield from latency(name, cases)
     yield from anatomy(run)

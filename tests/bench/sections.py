@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from tests.bench.data import PAYLOADS
 from tests.bench.results import CaseTimings, Run
-from tests.bench.sides import ALCHEMY, ALWAYS, BARE_VALKEY, POSTGRES, REDIS8, RELAXED, VALKEY
+from tests.bench.sides import ALCHEMY, ALWAYS, BARE_VALKEY, POSTGRES, REDIS8, RELAXED, VALKEY, WIRE_VALKEY
 from tests.bench.targets import KEYWEAVE
 
 TITLES: Final = {
@@ -18,8 +18,10 @@ TITLES: Final = {
     RELAXED: "PostgreSQL, synchronous_commit=off",
     ALCHEMY: "SQLAlchemy",
     BARE_VALKEY: "bare bytes, Valkey",
+    WIRE_VALKEY: "wire, Valkey",
 }
 
+_COLUMNS: Final = (VALKEY, REDIS8, POSTGRES, ALCHEMY, BARE_VALKEY, WIRE_VALKEY)
 _PLOTTED: Final = (VALKEY, REDIS8, POSTGRES, ALCHEMY)
 
 
@@ -31,7 +33,7 @@ def latency(name: str, cases: Sequence[CaseTimings]) -> Iterator[str]:
     yield ""
     rows = []
     for case in cases:
-        sides = [case.of(side) for side in (VALKEY, REDIS8, POSTGRES, ALCHEMY, BARE_VALKEY)]
+        sides = [case.of(side) for side in _COLUMNS]
         ours = [timing for timing in (case.of(side) for side in KEYWEAVE) if timing is not None]
         rows.append(
             (
@@ -39,12 +41,62 @@ def latency(name: str, cases: Sequence[CaseTimings]) -> Iterator[str]:
                 *(f"{each.p50:.0f} / {each.p95:.0f} / {each.p99:.0f}" if each else "" for each in sides),
                 ", ".join(f"{each.faster:.1f}x" for each in ours if each.faster is not None),
                 ", ".join(f"{each.over_bare:.2f}x" for each in ours if each.over_bare is not None),
+                ", ".join(f"{each.over_wire:.2f}x" for each in ours if each.over_wire is not None),
             )
         )
-    header = ("method", *(TITLES[side] for side in (VALKEY, REDIS8, POSTGRES, ALCHEMY, BARE_VALKEY)))
-    yield from table((*header, "faster than PostgreSQL", "over bare bytes"), rows)
+    header = ("method", *(TITLES[side] for side in _COLUMNS))
+    yield from table((*header, "faster than PostgreSQL", "over bare bytes", "over the wire"), rows)
     yield f"![{name}](benchmarks/{name}.svg)"
     yield ""
+
+
+def limits(run: Run, wanted: Mapping[bool, float]) -> Iterator[str]:
+    """How far the wire lets a client come, where a target is missed.
+
+    Args:
+        wanted: how many times faster than PostgreSQL a call is to be, by whether it writes.
+    """
+    rows = []
+    for case in run.cases:
+        ours, wire, baseline = case.of(VALKEY), case.of(WIRE_VALKEY), case.of(POSTGRES)
+        if ours is None or wire is None or baseline is None or ours.faster is None or ours.over_wire is None:
+            continue
+        least = wanted[case.writes]
+        pairs = (
+            (ours.faster, ours.faster * ours.over_wire),
+            (baseline.p95 / ours.p95, baseline.p95 / wire.p95),
+        )
+        if all(found >= least for found, _ in pairs):
+            continue
+        times = [f"{baseline.p50:.0f}", f"{ours.p50:.0f}", f"{wire.p50:.0f}"]
+        if case.anatomy is not None:
+            times += [f"{case.anatomy.server:.0f}", f"{case.anatomy.client:.0f}"]
+        rows.append(
+            (
+                f"`{case.name}`",
+                f"{least:g}x",
+                *(word for found, limit in pairs for word in (f"{found:.1f}x", _limit(limit, least))),
+                *times,
+            )
+        )
+    if not rows:
+        return
+    yield "## Missed, and the limit"
+    yield ""
+    yield (
+        "The methods that miss their target beside PostgreSQL, on Valkey. *Limit* is what a client would reach that takes no "
+        "time at all: PostgreSQL's time by that of the wire alone, with the same commands. Where it is **bold**, no client can "
+        "meet the target in as many trips. Then p50 in µs of PostgreSQL, Keyweave and the wire, and of Keyweave's call µs of the "
+        "server's work and µs of processor time of the caller."
+    )
+    yield ""
+    header = ("method", "wanted", "p50", "limit", "p95", "limit", "PostgreSQL", "Keyweave", "wire")
+    yield from table((*header, "server", "client"), rows)
+
+
+def _limit(limit: float, wanted: float) -> str:
+    text = f"{limit:.1f}x"
+    return text if limit >= wanted else f"**{text}**"
 
 
 def anatomy(run: Run) -> Iterator[str]:

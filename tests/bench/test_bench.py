@@ -30,7 +30,8 @@ from tests.bench.report import pages
 from tests.bench.results import Run, Unreadable, quantile, read, timing, write
 from tests.bench.running import run
 from tests.bench.scale import scale
-from tests.bench.sides import BARE_VALKEY, POSTGRES, REDIS8, VALKEY, Outcome, Side
+from tests.bench.sections import limits
+from tests.bench.sides import BARE_VALKEY, POSTGRES, REDIS8, VALKEY, WIRE_VALKEY, Outcome, Side
 from tests.bench.targets import verdicts
 from tests.bench.verifying import Difference, verify
 from tests.servers.running import chosen_server
@@ -100,12 +101,18 @@ def test_quantiles_are_interpolated() -> None:
 def test_ratios_are_taken_inside_rounds() -> None:
     case = summary(
         CASES[0],
-        {POSTGRES: [100.0, 300.0, 80.0], VALKEY: [50.0, 100.0, 40.0], BARE_VALKEY: [25.0, 100.0, 40.0]},
+        {
+            POSTGRES: [100.0, 300.0, 80.0],
+            VALKEY: [50.0, 100.0, 40.0],
+            BARE_VALKEY: [25.0, 100.0, 40.0],
+            WIRE_VALKEY: [20.0, 25.0, 20.0],
+        },
     )
     ours = case.of(VALKEY)
     assert ours is not None
     assert ours.faster == 2.0
     assert ours.over_bare == 1.0
+    assert ours.over_wire == 2.5
 
 
 class Told(Side):
@@ -152,7 +159,7 @@ def test_a_run_times_every_case_on_every_side(tiny: Run) -> None:
     assert tiny.compared > 4 * len(CASES)
     for case in tiny.cases:
         sides = {timing.side for timing in case.timings}
-        assert {POSTGRES, VALKEY, BARE_VALKEY} <= sides
+        assert {POSTGRES, VALKEY, BARE_VALKEY, WIRE_VALKEY} <= sides
         assert ("keyweave-valkey-always" in sides) == case.writes
         assert all(timing.rounds == 2 and timing.p50 > 0 for timing in case.timings)
     assert {rate.callers for rate in tiny.rates} == {1, 4}
@@ -176,6 +183,24 @@ def test_the_report_warns_of_a_busy_machine(tiny: Run) -> None:
     busy = msgspec.structs.replace(tiny, load=(0.5, tiny.machine.cores + 7.5))
     assert "busy" not in pages(quiet)["benchmarks.md"]
     assert f"a load of {busy.load[1]:g} on {tiny.machine.cores} cores" in pages(busy)["benchmarks.md"]
+
+
+def test_the_report_says_how_far_the_wire_lets_a_client_come(tiny: Run) -> None:
+    run = msgspec.convert(msgspec.to_builtins(tiny), Run)
+    run.cases = [case for case in run.cases if not case.writes][:3]
+    for case, (theirs, ours, wire) in zip(
+        run.cases, ((300.0, 100.0, 50.0), (150.0, 100.0, 50.0), (120.0, 100.0, 80.0)), strict=True
+    ):
+        for name, micros in ((POSTGRES, theirs), (VALKEY, ours), (WIRE_VALKEY, wire)):
+            timing = case.of(name)
+            assert timing is not None
+            timing.p50 = timing.p95 = micros
+            timing.faster, timing.over_wire = theirs / micros, micros / wire
+    lines = list(limits(run, {False: 2.0, True: 3.0}))
+    met, within, beyond = (case.name for case in run.cases)
+    assert not any(f"`{met}`" in line for line in lines)
+    assert any(line.startswith(f"| `{within}` | 2x | 1.5x | 3.0x | 1.5x | 3.0x | 150 |") for line in lines)
+    assert any(f"| `{beyond}` | 2x | 1.2x | **1.5x** | 1.2x | **1.5x** | 120 |" in line for line in lines)
 
 
 def test_targets_are_judged_for_each_side_that_ran(tiny: Run) -> None:

@@ -170,3 +170,51 @@ def test_the_server_escapes_values_as_keys_are_built(stores: Harness) -> None:
     source = f"#!lua flags=no-writes\n{body}return escape(ARGV[1])"
     answers = stores.send(*(("EVAL", source, 0, text) for text in texts))
     assert [answer.decode() for answer in answers] == [escape(text) for text in texts]
+
+
+@pytest.mark.parametrize("newest", [True, False])
+@pytest.mark.parametrize("limit", [1, 4, 50])
+def test_few_rows_among_many_are_found_in_order(stores: Harness, newest: bool, limit: int) -> None:
+    stores.do(stores.db.workflow_states.create(run("wide")))
+    rows = [
+        task(f"r{number:03}", workflow="wide", name="rare" if number % 17 == 3 else "r")
+        for number in range(200)
+    ]
+    add_tasks(stores, rows)
+    add_tasks(stores, [task(f"s{number:03}", workflow="w", name="rare") for number in range(250)])
+    rare = [row.task_exec_id for row in rows if row.task_id == "rare"]
+    partition = stores.db.session.context.partition(TASK_STATE)
+    stores.send(("DEL", partition.document("TaskState", rare.pop(5))))
+    expected = rare[::-1] if newest else rare
+    search = stores.db.task_states.search
+    found: list[str] = []
+    cursor = None
+    for _ in range(1 + len(expected) // limit):
+        page = stores.do(
+            search(workflow_exec_id="wide", task_id="rare", limit=limit, cursor=cursor, newest=newest)
+        )
+        found += names(page.records)
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert found == expected
+    assert cursor is None or len(expected) % limit == 0
+
+
+def test_the_order_is_that_of_the_view_that_is_read(stores: Harness) -> None:
+    keys = [f"x{number:02}" for number in range(90)]
+    for key in keys:
+        stores.do(stores.db.workflow_states.create(run(key)))
+    waiting = keys[::20]
+    for key in reversed(waiting):  # the view of the status is in the order of these changes
+        stores.do(
+            stores.db.workflow_states.change(key, lambda row: setattr(row, "status", Status.WAITING))
+        )
+    wanted = {"workflow_id": "f", "status": Status.WAITING}
+    plan = stores.do(stores.db.workflow_states.explain(**wanted, order="created"))
+    assert (plan.view, plan.narrowing) == ("newest_of_workflow", ("by_status",))
+    for limit in (2, 50):
+        found = stores.do(stores.db.workflow_states.iterate(**wanted, order="created", batch=limit))
+        assert [row.workflow_exec_id for row in found] == waiting[::-1]
+    found = stores.do(stores.db.workflow_states.search(**wanted, order="created", newest=False)).records
+    assert [row.workflow_exec_id for row in found] == waiting

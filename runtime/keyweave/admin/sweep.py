@@ -60,7 +60,7 @@ def sweep(
     share: Annotated[
         float,
         typer.Option("--share", help="Most of its time that it spends sweeping; the rest is left to others."),
-    ] = 0.03,
+    ] = 0.02,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
 ) -> None:
     """Remove rows that are past their deadline, each with all of its index entries in one atomic step."""

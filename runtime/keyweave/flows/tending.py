@@ -39,7 +39,7 @@ class Pace:
     """
 
     interval: float = 30.0
-    share: float = 0.03
+    share: float = 0.02
     rows: int = 16
 
     def __post_init__(self) -> None:

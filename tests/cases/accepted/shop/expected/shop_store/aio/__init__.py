@@ -128,7 +128,7 @@ class Store:
         """Remove up to `limit` rows that are past their deadline, and return how many were removed."""
         return await self._session.run(sweeping.sweep(self._session.context, limit=limit), "sweep")
 
-    def sweeper(self, *, interval: float = 30.0, share: float = 0.04) -> Sweeper:
+    def sweeper(self, *, interval: float = 30.0, share: float = 0.02) -> Sweeper:
         """A background sweeper: `async with store.sweeper(): ...`, or `start` and `stop` it.
 
         Args:

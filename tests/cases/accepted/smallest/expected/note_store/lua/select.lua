@@ -98,8 +98,53 @@ local view = KEYS[number]
 
 local dangling, reply = {}, { number, '', '', false }
 reply[4] = dangling
+
+-- Appends the live documents of members to the reply until the page is full. Returns how many members that took.
+local function read(members)
+  local first = 1
+  while first <= #members and #reply - 4 < limit do
+    local final = math.min(#members, first + math.min(limit - (#reply - 4), LONGEST_STRIDE) - 1)
+    local keys = {}
+    for order = first, final do
+      keys[#keys + 1] = prefix .. members[order]
+    end
+    local documents = redis.call('MGET', unpack(keys))
+    for index = 1, #keys do
+      local document = documents[index]
+      if not document then
+        dangling[#dangling + 1] = members[first + index - 1]
+      elseif is_live(document) then
+        reply[#reply + 1] = document
+      end
+    end
+    first = final + 1
+  end
+  return first - 1
+end
+
+-- The members that are in every view, in the page's order; those of the other views have no say in it.
+local function intersection()
+  local words = {}
+  for index = 1, #KEYS do
+    words[index] = KEYS[index]
+  end
+  words[#words + 1] = 'WEIGHTS'
+  for index = 1, #KEYS do
+    words[#words + 1] = index == number and 1 or 0
+  end
+  local members = redis.call('ZINTER', #KEYS, unpack(words))
+  if newest then
+    local reversed = {}
+    for index = #members, 1, -1 do
+      reversed[#reversed + 1] = members[index]
+    end
+    return reversed
+  end
+  return members
+end
+
 local start = ARGV[4] ~= '' and rank_after(view, newest, ARGV[4], ARGV[5]) or 0
-local stride, last, looked = math.min(limit, FIRST_STRIDE), nil, 0
+local begun, stride, last, looked, met = start, math.min(limit, FIRST_STRIDE), nil, 0, 0
 
 while #reply - 4 < limit and looked < scan do
   local members = redis.call(range, view, start, start + math.min(stride, scan - looked) - 1)
@@ -107,30 +152,30 @@ while #reply - 4 < limit and looked < scan do
     return reply
   end
   local kept = shared(members, KEYS, number)
-  local passed, at = #members, 1
-  while at <= #kept do
-    local upto = math.min(#kept, at + limit - (#reply - 4) - 1)
-    local keys = {}
-    for order = at, upto do
-      keys[#keys + 1] = prefix .. members[kept[order]]
-    end
-    local documents = redis.call('MGET', unpack(keys))
-    for index = 1, #keys do
-      local document = documents[index]
-      if not document then
-        dangling[#dangling + 1] = members[kept[at + index - 1]]
-      elseif is_live(document) then
-        reply[#reply + 1] = document
-      end
-    end
-    at = upto + 1
-    if #reply - 4 == limit and at <= #kept then
-      passed = kept[upto]
-      break
-    end
+  local matching = {}
+  for order = 1, #kept do
+    matching[order] = members[kept[order]]
   end
-  start, looked, last = start + passed, looked + passed, members[passed]
+  local taken, passed = read(matching), #members
+  if taken < #matching then
+    passed = kept[taken]
+  end
+  start, looked, last, met = start + passed, looked + passed, members[passed], met + taken
   stride = math.min(stride * 2, LONGEST_STRIDE)
+  -- Where few members match, the server finds them all quicker than they are looked up stretch by stretch.
+  if begun == 0 and #reply - 4 < limit and start < size and size <= scan and met * size <= 2 * limit * looked then
+    local all = intersection()
+    local rest = {}
+    for index = met + 1, #all do
+      rest[#rest + 1] = all[index]
+    end
+    taken = read(rest)
+    if taken == #rest then
+      return reply
+    end
+    reply[2], reply[3] = redis.call('ZSCORE', view, rest[taken]), rest[taken]
+    return reply
+  end
 end
 
 if start < size then
