@@ -207,9 +207,7 @@ def test_the_order_is_that_of_the_view_that_is_read(stores: Harness) -> None:
         stores.do(stores.db.workflow_states.create(run(key)))
     waiting = keys[::20]
     for key in reversed(waiting):  # the view of the status is in the order of these changes
-        stores.do(
-            stores.db.workflow_states.change(key, lambda row: setattr(row, "status", Status.WAITING))
-        )
+        stores.do(stores.db.workflow_states.change(key, lambda row: setattr(row, "status", Status.WAITING)))
     wanted = {"workflow_id": "f", "status": Status.WAITING}
     plan = stores.do(stores.db.workflow_states.explain(**wanted, order="created"))
     assert (plan.view, plan.narrowing) == ("newest_of_workflow", ("by_status",))
