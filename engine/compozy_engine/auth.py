@@ -5,7 +5,7 @@ from __future__ import annotations
 from compozy_store import APIKey, Role, User, aio
 
 from .errors import AlreadyBootstrappedError, AlreadyExistsError, EmailExistsError, ViewNotEmptyError
-from .filters import BATCH
+from .listing import BATCH, every
 
 
 class AuthRepository:
@@ -45,7 +45,7 @@ class AuthRepository:
 
     async def list_users(self) -> list[User]:
         """Every user, newest first."""
-        return [user async for user in self._users.iterate_all(batch=BATCH)]
+        return await every(lambda cursor: self._users.list_all(limit=BATCH, cursor=cursor))
 
     async def update_user(self, user: User) -> User:
         """Replace email and role; the old email is free again in the same step.
@@ -116,7 +116,7 @@ class AuthRepository:
 
     async def list_api_keys_by_user_id(self, user_id: str) -> list[APIKey]:
         """The API keys of a user, newest first; empty for an unknown user."""
-        return [key async for key in self._keys.iterate_by_user(user_id, batch=BATCH)]
+        return await every(lambda cursor: self._keys.list_by_user(user_id, limit=BATCH, cursor=cursor))
 
     async def update_api_key_last_used(self, id: str) -> None:
         """Set `last_used` to the server's time, never back in time. A missing key is no error."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from compozy_store import ExecutionType, Status
 
 from .errors import ValidationError
-
-BATCH: Final = 500
-"""Rows that a method which lists without a limit reads at a time."""
 
 
 class WorkflowFilter(msgspec.Struct, frozen=True):

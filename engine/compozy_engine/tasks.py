@@ -10,7 +10,8 @@ import msgspec
 from compozy_store import Status, TaskState, UsageEntry, aio
 from keyweave.families import latest_by
 
-from .filters import BATCH, TaskFilter, required
+from .filters import TaskFilter, required
+from .listing import BATCH, every
 from .progress import ProgressInfo
 
 T = TypeVar("T")
@@ -134,4 +135,4 @@ class TaskRepository:
         return await (self._tasks.merge_usage(id, entries) if entries else self._tasks.get(id))
 
     async def _list(self, wanted: Mapping[str, Any]) -> list[TaskState]:
-        return [task async for task in self._tasks.iterate(**wanted, batch=BATCH)]
+        return await every(lambda cursor: self._tasks.search(**wanted, limit=BATCH, cursor=cursor))

@@ -14,7 +14,8 @@ from keyweave.families import latest_by, rooted
 from keyweave.record import recast
 
 from .errors import WorkflowNotReadyError
-from .filters import BATCH, WorkflowFilter, required
+from .filters import WorkflowFilter, required
+from .listing import BATCH
 
 TRANSFORMATION_FAILED = "OUTPUT_TRANSFORMATION_FAILED"
 """Code of the error that a workflow gets whose output transformer raised."""
