@@ -130,7 +130,7 @@ bench-integrity: $(STAMP) ## Time check, reindex, export and import (COUNTS="100
 	@echo "bench-integrity: check, reindex, export and import of $(COUNTS) entities"
 	@$(BIN)/python -m tests.bench.integrity $(COUNTS)
 
-bench-retention: $(STAMP) ## Rows that end at once: what writers pay for the sweep (ROWS=100000, about 5 minutes)
+bench-retention: $(STAMP) ## Rows that end at once: what writers pay for the sweep (ROWS=100000, about 20 minutes)
 	@echo "bench-retention: $(ROWS) rows end at once, four times"
 	@$(BIN)/python -m tests.bench.retention --rows $(ROWS)
 

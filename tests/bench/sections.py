@@ -21,6 +21,19 @@ TITLES: Final = {
     WIRE_VALKEY: "wire, Valkey",
 }
 
+_REASONS: Final = """What stands behind the limits:
+
+- A call of one row is mostly two processes that wake each other, and PostgreSQL does that as quickly. What can be won is
+  its parser, planner and executor, which prepared statements leave little of.
+- A write is one script, which checks every guard and key before it writes any, and an append to a file before the answer. It
+  changes ten sorted sets for a new task, where PostgreSQL changes ten B-trees.
+- A row that another process wrote is read before it is replaced, because the client knows which index entries a document
+  implies, and the server does not: two trips. Deleting a user with its keys takes three, where PostgreSQL cascades inside.
+- A list is mostly the decoding of its documents, for which PostgreSQL's side pays about as much.
+- A document of 64 KB is encoded, read back and compared before it is sent, so that nothing is stored that would not come
+  back as it went in. That is what it takes beyond the bare bytes.
+- Many callers share one Python process and its one core; the server and PostgreSQL have the other."""
+
 _COLUMNS: Final = (VALKEY, REDIS8, POSTGRES, ALCHEMY, BARE_VALKEY, WIRE_VALKEY)
 _PLOTTED: Final = (VALKEY, REDIS8, POSTGRES, ALCHEMY)
 
@@ -92,6 +105,8 @@ def limits(run: Run, wanted: Mapping[bool, float]) -> Iterator[str]:
     yield ""
     header = ("method", "wanted", "p50", "limit", "p95", "limit", "PostgreSQL", "Keyweave", "wire")
     yield from table((*header, "server", "client"), rows)
+    yield _REASONS
+    yield ""
 
 
 def _limit(limit: float, wanted: float) -> str:
