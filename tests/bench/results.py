@@ -77,6 +77,7 @@ class Rate(msgspec.Struct, kw_only=True):
         callers: how many calls were under way at once.
         calls: how many were made.
         per_second: calls a second over all windows.
+        processor: microseconds of processor time of the callers' process for each call; 0 in runs that did not tell.
         windows: calls a second of each window, in order.
     """
 
@@ -86,6 +87,7 @@ class Rate(msgspec.Struct, kw_only=True):
     calls: int
     per_second: float
     windows: list[float]
+    processor: float = 0.0
 
 
 class Growth(msgspec.Struct, kw_only=True):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from tests.bench.data import PAYLOADS
-from tests.bench.results import CaseTimings, Run
+from tests.bench.results import CaseTimings, Rate, Run
 from tests.bench.sides import ALCHEMY, ALWAYS, BARE_VALKEY, POSTGRES, REDIS8, RELAXED, VALKEY, WIRE_VALKEY
 from tests.bench.targets import KEYWEAVE
 
@@ -212,7 +212,9 @@ def throughput(run: Run) -> Iterator[str]:
     yield ""
     yield (
         f"Calls a second with {', '.join(map(str, levels))} callers at once, all of one Python process, whose one core is "
-        "most of what is measured here. The ratio is Keyweave on Valkey, then on Redis 8, to PostgreSQL, with the most callers."
+        "most of what is measured here. The ratio is Keyweave on Valkey, then on Redis 8, to PostgreSQL, with the most callers. "
+        "*Processor* is what one call then costs the callers' process, in µs, with Keyweave on Valkey and with PostgreSQL, and how "
+        "much of the time that process worked: near 100 % it is the limit, whatever the servers could do."
     )
     yield ""
     sides = (VALKEY, REDIS8, ALWAYS, POSTGRES, ALCHEMY)
@@ -225,10 +227,15 @@ def throughput(run: Run) -> Iterator[str]:
         baseline = run.rate(name, POSTGRES, levels[-1])
         ours = [run.rate(name, side, levels[-1]) for side in KEYWEAVE]
         ratios = [f"{rate.per_second / baseline.per_second:.1f}x" for rate in ours if rate and baseline]
-        rows.append((f"`{name}`", *cells, ", ".join(ratios)))
-    yield from table(("method", *(TITLES[side] for side in sides), "ratio"), rows)
+        busy = [_busy(rate) for rate in (ours[0], baseline) if rate is not None and rate.processor]
+        rows.append((f"`{name}`", *cells, ", ".join(ratios), " / ".join(busy)))
+    yield from table(("method", *(TITLES[side] for side in sides), "ratio", "processor"), rows)
     yield "![Throughput](benchmarks/throughput.svg)"
     yield ""
+
+
+def _busy(rate: Rate) -> str:
+    return f"{rate.processor:.0f} ({rate.processor * rate.per_second / 10_000:.0f} %)"
 
 
 def most_callers(run: Run) -> int:

@@ -163,6 +163,7 @@ def test_a_run_times_every_case_on_every_side(tiny: Run) -> None:
         assert ("keyweave-valkey-always" in sides) == case.writes
         assert all(timing.rounds == 2 and timing.p50 > 0 for timing in case.timings)
     assert {rate.callers for rate in tiny.rates} == {1, 4}
+    assert all(0 < rate.processor <= 1.1e6 / rate.per_second for rate in tiny.rates)
 
 
 def test_the_report_has_every_case_and_drawings_that_can_be_read(tiny: Run) -> None:

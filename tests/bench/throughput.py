@@ -45,12 +45,15 @@ async def rates(
         # Calls of one window are about different rows, of which there are as many as scratch executions.
         calls = min(data.size.scratch, max(callers, int(_WINDOW / slowest)))
         speeds: dict[str, list[float]] = {side.name: [] for side in present}
+        worked: dict[str, float] = dict.fromkeys(speeds, 0.0)
         for window in range(windows):
             turns = [Turn(number + each, data) for each in range(calls)]
             number += calls
             shift = window % len(present)
             for side in (*present[shift:], *present[:shift]):
-                speeds[side.name].append(calls / await _window(case, side, turns, callers))
+                seconds, processor = await _window(case, side, turns, callers)
+                speeds[side.name].append(calls / seconds)
+                worked[side.name] += processor
         for name, each in speeds.items():
             whole = len(each) / sum(1 / speed for speed in each)
             found.append(
@@ -60,14 +63,15 @@ async def rates(
                     callers=callers,
                     calls=calls * windows,
                     per_second=round(whole, 1),
+                    processor=round(1e6 * worked[name] / (calls * windows), 1),
                     windows=[round(speed, 1) for speed in each],
                 )
             )
     return found
 
 
-async def _window(case: Case, side: Side, turns: Sequence[Turn], callers: int) -> float:
-    """Seconds from the first call to the last answer."""
+async def _window(case: Case, side: Side, turns: Sequence[Turn], callers: int) -> tuple[float, float]:
+    """Seconds from the first call to the last answer, and seconds of processor time of this process."""
     ready: list[tuple[Any, ...]] = [()] * len(turns)
     places = iter(range(len(turns)))
 
@@ -86,8 +90,8 @@ async def _window(case: Case, side: Side, turns: Sequence[Turn], callers: int) -
     gc.collect(0)
     gc.disable()
     try:
-        started = time.perf_counter()
+        started, worked = time.perf_counter(), time.process_time()
         await asyncio.gather(*(call() for _ in range(callers)))
-        return time.perf_counter() - started
+        return time.perf_counter() - started, time.process_time() - worked
     finally:
         gc.enable()
