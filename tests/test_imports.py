@@ -67,6 +67,7 @@ SHELL_SIDE: Final = {
     "keyweave.supervisor",
     "keyweave.sync_link",
     "keyweave.aio_link",
+    "keyweave.polling",
     "keyweave.session_sync",
     "keyweave.watching_sync",
     "keyweave.watching_aio",

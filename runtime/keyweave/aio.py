@@ -20,6 +20,7 @@ from keyweave.aio_link import Link, connected
 from keyweave.connection import ConnectionSettings
 from keyweave.effects import Call, Command, ConnectionFailure, Flow, Reply, Send, Sleep
 from keyweave.errors import ConfigurationError, StoreUnavailableError
+from keyweave.polling import BusyPoll, busy_poll
 from keyweave.pooling import PoolState, PoolWatch
 
 T = TypeVar("T")
@@ -49,7 +50,10 @@ class Shell:
             self._lease = embedded.acquire(settings.path or None)
             settings = self._lease.settings(settings)
         self.settings: Final = settings
-        self._pool = _Pool(settings, connection_factory or (lambda: connected(settings, tls)))
+        polling = busy_poll(settings)
+        self._pool = _Pool(
+            settings, connection_factory or (lambda: connected(settings, tls, polling)), polling
+        )
 
     async def run(self, flow: Flow[T], *_about: str) -> T:
         """Drive a flow to its end and return its result. What goes wrong is thrown into the flow.
@@ -125,9 +129,12 @@ class Shell:
 class _Pool:
     """At most `pool_size` links, the most recently used first. Waiting tasks are served in order."""
 
-    def __init__(self, settings: ConnectionSettings, connect: Callable[[], Awaitable[Link]]) -> None:
+    def __init__(
+        self, settings: ConnectionSettings, connect: Callable[[], Awaitable[Link]], polling: BusyPoll | None
+    ) -> None:
         self._settings = settings
         self._connect = connect
+        self._polling = polling
         self._closed = False
         self.watch: PoolWatch | None = None
         self._inherited: list[list[Link]] = []
@@ -267,6 +274,8 @@ class _Pool:
         """In a forked child: the parent's loop goes on with its connections, so they stay as they are."""
         self._inherited.append(self._free)
         self._start_empty()
+        if self._polling is not None:
+            self._polling.forget()
 
 
 _POOLS: Final[WeakSet[_Pool]] = WeakSet()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import select
 import time
 from collections.abc import Awaitable, Sequence
@@ -11,6 +12,7 @@ from typing import Final, Protocol, cast
 from keyweave import wire
 from keyweave.connection import ConnectionSettings
 from keyweave.effects import Command, ConnectionFailure, Reply
+from keyweave.polling import BusyPoll
 
 _POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
 
@@ -36,9 +38,12 @@ class Link(Protocol):
 class StreamLink(asyncio.BufferedProtocol):
     """A connection as the event loop sees it; `connected` makes one that is ready for use."""
 
-    def __init__(self, settings: ConnectionSettings, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, settings: ConnectionSettings, loop: asyncio.AbstractEventLoop, polling: BusyPoll | None
+    ) -> None:
         self._settings = settings
         self._loop = loop
+        self._polling = polling
         self._timeout = settings.connect_timeout
         self._reader = wire.new_reader()
         # A view, because asyncio's TLS slices what it is given and means to write through the slice.
@@ -55,8 +60,9 @@ class StreamLink(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
         connection = transport.get_extra_info("socket")
         wire.tune(connection)
+        self._socket = connection.fileno()
         self._poll = select.poll()
-        self._poll.register(connection.fileno(), select.POLLIN | _POLLRDHUP)
+        self._poll.register(self._socket, select.POLLIN | _POLLRDHUP)
 
     def exchange(self, commands: Sequence[Command]) -> asyncio.Future[list[Reply]]:  # noqa: D102 - Link
         payload = wire.pack(commands)
@@ -71,7 +77,24 @@ class StreamLink(asyncio.BufferedProtocol):
         if self._alarm is None:
             self._alarm = self._loop.call_later(self._timeout, self._watch)
         self._transport.write(payload)
+        if self._polling is not None and self._polling.begin(self._socket):
+            # Whatever else is ready to run goes first, while the server works.
+            self._loop.call_soon(self._look)
         return answer
+
+    def _look(self) -> None:
+        """Poll for the replies, and read them here: the event loop would take another turn."""
+        answer, polling = self._answer, self._polling
+        if answer is None or answer.done() or polling is None:
+            return
+        while self._answer is answer and polling.poll(self._poll, self.last_used):
+            try:
+                size = os.readv(self._socket, [self._buffer])
+            except OSError:
+                return  # what is wrong the event loop meets as well
+            if not size:
+                return
+            self.buffer_updated(size)
 
     def _watch(self) -> None:
         """End an exchange that takes too long. One timer serves many of them: one for each would be dear."""
@@ -103,13 +126,20 @@ class StreamLink(asyncio.BufferedProtocol):
             if len(replies) > self._expected:
                 self._fail(wire.talkative(self._settings))
                 return
-            self._answer = None
+            self._settle()
             if not answer.done():
                 self.usable = not reader.has_data()
                 answer.set_result(replies)
 
+    def _settle(self) -> None:
+        """The exchange under way is over."""
+        self._answer = None
+        if self._polling is not None:
+            self._polling.end(self._socket)
+
     def _fail(self, failure: ConnectionFailure) -> None:
-        answer, self._answer = self._answer, None
+        answer = self._answer
+        self._settle()
         self.usable = False
         if answer is not None and not answer.done():
             answer.set_exception(failure)
@@ -142,10 +172,12 @@ class StreamLink(asyncio.BufferedProtocol):
         return self._lost
 
 
-async def connected(settings: ConnectionSettings, tls: wire.TLS | None) -> StreamLink:
+async def connected(
+    settings: ConnectionSettings, tls: wire.TLS | None, polling: BusyPoll | None = None
+) -> StreamLink:
     """A connected, authenticated link. Raises ConnectionFailure."""
     loop = asyncio.get_running_loop()
-    link = StreamLink(settings, loop)
+    link = StreamLink(settings, loop, polling)
     opened = False
     try:
         async with asyncio.timeout(settings.connect_timeout):

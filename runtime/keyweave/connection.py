@@ -21,6 +21,7 @@ DEFAULT_PORT: Final = 6379
 SCHEMES: Final = ("redis", "rediss", "unix", "embedded")
 
 _LONGEST: Final = 86_400.0
+_LONGEST_POLL: Final = 0.01
 _URL: Final = re.compile(r"([a-z]+)://([^/?#]*)(/[^?#]*)?(?:\?([^#]*))?", re.IGNORECASE)
 _EMBEDDED: Final = re.compile(r"embedded:(?!//)([^?]*)(?:\?(.*))?", re.IGNORECASE)
 _HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|[^:\[\]\s]*)(?::([^:]*))?")
@@ -49,6 +50,7 @@ class ConnectionSettings:
         tls_verify, tls_check_hostname: whether the server must prove who it is.
         client_name: shown by the server's CLIENT LIST.
         health_check_interval: a connection that was idle for longer is tried with PING before use; 0: never.
+        busy_poll: the longest that a caller who waits alone for a server on this machine looks for its reply before it sleeps; 0: never.
     """
 
     scheme: str
@@ -70,6 +72,7 @@ class ConnectionSettings:
     tls_check_hostname: bool = True
     client_name: str | None = None
     health_check_interval: float = 30.0
+    busy_poll: float = 0.0002
 
     @property
     def address(self) -> str:
@@ -268,6 +271,13 @@ def _seconds_or_zero(name: str, value: object) -> float:
     return 0.0 if _number(name, value) == 0 else _seconds(name, value)
 
 
+def _instant(name: str, value: object) -> float:
+    number = _number(name, value)
+    if not 0 <= number <= _LONGEST_POLL:
+        raise ConfigurationError(f"{name}: must be at most {_LONGEST_POLL:g} seconds, or 0, got {number:g}")
+    return number
+
+
 def _natural(name: str, value: object) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 9:
         value = int(value)
@@ -330,4 +340,5 @@ _OPTIONS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "tls_check_hostname": _switch,
     "client_name": _word,
     "health_check_interval": _seconds_or_zero,
+    "busy_poll": _instant,
 }

@@ -20,6 +20,7 @@ from keyweave import embedded, wire
 from keyweave.connection import ConnectionSettings
 from keyweave.effects import Call, Command, ConnectionFailure, Flow, Reply, Send, Sleep
 from keyweave.errors import ConfigurationError, StoreUnavailableError
+from keyweave.polling import BusyPoll, busy_poll
 from keyweave.pooling import PoolState, PoolWatch
 from keyweave.sync_link import Link, SocketLink
 
@@ -47,7 +48,10 @@ class Shell:
             self._lease = embedded.acquire(settings.path or None)
             settings = self._lease.settings(settings)
         self.settings: Final = settings
-        self._pool = _Pool(settings, connection_factory or (lambda: SocketLink(settings, tls)))
+        polling = busy_poll(settings)
+        self._pool = _Pool(
+            settings, connection_factory or (lambda: SocketLink(settings, tls, polling)), polling
+        )
 
     def run(self, flow: Flow[T], *_about: str, sleep: Callable[[float], object] = time.sleep) -> T:
         """Drive a flow to its end and return its result. What goes wrong is thrown into the flow, `sleep` included.
@@ -119,9 +123,12 @@ class Shell:
 class _Pool:
     """At most `pool_size` links, the most recently used first. Waiting threads are served in order."""
 
-    def __init__(self, settings: ConnectionSettings, connect: Callable[[], Link]) -> None:
+    def __init__(
+        self, settings: ConnectionSettings, connect: Callable[[], Link], polling: BusyPoll | None
+    ) -> None:
         self._settings = settings
         self._connect = connect
+        self._polling = polling
         self._closed = False
         self.watch: PoolWatch | None = None
         self._start_empty()
@@ -234,6 +241,8 @@ class _Pool:
         """In a forked child: the parent goes on using its connections; only the child's copies are closed."""
         inherited = self._free
         self._start_empty()
+        if self._polling is not None:
+            self._polling.forget()
         for link in inherited:
             link.close()
 

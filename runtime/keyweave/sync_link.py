@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from keyweave import wire
 from keyweave.connection import ConnectionSettings
 from keyweave.effects import Command, ConnectionFailure, Reply
+from keyweave.polling import BusyPoll
 
 _POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
 
@@ -36,11 +37,25 @@ class Link(Protocol):
 class SocketLink:
     """A connected, authenticated socket. Making one raises ConnectionFailure, and so does `exchange`."""
 
-    __slots__ = ("_buffer", "_poll", "_reader", "_settings", "_socket", "_timeout", "last_used", "usable")
+    __slots__ = (
+        "_buffer",
+        "_number",
+        "_poll",
+        "_polling",
+        "_reader",
+        "_settings",
+        "_socket",
+        "_timeout",
+        "last_used",
+        "usable",
+    )
 
-    def __init__(self, settings: ConnectionSettings, tls: wire.TLS | None) -> None:
+    def __init__(
+        self, settings: ConnectionSettings, tls: wire.TLS | None, polling: BusyPoll | None = None
+    ) -> None:
         self._settings = settings
         self._timeout = settings.connect_timeout
+        self._polling: BusyPoll | None = None
         self._reader = wire.new_reader()
         self._buffer = bytearray(wire.READ_SIZE)
         self.usable = True
@@ -49,6 +64,7 @@ class SocketLink:
             self._socket = _connected(settings, tls)
         except (OSError, UnicodeError) as error:
             raise wire.unreachable(settings, error) from error
+        self._number = self._socket.fileno()
         try:
             self._timeout = max(deadline - time.monotonic(), 0.001)
             self._socket.settimeout(self._timeout)
@@ -64,17 +80,20 @@ class SocketLink:
             raise
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN | _POLLRDHUP)
+        self._polling = polling
 
     def exchange(self, commands: Sequence[Command]) -> list[Reply]:  # noqa: D102 - Link
         payload = wire.pack(commands)
         expected = len(commands)
         replies: list[Reply] = []
-        reader, connection, buffer = self._reader, self._socket, self._buffer
+        reader, connection, buffer, polling = self._reader, self._socket, self._buffer, self._polling
         self.usable = False
         self.last_used = started = time.monotonic()
         bounded = False
         try:
             connection.sendall(payload)
+            if polling is not None and polling.begin(self._number):
+                polling.poll(self._poll, started)
             while True:
                 size = connection.recv_into(buffer)
                 if not size:
@@ -95,6 +114,9 @@ class SocketLink:
             raise wire.unanswered(self._settings, self._timeout) from None
         except (OSError, wire.ProtocolError) as error:
             raise wire.broken(self._settings, error, replies) from error
+        finally:
+            if polling is not None:
+                polling.end(self._number)
         if len(replies) > expected:
             raise wire.talkative(self._settings)
         self.usable = not reader.has_data()

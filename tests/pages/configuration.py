@@ -25,6 +25,7 @@ PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 _TAKES: Final = {
     "_seconds": "seconds, more than 0, at most a day",
     "_seconds_or_zero": "seconds, 0 or more, at most a day",
+    "_instant": "seconds, 0 or more, at most 0.01",
     "_natural": "whole number, 0 or more",
     "_positive": "whole number, 1 to 100000",
     "_switch": "true or false",
