@@ -12,11 +12,11 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 from weakref import WeakSet
 
 from keyweave import embedded, wire
-from keyweave.aio_link import Link, connected
+from keyweave.aio_link import Link, StreamLink, connected
 from keyweave.connection import ConnectionSettings
 from keyweave.effects import Call, Command, ConnectionFailure, Flow, Reply, Send, Sleep
 from keyweave.errors import ConfigurationError, StoreUnavailableError
@@ -24,6 +24,9 @@ from keyweave.polling import BusyPoll, busy_poll
 from keyweave.pooling import PoolState, PoolWatch
 
 T = TypeVar("T")
+
+_APART: Final = 2
+"""Links that callers have for themselves before they share."""
 
 
 class Shell:
@@ -51,9 +54,10 @@ class Shell:
             settings = self._lease.settings(settings)
         self.settings: Final = settings
         polling = busy_poll(settings)
-        self._pool = _Pool(
-            settings, connection_factory or (lambda: connected(settings, tls, polling)), polling
-        )
+        # A link from elsewhere carries one exchange at a time.
+        depth = settings.pipelining if connection_factory is None else 1
+        connect = connection_factory or (lambda: connected(settings, tls, polling))
+        self._pool = _Pool(settings, connect, depth, polling)
 
     async def run(self, flow: Flow[T], *_about: str) -> T:
         """Drive a flow to its end and return its result. What goes wrong is thrown into the flow.
@@ -104,7 +108,7 @@ class Shell:
         if not commands:
             return []
         pool = self._pool
-        link = pool.take_idle() or await pool.take()
+        link = pool.take_ready() or await pool.take()
         try:
             return await link.exchange(commands)
         finally:
@@ -127,42 +131,70 @@ class Shell:
 
 
 class _Pool:
-    """At most `pool_size` links, the most recently used first. Waiting tasks are served in order."""
+    """At most `pool_size` links, the most recently used first. Waiting tasks are served in order.
+
+    A link carries several exchanges where it can. Few callers have a link each; more of them share, because what they send
+    in the same turn of the loop then takes one system call, here and in the server, and so do the replies.
+
+    Args:
+        settings: how many links there may be, and for how long to wait for one.
+        connect: opens a link.
+        depth: most exchanges that one link carries at once.
+        polling: what the links poll by, if they do.
+    """
 
     def __init__(
-        self, settings: ConnectionSettings, connect: Callable[[], Awaitable[Link]], polling: BusyPoll | None
+        self,
+        settings: ConnectionSettings,
+        connect: Callable[[], Awaitable[Link]],
+        depth: int,
+        polling: BusyPoll | None,
     ) -> None:
         self._settings = settings
         self._connect = connect
+        self._depth = depth
+        self._apart = min(_APART, settings.pool_size) if depth > 1 else settings.pool_size
         self._polling = polling
         self._closed = False
         self.watch: PoolWatch | None = None
-        self._inherited: list[list[Link]] = []
+        self._inherited: list[tuple[list[Link], dict[Link, int]]] = []
         self._start_empty()
         _POOLS.add(self)
 
     def _start_empty(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._free: list[Link] = []
+        self._users: dict[Link, int] = {}
         self._open = 0
+        self._opening = 0
         self._waiters: deque[asyncio.Future[Link | None]] = deque()
 
-    def take_idle(self) -> Link | None:
-        """An idle link that is fit for use, without waiting; None when there is none."""
+    def take_ready(self) -> Link | None:
+        """A link that is fit for use at once; None when there is none."""
         if self._loop is not asyncio.get_running_loop() or self._closed:
             self._refuse_misuse()
         while self._free:
-            link = self._free.pop()
             interval = self._settings.health_check_interval
-            if link.stale():
-                link.usable = False
-                self.give_back(link)
-            elif interval and time.monotonic() - link.last_used >= interval:
-                self._free.append(link)
+            if interval and time.monotonic() - self._free[-1].last_used >= interval:
                 return None
-            else:
+            link = self._free.pop()
+            self._users[link] = 1
+            if not link.stale():
                 return link
-        return None
+            self._discard(link)
+        return self._shared() if len(self._users) >= self._apart else None
+
+    def _shared(self) -> Link | None:
+        """One more use of the link in use that the fewest use; None when all carry what they can."""
+        if self._depth == 1:
+            return None
+        chosen, fewest = None, self._depth
+        for link, users in self._users.items():
+            if users < fewest and not cast(StreamLink, link).broken:
+                chosen, fewest = link, users
+        if chosen is not None:
+            self._users[chosen] = fewest + 1
+        return chosen
 
     def _refuse_misuse(self) -> None:
         if self._closed:
@@ -174,20 +206,24 @@ class _Pool:
         self._loop = asyncio.get_running_loop()
 
     async def take(self) -> Link:
-        """A link that no other task uses. Raises ConnectionFailure."""
+        """A link that is fit for use. Raises ConnectionFailure."""
         while True:
             link = await self._next()
             if link is None:
                 return await self._opened()
-            if await self._alive(link):
+            if self._users[link] > 1 or await self._alive(link):
                 return link
-            self.give_back(link)
+            self._discard(link)
 
     async def _next(self) -> Link | None:
-        """An idle link, or None for the right to open one."""
+        """A link, or None for the right to open one."""
         if self._free:
-            return self._free.pop()
-        if self._open < self._settings.pool_size:
+            link = self._free.pop()
+            self._users[link] = 1
+            return link
+        # Links that are being opened will do for all who come meanwhile.
+        enough = self._opening and self._open >= self._apart
+        if self._open < self._settings.pool_size and not enough:
             self._open += 1
             return None
         turn: asyncio.Future[Link | None] = asyncio.get_running_loop().create_future()
@@ -198,9 +234,8 @@ class _Pool:
             async with asyncio.timeout(self._settings.pool_timeout):
                 return await turn
         except BaseException as error:
-            handed = turn.done() and not turn.cancelled()
-            if handed:
-                self._hand_on(turn.result())
+            if turn.done() and not turn.cancelled():
+                self._refuse(turn.result())
             elif turn in self._waiters:
                 self._waiters.remove(turn)
             if isinstance(error, TimeoutError):
@@ -218,15 +253,23 @@ class _Pool:
         return PoolState(self._open, len(self._free), len(self._waiters), self._settings.pool_size)
 
     async def _opened(self) -> Link:
+        self._opening += 1
         try:
-            return await self._connect()
+            link = await self._connect()
         except BaseException:
+            self._opening -= 1
             self._hand_on(None)
             raise
+        self._opening -= 1
+        self._users[link] = 1
+        self._share_out()
+        if self._waiters and not self._opening and self._open < self._settings.pool_size:
+            self._open += 1
+            self._hand_on(None)
+        return link
 
     async def _alive(self, link: Link) -> bool:
         if link.stale():
-            link.usable = False
             return False
         interval = self._settings.health_check_interval
         if not interval or time.monotonic() - link.last_used < interval:
@@ -241,26 +284,56 @@ class _Pool:
         return True
 
     def give_back(self, link: Link) -> None:
-        """Return a link; one whose exchange was cut short is closed instead of being used again."""
-        if not link.usable or self._closed:
-            link.close()
-            self._hand_on(None)
-        elif self._waiters:
-            self._hand_on(link)
+        """End a use of a link. With the last one, a link whose exchange was cut short is closed, others are free again."""
+        users = self._users.get(link, 0) - 1
+        if users > 0:
+            self._users[link] = users
+            self._share_out()
+        elif users < 0:
+            pass  # another of its users found it unfit
+        elif not link.usable or self._closed:
+            self._discard(link)
         else:
-            self._free.append(link)
+            self._hand_on(link)
+
+    def _discard(self, link: Link) -> None:
+        """Close a link in use. All of its users are told by their exchanges."""
+        del self._users[link]
+        link.close()
+        self._hand_on(None)
+
+    def _refuse(self, offered: Link | None) -> None:
+        """Somebody was given a link, or the right to open one, and waits no longer."""
+        if offered is None:
+            self._hand_on(None)
+        else:
+            self.give_back(offered)
+
+    def _share_out(self) -> None:
+        """Give those who wait what the links in use can still carry."""
+        while self._waiters and (link := self._shared()) is not None:
+            if not self._offer(link):
+                self._users[link] -= 1
 
     def _hand_on(self, link: Link | None) -> None:
-        """Give a link, or the right to open one, to who waits longest."""
+        """Give a free link, or the right to open one, to who waits longest."""
+        if link is not None:
+            self._users[link] = 1
+        if self._offer(link):
+            return
+        if link is None:
+            self._open -= 1
+        else:
+            del self._users[link]
+            self._free.append(link)
+
+    def _offer(self, link: Link | None) -> bool:
         while self._waiters:
             turn = self._waiters.popleft()
             if not turn.done():
                 turn.set_result(link)
-                return
-        if link is None:
-            self._open -= 1
-        else:
-            self._free.append(link)
+                return True
+        return False
 
     async def close(self) -> None:
         self._closed = True
@@ -272,7 +345,7 @@ class _Pool:
 
     def forget(self) -> None:
         """In a forked child: the parent's loop goes on with its connections, so they stay as they are."""
-        self._inherited.append(self._free)
+        self._inherited.append((self._free, self._users))
         self._start_empty()
         if self._polling is not None:
             self._polling.forget()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import select
 import time
+from collections import deque
 from collections.abc import Awaitable, Sequence
 from typing import Final, Protocol, cast
 
@@ -18,12 +19,14 @@ _POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
 
 
 class Link(Protocol):
-    """One connection, used by one task at a time."""
+    """One connection, used by one task at a time, unless it is a `StreamLink`."""
 
-    usable: bool
-    """False while an exchange is under way, and for good once one was cut short."""
     last_used: float
     """When the last exchange began, on the monotonic clock."""
+
+    @property
+    def usable(self) -> bool:
+        """False while an exchange is under way, and for good once one was cut short."""
 
     def exchange(self, commands: Sequence[Command]) -> Awaitable[list[Reply]]:
         """Send all commands, read all replies. Raises ConnectionFailure."""
@@ -35,8 +38,27 @@ class Link(Protocol):
         """Let go of the connection at once, awaited or not; the server is not told."""
 
 
+class _Exchange:
+    """One pipeline on its way: who waits for it, and the replies that have come."""
+
+    __slots__ = ("answer", "began", "expected", "replies")
+
+    def __init__(self, answer: asyncio.Future[list[Reply]], expected: int, began: float) -> None:
+        self.answer = answer
+        self.expected = expected
+        self.began = began
+        self.replies: list[Reply] = []
+
+
 class StreamLink(asyncio.BufferedProtocol):
-    """A connection as the event loop sees it; `connected` makes one that is ready for use."""
+    """A connection as the event loop sees it; `connected` makes one that is ready for use.
+
+    It carries several exchanges at once: the server answers them in their order. Of one that was given up, the replies
+    are dropped when they come.
+
+    Attributes:
+        broken: no exchange can begin any more.
+    """
 
     def __init__(
         self, settings: ConnectionSettings, loop: asyncio.AbstractEventLoop, polling: BusyPoll | None
@@ -48,13 +70,16 @@ class StreamLink(asyncio.BufferedProtocol):
         self._reader = wire.new_reader()
         # A view, because asyncio's TLS slices what it is given and means to write through the slice.
         self._buffer = memoryview(bytearray(wire.READ_SIZE))
-        self._replies: list[Reply] = []
-        self._expected = 0
-        self._answer: asyncio.Future[list[Reply]] | None = None
+        self._pending: deque[_Exchange] = deque()
+        self._unsent: list[bytes] = []
         self._alarm: asyncio.TimerHandle | None = None
         self._lost: asyncio.Future[None] = loop.create_future()
-        self.usable = True
+        self.broken = False
         self.last_used = 0.0
+
+    @property
+    def usable(self) -> bool:  # noqa: D102 - Link
+        return not self.broken and not self._pending
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102 - BufferedProtocol
         self._transport = cast(asyncio.Transport, transport)
@@ -66,28 +91,39 @@ class StreamLink(asyncio.BufferedProtocol):
 
     def exchange(self, commands: Sequence[Command]) -> asyncio.Future[list[Reply]]:  # noqa: D102 - Link
         payload = wire.pack(commands)
-        self.usable = False
-        self.last_used = time.monotonic()
-        self._replies = []
-        self._expected = len(commands)
-        self._answer = answer = self._loop.create_future()
-        if self._lost.done():
+        answer = self._loop.create_future()
+        if self.broken:
             answer.set_exception(wire.unsent(self._settings, wire.broken(self._settings, None)))
             return answer
+        pending = self._pending
+        alone = not pending
+        self.last_used = began = time.monotonic()
+        pending.append(_Exchange(answer, len(commands), began))
         if self._alarm is None:
             self._alarm = self._loop.call_later(self._timeout, self._watch)
-        self._transport.write(payload)
-        if self._polling is not None and self._polling.begin(self._socket):
-            # Whatever else is ready to run goes first, while the server works.
-            self._loop.call_soon(self._look)
+        if alone:
+            self._transport.write(payload)
+            if self._polling is not None and self._polling.begin(self._socket):
+                # Whatever else is ready to run goes first, while the server works.
+                self._loop.call_soon(self._look)
+        else:
+            # What begins in the same turn of the loop goes out together.
+            if not self._unsent:
+                self._loop.call_soon(self._flush)
+            self._unsent.append(payload)
         return answer
+
+    def _flush(self) -> None:
+        if self._unsent and not self.broken:
+            self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
 
     def _look(self) -> None:
         """Poll for the replies, and read them here: the event loop would take another turn."""
-        answer, polling = self._answer, self._polling
-        if answer is None or answer.done() or polling is None:
+        pending, polling = self._pending, self._polling
+        if len(pending) != 1 or pending[0].answer.done() or polling is None:
             return
-        while self._answer is answer and polling.poll(self._poll, self.last_used):
+        while pending and polling.poll(self._poll, self.last_used):
             try:
                 size = os.readv(self._socket, [self._buffer])
             except OSError:
@@ -97,11 +133,11 @@ class StreamLink(asyncio.BufferedProtocol):
             self.buffer_updated(size)
 
     def _watch(self) -> None:
-        """End an exchange that takes too long. One timer serves many of them: one for each would be dear."""
+        """End exchanges that take too long. One timer serves many of them: one for each would be dear."""
         self._alarm = None
-        if self._answer is None:
+        if not self._pending:
             return
-        remaining = self.last_used + self._timeout - time.monotonic()
+        remaining = self._pending[0].began + self._timeout - time.monotonic()
         if remaining > 0:
             self._alarm = self._loop.call_later(remaining, self._watch)
         else:
@@ -111,42 +147,51 @@ class StreamLink(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:  # noqa: D102 - BufferedProtocol
-        reader, replies, answer = self._reader, self._replies, self._answer
-        if answer is None:
-            self._transport.abort()
-            return
+        reader, pending = self._reader, self._pending
+        answered: list[_Exchange] = []
         try:
             reader.feed(self._buffer, 0, nbytes)
             while (reply := reader.gets()) is not wire.INCOMPLETE:
-                replies.append(reply)
+                if not pending:
+                    self._fail(wire.talkative(self._settings), answered)
+                    return
+                first = pending[0]
+                first.replies.append(reply)
+                if len(first.replies) == first.expected:
+                    answered.append(pending.popleft())
         except wire.ProtocolError as error:
-            self._fail(wire.broken(self._settings, error, replies))
+            self._fail(wire.broken(self._settings, error, _last_replies(pending)), answered)
             return
-        if len(replies) >= self._expected:
-            if len(replies) > self._expected:
-                self._fail(wire.talkative(self._settings))
-                return
+        if not pending:
             self._settle()
-            if not answer.done():
-                self.usable = not reader.has_data()
-                answer.set_result(replies)
+            if reader.has_data():
+                self._give_up()  # nobody asked for what has begun to arrive
+        for exchange in answered:
+            if not exchange.answer.done():
+                exchange.answer.set_result(exchange.replies)
 
     def _settle(self) -> None:
-        """The exchange under way is over."""
-        self._answer = None
+        """No exchange is under way any more."""
         if self._polling is not None:
             self._polling.end(self._socket)
 
-    def _fail(self, failure: ConnectionFailure) -> None:
-        answer = self._answer
-        self._settle()
-        self.usable = False
-        if answer is not None and not answer.done():
-            answer.set_exception(failure)
+    def _give_up(self) -> None:
+        self.broken = True
         self._transport.abort()
 
+    def _fail(self, failure: ConnectionFailure, more: Sequence[_Exchange] = ()) -> None:
+        """End the connection, and with it every exchange under way, and `more`."""
+        failed = [*more, *self._pending]
+        self._pending.clear()
+        self._unsent.clear()
+        self._settle()
+        self._give_up()
+        for exchange in failed:
+            if not exchange.answer.done():
+                exchange.answer.set_exception(failure.copy())
+
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: D102 - BufferedProtocol
-        self._fail(wire.broken(self._settings, exc, self._replies))
+        self._fail(wire.broken(self._settings, exc, _last_replies(self._pending)))
         self._silence()
         if not self._lost.done():
             self._lost.set_result(None)
@@ -164,12 +209,16 @@ class StreamLink(asyncio.BufferedProtocol):
         self._silence()
 
     def stale(self) -> bool:  # noqa: D102 - Link
-        return self._lost.done() or bool(self._poll.poll(0))
+        return self.broken or bool(self._poll.poll(0))
 
     def close(self) -> asyncio.Future[None]:  # noqa: D102 - Link
-        self.usable = False
-        self._transport.abort()
+        self._give_up()
         return self._lost
+
+
+def _last_replies(pending: Sequence[_Exchange]) -> list[Reply]:
+    """What has come of the exchange that is being answered."""
+    return pending[0].replies if pending else []
 
 
 async def connected(

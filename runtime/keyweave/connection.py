@@ -45,6 +45,7 @@ class ConnectionSettings:
         deadline: the longest that one operation may take, retries included.
         pool_size: the most connections that one store opens.
         pool_timeout: the longest wait for a free connection when all are in use.
+        pipelining: the most pipelines that one connection carries at once when asyncio callers share it; 1: none is shared.
         tls_ca_file: certificates to trust instead of the system's.
         tls_cert_file, tls_key_file: the client's own certificate and key.
         tls_verify, tls_check_hostname: whether the server must prove who it is.
@@ -65,6 +66,7 @@ class ConnectionSettings:
     deadline: float = 10.0
     pool_size: int = 64
     pool_timeout: float = 5.0
+    pipelining: int = 32
     tls_ca_file: str | None = None
     tls_cert_file: str | None = None
     tls_key_file: str | None = None
@@ -333,6 +335,7 @@ _OPTIONS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "deadline": _seconds,
     "pool_size": _positive,
     "pool_timeout": _seconds_or_zero,
+    "pipelining": _positive,
     "tls_ca_file": _file,
     "tls_cert_file": _file,
     "tls_key_file": _file,

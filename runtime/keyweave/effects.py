@@ -76,3 +76,9 @@ class ConnectionFailure(Exception):
         super().__init__(message)
         self.reason: Final = reason
         self.sent: Final = sent
+
+    def copy(self) -> ConnectionFailure:
+        """The same failure for another caller: who raises an exception writes into it."""
+        failure = ConnectionFailure(self.reason, str(self), sent=self.sent)
+        failure.__cause__ = self.__cause__
+        return failure

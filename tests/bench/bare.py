@@ -84,10 +84,6 @@ class Tap:
     def usable(self) -> bool:
         return self._link.usable
 
-    @usable.setter
-    def usable(self, value: bool) -> None:
-        self._link.usable = value
-
     @property
     def last_used(self) -> float:
         return self._link.last_used

@@ -69,6 +69,7 @@ def test_a_server_that_drips_is_bounded_by_the_whole_exchange(opened: Open) -> N
 
     def drip(client: Client) -> None:
         client.greet()
+        client.request()
         client.send(b"$100000\r\n")
         while not stop.wait(0.02):
             client.send(b"x")

@@ -188,7 +188,7 @@ def test_a_pool_never_opens_more_than_its_size_and_serves_all(opened: Open) -> N
 
 
 def test_waiting_for_a_connection_ends_in_time_and_was_not_sent(opened: Open) -> None:
-    store = opened(server_url(), pool_size=1, pool_timeout=0.05)
+    store = opened(server_url(), pool_size=1, pool_timeout=0.05, pipelining=1)
     results = store.run_together([sending(("BLPOP", NEVER, 0.5)) for _ in range(2)])
     failures = [result for result in results if isinstance(result, ConnectionFailure)]
     assert [(failure.reason, failure.sent) for failure in failures] == [("pool", False)]
@@ -284,7 +284,7 @@ def test_cancelling_gives_up_the_connection_and_lets_the_flow_clean_up() -> None
 
 def test_cancelling_one_who_waits_for_a_connection_loses_none() -> None:
     async def run() -> list[object]:
-        async with aio.Shell(parse_url(server_url(), pool_size=1)) as shell:
+        async with aio.Shell(parse_url(server_url(), pool_size=1, pipelining=1)) as shell:
             holder = asyncio.create_task(shell.run(sending(("BLPOP", NEVER, 0.1))))
             await asyncio.sleep(0)
             waiters = [asyncio.create_task(shell.run(sending(("ECHO", str(number))))) for number in range(3)]
@@ -322,7 +322,7 @@ def test_a_closed_store_says_so() -> None:
 
 def test_closing_leaves_no_connection_behind(opened: Open) -> None:
     name = new_key("gone")
-    keeper, store = opened(server_url()), opened(server_url(), client_name=name)
+    keeper, store = opened(server_url()), opened(server_url(), client_name=name, pipelining=1)
     store.run_together([sending(("BLPOP", NEVER, 0.02)) for _ in range(3)])
     assert keeper.send(("CLIENT", "LIST"))[0].count(f"name={name}".encode()) == 3
     store.close()

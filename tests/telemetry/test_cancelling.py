@@ -19,7 +19,7 @@ from tests.telemetry.recording import Recording
 async def opened(recording: Recording) -> Any:
     """A store whose only connection is taken, so that every operation waits, and that connection."""
     store = await aio.Store.connect(
-        server_url(), namespace=new_namespace("cancel"), pool_size=1, **recording.options
+        server_url(), namespace=new_namespace("cancel"), pool_size=1, pipelining=1, **recording.options
     )
     return store, await store.session.shell._pool.take()
 

@@ -82,7 +82,13 @@ async def waited_for(taking: Any) -> Any:
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_waiting_for_a_connection_is_timed(flavour: str, recording: Recording) -> None:
-    options = {"pool_size": 1, "pool_timeout": 0.02, "deadline": 0.05, **recording.metrics_only}
+    options = {
+        "pool_size": 1,
+        "pipelining": 1,
+        "pool_timeout": 0.02,
+        "deadline": 0.05,
+        **recording.metrics_only,
+    }
     with harness(flavour, "wait", **options) as stores:
         pool = stores.db.session.shell._pool
         link = pool.take() if flavour == "sync" else stores.do(waited_for(pool.take()))

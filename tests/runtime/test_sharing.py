@@ -1,0 +1,265 @@
+"""Asyncio callers who share connections: each gets its own answer, whatever becomes of the others."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import pytest
+
+from keyweave import aio
+from keyweave.connection import parse_url
+from keyweave.effects import ConnectionFailure
+from keyweave.pooling import PoolState
+from tests.runtime.peers import Behaviour, Client, answering, once, peer, sending
+from tests.servers.running import server_url
+
+T = TypeVar("T")
+
+NEVER = "a list that nobody writes"
+APART = 2
+"""How many connections there are before any is shared."""
+
+
+def with_shell(work: Callable[[aio.Shell], Awaitable[T]], url: str | None = None, **options: object) -> T:
+    """What `work` makes of a shell on the server under test, or at another address."""
+
+    async def run() -> T:
+        async with aio.Shell(parse_url(url or server_url(), **options)) as shell:
+            return await work(shell)
+
+    return asyncio.run(run())
+
+
+def started(shell: aio.Shell, *commands: tuple[Any, ...]) -> asyncio.Task[list[Any]]:
+    return asyncio.create_task(shell.run(sending(*commands)))
+
+
+def echo(number: int) -> tuple[str, str]:
+    return "ECHO", str(number)
+
+
+async def outcomes(tasks: list[asyncio.Task[list[Any]]]) -> list[Any]:
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def crowded(shell: aio.Shell, waiting: int) -> PoolState:
+    """The pool, once every connection that it may open is open, and so many callers wait."""
+    async with asyncio.timeout(10):
+        while True:
+            state = shell.pool_state()
+            assert state is not None
+            if state.open == state.most and state.waiting == waiting:
+                return state
+            await asyncio.sleep(0.001)
+
+
+def batching(sizes: list[int], wait_for: int) -> Behaviour:
+    """A healthy server that notes how many commands came in one piece, and answers once so many have come."""
+
+    def behaviour(client: Client) -> None:
+        client.greet()
+        commands: list[list[bytes]] = []
+        while len(commands) < wait_for:
+            data = client.connection.recv(65_536)
+            client._reader.feed(data)
+            before = len(commands)
+            while (command := client._reader.gets()) is not False:
+                commands.append(command)
+            sizes.append(len(commands) - before)
+        for command in commands:
+            client.send(b"$%d\r\n%b\r\n" % (len(command[1]), command[1]))
+        answering(client)
+
+    return behaviour
+
+
+# Who shares.
+
+
+def test_few_callers_have_a_connection_each_and_many_share_them() -> None:
+    async def work(shell: aio.Shell) -> list[int]:
+        opened = []
+        for callers in (1, 2, APART, 64):
+            replies = await outcomes([started(shell, ("CLIENT", "ID"), echo(n)) for n in range(callers)])
+            assert [int(reply[1]) for reply in replies] == list(range(callers))
+            opened.append(len({reply[0] for reply in replies}))
+        state = shell.pool_state()
+        assert state is not None
+        return [*opened, state.open, state.idle]
+
+    assert with_shell(work) == [1, 2, APART, APART, APART, APART]
+
+
+def test_callers_who_come_together_at_the_beginning_open_no_more_than_they_need() -> None:
+    async def work(shell: aio.Shell) -> set[Any]:
+        return {reply[0] for reply in await outcomes([started(shell, ("CLIENT", "ID")) for _ in range(64)])}
+
+    assert len(with_shell(work)) == APART
+
+
+def test_without_pipelining_nobody_shares() -> None:
+    async def work(shell: aio.Shell) -> set[Any]:
+        tasks = [started(shell, ("BLPOP", NEVER, 0.2), ("CLIENT", "ID")) for _ in range(10)]
+        return {reply[1] for reply in await outcomes(tasks)}
+
+    assert len(with_shell(work, pipelining=1)) == 10
+
+
+def test_full_connections_are_joined_by_others_and_then_callers_wait() -> None:
+    async def work(shell: aio.Shell) -> tuple[int, list[Any]]:
+        tasks = [started(shell, ("BLPOP", NEVER, 0.3), echo(n)) for n in range(12)]
+        state = await crowded(shell, 2)
+        return state.open, await outcomes(tasks)
+
+    opened, replies = with_shell(work, pool_size=5, pipelining=2)
+    assert opened == 5
+    assert [reply[1] for reply in replies] == [str(n).encode() for n in range(12)]
+
+
+def test_who_waits_in_vain_for_a_full_connection_is_told() -> None:
+    async def work(shell: aio.Shell) -> list[Any]:
+        return await outcomes([started(shell, ("BLPOP", NEVER, 0.5)) for _ in range(3)])
+
+    *fine, failure = with_shell(work, pool_size=1, pipelining=2, pool_timeout=0.05)
+    assert fine == [[None], [None]]
+    assert (failure.reason, failure.sent) == ("pool", False)
+
+
+def test_what_begins_in_one_turn_of_the_loop_goes_out_in_one_piece() -> None:
+    sizes: list[int] = []
+
+    async def work(shell: aio.Shell) -> list[Any]:
+        return await outcomes([started(shell, echo(n)) for n in range(10)])
+
+    with peer(batching(sizes, 10)) as address:
+        replies = with_shell(work, f"redis://{address}", pool_size=1)
+    assert replies == [[str(n).encode()] for n in range(10)]
+    assert len(sizes) <= 2  # the first goes at once
+    assert sum(sizes) == 10
+
+
+# Who goes, and what the others notice.
+
+
+def test_one_who_gives_up_does_not_disturb_those_who_share() -> None:
+    async def work(shell: aio.Shell) -> list[Any]:
+        (before,) = await shell.run(sending(("CLIENT", "ID")))
+        tasks = [started(shell, ("BLPOP", NEVER, 0.1), echo(n)) for n in range(5)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        tasks[3].cancel()
+        replies = await outcomes(tasks)
+        assert [type(reply) for reply in replies] == [
+            asyncio.CancelledError,
+            list,
+            list,
+            asyncio.CancelledError,
+            list,
+        ]
+        (after,) = await shell.run(sending(("CLIENT", "ID")))
+        assert before == after
+        return [reply[1] for reply in replies if isinstance(reply, list)]
+
+    assert with_shell(work, pool_size=1) == [b"1", b"2", b"4"]
+
+
+def test_the_last_one_who_gives_up_takes_the_connection_along() -> None:
+    async def work(shell: aio.Shell) -> tuple[Any, Any]:
+        (before,) = await shell.run(sending(("CLIENT", "ID")))
+        tasks = [started(shell, ("BLPOP", NEVER, 5)) for n in range(3)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await outcomes(tasks)
+        return before, (await shell.run(sending(("CLIENT", "ID"))))[0]
+
+    before, after = with_shell(work, pool_size=1)
+    assert before != after
+
+
+def test_one_who_gives_up_while_waiting_loses_no_place_on_a_connection() -> None:
+    async def work(shell: aio.Shell) -> list[Any]:
+        tasks = [started(shell, ("BLPOP", NEVER, 0.1), echo(n)) for n in range(6)]
+        await crowded(shell, 4)
+        tasks[2].cancel()
+        tasks[4].cancel()
+        replies = await outcomes(tasks)
+        assert [type(reply) is list for reply in replies] == [True, True, False, True, False, True]
+        return [await outcomes([started(shell, echo(n)) for n in range(6)]) for _ in range(2)]
+
+    assert with_shell(work, pool_size=1, pipelining=2) == [[[str(n).encode()] for n in range(6)]] * 2
+
+
+def test_a_connection_that_breaks_is_a_failure_for_each_who_shares_it() -> None:
+    def hang_up(client: Client) -> None:
+        client.greet()
+        for _ in range(3):
+            client.request()
+        client.send(b"$1\r\n0\r\n$1\r\n")
+
+    async def work(shell: aio.Shell) -> list[Any]:
+        found = await outcomes([started(shell, echo(n)) for n in range(5)])
+        state = shell.pool_state()
+        assert state is not None
+        assert (state.open, state.idle, state.waiting) == (0, 0, 0)
+        assert await shell.run(sending(echo(7))) == [b"7"]
+        return found
+
+    with peer(once(hang_up)) as address:
+        first, *failures = with_shell(work, f"redis://{address}", pool_size=1)
+    assert first == [b"0"]
+    assert [(failure.reason, failure.sent) for failure in failures] == [("closed", True)] * 4
+    assert len({id(failure) for failure in failures}) == 4
+
+
+@pytest.mark.parametrize("last", [b"?\r\n", b"$1\r\n3\r\n+extra\r\n"])
+def test_replies_that_make_no_sense_are_a_failure_for_each_who_may_be_meant(last: bytes) -> None:
+    asked = threading.Event()
+
+    def babble(client: Client) -> None:
+        client.greet()
+        for _ in range(4):
+            client.request()
+        asked.set()
+        client.send(b"$1\r\n0\r\n$1\r\n1\r\n$1\r\n2\r\n" + last)
+        client.wait()
+
+    async def work(shell: aio.Shell) -> list[Any]:
+        found = await outcomes([started(shell, echo(n)) for n in range(4)])
+        assert await shell.run(sending(echo(7))) == [b"7"]
+        return found
+
+    with peer(once(babble)) as address:
+        found = with_shell(work, f"redis://{address}", pool_size=1)
+    assert all(isinstance(each, ConnectionFailure) and each.sent for each in found)
+
+
+def test_a_server_that_falls_silent_ends_everybodys_wait_in_time() -> None:
+    def mute(client: Client) -> None:
+        client.greet()
+        client.wait()
+
+    async def work(shell: aio.Shell) -> list[Any]:
+        return await outcomes([started(shell, echo(n)) for n in range(8)])
+
+    with peer(mute) as address:
+        failures = with_shell(work, f"redis://{address}", pool_size=1, timeout=0.1)
+    assert [(failure.reason, failure.sent) for failure in failures] == [("timeout", True)] * 8
+
+
+def test_a_store_that_closes_lets_those_who_share_finish() -> None:
+    async def work(shell: aio.Shell) -> tuple[list[Any], Any]:
+        tasks = [started(shell, ("BLPOP", NEVER, 0.1), echo(n)) for n in range(3)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await shell.aclose()
+        return await outcomes(tasks), shell.pool_state()
+
+    replies, state = with_shell(work, pool_size=1)
+    assert [reply[1] for reply in replies] == [b"0", b"1", b"2"]
+    assert state is None
