@@ -1,12 +1,12 @@
 """Where the time of a call goes: round trips, bytes, the server's work, and the work of this process.
 
-What is left of a call's time is waiting: the kernel, the wire, and two processes waking each other up.
+The work of this process is what the call takes when the answers are at hand. What is left of a call's time is the kernel,
+the wire, and two processes waiting for each other.
 """
 
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -15,19 +15,13 @@ from tests.bench.bare import BareSide
 from tests.bench.case import Case, Turn
 from tests.bench.data import Data
 from tests.bench.results import Anatomy
-from tests.bench.sides import Side
 from tests.bench.world import Server
 
 _FIRST: Final = 500_000
 
 
-async def dissect(case: Case, bare: BareSide, side: Side, server: Server, data: Data, turns: int) -> Anatomy:
-    """Medians over some calls of Keyweave on `server`.
-
-    Args:
-        bare: knows what is sent.
-        side: the same store, without anything between it and the server.
-    """
+async def dissect(case: Case, bare: BareSide, server: Server, data: Data, turns: int) -> Anatomy:
+    """Medians over some calls of Keyweave on `server`; `bare` knows what they send."""
     trips, commands, sent, received, served, worked = [], [], [], [], [], []
     for number in range(turns):
         turn = Turn(_FIRST + number, data)
@@ -40,18 +34,16 @@ async def dissect(case: Case, bare: BareSide, side: Side, server: Server, data: 
         sent.append(sum(len(pack(each.commands)) for each in pipelines))
         received.append(sum(_size(each.replies) for each in pipelines))
         served.append(_served([str(command[0]) for each in pipelines for command in each.commands], stats))
-        arguments = await case.prepare(side, turn)
-        target = case.target(side.engine)
-        began = time.thread_time_ns()
-        await target(*arguments)
-        worked.append((time.thread_time_ns() - began) / 1_000)
+        took = await bare.answered(case, await case.prepare(bare, turn), pipelines)
+        if took is not None:
+            worked.append(took)
     return Anatomy(
         trips=round(statistics.median(trips)),
         commands=round(statistics.median(commands)),
         sent=round(statistics.median(sent)),
         received=round(statistics.median(received)),
         server=round(statistics.median(served), 1),
-        client=round(statistics.median(worked), 1),
+        client=round(statistics.median(worked or [0]), 1),
     )
 
 

@@ -44,7 +44,7 @@ class Anatomy(msgspec.Struct, kw_only=True):
         commands: in all of them.
         sent, received: bytes.
         server: microseconds that the server worked.
-        client: microseconds of processor time in this process.
+        client: microseconds that the call takes when the answers are at hand: the work of this process.
     """
 
     trips: int

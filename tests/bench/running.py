@@ -121,7 +121,7 @@ async def profiles(
     found = {}
     async with opened(Data(seed, QUICK), steps.begin, redis8=False) as world:
         for case in cases:
-            anatomy = await dissect(case, world.bare, world.ours, world.servers[0], world.data, turns)
+            anatomy = await dissect(case, world.bare, world.servers[0], world.data, turns)
             found[case.name] = anatomy, await profile(case, world.ours, world.data, turns)
     return found
 
@@ -140,9 +140,7 @@ async def _time(world: World, cases: Sequence[Case], plan: Plan, steps: Steps) -
     found = []
     for case in cases:
         timings = await measure(case, world.sides, world.data, plan.effort)
-        timings.anatomy = await dissect(
-            case, world.bare, world.ours, world.servers[0], world.data, plan.dissected
-        )
+        timings.anatomy = await dissect(case, world.bare, world.servers[0], world.data, plan.dissected)
         found.append(timings)
         advance(1)
     return found

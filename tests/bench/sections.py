@@ -102,7 +102,8 @@ def limits(run: Run, wanted: Mapping[bool, float]) -> Iterator[str]:
         "The methods that miss their target beside PostgreSQL, on Valkey. *Limit* is what a client would reach that takes no "
         "time at all: PostgreSQL's time by that of the wire alone, with the same commands. Where it is **bold**, no client can "
         "meet the target in as many trips. Then p50 in µs of PostgreSQL, Keyweave and the wire; *may take*, the µs that the target "
-        "leaves a client beside the wire; and of Keyweave's call the µs of processor time that the caller and the server take."
+        "leaves a client beside the wire; *client*, the µs that Keyweave's call takes with the answers at hand; *server*, the µs that the "
+        "server works for it."
     )
     yield ""
     header = (
@@ -135,8 +136,8 @@ def anatomy(run: Run) -> Iterator[str]:
     yield "## Where the time goes"
     yield ""
     yield (
-        "One call of Keyweave on Valkey: round trips, commands, bytes sent and received, µs that the server worked, µs of "
-        "processor time of the caller. What is left of p50 is waiting for each other."
+        "One call of Keyweave on Valkey: round trips, commands, bytes sent and received, µs that the server worked, µs that the "
+        "call takes the client when the answers are at hand. What is left of p50 are the kernel, and waiting for each other."
     )
     yield ""
     rows = []
