@@ -117,62 +117,43 @@ for index = 1, views - DOCUMENTS do
   heads[index] = head
 end
 
--- Each guard returns a status when it does not hold, and how many words of ARGV it took.
-local guards = {}
-
-function guards.revision(at)
-  local head = heads[tonumber(ARGV[at])]
-  if not head or head.dead then
-    return 2, 'MISSING'
-  end
-  return 2, head.revision ~= ARGV[at + 1] and 'CHANGED'
-end
-
 -- A document's key is the tag of the partition and its member in the expiry set.
 local TAG_LENGTH = #expiry - #'@expiry'
 
-function guards.absent(at)
-  local head = heads[tonumber(ARGV[at])]
-  if head then
-    return 1, head.dead and 'DEAD' or 'EXISTS'
+-- Whether the expiry set was read, and the documents that it was seen to be without.
+local looked, unlisted = false, {}
+
+-- How many words of ARGV a guard takes, and a status when it does not hold. A chain of words, here and below, because a
+-- table of functions is made anew in every run.
+local function check(word, from)
+  local number = tonumber(ARGV[from])
+  local head = heads[number]
+  if word == 'revision' or word == 'unchanged' then
+    if not head or word == 'revision' and head.dead then
+      return 2, 'MISSING'
+    end
+    return 2, head.revision ~= ARGV[from + 1] and 'CHANGED'
+  elseif word == 'absent' then
+    if head then
+      return 1, head.dead and 'DEAD' or 'EXISTS'
+    end
+    looked, unlisted[number] = true, true
+    return 1, call('ZSCORE', expiry, string.sub(KEYS[DOCUMENTS + number], TAG_LENGTH + 1)) and 'FREED'
+  elseif word == 'exists' then
+    return 1, (not head or head.dead) and 'NO_TARGET'
+  elseif word == 'free' then
+    local owner = call('HGET', KEYS[claims + number], ARGV[from + 1])
+    return 3, owner and owner ~= ARGV[from + 2] and 'TAKEN', owner
+  elseif word == 'holds' then
+    return 3, call('HGET', KEYS[claims + number], ARGV[from + 1]) ~= ARGV[from + 2] and 'CHANGED'
+  elseif word == 'count' then
+    return 2, call('ZCARD', KEYS[views + number]) ~= tonumber(ARGV[from + 1]) and 'COUNT'
+  elseif word == 'dead' then
+    return 2, (not head or not head.dead or head.revision ~= ARGV[from + 1]) and 'ALIVE'
+  elseif word == 'missing' then
+    return 1, head and 'EXISTS'
   end
-  local member = string.sub(KEYS[DOCUMENTS + tonumber(ARGV[at])], TAG_LENGTH + 1)
-  return 1, call('ZSCORE', expiry, member) and 'FREED'
-end
-
-function guards.exists(at)
-  local head = heads[tonumber(ARGV[at])]
-  return 1, (not head or head.dead) and 'NO_TARGET'
-end
-
-function guards.dead(at)
-  local head = heads[tonumber(ARGV[at])]
-  return 2, (not head or not head.dead or head.revision ~= ARGV[at + 1]) and 'ALIVE'
-end
-
-function guards.unchanged(at)
-  local head = heads[tonumber(ARGV[at])]
-  if not head then
-    return 2, 'MISSING'
-  end
-  return 2, head.revision ~= ARGV[at + 1] and 'CHANGED'
-end
-
-function guards.missing(at)
-  return 1, heads[tonumber(ARGV[at])] and 'EXISTS'
-end
-
-function guards.free(at)
-  local owner = call('HGET', KEYS[claims + tonumber(ARGV[at])], ARGV[at + 1])
-  return 3, owner and owner ~= ARGV[at + 2] and 'TAKEN', owner
-end
-
-function guards.holds(at)
-  return 3, call('HGET', KEYS[claims + tonumber(ARGV[at])], ARGV[at + 1]) ~= ARGV[at + 2] and 'CHANGED'
-end
-
-function guards.count(at)
-  return 2, call('ZCARD', KEYS[views + tonumber(ARGV[at])]) ~= tonumber(ARGV[at + 1]) and 'COUNT'
+  error('no such guard: ' .. word)
 end
 
 -- Only an unanswered first try leaves a doubt, and a row that still has its old revision removes it.
@@ -180,7 +161,7 @@ local at, number, certain = 9, 0, not again
 local refused, refused_by, detail
 while ARGV[at] ~= 'rows' do
   local word = ARGV[at]
-  local taken, status, owner = guards[word](at + 1)
+  local taken, status, owner = check(word, at + 1)
   number = number + 1
   if again and (word == 'revision' or word == 'absent') then
     local head = heads[tonumber(ARGV[at + 1])]
@@ -206,7 +187,9 @@ if refused then
 end
 
 -- Every other key is read in its own type before the first write, so that a damaged one ends the script here.
-call('ZCARD', expiry)
+if not looked then
+  call('ZCARD', expiry)
+end
 for index = views + 1, claims do
   call('ZCARD', KEYS[index])
 end
@@ -227,47 +210,17 @@ local revision, advanced = math.max(last, now - 1), false
 local reply = { 'OK' }
 
 -- Lua's own text of a number of sixteen digits is rounded.
-local function digits(number)
-  return string.format('%d', number)
-end
-
-local entries = {}
-
-function entries.add(head, index, member, score)
-  call('ZADD', KEYS[views + index], head[score] or score, member)
-end
-
-function entries.remove(_, index, member)
-  call('ZREM', KEYS[views + index], member)
-end
-
-function entries.claim(_, index, value, owner)
-  call('HSET', KEYS[claims + index], value, owner)
-end
-
-function entries.release(_, index, value, owner)
-  if call('HGET', KEYS[claims + index], value) == owner then
-    call('HDEL', KEYS[claims + index], value)
-  end
-end
-
-local function write_entries(from, head)
-  local count = tonumber(ARGV[from])
-  for index = from + 1, from + count * 4, 4 do
-    entries[ARGV[index]](head, tonumber(ARGV[index + 1]), ARGV[index + 2], ARGV[index + 3])
-  end
-  return from + 1 + count * 4
-end
+local format = string.format
 
 -- When the server frees a row that nobody swept. A moment that has passed would free it now, with its entries left behind.
 local function backstop(expires)
   local due = math.floor(expires / 1000) + grace
-  return digits(due * 1000 > now and due or math.floor(now / 1000) + grace)
+  return format('%d', due * 1000 > now and due or math.floor(now / 1000) + grace)
 end
 
 -- `written` and `created` are digits, `expires` is a number.
-local function write_document(key, member, old, written, created, expires, body)
-  local ends = digits(expires)
+local function write_document(number, member, written, created, expires, body)
+  local key, old, ends = KEYS[DOCUMENTS + number], heads[number], format('%d', expires)
   local document = '{"revision":' .. written .. ',"created":' .. created .. ',"expires":' .. ends .. ',"op":"' .. op .. '"' .. body
   if expires > 0 then
     call('SET', key, document, 'PXAT', backstop(expires))
@@ -275,77 +228,88 @@ local function write_document(key, member, old, written, created, expires, body)
   else
     call('SET', key, document)
     -- A row that the native TTL freed has left its deadline behind.
-    if not old or old.expires > 0 then
+    if not unlisted[number] and (not old or old.expires > 0) then
       call('ZREM', expiry, member)
     end
   end
-  reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = written, created, ends
-  return { revision = written, created = created }
+  local size = #reply
+  reply[size + 1], reply[size + 2], reply[size + 3] = written, created, ends
 end
 
-local rows = {}
-
-function rows.put(from)
-  local number, retain = tonumber(ARGV[from]), tonumber(ARGV[from + 2])
-  local old = heads[number]
-  local stays = old and not old.dead
-  revision = revision + 1
-  local written = digits(revision)
-  local created = stays and old.created or written
-  local expires = 0
-  if retain > 0 then
-    expires = stays and old.expires > 0 and old.expires or now + retain
-  end
-  local head = write_document(KEYS[DOCUMENTS + number], ARGV[from + 1], old, written, created, expires, ARGV[from + 3])
-  return write_entries(from + 4, head)
-end
-
-function rows.restore(from)
-  local number, written, created = tonumber(ARGV[from]), ARGV[from + 2], ARGV[from + 3]
-  revision = math.max(revision, tonumber(written))
-  local expires = tonumber(ARGV[from + 4])
-  local head = write_document(
-    KEYS[DOCUMENTS + number], ARGV[from + 1], heads[number], written, created, expires, ARGV[from + 5]
-  )
-  return write_entries(from + 6, head)
-end
-
-function rows.delete(from)
-  local document = tonumber(ARGV[from])
-  call('DEL', KEYS[DOCUMENTS + document])
-  -- A put of the same document further on makes a new row.
-  heads[document] = nil
-  call('ZREM', expiry, ARGV[from + 1])
-  return write_entries(from + 2, {})
-end
-
-function rows.entries(from)
-  return write_entries(from, {})
-end
-
-function rows.deadline(from)
-  local key, head = KEYS[DOCUMENTS + tonumber(ARGV[from])], heads[tonumber(ARGV[from])]
+-- Native TTL and expiry entry of a document that stays as it is.
+local function follow_deadline(number, member)
+  local key, head = KEYS[DOCUMENTS + number], heads[number]
   if head and head.expires > 0 then
     call('PEXPIREAT', key, backstop(head.expires))
-    call('ZADD', expiry, digits(head.expires), ARGV[from + 1])
+    call('ZADD', expiry, format('%d', head.expires), member)
   else
     call('PERSIST', key)
-    call('ZREM', expiry, ARGV[from + 1])
+    call('ZREM', expiry, member)
   end
-  return from + 2
 end
 
-function rows.advance(from)
-  revision, advanced = math.max(revision, tonumber(ARGV[from])), true
-  return from + 1
+-- `written` and `created` are what the scores of those names stand for. Tells where the next row begins.
+local function write_entries(from, written, created)
+  local last = from + tonumber(ARGV[from]) * 4
+  for index = from + 1, last, 4 do
+    local verb, number, member, score = ARGV[index], tonumber(ARGV[index + 1]), ARGV[index + 2], ARGV[index + 3]
+    if verb == 'add' then
+      if score == 'created' then
+        score = created
+      elseif score == 'revision' then
+        score = written
+      end
+      call('ZADD', KEYS[views + number], score, member)
+    elseif verb == 'remove' then
+      call('ZREM', KEYS[views + number], member)
+    elseif verb == 'claim' then
+      call('HSET', KEYS[claims + number], member, score)
+    elseif verb == 'release' and call('HGET', KEYS[claims + number], member) == score then
+      call('HDEL', KEYS[claims + number], member)
+    end
+  end
+  return last + 1
 end
 
 at = at + 1
 while at <= #ARGV do
-  at = rows[ARGV[at]](at + 1)
+  local word, number, written, created = ARGV[at], tonumber(ARGV[at + 1]), nil, nil
+  if word == 'put' then
+    local old, retain, expires = heads[number], tonumber(ARGV[at + 3]), 0
+    local stays = old and not old.dead
+    revision = revision + 1
+    written = format('%d', revision)
+    created = stays and old.created or written
+    if retain > 0 then
+      expires = stays and old.expires > 0 and old.expires or now + retain
+    end
+    write_document(number, ARGV[at + 2], written, created, expires, ARGV[at + 4])
+    at = write_entries(at + 5, written, created)
+  elseif word == 'delete' then
+    call('DEL', KEYS[DOCUMENTS + number])
+    -- A put of the same document further on makes a new row.
+    heads[number] = nil
+    call('ZREM', expiry, ARGV[at + 2])
+    at = write_entries(at + 3)
+  elseif word == 'entries' then
+    at = write_entries(at + 1)
+  elseif word == 'restore' then
+    written, created = ARGV[at + 3], ARGV[at + 4]
+    revision = math.max(revision, tonumber(written))
+    write_document(number, ARGV[at + 2], written, created, tonumber(ARGV[at + 5]), ARGV[at + 6])
+    at = write_entries(at + 7, written, created)
+  elseif word == 'deadline' then
+    follow_deadline(number, ARGV[at + 2])
+    at = at + 3
+  elseif word == 'advance' then
+    revision, advanced = math.max(revision, number), true
+    at = at + 2
+  else
+    error('no such row: ' .. word)
+  end
 end
 if #reply > 1 or advanced then
-  call('SET', clock, digits(revision))
+  call('SET', clock, format('%d', revision))
 end
 if marker_ttl > 0 then
   call('SET', marker, '1', 'EX', marker_ttl)
