@@ -16,7 +16,7 @@ import re
 import select
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -27,7 +27,7 @@ from compozy_engine import Engine
 from compozy_store import PACKAGE
 from keyweave.aio_link import Link, connected
 from keyweave.connection import parse_url
-from keyweave.effects import Command, Reply
+from keyweave.effects import Command, Reply, ServerError
 from keyweave.polling import BusyPoll
 from keyweave.wire import INCOMPLETE, READ_SIZE, new_reader, pack
 from tests.bench.case import Case, Turn
@@ -58,6 +58,8 @@ def _begin(what: str) -> int:
 
 _POLLED: Final = parse_url("unix:///any").busy_poll
 """Seconds."""
+_WIRES: Final = 2
+"""Connections of the wire: as many as Keyweave opens before callers share them."""
 _FIXED_KEYS: Final = _begin("documents")
 _FIRST_GUARD: Final = _begin("guards")
 _REVISION: Final = re.compile(rb'^{"revision":(\d+)')
@@ -137,12 +139,17 @@ class BareSide(Side):
 
     async def once(self, case: Case, turn: Turn) -> Outcome:
         """Let the engine make the call, restore its rows, and time the replay of its bytes."""
-        self.sent = await self.spied(case, await case.prepare(self, turn))
+        self.sent = await self.recorded(case, turn)
+        return await self._replay()
+
+    async def recorded(self, case: Case, turn: Turn) -> list[Sent]:
+        """Let the engine make the call, and restore its rows; what is to be sent to make it again."""
+        recorded = await self.spied(case, await case.prepare(self, turn))
         if case.writes:
             await case.prepare(self, turn)
-            for sent in self.sent:
+            for sent in recorded:
                 sent.commands = [await self._renewed(command) for command in sent.commands]
-        return await self._replay()
+        return recorded
 
     async def _replay(self) -> Outcome:
         calls = [self._call(sent.commands) for sent in self.sent]
@@ -205,14 +212,28 @@ class BareSide(Side):
         return tuple(words)
 
 
-class _Wire(asyncio.BufferedProtocol):
-    """Sends bytes, and waits for as many replies as were asked for: polling first, as Keyweave does when it waits alone."""
+@dataclass(slots=True)
+class _Expected:
+    """Replies that are waited for."""
 
-    def __init__(self) -> None:
+    answer: asyncio.Future[list[Reply]]
+    number: int
+    replies: list[Reply] = field(default_factory=list)
+
+
+class _Wire(asyncio.BufferedProtocol):
+    """Sends bytes, and waits for as many replies as were asked for, as Keyweave's connection does.
+
+    Who waits alone polls first; what is sent in the same turn of the loop beside others goes out together.
+    """
+
+    def __init__(self, polling: BusyPoll) -> None:
         self._loop = asyncio.get_running_loop()
-        self._polling = BusyPoll(_POLLED)
+        self._polling = polling
         self._buffer = bytearray(READ_SIZE)
         self._reader = new_reader()
+        self._unsent: list[bytes] = []
+        self.waiting: deque[_Expected] = deque()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -223,17 +244,25 @@ class _Wire(asyncio.BufferedProtocol):
 
     def exchange(self, payload: bytes, expected: int) -> asyncio.Future[list[Reply]]:
         """All replies; an error is one of them."""
-        self._expected = expected
-        self._replies: list[Reply] = []
-        self._answer: asyncio.Future[list[Reply]] = self._loop.create_future()
-        self._began = time.monotonic()
-        self.transport.write(payload)
-        if self._polling.begin(self._socket):
-            self._loop.call_soon(self._look)
-        return self._answer
+        answer: asyncio.Future[list[Reply]] = self._loop.create_future()
+        self.waiting.append(_Expected(answer, expected))
+        if len(self.waiting) == 1:
+            self._began = time.monotonic()
+            self.transport.write(payload)
+            if self._polling.begin(self._socket):
+                self._loop.call_soon(self._look)
+        else:
+            if not self._unsent:
+                self._loop.call_soon(self._flush)
+            self._unsent.append(payload)
+        return answer
+
+    def _flush(self) -> None:
+        self.transport.write(b"".join(self._unsent))
+        self._unsent.clear()
 
     def _look(self) -> None:
-        while not self._answer.done() and self._polling.poll(self._poller, self._began):
+        while len(self.waiting) == 1 and self._polling.poll(self._poller, self._began):
             self.buffer_updated(os.readv(self._socket, [self._buffer]))
 
     def get_buffer(self, sizehint: int) -> bytearray:
@@ -242,28 +271,49 @@ class _Wire(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self._reader.feed(self._buffer, 0, nbytes)
         while (reply := self._reader.gets()) is not INCOMPLETE:
-            self._replies.append(reply)
-        if len(self._replies) == self._expected:
-            self._answer.set_result(self._replies)
+            first = self.waiting[0]
+            first.replies.append(reply)
+            if len(first.replies) == first.number:
+                self.waiting.popleft()
+                first.answer.set_result(first.replies)
+        if not self.waiting:
+            self._polling.end(self._socket)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self._answer.done():
-            self._answer.set_exception(exc or ConnectionError("the server closed the connection"))
+        for each in self.waiting:
+            each.answer.set_exception(exc or ConnectionError("the server closed the connection"))
 
 
 class WireSide(BareSide):
     """Replays with next to no client."""
 
-    def __init__(self, name: str, engine: Engine, client: Any, kept: Kept, wire: _Wire) -> None:
+    preparing = 1
+    """The taps do not tell apart what several calls send."""
+
+    def __init__(self, name: str, engine: Engine, client: Any, kept: Kept, wires: Sequence[_Wire]) -> None:
         super().__init__(name, engine, client, kept)
-        self._wire = wire
+        self._wires = wires
+
+    async def ready(self, case: Case, turn: Turn) -> Callable[[], Awaitable[Any]]:
+        """What replays the call, beside others."""
+        sent = await self.recorded(case, turn)
+        payloads = [(pack(each.commands), len(each.commands)) for each in sent]
+
+        async def replay() -> None:
+            for payload, expected in payloads:
+                wire = min(self._wires, key=lambda each: len(each.waiting))
+                replies = await wire.exchange(payload, expected)
+                if any(isinstance(reply, ServerError) for reply in replies):
+                    raise AssertionError(f"{case.name}: a replay was refused: {replies!r:.200}")
+
+        return replay
 
     async def _replay(self) -> Outcome:
         payloads = [(pack(sent.commands), len(sent.commands)) for sent in self.sent]
-        answered = []
+        wire, answered = self._wires[0], []
         started = time.perf_counter_ns()
         for payload, expected in payloads:
-            answered.append(await self._wire.exchange(payload, expected))
+            answered.append(await wire.exchange(payload, expected))
         return Outcome(time.perf_counter_ns() - started, answered)
 
 
@@ -295,13 +345,18 @@ async def bare_sides(
 
     client = redis.asyncio.Redis(unix_socket_path=socket, protocol=2)
     async with Engine.open(f"unix://{socket}", namespace=namespace, connection_factory=tapped) as engine:
-        transport, wire = await asyncio.get_running_loop().create_unix_connection(_Wire, socket)
-        await wire.exchange(pack([("PING",)]), 1)
+        polling = BusyPoll(_POLLED)
+        loop = asyncio.get_running_loop()
+        opened = [await loop.create_unix_connection(lambda: _Wire(polling), socket) for _ in range(_WIRES)]
+        wires = [wire for _, wire in opened]
+        for wire in wires:
+            await wire.exchange(pack([("PING",)]), 1)
         try:
             yield (
                 BareSide(names[0], engine, client, kept),
-                WireSide(names[1], engine, client, kept, wire),
+                WireSide(names[1], engine, client, kept, wires),
             )
         finally:
-            transport.close()
+            for transport, _ in opened:
+                transport.close()
             await client.aclose()

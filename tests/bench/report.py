@@ -93,7 +93,7 @@ def _page(run: Run, scale: Run | None) -> Iterator[str]:
     yield from anatomy(run)
     yield from durability(run)
     yield from payloads(run)
-    yield from throughput(run)
+    yield from throughput(run, THROUGHPUT)
     if scale is not None:
         yield from growth(scale)
 

@@ -217,8 +217,8 @@ def payload_series(run: Run) -> dict[str, list[float]]:
     return series
 
 
-def throughput(run: Run) -> Iterator[str]:
-    """Calls a second of several callers."""
+def throughput(run: Run, wanted: float) -> Iterator[str]:
+    """Calls a second of several callers, of which there are to be `wanted` times PostgreSQL's."""
     if not run.rates:
         return
     levels = sorted({rate.callers for rate in run.rates})
@@ -228,10 +228,11 @@ def throughput(run: Run) -> Iterator[str]:
         f"Calls a second with {', '.join(map(str, levels))} callers at once, all of one Python process, whose one core is "
         "most of what is measured here. The ratio is Keyweave on Valkey, then on Redis 8, to PostgreSQL, with the most callers. "
         "*Processor* is what one call then costs the callers' process, in µs, with Keyweave on Valkey and with PostgreSQL, and how "
-        "much of the time that process worked: near 100 % it is the limit, whatever the servers could do."
+        "much of the time that process worked: near 100 % it is the limit, whatever the servers could do. *Limit* is the ratio of the "
+        "wire alone, which sends the same bytes with next to no client; where it is **bold**, no client on asyncio can meet the target."
     )
     yield ""
-    sides = (VALKEY, REDIS8, ALWAYS, POSTGRES, ALCHEMY)
+    sides = (VALKEY, REDIS8, ALWAYS, POSTGRES, ALCHEMY, WIRE_VALKEY)
     rows = []
     for name in dict.fromkeys(rate.case for rate in run.rates):
         cells = []
@@ -241,9 +242,11 @@ def throughput(run: Run) -> Iterator[str]:
         baseline = run.rate(name, POSTGRES, levels[-1])
         ours = [run.rate(name, side, levels[-1]) for side in KEYWEAVE]
         ratios = [f"{rate.per_second / baseline.per_second:.1f}x" for rate in ours if rate and baseline]
+        wire = run.rate(name, WIRE_VALKEY, levels[-1])
+        limit = _limit(wire.per_second / baseline.per_second, wanted) if wire and baseline else ""
         busy = [_busy(rate) for rate in (ours[0], baseline) if rate is not None and rate.processor]
-        rows.append((f"`{name}`", *cells, ", ".join(ratios), " / ".join(busy)))
-    yield from table(("method", *(TITLES[side] for side in sides), "ratio", "processor"), rows)
+        rows.append((f"`{name}`", *cells, ", ".join(ratios), limit, " / ".join(busy)))
+    yield from table(("method", *(TITLES[side] for side in sides), "ratio", "limit", "processor"), rows)
     yield "![Throughput](benchmarks/throughput.svg)"
     yield ""
 

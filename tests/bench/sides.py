@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
 from compozy_engine import Engine
@@ -55,6 +56,9 @@ class Side:
         rows: see `Rows`.
     """
 
+    preparing = 8
+    """How many calls can be prepared at once."""
+
     def __init__(self, name: str, engine: Any, rows: Rows) -> None:
         self.name = name
         self.engine = engine
@@ -73,6 +77,10 @@ class Side:
         started = time.perf_counter_ns()
         result = await target(*arguments)
         return Outcome(time.perf_counter_ns() - started, result)
+
+    async def ready(self, case: Case, turn: Turn) -> Callable[[], Awaitable[Any]]:
+        """Prepare a call; what makes it."""
+        return partial(case.target(self.engine), *await case.prepare(self, turn))
 
     async def observed(self, case: Case, turn: Turn) -> Any:
         """What a writing case left behind, as the store tells it."""

@@ -8,19 +8,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
-from tests.bench.bare import BareSide
 from tests.bench.case import Case, Turn
 from tests.bench.data import Data
 from tests.bench.measuring import taking_part
 from tests.bench.results import CaseTimings, Rate
-from tests.bench.sides import Side
+from tests.bench.sides import BARE_REDIS8, BARE_VALKEY, WIRE_REDIS8, Side
 
 CALLERS: Final = (1, 16, 64)
 
-_PREPARING: Final = 8
+_UNRATED: Final = frozenset({BARE_VALKEY, BARE_REDIS8, WIRE_REDIS8})
 _WINDOW: Final = 400_000.0
 """Longest that one caller may need for a window, in microseconds, unless there are more callers than such calls."""
 
@@ -37,7 +36,7 @@ async def rates(
     case: Case, sides: Sequence[Side], data: Data, timings: CaseTimings, levels: Iterable[int], windows: int
 ) -> list[Rate]:
     """Calls a second of every side at several numbers of callers."""
-    present = [side for side in taking_part(case, sides) if not isinstance(side, BareSide)]
+    present = [side for side in taking_part(case, sides) if side.name not in _UNRATED]
     slowest = max(timing.p50 for timing in timings.timings)
     found = []
     number = _FIRST
@@ -72,20 +71,20 @@ async def rates(
 
 async def _window(case: Case, side: Side, turns: Sequence[Turn], callers: int) -> tuple[float, float]:
     """Seconds from the first call to the last answer, and seconds of processor time of this process."""
-    ready: list[tuple[Any, ...]] = [()] * len(turns)
+    ready: list[Callable[[], Awaitable[Any]] | None] = [None] * len(turns)
     places = iter(range(len(turns)))
 
     async def prepare() -> None:
         for place in places:
-            ready[place] = await case.prepare(side, turns[place])
+            ready[place] = await side.ready(case, turns[place])
 
-    await asyncio.gather(*(prepare() for _ in range(_PREPARING)))
-    target = case.target(side.engine)
+    await asyncio.gather(*(prepare() for _ in range(side.preparing)))
     waiting = iter(ready)
 
     async def call() -> None:
-        for arguments in waiting:
-            await target(*arguments)
+        for make in waiting:
+            assert make is not None
+            await make()
 
     gc.collect(0)
     gc.disable()
