@@ -28,6 +28,7 @@ HEAD_LENGTH: Final = 128
 
 _ENUM_VALUE: Final = re.compile(r"\AInvalid enum value .*?(?=(?: - at `\$[^`]*`)?\Z)", re.DOTALL)
 _EXPIRES: Final = 66
+_ZERO: Final = ord("0")
 _DIGITS: Final = 16
 
 MAX_DOCUMENT: Final = 64 * 1024 * 1024
@@ -125,13 +126,11 @@ class Codec:
         """
         if self.entity.renamed:
             documents = [with_new_names(document, self.entity.renamed) for document in documents]
-        heads = [
-            (document[:67] if document[66:67] == b"0" else document[:82]) + b"}" for document in documents
-        ]
         try:
-            memories = _all_stored(b"[" + b",".join(heads) + b"]")
+            heads = [document[:67] if document[66] == _ZERO else document[:82] for document in documents]
+            memories = _all_stored(b"[" + b"},".join(heads) + b"}]")
             records = list(map(self._decode, documents))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except (IndexError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return [self.load(document) for document in documents]  # it names the one that cannot be read
         created, updated = self.entity.created, self.entity.updated
         firsts = [stored.created for stored in memories]

@@ -63,6 +63,7 @@ end
 local function read_stretch(reply, view, prefix, newest, start, limit, scan)
   local range, dangling = newest and 'ZREVRANGE' or 'ZRANGE', {}
   local found, looked, last = 0, 0, nil
+  local before = #reply
   while found < limit and looked < scan do
     local members = redis.call(range, view, start, start + math.min(limit - found, scan - looked) - 1)
     if #members == 0 then
@@ -79,7 +80,7 @@ local function read_stretch(reply, view, prefix, newest, start, limit, scan)
         dangling[#dangling + 1] = members[index]
       elseif is_live(document) then
         found = found + 1
-        reply[#reply + 1] = document
+        reply[before + found] = document
       end
     end
     start, looked, last = start + #members, looked + #members, members[#members]
