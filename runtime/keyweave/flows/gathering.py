@@ -10,7 +10,7 @@ from keyweave.effects import Flow
 from keyweave.entity import Entity
 from keyweave.flows.asking import ask_script, ask_scripts, undeclared
 from keyweave.flows.handshaking import require_built
-from keyweave.flows.paging import SCAN_FACTOR, all_pages, page_call, read_reply
+from keyweave.flows.paging import SCAN_FACTOR, all_pages, page_call, read_replies, read_reply
 from keyweave.flows.reading import alive, get
 from keyweave.keytext import checked_text
 from keyweave.page import Place, write_cursor
@@ -46,10 +46,11 @@ def gather(
                 for number, place in wave
             )
             replies: list[Any] = yield from ask_scripts(context, "page", calls)
-            for (number, _), reply in zip(wave, replies, strict=True):
-                if undeclared(context, reply):
-                    break
-                found, place = yield from read_reply(context, entity, view, values[number], newest, reply)
+            if any(undeclared(context, reply) for reply in replies):
+                break
+            asked = [values[number] for number, _ in wave]
+            read = yield from read_replies(context, entity, view, asked, newest, replies)
+            for (number, _), (found, place) in zip(wave, read, strict=True):
                 lists[number] += found
                 if place is not None:
                     waiting.append((number, place))
