@@ -173,13 +173,10 @@ class WorkflowRepository:
 
     async def _newest(self, workflow_id: str, task: Any) -> Workflow:
         wanted = required(workflow_id=workflow_id)
-        state = await self._workflows.first(**wanted, having_task_state=task, order="created")
-        return await _with_tasks(self._store, state)
-
-
-async def _with_tasks(store: aio.Store, state: WorkflowState) -> Workflow:
-    (rows,) = await store.task_states.gather_by_workflow([state.workflow_exec_id], newest=False)
-    return Workflow.of(state, _shown(rows))
+        state, rows = await self._workflows.first_with_task_states(
+            **wanted, having_task_state=task, order="created", newest=False
+        )
+        return Workflow.of(state, _shown(rows))
 
 
 def _shown(rows: list[TaskState]) -> dict[str, TaskState]:

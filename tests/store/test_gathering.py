@@ -173,3 +173,71 @@ def test_a_transaction_reads_a_row_with_its_own_writes(store: Store) -> None:
         assert together(transaction, "new") == []
 
     store.transact(write)
+
+
+def leading(store: Any, **more: Any) -> list[str]:
+    """Ids of the newest execution of the workflow `f` and of the tasks that come with it."""
+    row, tasks = store.workflow_states.first_with_task_states(workflow_id="f", **more)
+    assert row == store.workflow_states.first(workflow_id="f")
+    return [row.workflow_exec_id, *(task.task_exec_id for task in tasks)]
+
+
+@pytest.mark.parametrize("declared_only", [False, True])
+def test_the_first_row_comes_with_all_that_refer_to_it(store: Store, declared_only: bool) -> None:
+    store.session.context.declared_only = declared_only
+    expected = [f"{number}" for number in range(gathering.STRETCH + 2)]
+    for key in expected:
+        add(store, key)
+    assert leading(store, newest=False) == ["w", *expected]
+    assert leading(store) == ["w", *expected[::-1]]
+    assert leading(store, having_task_state={"task_id": "t"}) == ["w", *expected[::-1]]
+    store.workflow_states.create(
+        WorkflowState(workflow_exec_id="50%:w", workflow_id="f", status=Status.RUNNING)
+    )
+    assert leading(store) == ["50%:w"]
+    store.task_states.change("0", lambda row: setattr(row, "workflow_exec_id", "50%:w"))
+    assert leading(store) == ["50%:w", "0"]
+    with pytest.raises(WorkflowNotFoundError):
+        store.workflow_states.first_with_task_states(workflow_id="nobody")
+
+
+def test_the_first_row_with_those_that_refer_to_it_is_one_round_trip(store: Store) -> None:
+    add(store, "a")
+    leading(store)
+    context, entity = store.session.context, store.session.context.package.entities["WorkflowState"]
+    where = ({"workflow_id": "f"}, (), "TaskState", "workflow_exec_id")
+    flow = gathering.first_with(context, entity, *where, order="created", newest=True)
+    (_, tasks), count = trips(store, flow)
+    assert (keys([tasks]), count) == ([["a"]], 1)
+
+
+def test_a_transaction_reads_the_first_row_with_its_own_writes(store: Store) -> None:
+    add(store, "a")
+
+    def write(transaction: Any) -> None:
+        add(transaction, "b")
+        transaction.task_states.discard("a")
+        assert leading(transaction) == ["w", "b"]
+        transaction.workflow_states.create(
+            WorkflowState(workflow_exec_id="new", workflow_id="f", status=Status.RUNNING)
+        )
+        assert leading(transaction) == ["new"]
+
+    store.transact(write)
+
+
+def test_rows_without_a_document_are_passed_over_and_healed_on_the_way_to_the_first(store: Store) -> None:
+    add(store, "a")
+    for number in range(12):
+        store.workflow_states.create(
+            WorkflowState(workflow_exec_id=f"gone{number}", workflow_id="f", status=Status.RUNNING)
+        )
+    partition = store.session.context.keyspace.partition("execution")
+    gone = [partition.document("WorkflowState", f"gone{number}") for number in range(12)]
+
+    def remove() -> Flow[Any]:
+        return (yield Send((("DEL", *gone),)))
+
+    store.session.run(remove())
+    assert leading(store) == ["w", "a"]
+    assert store.stats.healed == 12

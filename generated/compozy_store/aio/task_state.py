@@ -706,6 +706,58 @@ class TaskStateRepository:
         having = joining.having(("TaskState", "parent_state_id", having_task_state))
         return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
+    async def first_with_task_states(
+        self,
+        *,
+        task_exec_id: str | None = None,
+        task_id: str | None = None,
+        workflow_exec_id: str | None = None,
+        workflow_id: str | None = None,
+        component: Component | None = None,
+        status: Status | None = None,
+        execution_type: ExecutionType | None = None,
+        parent_state_id: str | None = None,
+        agent_id: str | None = None,
+        action_id: str | None = None,
+        tool_id: str | None = None,
+        having_task_state: filters.TaskStateFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> tuple[TaskState, list[TaskState]]:
+        """The row that `first` finds, and every TaskState whose `parent_state_id` it is.
+
+        Raises:
+            TaskNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            task_exec_id=task_exec_id,
+            task_id=task_id,
+            workflow_exec_id=workflow_exec_id,
+            workflow_id=workflow_id,
+            component=component,
+            status=status,
+            execution_type=execution_type,
+            parent_state_id=parent_state_id,
+            agent_id=agent_id,
+            action_id=action_id,
+            tool_id=tool_id,
+        )
+        having = joining.having(("TaskState", "parent_state_id", having_task_state))
+        return await self._run(
+            gathering.first_with(
+                self._context,
+                ENTITY,
+                equal,
+                having,
+                "TaskState",
+                "parent_state_id",
+                order=order,
+                newest=newest,
+            ),
+            "first_with",
+        )
+
     def iterate(
         self,
         *,

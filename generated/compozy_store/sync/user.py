@@ -220,6 +220,31 @@ class UserRepository:
         having = joining.having(("APIKey", "user_id", having_api_key))
         return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
+    def first_with_api_keys(
+        self,
+        *,
+        id: str | None = None,
+        email: str | None = None,
+        role: Role | None = None,
+        having_api_key: filters.APIKeyFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> tuple[User, list[APIKey]]:
+        """The row that `first` finds, and every APIKey whose `user_id` it is.
+
+        Raises:
+            UserNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, email=email, role=role)
+        having = joining.having(("APIKey", "user_id", having_api_key))
+        return self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "APIKey", "user_id", order=order, newest=newest
+            ),
+            "first_with",
+        )
+
     def iterate(
         self,
         *,

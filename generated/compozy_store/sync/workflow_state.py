@@ -318,6 +318,38 @@ class WorkflowStateRepository:
         having = joining.having(("TaskState", "workflow_exec_id", having_task_state))
         return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
+    def first_with_task_states(
+        self,
+        *,
+        workflow_exec_id: str | None = None,
+        workflow_id: str | None = None,
+        status: Status | None = None,
+        having_task_state: filters.TaskStateFilter | None = None,
+        order: _Order = "revision",
+        newest: bool = True,
+    ) -> tuple[WorkflowState, list[TaskState]]:
+        """The row that `first` finds, and every TaskState whose `workflow_exec_id` it is.
+
+        Raises:
+            WorkflowNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having = joining.having(("TaskState", "workflow_exec_id", having_task_state))
+        return self._run(
+            gathering.first_with(
+                self._context,
+                ENTITY,
+                equal,
+                having,
+                "TaskState",
+                "workflow_exec_id",
+                order=order,
+                newest=newest,
+            ),
+            "first_with",
+        )
+
     def iterate(
         self,
         *,

@@ -332,6 +332,36 @@ class CommentRepository:
         having = joining.having(("Comment", "reply_to", having_comment))
         return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
+    async def first_with_comments(
+        self,
+        *,
+        id: str | None = None,
+        post: str | None = None,
+        reply_to: str | None = None,
+        text: str | None = None,
+        hidden: bool | None = None,
+        flagged: bool | None = None,
+        having_comment: filters.CommentFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> tuple[Comment, list[Comment]]:
+        """The row that `first` finds, and every Comment whose `reply_to` it is.
+
+        Raises:
+            CommentNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged
+        )
+        having = joining.having(("Comment", "reply_to", having_comment))
+        return await self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "Comment", "reply_to", order=order, newest=newest
+            ),
+            "first_with",
+        )
+
     def iterate(
         self,
         *,

@@ -400,6 +400,36 @@ class PostRepository:
         having = joining.having(("Comment", "post", having_comment))
         return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
+    async def first_with_comments(
+        self,
+        *,
+        slug: str | None = None,
+        author: str | None = None,
+        editor: str | None = None,
+        title: str | None = None,
+        text: str | None = None,
+        visibility: Visibility | None = None,
+        having_comment: filters.CommentFilter | None = None,
+        order: _Order = "revision",
+        newest: bool = True,
+    ) -> tuple[Post, list[Comment]]:
+        """The row that `first` finds, and every Comment whose `post` it is.
+
+        Raises:
+            PostNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            slug=slug, author=author, editor=editor, title=title, text=text, visibility=visibility
+        )
+        having = joining.having(("Comment", "post", having_comment))
+        return await self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "Comment", "post", order=order, newest=newest
+            ),
+            "first_with",
+        )
+
     def iterate(
         self,
         *,

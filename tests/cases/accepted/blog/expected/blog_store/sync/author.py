@@ -129,6 +129,60 @@ class AuthorRepository:
         )
         return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
+    def first_with_posts_by_author(
+        self,
+        *,
+        handle: str | None = None,
+        about: str | None = None,
+        having_post_by_author: filters.PostFilter | None = None,
+        having_post_by_editor: filters.PostFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> tuple[Author, list[Post]]:
+        """The row that `first` finds, and every Post whose `author` it is.
+
+        Raises:
+            AuthorNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(handle=handle, about=about)
+        having = joining.having(
+            ("Post", "author", having_post_by_author), ("Post", "editor", having_post_by_editor)
+        )
+        return self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "Post", "author", order=order, newest=newest
+            ),
+            "first_with",
+        )
+
+    def first_with_posts_by_editor(
+        self,
+        *,
+        handle: str | None = None,
+        about: str | None = None,
+        having_post_by_author: filters.PostFilter | None = None,
+        having_post_by_editor: filters.PostFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> tuple[Author, list[Post]]:
+        """The row that `first` finds, and every Post whose `editor` it is.
+
+        Raises:
+            AuthorNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(handle=handle, about=about)
+        having = joining.having(
+            ("Post", "author", having_post_by_author), ("Post", "editor", having_post_by_editor)
+        )
+        return self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "Post", "editor", order=order, newest=newest
+            ),
+            "first_with",
+        )
+
     def iterate(
         self,
         *,

@@ -172,6 +172,33 @@ class RoomRepository:
         having = joining.having(("Booking", "room", having_booking))
         return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
+    async def first_with_bookings(
+        self,
+        *,
+        name: str | None = None,
+        floor: int | None = None,
+        seats: int | None = None,
+        standing: int | None = None,
+        locked: bool | None = None,
+        having_booking: filters.BookingFilter | None = None,
+        order: _Order = "seats",
+        newest: bool = True,
+    ) -> tuple[Room, list[Booking]]:
+        """The row that `first` finds, and every Booking whose `room` it is.
+
+        Raises:
+            RoomNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
+        having = joining.having(("Booking", "room", having_booking))
+        return await self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "Booking", "room", order=order, newest=newest
+            ),
+            "first_with",
+        )
+
     def iterate(
         self,
         *,

@@ -150,6 +150,60 @@ class AccountRepository:
         )
         return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
+    async def first_with_one_time_tokens(
+        self,
+        *,
+        id: str | None = None,
+        name: str | None = None,
+        having_one_time_token: filters.OneTimeTokenFilter | None = None,
+        having_sign_in: filters.SignInFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> tuple[Account, list[OneTimeToken]]:
+        """The row that `first` finds, and every OneTimeToken whose `account` it is.
+
+        Raises:
+            AccountNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, name=name)
+        having = joining.having(
+            ("OneTimeToken", "account", having_one_time_token), ("SignIn", "account", having_sign_in)
+        )
+        return await self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "OneTimeToken", "account", order=order, newest=newest
+            ),
+            "first_with",
+        )
+
+    async def first_with_sign_ins(
+        self,
+        *,
+        id: str | None = None,
+        name: str | None = None,
+        having_one_time_token: filters.OneTimeTokenFilter | None = None,
+        having_sign_in: filters.SignInFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> tuple[Account, list[SignIn]]:
+        """The row that `first` finds, and every SignIn whose `account` it is.
+
+        Raises:
+            AccountNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, name=name)
+        having = joining.having(
+            ("OneTimeToken", "account", having_one_time_token), ("SignIn", "account", having_sign_in)
+        )
+        return await self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "SignIn", "account", order=order, newest=newest
+            ),
+            "first_with",
+        )
+
     def iterate(
         self,
         *,

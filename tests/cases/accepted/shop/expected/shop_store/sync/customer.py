@@ -222,6 +222,32 @@ class CustomerRepository:
         having = joining.having(("Order", "customer_id", having_order))
         return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
+    def first_with_orders(
+        self,
+        *,
+        id: str | None = None,
+        email: str | None = None,
+        name: str | None = None,
+        vip: bool | None = None,
+        having_order: filters.OrderFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> tuple[Customer, list[Order]]:
+        """The row that `first` finds, and every Order whose `customer_id` it is.
+
+        Raises:
+            NoSuchCustomerError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, email=email, name=name, vip=vip)
+        having = joining.having(("Order", "customer_id", having_order))
+        return self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "Order", "customer_id", order=order, newest=newest
+            ),
+            "first_with",
+        )
+
     def iterate(
         self,
         *,

@@ -344,6 +344,43 @@ class OrderRepository:
         having = joining.having(("Parcel", "order_id", having_parcel))
         return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
+    def first_with_parcels(
+        self,
+        *,
+        id: str | None = None,
+        customer_id: str | None = None,
+        state: OrderState | None = None,
+        total: int | None = None,
+        discount: int | None = None,
+        coupon: str | None = None,
+        tracking: str | None = None,
+        having_parcel: filters.ParcelFilter | None = None,
+        order: _Order = "revision",
+        newest: bool = True,
+    ) -> tuple[Order, list[Parcel]]:
+        """The row that `first` finds, and every Parcel whose `order_id` it is.
+
+        Raises:
+            OrderNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            id=id,
+            customer_id=customer_id,
+            state=state,
+            total=total,
+            discount=discount,
+            coupon=coupon,
+            tracking=tracking,
+        )
+        having = joining.having(("Parcel", "order_id", having_parcel))
+        return self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "Parcel", "order_id", order=order, newest=newest
+            ),
+            "first_with",
+        )
+
     def iterate(
         self,
         *,

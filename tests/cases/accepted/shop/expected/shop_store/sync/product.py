@@ -231,6 +231,32 @@ class ProductRepository:
         having = joining.having(("Parcel", "sku", having_parcel))
         return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
+    def first_with_parcels(
+        self,
+        *,
+        sku: str | None = None,
+        category: str | None = None,
+        title: str | None = None,
+        stock: int | None = None,
+        having_parcel: filters.ParcelFilter | None = None,
+        order: _Order = "price",
+        newest: bool = True,
+    ) -> tuple[Product, list[Parcel]]:
+        """The row that `first` finds, and every Parcel whose `sku` it is.
+
+        Raises:
+            ProductNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(sku=sku, category=category, title=title, stock=stock)
+        having = joining.having(("Parcel", "sku", having_parcel))
+        return self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "Parcel", "sku", order=order, newest=newest
+            ),
+            "first_with",
+        )
+
     def iterate(
         self,
         *,
