@@ -139,8 +139,9 @@ class WorkflowRepository:
         """
 
         async def complete(transaction: aio.Transaction) -> tuple[WorkflowState, dict[str, TaskState]]:
-            state = await transaction.workflow_states.get_for_update(exec_id)
-            (rows,) = await transaction.task_states.gather_by_workflow([exec_id], newest=False)
+            state, rows = await transaction.workflow_states.get_with_task_states(
+                exec_id, newest=False, for_update=True
+            )
             tasks = _shown(rows)
             if state.status in (Status.SUCCESS, Status.FAILED):
                 return state, tasks

@@ -10,6 +10,7 @@ import pytest
 from compozy_store import Component, Status, TaskState, WorkflowNotFoundError, WorkflowState
 from compozy_store.sync import Store
 from keyweave.effects import Flow, Send
+from keyweave.errors import TransactionRequiredError
 from keyweave.flows import gathering, growing
 from tests.servers.running import new_namespace, server_url
 
@@ -241,3 +242,36 @@ def test_rows_without_a_document_are_passed_over_and_healed_on_the_way_to_the_fi
     store.session.run(remove())
     assert leading(store) == ["w", "a"]
     assert store.stats.healed == 12
+
+
+def test_a_transaction_locks_a_row_and_reads_all_that_refer_to_it_with_its_own_writes(store: Store) -> None:
+    expected = [f"{number}" for number in range(gathering.STRETCH + 2)]
+    for key in expected:
+        add(store, key)
+
+    def write(transaction: Any) -> None:
+        assert together(transaction, newest=False, for_update=True) == expected
+        add(transaction, "new")
+        assert together(transaction, for_update=True) == ["new", *expected[::-1]]
+        row, _ = transaction.workflow_states.get_with_task_states("w", for_update=True)
+        row.status = Status.SUCCESS
+        transaction.workflow_states.save(row)
+        with pytest.raises(WorkflowNotFoundError):
+            transaction.workflow_states.get_with_task_states("nobody", for_update=True)
+
+    store.transact(write)
+    assert store.workflow_states.get("w").status is Status.SUCCESS
+    with pytest.raises(TransactionRequiredError):
+        store.workflow_states.get_with_task_states("w", for_update=True)
+
+
+def test_rows_read_behind_a_lock_are_those_that_the_transaction_wrote(store: Store) -> None:
+    add(store, "a")
+
+    def write(transaction: Any) -> None:
+        transaction.task_states.discard("a")
+        add(transaction, "b")
+        assert together(transaction, for_update=True) == ["b"]
+
+    store.transact(write)
+    assert together(store) == ["b"]

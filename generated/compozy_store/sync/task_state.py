@@ -85,16 +85,26 @@ class TaskStateRepository:
         )
 
     def get_with_task_states(
-        self, task_exec_id: str, *, newest: bool = True
+        self, task_exec_id: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[TaskState, list[TaskState]]:
         """The row with this key, and every TaskState whose `parent_state_id` it is.
 
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+
         Raises:
             TaskNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return self._run(
             gathering.get_with(
-                self._context, ENTITY, task_exec_id, "TaskState", "parent_state_id", newest=newest
+                self._context,
+                ENTITY,
+                task_exec_id,
+                "TaskState",
+                "parent_state_id",
+                newest=newest,
+                for_update=for_update,
             ),
             "get_with",
         )

@@ -72,16 +72,26 @@ class WorkflowStateRepository:
         )
 
     def get_with_task_states(
-        self, workflow_exec_id: str, *, newest: bool = True
+        self, workflow_exec_id: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[WorkflowState, list[TaskState]]:
         """The row with this key, and every TaskState whose `workflow_exec_id` it is.
 
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+
         Raises:
             WorkflowNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return self._run(
             gathering.get_with(
-                self._context, ENTITY, workflow_exec_id, "TaskState", "workflow_exec_id", newest=newest
+                self._context,
+                ENTITY,
+                workflow_exec_id,
+                "TaskState",
+                "workflow_exec_id",
+                newest=newest,
+                for_update=for_update,
             ),
             "get_with",
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from keyweave.context import Context
-from keyweave.effects import Flow
+from keyweave.effects import Command, Flow, ServerError
 from keyweave.entity import Entity, Referrer
 from keyweave.flows.asking import ask_script, ask_scripts, undeclared
 from keyweave.flows.handshaking import require_built
@@ -15,6 +15,7 @@ from keyweave.flows.paging import SCAN_FACTOR, all_pages, page_call, read_replie
 from keyweave.flows.planning import matches, survey, values_of
 from keyweave.flows.reading import alive, get
 from keyweave.flows.searching import first
+from keyweave.flows.transacting import find_for_update_beside
 from keyweave.keytext import check_filters, checked_text
 from keyweave.page import Place, write_cursor
 from keyweave.record import Record
@@ -64,17 +65,29 @@ def gather(
 
 
 def get_with(
-    context: Context, entity: Entity[R], key: str, child: str, field: str, *, newest: bool
+    context: Context,
+    entity: Entity[R],
+    key: str,
+    child: str,
+    field: str,
+    *,
+    newest: bool,
+    for_update: bool = False,
 ) -> Flow[tuple[R, list[Any]]]:
     """The row `key`, and every row of the entity `child` whose `field` it is.
 
     Args:
         newest: highest score of the reference's view first.
+        for_update: lock the row as `transacting.get_for_update` does; the others are read under its lock.
 
     Raises:
         NotFoundError: the entity's own error, when there is no live row.
+        TransactionRequiredError: `for_update` outside a transaction.
+        LockTimeoutError: the lock was not free in time.
     """
     referrer = context.package.referrer(entity.name, child, field)
+    if for_update:
+        return (yield from _get_with_for_update(context, entity, key, referrer, newest))
     rows, via, values = referrer.entity, referrer.reference.via, (checked_text(key),)
     if context.unbuilt:
         yield from require_built(context, rows, via)
@@ -90,6 +103,25 @@ def get_with(
                 raise entity.missing(key)
             return record, (yield from _family(context, rows, via, values, newest, reply[1:]))
     record = yield from get(context, entity, key)
+    return record, (yield from all_pages(context, rows, via, values, newest=newest))
+
+
+def _get_with_for_update(
+    context: Context, entity: Entity[R], key: str, referrer: Referrer, newest: bool
+) -> Flow[tuple[R, list[Any]]]:
+    rows, via, values = referrer.entity, referrer.reference.via, (checked_text(key),)
+    if context.unbuilt:
+        yield from require_built(context, rows, via)
+    beside: Command | None = None
+    if not context.declared_only and context.unit is not None and not context.unit.changes_any(rows):
+        keys, arguments = page_call(context, rows, via, values, STRETCH, None, newest)
+        beside = ("EVALSHA", context.scripts["page"].sha, len(keys), *keys, *arguments)
+    record, reply = yield from find_for_update_beside(context, entity, key, beside)
+    if record is None:
+        raise entity.missing(key)
+    known = reply is not None and not (type(reply) is ServerError and reply.code == "NOSCRIPT")
+    if known and not undeclared(context, reply):
+        return record, (yield from _family(context, rows, via, values, newest, reply))
     return record, (yield from all_pages(context, rows, via, values, newest=newest))
 
 

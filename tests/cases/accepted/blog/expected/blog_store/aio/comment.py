@@ -70,14 +70,23 @@ class CommentRepository:
             transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
         )
 
-    async def get_with_comments(self, id: str, *, newest: bool = True) -> tuple[Comment, list[Comment]]:
+    async def get_with_comments(
+        self, id: str, *, newest: bool = True, for_update: bool = False
+    ) -> tuple[Comment, list[Comment]]:
         """The row with this key, and every Comment whose `reply_to` it is.
+
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
 
         Raises:
             CommentNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            gathering.get_with(self._context, ENTITY, id, "Comment", "reply_to", newest=newest), "get_with"
+            gathering.get_with(
+                self._context, ENTITY, id, "Comment", "reply_to", newest=newest, for_update=for_update
+            ),
+            "get_with",
         )
 
     async def list_by_post(

@@ -71,14 +71,23 @@ class PostRepository:
             transacting.get_for_update(self._context, ENTITY, slug, wait=wait), "get_for_update"
         )
 
-    async def get_with_comments(self, slug: str, *, newest: bool = True) -> tuple[Post, list[Comment]]:
+    async def get_with_comments(
+        self, slug: str, *, newest: bool = True, for_update: bool = False
+    ) -> tuple[Post, list[Comment]]:
         """The row with this key, and every Comment whose `post` it is.
+
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
 
         Raises:
             PostNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            gathering.get_with(self._context, ENTITY, slug, "Comment", "post", newest=newest), "get_with"
+            gathering.get_with(
+                self._context, ENTITY, slug, "Comment", "post", newest=newest, for_update=for_update
+            ),
+            "get_with",
         )
 
     async def list_all(

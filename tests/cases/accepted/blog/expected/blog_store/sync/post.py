@@ -69,14 +69,23 @@ class PostRepository:
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, slug, wait=wait), "get_for_update")
 
-    def get_with_comments(self, slug: str, *, newest: bool = True) -> tuple[Post, list[Comment]]:
+    def get_with_comments(
+        self, slug: str, *, newest: bool = True, for_update: bool = False
+    ) -> tuple[Post, list[Comment]]:
         """The row with this key, and every Comment whose `post` it is.
+
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
 
         Raises:
             PostNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(self._context, ENTITY, slug, "Comment", "post", newest=newest), "get_with"
+            gathering.get_with(
+                self._context, ENTITY, slug, "Comment", "post", newest=newest, for_update=for_update
+            ),
+            "get_with",
         )
 
     def list_all(self, *, limit: int = 50, cursor: str | None = None, newest: bool = True) -> Page[Post]:

@@ -67,14 +67,23 @@ class RoomRepository:
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, name, wait=wait), "get_for_update")
 
-    def get_with_bookings(self, name: str, *, newest: bool = True) -> tuple[Room, list[Booking]]:
+    def get_with_bookings(
+        self, name: str, *, newest: bool = True, for_update: bool = False
+    ) -> tuple[Room, list[Booking]]:
         """The row with this key, and every Booking whose `room` it is.
+
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
 
         Raises:
             RoomNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(self._context, ENTITY, name, "Booking", "room", newest=newest), "get_with"
+            gathering.get_with(
+                self._context, ENTITY, name, "Booking", "room", newest=newest, for_update=for_update
+            ),
+            "get_with",
         )
 
     def list_by_floor(

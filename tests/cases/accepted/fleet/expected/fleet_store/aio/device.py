@@ -85,15 +85,21 @@ class DeviceRepository:
         )
 
     async def get_with_telemetries(
-        self, serial: str, *, newest: bool = True
+        self, serial: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[Device, list[Telemetry]]:
         """The row with this key, and every Telemetry whose `device` it is.
 
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+
         Raises:
             DeviceNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            gathering.get_with(self._context, ENTITY, serial, "Telemetry", "device", newest=newest),
+            gathering.get_with(
+                self._context, ENTITY, serial, "Telemetry", "device", newest=newest, for_update=for_update
+            ),
             "get_with",
         )
 

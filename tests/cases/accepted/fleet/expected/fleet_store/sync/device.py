@@ -84,14 +84,22 @@ class DeviceRepository:
             transacting.get_for_update(self._context, ENTITY, serial, wait=wait), "get_for_update"
         )
 
-    def get_with_telemetries(self, serial: str, *, newest: bool = True) -> tuple[Device, list[Telemetry]]:
+    def get_with_telemetries(
+        self, serial: str, *, newest: bool = True, for_update: bool = False
+    ) -> tuple[Device, list[Telemetry]]:
         """The row with this key, and every Telemetry whose `device` it is.
+
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
 
         Raises:
             DeviceNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(self._context, ENTITY, serial, "Telemetry", "device", newest=newest),
+            gathering.get_with(
+                self._context, ENTITY, serial, "Telemetry", "device", newest=newest, for_update=for_update
+            ),
             "get_with",
         )
 

@@ -70,14 +70,23 @@ class BookRepository:
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, isbn, wait=wait), "get_for_update")
 
-    def get_with_books(self, isbn: str, *, newest: bool = True) -> tuple[Book, list[Book]]:
+    def get_with_books(
+        self, isbn: str, *, newest: bool = True, for_update: bool = False
+    ) -> tuple[Book, list[Book]]:
         """The row with this key, and every Book whose `part_of` it is.
+
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
 
         Raises:
             NoSuchBookError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(self._context, ENTITY, isbn, "Book", "part_of", newest=newest), "get_with"
+            gathering.get_with(
+                self._context, ENTITY, isbn, "Book", "part_of", newest=newest, for_update=for_update
+            ),
+            "get_with",
         )
 
     def get_by_title(self, title: str, subtitle: str) -> Book:

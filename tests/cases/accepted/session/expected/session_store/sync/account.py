@@ -57,25 +57,42 @@ class AccountRepository:
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
-    def get_with_one_time_tokens(self, id: str, *, newest: bool = True) -> tuple[Account, list[OneTimeToken]]:
+    def get_with_one_time_tokens(
+        self, id: str, *, newest: bool = True, for_update: bool = False
+    ) -> tuple[Account, list[OneTimeToken]]:
         """The row with this key, and every OneTimeToken whose `account` it is.
+
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
 
         Raises:
             AccountNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(self._context, ENTITY, id, "OneTimeToken", "account", newest=newest),
+            gathering.get_with(
+                self._context, ENTITY, id, "OneTimeToken", "account", newest=newest, for_update=for_update
+            ),
             "get_with",
         )
 
-    def get_with_sign_ins(self, id: str, *, newest: bool = True) -> tuple[Account, list[SignIn]]:
+    def get_with_sign_ins(
+        self, id: str, *, newest: bool = True, for_update: bool = False
+    ) -> tuple[Account, list[SignIn]]:
         """The row with this key, and every SignIn whose `account` it is.
+
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
 
         Raises:
             AccountNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(self._context, ENTITY, id, "SignIn", "account", newest=newest), "get_with"
+            gathering.get_with(
+                self._context, ENTITY, id, "SignIn", "account", newest=newest, for_update=for_update
+            ),
+            "get_with",
         )
 
     def get_by_name(self, name: str) -> Account:

@@ -68,14 +68,23 @@ class CustomerRepository:
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
-    def get_with_orders(self, id: str, *, newest: bool = True) -> tuple[Customer, list[Order]]:
+    def get_with_orders(
+        self, id: str, *, newest: bool = True, for_update: bool = False
+    ) -> tuple[Customer, list[Order]]:
         """The row with this key, and every Order whose `customer_id` it is.
+
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
 
         Raises:
             NoSuchCustomerError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(self._context, ENTITY, id, "Order", "customer_id", newest=newest), "get_with"
+            gathering.get_with(
+                self._context, ENTITY, id, "Order", "customer_id", newest=newest, for_update=for_update
+            ),
+            "get_with",
         )
 
     def get_by_email(self, email: str) -> Customer:

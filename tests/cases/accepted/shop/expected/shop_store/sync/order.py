@@ -69,14 +69,23 @@ class OrderRepository:
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
-    def get_with_parcels(self, id: str, *, newest: bool = True) -> tuple[Order, list[Parcel]]:
+    def get_with_parcels(
+        self, id: str, *, newest: bool = True, for_update: bool = False
+    ) -> tuple[Order, list[Parcel]]:
         """The row with this key, and every Parcel whose `order_id` it is.
+
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
 
         Raises:
             OrderNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(self._context, ENTITY, id, "Parcel", "order_id", newest=newest), "get_with"
+            gathering.get_with(
+                self._context, ENTITY, id, "Parcel", "order_id", newest=newest, for_update=for_update
+            ),
+            "get_with",
         )
 
     def list_all(self, *, limit: int = 50, cursor: str | None = None, newest: bool = True) -> Page[Order]:
