@@ -13,7 +13,7 @@ from compozy_store import ExecutionType, Status, TaskState, UsageEntry, Workflow
 from keyweave.families import latest_by, rooted
 from keyweave.record import recast
 
-from .errors import WorkflowNotReadyError
+from .errors import WorkflowNotFoundError, WorkflowNotReadyError
 from .filters import WorkflowFilter, required
 from .listing import BATCH
 
@@ -82,6 +82,11 @@ class WorkflowRepository:
     async def list_states(self, filter: WorkflowFilter | None = None) -> list[Workflow]:
         """The executions that a filter asks for, with their tasks; latest change first."""
         wanted = msgspec.structs.asdict(filter or WorkflowFilter())
+        if wanted["workflow_exec_id"] is not None:
+            try:
+                return [await self._first(**wanted)]
+            except WorkflowNotFoundError:
+                return []
         # From old to new: a row that is written meanwhile moves ahead and is met again, instead of being missed.
         rows: dict[str, WorkflowState] = {}
         async for state in self._workflows.iterate(**wanted, order="revision", batch=BATCH, newest=False):
@@ -174,9 +179,10 @@ class WorkflowRepository:
 
     async def _newest(self, workflow_id: str, task: Any) -> Workflow:
         wanted = required(workflow_id=workflow_id)
-        state, rows = await self._workflows.first_with_task_states(
-            **wanted, having_task_state=task, order="created", newest=False
-        )
+        return await self._first(**wanted, having_task_state=task, order="created")
+
+    async def _first(self, **wanted: Any) -> Workflow:
+        state, rows = await self._workflows.first_with_task_states(**wanted, newest=False)
         return Workflow.of(state, _shown(rows))
 
 

@@ -292,11 +292,20 @@ def test_a_first_row_behind_many_past_their_deadline_or_a_damaged_one_is_searche
         assert len(scripted.effects) == 3
 
 
+def test_a_first_row_by_its_key_is_read_like_any_row_with_those_that_refer_to_it() -> None:
+    scripted = Scripted()
+    answer = [[run("w"), b"", b"", [], task("a")]]
+    assert leading(scripted, [answer], workflow_exec_id="w", status="RUNNING") == ["w", "a"]
+    assert scripted.sent()[0][2:4] == (2, f"{TAG}WorkflowState:w")
+    for other in ([None], answer):
+        with pytest.raises(WorkflowNotFoundError):
+            leading(Scripted(), [other], workflow_exec_id="w", status="PAUSED")
+
+
 def test_a_first_row_by_more_than_one_view_answers_for_is_searched_for() -> None:
     found, family = [b"", b"", [], run("w")], [b"", b"", [], task("a")]
     for answers, conditions, filters in (
         ([[[1, *found]], [family]], (), {"status": "RUNNING"}),
-        ([[run("w")], [family]], (), {"workflow_exec_id": "w"}),
         (
             [[[b"", b"", [], [run("w"), task("a")]]], [family]],
             (Having("TaskState", "workflow_exec_id", {"task_id": "t"}),),

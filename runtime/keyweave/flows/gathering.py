@@ -13,7 +13,7 @@ from keyweave.flows.handshaking import require_built
 from keyweave.flows.joining import Having
 from keyweave.flows.paging import SCAN_FACTOR, all_pages, page_call, read_replies, read_reply
 from keyweave.flows.planning import matches, survey, values_of
-from keyweave.flows.reading import alive, get
+from keyweave.flows.reading import alive, find
 from keyweave.flows.searching import first
 from keyweave.flows.transacting import find_for_update_beside
 from keyweave.keytext import check_filters, checked_text
@@ -88,6 +88,15 @@ def get_with(
     referrer = context.package.referrer(entity.name, child, field)
     if for_update:
         return (yield from _get_with_for_update(context, entity, key, referrer, newest))
+    found = yield from _find_with(context, entity, key, referrer, newest)
+    if found is None:
+        raise entity.missing(key)
+    return found
+
+
+def _find_with(
+    context: Context, entity: Entity[R], key: str, referrer: Referrer, newest: bool
+) -> Flow[tuple[R, list[Any]] | None]:
     rows, via, values = referrer.entity, referrer.reference.via, (checked_text(key),)
     if context.unbuilt:
         yield from require_built(context, rows, via)
@@ -100,9 +109,11 @@ def get_with(
         if not undeclared(context, reply):
             record: R | None = context.codecs[entity.name].load(reply[0]) if reply is not None else None
             if record is None or not (yield from alive(context, record)):
-                raise entity.missing(key)
+                return None
             return record, (yield from _family(context, rows, via, values, newest, reply[1:]))
-    record = yield from get(context, entity, key)
+    record = yield from find(context, entity, key)
+    if record is None:
+        return None
     return record, (yield from all_pages(context, rows, via, values, newest=newest))
 
 
@@ -146,6 +157,12 @@ def first_with(
         ValidationError: as for `searching.search`.
     """
     referrer = context.package.referrer(entity.name, child, field)
+    check_filters(entity.name, entity.filters, filters)
+    if filters.get(entity.key) is not None and not having:
+        found = yield from _find_with(context, entity, filters[entity.key], referrer, newest)
+        if found is None or not matches(found[0], filters):
+            raise entity.missing("")
+        return found
     if not having:
         found = yield from _first_of_view(context, entity, filters, referrer, order, newest)
         if found is not None:
@@ -169,8 +186,7 @@ def _first_of_view(
     Raises:
         NotFoundError: the entity's own error, when the view has no row.
     """
-    check_filters(entity.name, entity.filters, filters)
-    if filters.get(entity.key) is not None or context.unit is not None or context.declared_only:
+    if context.unit is not None or context.declared_only:
         return None
     access = yield from survey(context, entity, filters, order)
     view = access.only(filters)
