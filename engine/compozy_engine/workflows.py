@@ -13,7 +13,7 @@ from compozy_store import ExecutionType, Status, TaskState, UsageEntry, Workflow
 from keyweave.families import latest_by, rooted
 from keyweave.record import recast
 
-from .errors import WorkflowNotReadyError
+from .errors import WorkflowNotFoundError, WorkflowNotReadyError
 from .filters import WorkflowFilter, required
 from .listing import BATCH
 
@@ -82,6 +82,11 @@ class WorkflowRepository:
     async def list_states(self, filter: WorkflowFilter | None = None) -> list[Workflow]:
         """The executions that a filter asks for, with their tasks; latest change first."""
         wanted = msgspec.structs.asdict(filter or WorkflowFilter())
+        if wanted["workflow_exec_id"] is not None:
+            try:
+                return [await self._first(**wanted)]
+            except WorkflowNotFoundError:
+                return []
         # From old to new: a row that is written meanwhile moves ahead and is met again, instead of being missed.
         rows: dict[str, WorkflowState] = {}
         async for state in self._workflows.iterate(**wanted, order="revision", batch=BATCH, newest=False):
@@ -139,8 +144,9 @@ class WorkflowRepository:
         """
 
         async def complete(transaction: aio.Transaction) -> tuple[WorkflowState, dict[str, TaskState]]:
-            state = await transaction.workflow_states.get_for_update(exec_id)
-            (rows,) = await transaction.task_states.gather_by_workflow([exec_id], newest=False)
+            state, rows = await transaction.workflow_states.get_with_task_states(
+                exec_id, newest=False, for_update=True
+            )
             tasks = _shown(rows)
             if state.status in (Status.SUCCESS, Status.FAILED):
                 return state, tasks
@@ -173,13 +179,11 @@ class WorkflowRepository:
 
     async def _newest(self, workflow_id: str, task: Any) -> Workflow:
         wanted = required(workflow_id=workflow_id)
-        state = await self._workflows.first(**wanted, having_task_state=task, order="created")
-        return await _with_tasks(self._store, state)
+        return await self._first(**wanted, having_task_state=task, order="created")
 
-
-async def _with_tasks(store: aio.Store, state: WorkflowState) -> Workflow:
-    (rows,) = await store.task_states.gather_by_workflow([state.workflow_exec_id], newest=False)
-    return Workflow.of(state, _shown(rows))
+    async def _first(self, **wanted: Any) -> Workflow:
+        state, rows = await self._workflows.first_with_task_states(**wanted, newest=False)
+        return Workflow.of(state, _shown(rows))
 
 
 def _shown(rows: list[TaskState]) -> dict[str, TaskState]:

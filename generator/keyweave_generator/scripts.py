@@ -10,7 +10,7 @@ from importlib import resources
 
 from .model import Schema
 
-NAMES = ("apply", "page", "select", "lookup", "tree", "having", "family", "count", "unlock", "aside")
+NAMES = ("apply", "page", "select", "lookup", "tree", "having", "family", "first", "count", "unlock", "aside")
 
 _TITLES = {
     "key": "KEYS",

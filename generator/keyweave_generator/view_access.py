@@ -36,8 +36,8 @@ def having_views(entity: Entity, schema: Schema) -> tuple[HavingView, ...]:
     for other, reference in incoming:
         suffix = f"_by_{reference.field}" if names.count(other.name) > 1 else ""
         keyword = f"having_{snake_case(other.name)}{suffix}"
-        method = f"get_with_{plural(snake_case(other.name))}{suffix}"
-        found.append(HavingView(keyword, method, f"{other.name}Filter", other.name, reference.field))
+        family = f"with_{plural(snake_case(other.name))}{suffix}"
+        found.append(HavingView(keyword, family, f"{other.name}Filter", other.name, reference.field))
     return tuple(found)
 
 

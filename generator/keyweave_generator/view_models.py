@@ -124,10 +124,10 @@ class FilterView:
 
 @dataclass(frozen=True, slots=True)
 class HavingView:
-    """The keyword of `search` for one incoming reference, and the method that reads a row with those that refer to it."""
+    """The keyword of `search` for one incoming reference, and how methods are called that read a row with what refers to it."""
 
     keyword: str
-    method: str
+    family: str
     filter: str
     entity: str
     field: str

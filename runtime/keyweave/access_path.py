@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from keyweave.entity import View
 
@@ -26,6 +27,12 @@ class Access:
     def views(self) -> tuple[View, ...]:
         """All of them."""
         return (*self.readable, *self.narrowing)
+
+    def only(self, filters: Mapping[str, Any]) -> View | None:
+        """The view that answers for all of `filters`; None where that takes several, or a look at the documents."""
+        if len(self.readable) > 1 or self.narrowing or not self.covered.issuperset(filters):
+            return None
+        return self.readable[0]
 
 
 def access_to(ordered: Iterable[View], others: Iterable[View]) -> Access:

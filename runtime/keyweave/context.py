@@ -170,25 +170,10 @@ class Context:
 
     def inside(self, unit: UnitOfWork) -> Context:
         """This context, with every read and write going through `unit`."""
-        inner = Context(
-            self.package,
-            self.keyspace,
-            self.policy,
-            self.address,
-            self.retention,
-            unit,
-            self.monotonic,
-            self.chance,
-            self.stats,
-            self.codecs,
-            self.scripts,
-            self.unbuilt,
-        )
-        inner.clock = self.clock
-        inner.recent = self.recent
-        inner.declared_only = self.declared_only
-        inner.telemetry = self.telemetry
-        inner.accesses = self.accesses
+        inner = object.__new__(Context)
+        for name in self.__slots__:
+            setattr(inner, name, getattr(self, name))
+        inner.unit = unit
         return inner
 
     def hasty(self) -> Context:

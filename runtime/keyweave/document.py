@@ -28,13 +28,18 @@ HEAD_LENGTH: Final = 128
 
 _ENUM_VALUE: Final = re.compile(r"\AInvalid enum value .*?(?=(?: - at `\$[^`]*`)?\Z)", re.DOTALL)
 _EXPIRES: Final = 66
+_ZERO: Final = ord("0")
 _DIGITS: Final = 16
 
 MAX_DOCUMENT: Final = 64 * 1024 * 1024
 """Most bytes of one document. Redis takes up to 512 MB; a document of this size is a mistake already."""
 
+_LARGE: Final = 16 * 1024
+"""Bytes of JSON from which on it is quicker to look for what did not change than to decode it again."""
+
 _encode: Final = msgspec.json.Encoder().encode
 _stored: Final = msgspec.json.Decoder(Stored).decode
+_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _all_stored: Final = msgspec.json.Decoder(list[Stored]).decode
 
 
@@ -125,13 +130,11 @@ class Codec:
         """
         if self.entity.renamed:
             documents = [with_new_names(document, self.entity.renamed) for document in documents]
-        heads = [
-            (document[:67] if document[66:67] == b"0" else document[:82]) + b"}" for document in documents
-        ]
         try:
-            memories = _all_stored(b"[" + b",".join(heads) + b"]")
+            heads = [document[:67] if document[66] == _ZERO else document[:82] for document in documents]
+            memories = _all_stored(b"[" + b"},".join(heads) + b"}]")
             records = list(map(self._decode, documents))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except (IndexError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return [self.load(document) for document in documents]  # it names the one that cannot be read
         created, updated = self.entity.created, self.entity.updated
         firsts = [stored.created for stored in memories]
@@ -205,10 +208,10 @@ class Codec:
                 f"{entity.name}: expected a {entity.record.__name__}, got a {type(record).__name__}",
                 entity=entity.name,
             )
-        body, snapshot = self._round_trip(record)
+        body, snapshot = self._round_trip(record, stored)
         if entity.normalize is not None and entity.normalize(snapshot):
             normal = snapshot
-            body, snapshot = self._round_trip(normal)
+            body, snapshot = self._round_trip(normal, stored)
             for name in entity.normalized:
                 setattr(record, name, getattr(normal, name))
         entity.check(snapshot)
@@ -297,14 +300,17 @@ class Codec:
             return CorruptDocumentError(f"{name}: a stored document cannot be read: {text}", entity=name)
         return CorruptDocumentError(f"{name}: a stored document has a damaged head; run a check", entity=name)
 
-    def _round_trip(self, record: Any) -> tuple[bytes, Any]:
+    def _round_trip(self, record: Any, stored: Stored | None) -> tuple[bytes, Any]:
         entity = self.entity
-        bare = record
-        if entity.managed:
-            bare = record.__copy__()
-            for name in entity.managed:
-                setattr(bare, name, None)
+        bare = record.__copy__()
+        for name in entity.managed:
+            setattr(bare, name, None)
+        settled: dict[str, msgspec.Raw] = {}
         try:
+            if stored is not None and stored.document is not None and len(stored.document) > _LARGE:
+                settled = self._settled(record, stored, stored.document)
+                for name in settled:
+                    setattr(bare, name, None)
             body = _encode(bare)
             snapshot = self._decode(body)
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -317,7 +323,30 @@ class Codec:
                 setattr(bare, name, member)
         if not same_json(bare, snapshot):
             self._refuse_changed(bare, snapshot)
+        if settled:
+            assert stored is not None
+            for name, text in settled.items():
+                setattr(snapshot, name, getattr(stored.snapshot, name))
+                setattr(bare, name, text)
+            body = _encode(bare)
         return body, snapshot
+
+    def _settled(self, record: Any, stored: Stored, document: bytes) -> dict[str, msgspec.Raw]:
+        """The json fields that the stored document holds already, to the byte, as JSON text.
+
+        Such text was decoded before, and what came of it equals the record's value, so it need not be decoded again.
+        """
+        old = self.snapshot_of(stored)
+        same = [name for name in self.entity.json if same_json(getattr(record, name), getattr(old, name))]
+        texts = {name: _encode(getattr(record, name)) for name in same}
+        if sum(map(len, texts.values())) <= _LARGE:
+            return {}
+        members = _members(document)
+        return {
+            name: msgspec.Raw(text)
+            for name, text in texts.items()
+            if name in members and text == bytes(members[name])
+        }
 
     def _refuse(self, record: Any, error: Exception) -> NoReturn:
         text = without_value(str(error))

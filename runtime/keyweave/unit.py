@@ -155,6 +155,10 @@ class UnitOfWork:
         """The buffered change of a row."""
         return self.changes.get((entity.name, key))
 
+    def changes_any(self, entity: Entity[Any]) -> bool:
+        """Whether a row of `entity` has a buffered change."""
+        return any(name == entity.name for name, _ in self.changes)
+
     def buffer(self, change: Change) -> None:
         """Add a change, on top of an earlier one of the same row."""
         self.join(change.entity)

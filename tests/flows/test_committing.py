@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from compozy_store import APIKey, EmailExistsError, Role, User
-from compozy_store.entities import API_KEY
+from compozy_store.entities import API_KEY, WORKFLOW_STATE
 from compozy_store.entities import USER as ENTITY
 from keyweave.context import Context
 from keyweave.effects import Call, Flow, ServerError
@@ -18,9 +18,10 @@ from keyweave.errors import (
     OutcomeUnknownError,
     ReferenceViolationError,
     StoreOutOfMemoryError,
+    StoreUnavailableError,
     TransactionConflictError,
 )
-from keyweave.flows import reading, transacting, writing
+from keyweave.flows import gathering, reading, transacting, writing
 
 from .script import HEAD, LOST, USER, Scripted
 
@@ -304,3 +305,61 @@ def test_a_record_that_was_loaded_before_the_transaction_is_compared_by_its_head
 
     transact(scripted, work, [[USER[:128]], [OK]])
     assert scripted.sent()[1][0] == "GETRANGE"
+
+
+RUN = HEAD + b',"workflow_exec_id":"w","workflow_id":"f","status":"RUNNING"}'
+TASK = HEAD + (
+    b',"task_exec_id":"t","task_id":"t","workflow_exec_id":"w","workflow_id":"f","component":"task","status":"RUNNING"}'
+)
+TASKS = [b"", b"", [], TASK]
+
+
+def family(tx: Bound) -> Flow[list[str]]:
+    """An execution for update, with its tasks."""
+    row, tasks = yield from gathering.get_with(
+        tx.context, WORKFLOW_STATE, "w", "TaskState", "workflow_exec_id", newest=False, for_update=True
+    )
+    return [row.workflow_exec_id, *(task.task_exec_id for task in tasks)]
+
+
+def test_a_row_for_update_and_all_that_refer_to_it_are_read_under_its_lock_in_one_exchange() -> None:
+    scripted = Scripted()
+    assert transact(scripted, family, [[b"OK", b"t", RUN, TASKS], [1]]) == ["w", "t"]
+    lock, _, row, tasks = scripted.effects[0].commands  # type: ignore[union-attr]
+    partition = "{app:v1:test:t:execution:0}:"
+    assert lock[:2] == ("SET", f"{partition}@lock:WorkflowState:w")
+    assert row == ("GET", f"{partition}WorkflowState:w")
+    assert tasks[2:5] == (1, f"{partition}TaskState.by_workflow:w", f"{partition}TaskState:")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "instead"),
+    [
+        (ServerError("NOSCRIPT", "NOSCRIPT No matching script."), [[TASKS]]),
+        (ServerError("ERR", "ERR undeclared key"), [[[b"t", b"7"]], [[TASK]]]),
+    ],
+)
+def test_where_the_script_does_not_run_those_that_refer_to_a_locked_row_are_read_behind_it(
+    refusal: ServerError, instead: list[Any]
+) -> None:
+    scripted = Scripted()
+    assert transact(scripted, family, [[b"OK", b"t", RUN, refusal], *instead, [1]]) == ["w", "t"]
+
+
+def test_who_waits_for_a_lock_reads_nothing_before_it_has_it() -> None:
+    scripted = Scripted()
+    answers = [[None, b"other", RUN, TASKS], [b"OK", b"t"], [RUN], [TASKS], [1]]
+    assert transact(scripted, family, answers) == ["w", "t"]
+
+
+def test_a_lock_that_the_server_refuses_is_not_held() -> None:
+    scripted = Scripted()
+    with pytest.raises(StoreUnavailableError):
+        transact(scripted, family, [[ServerError("ERR", "ERR no"), None, RUN, TASKS]])
+
+
+def test_a_script_that_the_server_refuses_is_an_error_and_the_lock_is_released() -> None:
+    scripted = Scripted()
+    with pytest.raises(StoreUnavailableError):
+        transact(scripted, family, [[b"OK", b"t", RUN, ServerError("ERR", "ERR no")], [1]])
+    assert scripted.sent()[-1][3] == scripted.sent()[0][1]

@@ -240,3 +240,89 @@ def test_a_family_on_a_server_that_wants_keys_declared_is_a_get_and_pages() -> N
     scripted = Scripted()
     assert together(scripted, [[UNDECLARED], [run("w")], [[b"a", b"3"]], [[task("a")]]]) == ["w", "a"]
     assert [command[0] for command in scripted.sent()] == ["EVALSHA", "GET", "ZRANGEBYSCORE", "MGET"]
+
+
+def leading(scripted: Scripted, answers: list[Any], *conditions: Having, **filters: Any) -> list[str]:
+    """The newest execution of the workflow `f` that equals the filters, and its tasks."""
+    flow = gathering.first_with(
+        scripted.context,
+        WORKFLOW_STATE,
+        {"workflow_id": "f", **filters},
+        conditions,
+        "TaskState",
+        "workflow_exec_id",
+        order="created",
+        newest=False,
+    )
+    row, tasks = scripted.run(flow, answers)
+    return [row.workflow_exec_id, *keys(tasks)]
+
+
+def test_the_first_row_of_a_view_with_those_that_refer_to_it_is_one_call() -> None:
+    scripted = Scripted()
+    row, family = [b"7", b"w", [], run("w")], [b"", b"", [], task("a"), task("b")]
+    assert leading(scripted, [[[row, family]]]) == ["w", "a", "b"]
+    view, rows, theirs = (
+        f"{TAG}WorkflowState.newest_of_workflow:f",
+        f"{TAG}WorkflowState:",
+        f"{TAG}TaskState:",
+    )
+    family_of = f"{TAG}TaskState.by_workflow:"
+    assert scripted.sent()[0][2:] == (1, view, rows, 8, family_of, theirs, 200, "oldest", 1600)
+
+
+def test_the_large_family_of_a_first_row_goes_on_as_pages() -> None:
+    scripted = Scripted()
+    row, family = [b"", b"", [], run("w")], [b"7", b"a", [], task("a")]
+    assert leading(scripted, [[[row, family]], [[b"", b"", [], task("b")]]]) == ["w", "a", "b"]
+    assert scripted.sent()[1][7:9] == ("7", "a")
+
+
+def test_a_first_row_that_is_not_there_is_the_entitys_own_error() -> None:
+    with pytest.raises(WorkflowNotFoundError):
+        leading(Scripted(), [[[[b"", b"", []]]]])
+
+
+def test_a_first_row_behind_many_past_their_deadline_or_a_damaged_one_is_searched_for() -> None:
+    other = run("x").replace(b'"f"', b'"g"')
+    for row in ([b"7", b"x", []], [b"7", b"x", [], other]):
+        scripted = Scripted()
+        found, family = [b"", b"", [], run("w")], [b"", b"", [], task("a")]
+        assert leading(scripted, [[[row, family]], [found], [family]]) == ["w", "a"]
+        assert len(scripted.effects) == 3
+
+
+def test_a_first_row_by_its_key_is_read_like_any_row_with_those_that_refer_to_it() -> None:
+    scripted = Scripted()
+    answer = [[run("w"), b"", b"", [], task("a")]]
+    assert leading(scripted, [answer], workflow_exec_id="w", status="RUNNING") == ["w", "a"]
+    assert scripted.sent()[0][2:4] == (2, f"{TAG}WorkflowState:w")
+    for other in ([None], answer):
+        with pytest.raises(WorkflowNotFoundError):
+            leading(Scripted(), [other], workflow_exec_id="w", status="PAUSED")
+
+
+def test_a_first_row_by_more_than_one_view_answers_for_is_searched_for() -> None:
+    found, family = [b"", b"", [], run("w")], [b"", b"", [], task("a")]
+    for answers, conditions, filters in (
+        ([[[1, *found]], [family]], (), {"status": "RUNNING"}),
+        (
+            [[[b"", b"", [], [run("w"), task("a")]]], [family]],
+            (Having("TaskState", "workflow_exec_id", {"task_id": "t"}),),
+            {},
+        ),
+    ):
+        assert leading(Scripted(), answers, *conditions, **filters) == ["w", "a"]
+
+
+def test_a_first_row_on_a_server_that_wants_keys_declared_is_searched_for() -> None:
+    scripted = Scripted()
+    assert leading(scripted, [[UNDECLARED], [[b"w", b"7"]], [[run("w")]], [[b"a", b"7"]], [[task("a")]]]) == [
+        "w",
+        "a",
+    ]
+    assert [command[0] for command in scripted.sent()] == [
+        "EVALSHA",
+        *["ZREVRANGEBYSCORE", "MGET"],
+        *["ZRANGEBYSCORE", "MGET"],
+    ]

@@ -10,6 +10,7 @@ import pytest
 from compozy_store import Component, Status, TaskState, WorkflowNotFoundError, WorkflowState
 from compozy_store.sync import Store
 from keyweave.effects import Flow, Send
+from keyweave.errors import TransactionRequiredError
 from keyweave.flows import gathering, growing
 from tests.servers.running import new_namespace, server_url
 
@@ -173,3 +174,104 @@ def test_a_transaction_reads_a_row_with_its_own_writes(store: Store) -> None:
         assert together(transaction, "new") == []
 
     store.transact(write)
+
+
+def leading(store: Any, **more: Any) -> list[str]:
+    """Ids of the newest execution of the workflow `f` and of the tasks that come with it."""
+    row, tasks = store.workflow_states.first_with_task_states(workflow_id="f", **more)
+    assert row == store.workflow_states.first(workflow_id="f")
+    return [row.workflow_exec_id, *(task.task_exec_id for task in tasks)]
+
+
+@pytest.mark.parametrize("declared_only", [False, True])
+def test_the_first_row_comes_with_all_that_refer_to_it(store: Store, declared_only: bool) -> None:
+    store.session.context.declared_only = declared_only
+    expected = [f"{number}" for number in range(gathering.STRETCH + 2)]
+    for key in expected:
+        add(store, key)
+    assert leading(store, newest=False) == ["w", *expected]
+    assert leading(store) == ["w", *expected[::-1]]
+    assert leading(store, having_task_state={"task_id": "t"}) == ["w", *expected[::-1]]
+    store.workflow_states.create(
+        WorkflowState(workflow_exec_id="50%:w", workflow_id="f", status=Status.RUNNING)
+    )
+    assert leading(store) == ["50%:w"]
+    store.task_states.change("0", lambda row: setattr(row, "workflow_exec_id", "50%:w"))
+    assert leading(store) == ["50%:w", "0"]
+    with pytest.raises(WorkflowNotFoundError):
+        store.workflow_states.first_with_task_states(workflow_id="nobody")
+
+
+def test_the_first_row_with_those_that_refer_to_it_is_one_round_trip(store: Store) -> None:
+    add(store, "a")
+    leading(store)
+    context, entity = store.session.context, store.session.context.package.entities["WorkflowState"]
+    where = ({"workflow_id": "f"}, (), "TaskState", "workflow_exec_id")
+    flow = gathering.first_with(context, entity, *where, order="created", newest=True)
+    (_, tasks), count = trips(store, flow)
+    assert (keys([tasks]), count) == ([["a"]], 1)
+
+
+def test_a_transaction_reads_the_first_row_with_its_own_writes(store: Store) -> None:
+    add(store, "a")
+
+    def write(transaction: Any) -> None:
+        add(transaction, "b")
+        transaction.task_states.discard("a")
+        assert leading(transaction) == ["w", "b"]
+        transaction.workflow_states.create(
+            WorkflowState(workflow_exec_id="new", workflow_id="f", status=Status.RUNNING)
+        )
+        assert leading(transaction) == ["new"]
+
+    store.transact(write)
+
+
+def test_rows_without_a_document_are_passed_over_and_healed_on_the_way_to_the_first(store: Store) -> None:
+    add(store, "a")
+    for number in range(12):
+        store.workflow_states.create(
+            WorkflowState(workflow_exec_id=f"gone{number}", workflow_id="f", status=Status.RUNNING)
+        )
+    partition = store.session.context.keyspace.partition("execution")
+    gone = [partition.document("WorkflowState", f"gone{number}") for number in range(12)]
+
+    def remove() -> Flow[Any]:
+        return (yield Send((("DEL", *gone),)))
+
+    store.session.run(remove())
+    assert leading(store) == ["w", "a"]
+    assert store.stats.healed == 12
+
+
+def test_a_transaction_locks_a_row_and_reads_all_that_refer_to_it_with_its_own_writes(store: Store) -> None:
+    expected = [f"{number}" for number in range(gathering.STRETCH + 2)]
+    for key in expected:
+        add(store, key)
+
+    def write(transaction: Any) -> None:
+        assert together(transaction, newest=False, for_update=True) == expected
+        add(transaction, "new")
+        assert together(transaction, for_update=True) == ["new", *expected[::-1]]
+        row, _ = transaction.workflow_states.get_with_task_states("w", for_update=True)
+        row.status = Status.SUCCESS
+        transaction.workflow_states.save(row)
+        with pytest.raises(WorkflowNotFoundError):
+            transaction.workflow_states.get_with_task_states("nobody", for_update=True)
+
+    store.transact(write)
+    assert store.workflow_states.get("w").status is Status.SUCCESS
+    with pytest.raises(TransactionRequiredError):
+        store.workflow_states.get_with_task_states("w", for_update=True)
+
+
+def test_rows_read_behind_a_lock_are_those_that_the_transaction_wrote(store: Store) -> None:
+    add(store, "a")
+
+    def write(transaction: Any) -> None:
+        transaction.task_states.discard("a")
+        add(transaction, "b")
+        assert together(transaction, for_update=True) == ["b"]
+
+    store.transact(write)
+    assert together(store) == ["b"]

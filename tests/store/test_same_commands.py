@@ -57,6 +57,7 @@ ARGUMENTS: dict[str, Any] = {
     "limit": 1,
     "batch": 1,
     "newest": False,
+    "for_update": True,
     "wait": 1.0,
     "if_none": None,
     "cursor": None,
@@ -168,13 +169,14 @@ def test_flavours_send_the_same(method: str, every: bool) -> None:
     assert outcomes[0] == outcomes[1]
 
 
+@pytest.mark.parametrize("every", [False, True], ids=["required", "every"])
 @pytest.mark.parametrize("method", METHODS)
-def test_flavours_send_the_same_in_a_transaction(method: str) -> None:
+def test_flavours_send_the_same_in_a_transaction(method: str, every: bool) -> None:
     """The method after a write, so that it sees one, and with which it is written in one step."""
     outcomes, sent = [], []
     with both() as sides:
         for stores, log in sides:
-            given = given_to(stores, method, every=False)
+            given = given_to(stores, method, every=every)
             group = ["users", "api_keys"] if method.startswith(("users", "api_keys")) else ["workflow_states"]
 
             def steps(

@@ -85,16 +85,26 @@ class TaskStateRepository:
         )
 
     def get_with_task_states(
-        self, task_exec_id: str, *, newest: bool = True
+        self, task_exec_id: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[TaskState, list[TaskState]]:
         """The row with this key, and every TaskState whose `parent_state_id` it is.
 
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+
         Raises:
             TaskNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return self._run(
             gathering.get_with(
-                self._context, ENTITY, task_exec_id, "TaskState", "parent_state_id", newest=newest
+                self._context,
+                ENTITY,
+                task_exec_id,
+                "TaskState",
+                "parent_state_id",
+                newest=newest,
+                for_update=for_update,
             ),
             "get_with",
         )
@@ -691,6 +701,58 @@ class TaskStateRepository:
         )
         having = joining.having(("TaskState", "parent_state_id", having_task_state))
         return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+
+    def first_with_task_states(
+        self,
+        *,
+        task_exec_id: str | None = None,
+        task_id: str | None = None,
+        workflow_exec_id: str | None = None,
+        workflow_id: str | None = None,
+        component: Component | None = None,
+        status: Status | None = None,
+        execution_type: ExecutionType | None = None,
+        parent_state_id: str | None = None,
+        agent_id: str | None = None,
+        action_id: str | None = None,
+        tool_id: str | None = None,
+        having_task_state: filters.TaskStateFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> tuple[TaskState, list[TaskState]]:
+        """The row that `first` finds, and every TaskState whose `parent_state_id` it is.
+
+        Raises:
+            TaskNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            task_exec_id=task_exec_id,
+            task_id=task_id,
+            workflow_exec_id=workflow_exec_id,
+            workflow_id=workflow_id,
+            component=component,
+            status=status,
+            execution_type=execution_type,
+            parent_state_id=parent_state_id,
+            agent_id=agent_id,
+            action_id=action_id,
+            tool_id=tool_id,
+        )
+        having = joining.having(("TaskState", "parent_state_id", having_task_state))
+        return self._run(
+            gathering.first_with(
+                self._context,
+                ENTITY,
+                equal,
+                having,
+                "TaskState",
+                "parent_state_id",
+                order=order,
+                newest=newest,
+            ),
+            "first_with",
+        )
 
     def iterate(
         self,

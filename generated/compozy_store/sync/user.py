@@ -68,14 +68,23 @@ class UserRepository:
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
-    def get_with_api_keys(self, id: str, *, newest: bool = True) -> tuple[User, list[APIKey]]:
+    def get_with_api_keys(
+        self, id: str, *, newest: bool = True, for_update: bool = False
+    ) -> tuple[User, list[APIKey]]:
         """The row with this key, and every APIKey whose `user_id` it is.
+
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
 
         Raises:
             UserNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(self._context, ENTITY, id, "APIKey", "user_id", newest=newest), "get_with"
+            gathering.get_with(
+                self._context, ENTITY, id, "APIKey", "user_id", newest=newest, for_update=for_update
+            ),
+            "get_with",
         )
 
     def get_by_email(self, email: str) -> User:
@@ -219,6 +228,31 @@ class UserRepository:
         equal = searching.given(id=id, email=email, role=role)
         having = joining.having(("APIKey", "user_id", having_api_key))
         return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+
+    def first_with_api_keys(
+        self,
+        *,
+        id: str | None = None,
+        email: str | None = None,
+        role: Role | None = None,
+        having_api_key: filters.APIKeyFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> tuple[User, list[APIKey]]:
+        """The row that `first` finds, and every APIKey whose `user_id` it is.
+
+        Raises:
+            UserNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, email=email, role=role)
+        having = joining.having(("APIKey", "user_id", having_api_key))
+        return self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "APIKey", "user_id", order=order, newest=newest
+            ),
+            "first_with",
+        )
 
     def iterate(
         self,

@@ -72,16 +72,26 @@ class WorkflowStateRepository:
         )
 
     def get_with_task_states(
-        self, workflow_exec_id: str, *, newest: bool = True
+        self, workflow_exec_id: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[WorkflowState, list[TaskState]]:
         """The row with this key, and every TaskState whose `workflow_exec_id` it is.
 
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+
         Raises:
             WorkflowNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return self._run(
             gathering.get_with(
-                self._context, ENTITY, workflow_exec_id, "TaskState", "workflow_exec_id", newest=newest
+                self._context,
+                ENTITY,
+                workflow_exec_id,
+                "TaskState",
+                "workflow_exec_id",
+                newest=newest,
+                for_update=for_update,
             ),
             "get_with",
         )
@@ -317,6 +327,38 @@ class WorkflowStateRepository:
         equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
         having = joining.having(("TaskState", "workflow_exec_id", having_task_state))
         return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+
+    def first_with_task_states(
+        self,
+        *,
+        workflow_exec_id: str | None = None,
+        workflow_id: str | None = None,
+        status: Status | None = None,
+        having_task_state: filters.TaskStateFilter | None = None,
+        order: _Order = "revision",
+        newest: bool = True,
+    ) -> tuple[WorkflowState, list[TaskState]]:
+        """The row that `first` finds, and every TaskState whose `workflow_exec_id` it is.
+
+        Raises:
+            WorkflowNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having = joining.having(("TaskState", "workflow_exec_id", having_task_state))
+        return self._run(
+            gathering.first_with(
+                self._context,
+                ENTITY,
+                equal,
+                having,
+                "TaskState",
+                "workflow_exec_id",
+                order=order,
+                newest=newest,
+            ),
+            "first_with",
+        )
 
     def iterate(
         self,

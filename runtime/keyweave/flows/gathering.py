@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from keyweave.context import Context
-from keyweave.effects import Flow
-from keyweave.entity import Entity
+from keyweave.effects import Command, Flow, ServerError
+from keyweave.entity import Entity, Referrer
 from keyweave.flows.asking import ask_script, ask_scripts, undeclared
 from keyweave.flows.handshaking import require_built
-from keyweave.flows.paging import SCAN_FACTOR, all_pages, page_call, read_reply
-from keyweave.flows.reading import alive, get
-from keyweave.keytext import checked_text
+from keyweave.flows.joining import Having
+from keyweave.flows.paging import SCAN_FACTOR, all_pages, page_call, read_replies, read_reply
+from keyweave.flows.planning import matches, survey, values_of
+from keyweave.flows.reading import alive, find
+from keyweave.flows.searching import first
+from keyweave.flows.transacting import find_for_update_beside
+from keyweave.keytext import check_filters, checked_text
 from keyweave.page import Place, write_cursor
 from keyweave.record import Record
 
@@ -46,10 +50,11 @@ def gather(
                 for number, place in wave
             )
             replies: list[Any] = yield from ask_scripts(context, "page", calls)
-            for (number, _), reply in zip(wave, replies, strict=True):
-                if undeclared(context, reply):
-                    break
-                found, place = yield from read_reply(context, entity, view, values[number], newest, reply)
+            if any(undeclared(context, reply) for reply in replies):
+                break
+            asked = [values[number] for number, _ in wave]
+            read = yield from read_replies(context, entity, view, asked, newest, replies)
+            for (number, _), (found, place) in zip(wave, read, strict=True):
                 lists[number] += found
                 if place is not None:
                     waiting.append((number, place))
@@ -60,17 +65,38 @@ def gather(
 
 
 def get_with(
-    context: Context, entity: Entity[R], key: str, child: str, field: str, *, newest: bool
+    context: Context,
+    entity: Entity[R],
+    key: str,
+    child: str,
+    field: str,
+    *,
+    newest: bool,
+    for_update: bool = False,
 ) -> Flow[tuple[R, list[Any]]]:
     """The row `key`, and every row of the entity `child` whose `field` it is.
 
     Args:
         newest: highest score of the reference's view first.
+        for_update: lock the row as `transacting.get_for_update` does; the others are read under its lock.
 
     Raises:
         NotFoundError: the entity's own error, when there is no live row.
+        TransactionRequiredError: `for_update` outside a transaction.
+        LockTimeoutError: the lock was not free in time.
     """
     referrer = context.package.referrer(entity.name, child, field)
+    if for_update:
+        return (yield from _get_with_for_update(context, entity, key, referrer, newest))
+    found = yield from _find_with(context, entity, key, referrer, newest)
+    if found is None:
+        raise entity.missing(key)
+    return found
+
+
+def _find_with(
+    context: Context, entity: Entity[R], key: str, referrer: Referrer, newest: bool
+) -> Flow[tuple[R, list[Any]] | None]:
     rows, via, values = referrer.entity, referrer.reference.via, (checked_text(key),)
     if context.unbuilt:
         yield from require_built(context, rows, via)
@@ -83,12 +109,124 @@ def get_with(
         if not undeclared(context, reply):
             record: R | None = context.codecs[entity.name].load(reply[0]) if reply is not None else None
             if record is None or not (yield from alive(context, record)):
-                raise entity.missing(key)
-            found, place = yield from read_reply(context, rows, via, values, newest, reply[1:])
-            if place is not None:
-                found += yield from all_pages(
-                    context, rows, via, values, newest=newest, cursor=write_cursor(place)
-                )
-            return record, found
-    record = yield from get(context, entity, key)
+                return None
+            return record, (yield from _family(context, rows, via, values, newest, reply[1:]))
+    record = yield from find(context, entity, key)
+    if record is None:
+        return None
     return record, (yield from all_pages(context, rows, via, values, newest=newest))
+
+
+def _get_with_for_update(
+    context: Context, entity: Entity[R], key: str, referrer: Referrer, newest: bool
+) -> Flow[tuple[R, list[Any]]]:
+    rows, via, values = referrer.entity, referrer.reference.via, (checked_text(key),)
+    if context.unbuilt:
+        yield from require_built(context, rows, via)
+    beside: Command | None = None
+    if not context.declared_only and context.unit is not None and not context.unit.changes_any(rows):
+        keys, arguments = page_call(context, rows, via, values, STRETCH, None, newest)
+        beside = ("EVALSHA", context.scripts["page"].sha, len(keys), *keys, *arguments)
+    record, reply = yield from find_for_update_beside(context, entity, key, beside)
+    if record is None:
+        raise entity.missing(key)
+    known = reply is not None and not (type(reply) is ServerError and reply.code == "NOSCRIPT")
+    if known and not undeclared(context, reply):
+        return record, (yield from _family(context, rows, via, values, newest, reply))
+    return record, (yield from all_pages(context, rows, via, values, newest=newest))
+
+
+def first_with(
+    context: Context,
+    entity: Entity[R],
+    filters: Mapping[str, Any],
+    having: Sequence[Having],
+    child: str,
+    field: str,
+    *,
+    order: str,
+    newest: bool,
+) -> Flow[tuple[R, list[Any]]]:
+    """The row that `searching.first` finds, and every row of the entity `child` whose `field` it is.
+
+    Args:
+        newest: highest score of the reference's view first.
+
+    Raises:
+        NotFoundError: the entity's own error, when there is no such row.
+        ValidationError: as for `searching.search`.
+    """
+    referrer = context.package.referrer(entity.name, child, field)
+    check_filters(entity.name, entity.filters, filters)
+    if filters.get(entity.key) is not None and not having:
+        found = yield from _find_with(context, entity, filters[entity.key], referrer, newest)
+        if found is None or not matches(found[0], filters):
+            raise entity.missing("")
+        return found
+    if not having:
+        found = yield from _first_of_view(context, entity, filters, referrer, order, newest)
+        if found is not None:
+            return found
+    record = yield from first(context, entity, filters, having, order=order)
+    values = (checked_text(getattr(record, entity.key)),)
+    (rows,) = yield from gather(context, referrer.entity, referrer.reference.via, [values], newest=newest)
+    return record, rows
+
+
+def _first_of_view(
+    context: Context,
+    entity: Entity[R],
+    filters: Mapping[str, Any],
+    referrer: Referrer,
+    order: str,
+    newest: bool,
+) -> Flow[tuple[R, list[Any]] | None]:
+    """What `first_with` is for, in one round trip; None where that takes another way.
+
+    Raises:
+        NotFoundError: the entity's own error, when the view has no row.
+    """
+    if context.unit is not None or context.declared_only:
+        return None
+    access = yield from survey(context, entity, filters, order)
+    view = access.only(filters)
+    if view is None:
+        return None
+    rows, via = referrer.entity, referrer.reference.via
+    if context.unbuilt:
+        yield from require_built(context, rows, via)
+    partition, theirs = context.partition(entity), context.partition(rows)
+    values = values_of(view, filters)
+    arguments = (
+        partition.documents(entity.name),
+        SCAN_FACTOR,
+        theirs.family(rows.name, via),
+        theirs.documents(rows.name),
+        STRETCH,
+        "newest" if newest else "oldest",
+        STRETCH * SCAN_FACTOR,
+    )
+    keys = (partition.view(entity.name, view.name, values),)
+    reply: Any = yield from ask_script(context, "first", keys, arguments)
+    if undeclared(context, reply):
+        return None
+    records, onward = yield from read_reply(context, entity, view.name, values, True, reply[0])
+    if not records and onward is None:
+        raise entity.missing("")
+    if not records or not matches(records[0], filters):
+        return (
+            None  # what was looked at is past its deadline, or damaged: what comes behind it is for a search
+        )
+    record = records[0]
+    family = (checked_text(getattr(record, entity.key)),)
+    return record, (yield from _family(context, rows, via, family, newest, reply[1]))
+
+
+def _family(
+    context: Context, rows: Entity[R], via: str, values: tuple[str, ...], newest: bool, reply: Any
+) -> Flow[list[R]]:
+    """Every row of a list, the first of which are in a reply of the script `page`."""
+    found, place = yield from read_reply(context, rows, via, values, newest, reply)
+    if place is not None:
+        found += yield from all_pages(context, rows, via, values, newest=newest, cursor=write_cursor(place))
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 from keyweave.context import Context
@@ -109,14 +110,47 @@ def read_reply(
     context: Context, entity: Entity[R], view: str, values: tuple[str, ...], newest: bool, reply: Any
 ) -> Flow[tuple[list[R], Place | None]]:
     """The records of a reply of the script `page`, and where the view goes on. Heals what dangles."""
-    score, member, dangling = reply[0], reply[1], reply[2]
-    if dangling and context.unit is None:
-        yield from heal_members(context, entity, view, values, [name.decode() for name in dangling])
+    yield from _heal(context, entity, view, values, reply)
     documents = reply[3:]
     records = context.codecs[entity.name].load_all(documents) if documents else []
+    return records, _onward(entity, view, newest, reply)
+
+
+def read_replies(
+    context: Context,
+    entity: Entity[R],
+    view: str,
+    lists: Sequence[tuple[str, ...]],
+    newest: bool,
+    replies: Sequence[Any],
+) -> Flow[list[tuple[list[R], Place | None]]]:
+    """What `read_reply` returns, for the reply of each of several `lists` (the values of the view's fields)."""
+    documents: list[bytes] = []
+    for values, reply in zip(lists, replies, strict=True):
+        yield from _heal(context, entity, view, values, reply)
+        documents += reply[3:]
+    records = context.codecs[entity.name].load_all(documents)
+    found, start = [], 0
+    for reply in replies:
+        end = start + len(reply) - 3
+        found.append((records[start:end], _onward(entity, view, newest, reply)))
+        start = end
+    return found
+
+
+def _heal(
+    context: Context, entity: Entity[Any], view: str, values: tuple[str, ...], reply: Any
+) -> Flow[None]:
+    dangling = reply[2]
+    if dangling and context.unit is None:
+        yield from heal_members(context, entity, view, values, [name.decode() for name in dangling])
+
+
+def _onward(entity: Entity[Any], view: str, newest: bool, reply: Any) -> Place | None:
+    score, member = reply[0], reply[1]
     if not score:
-        return records, None
-    return records, Place(entity.name, entity.views[view].order, newest, score.decode(), member.decode())
+        return None
+    return Place(entity.name, entity.views[view].order, newest, score.decode(), member.decode())
 
 
 def _two_trips(

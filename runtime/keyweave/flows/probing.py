@@ -47,9 +47,10 @@ def probe(
     """
     if len(having) != 1 or context.unit is not None or context.declared_only:
         return None
-    if len(access.readable) > 1 or access.narrowing or not access.covered.issuperset(filters):
+    view = access.only(filters)
+    if view is None:
         return None
-    (view,), (condition,) = access.readable, having
+    (condition,) = having
     referrer = referrer_of(context, entity, condition)
     child, via = referrer.entity, referrer.reference.via
     narrowing = narrowing_views(context, referrer, condition.filters)

@@ -7,10 +7,10 @@ safety: a lock that ran out can never lose an update.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from keyweave.context import Context, new_op
-from keyweave.effects import Call, Command, Flow, ServerError, Sleep
+from keyweave.effects import Call, Command, Flow, Reply, ServerError, Sleep
 from keyweave.entity import Entity
 from keyweave.errors import (
     ConflictError,
@@ -20,7 +20,7 @@ from keyweave.errors import (
     TransactionConflictError,
     TransactionRequiredError,
 )
-from keyweave.flows.asking import Trailer, ask, ask_script
+from keyweave.flows.asking import Trailer, ask, ask_script, refusal_error
 from keyweave.flows.committing import commit, refused
 from keyweave.flows.reading import alive, find, note_loaded
 from keyweave.keytext import checked_text
@@ -28,6 +28,10 @@ from keyweave.record import Record, memory_of
 from keyweave.unit import UnitOfWork
 
 R = TypeVar("R", bound=Record)
+
+
+_SCRIPT_REFUSED: Final = frozenset({"NOSCRIPT", "ERR"})
+"""Codes of a server that does not know a script, or does not run it; what was asked for has another way then."""
 
 
 class _Again(Exception):
@@ -133,12 +137,26 @@ def find_for_update(
     context: Context, entity: Entity[R], key: str, *, wait: float | None = None
 ) -> Flow[R | None]:
     """Like `get_for_update`, or None; the row's absence is guarded too."""
+    record, _ = yield from find_for_update_beside(context, entity, key, None, wait=wait)
+    return record
+
+
+def find_for_update_beside(
+    context: Context, entity: Entity[R], key: str, beside: Command | None, *, wait: float | None = None
+) -> Flow[tuple[R | None, Reply]]:
+    """Like `find_for_update`, with the reply of a read that is sent behind that of the row, in the same exchange.
+
+    Returns:
+        The row, and the reply: None where the command was not sent, because the lock was not free or is held already;
+        a `ServerError` where the server does not know the script, or does not run it.
+    """
     unit = context.unit
     if unit is None:
         raise TransactionRequiredError(f"{entity.name}: a read for update needs a transaction")
     checked_text(key)
     unit.join(entity)
-    seen = yield from _lock(context, unit, entity, key, context.policy.lock_wait if wait is None else wait)
+    patience = context.policy.lock_wait if wait is None else wait
+    seen = yield from _lock(context, unit, entity, key, patience, beside)
     if seen is None:
         record = yield from find(context, entity, key)
     else:
@@ -146,7 +164,7 @@ def find_for_update(
     if unit.change_of(entity, key) is None:
         stored = memory_of(record) if record is not None else None
         unit.watched.setdefault((entity.name, key), (entity, stored.revision if stored is not None else None))
-    return record
+    return record, seen[1] if seen is not None and beside is not None else None
 
 
 def _row_in(context: Context, entity: Entity[R], key: str, document: bytes | None) -> Flow[R | None]:
@@ -161,9 +179,9 @@ def _row_in(context: Context, entity: Entity[R], key: str, document: bytes | Non
 
 
 def _lock(
-    context: Context, unit: UnitOfWork, entity: Entity[Any], key: str, wait: float
-) -> Flow[tuple[bytes | None] | None]:
-    """Take the lock of a row. Returns the document that was read right behind it, if one was read."""
+    context: Context, unit: UnitOfWork, entity: Entity[Any], key: str, wait: float, beside: Command | None
+) -> Flow[list[Reply] | None]:
+    """Take the lock of a row. Returns the document that was read right behind it, and the reply of `beside`, if they were."""
     partition = context.partition(entity)
     name = partition.lock(entity.name, key)
     if name in unit.locks:
@@ -178,8 +196,9 @@ def _lock(
         reads = attempt == 0 and unit.change_of(entity, key) is None
         if reads:
             commands = (*commands, ("GET", partition.document(entity.name, key)))
+            commands = commands if beside is None else (*commands, beside)
         try:
-            taken, owner, *documents = yield from ask(context, commands)
+            taken, owner, *read = yield from _ask_beside(context, commands, 3)
         except CorruptDocumentError:
             # The row cannot be read; the lock before it may be ours. Releasing one that is not does nothing.
             unit.locks[name] = (entity.name, context.monotonic())
@@ -190,7 +209,7 @@ def _lock(
             unit.locks[name] = (entity.name, now)
             if attempt:
                 context.stats.lock_waited(entity.name, waited, in_vain=False)
-            return (documents[0],) if reads else None
+            return read if reads else None
         if waited >= wait:
             context.stats.lock_waited(entity.name, waited, in_vain=True)
             raise LockTimeoutError(f"{entity.name}: a row stayed locked for {waited:.1f} s", waited=waited)
@@ -198,6 +217,16 @@ def _lock(
             context.stats.wait_for_lock()
         yield Sleep(context.chance.uniform(0.0005, min(0.02, 0.002 * (1 + attempt))))
         attempt += 1
+
+
+def _ask_beside(context: Context, commands: tuple[Command, ...], plain: int) -> Flow[list[Reply]]:
+    """Replies; after the first `plain` ones come those of scripts, which a server may refuse to run."""
+    tolerated = _SCRIPT_REFUSED if len(commands) > plain else frozenset()
+    replies = yield from ask(context, commands, tolerated=tolerated)
+    refusal = next((reply for reply in replies[:plain] if type(reply) is ServerError), None)
+    if refusal is not None:
+        raise refusal_error(context, refusal)
+    return replies
 
 
 def _unlocking(context: Context, unit: UnitOfWork) -> Trailer | None:

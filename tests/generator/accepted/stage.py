@@ -133,6 +133,16 @@ class Stage:
         expected = listed(self.key_of(record), limit=1000).records
         assert getattr(repository, method)(self.key_of(record)) == (record, expected)
         assert getattr(repository, method)(self.key_of(record), newest=False) == (record, expected[::-1])
+        leading = getattr(repository, method.replace("get_", "first_", 1))
+        filters = self._filters(repository, record)
+        assert leading(**filters) == (record, expected)
+        assert leading(**filters, newest=False) == (record, expected[::-1])
+        for view in self.entity_of(record).views.values():
+            values = {name: filters.get(name) for name in view.fields}
+            if None not in values.values():
+                row, family = leading(**values, order=view.order)
+                assert row == repository.first(**values, order=view.order)
+                assert family == listed(self.key_of(row), limit=1000).records
 
     def _visit_view(self, repository: Repository, view: str, values: list[Any], record: Any) -> None:
         page: Page[Any] = getattr(repository, f"list_{view}")(*values, limit=1000)
@@ -144,13 +154,17 @@ class Stage:
         if hasattr(repository.plain, f"gather_{view}"):
             assert getattr(repository, f"gather_{view}")([*values, "nobody"]) == [page.records, []]
 
-    def _search(self, repository: Repository, entity: Entity[Any], record: Any) -> None:
+    def _filters(self, repository: Repository, record: Any) -> dict[str, Any]:
+        """Every filter that a record has a value for."""
         asked = inspect.signature(repository.plain.search).parameters
-        filters = {
+        return {
             name: getattr(record, name)
             for name in record.__struct_fields__
             if name in asked and getattr(record, name) is not None
         }
+
+    def _search(self, repository: Repository, entity: Entity[Any], record: Any) -> None:
+        filters = self._filters(repository, record)
         assert filters
         assert all(isinstance(value, _SEARCHABLE) for value in filters.values())
         assert repository.search(**filters).records == repository.iterate(**filters) == [record]

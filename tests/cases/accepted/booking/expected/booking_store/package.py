@@ -28,6 +28,7 @@ PACKAGE = Package(
             "tree",
             "having",
             "family",
+            "first",
             "count",
             "unlock",
             "aside",

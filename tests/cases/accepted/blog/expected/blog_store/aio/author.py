@@ -58,27 +58,41 @@ class AuthorRepository:
         )
 
     async def get_with_posts_by_author(
-        self, handle: str, *, newest: bool = True
+        self, handle: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[Author, list[Post]]:
         """The row with this key, and every Post whose `author` it is.
 
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+
         Raises:
             AuthorNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            gathering.get_with(self._context, ENTITY, handle, "Post", "author", newest=newest), "get_with"
+            gathering.get_with(
+                self._context, ENTITY, handle, "Post", "author", newest=newest, for_update=for_update
+            ),
+            "get_with",
         )
 
     async def get_with_posts_by_editor(
-        self, handle: str, *, newest: bool = True
+        self, handle: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[Author, list[Post]]:
         """The row with this key, and every Post whose `editor` it is.
 
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+
         Raises:
             AuthorNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            gathering.get_with(self._context, ENTITY, handle, "Post", "editor", newest=newest), "get_with"
+            gathering.get_with(
+                self._context, ENTITY, handle, "Post", "editor", newest=newest, for_update=for_update
+            ),
+            "get_with",
         )
 
     async def search(
@@ -132,6 +146,60 @@ class AuthorRepository:
             ("Post", "author", having_post_by_author), ("Post", "editor", having_post_by_editor)
         )
         return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+
+    async def first_with_posts_by_author(
+        self,
+        *,
+        handle: str | None = None,
+        about: str | None = None,
+        having_post_by_author: filters.PostFilter | None = None,
+        having_post_by_editor: filters.PostFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> tuple[Author, list[Post]]:
+        """The row that `first` finds, and every Post whose `author` it is.
+
+        Raises:
+            AuthorNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(handle=handle, about=about)
+        having = joining.having(
+            ("Post", "author", having_post_by_author), ("Post", "editor", having_post_by_editor)
+        )
+        return await self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "Post", "author", order=order, newest=newest
+            ),
+            "first_with",
+        )
+
+    async def first_with_posts_by_editor(
+        self,
+        *,
+        handle: str | None = None,
+        about: str | None = None,
+        having_post_by_author: filters.PostFilter | None = None,
+        having_post_by_editor: filters.PostFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> tuple[Author, list[Post]]:
+        """The row that `first` finds, and every Post whose `editor` it is.
+
+        Raises:
+            AuthorNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(handle=handle, about=about)
+        having = joining.having(
+            ("Post", "author", having_post_by_author), ("Post", "editor", having_post_by_editor)
+        )
+        return await self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "Post", "editor", order=order, newest=newest
+            ),
+            "first_with",
+        )
 
     def iterate(
         self,

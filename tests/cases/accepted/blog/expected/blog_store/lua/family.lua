@@ -37,14 +37,16 @@ local function is_live(document)
 end
 
 -- Appends the live documents of a view's members to `reply`, from a rank on, until `limit` are found or `scan` members were
--- looked at. Returns score and member of the last one when more follow, else empty texts, and the members without a document.
+-- looked at. Returns score and member of the last one when more follow, else empty texts; the members without a document; and
+-- the last member in any case.
 local function read_stretch(reply, view, prefix, newest, start, limit, scan)
   local range, dangling = newest and 'ZREVRANGE' or 'ZRANGE', {}
   local found, looked, last = 0, 0, nil
+  local before = #reply
   while found < limit and looked < scan do
     local members = redis.call(range, view, start, start + math.min(limit - found, scan - looked) - 1)
     if #members == 0 then
-      return '', '', dangling
+      return '', '', dangling, last
     end
     local keys = {}
     for index = 1, #members do
@@ -57,15 +59,15 @@ local function read_stretch(reply, view, prefix, newest, start, limit, scan)
         dangling[#dangling + 1] = members[index]
       elseif is_live(document) then
         found = found + 1
-        reply[#reply + 1] = document
+        reply[before + found] = document
       end
     end
     start, looked, last = start + #members, looked + #members, members[#members]
   end
   if start < redis.call('ZCARD', view) then
-    return redis.call('ZSCORE', view, last), last, dangling
+    return redis.call('ZSCORE', view, last), last, dangling, last
   end
-  return '', '', dangling
+  return '', '', dangling, last
 end
 
 local row = redis.call('GET', KEYS[1])

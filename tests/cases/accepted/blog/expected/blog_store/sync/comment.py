@@ -68,14 +68,23 @@ class CommentRepository:
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
-    def get_with_comments(self, id: str, *, newest: bool = True) -> tuple[Comment, list[Comment]]:
+    def get_with_comments(
+        self, id: str, *, newest: bool = True, for_update: bool = False
+    ) -> tuple[Comment, list[Comment]]:
         """The row with this key, and every Comment whose `reply_to` it is.
+
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
 
         Raises:
             CommentNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(self._context, ENTITY, id, "Comment", "reply_to", newest=newest), "get_with"
+            gathering.get_with(
+                self._context, ENTITY, id, "Comment", "reply_to", newest=newest, for_update=for_update
+            ),
+            "get_with",
         )
 
     def list_by_post(
@@ -323,6 +332,36 @@ class CommentRepository:
         )
         having = joining.having(("Comment", "reply_to", having_comment))
         return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+
+    def first_with_comments(
+        self,
+        *,
+        id: str | None = None,
+        post: str | None = None,
+        reply_to: str | None = None,
+        text: str | None = None,
+        hidden: bool | None = None,
+        flagged: bool | None = None,
+        having_comment: filters.CommentFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> tuple[Comment, list[Comment]]:
+        """The row that `first` finds, and every Comment whose `reply_to` it is.
+
+        Raises:
+            CommentNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged
+        )
+        having = joining.having(("Comment", "reply_to", having_comment))
+        return self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "Comment", "reply_to", order=order, newest=newest
+            ),
+            "first_with",
+        )
 
     def iterate(
         self,

@@ -69,14 +69,23 @@ class PostRepository:
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, slug, wait=wait), "get_for_update")
 
-    def get_with_comments(self, slug: str, *, newest: bool = True) -> tuple[Post, list[Comment]]:
+    def get_with_comments(
+        self, slug: str, *, newest: bool = True, for_update: bool = False
+    ) -> tuple[Post, list[Comment]]:
         """The row with this key, and every Comment whose `post` it is.
+
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
 
         Raises:
             PostNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(self._context, ENTITY, slug, "Comment", "post", newest=newest), "get_with"
+            gathering.get_with(
+                self._context, ENTITY, slug, "Comment", "post", newest=newest, for_update=for_update
+            ),
+            "get_with",
         )
 
     def list_all(self, *, limit: int = 50, cursor: str | None = None, newest: bool = True) -> Page[Post]:
@@ -391,6 +400,36 @@ class PostRepository:
         )
         having = joining.having(("Comment", "post", having_comment))
         return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+
+    def first_with_comments(
+        self,
+        *,
+        slug: str | None = None,
+        author: str | None = None,
+        editor: str | None = None,
+        title: str | None = None,
+        text: str | None = None,
+        visibility: Visibility | None = None,
+        having_comment: filters.CommentFilter | None = None,
+        order: _Order = "revision",
+        newest: bool = True,
+    ) -> tuple[Post, list[Comment]]:
+        """The row that `first` finds, and every Comment whose `post` it is.
+
+        Raises:
+            PostNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            slug=slug, author=author, editor=editor, title=title, text=text, visibility=visibility
+        )
+        having = joining.having(("Comment", "post", having_comment))
+        return self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "Comment", "post", order=order, newest=newest
+            ),
+            "first_with",
+        )
 
     def iterate(
         self,

@@ -69,14 +69,23 @@ class RoomRepository:
             transacting.get_for_update(self._context, ENTITY, name, wait=wait), "get_for_update"
         )
 
-    async def get_with_bookings(self, name: str, *, newest: bool = True) -> tuple[Room, list[Booking]]:
+    async def get_with_bookings(
+        self, name: str, *, newest: bool = True, for_update: bool = False
+    ) -> tuple[Room, list[Booking]]:
         """The row with this key, and every Booking whose `room` it is.
+
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
 
         Raises:
             RoomNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            gathering.get_with(self._context, ENTITY, name, "Booking", "room", newest=newest), "get_with"
+            gathering.get_with(
+                self._context, ENTITY, name, "Booking", "room", newest=newest, for_update=for_update
+            ),
+            "get_with",
         )
 
     async def list_by_floor(
@@ -171,6 +180,33 @@ class RoomRepository:
         equal = searching.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
         having = joining.having(("Booking", "room", having_booking))
         return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+
+    async def first_with_bookings(
+        self,
+        *,
+        name: str | None = None,
+        floor: int | None = None,
+        seats: int | None = None,
+        standing: int | None = None,
+        locked: bool | None = None,
+        having_booking: filters.BookingFilter | None = None,
+        order: _Order = "seats",
+        newest: bool = True,
+    ) -> tuple[Room, list[Booking]]:
+        """The row that `first` finds, and every Booking whose `room` it is.
+
+        Raises:
+            RoomNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
+        having = joining.having(("Booking", "room", having_booking))
+        return await self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "Booking", "room", order=order, newest=newest
+            ),
+            "first_with",
+        )
 
     def iterate(
         self,

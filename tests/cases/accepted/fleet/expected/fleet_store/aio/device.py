@@ -85,15 +85,21 @@ class DeviceRepository:
         )
 
     async def get_with_telemetries(
-        self, serial: str, *, newest: bool = True
+        self, serial: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[Device, list[Telemetry]]:
         """The row with this key, and every Telemetry whose `device` it is.
 
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+
         Raises:
             DeviceNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            gathering.get_with(self._context, ENTITY, serial, "Telemetry", "device", newest=newest),
+            gathering.get_with(
+                self._context, ENTITY, serial, "Telemetry", "device", newest=newest, for_update=for_update
+            ),
             "get_with",
         )
 
@@ -718,6 +724,51 @@ class DeviceRepository:
         )
         having = joining.having(("Telemetry", "device", having_telemetry))
         return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+
+    async def first_with_telemetries(
+        self,
+        *,
+        serial: str | None = None,
+        label: str | None = None,
+        owner: str | None = None,
+        lot: str | None = None,
+        firmware: int | None = None,
+        online: bool | None = None,
+        mode: Mode | None = None,
+        note: str | None = None,
+        channel: int | None = None,
+        rented: bool | None = None,
+        previous: Mode | None = None,
+        having_telemetry: filters.TelemetryFilter | None = None,
+        order: _Order = "uptime",
+        newest: bool = True,
+    ) -> tuple[Device, list[Telemetry]]:
+        """The row that `first` finds, and every Telemetry whose `device` it is.
+
+        Raises:
+            DeviceNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            serial=serial,
+            label=label,
+            owner=owner,
+            lot=lot,
+            firmware=firmware,
+            online=online,
+            mode=mode,
+            note=note,
+            channel=channel,
+            rented=rented,
+            previous=previous,
+        )
+        having = joining.having(("Telemetry", "device", having_telemetry))
+        return await self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "Telemetry", "device", order=order, newest=newest
+            ),
+            "first_with",
+        )
 
     def iterate(
         self,

@@ -70,14 +70,23 @@ class BookRepository:
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, isbn, wait=wait), "get_for_update")
 
-    def get_with_books(self, isbn: str, *, newest: bool = True) -> tuple[Book, list[Book]]:
+    def get_with_books(
+        self, isbn: str, *, newest: bool = True, for_update: bool = False
+    ) -> tuple[Book, list[Book]]:
         """The row with this key, and every Book whose `part_of` it is.
+
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
 
         Raises:
             NoSuchBookError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(self._context, ENTITY, isbn, "Book", "part_of", newest=newest), "get_with"
+            gathering.get_with(
+                self._context, ENTITY, isbn, "Book", "part_of", newest=newest, for_update=for_update
+            ),
+            "get_with",
         )
 
     def get_by_title(self, title: str, subtitle: str) -> Book:
@@ -347,6 +356,57 @@ class BookRepository:
         )
         having = joining.having(("Book", "part_of", having_book))
         return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+
+    def first_with_books(
+        self,
+        *,
+        isbn: str | None = None,
+        title: str | None = None,
+        subtitle: str | None = None,
+        shelf: Shelf | None = None,
+        language: str | None = None,
+        hash: str | None = None,
+        type: str | None = None,
+        format: str | None = None,
+        input: str | None = None,
+        values: str | None = None,
+        claim: int | None = None,
+        entries: int | None = None,
+        max_depth: int | None = None,
+        part_of: str | None = None,
+        having_book: filters.BookFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> tuple[Book, list[Book]]:
+        """The row that `first` finds, and every Book whose `part_of` it is.
+
+        Raises:
+            NoSuchBookError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            isbn=isbn,
+            title=title,
+            subtitle=subtitle,
+            shelf=shelf,
+            language=language,
+            hash=hash,
+            type=type,
+            format=format,
+            input=input,
+            values=values,
+            claim=claim,
+            entries=entries,
+            max_depth=max_depth,
+            part_of=part_of,
+        )
+        having = joining.having(("Book", "part_of", having_book))
+        return self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "Book", "part_of", order=order, newest=newest
+            ),
+            "first_with",
+        )
 
     def iterate(
         self,

@@ -60,26 +60,41 @@ class AccountRepository:
         )
 
     async def get_with_one_time_tokens(
-        self, id: str, *, newest: bool = True
+        self, id: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[Account, list[OneTimeToken]]:
         """The row with this key, and every OneTimeToken whose `account` it is.
 
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+
         Raises:
             AccountNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            gathering.get_with(self._context, ENTITY, id, "OneTimeToken", "account", newest=newest),
+            gathering.get_with(
+                self._context, ENTITY, id, "OneTimeToken", "account", newest=newest, for_update=for_update
+            ),
             "get_with",
         )
 
-    async def get_with_sign_ins(self, id: str, *, newest: bool = True) -> tuple[Account, list[SignIn]]:
+    async def get_with_sign_ins(
+        self, id: str, *, newest: bool = True, for_update: bool = False
+    ) -> tuple[Account, list[SignIn]]:
         """The row with this key, and every SignIn whose `account` it is.
+
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
 
         Raises:
             AccountNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            gathering.get_with(self._context, ENTITY, id, "SignIn", "account", newest=newest), "get_with"
+            gathering.get_with(
+                self._context, ENTITY, id, "SignIn", "account", newest=newest, for_update=for_update
+            ),
+            "get_with",
         )
 
     async def get_by_name(self, name: str) -> Account:
@@ -149,6 +164,60 @@ class AccountRepository:
             ("OneTimeToken", "account", having_one_time_token), ("SignIn", "account", having_sign_in)
         )
         return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+
+    async def first_with_one_time_tokens(
+        self,
+        *,
+        id: str | None = None,
+        name: str | None = None,
+        having_one_time_token: filters.OneTimeTokenFilter | None = None,
+        having_sign_in: filters.SignInFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> tuple[Account, list[OneTimeToken]]:
+        """The row that `first` finds, and every OneTimeToken whose `account` it is.
+
+        Raises:
+            AccountNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, name=name)
+        having = joining.having(
+            ("OneTimeToken", "account", having_one_time_token), ("SignIn", "account", having_sign_in)
+        )
+        return await self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "OneTimeToken", "account", order=order, newest=newest
+            ),
+            "first_with",
+        )
+
+    async def first_with_sign_ins(
+        self,
+        *,
+        id: str | None = None,
+        name: str | None = None,
+        having_one_time_token: filters.OneTimeTokenFilter | None = None,
+        having_sign_in: filters.SignInFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> tuple[Account, list[SignIn]]:
+        """The row that `first` finds, and every SignIn whose `account` it is.
+
+        Raises:
+            AccountNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, name=name)
+        having = joining.having(
+            ("OneTimeToken", "account", having_one_time_token), ("SignIn", "account", having_sign_in)
+        )
+        return await self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "SignIn", "account", order=order, newest=newest
+            ),
+            "first_with",
+        )
 
     def iterate(
         self,

@@ -57,25 +57,42 @@ class AccountRepository:
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
-    def get_with_one_time_tokens(self, id: str, *, newest: bool = True) -> tuple[Account, list[OneTimeToken]]:
+    def get_with_one_time_tokens(
+        self, id: str, *, newest: bool = True, for_update: bool = False
+    ) -> tuple[Account, list[OneTimeToken]]:
         """The row with this key, and every OneTimeToken whose `account` it is.
+
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
 
         Raises:
             AccountNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(self._context, ENTITY, id, "OneTimeToken", "account", newest=newest),
+            gathering.get_with(
+                self._context, ENTITY, id, "OneTimeToken", "account", newest=newest, for_update=for_update
+            ),
             "get_with",
         )
 
-    def get_with_sign_ins(self, id: str, *, newest: bool = True) -> tuple[Account, list[SignIn]]:
+    def get_with_sign_ins(
+        self, id: str, *, newest: bool = True, for_update: bool = False
+    ) -> tuple[Account, list[SignIn]]:
         """The row with this key, and every SignIn whose `account` it is.
+
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
 
         Raises:
             AccountNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(self._context, ENTITY, id, "SignIn", "account", newest=newest), "get_with"
+            gathering.get_with(
+                self._context, ENTITY, id, "SignIn", "account", newest=newest, for_update=for_update
+            ),
+            "get_with",
         )
 
     def get_by_name(self, name: str) -> Account:
@@ -145,6 +162,60 @@ class AccountRepository:
             ("OneTimeToken", "account", having_one_time_token), ("SignIn", "account", having_sign_in)
         )
         return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+
+    def first_with_one_time_tokens(
+        self,
+        *,
+        id: str | None = None,
+        name: str | None = None,
+        having_one_time_token: filters.OneTimeTokenFilter | None = None,
+        having_sign_in: filters.SignInFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> tuple[Account, list[OneTimeToken]]:
+        """The row that `first` finds, and every OneTimeToken whose `account` it is.
+
+        Raises:
+            AccountNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, name=name)
+        having = joining.having(
+            ("OneTimeToken", "account", having_one_time_token), ("SignIn", "account", having_sign_in)
+        )
+        return self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "OneTimeToken", "account", order=order, newest=newest
+            ),
+            "first_with",
+        )
+
+    def first_with_sign_ins(
+        self,
+        *,
+        id: str | None = None,
+        name: str | None = None,
+        having_one_time_token: filters.OneTimeTokenFilter | None = None,
+        having_sign_in: filters.SignInFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> tuple[Account, list[SignIn]]:
+        """The row that `first` finds, and every SignIn whose `account` it is.
+
+        Raises:
+            AccountNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, name=name)
+        having = joining.having(
+            ("OneTimeToken", "account", having_one_time_token), ("SignIn", "account", having_sign_in)
+        )
+        return self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "SignIn", "account", order=order, newest=newest
+            ),
+            "first_with",
+        )
 
     def iterate(
         self,

@@ -71,14 +71,23 @@ class OrderRepository:
             transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
         )
 
-    async def get_with_parcels(self, id: str, *, newest: bool = True) -> tuple[Order, list[Parcel]]:
+    async def get_with_parcels(
+        self, id: str, *, newest: bool = True, for_update: bool = False
+    ) -> tuple[Order, list[Parcel]]:
         """The row with this key, and every Parcel whose `order_id` it is.
+
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
 
         Raises:
             OrderNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            gathering.get_with(self._context, ENTITY, id, "Parcel", "order_id", newest=newest), "get_with"
+            gathering.get_with(
+                self._context, ENTITY, id, "Parcel", "order_id", newest=newest, for_update=for_update
+            ),
+            "get_with",
         )
 
     async def list_all(
@@ -349,6 +358,43 @@ class OrderRepository:
         )
         having = joining.having(("Parcel", "order_id", having_parcel))
         return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+
+    async def first_with_parcels(
+        self,
+        *,
+        id: str | None = None,
+        customer_id: str | None = None,
+        state: OrderState | None = None,
+        total: int | None = None,
+        discount: int | None = None,
+        coupon: str | None = None,
+        tracking: str | None = None,
+        having_parcel: filters.ParcelFilter | None = None,
+        order: _Order = "revision",
+        newest: bool = True,
+    ) -> tuple[Order, list[Parcel]]:
+        """The row that `first` finds, and every Parcel whose `order_id` it is.
+
+        Raises:
+            OrderNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            id=id,
+            customer_id=customer_id,
+            state=state,
+            total=total,
+            discount=discount,
+            coupon=coupon,
+            tracking=tracking,
+        )
+        having = joining.having(("Parcel", "order_id", having_parcel))
+        return await self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "Parcel", "order_id", order=order, newest=newest
+            ),
+            "first_with",
+        )
 
     def iterate(
         self,

@@ -71,14 +71,23 @@ class ProductRepository:
             transacting.get_for_update(self._context, ENTITY, sku, wait=wait), "get_for_update"
         )
 
-    async def get_with_parcels(self, sku: str, *, newest: bool = True) -> tuple[Product, list[Parcel]]:
+    async def get_with_parcels(
+        self, sku: str, *, newest: bool = True, for_update: bool = False
+    ) -> tuple[Product, list[Parcel]]:
         """The row with this key, and every Parcel whose `sku` it is.
+
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
 
         Raises:
             ProductNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            gathering.get_with(self._context, ENTITY, sku, "Parcel", "sku", newest=newest), "get_with"
+            gathering.get_with(
+                self._context, ENTITY, sku, "Parcel", "sku", newest=newest, for_update=for_update
+            ),
+            "get_with",
         )
 
     async def get_by_title(self, category: str, title: str) -> Product:
@@ -238,6 +247,32 @@ class ProductRepository:
         equal = searching.given(sku=sku, category=category, title=title, stock=stock)
         having = joining.having(("Parcel", "sku", having_parcel))
         return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+
+    async def first_with_parcels(
+        self,
+        *,
+        sku: str | None = None,
+        category: str | None = None,
+        title: str | None = None,
+        stock: int | None = None,
+        having_parcel: filters.ParcelFilter | None = None,
+        order: _Order = "price",
+        newest: bool = True,
+    ) -> tuple[Product, list[Parcel]]:
+        """The row that `first` finds, and every Parcel whose `sku` it is.
+
+        Raises:
+            ProductNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(sku=sku, category=category, title=title, stock=stock)
+        having = joining.having(("Parcel", "sku", having_parcel))
+        return await self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "Parcel", "sku", order=order, newest=newest
+            ),
+            "first_with",
+        )
 
     def iterate(
         self,

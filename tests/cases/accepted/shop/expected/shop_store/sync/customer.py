@@ -68,14 +68,23 @@ class CustomerRepository:
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
-    def get_with_orders(self, id: str, *, newest: bool = True) -> tuple[Customer, list[Order]]:
+    def get_with_orders(
+        self, id: str, *, newest: bool = True, for_update: bool = False
+    ) -> tuple[Customer, list[Order]]:
         """The row with this key, and every Order whose `customer_id` it is.
+
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
 
         Raises:
             NoSuchCustomerError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(self._context, ENTITY, id, "Order", "customer_id", newest=newest), "get_with"
+            gathering.get_with(
+                self._context, ENTITY, id, "Order", "customer_id", newest=newest, for_update=for_update
+            ),
+            "get_with",
         )
 
     def get_by_email(self, email: str) -> Customer:
@@ -221,6 +230,32 @@ class CustomerRepository:
         equal = searching.given(id=id, email=email, name=name, vip=vip)
         having = joining.having(("Order", "customer_id", having_order))
         return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+
+    def first_with_orders(
+        self,
+        *,
+        id: str | None = None,
+        email: str | None = None,
+        name: str | None = None,
+        vip: bool | None = None,
+        having_order: filters.OrderFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> tuple[Customer, list[Order]]:
+        """The row that `first` finds, and every Order whose `customer_id` it is.
+
+        Raises:
+            NoSuchCustomerError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, email=email, name=name, vip=vip)
+        having = joining.having(("Order", "customer_id", having_order))
+        return self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "Order", "customer_id", order=order, newest=newest
+            ),
+            "first_with",
+        )
 
     def iterate(
         self,

@@ -69,14 +69,23 @@ class OrderRepository:
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
-    def get_with_parcels(self, id: str, *, newest: bool = True) -> tuple[Order, list[Parcel]]:
+    def get_with_parcels(
+        self, id: str, *, newest: bool = True, for_update: bool = False
+    ) -> tuple[Order, list[Parcel]]:
         """The row with this key, and every Parcel whose `order_id` it is.
+
+        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
 
         Raises:
             OrderNotFoundError: it is not there.
+            TransactionRequiredError: `for_update` outside a transaction.
+            LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(self._context, ENTITY, id, "Parcel", "order_id", newest=newest), "get_with"
+            gathering.get_with(
+                self._context, ENTITY, id, "Parcel", "order_id", newest=newest, for_update=for_update
+            ),
+            "get_with",
         )
 
     def list_all(self, *, limit: int = 50, cursor: str | None = None, newest: bool = True) -> Page[Order]:
@@ -343,6 +352,43 @@ class OrderRepository:
         )
         having = joining.having(("Parcel", "order_id", having_parcel))
         return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+
+    def first_with_parcels(
+        self,
+        *,
+        id: str | None = None,
+        customer_id: str | None = None,
+        state: OrderState | None = None,
+        total: int | None = None,
+        discount: int | None = None,
+        coupon: str | None = None,
+        tracking: str | None = None,
+        having_parcel: filters.ParcelFilter | None = None,
+        order: _Order = "revision",
+        newest: bool = True,
+    ) -> tuple[Order, list[Parcel]]:
+        """The row that `first` finds, and every Parcel whose `order_id` it is.
+
+        Raises:
+            OrderNotFoundError: there is none.
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            id=id,
+            customer_id=customer_id,
+            state=state,
+            total=total,
+            discount=discount,
+            coupon=coupon,
+            tracking=tracking,
+        )
+        having = joining.having(("Parcel", "order_id", having_parcel))
+        return self._run(
+            gathering.first_with(
+                self._context, ENTITY, equal, having, "Parcel", "order_id", order=order, newest=newest
+            ),
+            "first_with",
+        )
 
     def iterate(
         self,
