@@ -10,7 +10,20 @@ from importlib import resources
 
 from .model import Schema
 
-NAMES = ("apply", "page", "select", "lookup", "tree", "having", "family", "first", "count", "unlock", "aside")
+NAMES = (
+    "apply",
+    "page",
+    "select",
+    "lookup",
+    "tree",
+    "having",
+    "family",
+    "kin",
+    "first",
+    "count",
+    "unlock",
+    "aside",
+)
 
 _TITLES = {
     "key": "KEYS",

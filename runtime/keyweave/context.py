@@ -45,7 +45,7 @@ class Policy:
         moment: time between the two looks after which a check reports drift; longer than any plan takes.
         sweep_every: after so many writes, one also sweeps what is due; 0 for never.
         sweep_rows: most rows that such a write sweeps.
-        remembered: most rows of which a process keeps what it wrote, for the next upsert; 0 for none.
+        remembered: most rows of which a process keeps what it wrote, for the next write of them; 0 for none.
     """
 
     deadline: float = 10.0

@@ -1,7 +1,7 @@
 """What this process knows of rows that it wrote lately: a guess at what the store holds.
 
-An upsert of a record that was never loaded, and a change, use it in place of a read. Their plan is guarded by the
-guessed revision, so a guess that somebody has overtaken costs an exchange and never an update.
+An upsert of a record that was never loaded, a change, and a delete of a row that nobody refers to use it in place of a
+read. Their plan is guarded by the guessed revision, so a guess that somebody has overtaken costs an exchange and never an update.
 """
 
 from __future__ import annotations

@@ -20,6 +20,21 @@ LOST = ConnectionFailure("closed", "the connection broke", sent=True)
 UNSENT = ConnectionFailure("connect", "refused", sent=False)
 
 
+def kin(row: bytes, *views: Sequence[tuple[bytes, bytes | None, Sequence[Sequence[bytes]]]]) -> list[Any]:
+    """A reply of `kin`: a row, and for each view its members, each with its document and who refers to it."""
+    return [
+        row,
+        *[
+            [
+                [member for member, _, _ in view],
+                [document for _, document, _ in view],
+                [names for _, _, lists in view for names in lists],
+            ]
+            for view in views
+        ],
+    ]
+
+
 class Time:
     """A clock that moves only when a flow sleeps."""
 

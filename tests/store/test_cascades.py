@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from compozy_store import APIKey, APIKeyExistsError, TaskState
-from compozy_store.entities import TASK_STATE, WORKFLOW_STATE
+from compozy_store.entities import TASK_STATE, USER, WORKFLOW_STATE
 from keyweave.effects import Command, ConnectionFailure
 from keyweave.errors import OutcomeUnknownError, ReferenceViolationError, StoreUnavailableError
 from keyweave.flows import removing
@@ -119,13 +119,15 @@ def test_an_interrupted_delete_is_completed_by_deleting_again(flavour: str, plan
         assert stores.contents() == {}
 
 
+@pytest.mark.parametrize("declared_only", [False, True])
 @pytest.mark.parametrize("chunk", [1, 3, 500])
-def test_an_insert_at_any_moment_of_a_delete_leaves_no_orphan(chunk: int) -> None:
+def test_an_insert_at_any_moment_of_a_delete_leaves_no_orphan(chunk: int, declared_only: bool) -> None:
     """The child of a middle row is inserted ahead of every single exchange in turn."""
     moment, over, inserted = 0, False, set()
     while not over:
         moment += 1
         with harness("sync", f"moment-{chunk}-{moment}", chunk=chunk) as stores:
+            stores.db.session.context.declared_only = declared_only
             stores.do(stores.db.workflow_states.create(run()))
             add_tasks(stores, [task("p"), task("q", "p"), task("r", "p"), task("s", "q"), task("t", "q")])
             over = True
@@ -144,7 +146,7 @@ def test_an_insert_at_any_moment_of_a_delete_leaves_no_orphan(chunk: int) -> Non
 
             assert deleting(stores, insert) is True
             assert stores.contents() == {}
-    assert moment > 3
+    assert moment > (2 if chunk == 500 and not declared_only else 3)
     assert inserted == ({True, False} if chunk < 500 else {True})
 
 
@@ -188,6 +190,7 @@ def test_any_graph_loses_exactly_the_rows_below(seed: int) -> None:
     chance = random.Random(seed)
     keys = [f"t{n}" for n in range(24)]
     with harness("sync", f"graph-{seed}", chunk=chance.choice([1, 2, 5, 500])) as stores:
+        stores.db.session.context.declared_only = chance.random() < 0.3
         stores.db.workflow_states.create(run())
         add_tasks(stores, [task(key) for key in keys])
         parents = {key: chance.choice([None, *keys]) for key in keys}
@@ -280,11 +283,53 @@ def test_a_child_that_comes_before_the_commit_is_deleted_too(stores: Harness) ->
     assert stores.clean()
 
 
-def test_a_user_goes_with_keys_and_every_unique_value(stores: Harness) -> None:
-    def key(name: str, owner: str, secret: str | None = None) -> APIKey:
-        value = secret or name
-        return APIKey(id=name, user_id=owner, hash=b"h", fingerprint=value.encode(), prefix=value)
+def key(name: str, owner: str, secret: str | None = None) -> APIKey:
+    value = secret or name
+    return APIKey(id=name, user_id=owner, hash=b"h", fingerprint=value.encode(), prefix=value)
 
+
+@pytest.mark.parametrize(("declared_only", "expected"), [(False, 2), (True, 3)])
+def test_a_family_of_two_levels_goes_in_two_exchanges(
+    stores: Harness, declared_only: bool, expected: int
+) -> None:
+    context = stores.db.session.context
+    context.declared_only = declared_only
+    before = stores.contents()
+    stores.do(stores.db.users.create(user("u")))
+    for number in range(3):
+        stores.do(stores.db.api_keys.create(key(f"k{number}", "u")))
+    add_tasks(stores, [task("p"), task("c", "p"), task("odd:%", "c"), task("d", "odd:%")])
+    exchanges: list[int] = []
+    for entity, name in ((USER, "u"), (WORKFLOW_STATE, "w")):
+        exchanges.clear()
+        flow = removing.discard(context, entity, name)
+        stores.do(stores.db.session.run(watched(stores, flow, lambda number, _: exchanges.append(number))))
+        assert len(exchanges) == expected
+    stores.do(stores.db.workflow_states.create(run()))
+    after = stores.contents()
+    assert after.keys() == before.keys()
+    assert stores.clean()
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_a_family_as_large_as_one_reply_may_be(flavour: str, more: int) -> None:
+    """What comes at once and what is asked for by levels removes the same."""
+    with harness(flavour, f"bounds-{flavour}-{more}", chunk=10) as stores:
+        stores.do(stores.db.workflow_states.create(run()))
+        before = stores.contents()
+        for size in (9, 10, 11, 22):
+            add_tasks(stores, [task(f"t{number}") for number in range(size + more)])
+            add_tasks(stores, [task(f"c{number}", "t0") for number in range(size + more)])
+            stores.do(stores.db.task_states.delete("t0"))
+            assert stores.clean()
+            assert stores.do(stores.db.task_states.count_all()) == size + more - 1
+            stores.do(stores.db.workflow_states.delete("w"))
+            assert stores.contents() == {}
+            stores.do(stores.db.workflow_states.create(run()))
+        assert stores.contents().keys() == before.keys()
+
+
+def test_a_user_goes_with_keys_and_every_unique_value(stores: Harness) -> None:
     stores.do(stores.db.users.create(user("other")))
     stores.do(stores.db.api_keys.create(key("kept", "other")))
     before = stores.contents()
@@ -301,9 +346,10 @@ def test_a_user_goes_with_keys_and_every_unique_value(stores: Harness) -> None:
 
 
 @pytest.mark.parametrize("chunk", [3, 500])
-def test_entries_that_lead_nowhere_do_not_stop_a_delete(flavour: str, chunk: int) -> None:
-    """A view holds more ghosts than one plan may delete rows; some are members of two of the family's views."""
-    with harness(flavour, f"ghosts-{flavour}-{chunk}", chunk=chunk) as stores:
+@pytest.mark.parametrize("ghosts", [1, "chunk"])
+def test_entries_that_lead_nowhere_do_not_stop_a_delete(flavour: str, chunk: int, ghosts: Any) -> None:
+    """Views hold few ghosts, or more than one plan may delete rows; some are members of two of the family's views."""
+    with harness(flavour, f"ghosts-{flavour}-{chunk}-{ghosts}", chunk=chunk) as stores:
         stores.do(stores.db.workflow_states.create(run()))
         add_tasks(stores, [task("p"), task("c", "p")])
         partition = stores.db.session.context.partition(TASK_STATE)
@@ -312,6 +358,8 @@ def test_entries_that_lead_nowhere_do_not_stop_a_delete(flavour: str, chunk: int
             partition.view("TaskState", "by_parent", ("p",)),
         ]
         for view in views:
-            stores.send(*[("ZADD", view, 1, f"ghost{n}") for n in range(chunk + 10)])
+            stores.send(
+                *[("ZADD", view, 1, f"ghost{n}") for n in range(chunk + 10 if ghosts == "chunk" else ghosts)]
+            )
         stores.do(stores.db.workflow_states.delete("w"))
         assert stores.contents() == {}

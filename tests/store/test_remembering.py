@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 
-from compozy_store import Role, Status, TaskState
+from compozy_store import APIKey, APIKeyNotFoundError, Role, Status, TaskState
+from compozy_store.entities import API_KEY
+from keyweave.flows import removing
 from keyweave.flows.importing import Imported, load
 from keyweave.flows.retiring import rewrite_documents
 from keyweave.rewriting import Rewrite
-from tests.store.harness import AT_ONCE, FLAVOURS, Harness, errors_in, harness, run, task, user
+from tests.store.depot import depot
+from tests.store.harness import AT_ONCE, FLAVOURS, Harness, errors_in, harness, run, task, user, watched
 
 
 @pytest.fixture(params=FLAVOURS)
@@ -157,3 +160,125 @@ def test_changes_of_two_processes_lose_nothing(stores: Harness) -> None:
     assert not errors_in(outcomes)
     assert stores.do(stores.db.task_states.get("a")).output == 24
     assert sorted(row.output for row in outcomes) == list(range(1, 25))
+
+
+def api_key(name: str = "k", owner: str = "u", secret: str = "s") -> APIKey:
+    return APIKey(id=name, user_id=owner, hash=b"h", fingerprint=secret.encode(), prefix=secret)
+
+
+@pytest.fixture
+def keyed(stores: Harness) -> Harness:
+    """Two users; the first store has written a key of one of them and knows it."""
+    for name in "uv":
+        stores.do(stores.db.users.create(user(name)))
+    stores.do(stores.db.api_keys.create(api_key()))
+    return stores
+
+
+def discard(stores: Harness, store: Any, entity: Any = API_KEY, name: str = "k") -> tuple[bool, int]:
+    """What a delete comes to, and how many exchanges it takes."""
+    exchanges: list[int] = []
+    flow = removing.discard(store.session.context, entity, name)
+    found = stores.do(store.session.run(watched(stores, flow, lambda number, _: exchanges.append(number))))
+    return found, len(exchanges)
+
+
+def present(stores: Harness) -> dict[str, tuple[str, str]]:
+    """Owner and prefix of every key of the users."""
+    rows = [row for rows in stores.do(stores.db.api_keys.gather_by_user(["u", "v"])) for row in rows]
+    return {row.id: (row.user_id, row.prefix) for row in rows}
+
+
+def test_who_wrote_a_row_removes_it_in_one_exchange_and_others_in_two(keyed: Harness) -> None:
+    first, second = keyed.stores
+    assert discard(keyed, first) == (True, 1)
+    assert discard(keyed, first) == (False, 1)
+    keyed.do(first.api_keys.create(api_key()))
+    assert discard(keyed, second) == (True, 2)
+    assert keyed.clean()
+    assert present(keyed) == {}
+
+
+def test_a_row_that_others_changed_goes_with_what_they_made_of_it(keyed: Harness) -> None:
+    first, second = keyed.stores
+    changed = keyed.do(second.api_keys.get("k"))
+    changed.user_id, changed.fingerprint, changed.prefix = "v", b"other", "other"
+    keyed.do(second.api_keys.save(changed))
+    assert discard(keyed, first) == (True, 2)
+    assert keyed.do(first.api_keys.find_by_fingerprint(b"other")) is None
+    assert keyed.do(first.api_keys.count_by_user("v")) == 0
+    assert first.stats.conflicts == 0
+    assert keyed.clean()
+
+
+def test_a_row_that_others_removed_is_told_as_missing(keyed: Harness) -> None:
+    first, second = keyed.stores
+    keyed.do(second.api_keys.delete("k"))
+    with pytest.raises(APIKeyNotFoundError):
+        keyed.do(first.api_keys.delete("k"))
+    assert discard(keyed, first) == (False, 1)
+    assert first.stats.conflicts == 0
+
+
+def test_a_row_that_others_removed_and_made_anew_goes_and_what_they_made_beside_it_stays(
+    keyed: Harness,
+) -> None:
+    first, second = keyed.stores
+    keyed.do(second.api_keys.delete("k"))
+    keyed.do(second.api_keys.create(api_key("k2")))
+    keyed.do(second.api_keys.create(api_key("k", "v", "t")))
+    assert discard(keyed, first) == (True, 2)
+    assert present(keyed) == {"k2": ("u", "s")}
+    assert keyed.do(second.api_keys.get_by_fingerprint(b"s")).id == "k2"
+    assert keyed.clean()
+
+
+def test_a_transaction_removes_what_it_reads(keyed: Harness) -> None:
+    first, second = keyed.stores
+    keyed.do(second.api_keys.change("k", lambda row: setattr(row, "user_id", "v")))
+
+    def steps(tx: Any) -> Generator[Any, Any, None]:
+        yield tx.api_keys.delete("k")
+        assert (yield tx.api_keys.count_by_user("v")) == 0
+
+    keyed.transact(steps, first)
+    assert first.stats.conflicts == 0
+    assert keyed.clean()
+
+
+def test_two_processes_remove_and_make_each_others_rows_and_every_index_agrees(keyed: Harness) -> None:
+    chance = random.Random(11)
+    left = {"k": ("u", "s")}
+    for turn in range(120):
+        store, name = chance.choice(keyed.stores), chance.choice(["k", "l", "m"])
+        if chance.random() < 0.5:
+            assert discard(keyed, store, name=name)[0] is (left.pop(name, None) is not None)
+        else:
+            left[name] = (chance.choice("uv"), f"s{turn}")
+            keyed.do(store.api_keys.upsert(api_key(name, *left[name])))
+        assert present(keyed) == left
+    assert keyed.clean()
+    assert [store.stats.conflicts for store in keyed.stores] == [0, 0]
+
+
+def test_of_many_who_remove_a_row_that_they_know_one_does(keyed: Harness) -> None:
+    outcomes = keyed.together([lambda store: store.api_keys.discard("k")] * 16)
+    assert sorted(outcomes) == [False] * 15 + [True]
+    assert keyed.clean()
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("swept", [False, True])
+def test_a_remembered_row_that_ran_out_is_not_there(flavour: str, swept: bool) -> None:
+    """Its writer knows it, and is told as anybody who met it: by the number of dead rows that it has met."""
+    retention = {"Ticket": AT_ONCE}
+    ticket, entity = depot().Ticket, depot().PACKAGE.entities["Ticket"]
+    with harness(flavour, f"out-{flavour}-{swept}", module=depot(), retention=retention, count=2) as stores:
+        first, second = stores.stores
+        stores.do(first.tickets.create(ticket(id="a", code="c", state=depot().State.CLOSED)))
+        if swept:
+            assert stores.do(second.sweep()) == 1
+        found, _ = discard(stores, first, entity, "a")
+        assert (found, first.stats.dead_met, first.stats.conflicts) == (False, 0 if swept else 1, 0)
+        assert stores.do(second.sweep()) == (0 if swept else 1)
+        assert stores.contents() == {}

@@ -1,24 +1,29 @@
 """Families: a row's removal and everything that refers to the row, found by the views of its references.
 
-A level of a family is read together with the names of the level below it, in one pipeline. Nothing that is read
-here is trusted later: every row is guarded by its revision, and every view by its number of members.
+A row comes with its first level from one script. A further level is read together with the names of the level below
+it, in one pipeline. Nothing that is read here is trusted later: every row is guarded by its revision, and every view by its number of members.
 """
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from keyweave.context import Context
-from keyweave.effects import Command, Flow
+from keyweave.effects import Command, Flow, Word
 from keyweave.entity import Entity, Referrer
 from keyweave.entry import REVISION, ViewEntry
 from keyweave.errors import ReferenceViolationError
-from keyweave.flows.asking import ask
+from keyweave.flows.asking import ask, ask_script, undeclared
 from keyweave.flows.handshaking import require_built
 from keyweave.flows.reading import deadline_passed
 from keyweave.unit import Change
 
 _MANY: Final = 500
+
+_DEEP: Final = 2
+"""Most members that are looked at, those of the next level included, for each row whose document may come at once."""
 
 Place: TypeAlias = tuple[str, str]
 """Entity and key of a row."""
@@ -26,28 +31,91 @@ Place: TypeAlias = tuple[str, str]
 Member: TypeAlias = tuple[Change, Referrer, str]
 """An entry that says: by this reference, the row with this key refers to this parent."""
 
+Rows: TypeAlias = dict[Place, tuple[bytes | None, list[list[bytes]]]]
+"""The documents of rows, None where there is none, and for each reference to such a row who refers to it."""
+
+
+@dataclass(slots=True)
+class Family:
+    """Who refers to a row.
+
+    Attributes:
+        members: the entries that say so.
+        rows: what was read of all of them, if anything was.
+    """
+
+    members: list[Member]
+    rows: Rows = field(default_factory=dict)
+
 
 def read_family(
     context: Context, entity: Entity[Any], key: str, guard: str, most: int | None
-) -> Flow[tuple[Change, list[Member] | None] | None]:
+) -> Flow[tuple[Change, Family | None] | None]:
     """The removal of a row, dead or alive, and who refers to it: up to `most` by each reference, all for None.
 
-    Who refers to it is None, too, while an index is not built: `members_of` asks for it, or refuses to.
+    Who refers to it is None when it is not known: while an index is not built, and `members_of` asks for it, or refuses
+    to; when the family is too large to be read at once; when the row is past its deadline, and `guard` is not `dead`.
     """
+    if context.unbuilt or not context.package.referrers[entity.name]:
+        # An index that is not built is refused only to who needs it: a row that stays needs no family.
+        (document,) = yield from ask(
+            context, (("GET", context.partition(entity).document(entity.name, key)),)
+        )
+        if document is None:
+            return None
+        return removal(context, entity, key, document, guard), None if context.unbuilt else Family([])
+    # A sweep asks plainly: it meets more rows that turn out to be alive than families.
+    if guard != "dead" and most is not None and context.unit is None and not context.declared_only:
+        reply: Any = yield from ask_script(context, "kin", *_kin_call(context, entity, key, most))
+        if not undeclared(context, reply):
+            return _kin(context, entity, key, guard, reply) if reply is not None else None
     document_key = context.partition(entity).document(entity.name, key)
-    # An index that is not built is refused only to who needs it: a row that stays needs no family.
-    built = not context.unbuilt
-    ranges = (yield from _ranges(context, entity, key, most)) if built else []
+    ranges = yield from _ranges(context, entity, key, most)
     document, *lists = yield from ask(context, (("GET", document_key), *[command for _, command in ranges]))
     if document is None:
         return None
-    change = _removal(context, entity, key, document, guard)
-    if not built:
+    change = removal(context, entity, key, document, guard)
+    return change, Family(_note(change, [referrer for referrer, _ in ranges], lists))
+
+
+def _kin_call(
+    context: Context, entity: Entity[Any], key: str, most: int
+) -> tuple[tuple[Word, ...], tuple[Word, ...]]:
+    """Keys and arguments of `kin`."""
+    keys: list[Word] = [context.partition(entity).document(entity.name, key)]
+    most = min(most, _MANY)
+    arguments: list[Word] = [most, _DEEP * most]
+    referrers = context.package.referrers
+    for referrer in referrers[entity.name]:
+        rows = referrer.entity
+        partition, below = context.partition(rows), referrers[rows.name]
+        keys.append(partition.view(rows.name, referrer.reference.via, (key,)))
+        arguments += (partition.documents(rows.name), len(below))
+        for each in below:
+            arguments.append(context.partition(each.entity).family(each.entity.name, each.reference.via))
+    return tuple(keys), tuple(arguments)
+
+
+def _kin(
+    context: Context, entity: Entity[Any], key: str, guard: str, reply: list[Any]
+) -> tuple[Change, Family | None]:
+    """The removal of the row that `kin` answered with, and its family if that came along."""
+    document, *views = reply
+    change = removal(context, entity, key, document, guard)
+    if not views:
         return change, None
-    return change, _note(change, [referrer for referrer, _ in ranges], lists)
+    referrers = context.package.referrers[entity.name]
+    family = Family(_note(change, referrers, [members for members, _, _ in views]))
+    places = map(place_of, family.members)
+    for referrer, (_, documents, below) in zip(referrers, views, strict=True):
+        lists, kinds = iter(below), context.package.referrers[referrer.entity.name]
+        for each in documents:
+            family.rows[next(places)] = each, [next(lists) for _ in kinds]
+    return change, family
 
 
-def _removal(context: Context, entity: Entity[Any], key: str, document: bytes, guard: str) -> Change:
+def removal(context: Context, entity: Entity[Any], key: str, document: bytes, guard: str) -> Change:
+    """The removal of the row that a document holds."""
     codec = context.codec(entity)
     stored = codec.recall(document)
     return Change(entity, key, old=stored, old_entries=codec.entries_of(stored), prepared=None, guard=guard)
@@ -88,7 +156,7 @@ def _ranges(
     return found
 
 
-def _note(parent: Change, referrers: list[Referrer], lists: list[list[bytes]]) -> list[Member]:
+def _note(parent: Change, referrers: Sequence[Referrer], lists: list[list[bytes]]) -> list[Member]:
     """Who refers to a row, as its views say. Its guards are set accordingly."""
     parent.dangling = []
     parent.counts = [
@@ -108,12 +176,16 @@ def place_of(member: Member) -> Place:
 
 
 def load_members(
-    context: Context, members: list[Member], most: int | None
+    context: Context, members: list[Member], most: int | None, known: Rows | None = None
 ) -> Flow[tuple[list[Change], list[Member]]]:
     """The rows of `members`, each once, dead ones included. An entry without a document is noted on its parent.
 
+    Args:
+        most: how many of who refers to the rows to ask for, by each reference: None for all, 0 to ask for nobody.
+        known: what was read of the rows already, if anything was.
+
     Returns:
-        The rows, and who refers to them: up to `most` by each reference, all by default; nobody is asked for 0.
+        The rows, and who refers to them.
 
     Raises:
         ReferenceViolationError: a live row refers to its parent with restrict.
@@ -122,28 +194,37 @@ def load_members(
     below: list[Member] = []
     for start in range(0, len(members), _MANY):
         part = members[start : start + _MANY]
-        keys = [
-            context.partition(referrer.entity).document(referrer.entity.name, key)
-            for _, referrer, key in part
-        ]
-        asked: dict[Place, list[tuple[Referrer, Command]]] = {}
-        for member in part if most != 0 else ():
-            at = place_of(member)
-            if at not in asked and at not in children:
-                asked[at] = yield from _ranges(context, member[1].entity, member[2], most)
-        ranges = [command for each in asked.values() for _, command in each]
-        documents, *lists = yield from ask(context, (("MGET", *keys), *ranges))
-        answers = iter(lists)
-        found = {
-            at: ([referrer for referrer, _ in each], [next(answers) for _ in each])
-            for at, each in asked.items()
-        }
-        for member, document in zip(part, documents, strict=True):
+        rows = known or (yield from _read_rows(context, part, most, children))
+        for member in part:
+            document, lists = rows[place_of(member)]
             child = yield from _child(context, member, document)
             if child is not None and place(child) not in children:
                 children[place(child)] = child
-                below += _note(child, *found.get(place(child), ([], [])))
+                below += _note(child, context.package.referrers[child.entity.name] if lists else (), lists)
     return list(children.values()), below
+
+
+def _read_rows(
+    context: Context, members: list[Member], most: int | None, without: Container[Place]
+) -> Flow[Rows]:
+    """The documents of `members`, and but for those in `without` who refers to them."""
+    asked: dict[Place, list[Command]] = {}
+    keys: list[str] = []
+    for _, referrer, key in members:
+        entity, at = referrer.entity, (referrer.entity.name, key)
+        if at in asked:
+            continue
+        keys.append(context.partition(entity).document(entity.name, key))
+        wanted = most != 0 and at not in without
+        ranges = (yield from _ranges(context, entity, key, most)) if wanted else []
+        asked[at] = [command for _, command in ranges]
+    commands = [command for each in asked.values() for command in each]
+    documents, *lists = yield from ask(context, (("MGET", *keys), *commands))
+    answers = iter(lists)
+    return {
+        at: (document, [next(answers) for _ in each])
+        for (at, each), document in zip(asked.items(), documents, strict=True)
+    }
 
 
 def _child(context: Context, member: Member, document: bytes | None) -> Flow[Change | None]:
@@ -152,7 +233,7 @@ def _child(context: Context, member: Member, document: bytes | None) -> Flow[Cha
     if document is None:
         parent.dangling.append((entity, key, None, [ViewEntry(via, (parent.key,), key, REVISION)]))
         return None
-    child = _removal(context, entity, key, document, "unchanged")
+    child = removal(context, entity, key, document, "unchanged")
     assert child.old is not None
     if getattr(child.old.snapshot, referrer.reference.field) != parent.key:
         # The server freed the row of this entry, and its key has been given to another: that one is no child.

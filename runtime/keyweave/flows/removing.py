@@ -14,18 +14,20 @@ from keyweave.entity import Entity
 from keyweave.errors import TransactionConflictError
 from keyweave.flows.committing import commit, refused
 from keyweave.flows.families import (
-    Member,
+    Family,
     Place,
     load_members,
     members_of,
     place,
     place_of,
     read_family,
+    removal,
     restricted,
 )
 from keyweave.flows.healing import heal_entries
 from keyweave.flows.reading import deadline_passed
 from keyweave.keytext import checked_text
+from keyweave.record import Stored
 from keyweave.unit import Change, UnitOfWork
 
 
@@ -48,24 +50,54 @@ def discard(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
     unit = context.unit
     if unit is not None:
         return (yield from _discard_buffered(context, unit, entity, key))
+    newer: Change | None = None
+    guess = context.recent.get(entity.name, key) if not context.package.referrers[entity.name] else None
+    if guess is not None:
+        removed, newer = yield from _discard_remembered(context, entity, key, guess)
+        if removed:
+            return True
     attempts = context.policy.attempts
     for _ in range(attempts):
-        found = yield from _read(context, entity, key, context.policy.chunk + 1)
+        found = (newer, Family([])) if newer is not None else (yield from _read(context, entity, key))
+        newer = None
         if found is None:
             return False
-        change, members = found
-        if (yield from remove_rows(context, [change], members)):
+        change, family = found
+        if (yield from remove_rows(context, [change], family)):
             return True
     raise TransactionConflictError(
         f"{entity.name}: deleting lost {attempts} tries to other writers", attempts=attempts
     )
 
 
+def _discard_remembered(
+    context: Context, entity: Entity[Any], key: str, guess: Stored
+) -> Flow[tuple[bool, Change | None]]:
+    """Try to remove a row that nobody refers to as this process wrote it last.
+
+    Returns:
+        Whether it was removed, and the removal of what a refusal brought. The row has to be read when it brought nothing:
+        it may be gone, and it may be past its deadline.
+    """
+    entries = context.codec(entity).entries_of(guess)
+    change = Change(entity, key, old=guess, old_entries=entries, prepared=None, guard="revision")
+    refusal = yield from commit(context, [change], show=True)
+    if refusal is None:
+        return True, None
+    if not refusal.certain:
+        raise refused(refusal)
+    context.recent.drop(entity.name, key)
+    document = refusal.document
+    return False, removal(context, entity, key, document, "revision") if document is not None else None
+
+
 def _read(
-    context: Context, entity: Entity[Any], key: str, most: int | None
-) -> Flow[tuple[Change, list[Member] | None] | None]:
-    """The removal of a live row, and who refers to it."""
-    found = yield from read_family(context, entity, key, "revision", most)
+    context: Context, entity: Entity[Any], key: str, *, whole: bool = False
+) -> Flow[tuple[Change, Family | None] | None]:
+    """The removal of a live row, and who refers to it, all of them if the family is wanted `whole`."""
+    found = yield from read_family(
+        context, entity, key, "revision", None if whole else context.policy.chunk + 1
+    )
     if found is None:
         return None
     old = found[0].old
@@ -75,7 +107,7 @@ def _read(
     return found
 
 
-def remove_rows(context: Context, roots: list[Change], members: list[Member] | None = None) -> Flow[bool]:
+def remove_rows(context: Context, roots: list[Change], family: Family | None = None) -> Flow[bool]:
     """Remove rows with their families; False when somebody else changed them meanwhile.
 
     A family that fits into one plan goes in one step. From a larger one, children are removed first, so that
@@ -84,16 +116,16 @@ def remove_rows(context: Context, roots: list[Change], members: list[Member] | N
 
     Args:
         roots: the removals of the rows.
-        members: who refers to them, as `read_family` gives it, or None when that is not known yet.
+        family: who refers to them, as `read_family` gives it, or None when that is not known yet.
     """
     sweeping = all(root.guard == "dead" for root in roots)
     waiting: list[list[Change]] = [roots]
-    known = members
+    known = family
     above: set[Place] = set()
     gone: set[Place] = set()
     while waiting:
         rows = [row for row in waiting.pop() if place(row) not in gone]
-        family, complete = yield from _collect(context, rows, above, known)
+        changes, complete = yield from _collect(context, rows, above, known)
         known = None
         if not complete:
             if not gone and not above:
@@ -103,32 +135,35 @@ def remove_rows(context: Context, roots: list[Change], members: list[Member] | N
                 waiting += [rows[middle:], rows[:middle]]
                 continue
             above.add(place(rows[0]))
-            waiting += [rows, family or (yield from _some_children(context, rows[0], above))]
+            waiting += [rows, changes or (yield from _some_children(context, rows[0], above))]
             continue
-        refusal = (yield from commit(context, family, sweeping=sweeping)) if family else None
+        refusal = (yield from commit(context, changes, sweeping=sweeping)) if changes else None
         if refusal is not None:
             if not refusal.certain and not sweeping:
                 raise refused(refusal)
             context.stats.conflict(roots[0].entity.name)
             return False
-        gone |= {place(change) for change in family}
+        gone |= {place(change) for change in changes}
     return True
 
 
 def _collect(
-    context: Context, roots: list[Change], above: set[Place], known: list[Member] | None
+    context: Context, roots: list[Change], above: set[Place], known: Family | None
 ) -> Flow[tuple[list[Change], bool]]:
     """The rows of `roots` with everything that refers to them, leaves first, each guarded, and True.
 
     When they are too many for one plan, the lowest rows that were reached, if they are below the roots, and False.
-    Rows in `above` wait for these to be removed: in a circle of references they are left alone. `known` are the
-    members of the roots, if they were read already.
+    Rows in `above` wait for these to be removed: in a circle of references they are left alone. `known` is who refers
+    to the roots, if that was read already.
     """
     most = context.policy.chunk
     levels = [roots]
     seen = {*above, *(place(root) for root in roots)}
     size = len(roots)
-    members = known if known is not None else (yield from members_of(context, roots, most + len(seen)))
+    members = (
+        known.members if known is not None else (yield from members_of(context, roots, most + len(seen)))
+    )
+    rows = known.rows if known is not None else None
     while levels[-1]:
         fresh = [member for member in members if place_of(member) not in seen]
         places = {place_of(member) for member in fresh}
@@ -136,7 +171,9 @@ def _collect(
         if fresh and size > most:
             return levels[-1] if len(levels) > 1 else [], False
         # A row without a document is not remembered as seen: each parent drops its own entry of it.
-        children, members = yield from load_members(context, fresh, most + len(seen) + len(places))
+        reach = most + len(seen) + len(places)
+        children, members = yield from load_members(context, fresh, reach, rows)
+        rows = None
         seen |= {place(child) for child in children}
         levels.append(children)
     return [change for level in reversed(levels) for change in level], True
@@ -188,11 +225,11 @@ def _discard_buffered(context: Context, unit: UnitOfWork, entity: Entity[Any], k
     if own is not None and own.prepared is None:
         return False
     if own is None:
-        found = yield from _read(context, entity, key, None)
+        found = yield from _read(context, entity, key, whole=True)
         if found is None:
             return False
-        change, known = found
-        members = known if known is not None else (yield from members_of(context, [change], None))
+        change, family = found
+        members = family.members if family is not None else (yield from members_of(context, [change], None))
         loaded = unit.loaded.get((entity.name, key))
         if loaded is not None and change.old is not None:
             change.old.revision = loaded.revision

@@ -106,11 +106,11 @@ def sweep_row(context: Context, entity: Entity[Any], key: str) -> Flow[bool | No
     found = yield from read_family(context, entity, key, "dead", context.policy.chunk + 1)
     if found is None:
         return None
-    change, members = found
+    change, family = found
     expires = change.old.expires if change.old is not None else 0
     if expires == 0 or not (yield from deadline_passed(context, expires)):
         return None
-    removed: bool = yield from remove_rows(context, [change], members)
+    removed: bool = yield from remove_rows(context, [change], family)
     if removed:
         _note(context, change)
     return removed

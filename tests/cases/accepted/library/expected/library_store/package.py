@@ -28,6 +28,7 @@ PACKAGE = Package(
             "tree",
             "having",
             "family",
+            "kin",
             "first",
             "count",
             "unlock",
