@@ -50,6 +50,14 @@ async def _doomed_user(side: Side, turn: Turn) -> tuple[Any, ...]:
     return (_guest(turn),)
 
 
+async def _foreign_user(side: Side, turn: Turn) -> tuple[Any, ...]:
+    await _with_guest(side, turn, 3)
+    side.rows.estrange("User", _guest(turn))
+    for number in range(3):
+        side.rows.estrange("APIKey", api_key(_guest(turn), number).id)
+    return (_guest(turn),)
+
+
 async def _first_admin(side: Side, turn: Turn) -> tuple[Any, ...]:
     try:
         await side.engine.auth.delete_user("admin")
@@ -66,6 +74,12 @@ async def _new_key(side: Side, turn: Turn) -> tuple[Any, ...]:
 async def _present_key(side: Side, turn: Turn) -> tuple[Any, ...]:
     await _with_guest(side, turn, 1)
     return (api_key(_guest(turn), 0).id,)
+
+
+async def _foreign_key(side: Side, turn: Turn) -> tuple[Any, ...]:
+    (key,) = await _present_key(side, turn)
+    side.rows.estrange("APIKey", key)
+    return (key,)
 
 
 async def _guest_and_keys(engine: Any, turn: Turn) -> Any:
@@ -94,6 +108,13 @@ AUTH: Final = (
         writes=True,
     ),
     Case(
+        method="auth.delete_user",
+        label="with 3 keys, written elsewhere",
+        prepare=_foreign_user,
+        observe=_guest_and_keys,
+        writes=True,
+    ),
+    Case(
         method="auth.create_initial_admin_if_none",
         prepare=_first_admin,
         observe=_admin,
@@ -106,4 +127,11 @@ AUTH: Final = (
     reads("auth.list_api_keys_by_user_id", lambda turn: (_someone(turn),), "3 keys"),
     Case(method="auth.update_api_key_last_used", prepare=_present_key, observe=_guest_and_keys, writes=True),
     Case(method="auth.delete_api_key", prepare=_present_key, observe=_guest_and_keys, writes=True),
+    Case(
+        method="auth.delete_api_key",
+        label="written elsewhere",
+        prepare=_foreign_key,
+        observe=_guest_and_keys,
+        writes=True,
+    ),
 )

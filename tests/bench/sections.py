@@ -28,7 +28,7 @@ _REASONS: Final = """What stands behind the limits:
 - A write is one script, which checks every guard and key before it writes any, and an append to a file before the answer. It
   changes about ten sorted sets for a new task, where PostgreSQL changes about as many B-trees.
 - A row that another process wrote is read before it is replaced, because the client knows which index entries a document
-  implies, and the server does not: two trips. Deleting a user with its keys takes three, where PostgreSQL cascades inside.
+  implies, and the server does not: two trips. Deleting a user with its keys takes two as well, where PostgreSQL cascades inside.
 - A list is mostly the decoding of its documents, for which PostgreSQL's side pays about as much.
 - A document of 64 KB is encoded, read back and compared before it is sent, so that nothing is stored that would not come
   back as it went in. That is what it takes beyond the bare bytes.
