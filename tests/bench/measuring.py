@@ -17,21 +17,7 @@ from typing import Final
 from tests.bench.case import Case, Turn
 from tests.bench.data import Data
 from tests.bench.results import CaseTimings, timing
-from tests.bench.sides import (
-    ALWAYS,
-    BARE_REDIS8,
-    BARE_VALKEY,
-    POSTGRES,
-    REDIS8,
-    RELAXED,
-    VALKEY,
-    WIRE_REDIS8,
-    WIRE_VALKEY,
-    Side,
-)
-
-BARE_OF: Final = {VALKEY: BARE_VALKEY, REDIS8: BARE_REDIS8}
-WIRE_OF: Final = {VALKEY: WIRE_VALKEY, REDIS8: WIRE_REDIS8}
+from tests.bench.sides import ALWAYS, BARE_OF, POSTGRES, RELAXED, WIRE_OF, Side
 
 _FIRST: Final = 1_000
 """Number of the first timed turn, away from those that were compared."""

@@ -153,8 +153,15 @@ def _targets(run: Run, found: Sequence[Verdict]) -> Iterator[str]:
         for side in KEYWEAVE:
             those = [each for each in found if each.target == target and each.side == side]
             if those:
-                rows.append((target, TITLES[side], f"{sum(each.met for each in those)} of {len(those)}"))
-    yield from table(("target", "side", "met"), rows)
+                rows.append(
+                    (target, TITLES[side], f"{sum(each.met for each in those)} of {len(those)}", *_why(those))
+                )
+    yield from table(("target", "side", "met", "beyond the wire", "within it"), rows)
+    yield (
+        "Of what was missed: *beyond the wire* is what no client can meet with the same commands, because the wire alone takes too "
+        "long; *within it* is what a client would meet that takes no time."
+    )
+    yield ""
     yield "Every method, on Valkey / on Redis 8; **bold** misses its target."
     yield ""
     ratios = {(each.case, each.target, each.side): _ratio(each) for each in found}
@@ -166,6 +173,14 @@ def _targets(run: Run, found: Sequence[Verdict]) -> Iterator[str]:
             cells.append(" / ".join(pair))
         rows.append((f"`{case.name}`", *cells))
     yield from table(("method", *targets), rows)
+
+
+def _why(verdicts: Sequence[Verdict]) -> tuple[str, str]:
+    """How many of the missed targets nobody could meet, and how many could be met."""
+    missed = [each.reachable for each in verdicts if not each.met]
+    if None in missed:
+        return "", ""
+    return str(missed.count(False)), str(missed.count(True))
 
 
 def _ratio(verdict: Verdict) -> str:

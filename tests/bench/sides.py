@@ -28,6 +28,10 @@ BARE_REDIS8: Final = "bare-redis8"
 WIRE_VALKEY: Final = "wire-valkey"
 WIRE_REDIS8: Final = "wire-redis8"
 
+BARE_OF: Final = {VALKEY: BARE_VALKEY, REDIS8: BARE_REDIS8}
+WIRE_OF: Final = {VALKEY: WIRE_VALKEY, REDIS8: WIRE_REDIS8}
+"""What sends the bytes of a side."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
