@@ -43,7 +43,7 @@ class Policy:
         marker_ttl: how long a plan that leaves no document is remembered for a retry.
         chunk: most rows that one plan deletes.
         moment: time between the two looks after which a check reports drift; longer than any plan takes.
-        sweep_every: after so many writes, one also sweeps what is due; 0 for never.
+        sweep_every: after so many writes, one also looks for rows to sweep; 0 for never.
         sweep_rows: most rows that such a write sweeps.
         remembered: most rows of which a process keeps what it wrote, for the next write of them; 0 for none.
     """
@@ -127,7 +127,9 @@ class Context:
         declared_only: the server refuses keys that were not declared, so pages take two round trips.
         telemetry: who watches operations, or None.
         writes: plans that were applied in groups whose rows may end.
-        tended: how many sweepers of this store are at work; writes leave the sweeping to them.
+        tended: how many sweepers of this store are at work; writes sweep only when rows pile up.
+        kept: rows that such a sweeper met in its last round and could not remove.
+        tidied: rows that writes have swept; a sweeper leaves out as many.
         ending: groups with rows that may end.
         accesses: the views that help with a filter, by entity, order and filtered fields, once worked out.
     """
@@ -153,6 +155,8 @@ class Context:
     settings_hidden: bool = False
     writes: int = 0
     tended: int = 0
+    kept: int = 0
+    tidied: int = 0
     ending: frozenset[str] = field(init=False)
     accesses: dict[tuple[str, str, frozenset[str]], Access] = field(default_factory=dict)
 
@@ -196,8 +200,8 @@ class Context:
         return lifetime.micros if lifetime is not None else 0
 
     def untidy(self, partition: Partition) -> bool:
-        """Whether it is the turn of this write to sweep a few rows."""
-        if partition.group not in self.ending or self.tended or not self.policy.sweep_every:
+        """Whether it is the turn of this write to look for rows to sweep."""
+        if partition.group not in self.ending or not self.policy.sweep_every:
             return False
         self.writes += 1
         return self.writes % self.policy.sweep_every == 0

@@ -90,6 +90,20 @@ def test_a_sweeper_rests_for_its_share() -> None:
     assert isinstance(rest, Sleep) and 1.5 <= rest.seconds <= 4.5
 
 
+@pytest.mark.parametrize("swept", [[15], [16, 0], [48, 0, 0, 0], [64, 32, 0, 0, 15], [64, 0, 0, 48, 0, 0, 0]])
+def test_a_sweeper_leaves_out_the_turns_that_writes_take(swept: list[int]) -> None:
+    """For every 16 rows that they have swept during one rest, it rests once more."""
+    scripted = Scripted()
+    flow = tending.tend(scripted.context, Pace(rows=16), Progress())
+    flow.send(None)
+    flow.send([NOW])
+    effects = [flow.send([[b"Forgotten:%d" % number for number in range(64)]])]
+    for rows in swept:
+        scripted.context.tidied += rows
+        effects.append(flow.send(None))
+    assert [type(effect) for effect in effects] == [Sleep] * len(swept) + [Send]
+
+
 @pytest.mark.parametrize(
     "pace", [{"interval": 0}, {"interval": 1e9}, {"share": 0}, {"share": 2}, {"rows": 0}]
 )

@@ -1,4 +1,4 @@
-"""The sweeper that runs beside the program, in both flavours, and the sweeping that writes do when there is none."""
+"""The sweeper that runs beside the program, in both flavours, and the sweeping that writes do without or beside one."""
 
 from __future__ import annotations
 
@@ -221,18 +221,62 @@ def test_writes_clean_a_store_that_nobody_sweeps(flavour: str) -> None:
         }
 
 
-def test_writes_leave_the_sweeping_to_a_sweeper_of_their_store(flavour: str) -> None:
+def write(stores: Harness, times: int = 1) -> None:
+    """Writes after which nothing but the clock says that some may sweep."""
+    for _ in range(times):
+        later(stores)
+        stores.do(stores.db.workflow_states.upsert(run()))
+
+
+def test_writes_leave_to_a_sweeper_of_their_store_what_it_has_in_sight(flavour: str) -> None:
     with opened(flavour, "leave", sweep_every=1) as stores:
         sweeper = stores.db.sweeper(interval=3600)
         with sweeping(stores, sweeper):
             wait(stores, lambda: sweeper.progress.rounds == 1)
-            add_dead(stores, 5)
-            later(stores)
-            stores.do(stores.db.workflow_states.upsert(run()))
-            assert unswept(stores) == 5
-        later(stores)
-        stores.do(stores.db.workflow_states.upsert(run()))
+            add_dead(stores, 64)
+            write(stores, 3)
+            assert unswept(stores) == 64
+        write(stores)
         assert unswept(stores) == 0
+
+
+def test_writes_sweep_what_piles_up_beside_a_sweeper_of_their_store(flavour: str) -> None:
+    """The sweeper waits for its next look: whatever goes meanwhile, the writes have taken."""
+    with opened(flavour, "pile", sweep_every=4, sweep_rows=50) as stores:
+        before = stores.contents()
+        sweeper = stores.db.sweeper(interval=3600)
+        with sweeping(stores, sweeper):
+            wait(stores, lambda: sweeper.progress.rounds == 1)
+            add_dead(stores, 200)
+            left = []
+            for _ in range(20):
+                write(stores)
+                left.append(unswept(stores))
+            assert sweeper.progress.swept == 0
+            steps = [earlier - after for earlier, after in zip([200, *left], left, strict=False)]
+            assert [step for step in steps if step] == [50, 50, 50], "until nothing piles up any more"
+            assert stores.db.session.context.tidied == 150
+        write(stores, 8)
+        after = stores.contents()
+        assert {key for key in after if "WorkflowState" not in key} == {
+            key for key in before if "WorkflowState" not in key
+        }
+
+
+def test_rows_that_cannot_be_removed_are_no_pile(flavour: str) -> None:
+    """A sweeper has met 70 rows of an entity that is not in this schema: writes do not look at them again and again."""
+    with opened(flavour, "kept", sweep_every=1) as stores:
+        expiry = stores.db.session.context.partition(TASK_STATE).expiry
+        stores.send(("ZADD", expiry, *(word for n in range(70) for word in (n + 1, f"Forgotten:{n}"))))
+        sweeper = stores.db.sweeper(interval=3600)
+        with sweeping(stores, sweeper):
+            wait(stores, lambda: sweeper.progress.kept == 70)
+            add_dead(stores, 64)
+            write(stores, 2)
+            assert unswept(stores) == 134
+            add_dead(stores, 65)
+            write(stores, 10)
+            assert unswept(stores) <= 134
 
 
 def test_writes_can_be_told_not_to_sweep(flavour: str) -> None:

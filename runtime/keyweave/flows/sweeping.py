@@ -25,7 +25,7 @@ from keyweave.unit import Change
 AT_ONCE: Final = 100
 """Rows that `sweep` removes in one plan."""
 
-_AHEAD: Final = 4
+AHEAD: Final = 4
 """A step looks at this many times its rows and begins at random, so that sweeps at the same time seldom collide."""
 
 
@@ -75,7 +75,7 @@ def sweep_step(context: Context, partition: Partition, most: int, left: Left) ->
     ((seconds, micros),) = yield from ask(context, (("TIME",),))
     now = int(seconds) * 1_000_000 + int(micros)
     context.clock.set(now)
-    looked = most * _AHEAD + len(left.members) - left.leading
+    looked = most * AHEAD + len(left.members) - left.leading
     (members,) = yield from ask(
         context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", left.leading, looked),)
     )

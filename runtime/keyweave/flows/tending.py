@@ -1,7 +1,7 @@
 """Tending: sweeping that never gets in the way of others. A few rows a step, pauses between steps, patience with errors.
 
 `tend` goes on for ever; `tend_once` ends when nothing is due. `tidy` is what a write does now and then, so that a
-store without any sweeper still cleans itself.
+store without any sweeper still cleans itself, and one whose sweeper falls behind is no worse off.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from keyweave.context import Context
 from keyweave.effects import Flow, Sleep
 from keyweave.errors import ConfigurationError, KeyweaveError
 from keyweave.flows.asking import ask
-from keyweave.flows.sweeping import Left, sweep_step
+from keyweave.flows.sweeping import AHEAD, Left, sweep_step
 from keyweave.keyspace import Partition
 
 _LOG: Final = logging.getLogger("keyweave")
 _BACKOFF: Final = 0.5
 _LONGEST_BACKOFF: Final = 60.0
+_ROWS: Final = 16
+_IN_SIGHT: Final = _ROWS * AHEAD
+"""As many due rows are left to a sweeper of the store; when there are more, writes sweep too."""
 _MARGIN: Final = 1_000_000
 """How long a row is dead, in microseconds, before a write looks at it: surely more than clocks are apart."""
 
@@ -40,7 +43,7 @@ class Pace:
 
     interval: float = 30.0
     share: float = 0.02
-    rows: int = 16
+    rows: int = _ROWS
 
     def __post_init__(self) -> None:
         if not 0 < self.interval <= 86_400:
@@ -108,21 +111,38 @@ def tend_once(context: Context, pace: Pace, progress: Progress, *, limit: int | 
             if step.found <= step.removed + step.kept:
                 break
             spent = context.monotonic() - started
-            yield Sleep(spent * (1 / pace.share - 1) * context.chance.uniform(0.5, 1.5))
+            yield from _rest(context, spent * (1 / pace.share - 1), pace.rows)
         kept += len(left.members)
-    progress.kept = kept
+    progress.kept = context.kept = kept
     progress.rounds += 1
 
 
+def _rest(context: Context, seconds: float, rows: int) -> Flow[None]:
+    """Pause after a step of so many rows, and once more for as many that writes sweep: writers would notice both.
+
+    Only what they sweep in one pause counts ahead, so that the sweeper goes on soon after they have stopped.
+    """
+    ahead = 0
+    while ahead >= 0:
+        tidied = context.tidied
+        yield Sleep(seconds * context.chance.uniform(0.5, 1.5))
+        ahead = max(ahead, context.tidied - tidied) - rows
+
+
 def tidy(context: Context, partition: Partition) -> Flow[None]:
-    """Sweep a few rows after a write, if any are due. The write is done, so no error is the writer's."""
-    context = context.hasty()
+    """Sweep a few rows after a write, if any are due; beside a sweeper, if more are than it has in sight.
+
+    The write is done, so no error is the writer's.
+    """
+    hasty = context.hasty()
     surely = context.clock.now() - _MARGIN
+    others = _IN_SIGHT + context.kept if context.tended else 0
     try:
         (due,) = yield from ask(
-            context, (("ZRANGEBYSCORE", partition.expiry, "-inf", surely, "LIMIT", 0, 1),)
+            hasty, (("ZRANGEBYSCORE", partition.expiry, "-inf", surely, "LIMIT", others, 1),)
         )
         if due:
-            yield from sweep_step(context, partition, context.policy.sweep_rows, Left())
+            step = yield from sweep_step(hasty, partition, context.policy.sweep_rows, Left())
+            context.tidied += step.removed
     except KeyweaveError:
         _LOG.debug("a write could not tidy up behind itself", exc_info=True)
