@@ -5,7 +5,6 @@ from __future__ import annotations
 from compozy_store import APIKey, Role, User, aio
 
 from .errors import AlreadyBootstrappedError, AlreadyExistsError, EmailExistsError, ViewNotEmptyError
-from .listing import BATCH, every
 
 
 class AuthRepository:
@@ -45,7 +44,7 @@ class AuthRepository:
 
     async def list_users(self) -> list[User]:
         """Every user, newest first."""
-        return await every(lambda cursor: self._users.list_all(limit=BATCH, cursor=cursor))
+        return await self._users.fetch_all()
 
     async def update_user(self, user: User) -> User:
         """Replace email and role; the old email is free again in the same step.
@@ -116,7 +115,7 @@ class AuthRepository:
 
     async def list_api_keys_by_user_id(self, user_id: str) -> list[APIKey]:
         """The API keys of a user, newest first; empty for an unknown user."""
-        return await every(lambda cursor: self._keys.list_by_user(user_id, limit=BATCH, cursor=cursor))
+        return await self._keys.fetch_by_user(user_id)
 
     async def update_api_key_last_used(self, id: str) -> None:
         """Set `last_used` to the server's time, never back in time. A missing key is no error."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -11,7 +11,6 @@ from compozy_store import Status, TaskState, UsageEntry, aio
 from keyweave.families import latest_by
 
 from .filters import TaskFilter, required
-from .listing import BATCH, every
 from .progress import ProgressInfo
 
 T = TypeVar("T")
@@ -54,7 +53,7 @@ class TaskRepository:
 
     async def list_states(self, filter: TaskFilter | None = None) -> list[TaskState]:
         """The task states that a filter asks for, newest first."""
-        return await self._list(msgspec.structs.asdict(filter or TaskFilter()))
+        return await self._tasks.fetch(**msgspec.structs.asdict(filter or TaskFilter()))
 
     async def list_tasks_in_workflow(self, exec_id: str) -> dict[str, TaskState]:
         """The newest task state of each task of an execution, by task id."""
@@ -63,15 +62,15 @@ class TaskRepository:
 
     async def list_tasks_by_status(self, exec_id: str, status: Status) -> list[TaskState]:
         """The task states of an execution with this status, newest first."""
-        return await self._list(required(workflow_exec_id=exec_id, status=status))
+        return await self._tasks.fetch(**required(workflow_exec_id=exec_id, status=status))
 
     async def list_tasks_by_agent(self, exec_id: str, agent_id: str) -> list[TaskState]:
         """The task states of an execution that run this agent, newest first."""
-        return await self._list(required(workflow_exec_id=exec_id, agent_id=agent_id))
+        return await self._tasks.fetch(**required(workflow_exec_id=exec_id, agent_id=agent_id))
 
     async def list_tasks_by_tool(self, exec_id: str, tool_id: str) -> list[TaskState]:
         """The task states of an execution that run this tool, newest first."""
-        return await self._list(required(workflow_exec_id=exec_id, tool_id=tool_id))
+        return await self._tasks.fetch(**required(workflow_exec_id=exec_id, tool_id=tool_id))
 
     async def list_children(self, parent_id: str) -> list[TaskState]:
         """The children of a task state, by task id and then age; empty for an unknown parent."""
@@ -133,6 +132,3 @@ class TaskRepository:
             ValidationError: an entry breaks its type or limits.
         """
         return await (self._tasks.merge_usage(id, entries) if entries else self._tasks.get(id))
-
-    async def _list(self, wanted: Mapping[str, Any]) -> list[TaskState]:
-        return await every(lambda cursor: self._tasks.search(**wanted, limit=BATCH, cursor=cursor))

@@ -15,7 +15,6 @@ from keyweave.record import recast
 
 from .errors import WorkflowNotFoundError, WorkflowNotReadyError
 from .filters import WorkflowFilter, required
-from .listing import BATCH
 
 TRANSFORMATION_FAILED = "OUTPUT_TRANSFORMATION_FAILED"
 """Code of the error that a workflow gets whose output transformer raised."""
@@ -88,11 +87,9 @@ class WorkflowRepository:
             except WorkflowNotFoundError:
                 return []
         # From old to new: a row that is written meanwhile moves ahead and is met again, instead of being missed.
-        rows: dict[str, WorkflowState] = {}
-        async for state in self._workflows.iterate(**wanted, order="revision", batch=BATCH, newest=False):
-            rows.pop(state.workflow_exec_id, None)
-            rows[state.workflow_exec_id] = state
-        keys, states = list(reversed(rows)), list(reversed(rows.values()))
+        states = await self._workflows.fetch(**wanted, order="revision", newest=False)
+        states.reverse()
+        keys = [state.workflow_exec_id for state in states]
         families = await self._store.task_states.gather_by_workflow(keys, newest=False)
         return [Workflow.of(state, _shown(tasks)) for state, tasks in zip(states, families, strict=True)]
 

@@ -23,7 +23,7 @@ ANNOTATION_NAMES: Final = frozenset(
 ARGUMENT_NAMES: Final = frozenset(
     "self cls limit cursor newest order batch wait function key_text "
     "at equal filters having if_none join "
-    "counting gathering growing joining merging paging reading removing searching touching transacting writing".split()
+    "counting fetching gathering growing joining merging paging reading removing searching touching transacting writing".split()
 )
 """Names that generated methods use, which take fields as arguments."""
 

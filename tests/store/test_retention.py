@@ -285,6 +285,8 @@ READS: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "list of status": (lambda on: on.task_states.list_by_status(Status.SUCCESS), []),
     "iterate": (lambda on: on.task_states.iterate_all(batch=1), ["below", "live", "of over"]),
     "iterate a filter": (lambda on: on.task_states.iterate(workflow_id="f", task_id="gone"), []),
+    "fetch": (lambda on: on.task_states.fetch_all(), ["below", "live", "of over"]),
+    "fetch a filter": (lambda on: on.task_states.fetch(workflow_id="f", task_id="gone"), []),
     "search": (lambda on: on.task_states.search(parent_state_id="live"), ["below"]),
     "search a key": (lambda on: on.task_states.search(task_exec_id="dead"), []),
     "count": (lambda on: on.task_states.count_by_workflow("w"), 2),

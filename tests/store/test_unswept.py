@@ -46,7 +46,7 @@ DOMAINS: dict[str, list[Any]] = {
 }
 """What each argument of a read can be."""
 
-READS = ("get", "find", "list_", "iterate", "count_", "group_counts_", "gather_", "search", "tree")
+READS = ("get", "find", "list_", "iterate", "fetch", "count_", "group_counts_", "gather_", "search", "tree")
 
 steps = st.one_of(
     st.tuples(st.just("run"), st.sampled_from(RUNS), st.sampled_from(["f", "g"]), st.sampled_from(STATUSES)),
@@ -184,7 +184,7 @@ def combinations(place: str, name: str, signature: inspect.Signature) -> list[di
         for word, parameter in list(signature.parameters.items())[1:]
         if parameter.default is inspect.Parameter.empty
     ]
-    if name in ("search", "iterate"):
+    if name in ("search", "iterate", "fetch"):
         filters = [
             {word: value} for word in DOMAINS if word in signature.parameters for value in DOMAINS[word]
         ]

@@ -56,17 +56,20 @@ def test_an_operation_is_timed_and_makes_a_span(stores: Harness, recording: Reco
     stores.do(stores.db.users.create(user("u")))
     stores.do(stores.db.users.list_by_role(Role.USER))
     assert len(list(stores.do(stores.db.users.iterate_by_role(Role.USER)))) == 1
+    assert len(stores.do(stores.db.users.fetch_by_role(Role.USER))) == 1
     assert stores.do(stores.db.users.get_by_email("U@x")).id == "u"
     assert durations(recording) == {
         ("User", "create", ""): 1,
         ("User", "list", ""): 1,
         ("User", "iterate", ""): 1,
+        ("User", "fetch", ""): 1,
         ("User", "get_by", ""): 1,
     }
     assert [told(span) for span in recording.spans()] == [
         ("create User", "User", None, "ok"),
         ("list User", "User", "by_role", "ok"),
         ("iterate User", "User", "by_role", "ok"),
+        ("fetch User", "User", "by_role", "ok"),
         ("get_by User", "User", "email", "ok"),
     ]
     assert {span.kind for span in recording.spans()} == {SpanKind.CLIENT}

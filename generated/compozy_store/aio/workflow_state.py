@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from keyweave.flows import (
     counting,
+    fetching,
     gathering,
     joining,
     merging,
@@ -126,6 +127,16 @@ class WorkflowStateRepository:
             "all",
         )
 
+    async def fetch_all(self, *, newest: bool = True) -> list[WorkflowState]:
+        """All rows of `list_all`, however many, as one list; `iterate_all` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = ()
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all"
+        )
+
     async def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
@@ -165,6 +176,17 @@ class WorkflowStateRepository:
             self._run,
             "iterate",
             "by_status",
+        )
+
+    async def fetch_by_status(self, status: Status, *, newest: bool = True) -> list[WorkflowState]:
+        """All rows of `list_by_status`, however many, as one list; `iterate_by_status` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(status, "str"),)
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_status", values_, newest=newest), "fetch", "by_status"
         )
 
     async def count_by_status(self, status: Status) -> int:
@@ -207,6 +229,19 @@ class WorkflowStateRepository:
             ),
             self._run,
             "iterate",
+            "by_workflow",
+        )
+
+    async def fetch_by_workflow(self, workflow_id: str, *, newest: bool = True) -> list[WorkflowState]:
+        """All rows of `list_by_workflow`, however many, as one list; `iterate_by_workflow` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(workflow_id, "str"),)
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_workflow", values_, newest=newest),
+            "fetch",
             "by_workflow",
         )
 
@@ -262,6 +297,19 @@ class WorkflowStateRepository:
             ),
             self._run,
             "iterate",
+            "newest_of_workflow",
+        )
+
+    async def fetch_newest_of_workflow(self, workflow_id: str, *, newest: bool = True) -> list[WorkflowState]:
+        """All rows of `list_newest_of_workflow`, however many, as one list; `iterate_newest_of_workflow` holds
+        no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(workflow_id, "str"),)
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "newest_of_workflow", values_, newest=newest),
+            "fetch",
             "newest_of_workflow",
         )
 
@@ -384,6 +432,29 @@ class WorkflowStateRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    async def fetch(
+        self,
+        *,
+        workflow_exec_id: str | None = None,
+        workflow_id: str | None = None,
+        status: Status | None = None,
+        having_task_state: filters.TaskStateFilter | None = None,
+        order: _Order = "revision",
+        newest: bool = True,
+    ) -> list[WorkflowState]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having = joining.having(("TaskState", "workflow_exec_id", having_task_state))
+        return await self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from keyweave.entry import ClaimEntry
 from keyweave.flows import (
     counting,
+    fetching,
     gathering,
     joining,
     paging,
@@ -133,6 +134,17 @@ class APIKeyRepository:
             "by_user",
         )
 
+    def fetch_by_user(self, user_id: str, *, newest: bool = True) -> list[APIKey]:
+        """All rows of `list_by_user`, however many, as one list; `iterate_by_user` holds no more than a batch in
+        memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(user_id, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_user", values_, newest=newest), "fetch", "by_user"
+        )
+
     def count_by_user(self, user_id: str) -> int:
         """How many rows `list_by_user` has, without reading them."""
         values_ = (key_text(user_id, "str"),)
@@ -210,6 +222,28 @@ class APIKeyRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    def fetch(
+        self,
+        *,
+        id: str | None = None,
+        user_id: str | None = None,
+        prefix: str | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> list[APIKey]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, user_id=user_id, prefix=prefix)
+        having = joining.having()
+        return self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from keyweave.flows import (
     counting,
+    fetching,
     gathering,
     growing,
     joining,
@@ -137,6 +138,14 @@ class TaskStateRepository:
             "all",
         )
 
+    def fetch_all(self, *, newest: bool = True) -> list[TaskState]:
+        """All rows of `list_all`, however many, as one list; `iterate_all` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = ()
+        return self._run(fetching.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all")
+
     def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
@@ -176,6 +185,19 @@ class TaskStateRepository:
             ),
             self._run,
             "iterate",
+            "by_workflow",
+        )
+
+    def fetch_by_workflow(self, workflow_exec_id: str, *, newest: bool = True) -> list[TaskState]:
+        """All rows of `list_by_workflow`, however many, as one list; `iterate_by_workflow` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(workflow_exec_id, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_workflow", values_, newest=newest),
+            "fetch",
             "by_workflow",
         )
 
@@ -229,6 +251,17 @@ class TaskStateRepository:
             self._run,
             "iterate",
             "by_parent",
+        )
+
+    def fetch_by_parent(self, parent_state_id: str, *, newest: bool = True) -> list[TaskState]:
+        """All rows of `list_by_parent`, however many, as one list; `iterate_by_parent` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(parent_state_id, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_parent", values_, newest=newest), "fetch", "by_parent"
         )
 
     def count_by_parent(self, parent_state_id: str) -> int:
@@ -287,6 +320,21 @@ class TaskStateRepository:
             "by_parent_status",
         )
 
+    def fetch_by_parent_status(
+        self, parent_state_id: str, status: Status, *, newest: bool = True
+    ) -> list[TaskState]:
+        """All rows of `list_by_parent_status`, however many, as one list; `iterate_by_parent_status` holds no
+        more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_parent_status", values_, newest=newest),
+            "fetch",
+            "by_parent_status",
+        )
+
     def count_by_parent_status(self, parent_state_id: str, status: Status) -> int:
         """How many rows `list_by_parent_status` has, without reading them."""
         values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
@@ -330,6 +378,17 @@ class TaskStateRepository:
             "by_status",
         )
 
+    def fetch_by_status(self, status: Status, *, newest: bool = True) -> list[TaskState]:
+        """All rows of `list_by_status`, however many, as one list; `iterate_by_status` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(status, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_status", values_, newest=newest), "fetch", "by_status"
+        )
+
     def count_by_status(self, status: Status) -> int:
         """How many rows `list_by_status` has, without reading them."""
         values_ = (key_text(status, "str"),)
@@ -368,6 +427,19 @@ class TaskStateRepository:
             ),
             self._run,
             "iterate",
+            "by_workflow_id",
+        )
+
+    def fetch_by_workflow_id(self, workflow_id: str, *, newest: bool = True) -> list[TaskState]:
+        """All rows of `list_by_workflow_id`, however many, as one list; `iterate_by_workflow_id` holds no more
+        than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(workflow_id, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_workflow_id", values_, newest=newest),
+            "fetch",
             "by_workflow_id",
         )
 
@@ -414,6 +486,17 @@ class TaskStateRepository:
             "by_task_id",
         )
 
+    def fetch_by_task_id(self, task_id: str, *, newest: bool = True) -> list[TaskState]:
+        """All rows of `list_by_task_id`, however many, as one list; `iterate_by_task_id` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(task_id, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_task_id", values_, newest=newest), "fetch", "by_task_id"
+        )
+
     def count_by_task_id(self, task_id: str) -> int:
         """How many rows `list_by_task_id` has, without reading them."""
         values_ = (key_text(task_id, "str"),)
@@ -453,6 +536,17 @@ class TaskStateRepository:
             self._run,
             "iterate",
             "by_agent",
+        )
+
+    def fetch_by_agent(self, agent_id: str, *, newest: bool = True) -> list[TaskState]:
+        """All rows of `list_by_agent`, however many, as one list; `iterate_by_agent` holds no more than a batch
+        in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(agent_id, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_agent", values_, newest=newest), "fetch", "by_agent"
         )
 
     def count_by_agent(self, agent_id: str) -> int:
@@ -496,6 +590,17 @@ class TaskStateRepository:
             "by_action",
         )
 
+    def fetch_by_action(self, action_id: str, *, newest: bool = True) -> list[TaskState]:
+        """All rows of `list_by_action`, however many, as one list; `iterate_by_action` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(action_id, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_action", values_, newest=newest), "fetch", "by_action"
+        )
+
     def count_by_action(self, action_id: str) -> int:
         """How many rows `list_by_action` has, without reading them."""
         values_ = (key_text(action_id, "str"),)
@@ -531,6 +636,17 @@ class TaskStateRepository:
             self._run,
             "iterate",
             "by_tool",
+        )
+
+    def fetch_by_tool(self, tool_id: str, *, newest: bool = True) -> list[TaskState]:
+        """All rows of `list_by_tool`, however many, as one list; `iterate_by_tool` holds no more than a batch in
+        memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(tool_id, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_tool", values_, newest=newest), "fetch", "by_tool"
         )
 
     def count_by_tool(self, tool_id: str) -> int:
@@ -576,6 +692,21 @@ class TaskStateRepository:
             ),
             self._run,
             "iterate",
+            "by_execution_type",
+        )
+
+    def fetch_by_execution_type(
+        self, execution_type: ExecutionType, *, newest: bool = True
+    ) -> list[TaskState]:
+        """All rows of `list_by_execution_type`, however many, as one list; `iterate_by_execution_type` holds no
+        more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(execution_type, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_execution_type", values_, newest=newest),
+            "fetch",
             "by_execution_type",
         )
 
@@ -796,6 +927,49 @@ class TaskStateRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    def fetch(
+        self,
+        *,
+        task_exec_id: str | None = None,
+        task_id: str | None = None,
+        workflow_exec_id: str | None = None,
+        workflow_id: str | None = None,
+        component: Component | None = None,
+        status: Status | None = None,
+        execution_type: ExecutionType | None = None,
+        parent_state_id: str | None = None,
+        agent_id: str | None = None,
+        action_id: str | None = None,
+        tool_id: str | None = None,
+        having_task_state: filters.TaskStateFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> list[TaskState]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            task_exec_id=task_exec_id,
+            task_id=task_id,
+            workflow_exec_id=workflow_exec_id,
+            workflow_id=workflow_id,
+            component=component,
+            status=status,
+            execution_type=execution_type,
+            parent_state_id=parent_state_id,
+            agent_id=agent_id,
+            action_id=action_id,
+            tool_id=tool_id,
+        )
+        having = joining.having(("TaskState", "parent_state_id", having_task_state))
+        return self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(

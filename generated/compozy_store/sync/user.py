@@ -8,6 +8,7 @@ from typing import Any, Literal
 from keyweave.entry import ClaimEntry
 from keyweave.flows import (
     counting,
+    fetching,
     gathering,
     joining,
     paging,
@@ -131,6 +132,14 @@ class UserRepository:
             "all",
         )
 
+    def fetch_all(self, *, newest: bool = True) -> list[User]:
+        """All rows of `list_all`, however many, as one list; `iterate_all` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = ()
+        return self._run(fetching.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all")
+
     def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
@@ -166,6 +175,17 @@ class UserRepository:
             self._run,
             "iterate",
             "by_role",
+        )
+
+    def fetch_by_role(self, role: Role, *, newest: bool = True) -> list[User]:
+        """All rows of `list_by_role`, however many, as one list; `iterate_by_role` holds no more than a batch in
+        memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(role, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_role", values_, newest=newest), "fetch", "by_role"
         )
 
     def count_by_role(self, role: Role) -> int:
@@ -276,6 +296,29 @@ class UserRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    def fetch(
+        self,
+        *,
+        id: str | None = None,
+        email: str | None = None,
+        role: Role | None = None,
+        having_api_key: filters.APIKeyFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> list[User]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, email=email, role=role)
+        having = joining.having(("APIKey", "user_id", having_api_key))
+        return self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(

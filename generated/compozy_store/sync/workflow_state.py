@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from keyweave.flows import (
     counting,
+    fetching,
     gathering,
     joining,
     merging,
@@ -126,6 +127,14 @@ class WorkflowStateRepository:
             "all",
         )
 
+    def fetch_all(self, *, newest: bool = True) -> list[WorkflowState]:
+        """All rows of `list_all`, however many, as one list; `iterate_all` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = ()
+        return self._run(fetching.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all")
+
     def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
@@ -167,6 +176,17 @@ class WorkflowStateRepository:
             "by_status",
         )
 
+    def fetch_by_status(self, status: Status, *, newest: bool = True) -> list[WorkflowState]:
+        """All rows of `list_by_status`, however many, as one list; `iterate_by_status` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(status, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_status", values_, newest=newest), "fetch", "by_status"
+        )
+
     def count_by_status(self, status: Status) -> int:
         """How many rows `list_by_status` has, without reading them."""
         values_ = (key_text(status, "str"),)
@@ -205,6 +225,19 @@ class WorkflowStateRepository:
             ),
             self._run,
             "iterate",
+            "by_workflow",
+        )
+
+    def fetch_by_workflow(self, workflow_id: str, *, newest: bool = True) -> list[WorkflowState]:
+        """All rows of `list_by_workflow`, however many, as one list; `iterate_by_workflow` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(workflow_id, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_workflow", values_, newest=newest),
+            "fetch",
             "by_workflow",
         )
 
@@ -260,6 +293,19 @@ class WorkflowStateRepository:
             ),
             self._run,
             "iterate",
+            "newest_of_workflow",
+        )
+
+    def fetch_newest_of_workflow(self, workflow_id: str, *, newest: bool = True) -> list[WorkflowState]:
+        """All rows of `list_newest_of_workflow`, however many, as one list; `iterate_newest_of_workflow` holds
+        no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(workflow_id, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "newest_of_workflow", values_, newest=newest),
+            "fetch",
             "newest_of_workflow",
         )
 
@@ -382,6 +428,29 @@ class WorkflowStateRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    def fetch(
+        self,
+        *,
+        workflow_exec_id: str | None = None,
+        workflow_id: str | None = None,
+        status: Status | None = None,
+        having_task_state: filters.TaskStateFilter | None = None,
+        order: _Order = "revision",
+        newest: bool = True,
+    ) -> list[WorkflowState]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having = joining.having(("TaskState", "workflow_exec_id", having_task_state))
+        return self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(

@@ -25,7 +25,7 @@ from .wording import fields_text, order_text, value_text
     Level.WARNING,
     "An entity that may have rows gets a view.",
     Effect(
-        code="Gets list, iterate and count methods. They raise ViewNotBuiltError until the view is built.",
+        code="Gets list, iterate, fetch and count methods. They raise ViewNotBuiltError until the view is built.",
         data="Stored rows are not in the view until it is built.",
         deploy="Rows that old code writes are not in the view. Old code leaves its entries alone.",
         action="Deploy everywhere, then build the view.",
@@ -46,7 +46,7 @@ def view_added(pair: EntityPair) -> Iterator[Change]:
     Level.WARNING,
     "A view is removed or renamed.",
     Effect(
-        code="Its list, iterate and count methods are gone.",
+        code="Its list, iterate, fetch and count methods are gone.",
         data="Its entries stay on the server and take memory until they are dropped.",
         deploy="New code does not keep the view up to date, so old code that reads it misses rows.",
         action="Stop reading it one release earlier. Deploy everywhere, then drop it.",

@@ -112,7 +112,7 @@ METRICS: Final[tuple[Metric, ...]] = (
 BY_NAME: Final = {metric.name: metric for metric in METRICS}
 
 OPERATIONS: Final = frozenset(
-    "get get_with find get_many get_for_update get_by find_by list iterate count gather group_counts search first "
+    "get get_with find get_many get_for_update get_by find_by list iterate fetch count gather group_counts search first "
     "first_with explain create save upsert change delete discard merge touch tree transact sweep check health".split()
 )
 """What `db.operation.name` can be; inside a transaction the same with `tx.` before it."""

@@ -150,6 +150,8 @@ class Stage:
         assert page.cursor is None
         oldest_first = getattr(repository, f"iterate_{view}")(*values, batch=1, newest=False)
         assert oldest_first == list(reversed(page.records))
+        assert getattr(repository, f"fetch_{view}")(*values) == page.records
+        assert getattr(repository, f"fetch_{view}")(*values, newest=False) == oldest_first
         assert getattr(repository, f"count_{view}")(*values) == len(page.records)
         if hasattr(repository.plain, f"gather_{view}"):
             assert getattr(repository, f"gather_{view}")([*values, "nobody"]) == [page.records, []]
@@ -168,6 +170,7 @@ class Stage:
         assert filters
         assert all(isinstance(value, _SEARCHABLE) for value in filters.values())
         assert repository.search(**filters).records == repository.iterate(**filters) == [record]
+        assert repository.fetch(**filters) == [record]
         assert repository.first(**filters) == record
         assert repository.explain(**filters).access == "key"
         del filters[entity.key]

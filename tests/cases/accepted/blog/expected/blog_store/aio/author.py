@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import gathering, joining, reading, removing, searching, transacting, writing
+from keyweave.flows import fetching, gathering, joining, reading, removing, searching, transacting, writing
 from keyweave.page import Page
 from keyweave.session_aio import Session
 
@@ -225,6 +225,31 @@ class AuthorRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    async def fetch(
+        self,
+        *,
+        handle: str | None = None,
+        about: str | None = None,
+        having_post_by_author: filters.PostFilter | None = None,
+        having_post_by_editor: filters.PostFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> list[Author]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(handle=handle, about=about)
+        having = joining.having(
+            ("Post", "author", having_post_by_author), ("Post", "editor", having_post_by_editor)
+        )
+        return await self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from keyweave.flows import (
     counting,
+    fetching,
     gathering,
     growing,
     joining,
@@ -121,6 +122,17 @@ class CommentRepository:
             "by_post",
         )
 
+    async def fetch_by_post(self, post: str, *, newest: bool = True) -> list[Comment]:
+        """All rows of `list_by_post`, however many, as one list; `iterate_by_post` holds no more than a batch in
+        memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(post, "str"),)
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_post", values_, newest=newest), "fetch", "by_post"
+        )
+
     async def count_by_post(self, post: str) -> int:
         """How many rows `list_by_post` has, without reading them."""
         values_ = (key_text(post, "str"),)
@@ -169,6 +181,19 @@ class CommentRepository:
             "by_post_hidden",
         )
 
+    async def fetch_by_post_hidden(self, post: str, hidden: bool, *, newest: bool = True) -> list[Comment]:
+        """All rows of `list_by_post_hidden`, however many, as one list; `iterate_by_post_hidden` holds no more
+        than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(post, "str"), key_text(hidden, "bool"))
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_post_hidden", values_, newest=newest),
+            "fetch",
+            "by_post_hidden",
+        )
+
     async def count_by_post_hidden(self, post: str, hidden: bool) -> int:
         """How many rows `list_by_post_hidden` has, without reading them."""
         values_ = (key_text(post, "str"), key_text(hidden, "bool"))
@@ -210,6 +235,17 @@ class CommentRepository:
             self._run,
             "iterate",
             "by_reply",
+        )
+
+    async def fetch_by_reply(self, reply_to: str, *, newest: bool = True) -> list[Comment]:
+        """All rows of `list_by_reply`, however many, as one list; `iterate_by_reply` holds no more than a batch
+        in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(reply_to, "str"),)
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_reply", values_, newest=newest), "fetch", "by_reply"
         )
 
     async def count_by_reply(self, reply_to: str) -> int:
@@ -258,6 +294,17 @@ class CommentRepository:
             self._run,
             "iterate",
             "by_flag",
+        )
+
+    async def fetch_by_flag(self, flagged: bool, *, newest: bool = True) -> list[Comment]:
+        """All rows of `list_by_flag`, however many, as one list; `iterate_by_flag` holds no more than a batch in
+        memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(flagged, "bool"),)
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_flag", values_, newest=newest), "fetch", "by_flag"
         )
 
     async def count_by_flag(self, flagged: bool) -> int:
@@ -398,6 +445,34 @@ class CommentRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    async def fetch(
+        self,
+        *,
+        id: str | None = None,
+        post: str | None = None,
+        reply_to: str | None = None,
+        text: str | None = None,
+        hidden: bool | None = None,
+        flagged: bool | None = None,
+        having_comment: filters.CommentFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> list[Comment]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged
+        )
+        having = joining.having(("Comment", "reply_to", having_comment))
+        return await self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(

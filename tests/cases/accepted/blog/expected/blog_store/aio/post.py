@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from keyweave.flows import (
     counting,
+    fetching,
     gathering,
     joining,
     paging,
@@ -120,6 +121,16 @@ class PostRepository:
             "all",
         )
 
+    async def fetch_all(self, *, newest: bool = True) -> list[Post]:
+        """All rows of `list_all`, however many, as one list; `iterate_all` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = ()
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all"
+        )
+
     async def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
@@ -157,6 +168,17 @@ class PostRepository:
             self._run,
             "iterate",
             "by_author",
+        )
+
+    async def fetch_by_author(self, author: str, *, newest: bool = True) -> list[Post]:
+        """All rows of `list_by_author`, however many, as one list; `iterate_by_author` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(author, "str"),)
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_author", values_, newest=newest), "fetch", "by_author"
         )
 
     async def count_by_author(self, author: str) -> int:
@@ -207,6 +229,17 @@ class PostRepository:
             self._run,
             "iterate",
             "by_editor",
+        )
+
+    async def fetch_by_editor(self, editor: str, *, newest: bool = True) -> list[Post]:
+        """All rows of `list_by_editor`, however many, as one list; `iterate_by_editor` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(editor, "str"),)
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_editor", values_, newest=newest), "fetch", "by_editor"
         )
 
     async def count_by_editor(self, editor: str) -> int:
@@ -279,6 +312,21 @@ class PostRepository:
             "by_author_visibility",
         )
 
+    async def fetch_by_author_visibility(
+        self, author: str, visibility: Visibility, *, newest: bool = True
+    ) -> list[Post]:
+        """All rows of `list_by_author_visibility`, however many, as one list; `iterate_by_author_visibility`
+        holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(author, "str"), key_text(visibility, "str"))
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_author_visibility", values_, newest=newest),
+            "fetch",
+            "by_author_visibility",
+        )
+
     async def count_by_author_visibility(self, author: str, visibility: Visibility) -> int:
         """How many rows `list_by_author_visibility` has, without reading them."""
         values_ = (key_text(author, "str"), key_text(visibility, "str"))
@@ -321,6 +369,19 @@ class PostRepository:
             ),
             self._run,
             "iterate",
+            "by_visibility",
+        )
+
+    async def fetch_by_visibility(self, visibility: Visibility, *, newest: bool = True) -> list[Post]:
+        """All rows of `list_by_visibility`, however many, as one list; `iterate_by_visibility` holds no more
+        than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(visibility, "str"),)
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_visibility", values_, newest=newest),
+            "fetch",
             "by_visibility",
         )
 
@@ -466,6 +527,34 @@ class PostRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    async def fetch(
+        self,
+        *,
+        slug: str | None = None,
+        author: str | None = None,
+        editor: str | None = None,
+        title: str | None = None,
+        text: str | None = None,
+        visibility: Visibility | None = None,
+        having_comment: filters.CommentFilter | None = None,
+        order: _Order = "revision",
+        newest: bool = True,
+    ) -> list[Post]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            slug=slug, author=author, editor=editor, title=title, text=text, visibility=visibility
+        )
+        having = joining.having(("Comment", "post", having_comment))
+        return await self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from keyweave.flows import (
     counting,
+    fetching,
     gathering,
     growing,
     joining,
@@ -119,6 +120,17 @@ class CommentRepository:
             "by_post",
         )
 
+    def fetch_by_post(self, post: str, *, newest: bool = True) -> list[Comment]:
+        """All rows of `list_by_post`, however many, as one list; `iterate_by_post` holds no more than a batch in
+        memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(post, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_post", values_, newest=newest), "fetch", "by_post"
+        )
+
     def count_by_post(self, post: str) -> int:
         """How many rows `list_by_post` has, without reading them."""
         values_ = (key_text(post, "str"),)
@@ -167,6 +179,19 @@ class CommentRepository:
             "by_post_hidden",
         )
 
+    def fetch_by_post_hidden(self, post: str, hidden: bool, *, newest: bool = True) -> list[Comment]:
+        """All rows of `list_by_post_hidden`, however many, as one list; `iterate_by_post_hidden` holds no more
+        than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(post, "str"), key_text(hidden, "bool"))
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_post_hidden", values_, newest=newest),
+            "fetch",
+            "by_post_hidden",
+        )
+
     def count_by_post_hidden(self, post: str, hidden: bool) -> int:
         """How many rows `list_by_post_hidden` has, without reading them."""
         values_ = (key_text(post, "str"), key_text(hidden, "bool"))
@@ -206,6 +231,17 @@ class CommentRepository:
             self._run,
             "iterate",
             "by_reply",
+        )
+
+    def fetch_by_reply(self, reply_to: str, *, newest: bool = True) -> list[Comment]:
+        """All rows of `list_by_reply`, however many, as one list; `iterate_by_reply` holds no more than a batch
+        in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(reply_to, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_reply", values_, newest=newest), "fetch", "by_reply"
         )
 
     def count_by_reply(self, reply_to: str) -> int:
@@ -250,6 +286,17 @@ class CommentRepository:
             self._run,
             "iterate",
             "by_flag",
+        )
+
+    def fetch_by_flag(self, flagged: bool, *, newest: bool = True) -> list[Comment]:
+        """All rows of `list_by_flag`, however many, as one list; `iterate_by_flag` holds no more than a batch in
+        memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(flagged, "bool"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_flag", values_, newest=newest), "fetch", "by_flag"
         )
 
     def count_by_flag(self, flagged: bool) -> int:
@@ -390,6 +437,34 @@ class CommentRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    def fetch(
+        self,
+        *,
+        id: str | None = None,
+        post: str | None = None,
+        reply_to: str | None = None,
+        text: str | None = None,
+        hidden: bool | None = None,
+        flagged: bool | None = None,
+        having_comment: filters.CommentFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> list[Comment]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged
+        )
+        having = joining.having(("Comment", "reply_to", having_comment))
+        return self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from keyweave.flows import (
     counting,
+    fetching,
     gathering,
     joining,
     paging,
@@ -116,6 +117,14 @@ class PostRepository:
             "all",
         )
 
+    def fetch_all(self, *, newest: bool = True) -> list[Post]:
+        """All rows of `list_all`, however many, as one list; `iterate_all` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = ()
+        return self._run(fetching.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all")
+
     def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
@@ -153,6 +162,17 @@ class PostRepository:
             self._run,
             "iterate",
             "by_author",
+        )
+
+    def fetch_by_author(self, author: str, *, newest: bool = True) -> list[Post]:
+        """All rows of `list_by_author`, however many, as one list; `iterate_by_author` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(author, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_author", values_, newest=newest), "fetch", "by_author"
         )
 
     def count_by_author(self, author: str) -> int:
@@ -201,6 +221,17 @@ class PostRepository:
             self._run,
             "iterate",
             "by_editor",
+        )
+
+    def fetch_by_editor(self, editor: str, *, newest: bool = True) -> list[Post]:
+        """All rows of `list_by_editor`, however many, as one list; `iterate_by_editor` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(editor, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_editor", values_, newest=newest), "fetch", "by_editor"
         )
 
     def count_by_editor(self, editor: str) -> int:
@@ -271,6 +302,21 @@ class PostRepository:
             "by_author_visibility",
         )
 
+    def fetch_by_author_visibility(
+        self, author: str, visibility: Visibility, *, newest: bool = True
+    ) -> list[Post]:
+        """All rows of `list_by_author_visibility`, however many, as one list; `iterate_by_author_visibility`
+        holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(author, "str"), key_text(visibility, "str"))
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_author_visibility", values_, newest=newest),
+            "fetch",
+            "by_author_visibility",
+        )
+
     def count_by_author_visibility(self, author: str, visibility: Visibility) -> int:
         """How many rows `list_by_author_visibility` has, without reading them."""
         values_ = (key_text(author, "str"), key_text(visibility, "str"))
@@ -313,6 +359,19 @@ class PostRepository:
             ),
             self._run,
             "iterate",
+            "by_visibility",
+        )
+
+    def fetch_by_visibility(self, visibility: Visibility, *, newest: bool = True) -> list[Post]:
+        """All rows of `list_by_visibility`, however many, as one list; `iterate_by_visibility` holds no more
+        than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(visibility, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_visibility", values_, newest=newest),
+            "fetch",
             "by_visibility",
         )
 
@@ -458,6 +517,34 @@ class PostRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    def fetch(
+        self,
+        *,
+        slug: str | None = None,
+        author: str | None = None,
+        editor: str | None = None,
+        title: str | None = None,
+        text: str | None = None,
+        visibility: Visibility | None = None,
+        having_comment: filters.CommentFilter | None = None,
+        order: _Order = "revision",
+        newest: bool = True,
+    ) -> list[Post]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            slug=slug, author=author, editor=editor, title=title, text=text, visibility=visibility
+        )
+        having = joining.having(("Comment", "post", having_comment))
+        return self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(

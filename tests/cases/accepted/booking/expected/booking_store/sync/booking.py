@@ -9,6 +9,7 @@ from typing import Any, Literal
 from keyweave.entry import ClaimEntry
 from keyweave.flows import (
     counting,
+    fetching,
     gathering,
     joining,
     paging,
@@ -134,6 +135,17 @@ class BookingRepository:
             "by_room",
         )
 
+    def fetch_by_room(self, room: str, *, newest: bool = True) -> list[Booking]:
+        """All rows of `list_by_room`, however many, as one list; `iterate_by_room` holds no more than a batch in
+        memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(room, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_room", values_, newest=newest), "fetch", "by_room"
+        )
+
     def count_by_room(self, room: str) -> int:
         """How many rows `list_by_room` has, without reading them."""
         values_ = (key_text(room, "str"),)
@@ -182,6 +194,19 @@ class BookingRepository:
             "by_room_kind",
         )
 
+    def fetch_by_room_kind(self, room: str, kind: Kind, *, newest: bool = True) -> list[Booking]:
+        """All rows of `list_by_room_kind`, however many, as one list; `iterate_by_room_kind` holds no more than
+        a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(room, "str"), key_text(kind, "str"))
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_room_kind", values_, newest=newest),
+            "fetch",
+            "by_room_kind",
+        )
+
     def count_by_room_kind(self, room: str, kind: Kind) -> int:
         """How many rows `list_by_room_kind` has, without reading them."""
         values_ = (key_text(room, "str"), key_text(kind, "str"))
@@ -222,6 +247,19 @@ class BookingRepository:
             ),
             self._run,
             "iterate",
+            "by_room_created",
+        )
+
+    def fetch_by_room_created(self, room: str, *, newest: bool = True) -> list[Booking]:
+        """All rows of `list_by_room_created`, however many, as one list; `iterate_by_room_created` holds no more
+        than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(room, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_room_created", values_, newest=newest),
+            "fetch",
             "by_room_created",
         )
 
@@ -273,6 +311,17 @@ class BookingRepository:
             self._run,
             "iterate",
             "by_length",
+        )
+
+    def fetch_by_length(self, kind: Kind, *, newest: bool = True) -> list[Booking]:
+        """All rows of `list_by_length`, however many, as one list; `iterate_by_length` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(kind, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_length", values_, newest=newest), "fetch", "by_length"
         )
 
     def count_by_length(self, kind: Kind) -> int:
@@ -405,6 +454,42 @@ class BookingRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    def fetch(
+        self,
+        *,
+        id: str | None = None,
+        room: str | None = None,
+        kind: Kind | None = None,
+        title: str | None = None,
+        host: str | None = None,
+        deputy: str | None = None,
+        cancelled: bool | None = None,
+        confirmed: bool | None = None,
+        order: _Order = "starts",
+        newest: bool = True,
+    ) -> list[Booking]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            id=id,
+            room=room,
+            kind=kind,
+            title=title,
+            host=host,
+            deputy=deputy,
+            cancelled=cancelled,
+            confirmed=confirmed,
+        )
+        having = joining.having()
+        return self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(

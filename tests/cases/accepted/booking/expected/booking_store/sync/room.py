@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from keyweave.flows import (
     counting,
+    fetching,
     gathering,
     joining,
     paging,
@@ -120,6 +121,17 @@ class RoomRepository:
             "by_floor",
         )
 
+    def fetch_by_floor(self, floor: int, *, newest: bool = True) -> list[Room]:
+        """All rows of `list_by_floor`, however many, as one list; `iterate_by_floor` holds no more than a batch
+        in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(floor, "int"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_floor", values_, newest=newest), "fetch", "by_floor"
+        )
+
     def count_by_floor(self, floor: int) -> int:
         """How many rows `list_by_floor` has, without reading them."""
         values_ = (key_text(floor, "int"),)
@@ -228,6 +240,31 @@ class RoomRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    def fetch(
+        self,
+        *,
+        name: str | None = None,
+        floor: int | None = None,
+        seats: int | None = None,
+        standing: int | None = None,
+        locked: bool | None = None,
+        having_booking: filters.BookingFilter | None = None,
+        order: _Order = "seats",
+        newest: bool = True,
+    ) -> list[Room]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
+        having = joining.having(("Booking", "room", having_booking))
+        return self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from keyweave.entry import ClaimEntry
 from keyweave.flows import (
     counting,
+    fetching,
     gathering,
     joining,
     paging,
@@ -213,6 +214,17 @@ class DeviceRepository:
             "by_uptime",
         )
 
+    async def fetch_by_uptime(self, *, newest: bool = True) -> list[Device]:
+        """All rows of `list_by_uptime`, however many, as one list; `iterate_by_uptime` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = ()
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_uptime", values_, newest=newest), "fetch", "by_uptime"
+        )
+
     async def count_by_uptime(self) -> int:
         """How many rows `list_by_uptime` has, without reading them."""
         values_ = ()
@@ -250,6 +262,17 @@ class DeviceRepository:
             self._run,
             "iterate",
             "by_mode",
+        )
+
+    async def fetch_by_mode(self, mode: Mode, *, newest: bool = True) -> list[Device]:
+        """All rows of `list_by_mode`, however many, as one list; `iterate_by_mode` holds no more than a batch in
+        memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(mode, "str"),)
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_mode", values_, newest=newest), "fetch", "by_mode"
         )
 
     async def count_by_mode(self, mode: Mode) -> int:
@@ -290,6 +313,19 @@ class DeviceRepository:
             ),
             self._run,
             "iterate",
+            "by_mode_online",
+        )
+
+    async def fetch_by_mode_online(self, mode: Mode, online: bool, *, newest: bool = True) -> list[Device]:
+        """All rows of `list_by_mode_online`, however many, as one list; `iterate_by_mode_online` holds no more
+        than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(mode, "str"), key_text(online, "bool"))
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_mode_online", values_, newest=newest),
+            "fetch",
             "by_mode_online",
         )
 
@@ -336,6 +372,17 @@ class DeviceRepository:
             "by_battery",
         )
 
+    async def fetch_by_battery(self, online: bool, *, newest: bool = True) -> list[Device]:
+        """All rows of `list_by_battery`, however many, as one list; `iterate_by_battery` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(online, "bool"),)
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_battery", values_, newest=newest), "fetch", "by_battery"
+        )
+
     async def count_by_battery(self, online: bool) -> int:
         """How many rows `list_by_battery` has, without reading them."""
         values_ = (key_text(online, "bool"),)
@@ -379,6 +426,17 @@ class DeviceRepository:
             "by_offset",
         )
 
+    async def fetch_by_offset(self, owner: str, *, newest: bool = True) -> list[Device]:
+        """All rows of `list_by_offset`, however many, as one list; `iterate_by_offset` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(owner, "str"),)
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_offset", values_, newest=newest), "fetch", "by_offset"
+        )
+
     async def count_by_offset(self, owner: str) -> int:
         """How many rows `list_by_offset` has, without reading them."""
         values_ = (key_text(owner, "str"),)
@@ -419,6 +477,19 @@ class DeviceRepository:
             ),
             self._run,
             "iterate",
+            "by_firmware",
+        )
+
+    async def fetch_by_firmware(self, firmware: int, *, newest: bool = True) -> list[Device]:
+        """All rows of `list_by_firmware`, however many, as one list; `iterate_by_firmware` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(firmware, "int"),)
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_firmware", values_, newest=newest),
+            "fetch",
             "by_firmware",
         )
 
@@ -465,6 +536,19 @@ class DeviceRepository:
             "by_serviced",
         )
 
+    async def fetch_by_serviced(self, serviced_at: datetime, *, newest: bool = True) -> list[Device]:
+        """All rows of `list_by_serviced`, however many, as one list; `iterate_by_serviced` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(serviced_at, "datetime"),)
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_serviced", values_, newest=newest),
+            "fetch",
+            "by_serviced",
+        )
+
     async def count_by_serviced(self, serviced_at: datetime) -> int:
         """How many rows `list_by_serviced` has, without reading them."""
         values_ = (key_text(serviced_at, "datetime"),)
@@ -506,6 +590,17 @@ class DeviceRepository:
             self._run,
             "iterate",
             "by_alarm",
+        )
+
+    async def fetch_by_alarm(self, alarm_after: timedelta, *, newest: bool = True) -> list[Device]:
+        """All rows of `list_by_alarm`, however many, as one list; `iterate_by_alarm` holds no more than a batch
+        in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(alarm_after, "timedelta"),)
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_alarm", values_, newest=newest), "fetch", "by_alarm"
         )
 
     async def count_by_alarm(self, alarm_after: timedelta) -> int:
@@ -551,6 +646,17 @@ class DeviceRepository:
             "by_badge",
         )
 
+    async def fetch_by_badge(self, badge: bytes, *, newest: bool = True) -> list[Device]:
+        """All rows of `list_by_badge`, however many, as one list; `iterate_by_badge` holds no more than a batch
+        in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(badge, "bytes"),)
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_badge", values_, newest=newest), "fetch", "by_badge"
+        )
+
     async def count_by_badge(self, badge: bytes) -> int:
         """How many rows `list_by_badge` has, without reading them."""
         values_ = (key_text(badge, "bytes"),)
@@ -591,6 +697,19 @@ class DeviceRepository:
             ),
             self._run,
             "iterate",
+            "by_previous",
+        )
+
+    async def fetch_by_previous(self, rented: bool, previous: Mode, *, newest: bool = True) -> list[Device]:
+        """All rows of `list_by_previous`, however many, as one list; `iterate_by_previous` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(rented, "bool"), key_text(previous, "str"))
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_previous", values_, newest=newest),
+            "fetch",
             "by_previous",
         )
 
@@ -812,6 +931,49 @@ class DeviceRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    async def fetch(
+        self,
+        *,
+        serial: str | None = None,
+        label: str | None = None,
+        owner: str | None = None,
+        lot: str | None = None,
+        firmware: int | None = None,
+        online: bool | None = None,
+        mode: Mode | None = None,
+        note: str | None = None,
+        channel: int | None = None,
+        rented: bool | None = None,
+        previous: Mode | None = None,
+        having_telemetry: filters.TelemetryFilter | None = None,
+        order: _Order = "uptime",
+        newest: bool = True,
+    ) -> list[Device]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            serial=serial,
+            label=label,
+            owner=owner,
+            lot=lot,
+            firmware=firmware,
+            online=online,
+            mode=mode,
+            note=note,
+            channel=channel,
+            rented=rented,
+            previous=previous,
+        )
+        having = joining.having(("Telemetry", "device", having_telemetry))
+        return await self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(

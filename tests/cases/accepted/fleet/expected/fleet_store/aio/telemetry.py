@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from keyweave.flows import (
     counting,
+    fetching,
     gathering,
     joining,
     paging,
@@ -104,6 +105,17 @@ class TelemetryRepository:
             "by_device",
         )
 
+    async def fetch_by_device(self, device: str, *, newest: bool = True) -> list[Telemetry]:
+        """All rows of `list_by_device`, however many, as one list; `iterate_by_device` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(device, "str"),)
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_device", values_, newest=newest), "fetch", "by_device"
+        )
+
     async def count_by_device(self, device: str) -> int:
         """How many rows `list_by_device` has, without reading them."""
         values_ = (key_text(device, "str"),)
@@ -178,6 +190,27 @@ class TelemetryRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    async def fetch(
+        self,
+        *,
+        id: str | None = None,
+        device: str | None = None,
+        order: _Order = "revision",
+        newest: bool = True,
+    ) -> list[Telemetry]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, device=device)
+        having = joining.having()
+        return await self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from keyweave.entry import ClaimEntry
 from keyweave.flows import (
     counting,
+    fetching,
     gathering,
     joining,
     paging,
@@ -213,6 +214,17 @@ class DeviceRepository:
             "by_uptime",
         )
 
+    def fetch_by_uptime(self, *, newest: bool = True) -> list[Device]:
+        """All rows of `list_by_uptime`, however many, as one list; `iterate_by_uptime` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = ()
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_uptime", values_, newest=newest), "fetch", "by_uptime"
+        )
+
     def count_by_uptime(self) -> int:
         """How many rows `list_by_uptime` has, without reading them."""
         values_ = ()
@@ -248,6 +260,17 @@ class DeviceRepository:
             self._run,
             "iterate",
             "by_mode",
+        )
+
+    def fetch_by_mode(self, mode: Mode, *, newest: bool = True) -> list[Device]:
+        """All rows of `list_by_mode`, however many, as one list; `iterate_by_mode` holds no more than a batch in
+        memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(mode, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_mode", values_, newest=newest), "fetch", "by_mode"
         )
 
     def count_by_mode(self, mode: Mode) -> int:
@@ -288,6 +311,19 @@ class DeviceRepository:
             ),
             self._run,
             "iterate",
+            "by_mode_online",
+        )
+
+    def fetch_by_mode_online(self, mode: Mode, online: bool, *, newest: bool = True) -> list[Device]:
+        """All rows of `list_by_mode_online`, however many, as one list; `iterate_by_mode_online` holds no more
+        than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(mode, "str"), key_text(online, "bool"))
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_mode_online", values_, newest=newest),
+            "fetch",
             "by_mode_online",
         )
 
@@ -332,6 +368,17 @@ class DeviceRepository:
             "by_battery",
         )
 
+    def fetch_by_battery(self, online: bool, *, newest: bool = True) -> list[Device]:
+        """All rows of `list_by_battery`, however many, as one list; `iterate_by_battery` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(online, "bool"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_battery", values_, newest=newest), "fetch", "by_battery"
+        )
+
     def count_by_battery(self, online: bool) -> int:
         """How many rows `list_by_battery` has, without reading them."""
         values_ = (key_text(online, "bool"),)
@@ -369,6 +416,17 @@ class DeviceRepository:
             self._run,
             "iterate",
             "by_offset",
+        )
+
+    def fetch_by_offset(self, owner: str, *, newest: bool = True) -> list[Device]:
+        """All rows of `list_by_offset`, however many, as one list; `iterate_by_offset` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(owner, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_offset", values_, newest=newest), "fetch", "by_offset"
         )
 
     def count_by_offset(self, owner: str) -> int:
@@ -409,6 +467,19 @@ class DeviceRepository:
             ),
             self._run,
             "iterate",
+            "by_firmware",
+        )
+
+    def fetch_by_firmware(self, firmware: int, *, newest: bool = True) -> list[Device]:
+        """All rows of `list_by_firmware`, however many, as one list; `iterate_by_firmware` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(firmware, "int"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_firmware", values_, newest=newest),
+            "fetch",
             "by_firmware",
         )
 
@@ -455,6 +526,19 @@ class DeviceRepository:
             "by_serviced",
         )
 
+    def fetch_by_serviced(self, serviced_at: datetime, *, newest: bool = True) -> list[Device]:
+        """All rows of `list_by_serviced`, however many, as one list; `iterate_by_serviced` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(serviced_at, "datetime"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_serviced", values_, newest=newest),
+            "fetch",
+            "by_serviced",
+        )
+
     def count_by_serviced(self, serviced_at: datetime) -> int:
         """How many rows `list_by_serviced` has, without reading them."""
         values_ = (key_text(serviced_at, "datetime"),)
@@ -498,6 +582,17 @@ class DeviceRepository:
             "by_alarm",
         )
 
+    def fetch_by_alarm(self, alarm_after: timedelta, *, newest: bool = True) -> list[Device]:
+        """All rows of `list_by_alarm`, however many, as one list; `iterate_by_alarm` holds no more than a batch
+        in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(alarm_after, "timedelta"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_alarm", values_, newest=newest), "fetch", "by_alarm"
+        )
+
     def count_by_alarm(self, alarm_after: timedelta) -> int:
         """How many rows `list_by_alarm` has, without reading them."""
         values_ = (key_text(alarm_after, "timedelta"),)
@@ -535,6 +630,17 @@ class DeviceRepository:
             self._run,
             "iterate",
             "by_badge",
+        )
+
+    def fetch_by_badge(self, badge: bytes, *, newest: bool = True) -> list[Device]:
+        """All rows of `list_by_badge`, however many, as one list; `iterate_by_badge` holds no more than a batch
+        in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(badge, "bytes"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_badge", values_, newest=newest), "fetch", "by_badge"
         )
 
     def count_by_badge(self, badge: bytes) -> int:
@@ -575,6 +681,19 @@ class DeviceRepository:
             ),
             self._run,
             "iterate",
+            "by_previous",
+        )
+
+    def fetch_by_previous(self, rented: bool, previous: Mode, *, newest: bool = True) -> list[Device]:
+        """All rows of `list_by_previous`, however many, as one list; `iterate_by_previous` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(rented, "bool"), key_text(previous, "str"))
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_previous", values_, newest=newest),
+            "fetch",
             "by_previous",
         )
 
@@ -796,6 +915,49 @@ class DeviceRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    def fetch(
+        self,
+        *,
+        serial: str | None = None,
+        label: str | None = None,
+        owner: str | None = None,
+        lot: str | None = None,
+        firmware: int | None = None,
+        online: bool | None = None,
+        mode: Mode | None = None,
+        note: str | None = None,
+        channel: int | None = None,
+        rented: bool | None = None,
+        previous: Mode | None = None,
+        having_telemetry: filters.TelemetryFilter | None = None,
+        order: _Order = "uptime",
+        newest: bool = True,
+    ) -> list[Device]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            serial=serial,
+            label=label,
+            owner=owner,
+            lot=lot,
+            firmware=firmware,
+            online=online,
+            mode=mode,
+            note=note,
+            channel=channel,
+            rented=rented,
+            previous=previous,
+        )
+        having = joining.having(("Telemetry", "device", having_telemetry))
+        return self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(

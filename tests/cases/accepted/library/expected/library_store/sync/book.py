@@ -8,6 +8,7 @@ from typing import Any, Literal
 from keyweave.entry import ClaimEntry
 from keyweave.flows import (
     counting,
+    fetching,
     gathering,
     growing,
     joining,
@@ -155,6 +156,17 @@ class BookRepository:
             "by_shelf",
         )
 
+    def fetch_by_shelf(self, shelf: Shelf, *, newest: bool = True) -> list[Book]:
+        """All rows of `list_by_shelf`, however many, as one list; `iterate_by_shelf` holds no more than a batch
+        in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(shelf, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_shelf", values_, newest=newest), "fetch", "by_shelf"
+        )
+
     def count_by_shelf(self, shelf: Shelf) -> int:
         """How many rows `list_by_shelf` has, without reading them."""
         values_ = (key_text(shelf, "str"),)
@@ -196,6 +208,17 @@ class BookRepository:
             "by_values",
         )
 
+    def fetch_by_values(self, values: str, entries: int, *, newest: bool = True) -> list[Book]:
+        """All rows of `list_by_values`, however many, as one list; `iterate_by_values` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(values, "str"), key_text(entries, "int"))
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_values", values_, newest=newest), "fetch", "by_values"
+        )
+
     def count_by_values(self, values: str, entries: int) -> int:
         """How many rows `list_by_values` has, without reading them."""
         values_ = (key_text(values, "str"), key_text(entries, "int"))
@@ -233,6 +256,17 @@ class BookRepository:
             self._run,
             "iterate",
             "by_part_of",
+        )
+
+    def fetch_by_part_of(self, part_of: str, *, newest: bool = True) -> list[Book]:
+        """All rows of `list_by_part_of`, however many, as one list; `iterate_by_part_of` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(part_of, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_part_of", values_, newest=newest), "fetch", "by_part_of"
         )
 
     def count_by_part_of(self, part_of: str) -> int:
@@ -456,6 +490,55 @@ class BookRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    def fetch(
+        self,
+        *,
+        isbn: str | None = None,
+        title: str | None = None,
+        subtitle: str | None = None,
+        shelf: Shelf | None = None,
+        language: str | None = None,
+        hash: str | None = None,
+        type: str | None = None,
+        format: str | None = None,
+        input: str | None = None,
+        values: str | None = None,
+        claim: int | None = None,
+        entries: int | None = None,
+        max_depth: int | None = None,
+        part_of: str | None = None,
+        having_book: filters.BookFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> list[Book]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            isbn=isbn,
+            title=title,
+            subtitle=subtitle,
+            shelf=shelf,
+            language=language,
+            hash=hash,
+            type=type,
+            format=format,
+            input=input,
+            values=values,
+            claim=claim,
+            entries=entries,
+            max_depth=max_depth,
+            part_of=part_of,
+        )
+        having = joining.having(("Book", "part_of", having_book))
+        return self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(

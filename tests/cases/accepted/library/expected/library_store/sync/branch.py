@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import counting, joining, paging, reading, removing, searching, transacting, writing
+from keyweave.flows import (
+    counting,
+    fetching,
+    joining,
+    paging,
+    reading,
+    removing,
+    searching,
+    transacting,
+    writing,
+)
 from keyweave.page import Page
 from keyweave.session_sync import Session
 
@@ -83,6 +93,14 @@ class BranchRepository:
             "all",
         )
 
+    def fetch_all(self, *, newest: bool = True) -> list[Branch]:
+        """All rows of `list_all`, however many, as one list; `iterate_all` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = ()
+        return self._run(fetching.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all")
+
     def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
@@ -146,6 +164,27 @@ class BranchRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    def fetch(
+        self,
+        *,
+        city: str | None = None,
+        opened: int | None = None,
+        order: _Order = "opened",
+        newest: bool = True,
+    ) -> list[Branch]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(city=city, opened=opened)
+        having = joining.having()
+        return self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(

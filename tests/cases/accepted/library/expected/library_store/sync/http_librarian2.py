@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import joining, reading, removing, searching, transacting, writing
+from keyweave.flows import fetching, joining, reading, removing, searching, transacting, writing
 from keyweave.page import Page
 from keyweave.session_sync import Session
 
@@ -103,6 +103,22 @@ class HTTPLibrarian2Repository:
             ),
             self._run,
             "iterate",
+        )
+
+    def fetch(
+        self, *, id: str | None = None, order: _Order = "created", newest: bool = True
+    ) -> list[HTTPLibrarian2]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id)
+        having = joining.having()
+        return self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(self, *, id: str | None = None, order: _Order = "created") -> searching.Explanation:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
 from keyweave.entry import ClaimEntry
-from keyweave.flows import gathering, joining, reading, removing, searching, transacting, writing
+from keyweave.flows import fetching, gathering, joining, reading, removing, searching, transacting, writing
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_aio import Session
@@ -243,6 +243,31 @@ class AccountRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    async def fetch(
+        self,
+        *,
+        id: str | None = None,
+        name: str | None = None,
+        having_one_time_token: filters.OneTimeTokenFilter | None = None,
+        having_sign_in: filters.SignInFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> list[Account]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, name=name)
+        having = joining.having(
+            ("OneTimeToken", "account", having_one_time_token), ("SignIn", "account", having_sign_in)
+        )
+        return await self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import counting, joining, paging, reading, removing, searching, transacting, writing
+from keyweave.flows import (
+    counting,
+    fetching,
+    joining,
+    paging,
+    reading,
+    removing,
+    searching,
+    transacting,
+    writing,
+)
 from keyweave.keytext import key_text
 from keyweave.page import Page
 from keyweave.session_aio import Session
@@ -94,6 +104,17 @@ class AttemptRepository:
             "by_outcome",
         )
 
+    async def fetch_by_outcome(self, outcome: Outcome, *, newest: bool = True) -> list[Attempt]:
+        """All rows of `list_by_outcome`, however many, as one list; `iterate_by_outcome` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(outcome, "str"),)
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_outcome", values_, newest=newest), "fetch", "by_outcome"
+        )
+
     async def count_by_outcome(self, outcome: Outcome) -> int:
         """How many rows `list_by_outcome` has, without reading them."""
         values_ = (key_text(outcome, "str"),)
@@ -174,6 +195,28 @@ class AttemptRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    async def fetch(
+        self,
+        *,
+        id: str | None = None,
+        outcome: Outcome | None = None,
+        at_once: int | None = None,
+        order: _Order = "answered_in",
+        newest: bool = True,
+    ) -> list[Attempt]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, outcome=outcome, at_once=at_once)
+        having = joining.having()
+        return await self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from keyweave.entry import ClaimEntry
 from keyweave.flows import (
     counting,
+    fetching,
     gathering,
     joining,
     paging,
@@ -123,6 +124,17 @@ class SignInRepository:
             "by_account",
         )
 
+    async def fetch_by_account(self, account: str, *, newest: bool = True) -> list[SignIn]:
+        """All rows of `list_by_account`, however many, as one list; `iterate_by_account` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(account, "str"),)
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_account", values_, newest=newest), "fetch", "by_account"
+        )
+
     async def count_by_account(self, account: str) -> int:
         """How many rows `list_by_account` has, without reading them."""
         values_ = (key_text(account, "str"),)
@@ -172,6 +184,21 @@ class SignInRepository:
             ),
             self._run,
             "iterate",
+            "by_account_closed",
+        )
+
+    async def fetch_by_account_closed(
+        self, account: str, closed: bool, *, newest: bool = True
+    ) -> list[SignIn]:
+        """All rows of `list_by_account_closed`, however many, as one list; `iterate_by_account_closed` holds no
+        more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(account, "str"), key_text(closed, "bool"))
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_account_closed", values_, newest=newest),
+            "fetch",
             "by_account_closed",
         )
 
@@ -257,6 +284,28 @@ class SignInRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    async def fetch(
+        self,
+        *,
+        id: str | None = None,
+        account: str | None = None,
+        closed: bool | None = None,
+        order: _Order = "seen_at",
+        newest: bool = True,
+    ) -> list[SignIn]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, account=account, closed=closed)
+        having = joining.having()
+        return await self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from keyweave.entry import ClaimEntry
 from keyweave.flows import (
     counting,
+    fetching,
     gathering,
     joining,
     paging,
@@ -135,6 +136,16 @@ class CustomerRepository:
             "all",
         )
 
+    async def fetch_all(self, *, newest: bool = True) -> list[Customer]:
+        """All rows of `list_all`, however many, as one list; `iterate_all` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = ()
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all"
+        )
+
     async def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
@@ -170,6 +181,17 @@ class CustomerRepository:
             self._run,
             "iterate",
             "by_vip",
+        )
+
+    async def fetch_by_vip(self, vip: bool, *, newest: bool = True) -> list[Customer]:
+        """All rows of `list_by_vip`, however many, as one list; `iterate_by_vip` holds no more than a batch in
+        memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(vip, "bool"),)
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_vip", values_, newest=newest), "fetch", "by_vip"
         )
 
     async def count_by_vip(self, vip: bool) -> int:
@@ -284,6 +306,30 @@ class CustomerRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    async def fetch(
+        self,
+        *,
+        id: str | None = None,
+        email: str | None = None,
+        name: str | None = None,
+        vip: bool | None = None,
+        having_order: filters.OrderFilter | None = None,
+        order: _Order = "created",
+        newest: bool = True,
+    ) -> list[Customer]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, email=email, name=name, vip=vip)
+        having = joining.having(("Order", "customer_id", having_order))
+        return await self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(

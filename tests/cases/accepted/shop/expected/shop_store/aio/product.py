@@ -8,6 +8,7 @@ from typing import Any, Literal
 from keyweave.entry import ClaimEntry
 from keyweave.flows import (
     counting,
+    fetching,
     gathering,
     joining,
     paging,
@@ -150,6 +151,17 @@ class ProductRepository:
             "by_price",
         )
 
+    async def fetch_by_price(self, category: str, *, newest: bool = True) -> list[Product]:
+        """All rows of `list_by_price`, however many, as one list; `iterate_by_price` holds no more than a batch
+        in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(category, "str"),)
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_price", values_, newest=newest), "fetch", "by_price"
+        )
+
     async def count_by_price(self, category: str) -> int:
         """How many rows `list_by_price` has, without reading them."""
         values_ = (key_text(category, "str"),)
@@ -189,6 +201,17 @@ class ProductRepository:
             self._run,
             "iterate",
             "by_stock",
+        )
+
+    async def fetch_by_stock(self, *, newest: bool = True) -> list[Product]:
+        """All rows of `list_by_stock`, however many, as one list; `iterate_by_stock` holds no more than a batch
+        in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = ()
+        return await self._run(
+            fetching.fetch(self._context, ENTITY, "by_stock", values_, newest=newest), "fetch", "by_stock"
         )
 
     async def count_by_stock(self) -> int:
@@ -297,6 +320,30 @@ class ProductRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    async def fetch(
+        self,
+        *,
+        sku: str | None = None,
+        category: str | None = None,
+        title: str | None = None,
+        stock: int | None = None,
+        having_parcel: filters.ParcelFilter | None = None,
+        order: _Order = "price",
+        newest: bool = True,
+    ) -> list[Product]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(sku=sku, category=category, title=title, stock=stock)
+        having = joining.having(("Parcel", "sku", having_parcel))
+        return await self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(

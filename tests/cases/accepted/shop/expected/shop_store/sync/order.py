@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from keyweave.flows import (
     counting,
+    fetching,
     gathering,
     joining,
     paging,
@@ -116,6 +117,14 @@ class OrderRepository:
             "all",
         )
 
+    def fetch_all(self, *, newest: bool = True) -> list[Order]:
+        """All rows of `list_all`, however many, as one list; `iterate_all` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = ()
+        return self._run(fetching.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all")
+
     def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
@@ -154,6 +163,19 @@ class OrderRepository:
             ),
             self._run,
             "iterate",
+            "by_customer",
+        )
+
+    def fetch_by_customer(self, customer_id: str, *, newest: bool = True) -> list[Order]:
+        """All rows of `list_by_customer`, however many, as one list; `iterate_by_customer` holds no more than a
+        batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(customer_id, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_customer", values_, newest=newest),
+            "fetch",
             "by_customer",
         )
 
@@ -215,6 +237,21 @@ class OrderRepository:
             "by_customer_state",
         )
 
+    def fetch_by_customer_state(
+        self, customer_id: str, state: OrderState, *, newest: bool = True
+    ) -> list[Order]:
+        """All rows of `list_by_customer_state`, however many, as one list; `iterate_by_customer_state` holds no
+        more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(customer_id, "str"), key_text(state, "str"))
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_customer_state", values_, newest=newest),
+            "fetch",
+            "by_customer_state",
+        )
+
     def count_by_customer_state(self, customer_id: str, state: OrderState) -> int:
         """How many rows `list_by_customer_state` has, without reading them."""
         values_ = (key_text(customer_id, "str"), key_text(state, "str"))
@@ -256,6 +293,17 @@ class OrderRepository:
             self._run,
             "iterate",
             "by_total",
+        )
+
+    def fetch_by_total(self, state: OrderState, *, newest: bool = True) -> list[Order]:
+        """All rows of `list_by_total`, however many, as one list; `iterate_by_total` holds no more than a batch
+        in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(state, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_total", values_, newest=newest), "fetch", "by_total"
         )
 
     def count_by_total(self, state: OrderState) -> int:
@@ -424,6 +472,41 @@ class OrderRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    def fetch(
+        self,
+        *,
+        id: str | None = None,
+        customer_id: str | None = None,
+        state: OrderState | None = None,
+        total: int | None = None,
+        discount: int | None = None,
+        coupon: str | None = None,
+        tracking: str | None = None,
+        having_parcel: filters.ParcelFilter | None = None,
+        order: _Order = "revision",
+        newest: bool = True,
+    ) -> list[Order]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(
+            id=id,
+            customer_id=customer_id,
+            state=state,
+            total=total,
+            discount=discount,
+            coupon=coupon,
+            tracking=tracking,
+        )
+        having = joining.having(("Parcel", "order_id", having_parcel))
+        return self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from keyweave.flows import (
     counting,
+    fetching,
     gathering,
     joining,
     paging,
@@ -100,6 +101,17 @@ class ParcelRepository:
             "by_order",
         )
 
+    def fetch_by_order(self, order_id: str, *, newest: bool = True) -> list[Parcel]:
+        """All rows of `list_by_order`, however many, as one list; `iterate_by_order` holds no more than a batch
+        in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(order_id, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_order", values_, newest=newest), "fetch", "by_order"
+        )
+
     def count_by_order(self, order_id: str) -> int:
         """How many rows `list_by_order` has, without reading them."""
         values_ = (key_text(order_id, "str"),)
@@ -142,6 +154,17 @@ class ParcelRepository:
             self._run,
             "iterate",
             "by_sku",
+        )
+
+    def fetch_by_sku(self, sku: str, *, newest: bool = True) -> list[Parcel]:
+        """All rows of `list_by_sku`, however many, as one list; `iterate_by_sku` holds no more than a batch in
+        memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+        """
+        values_ = (key_text(sku, "str"),)
+        return self._run(
+            fetching.fetch(self._context, ENTITY, "by_sku", values_, newest=newest), "fetch", "by_sku"
         )
 
     def count_by_sku(self, sku: str) -> int:
@@ -221,6 +244,28 @@ class ParcelRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    def fetch(
+        self,
+        *,
+        id: str | None = None,
+        order_id: str | None = None,
+        sku: str | None = None,
+        order: _Order = "weight",
+        newest: bool = True,
+    ) -> list[Parcel]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id, order_id=order_id, sku=sku)
+        having = joining.having()
+        return self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import joining, reading, removing, searching, transacting, writing
+from keyweave.flows import fetching, joining, reading, removing, searching, transacting, writing
 from keyweave.page import Page
 from keyweave.session_aio import Session
 
@@ -105,6 +105,22 @@ class NoteRepository:
             ),
             self._run,
             "iterate",
+        )
+
+    async def fetch(
+        self, *, id: str | None = None, order: _Order = "created", newest: bool = True
+    ) -> list[Note]:
+        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+
+        Rows written meanwhile may or may not appear, but none twice.
+
+        Raises:
+            ValidationError: no view covers the order.
+        """
+        equal = searching.given(id=id)
+        having = joining.having()
+        return await self._run(
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(self, *, id: str | None = None, order: _Order = "created") -> searching.Explanation:
