@@ -27,7 +27,7 @@ ARGUMENT_NAMES: Final = frozenset(
 )
 """Names that generated methods use, which take fields as arguments."""
 
-KEY_ARGUMENT_NAMES: Final = frozenset({"entries", "max_depth"})
+KEY_ARGUMENT_NAMES: Final = frozenset({"entries", "for_update", "max_depth"})
 """Names of arguments that stand beside the key in generated methods."""
 
 EXPRESSION_NAMES: Final = frozenset({"null", "true", "false", "len"})

@@ -13,6 +13,7 @@ from keyweave.context import Context
 from keyweave.effects import Call, Flow, ServerError
 from keyweave.errors import (
     AlreadyExistsError,
+    AuthenticationError,
     CorruptDocumentError,
     LockTimeoutError,
     OutcomeUnknownError,
@@ -358,8 +359,18 @@ def test_a_lock_that_the_server_refuses_is_not_held() -> None:
         transact(scripted, family, [[ServerError("ERR", "ERR no"), None, RUN, TASKS]])
 
 
-def test_a_script_that_the_server_refuses_is_an_error_and_the_lock_is_released() -> None:
+@pytest.mark.parametrize(
+    ("refusal", "error"),
+    [
+        (ServerError("ERR", "ERR no"), StoreUnavailableError),
+        (ServerError("NOPERM", "NOPERM No permissions to access a key"), AuthenticationError),
+        (ServerError("WRONGTYPE", "WRONGTYPE Operation against a key"), CorruptDocumentError),
+    ],
+)
+def test_a_script_that_the_server_refuses_is_an_error_and_the_lock_is_released(
+    refusal: ServerError, error: type[Exception]
+) -> None:
     scripted = Scripted()
-    with pytest.raises(StoreUnavailableError):
-        transact(scripted, family, [[b"OK", b"t", RUN, ServerError("ERR", "ERR no")], [1]])
+    with pytest.raises(error):
+        transact(scripted, family, [[b"OK", b"t", RUN, refusal], [1]])
     assert scripted.sent()[-1][3] == scripted.sent()[0][1]

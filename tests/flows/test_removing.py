@@ -240,13 +240,25 @@ def test_one_that_others_made_anew_between_the_refusal_and_the_look_goes() -> No
     assert revisions(scripted) == [1700000000000005, int(OTHERS)]
 
 
+def test_a_lost_try_that_left_no_mark_did_not_happen_and_what_others_did_counts() -> None:
+    for answers in ([[b"CHANGED", 1, b"uncertain", b"", KEY]], OK), (
+        [[b"CHANGED", 1, b"uncertain", b""]],
+        [KEY],
+        OK,
+    ):
+        delete(keeper(), [LOST, *answers], API_KEY, "k")
+    with pytest.raises(APIKeyNotFoundError):
+        delete(keeper(), [LOST, [[b"MISSING", 1, b"uncertain", b""]], [None]], API_KEY, "k")
+
+
+def test_a_lost_try_that_left_a_mark_is_a_success() -> None:
+    assert delete(keeper(), [LOST, [[b"REPLAYED"]]], API_KEY, "k") == [["free"], ["free"]]
+
+
 @pytest.mark.parametrize("status", [b"CHANGED", b"MISSING"])
-def test_a_lost_answer_and_what_others_did_then_are_an_unknown_outcome(status: bytes) -> None:
-    scripted = keeper()
+def test_a_lost_try_whose_mark_may_have_run_out_is_an_unknown_outcome(status: bytes) -> None:
     with pytest.raises(OutcomeUnknownError):
-        delete(scripted, [LOST, [[status, 1, b"uncertain", b""]]], API_KEY, "k")
-    scripted = keeper()
-    assert delete(scripted, [LOST, [[b"REPLAYED"]]], API_KEY, "k") == [["free"], ["free"]]
+        delete(keeper(marker_ttl=0), [LOST, [[status, 1, b"uncertain", b""]]], API_KEY, "k")
 
 
 def test_a_row_with_a_family_is_read_however_well_it_is_remembered() -> None:

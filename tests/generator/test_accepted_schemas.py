@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import os
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from keyweave_generator.load import load_sources
+from keyweave_generator.names import ARGUMENT_NAMES, KEY_ARGUMENT_NAMES
 from keyweave_generator.render import render
 from tests.generator.accepted.corpus import CASES, NAMES, expected, load_package, package_name, sources
 from tests.generator.example import ROOT
@@ -95,6 +97,21 @@ def test_every_module_compiles_without_a_warning_and_is_imported(name: str) -> N
         assert module.__file__ == str(expected(name) / path)
         for exported in getattr(module, "__all__", ()):
             assert hasattr(module, exported), f"{path}: {exported}"
+
+
+@pytest.mark.usefixtures("generated")
+@pytest.mark.parametrize("name", NAMES)
+def test_no_field_can_have_the_name_of_an_argument_that_stands_beside_it(name: str) -> None:
+    package = load_package(name)
+    repositories = importlib.import_module(f"{package.__name__}.sync")
+    for entity in importlib.import_module(f"{package.__name__}.package").PACKAGE.entities.values():
+        fields = frozenset(entity.record.__struct_fields__)
+        repository = getattr(repositories, f"{entity.name}Repository")
+        for method, function in inspect.getmembers(repository, inspect.isfunction):
+            arguments = inspect.signature(function).parameters.keys()
+            refused = ARGUMENT_NAMES | (KEY_ARGUMENT_NAMES if entity.key in arguments else frozenset())
+            beside = {each for each in arguments - fields if not each.startswith("having_")}
+            assert beside <= refused or not arguments & fields, method
 
 
 @pytest.mark.usefixtures("generated")

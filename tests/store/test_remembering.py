@@ -12,6 +12,7 @@ import pytest
 
 from compozy_store import APIKey, APIKeyNotFoundError, Role, Status, TaskState
 from compozy_store.entities import API_KEY
+from keyweave.effects import ConnectionFailure
 from keyweave.flows import removing
 from keyweave.flows.importing import Imported, load
 from keyweave.flows.retiring import rewrite_documents
@@ -230,6 +231,26 @@ def test_a_row_that_others_removed_and_made_anew_goes_and_what_they_made_beside_
     assert discard(keyed, first) == (True, 2)
     assert present(keyed) == {"k2": ("u", "s")}
     assert keyed.do(second.api_keys.get_by_fingerprint(b"s")).id == "k2"
+    assert keyed.clean()
+
+
+@pytest.mark.parametrize("how", ["gone", "changed", "there"])
+def test_a_broken_connection_is_no_unknown_outcome_of_removing_a_remembered_row(
+    keyed: Harness, how: str
+) -> None:
+    first, second = keyed.stores
+    if how == "gone":
+        keyed.do(second.api_keys.delete("k"))
+    elif how == "changed":
+        keyed.do(second.api_keys.change("k", lambda row: setattr(row, "user_id", "v")))
+
+    def cut(number: int, _: Any) -> None:
+        if number == 1:
+            raise ConnectionFailure("closed", "the connection was cut", sent=True)
+
+    flow = removing.discard(first.session.context, API_KEY, "k")
+    assert keyed.do(first.session.run(watched(keyed, flow, cut))) is (how != "gone")
+    assert present(keyed) == {}
     assert keyed.clean()
 
 

@@ -81,10 +81,13 @@ def _discard_remembered(
     """
     entries = context.codec(entity).entries_of(guess)
     change = Change(entity, key, old=guess, old_entries=entries, prepared=None, guard="revision")
+    started = context.monotonic()
     refusal = yield from commit(context, [change], show=True)
     if refusal is None:
         return True, None
-    if not refusal.certain:
+    # A lost try that landed left a mark, by which the next would have been recognised. So it did not, and cannot later:
+    # the guess was out of date, or is by now.
+    if not refusal.certain and context.monotonic() - started >= context.policy.marker_ttl:
         raise refused(refusal)
     context.recent.drop(entity.name, key)
     document = refusal.document

@@ -13,6 +13,7 @@ from keyweave.context import Context, new_op
 from keyweave.effects import Call, Command, Flow, Reply, ServerError, Sleep
 from keyweave.entity import Entity
 from keyweave.errors import (
+    AuthenticationError,
     ConflictError,
     CorruptDocumentError,
     KeyweaveError,
@@ -199,8 +200,8 @@ def _lock(
             commands = commands if beside is None else (*commands, beside)
         try:
             taken, owner, *read = yield from _ask_beside(context, commands, 3)
-        except CorruptDocumentError:
-            # The row cannot be read; the lock before it may be ours. Releasing one that is not does nothing.
+        except (AuthenticationError, CorruptDocumentError):
+            # The row, or what is read beside it, cannot be read or must not; the lock before it may be ours. Releasing one that is not does nothing.
             unit.locks[name] = (entity.name, context.monotonic())
             raise
         now = context.monotonic()
