@@ -128,6 +128,8 @@ class Codec:
 
         Lists are read here, so what can be done for all documents in one call of C is not done one by one.
         """
+        if not documents:
+            return []
         if self.entity.renamed:
             documents = [with_new_names(document, self.entity.renamed) for document in documents]
         try:

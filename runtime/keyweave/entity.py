@@ -222,7 +222,7 @@ class Package:
         namespace: default namespace parts: app, version, environment, tenant.
         groups: number of partitions per group.
         entities: by name.
-        scripts: Lua text by name: `apply`, `page`, `count`, `unlock`, `aside`.
+        scripts: Lua text by name, such as `apply` and `page`.
         fingerprint: digest of the schema.
         indexes: every view and unique constraint, by what its keys begin with.
         stored: what the keys of an index begin with, by entity and name, where it is not just that.

@@ -50,14 +50,6 @@ async def _doomed_user(side: Side, turn: Turn) -> tuple[Any, ...]:
     return (_guest(turn),)
 
 
-async def _foreign_user(side: Side, turn: Turn) -> tuple[Any, ...]:
-    await _with_guest(side, turn, 3)
-    side.rows.estrange("User", _guest(turn))
-    for number in range(3):
-        side.rows.estrange("APIKey", api_key(_guest(turn), number).id)
-    return (_guest(turn),)
-
-
 async def _first_admin(side: Side, turn: Turn) -> tuple[Any, ...]:
     try:
         await side.engine.auth.delete_user("admin")
@@ -104,13 +96,6 @@ AUTH: Final = (
         method="auth.delete_user",
         label="with 3 keys",
         prepare=_doomed_user,
-        observe=_guest_and_keys,
-        writes=True,
-    ),
-    Case(
-        method="auth.delete_user",
-        label="with 3 keys, written elsewhere",
-        prepare=_foreign_user,
         observe=_guest_and_keys,
         writes=True,
     ),
