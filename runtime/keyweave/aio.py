@@ -234,13 +234,20 @@ class _Pool:
             async with asyncio.timeout(self._settings.pool_timeout):
                 return await turn
         except BaseException as error:
-            if turn.done() and not turn.cancelled():
-                self._refuse(turn.result())
-            elif turn in self._waiters:
+            offered = turn.done() and not turn.cancelled()
+            if turn in self._waiters:
                 self._waiters.remove(turn)
             if isinstance(error, TimeoutError):
+                if offered:
+                    return turn.result()
+                if self._open < self._settings.pool_size:
+                    # It was the opening of others' links that took so long.
+                    self._open += 1
+                    return None
                 in_vain = True
                 raise wire.exhausted(self._settings) from None
+            if offered:
+                self._refuse(turn.result())
             raise
         finally:
             if self.watch is not None:
@@ -256,9 +263,12 @@ class _Pool:
         self._opening += 1
         try:
             link = await self._connect()
-        except BaseException:
+        except BaseException as error:
             self._opening -= 1
             self._hand_on(None)
+            if isinstance(error, ConnectionFailure):
+                self._share_out()
+                self._let_open()
             raise
         self._opening -= 1
         self._users[link] = 1
@@ -267,6 +277,12 @@ class _Pool:
             self._open += 1
             self._hand_on(None)
         return link
+
+    def _let_open(self) -> None:
+        """Who waited for a link that could not be opened tries it, all at once: one after another would take too long."""
+        while self._waiters and self._open < self._settings.pool_size:
+            self._open += 1
+            self._hand_on(None)
 
     async def _alive(self, link: Link) -> bool:
         if link.stale():

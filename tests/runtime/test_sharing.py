@@ -100,6 +100,41 @@ def test_callers_who_come_together_at_the_beginning_open_no_more_than_they_need(
     assert len(with_shell(work)) == APART
 
 
+@pytest.mark.parametrize("pool_timeout", [0, 0.05])
+def test_who_waits_too_long_for_the_connections_of_others_opens_one(pool_timeout: float) -> None:
+    all_come = threading.Barrier(6, timeout=30)
+
+    def slow(client: Client) -> None:
+        all_come.wait()
+        answering(client)
+
+    async def work(shell: aio.Shell) -> tuple[list[Any], PoolState | None]:
+        return await outcomes([started(shell, echo(n)) for n in range(6)]), shell.pool_state()
+
+    with peer(slow) as address:
+        replies, state = with_shell(work, f"redis://{address}", pool_timeout=pool_timeout, connect_timeout=30)
+    assert replies == [[str(n).encode()] for n in range(6)]
+    assert state is not None
+    assert state.open == 6
+
+
+def test_who_waited_for_a_connection_that_cannot_be_opened_tries_at_once() -> None:
+    others_come = threading.Barrier(4, timeout=30)
+
+    def behaviour(client: Client) -> None:
+        if client.number < APART:
+            return  # hangs up
+        others_come.wait()
+        answering(client)
+
+    async def work(shell: aio.Shell) -> list[Any]:
+        return await outcomes([started(shell, echo(n)) for n in range(6)])
+
+    with peer(behaviour) as address:
+        replies = with_shell(work, f"redis://{address}", pool_timeout=30, connect_timeout=30)
+    assert [type(reply) for reply in replies] == [ConnectionFailure] * APART + [list] * 4
+
+
 def test_without_pipelining_nobody_shares() -> None:
     async def work(shell: aio.Shell) -> set[Any]:
         tasks = [started(shell, ("BLPOP", NEVER, 0.2), ("CLIENT", "ID")) for _ in range(10)]
