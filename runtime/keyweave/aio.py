@@ -290,13 +290,18 @@ class _Pool:
         interval = self._settings.health_check_interval
         if not interval or time.monotonic() - link.last_used < interval:
             return True
+        # It seems full, so that nobody shares what may be dead.
+        self._users[link] = self._depth
         try:
             await link.exchange((wire.PING,))
         except ConnectionFailure:
             return False
         except BaseException:
+            self._users[link] = 1
             self.give_back(link)
             raise
+        self._users[link] = 1
+        self._share_out()
         return True
 
     def give_back(self, link: Link) -> None:

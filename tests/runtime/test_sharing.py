@@ -287,6 +287,45 @@ def test_a_server_that_falls_silent_ends_everybodys_wait_in_time() -> None:
     assert [(failure.reason, failure.sent) for failure in failures] == [("timeout", True)] * 8
 
 
+def test_nobody_shares_a_connection_before_it_proved_to_be_alive() -> None:
+    def fading(client: Client) -> None:
+        client.greet()
+        command = client.request()
+        assert command is not None
+        client.send(b"$%d\r\n%b\r\n" % (len(command[1]), command[1]))
+        client.wait()  # as behind a firewall that forgot the connection
+
+    async def work(shell: aio.Shell) -> list[Any]:
+        assert await outcomes([started(shell, echo(n)) for n in range(APART)]) == [[b"0"], [b"1"]]
+        for link in shell._pool._free:
+            link.last_used -= 3600
+        return await outcomes([started(shell, echo(n)) for n in range(8)])
+
+    with peer(lambda client: (fading if client.number < APART else answering)(client)) as address:
+        assert with_shell(work, f"redis://{address}", timeout=0.5) == [[str(n).encode()] for n in range(8)]
+
+
+def test_a_connection_that_proves_to_be_alive_is_shared_again() -> None:
+    async def work(shell: aio.Shell) -> list[Any]:
+        (before,) = await shell.run(sending(("CLIENT", "ID")))
+        (link,) = shell._pool._free
+        link.last_used -= 3600
+        replies = await outcomes([started(shell, ("CLIENT", "ID"), echo(n)) for n in range(8)])
+        assert {reply[0] for reply in replies} == {before}
+        (link,) = shell._pool._free
+        link.last_used -= 3600
+        tasks = [started(shell, ("CLIENT", "ID"), echo(n)) for n in range(8)]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        assert [type(reply) for reply in await outcomes(tasks)] == [asyncio.CancelledError, *[list] * 7]
+        state = shell.pool_state()
+        assert state is not None
+        assert (state.open, state.idle, state.waiting) == (1, 1, 0)
+        return [reply[1] for reply in replies]
+
+    assert with_shell(work, pool_size=1) == [str(n).encode() for n in range(8)]
+
+
 def test_a_store_that_closes_lets_those_who_share_finish() -> None:
     async def work(shell: aio.Shell) -> tuple[list[Any], Any]:
         tasks = [started(shell, ("BLPOP", NEVER, 0.1), echo(n)) for n in range(3)]
