@@ -123,6 +123,8 @@ class StreamLink(asyncio.BufferedProtocol):
         pending, polling = self._pending, self._polling
         if len(pending) != 1 or pending[0].answer.done() or polling is None:
             return
+        if self._transport.get_write_buffer_size():
+            return  # only the event loop can send the rest
         while pending and polling.poll(self._poll, self.last_used):
             try:
                 size = os.readv(self._socket, [self._buffer])

@@ -193,6 +193,17 @@ def test_an_answer_that_comes_late_is_slept_for(opened: Open, polled: list[bool]
         assert len(polled) == looked  # who polled in vain does without for a while
 
 
+def test_a_request_too_long_to_be_sent_at_once_is_not_polled_for(polled: list[bool]) -> None:
+    async def run() -> list[Any]:
+        async with aio.Shell(parse_url(server_url(), busy_poll=1)) as shell:
+            await shell.run(sending(("PING",)))
+            polled.clear()
+            return await shell.run(sending(("PING", "x" * 20_000_000)))
+
+    assert asyncio.run(run()) == [b"x" * 20_000_000]
+    assert polled == []
+
+
 def test_an_answer_in_pieces_is_put_together(opened: Open, polled: list[bool]) -> None:
     def crumbling(client: Client) -> None:
         client.greet()
