@@ -185,15 +185,19 @@ class _Pool:
         return self._shared() if len(self._users) >= self._apart else None
 
     def _shared(self) -> Link | None:
-        """One more use of the link in use that the fewest use; None when all carry what they can."""
+        """One more use of the link in use that carries the least; None when all carry what they can."""
         if self._depth == 1:
             return None
-        chosen, fewest = None, self._depth
-        for link, users in self._users.items():
-            if users < fewest and not cast(StreamLink, link).broken:
-                chosen, fewest = link, users
+        chosen, least = None, self._depth
+        for link, users in cast(dict[StreamLink, int], self._users).items():
+            if users >= least or link.broken:
+                continue
+            # Some have yet to begin, others gave up.
+            load = max(users, link.carried)
+            if load < least:
+                chosen, least = link, load
         if chosen is not None:
-            self._users[chosen] = fewest + 1
+            self._users[chosen] += 1
         return chosen
 
     def _refuse_misuse(self) -> None:
@@ -341,8 +345,9 @@ class _Pool:
         if link is not None:
             self._users[link] = 1
         if self._offer(link):
-            return
-        if link is None:
+            if link is not None:
+                self._share_out()
+        elif link is None:
             self._open -= 1
         else:
             del self._users[link]

@@ -81,6 +81,11 @@ class StreamLink(asyncio.BufferedProtocol):
     def usable(self) -> bool:  # noqa: D102 - Link
         return not self.broken and not self._pending
 
+    @property
+    def carried(self) -> int:
+        """Exchanges under way, those that were given up included."""
+        return len(self._pending)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102 - BufferedProtocol
         self._transport = cast(asyncio.Transport, transport)
         connection = transport.get_extra_info("socket")

@@ -230,6 +230,37 @@ def test_one_who_gives_up_while_waiting_loses_no_place_on_a_connection() -> None
     assert with_shell(work, pool_size=1, pipelining=2) == [[[str(n).encode()] for n in range(6)]] * 2
 
 
+def test_exchanges_that_were_given_up_count_until_they_are_answered() -> None:
+    may_answer = threading.Event()
+
+    def busy(client: Client) -> None:
+        client.greet()
+        commands = [client.request() for _ in range(4)]
+        may_answer.wait(30)
+        for command in commands:
+            assert command is not None
+            client.send(b"$%d\r\n%b\r\n" % (len(command[1]), command[1]))
+        answering(client)
+
+    async def work(shell: aio.Shell) -> list[Any]:
+        staying = started(shell, echo(0))
+        await crowded(shell, 0)
+        for number in range(1, 20):
+            task = started(shell, echo(number))
+            for _ in range(5):
+                await asyncio.sleep(0)
+            task.cancel()
+            await outcomes([task])
+        late = [started(shell, echo(n)) for n in range(20, 30)]
+        await crowded(shell, 10)
+        may_answer.set()
+        return await outcomes([staying, *late])
+
+    with peer(once(busy)) as address:
+        replies = with_shell(work, f"redis://{address}", pool_size=1, pipelining=4)
+    assert replies == [[str(n).encode()] for n in (0, *range(20, 30))]
+
+
 def test_a_connection_that_breaks_is_a_failure_for_each_who_shares_it() -> None:
     def hang_up(client: Client) -> None:
         client.greet()
