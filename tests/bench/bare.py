@@ -263,7 +263,10 @@ class _Wire(asyncio.BufferedProtocol):
 
     def _look(self) -> None:
         while len(self.waiting) == 1 and self._polling.poll(self._poller, self._began):
-            self.buffer_updated(os.readv(self._socket, [self._buffer]))
+            size = os.readv(self._socket, [self._buffer])
+            if not size:
+                return  # the transport tells of the end
+            self.buffer_updated(size)
 
     def get_buffer(self, sizehint: int) -> bytearray:
         return self._buffer

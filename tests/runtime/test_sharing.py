@@ -235,6 +235,8 @@ def test_exchanges_that_were_given_up_count_until_they_are_answered() -> None:
 
     def busy(client: Client) -> None:
         client.greet()
+        client.request()
+        client.send(b"+OK\r\n")
         commands = [client.request() for _ in range(4)]
         may_answer.wait(30)
         for command in commands:
@@ -243,8 +245,8 @@ def test_exchanges_that_were_given_up_count_until_they_are_answered() -> None:
         answering(client)
 
     async def work(shell: aio.Shell) -> list[Any]:
+        assert await shell.run(sending(("OPEN",))) == [b"OK"]
         staying = started(shell, echo(0))
-        await crowded(shell, 0)
         for number in range(1, 20):
             task = started(shell, echo(number))
             for _ in range(5):

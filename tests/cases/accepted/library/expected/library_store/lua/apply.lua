@@ -250,8 +250,8 @@ end
 
 -- `written` and `created` are what the scores of those names stand for. Tells where the next row begins.
 local function write_entries(from, written, created)
-  local last = from + tonumber(ARGV[from]) * 4
-  for index = from + 1, last, 4 do
+  local final = from + tonumber(ARGV[from]) * 4
+  for index = from + 1, final, 4 do
     local verb, number, member, score = ARGV[index], tonumber(ARGV[index + 1]), ARGV[index + 2], ARGV[index + 3]
     if verb == 'add' then
       if score == 'created' then
@@ -268,7 +268,7 @@ local function write_entries(from, written, created)
       call('HDEL', KEYS[claims + number], member)
     end
   end
-  return last + 1
+  return final + 1
 end
 
 at = at + 1
