@@ -134,7 +134,7 @@ class _Pool:
     """At most `pool_size` links, the most recently used first. Waiting tasks are served in order.
 
     A link carries several exchanges where it can. Few callers have a link each; more of them share, because what they send
-    in the same turn of the loop then takes one system call, here and in the server, and so do the replies.
+    in the same turn of the loop then takes fewer system calls, here and in the server, and so do the replies.
 
     Args:
         settings: how many links there may be, and for how long to wait for one.

@@ -25,7 +25,7 @@ import redis.asyncio
 
 from compozy_engine import Engine
 from compozy_store import PACKAGE
-from keyweave.aio_link import Link, connected
+from keyweave.aio_link import TOGETHER, Link, connected
 from keyweave.connection import parse_url
 from keyweave.effects import Command, Reply, ServerError
 from keyweave.polling import BusyPoll
@@ -255,11 +255,14 @@ class _Wire(asyncio.BufferedProtocol):
             if not self._unsent:
                 self._loop.call_soon(self._flush)
             self._unsent.append(payload)
+            if len(self._unsent) >= TOGETHER:
+                self._flush()
         return answer
 
     def _flush(self) -> None:
-        self.transport.write(b"".join(self._unsent))
-        self._unsent.clear()
+        if self._unsent:
+            self.transport.write(b"".join(self._unsent))
+            self._unsent.clear()
 
     def _look(self) -> None:
         while len(self.waiting) == 1 and self._polling.poll(self._poller, self._began):
