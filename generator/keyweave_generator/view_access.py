@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .model import Entity, Field, OrderBy, Schema, TypeKind, Unique, View
-from .names import plural, snake_case
+from .names import HAVING, plural, snake_case
 from .view_models import Access, EntryView, HavingView
 from .view_text import annotation, kind, names_literal, sentence
 
@@ -35,7 +35,7 @@ def having_views(entity: Entity, schema: Schema) -> tuple[HavingView, ...]:
     found = []
     for other, reference in incoming:
         suffix = f"_by_{reference.field}" if names.count(other.name) > 1 else ""
-        keyword = f"having_{snake_case(other.name)}{suffix}"
+        keyword = f"{HAVING}{snake_case(other.name)}{suffix}"
         family = f"with_{plural(snake_case(other.name))}{suffix}"
         found.append(HavingView(keyword, family, f"{other.name}Filter", other.name, reference.field))
     return tuple(found)
