@@ -182,7 +182,8 @@ def _inspect_keys(context: Context, suspects: list[Suspect]) -> Flow[list[Findin
 
 
 def _judge_key(what: What, kind: bytes, ends: int) -> Kind | None:
-    if kind == b"none" or what is What.ASIDE:
+    # A ledger may mark more than it was told to, so keys come here of which nothing is to be said.
+    if kind == b"none" or what in (What.ASIDE, What.OTHER):
         return None
     if what is What.FOREIGN:
         return Kind.FOREIGN_KEY
