@@ -33,9 +33,9 @@ _REASONS: Final = """What stands behind the limits:
 - A row that another process wrote is read before it is replaced, because the client knows which index entries a document
   implies, and the server does not: two trips. Deleting a user with its keys takes two as well, where PostgreSQL cascades inside.
 - A list is mostly the decoding of its documents, for which PostgreSQL's side pays about as much: both make the same records of
-  the same JSON.
-- A new document of 64 KB is encoded, read back and compared before it is sent, so that nothing is stored that would not come
-  back as it went in. That is what it takes beyond the bare bytes.
+  the same JSON. The bare bytes and the wire make none, so the longest list is the furthest from them.
+- A document of 64 KB is encoded, and read back or compared with what was loaded before it is sent, so that nothing is stored
+  that would not come back as it went in. That is what it takes beyond the bare bytes.
 - Many callers share one Python process and its one core; the server and PostgreSQL have the other. Where the wire's throughput is
   below the target as well, the server's script is what callers wait for."""
 
