@@ -272,19 +272,19 @@ class _Pool:
             self._hand_on(None)
             if isinstance(error, ConnectionFailure):
                 self._share_out()
-                self._let_open()
+                # All at once: one after another would take too long where no link can be opened.
+                self._let_open(len(self._waiters))
             raise
         self._opening -= 1
         self._users[link] = 1
         self._share_out()
-        if self._waiters and not self._opening and self._open < self._settings.pool_size:
-            self._open += 1
-            self._hand_on(None)
+        if not self._opening:
+            self._let_open(1)
         return link
 
-    def _let_open(self) -> None:
-        """Who waited for a link that could not be opened tries it, all at once: one after another would take too long."""
-        while self._waiters and self._open < self._settings.pool_size:
+    def _let_open(self, most: int) -> None:
+        """Give so many who wait the right to open a link of their own, as far as the pool may grow."""
+        for _ in range(min(most, len(self._waiters), self._settings.pool_size - self._open)):
             self._open += 1
             self._hand_on(None)
 
@@ -310,12 +310,12 @@ class _Pool:
 
     def give_back(self, link: Link) -> None:
         """End a use of a link. With the last one, a link whose exchange was cut short is closed, others are free again."""
-        users = self._users.get(link, 0) - 1
-        if users > 0:
+        if link not in self._users:
+            return  # it is the parent's, from before a fork
+        users = self._users[link] - 1
+        if users:
             self._users[link] = users
             self._share_out()
-        elif users < 0:
-            pass  # another of its users found it unfit
         elif not link.usable or self._closed:
             self._discard(link)
         else:

@@ -161,6 +161,22 @@ def ask_scripts(
         yield from patience.pause(error)
 
 
+def script_call(context: Context, name: str, keys: tuple[Word, ...], arguments: tuple[Word, ...]) -> Command:
+    """The call of a script that only reads, for a pipeline with other commands; `script_ran` tells of its reply."""
+    return ("EVALSHA", context.scripts[name].sha, len(keys), *keys, *arguments)
+
+
+def script_ran(context: Context, reply: Reply) -> bool:
+    """Whether a `script_call` was carried out: not where the server does not know the script, or refuses its kind.
+
+    Raises:
+        StoreUnavailableError: or one of its children, for any other refusal.
+    """
+    if type(reply) is ServerError and reply.code == "NOSCRIPT":
+        return False
+    return not undeclared(context, reply)
+
+
 def undeclared(context: Context, reply: Reply) -> bool:
     """Whether the server runs no scripts that find their keys themselves; that is remembered.
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from keyweave.context import Context
-from keyweave.effects import Command, Flow, ServerError
+from keyweave.effects import Command, Flow
 from keyweave.entity import Entity, Referrer
-from keyweave.flows.asking import ask_script, ask_scripts, undeclared
+from keyweave.flows.asking import ask_script, ask_scripts, script_call, script_ran, undeclared
 from keyweave.flows.handshaking import require_built
 from keyweave.flows.joining import Having
 from keyweave.flows.paging import SCAN_FACTOR, all_pages, page_call, read_replies, read_reply
@@ -126,12 +126,11 @@ def _get_with_for_update(
     beside: Command | None = None
     if not context.declared_only and context.unit is not None and not context.unit.changes_any(rows):
         keys, arguments = page_call(context, rows, via, values, STRETCH, None, newest)
-        beside = ("EVALSHA", context.scripts["page"].sha, len(keys), *keys, *arguments)
+        beside = script_call(context, "page", keys, arguments)
     record, reply = yield from find_for_update_beside(context, entity, key, beside)
     if record is None:
         raise entity.missing(key)
-    known = reply is not None and not (type(reply) is ServerError and reply.code == "NOSCRIPT")
-    if known and not undeclared(context, reply):
+    if reply is not None and script_ran(context, reply):
         return record, (yield from _family(context, rows, via, values, newest, reply))
     return record, (yield from all_pages(context, rows, via, values, newest=newest))
 
@@ -214,9 +213,8 @@ def _first_of_view(
     if not records and onward is None:
         raise entity.missing("")
     if not records or not matches(records[0], filters):
-        return (
-            None  # what was looked at is past its deadline, or damaged: what comes behind it is for a search
-        )
+        # What was looked at is past its deadline, or damaged: what comes behind it is for a search.
+        return None
     record = records[0]
     family = (checked_text(getattr(record, entity.key)),)
     return record, (yield from _family(context, rows, via, family, newest, reply[1]))

@@ -264,8 +264,12 @@ local function write_entries(from, written, created)
       call('ZREM', KEYS[views + number], member)
     elseif verb == 'claim' then
       call('HSET', KEYS[claims + number], member, score)
-    elseif verb == 'release' and call('HGET', KEYS[claims + number], member) == score then
-      call('HDEL', KEYS[claims + number], member)
+    elseif verb == 'release' then
+      if call('HGET', KEYS[claims + number], member) == score then
+        call('HDEL', KEYS[claims + number], member)
+      end
+    else
+      error('no such entry: ' .. verb)
     end
   end
   return final + 1
