@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keyweave.ids import new_id
+from compozy_engine.ids import new_id
 
 from .engine import Engine
 from .filters import TaskFilter, WorkflowFilter

@@ -48,7 +48,7 @@ class Engine:
             url: `redis://`, `rediss://`, `unix://`, or `embedded:` for a server that ends with the program.
             namespace: separates tenants and tests.
             retention: how long ended rows live, by entity name (`TaskState`, `WorkflowState`); replaces the schema's.
-            options: of the connection, such as `timeout` in seconds; see `keyweave.connection`.
+            options: of the connection, such as `timeout` in seconds; see `keyweave.connection.settings`.
 
         Raises:
             ConfigurationError: an option makes no sense. Nothing was connected.

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from compozy_engine.family import latest_by
 from compozy_store import Status, TaskState, UsageEntry, aio
-from keyweave.families import latest_by
 
 from .filters import TaskFilter, required
 from .progress import ProgressInfo

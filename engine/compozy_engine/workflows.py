@@ -9,9 +9,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from compozy_engine.family import latest_by, recast, rooted
 from compozy_store import ExecutionType, Status, TaskState, UsageEntry, WorkflowState, aio
-from keyweave.families import latest_by, rooted
-from keyweave.record import recast
 
 from .errors import WorkflowNotFoundError, WorkflowNotReadyError
 from .filters import WorkflowFilter, required

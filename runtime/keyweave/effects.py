@@ -1,6 +1,6 @@
 """What a flow may ask of the world. A flow yields one of these and is resumed with the answer.
 
-Everything that thinks is a flow; a shell (`keyweave.sync`, `keyweave.aio`) carries out effects and
+Everything that thinks is a flow; a shell (`keyweave.sync.shell`, `keyweave.aio.shell`) carries out effects and
 knows nothing about entities, plans or keys.
 """
 

@@ -10,8 +10,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, Final
 
-from keyweave.wire import pack
-from tests.bench.bare import BareSide
+from tests.bench.bare import BareSide, pack
 from tests.bench.case import Case, Turn
 from tests.bench.data import Data
 from tests.bench.results import Anatomy

@@ -25,11 +25,11 @@ import redis.asyncio
 
 from compozy_engine import Engine
 from compozy_store import PACKAGE
-from keyweave.aio_link import TOGETHER, Link, connected
-from keyweave.connection import parse_url
+from keyweave.connection.direct.busy_poll import BusyPoll
+from keyweave.connection.direct.link_aio import TOGETHER, Link, connected
+from keyweave.connection.direct.wire import INCOMPLETE, READ_SIZE, new_reader, pack_command
+from keyweave.connection.settings import parse_url
 from keyweave.effects import Command, Reply, ServerError
-from keyweave.polling import BusyPoll
-from keyweave.wire import INCOMPLETE, READ_SIZE, new_reader, pack
 from tests.bench.case import Case, Turn
 from tests.bench.sides import KeyweaveRows, Outcome, Side
 
@@ -74,6 +74,11 @@ class Sent:
 
     commands: list[Command]
     replies: list[Reply] = field(default_factory=list)
+
+
+def pack(commands: Sequence[Command]) -> bytes:
+    """Commands as one pipeline."""
+    return b"".join(map(pack_command, commands))
 
 
 class Kept:

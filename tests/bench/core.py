@@ -21,9 +21,9 @@ import redis
 import redis.asyncio
 
 from compozy_store import PACKAGE, Component, Status, TaskState, WorkflowState, aio, sync
+from keyweave.changes.plan import Plan
 from keyweave.effects import Command, Flow, Send
-from keyweave.plan import Plan
-from keyweave.record import memory_of
+from keyweave.model.record import memory_of
 from tests.bench import telemetry
 
 ROUNDS = 2000
@@ -313,7 +313,7 @@ def generating() -> list[Row]:
                 command = [
                     sys.executable,
                     "-m",
-                    "keyweave.cli",
+                    "keyweave.cli.main",
                     "generate",
                     "--schema",
                     str(source),

@@ -20,8 +20,8 @@ from typing import Any
 
 import redis
 
-from keyweave.connection import parse_url
-from keyweave.sync import Shell
+from keyweave.connection.settings import parse_url
+from keyweave.sync.shell import Shell
 from keyweave_generator.load import load_sources
 from keyweave_generator.render import render
 from tests.servers.running import server_url

@@ -11,10 +11,10 @@ from typing import Any, Final, TypeVar
 
 from compozy_engine import Engine
 from compozy_store import PACKAGE, APIKey, TaskState, User, WorkflowState
-from keyweave.context import Context
+from keyweave.changes.unit import Change
+from keyweave.commit.commit import commit
 from keyweave.effects import Flow
-from keyweave.flows.committing import commit
-from keyweave.unit import Change
+from keyweave.store.context import Context
 from tests.bench.data import Data, Family
 from tests.oracle.engine import PostgresEngine
 from tests.oracle.rows import arguments
@@ -46,7 +46,7 @@ def _insert(context: Context, records: Sequence[Any]) -> Flow[None]:
     changes = []
     for record in records:
         entity = PACKAGE.entities[type(record).__name__]
-        prepared = context.codec(entity).prepare(record, context.retain(entity), None)
+        prepared = context.codec(entity).prepare(record, None)
         changes.append(
             Change(
                 entity,

@@ -104,7 +104,7 @@ class KeyweaveRows:
             await self._store.task_states.discard(key)
 
     def estrange(self, entity: str, key: str) -> None:
-        self._store.session.context.recent.drop(entity, key)
+        self._store.session.context.state.recent.drop(entity, key)
 
 
 class PostgresRows:

@@ -27,9 +27,11 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from compozy_store import Component, Role, Status, TaskState, User, WorkflowState, aio, sync
 from compozy_store.entities import TASK_STATE, USER
-from keyweave.flows import paging, reading, writing
-from keyweave.keytext import key_text
-from keyweave.page import Page
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.read import get as get_flows
+from keyweave.read import page as page_flows
+from keyweave.write import save as save_flows
 
 ROUNDS = 3000
 PAGE_ROUNDS = 600
@@ -82,18 +84,18 @@ class _Unwatched:
         self._run = store.session.shell.run
 
     def get(self, task_exec_id: str) -> TaskState:
-        return self._run(reading.get(self._context, TASK_STATE, task_exec_id))
+        return self._run(get_flows.get(self._context, TASK_STATE, task_exec_id))
 
     def list_by_workflow(self, workflow_exec_id: str, *, limit: int = 50) -> Page[TaskState]:
         values_ = (key_text(workflow_exec_id),)
         return self._run(
-            paging.page(
+            page_flows.page(
                 self._context, TASK_STATE, "by_workflow", values_, limit=limit, cursor=None, newest=True
             )
         )
 
     def save(self, record: TaskState) -> TaskState:
-        return self._run(writing.save(self._context, TASK_STATE, record))
+        return self._run(save_flows.save(self._context, TASK_STATE, record))
 
 
 def _fill(store: sync.Store) -> None:
@@ -162,7 +164,7 @@ async def waiting_rows() -> list[Row]:
 
         class Unwatched:
             async def get(self, id: str) -> User:  # noqa: A002 - as the generated method
-                return await run(reading.get(context, USER, id))
+                return await run(get_flows.get(context, USER, id))
 
         places: dict[str, Any] = {
             "telemetry off": plain.users,

@@ -12,9 +12,9 @@ from fakeredis import FakeServer
 from compozy_engine import Engine, new_id
 from compozy_store import aio
 from compozy_store.package import PACKAGE
-from keyweave.flows.examining import connect
-from keyweave.opening import prepare
-from keyweave.session_aio import Session
+from keyweave.aio.session import Session
+from keyweave.health.connect import connect
+from keyweave.opening.prepare import prepare
 from tests.fakes import fake_async_shell
 from tests.oracle.engine import PostgresEngine
 from tests.oracle.server import session_dsn

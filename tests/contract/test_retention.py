@@ -13,7 +13,7 @@ import pytest
 from compozy_engine import TaskFilter
 from compozy_engine.errors import ReferenceViolationError, TaskNotFoundError, WorkflowNotFoundError
 from compozy_store import Status
-from keyweave.record import Record, memory_of
+from keyweave.model.record import Record, memory_of
 from tests.contract.engines import KEYWEAVE, empty_engine
 from tests.contract.stories import ids, key, task, user, workflow
 

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from keyweave import commands
-from keyweave.building import Build
+from keyweave.cli import commands
+from keyweave.document.rewrite import Rewrite
 from keyweave.errors import ConfigurationError, UniqueViolationError, ViewNotBuiltError
-from keyweave.flows.building import backfill
-from keyweave.flows.retiring import drop_index, rewrite_documents
-from keyweave.registry import read_registry
-from keyweave.rewriting import Rewrite
+from keyweave.evolution.backfill import backfill
+from keyweave.evolution.build import Build
+from keyweave.evolution.retire import drop_index, rewrite_documents
+from keyweave.store.registry import read_registry
 from tests.evolution.hammer import SEEDS
 from tests.evolution.packages import ALL, BY_STATE, NOTE, OLD, SLUG, generated
 from tests.servers.running import server_url

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from compozy_store import PACKAGE
-from keyweave.context import Context, Policy
 from keyweave.effects import ConnectionFailure, Effect, Flow, Send, Sleep
-from keyweave.keyspace import Keyspace, Namespace
-from keyweave.retention import resolve
+from keyweave.keyspace.keys import Keyspace, Namespace
+from keyweave.read.strategy import BY_KEYS, BY_SCRIPT
+from keyweave.store.context import Context
+from keyweave.store.policy import Policy
+from keyweave.store.retention import resolve
 
 T = TypeVar("T")
 
@@ -35,6 +37,11 @@ def kin(row: bytes, *views: Sequence[tuple[bytes, bytes | None, Sequence[Sequenc
     ]
 
 
+def declare_keys(context: Context, wanted: bool = True) -> None:
+    """Let an open store read as if its server's scripts might only touch declared keys, or as usual again."""
+    object.__setattr__(context, "strategy", BY_KEYS if wanted else BY_SCRIPT)
+
+
 class Time:
     """A clock that moves only when a flow sleeps."""
 
@@ -46,9 +53,13 @@ class Time:
 
 
 class Scripted:
-    """A context whose time and chance are fixed, and the effects of the last flow."""
+    """A context whose time and chance are fixed, and the effects of the last flow.
 
-    def __init__(self, **policy: Any) -> None:
+    Args:
+        declared_keys: the server's scripts may only touch keys that the caller declares.
+    """
+
+    def __init__(self, *, declared_keys: bool = False, **policy: Any) -> None:
         self.time = Time()
         self.effects: list[Effect] = []
         self.context = Context(
@@ -57,8 +68,9 @@ class Scripted:
             Policy(**policy),
             "host:6379",
             resolve(PACKAGE, {}, {}),
+            BY_KEYS if declared_keys else BY_SCRIPT,
             monotonic=self.time,
-            chance=random.Random(7),
+            random=random.Random(7),
         )
 
     def run(self, flow: Flow[T], answers: Sequence[Any]) -> T:

@@ -9,7 +9,6 @@ import pytest
 from compozy_store import EmailExistsError, Role, User, UserNotFoundError
 from compozy_store.entities import USER as ENTITY
 from keyweave.effects import ServerError
-from keyweave.entry import ClaimEntry
 from keyweave.errors import (
     AlreadyExistsError,
     AuthenticationError,
@@ -24,7 +23,10 @@ from keyweave.errors import (
     StoreUnavailableError,
     ValidationError,
 )
-from keyweave.flows import paging, reading, writing
+from keyweave.model.entry import ClaimEntry
+from keyweave.read import get as get_flows
+from keyweave.read import page as page_flows
+from keyweave.write import save as save_flows
 
 from .script import LOST, UNSENT, USER, Scripted
 
@@ -38,7 +40,7 @@ def user() -> User:
 
 def test_a_get_is_one_get() -> None:
     scripted = Scripted()
-    record = scripted.run(reading.get(scripted.context, ENTITY, "u"), [[USER]])
+    record = scripted.run(get_flows.get(scripted.context, ENTITY, "u"), [[USER]])
     assert record.email == "a@x"
     assert scripted.sent() == [("GET", "{app:v1:test:t:auth:0}:User:u")]
 
@@ -46,20 +48,20 @@ def test_a_get_is_one_get() -> None:
 def test_a_missing_row_is_the_entitys_own_error() -> None:
     scripted = Scripted()
     with pytest.raises(UserNotFoundError):
-        scripted.run(reading.get(scripted.context, ENTITY, "u"), [[None]])
+        scripted.run(get_flows.get(scripted.context, ENTITY, "u"), [[None]])
 
 
 def test_a_read_is_sent_again_after_a_broken_connection() -> None:
     scripted = Scripted()
-    record = scripted.run(reading.find(scripted.context, ENTITY, "u"), [LOST, UNSENT, [USER]])
+    record = scripted.run(get_flows.find(scripted.context, ENTITY, "u"), [LOST, UNSENT, [USER]])
     assert record is not None
-    assert scripted.context.stats.retries == 2
+    assert scripted.context.state.stats.retries == 2
 
 
 def test_a_loading_server_is_waited_for() -> None:
     scripted = Scripted()
     answers = [[ServerError("LOADING", "LOADING busy")], [USER]]
-    assert scripted.run(reading.find(scripted.context, ENTITY, "u"), answers) is not None
+    assert scripted.run(get_flows.find(scripted.context, ENTITY, "u"), answers) is not None
 
 
 def test_a_server_that_keeps_loading_is_a_typed_error_within_the_deadline() -> None:
@@ -67,7 +69,7 @@ def test_a_server_that_keeps_loading_is_a_typed_error_within_the_deadline() -> N
     started = scripted.time.now
     with pytest.raises(StoreLoadingError):
         scripted.run(
-            reading.find(scripted.context, ENTITY, "u"), [[ServerError("LOADING", "LOADING")]] * 1000
+            get_flows.find(scripted.context, ENTITY, "u"), [[ServerError("LOADING", "LOADING")]] * 1000
         )
     assert scripted.time.now - started <= 1.0
 
@@ -88,7 +90,7 @@ def test_a_server_that_keeps_loading_is_a_typed_error_within_the_deadline() -> N
 def test_a_final_refusal_of_a_write_is_its_typed_error_at_once(code: str, error: type[KeyweaveError]) -> None:
     scripted = Scripted()
     with pytest.raises(error) as caught:
-        scripted.run(writing.create(scripted.context, ENTITY, user()), [[ServerError(code, f"{code} no")]])
+        scripted.run(save_flows.create(scripted.context, ENTITY, user()), [[ServerError(code, f"{code} no")]])
     assert type(caught.value) is error
     assert len(scripted.sent()) == 1
 
@@ -96,7 +98,7 @@ def test_a_final_refusal_of_a_write_is_its_typed_error_at_once(code: str, error:
 def test_an_unknown_script_is_sent_as_text() -> None:
     scripted = Scripted()
     scripted.run(
-        writing.create(scripted.context, ENTITY, user()), [[ServerError("NOSCRIPT", "NOSCRIPT")], [OK]]
+        save_flows.create(scripted.context, ENTITY, user()), [[ServerError("NOSCRIPT", "NOSCRIPT")], [OK]]
     )
     first, second = scripted.sent()
     assert (first[0], second[0]) == ("EVALSHA", "EVAL")
@@ -106,7 +108,7 @@ def test_an_unknown_script_is_sent_as_text() -> None:
 
 def test_a_write_after_an_unanswered_try_says_again_and_keeps_its_op() -> None:
     scripted = Scripted()
-    scripted.run(writing.create(scripted.context, ENTITY, user()), [LOST, [OK]])
+    scripted.run(save_flows.create(scripted.context, ENTITY, user()), [LOST, [OK]])
     first, second = scripted.sent()
     assert [word for word in first if word == "first"] and [word for word in second if word == "again"]
     assert [word for word in first if word != "first"] == [word for word in second if word != "again"]
@@ -114,13 +116,13 @@ def test_a_write_after_an_unanswered_try_says_again_and_keeps_its_op() -> None:
 
 def test_a_write_that_surely_never_left_is_no_second_try() -> None:
     scripted = Scripted()
-    scripted.run(writing.create(scripted.context, ENTITY, user()), [UNSENT, [OK]])
+    scripted.run(save_flows.create(scripted.context, ENTITY, user()), [UNSENT, [OK]])
     assert "again" not in scripted.sent()[1]
 
 
 def test_a_replay_is_answered_from_the_head_of_the_document() -> None:
     scripted = Scripted()
-    flow = writing.create(scripted.context, ENTITY, record := user())
+    flow = save_flows.create(scripted.context, ENTITY, record := user())
     ours: list[bytes] = []
 
     class Head(list[bytes]):
@@ -133,14 +135,14 @@ def test_a_replay_is_answered_from_the_head_of_the_document() -> None:
 
     scripted.run(flow, [LOST, [[b"REPLAYED"]], Head()])
     assert record.created_at is not None
-    assert scripted.context.stats.replays == 1
+    assert scripted.context.state.stats.replays == 1
 
 
 def test_a_refusal_that_may_be_our_own_first_try_is_an_unknown_outcome() -> None:
     scripted = Scripted()
     with pytest.raises(OutcomeUnknownError):
         scripted.run(
-            writing.create(scripted.context, ENTITY, user()), [LOST, [[b"EXISTS", 1, b"uncertain", b""]]]
+            save_flows.create(scripted.context, ENTITY, user()), [LOST, [[b"EXISTS", 1, b"uncertain", b""]]]
         )
 
 
@@ -148,14 +150,14 @@ def test_a_write_without_any_answer_is_an_unknown_outcome_within_the_deadline() 
     scripted = Scripted(deadline=0.5)
     started = scripted.time.now
     with pytest.raises(OutcomeUnknownError):
-        scripted.run(writing.create(scripted.context, ENTITY, user()), [LOST] * 1000)
+        scripted.run(save_flows.create(scripted.context, ENTITY, user()), [LOST] * 1000)
     assert scripted.time.now - started <= 0.5
 
 
 def test_a_server_that_cannot_be_reached_is_unavailable_not_unknown() -> None:
     scripted = Scripted(deadline=0.5)
     with pytest.raises(StoreUnavailableError) as caught:
-        scripted.run(writing.create(scripted.context, ENTITY, user()), [UNSENT] * 1000)
+        scripted.run(save_flows.create(scripted.context, ENTITY, user()), [UNSENT] * 1000)
     assert not isinstance(caught.value, OutcomeUnknownError | StoreTimeoutError)
     assert "host:6379" in str(caught.value)
 
@@ -163,7 +165,7 @@ def test_a_server_that_cannot_be_reached_is_unavailable_not_unknown() -> None:
 def test_a_taken_key_is_already_exists() -> None:
     scripted = Scripted()
     with pytest.raises(AlreadyExistsError):
-        scripted.run(writing.create(scripted.context, ENTITY, user()), [[[b"EXISTS", 1, b"certain", b""]]])
+        scripted.run(save_flows.create(scripted.context, ENTITY, user()), [[[b"EXISTS", 1, b"certain", b""]]])
 
 
 def test_a_taken_value_of_a_live_row_is_the_constraints_error() -> None:
@@ -171,14 +173,14 @@ def test_a_taken_value_of_a_live_row_is_the_constraints_error() -> None:
     other = USER.replace(b'"id":"u"', b'"id":"other"')
     answers = [[[b"TAKEN", 2, b"certain", b"other"]], [other, []], [other]]
     with pytest.raises(EmailExistsError):
-        scripted.run(writing.create(scripted.context, ENTITY, user()), answers)
+        scripted.run(save_flows.create(scripted.context, ENTITY, user()), answers)
 
 
 def test_a_taken_value_of_a_vanished_row_is_released_and_claimed() -> None:
     scripted = Scripted()
     answers = [[[b"TAKEN", 2, b"certain", b"other"]], [None, []], [None], [[b"OK"]], [OK]]
-    scripted.run(writing.create(scripted.context, ENTITY, user()), answers)
-    assert scripted.context.stats.healed == 1
+    scripted.run(save_flows.create(scripted.context, ENTITY, user()), answers)
+    assert scripted.context.state.stats.healed == 1
 
 
 def held(document: bytes | None, owner: bytes, declared_only: bool) -> list[Any]:
@@ -187,35 +189,31 @@ def held(document: bytes | None, owner: bytes, declared_only: bool) -> list[Any]
 
 
 def looking(declared_only: bool) -> Scripted:
-    scripted = Scripted()
-    scripted.context.declared_only = declared_only
-    return scripted
+    return Scripted(declared_keys=declared_only)
 
 
 def test_a_unique_value_is_found_in_one_round_trip() -> None:
     scripted = Scripted()
-    flow = reading.find_by(scripted.context, ENTITY, ClaimEntry("email", "a@x", ""))
+    flow = get_flows.find_by(scripted.context, ENTITY, ClaimEntry("email", "a@x", ""))
     record = scripted.run(flow, [[[b"u", USER]]])
     assert record is not None
     ((verb, _, *words),) = scripted.sent()
     assert (verb, words) == ("EVALSHA", [1, f"{TAG}User.email", f"{TAG}User:", "a@x"])
-    flow = reading.find_by(scripted.context, ENTITY, ClaimEntry("email", "b@x", ""))
+    flow = get_flows.find_by(scripted.context, ENTITY, ClaimEntry("email", "b@x", ""))
     assert scripted.run(flow, [[None]]) is None
 
 
 def test_a_server_that_wants_keys_declared_is_asked_for_the_owner_and_then_for_the_row() -> None:
-    scripted = Scripted()
-    refusal = ServerError("ERR", "script tried accessing undeclared key")
-    for answers in ([[refusal], [b"u"], [USER]], [[b"u"], [USER]]):
-        flow = reading.find_by(scripted.context, ENTITY, ClaimEntry("email", "a@x", ""))
-        assert scripted.run(flow, answers) is not None
-    assert [command[0] for command in scripted.sent()] == ["EVALSHA", "HGET", "GET", "HGET", "GET"]
+    scripted = Scripted(declared_keys=True)
+    flow = get_flows.find_by(scripted.context, ENTITY, ClaimEntry("email", "a@x", ""))
+    assert scripted.run(flow, [[b"u"], [USER]]) is not None
+    assert [command[0] for command in scripted.sent()] == ["HGET", "GET"]
 
 
 @pytest.mark.parametrize("declared_only", [False, True])
 def test_a_claim_of_another_value_is_not_a_find(declared_only: bool) -> None:
     scripted = looking(declared_only)
-    flow = reading.find_by(scripted.context, ENTITY, ClaimEntry("email", "b@x", ""))
+    flow = get_flows.find_by(scripted.context, ENTITY, ClaimEntry("email", "b@x", ""))
     assert scripted.run(flow, held(USER, b"u", declared_only) * 2) is None
 
 
@@ -224,7 +222,7 @@ def test_a_value_that_passes_to_another_row_between_two_reads_is_found_there(dec
     moved = USER.replace(b'"id":"u"', b'"id":"w"')
     for first in (USER.replace(b"a@x", b"b@x"), None):
         scripted = looking(declared_only)
-        flow = reading.find_by(scripted.context, ENTITY, ClaimEntry("email", "a@x", ""))
+        flow = get_flows.find_by(scripted.context, ENTITY, ClaimEntry("email", "a@x", ""))
         freed = [[[b"CHANGED", b"1", b"certain", b""]]] if first is None else []
         answers = [*held(first, b"u", declared_only), *freed, *held(moved, b"w", declared_only)]
         record = scripted.run(flow, answers)
@@ -235,43 +233,25 @@ def test_a_value_that_passes_to_another_row_between_two_reads_is_found_there(dec
 def test_an_invalid_record_sends_nothing() -> None:
     scripted = Scripted()
     with pytest.raises(ValidationError) as caught:
-        scripted.run(writing.create(scripted.context, ENTITY, User(id="", email="x", role=Role.USER)), [])
+        scripted.run(save_flows.create(scripted.context, ENTITY, User(id="", email="x", role=Role.USER)), [])
     assert caught.value.field == "id"
     assert scripted.effects == []
 
 
 def test_a_page_is_one_script_and_its_cursor_goes_on() -> None:
     scripted = Scripted()
-    flow = paging.page(scripted.context, ENTITY, "all", (), limit=1, cursor=None, newest=True)
+    flow = page_flows.page(scripted.context, ENTITY, "all", (), limit=1, cursor=None, newest=True)
     page = scripted.run(flow, [[[b"1700000000000001", b"u", [], USER]]])
     assert [record.id for record in page.records] == ["u"]
-    flow = paging.page(scripted.context, ENTITY, "all", (), limit=1, cursor=page.cursor, newest=True)
+    flow = page_flows.page(scripted.context, ENTITY, "all", (), limit=1, cursor=page.cursor, newest=True)
     assert scripted.run(flow, [[[b"", b"", []]]]).cursor is None
     assert scripted.sent()[1][-3:-1] == ("1700000000000001", "u")
-
-
-def test_a_server_that_refuses_undeclared_keys_gets_two_plain_commands_from_then_on() -> None:
-    scripted = Scripted()
-    refusal = ServerError("ERR", "script tried accessing undeclared key")
-    for answers in (
-        [[refusal], [[b"u", b"1700000000000001"]], [[USER]]],
-        [[[b"u", b"1700000000000001"]], [[USER]]],
-    ):
-        flow = paging.page(scripted.context, ENTITY, "all", (), limit=5, cursor=None, newest=True)
-        assert [record.id for record in scripted.run(flow, answers).records] == ["u"]
-    assert [command[0] for command in scripted.sent()] == [
-        "EVALSHA",
-        "ZREVRANGEBYSCORE",
-        "MGET",
-        "ZREVRANGEBYSCORE",
-        "MGET",
-    ]
 
 
 @pytest.mark.parametrize("cursor", ["", "!", "AAAA", "W10", "é", "WyJVc2VyIiwieCIsdHJ1ZSwiYSIsImIiXQ"])
 def test_a_damaged_cursor_is_refused_before_anything_is_sent(cursor: str) -> None:
     scripted = Scripted()
-    flow = paging.page(scripted.context, ENTITY, "all", (), limit=1, cursor=cursor, newest=True)
+    flow = page_flows.page(scripted.context, ENTITY, "all", (), limit=1, cursor=cursor, newest=True)
     with pytest.raises(InvalidCursorError):
         scripted.run(flow, [])
 
@@ -279,6 +259,6 @@ def test_a_damaged_cursor_is_refused_before_anything_is_sent(cursor: str) -> Non
 @pytest.mark.parametrize("limit", [0, -1, 1001, 1.5, True, "3"])
 def test_a_limit_out_of_range_is_refused(limit: object) -> None:
     scripted = Scripted()
-    flow = paging.page(scripted.context, ENTITY, "all", (), limit=limit, cursor=None, newest=True)  # type: ignore[arg-type]
+    flow = page_flows.page(scripted.context, ENTITY, "all", (), limit=limit, cursor=None, newest=True)  # type: ignore[arg-type]
     with pytest.raises(ValidationError):
         scripted.run(flow, [])

@@ -15,7 +15,8 @@ from keyweave.errors import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from keyweave.flows.examining import connect, examine
+from keyweave.health.connect import connect
+from keyweave.health.examine import examine
 
 from .script import LOST, UNSENT, Scripted
 
@@ -44,8 +45,28 @@ def test_opening_takes_the_servers_time_and_facts_in_one_exchange() -> None:
     scripted = Scripted()
     server = scripted.run(connect(scripted.context), [ASKED])
     assert (server.version, server.role, server.persistence) == ("8.0.2", "primary", "aof everysec")
-    assert scripted.context.clock.now() == NOW * 1_000_000 + 250_000
+    assert scripted.context.state.clock.now() == NOW * 1_000_000 + 250_000
     assert [command[0] for command in scripted.sent()] == ["PING", "TIME", "INFO", "EVAL", "CONFIG"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "declared"),
+    [
+        (1, False),
+        (refusal("OOM"), False),
+        (ServerError("ERR", "ERR script tried accessing undeclared key"), True),
+        (ServerError("ERR", "ERR Script uses keys that are NOT DECLARED in KEYS"), True),
+    ],
+)
+def test_opening_learns_whether_scripts_may_find_their_keys(answer: Any, declared: bool) -> None:
+    scripted = Scripted()
+    server = scripted.run(connect(scripted.context), [[*ASKED[:3], answer, SETTINGS]])
+    assert server.declared_keys is declared
+    assert server.scripts is True
+    verb, text, number, clock, expiry = scripted.sent()[3]
+    assert (verb, number) == ("EVAL", 1)
+    assert (str(clock)[-7:], str(expiry)[-8:]) == (":@clock", ":@expiry")
+    assert "ARGV[1]" in str(text)
 
 
 @pytest.mark.parametrize(

@@ -9,21 +9,20 @@ import pytest
 from compozy_store.entities import USER as ENTITY
 from keyweave.effects import ServerError
 from keyweave.errors import StoreOutOfMemoryError
-from keyweave.flows import paging
-from keyweave.page import Page
+from keyweave.model.page import Page
+from keyweave.read import page as page_flows
 
 from .script import HEAD, USER, Scripted
 
 TAG = "{app:v1:test:t:auth:0}:"
 VIEW = TAG + "User.by_role:user"
-UNDECLARED = ServerError("ERR", "ERR Script attempted to access a non local key: undeclared key")
 DEAD = HEAD.replace(b'"expires":0', b'"expires":1600000000000000') + b',"id":"d","email":"d@x","role":"user"}'
 TIME = [b"1700000001", b"0"]
 
 
 def users(scripted: Scripted, answers: list[Any], **more: Any) -> Page[Any]:
     options = {"limit": 2, "cursor": None, "newest": True} | more
-    return scripted.run(paging.page(scripted.context, ENTITY, "by_role", ("user",), **options), answers)
+    return scripted.run(page_flows.page(scripted.context, ENTITY, "by_role", ("user",), **options), answers)
 
 
 def test_a_page_is_one_round_trip_and_its_cursor_goes_on() -> None:
@@ -49,33 +48,24 @@ def test_a_member_without_a_document_is_removed_under_a_guard() -> None:
     assert len(page.records) == 1
     heal = scripted.sent()[1]
     assert heal[heal.index("missing") :] == ("missing", 1, "rows", "entries", 1, "remove", 1, "gone", "")
-    assert scripted.context.stats.healed == 1
+    assert scripted.context.state.stats.healed == 1
 
 
 def test_a_member_that_got_its_document_meanwhile_stays() -> None:
     scripted = Scripted()
     users(scripted, [[[b"", b"", [b"late"], USER]], [[b"EXISTS", 1, b"certain", b""]]])
-    assert scripted.context.stats.healed == 0
+    assert scripted.context.state.stats.healed == 0
 
 
-def test_a_server_that_wants_keys_declared_gets_two_commands_from_then_on() -> None:
-    scripted = Scripted()
-    answers = [[UNDECLARED], [[b"u", b"3"]], [[USER]], [[b"u", b"3"]], [[USER]]]
-    assert len(users(scripted, answers[:3]).records) == 1
-    assert len(users(scripted, answers[3:]).records) == 1
-    assert [command[0] for command in scripted.sent()] == [
-        "EVALSHA",
-        "ZREVRANGEBYSCORE",
-        "MGET",
-        "ZREVRANGEBYSCORE",
-        "MGET",
-    ]
+def test_a_server_that_wants_keys_declared_gets_two_commands() -> None:
+    scripted = Scripted(declared_keys=True)
+    assert len(users(scripted, [[[b"u", b"3"]], [[USER]]]).records) == 1
+    assert [command[0] for command in scripted.sent()] == ["ZREVRANGEBYSCORE", "MGET"]
 
 
 @pytest.mark.parametrize("newest", [True, False])
 def test_two_commands_skip_members_of_one_score_up_to_the_cursor(newest: bool) -> None:
-    scripted = Scripted()
-    scripted.context.declared_only = True
+    scripted = Scripted(declared_keys=True)
     members = sorted([b"a", b"b", b"c"], reverse=newest)
     tied = [word for member in members for word in (member, b"7")]
     first = users(scripted, [[tied], [[USER, USER]]], newest=newest)
@@ -87,11 +77,10 @@ def test_two_commands_skip_members_of_one_score_up_to_the_cursor(newest: bool) -
 
 
 def test_a_row_past_its_deadline_is_no_record_of_two_commands_either() -> None:
-    scripted = Scripted()
-    scripted.context.declared_only = True
+    scripted = Scripted(declared_keys=True)
     page = users(scripted, [[[b"u", b"3", b"d", b"2"]], [[USER, DEAD]], [TIME]])
     assert [record.id for record in page.records] == ["u"]
-    assert scripted.context.stats.dead_met == 1
+    assert scripted.context.state.stats.dead_met == 1
 
 
 def test_another_refusal_of_the_script_is_its_typed_error() -> None:

@@ -9,9 +9,10 @@ import pytest
 from compozy_store import APIKey, APIKeyNotFoundError, Role, User, UserNotFoundError
 from compozy_store.entities import API_KEY, TASK_STATE, WORKFLOW_STATE
 from compozy_store.entities import USER as ENTITY
-from keyweave.effects import Send, ServerError
+from keyweave.effects import Send
 from keyweave.errors import OutcomeUnknownError, TransactionConflictError
-from keyweave.flows import removing, writing
+from keyweave.write import delete as delete_flows
+from keyweave.write import save as save_flows
 
 from .script import HEAD, LOST, USER, Scripted, kin
 from .test_committing import guards
@@ -27,13 +28,12 @@ TASK = (
 
 
 TAG = "{app:v1:test:t:auth:0}:"
-UNDECLARED = ServerError("ERR", "ERR Script attempted to access a non local key: undeclared key")
 OTHERS = b"1700000000000007"
 
 
 def delete(scripted: Scripted, answers: list[Any], entity: Any = ENTITY, key: str = "u") -> list[list[str]]:
     """The names of the commands of each exchange of a delete, and of the scripts in place of `EVALSHA`."""
-    scripted.run(removing.delete(scripted.context, entity, key), answers)
+    scripted.run(delete_flows.delete(scripted.context, entity, key), answers)
     return exchanges(scripted)
 
 
@@ -113,14 +113,12 @@ def test_a_family_that_is_too_large_comes_by_names_first() -> None:
     assert found == [["kin"], ["ZRANGE"], ["MGET"], ["free"]]
 
 
-def test_a_server_that_wants_keys_declared_is_asked_level_by_level_from_then_on() -> None:
-    scripted = Scripted()
+def test_a_server_that_wants_keys_declared_is_asked_level_by_level() -> None:
+    scripted = Scripted(declared_keys=True)
     plain = [[USER, [b"k"]], [[KEY]], OK]
     steps = [["GET", "ZRANGE"], ["MGET"], ["free"]]
-    assert delete(scripted, [[UNDECLARED], *plain]) == [["kin"], *steps]
-    assert guards(scripted.sent()[-1])[-2:] == (1, 1)
-    scripted.effects.clear()
     assert delete(scripted, plain) == steps
+    assert guards(scripted.sent()[-1])[-2:] == (1, 1)
 
 
 def test_a_row_that_is_not_there_is_told_after_one_exchange() -> None:
@@ -132,7 +130,7 @@ def test_a_row_past_its_deadline_is_not_there_and_its_family_is_not_asked_for() 
     scripted = Scripted()
     with pytest.raises(UserNotFoundError):
         delete(scripted, [[kin(dead(USER))], TIME])
-    assert scripted.context.stats.dead_met == 1
+    assert scripted.context.state.stats.dead_met == 1
 
 
 def test_a_newcomer_between_the_reading_and_the_plan_lets_the_delete_begin_again() -> None:
@@ -140,7 +138,7 @@ def test_a_newcomer_between_the_reading_and_the_plan_lets_the_delete_begin_again
     refused = [[b"COUNT", 2, b"certain", b""]]
     delete(scripted, [[kin(USER, [])], refused, [kin(USER, [(b"k", KEY, [])])], OK])
     assert guards(scripted.sent()[-1])[-1] == 1
-    assert scripted.context.stats.conflicts == 1
+    assert scripted.context.state.stats.conflicts == 1
 
 
 @pytest.mark.parametrize("lost", [0, 1])
@@ -171,7 +169,7 @@ def keeper(**policy: Any) -> Scripted:
     scripted = Scripted(**policy)
     row = APIKey(id="k", user_id="u", hash=b"h", fingerprint=b"f", prefix="p")
     scripted.run(
-        writing.create(scripted.context, API_KEY, row),
+        save_flows.create(scripted.context, API_KEY, row),
         [[[b"OK", 1700000000000005, 1700000000000005, 0]]],
     )
     scripted.effects.clear()
@@ -206,7 +204,7 @@ def test_one_that_others_changed_since_comes_with_the_refusal_and_is_no_conflict
     assert delete(scripted, [changed, OK], API_KEY, "k") == [["free"], ["free"]]
     assert revisions(scripted) == [1700000000000005, int(OTHERS)]
     assert f"{TAG}APIKey.by_user:v" in scripted.sent()[-1]
-    assert scripted.context.stats.conflicts == 0
+    assert scripted.context.state.stats.conflicts == 0
 
 
 def test_others_who_keep_changing_it_are_conflicts_and_win_in_the_end() -> None:
@@ -215,7 +213,7 @@ def test_others_who_keep_changing_it_are_conflicts_and_win_in_the_end() -> None:
     with pytest.raises(TransactionConflictError):
         delete(scripted, [[[*changed, KEY]], [changed], [KEY], [changed]], API_KEY, "k")
     assert exchanges(scripted) == [["free"], ["free"], ["GET"], ["free"]]
-    assert scripted.context.stats.conflicts == 2
+    assert scripted.context.state.stats.conflicts == 2
 
 
 def test_one_that_others_removed_since_is_looked_for_once_and_forgotten() -> None:
@@ -223,14 +221,14 @@ def test_one_that_others_removed_since_is_looked_for_once_and_forgotten() -> Non
     for answers in ([[[b"MISSING", 1, b"certain", b""]], [None]], [[None]]):
         with pytest.raises(APIKeyNotFoundError):
             delete(scripted, answers, API_KEY, "k")
-    assert (scripted.context.stats.conflicts, scripted.context.stats.dead_met) == (0, 0)
+    assert (scripted.context.state.stats.conflicts, scripted.context.state.stats.dead_met) == (0, 0)
 
 
 def test_one_that_ran_out_since_is_met_as_such() -> None:
     scripted = keeper()
     with pytest.raises(APIKeyNotFoundError):
         delete(scripted, [[[b"MISSING", 1, b"certain", b""]], [dead(KEY)], TIME], API_KEY, "k")
-    assert scripted.context.stats.dead_met == 1
+    assert scripted.context.state.stats.dead_met == 1
 
 
 def test_one_that_others_made_anew_between_the_refusal_and_the_look_goes() -> None:
@@ -264,7 +262,7 @@ def test_a_lost_try_whose_mark_may_have_run_out_is_an_unknown_outcome(status: by
 def test_a_row_with_a_family_is_read_however_well_it_is_remembered() -> None:
     scripted = Scripted()
     scripted.run(
-        writing.create(scripted.context, ENTITY, User(id="u", email="a@x", role=Role.USER)),
+        save_flows.create(scripted.context, ENTITY, User(id="u", email="a@x", role=Role.USER)),
         [[[b"OK", 1700000000000002, 1700000000000002, 0]]],
     )
     scripted.effects.clear()

@@ -10,14 +10,15 @@ from compozy_store import WorkflowNotFoundError
 from compozy_store.entities import TASK_STATE, WORKFLOW_STATE
 from keyweave.effects import ServerError
 from keyweave.errors import CorruptDocumentError, InvalidCursorError, ValidationError
-from keyweave.flows import gathering, growing, searching
-from keyweave.flows.joining import Having
-from keyweave.page import Page
+from keyweave.model.page import Page
+from keyweave.read import gather as gather_flows
+from keyweave.read import search as search_flows
+from keyweave.read import tree as tree_flows
+from keyweave.read.join import Having
 
 from .script import Scripted
 
 TAG = "{app:v1:test:t:execution:0}:"
-UNDECLARED = ServerError("ERR", "ERR Script attempted to access a non local key: undeclared key")
 FILTERS = {"status": "RUNNING", "agent_id": "a:b"}
 BY_AGENT, BY_STATUS = f"{TAG}TaskState.by_agent:a%3Ab", f"{TAG}TaskState.by_status:RUNNING"
 
@@ -34,7 +35,7 @@ def search(
     scripted: Scripted, answers: list[Any], filters: dict[str, Any] | None = None, **more: Any
 ) -> Page[Any]:
     options: dict[str, Any] = {"order": "created", "limit": 2, "cursor": None, "newest": True} | more
-    flow = searching.search(scripted.context, TASK_STATE, filters or FILTERS, **options)
+    flow = search_flows.search(scripted.context, TASK_STATE, filters or FILTERS, **options)
     page: Page[Any] = scripted.run(flow, answers)
     return page
 
@@ -85,20 +86,19 @@ def test_a_member_without_a_document_is_removed_from_the_view_that_was_read() ->
     assert heal[heal.index("missing") :] == ("missing", 1, "rows", "entries", 1, "remove", 1, "gone", "")
 
 
-def test_a_server_that_wants_keys_declared_reads_the_smallest_view_from_then_on() -> None:
-    scripted = Scripted()
+def test_a_server_that_wants_keys_declared_reads_the_smallest_view() -> None:
+    scripted = Scripted(declared_keys=True)
     plain = [[5, 2], [[b"a", b"3"]], [[task("a")]]]
-    assert keys(search(scripted, [[UNDECLARED], *plain]).records) == ["a"]
+    assert keys(search(scripted, plain).records) == ["a"]
     assert keys(search(scripted, plain).records) == ["a"]
     assert [command[0] for command in scripted.sent()] == [
-        "EVALSHA",
         *["ZCARD", "ZCARD", "ZREVRANGEBYSCORE", "MGET"] * 2,
     ]
 
 
 def test_a_view_that_is_not_built_is_not_asked() -> None:
     scripted = Scripted()
-    scripted.context.unbuilt.add("TaskState.by_agent")
+    scripted.context.state.unbuilt.add("TaskState.by_agent")
     search(scripted, [[[b"", b"", [], task("a"), task("b", agent="x")]]])
     assert scripted.sent()[0][2:4] == (1, BY_STATUS)
 
@@ -118,7 +118,7 @@ def run(key: str) -> bytes:
 def having(scripted: Scripted, answers: list[Any], **wanted: Any) -> list[str]:
     """Executions of the workflow `f` that have such a task."""
     condition = Having("TaskState", "workflow_exec_id", wanted)
-    flow = searching.search(
+    flow = search_flows.search(
         scripted.context,
         WORKFLOW_STATE,
         {"workflow_id": "f"},
@@ -161,11 +161,10 @@ def test_a_condition_that_no_view_answers_for_is_compared() -> None:
 
 
 def test_a_semi_join_on_a_server_that_wants_keys_declared_takes_plain_commands() -> None:
-    scripted = Scripted()
-    answers = [[UNDECLARED], [[b"w", b"3"]], [[run("w")]], [[b"a"]], [[task("a")]]]
+    scripted = Scripted(declared_keys=True)
+    answers = [[[b"w", b"3"]], [[run("w")]], [[b"a"]], [[task("a")]]]
     assert having(scripted, answers, agent_id="a:b") == ["w"]
     assert [command[0] for command in scripted.sent()] == [
-        "EVALSHA",
         "ZREVRANGEBYSCORE",
         "MGET",
         "ZINTER",
@@ -174,7 +173,7 @@ def test_a_semi_join_on_a_server_that_wants_keys_declared_takes_plain_commands()
 
 
 def grow(scripted: Scripted, answers: list[Any], depth: int = 5) -> list[str]:
-    flow = growing.tree(scripted.context, TASK_STATE, "r", "by_parent", max_depth=depth)
+    flow = tree_flows.tree(scripted.context, TASK_STATE, "r", "by_parent", max_depth=depth)
     return keys(scripted.run(flow, answers))
 
 
@@ -194,21 +193,21 @@ def test_a_tree_that_the_bound_cut_goes_on_level_by_level() -> None:
 
 
 def test_a_tree_on_a_server_that_wants_keys_declared_is_read_level_by_level() -> None:
-    scripted = Scripted()
-    assert grow(scripted, [[UNDECLARED], [task("r")], [[]]]) == ["r"]
-    assert [command[0] for command in scripted.sent()] == ["EVALSHA", "GET", "ZRANGEBYSCORE"]
+    scripted = Scripted(declared_keys=True)
+    assert grow(scripted, [[task("r")], [[]]]) == ["r"]
+    assert [command[0] for command in scripted.sent()] == ["GET", "ZRANGEBYSCORE"]
 
 
 def test_nothing_is_asked_for_a_depth_that_is_no_number() -> None:
     scripted = Scripted()
     with pytest.raises(ValidationError):
-        growing.tree(scripted.context, TASK_STATE, "r", "by_parent", max_depth="5").send(None)  # type: ignore[arg-type]
+        tree_flows.tree(scripted.context, TASK_STATE, "r", "by_parent", max_depth="5").send(None)  # type: ignore[arg-type]
     assert scripted.sent() == []
 
 
 def together(scripted: Scripted, answers: list[Any]) -> list[str]:
     """An execution and the tasks that come with it."""
-    flow = gathering.get_with(
+    flow = gather_flows.get_with(
         scripted.context, WORKFLOW_STATE, "w", "TaskState", "workflow_exec_id", newest=False
     )
     row, tasks = scripted.run(flow, answers)
@@ -237,14 +236,14 @@ def test_a_row_past_its_deadline_is_missing_and_so_is_one_without_a_document() -
 
 
 def test_a_family_on_a_server_that_wants_keys_declared_is_a_get_and_pages() -> None:
-    scripted = Scripted()
-    assert together(scripted, [[UNDECLARED], [run("w")], [[b"a", b"3"]], [[task("a")]]]) == ["w", "a"]
-    assert [command[0] for command in scripted.sent()] == ["EVALSHA", "GET", "ZRANGEBYSCORE", "MGET"]
+    scripted = Scripted(declared_keys=True)
+    assert together(scripted, [[run("w")], [[b"a", b"3"]], [[task("a")]]]) == ["w", "a"]
+    assert [command[0] for command in scripted.sent()] == ["GET", "ZRANGEBYSCORE", "MGET"]
 
 
 def leading(scripted: Scripted, answers: list[Any], *conditions: Having, **filters: Any) -> list[str]:
     """The newest execution of the workflow `f` that equals the filters, and its tasks."""
-    flow = gathering.first_with(
+    flow = gather_flows.first_with(
         scripted.context,
         WORKFLOW_STATE,
         {"workflow_id": "f", **filters},
@@ -316,13 +315,12 @@ def test_a_first_row_by_more_than_one_view_answers_for_is_searched_for() -> None
 
 
 def test_a_first_row_on_a_server_that_wants_keys_declared_is_searched_for() -> None:
-    scripted = Scripted()
-    assert leading(scripted, [[UNDECLARED], [[b"w", b"7"]], [[run("w")]], [[b"a", b"7"]], [[task("a")]]]) == [
+    scripted = Scripted(declared_keys=True)
+    assert leading(scripted, [[[b"w", b"7"]], [[run("w")]], [[b"a", b"7"]], [[task("a")]]]) == [
         "w",
         "a",
     ]
     assert [command[0] for command in scripted.sent()] == [
-        "EVALSHA",
         *["ZREVRANGEBYSCORE", "MGET"],
         *["ZRANGEBYSCORE", "MGET"],
     ]

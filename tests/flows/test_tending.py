@@ -11,8 +11,9 @@ from compozy_store import Status, WorkflowState
 from compozy_store.entities import WORKFLOW_STATE
 from keyweave.effects import Send, ServerError, Sleep
 from keyweave.errors import ConfigurationError, StoreReadOnlyError, StoreUnavailableError
-from keyweave.flows import tending, writing
-from keyweave.flows.tending import Pace, Progress
+from keyweave.expiry import tend as tend_flows
+from keyweave.expiry.tend import Pace, SweepProgress
+from keyweave.write import save as save_flows
 from tests.flows.script import UNSENT, Scripted
 
 NOW = [b"1700000000", b"0"]
@@ -21,9 +22,9 @@ NOTHING: list[Any] = [[NOW], [[]], [NOW], [[]]]
 """Both partitions have nothing that is due."""
 
 
-def pauses(scripted: Scripted, answers: list[Any], pace: Pace, progress: Progress) -> list[float]:
+def pauses(scripted: Scripted, answers: list[Any], pace: Pace, progress: SweepProgress) -> list[float]:
     """How long a sweeper sleeps after each look, until the answers are used up; pauses inside `ask` are left out."""
-    flow, left = tending.tend(scripted.context, pace, progress), list(answers)
+    flow, left = tend_flows.tend(scripted.context, pace, progress), list(answers)
     found: list[float] = []
     step: Any = None
     failure: BaseException | None = None
@@ -43,7 +44,7 @@ def pauses(scripted: Scripted, answers: list[Any], pace: Pace, progress: Progres
 
 
 def test_a_sweeper_looks_about_every_interval() -> None:
-    progress = Progress()
+    progress = SweepProgress()
     found = pauses(Scripted(), NOTHING * 20, Pace(interval=10), progress)
     assert len(found) == progress.rounds == 20
     assert min(found) >= 8 and max(found) <= 12
@@ -51,7 +52,7 @@ def test_a_sweeper_looks_about_every_interval() -> None:
 
 
 def test_a_failing_sweeper_waits_longer_and_longer_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
-    scripted, progress = Scripted(deadline=0), Progress()
+    scripted, progress = Scripted(deadline=0), SweepProgress()
     with caplog.at_level(logging.INFO, "keyweave"):
         found = pauses(scripted, [UNSENT] * 9, Pace(), progress)
     assert [0.5 * 2 ** (n - 1) <= pause <= 0.5 * 2**n for n, pause in enumerate(found[:6], 1)] == [True] * 6
@@ -63,7 +64,7 @@ def test_a_failing_sweeper_waits_longer_and_longer_and_says_why(caplog: pytest.L
 
 
 def test_a_sweeper_that_works_again_forgets_its_failures(caplog: pytest.LogCaptureFixture) -> None:
-    scripted, progress = Scripted(deadline=0), Progress()
+    scripted, progress = Scripted(deadline=0), SweepProgress()
     refused = ServerError("READONLY", "READONLY no")
     with caplog.at_level(logging.INFO, "keyweave"):
         pauses(scripted, [[refused], *NOTHING], Pace(), progress)
@@ -72,7 +73,7 @@ def test_a_sweeper_that_works_again_forgets_its_failures(caplog: pytest.LogCaptu
 
 
 def test_a_refusal_is_a_failure_too() -> None:
-    scripted, progress = Scripted(deadline=0), Progress()
+    scripted, progress = Scripted(deadline=0), SweepProgress()
     pauses(scripted, [[ServerError("READONLY", "READONLY no")]], Pace(), progress)
     assert isinstance(progress.error, StoreReadOnlyError)
 
@@ -80,7 +81,7 @@ def test_a_refusal_is_a_failure_too() -> None:
 def test_a_sweeper_rests_for_its_share() -> None:
     """A step that took a second is followed by about three of rest, when a quarter of the time is its share."""
     scripted = Scripted()
-    flow = tending.tend(scripted.context, Pace(share=0.25), Progress())
+    flow = tend_flows.tend(scripted.context, Pace(share=0.25), SweepProgress())
     flow.send(None)
     look = flow.send([NOW])
     assert isinstance(look, Send) and look.commands[0][0] == "ZRANGEBYSCORE"
@@ -94,12 +95,12 @@ def test_a_sweeper_rests_for_its_share() -> None:
 def test_a_sweeper_leaves_out_the_turns_that_writes_take(swept: list[int]) -> None:
     """For every 16 rows that they have swept during one rest, it rests once more."""
     scripted = Scripted()
-    flow = tending.tend(scripted.context, Pace(rows=16), Progress())
+    flow = tend_flows.tend(scripted.context, Pace(rows=16), SweepProgress())
     flow.send(None)
     flow.send([NOW])
     effects = [flow.send([[b"Forgotten:%d" % number for number in range(64)]])]
     for rows in swept:
-        scripted.context.tidied += rows
+        scripted.context.state.swept_by_writes += rows
         effects.append(flow.send(None))
     assert [type(effect) for effect in effects] == [Sleep] * len(swept) + [Send]
 
@@ -117,7 +118,7 @@ def test_a_write_that_cannot_tidy_up_is_a_write_all_the_same(failure: Any) -> No
     """It does not even wait: the one failure is all that the writer pays."""
     scripted = Scripted(sweep_every=1)
     record = WorkflowState(workflow_exec_id="w", workflow_id="f", status=Status.RUNNING)
-    scripted.run(writing.create(scripted.context, WORKFLOW_STATE, record), [[APPLIED], failure])
+    scripted.run(save_flows.create(scripted.context, WORKFLOW_STATE, record), [[APPLIED], failure])
     assert not any(isinstance(effect, Sleep) for effect in scripted.effects)
     assert scripted.context.policy.deadline > 0
 
@@ -127,5 +128,5 @@ def test_only_every_so_many_writes_look_for_something_to_sweep() -> None:
     for number in range(1, 13):
         record = WorkflowState(workflow_exec_id="w", workflow_id="f", status=Status.RUNNING)
         answers: list[Any] = [[APPLIED], [[]]] if number % 4 == 0 else [[APPLIED]]
-        scripted.run(writing.create(scripted.context, WORKFLOW_STATE, record), answers)
+        scripted.run(save_flows.create(scripted.context, WORKFLOW_STATE, record), answers)
     assert [command[0] for command in scripted.sent()].count("ZRANGEBYSCORE") == 3

@@ -11,9 +11,11 @@ from compozy_store.entities import USER as ENTITY
 from compozy_store.entities import WORKFLOW_STATE
 from keyweave.effects import Call, Sleep
 from keyweave.errors import OutcomeUnknownError
-from keyweave.flows import reading, removing, writing
-from keyweave.recent import LARGEST, Recent
-from keyweave.record import Stored
+from keyweave.model.record import Stored
+from keyweave.read import get as get_flows
+from keyweave.store.recent import LARGEST, Recent
+from keyweave.write import delete as delete_flows
+from keyweave.write import save as save_flows
 
 from .script import LOST, UNSENT, USER, Scripted, kin
 from .test_committing import guards
@@ -27,7 +29,7 @@ ADMIN = User(id="u", email="a@x", role=Role.ADMIN)
 def upsert(scripted: Scripted, answers: list[Any], record: User = ADMIN) -> list[tuple[Any, ...]]:
     """What an upsert of a record that was never loaded sends."""
     copy = User(id=record.id, email=record.email, role=record.role)
-    scripted.run(writing.upsert(scripted.context, ENTITY, copy), answers)
+    scripted.run(save_flows.upsert(scripted.context, ENTITY, copy), answers)
     assert copy.created_at is not None
     return scripted.sent()
 
@@ -56,7 +58,7 @@ def test_only_the_first_refusal_asks_for_the_document_since_a_pause_makes_it_old
     assert shown == [1, 0, 0]
     assert read[0] == "GET"
     assert guards(third) == ("revision", 1, 1700000000000007)
-    assert scripted.context.stats.conflicts == 1
+    assert scripted.context.state.stats.conflicts == 1
 
 
 def test_a_row_that_was_deleted_between_the_two_plans_is_inserted() -> None:
@@ -84,7 +86,7 @@ def test_a_replayed_second_plan_is_a_success() -> None:
     scripted = Scripted()
     newer = [b"REPLAYED"]
     upsert(scripted, [[THERE], LOST, [newer], [NEWER]])
-    assert scripted.context.stats.replays == 1
+    assert scripted.context.state.stats.replays == 1
 
 
 def test_a_value_that_another_row_holds_is_refused_without_a_document() -> None:
@@ -101,7 +103,7 @@ def test_a_value_that_another_row_holds_is_refused_without_a_document() -> None:
 def written(scripted: Scripted, role: Role = Role.USER) -> None:
     """Let this process write the row, at revision 5."""
     row = User(id="u", email="a@x", role=role)
-    scripted.run(writing.create(scripted.context, ENTITY, row), [[OK5]])
+    scripted.run(save_flows.create(scripted.context, ENTITY, row), [[OK5]])
     scripted.effects.clear()
 
 
@@ -124,7 +126,7 @@ def test_a_row_that_others_wrote_since_comes_with_the_refusal_and_is_no_conflict
     first, second = upsert(scripted, [[[b"CHANGED", 1, b"certain", b"", NEWER]], [OK]])
     assert [guards(plan)[2] for plan in (first, second)] == [1700000000000005, 1700000000000007]
     assert "remove" in second
-    assert scripted.context.stats.conflicts == 0
+    assert scripted.context.state.stats.conflicts == 0
 
 
 def test_a_row_that_others_deleted_since_is_inserted_without_a_read() -> None:
@@ -138,7 +140,7 @@ def test_a_row_that_others_deleted_since_is_inserted_without_a_read() -> None:
 def test_a_row_that_this_process_deleted_is_inserted_at_once() -> None:
     scripted = Scripted()
     written(scripted)
-    scripted.run(removing.delete(scripted.context, ENTITY, "u"), [[kin(USER, [])], [[b"OK"]]])
+    scripted.run(delete_flows.delete(scripted.context, ENTITY, "u"), [[kin(USER, [])], [[b"OK"]]])
     scripted.effects.clear()
     (plan,) = upsert(scripted, [[OK]])
     assert guards(plan)[:2] == ("absent", 1)
@@ -146,10 +148,10 @@ def test_a_row_that_this_process_deleted_is_inserted_at_once() -> None:
 
 def test_a_record_that_was_loaded_before_the_last_write_uses_what_that_left() -> None:
     scripted = Scripted()
-    row = scripted.run(reading.get(scripted.context, ENTITY, "u"), [[USER]])
+    row = scripted.run(get_flows.get(scripted.context, ENTITY, "u"), [[USER]])
     upsert(scripted, [[THERE], [OK]])
     scripted.effects.clear()
-    scripted.run(writing.upsert(scripted.context, ENTITY, row), [[OK]])
+    scripted.run(save_flows.upsert(scripted.context, ENTITY, row), [[OK]])
     (plan,) = scripted.sent()
     assert guards(plan) == ("revision", 1, 1700000000000009)
 
@@ -157,14 +159,14 @@ def test_a_record_that_was_loaded_before_the_last_write_uses_what_that_left() ->
 def test_nothing_is_remembered_of_large_rows_or_when_the_policy_says_so() -> None:
     scripted = Scripted(remembered=0)
     written(scripted)
-    assert scripted.context.recent.get("User", "u") is None
+    assert scripted.context.state.recent.get("User", "u") is None
     scripted = Scripted()
     for size, kept in ((10, True), (LARGEST, False)):
         row = WorkflowState(
             workflow_exec_id="w", workflow_id="f", status=Status.RUNNING, output={"text": "x" * size}
         )
-        scripted.run(writing.upsert(scripted.context, WORKFLOW_STATE, row), [[OK5]])
-        assert (scripted.context.recent.get("WorkflowState", "w") is not None) is kept
+        scripted.run(save_flows.upsert(scripted.context, WORKFLOW_STATE, row), [[OK5]])
+        assert (scripted.context.state.recent.get("WorkflowState", "w") is not None) is kept
 
 
 def test_rows_that_share_a_place_are_told_apart() -> None:
@@ -178,7 +180,7 @@ def test_rows_that_share_a_place_are_told_apart() -> None:
 
 def change(scripted: Scripted, answers: list[Any], quiet: bool = False) -> list[tuple[Any, ...]]:
     """What a change of the role sends."""
-    flow = writing.change(scripted.context, ENTITY, "u", promote, quiet=quiet)
+    flow = save_flows.change(scripted.context, ENTITY, "u", promote, quiet=quiet)
     assert scripted.run(_called(flow), answers).role is Role.ADMIN
     return scripted.sent()
 
@@ -244,13 +246,13 @@ def test_an_error_over_what_is_remembered_counts_only_when_the_row_itself_gives_
             raise LookupError("mine")
 
     admin = NEWER.replace(b'"user"', b'"admin"')
-    flow = writing.change(scripted.context, ENTITY, "u", only_admins)
+    flow = save_flows.change(scripted.context, ENTITY, "u", only_admins)
     scripted.run(_called(flow), [[admin], [OK]])
     assert seen == [Role.USER, Role.ADMIN]
     scripted = Scripted()
     written(scripted)
     with pytest.raises(LookupError, match="mine"):
-        scripted.run(_called(writing.change(scripted.context, ENTITY, "u", only_admins)), [[USER]])
+        scripted.run(_called(save_flows.change(scripted.context, ENTITY, "u", only_admins)), [[USER]])
 
 
 def test_a_quiet_change_that_would_change_nothing_is_believed_only_of_the_row_itself() -> None:

@@ -15,10 +15,10 @@ from typing import Any, Final, TypeAlias
 
 import pytest
 
-from keyweave.document import Codec
-from keyweave.entity import Entity
-from keyweave.entry import ViewEntry
+from keyweave.document.codec import Codec
 from keyweave.errors import CheckViolationError, CorruptDocumentError
+from keyweave.model.entity import Entity
+from keyweave.model.entry import ViewEntry
 from keyweave_generator import render
 from keyweave_generator.changes.finding import Level
 from keyweave_generator.changes.of_generation import definition
@@ -56,7 +56,7 @@ class Code:
 
     def write(self, record: Any, stored: Any = None) -> bytes:
         """The document of a record."""
-        return HEAD + Codec(self.entity).prepare(record, 0, stored).body
+        return HEAD + Codec(self.entity).prepare(record, stored).body
 
     def read(self, document: bytes) -> Any:
         return Codec(self.entity).load(document)

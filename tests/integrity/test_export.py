@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from compozy_store import Role, Status, User
 from compozy_store.sync import Store
-from keyweave import commands
+from keyweave.cli import commands
 from tests.integrity.site import Site, healthy
 from tests.servers.running import new_namespace, server_url
 from tests.store.harness import AT_ONCE, run, task

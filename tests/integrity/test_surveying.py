@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyweave.flows.surveying import Ledger, amount_of, claim_amount
+from keyweave.integrity.survey import Ledger, amount_of, claim_amount
 
 PLACES = st.sampled_from(["a:by_status:RUNNING", "a:by_status:FAILED", "a:all", "a:newest"])
 SCORES = st.one_of(st.integers(0, 2**53).map(float), st.floats(allow_nan=False))

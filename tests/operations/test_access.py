@@ -20,10 +20,11 @@ import keyweave
 from compozy_engine import Engine
 from compozy_store import Role, User, sync
 from compozy_store.package import PACKAGE
-from keyweave import access, commands
-from keyweave.connection import parse_url
+from keyweave.admin import permissions
+from keyweave.cli import commands
+from keyweave.connection.settings import parse_url
 from keyweave.errors import AuthenticationError, ConfigurationError
-from keyweave.opening import prepare
+from keyweave.opening.prepare import prepare
 from tests.contract import stories
 from tests.servers.redis8 import server_command
 from tests.servers.running import Running, chosen_server, configured_server
@@ -40,13 +41,11 @@ HANDSHAKE = {"auth", "client", "select"}
 REFUSALS = {"readonly"}
 """The code of a refusal that is the name of a command as well."""
 
-OTHER_MODULES = {"clearing"}
+OTHER_MODULES = {"transfer/clear.py"}
 """Flows that are for tests, on servers of their own."""
 
-ADMIN_MODULES = set(
-    "building checking exporting forgetting importing inspecting mending repairing retiring scanning surveying tracing verifying".split()
-)
-"""Flows that only the admin tool needs. What `forgetting` cannot do for an application, the admin tool's sweep does."""
+ADMIN_MODULES = ("integrity/", "evolution/", "transfer/", "expiry/forget.py")
+"""What only the admin tool needs. What `forget` cannot do for an application, the admin tool's sweep does."""
 
 
 @pytest.fixture(scope="module")
@@ -151,17 +150,21 @@ def test_what_is_permitted_is_what_flows_and_scripts_send(server: Running) -> No
         known = {word.decode() for word in client.command_list()}
     applications: set[str] = set()
     admins: set[str] = set()
-    for path in sorted(Path(keyweave.__file__).parent.rglob("*.py")):
-        if path.stem in OTHER_MODULES:
+    runtime = Path(keyweave.__file__).parent
+    for path in sorted(runtime.rglob("*.py")):
+        name = path.relative_to(runtime).as_posix()
+        if name in OTHER_MODULES:
             continue
-        place = admins if path.stem in ADMIN_MODULES else applications
+        place = admins if name.startswith(ADMIN_MODULES) else applications
         place |= sent(path.read_text(encoding="utf-8")) & known
     assert (
-        applications - HANDSHAKE - REFUSALS - {"config"} == access.FLOWS
-    ), "keyweave/access.py says otherwise"
-    assert (admins | {"config"}) - access.FLOWS == {word.partition("|")[0] for word in access.ADMIN_FLOWS}
+        applications - HANDSHAKE - REFUSALS - {"config"} == permissions.FLOWS
+    ), "keyweave/admin/permissions.py says otherwise"
+    assert (admins | {"config"}) - permissions.FLOWS == {
+        word.partition("|")[0] for word in permissions.ADMIN_FLOWS
+    }
     called = {word.lower() for text in PACKAGE.scripts.values() for word in re.findall(r"'([A-Z]+)'", text)}
-    assert called & known == access.SCRIPTS | access.ADMIN_SCRIPTS
+    assert called & known == permissions.SCRIPTS | permissions.ADMIN_SCRIPTS
 
 
 def sent(source: str) -> set[str]:
@@ -180,8 +183,8 @@ def sent(source: str) -> set[str]:
     ],
 )
 def test_what_a_url_makes_connections_send_is_permitted(address: str, more: set[str]) -> None:
-    plain = access.commands(access.Role.APPLICATION, parse_url("redis://db"))
-    assert set(access.commands(access.Role.APPLICATION, parse_url(address))) - set(plain) == more
+    plain = permissions.commands(permissions.Role.APPLICATION, parse_url("redis://db"))
+    assert set(permissions.commands(permissions.Role.APPLICATION, parse_url(address))) - set(plain) == more
 
 
 def test_the_rule_is_printed_as_redis_cli_reads_it(server: Running) -> None:
@@ -207,7 +210,7 @@ def test_the_rule_is_printed_as_redis_cli_reads_it(server: Running) -> None:
 )
 def test_any_tenant_has_a_rule_that_fits_it(server: Running, tenant: str) -> None:
     settings, context = prepare(PACKAGE, "redis://localhost", namespace=tenant)
-    words = access.rule(context, settings, access.Role.APPLICATION, "fitted")
+    words = permissions.rule(context, settings, permissions.Role.APPLICATION, "fitted")
     with server.client() as client:
         client.execute_command("ACL", "SETUSER", *words)
         client.execute_command("ACL", "SETUSER", "fitted", ">word")
@@ -225,7 +228,7 @@ def test_a_refused_setting_is_asked_for_once(server: Running) -> None:
 
 def test_a_user_gets_no_password_by_a_rule_and_keeps_the_one_it_has(server: Running) -> None:
     settings, context = prepare(PACKAGE, "redis://localhost", namespace="fresh")
-    words = access.rule(context, settings, access.Role.APPLICATION, "fresh")
+    words = permissions.rule(context, settings, permissions.Role.APPLICATION, "fresh")
     with server.client() as client:
         client.execute_command("ACL", "SETUSER", *words)
         with pytest.raises(redis.AuthenticationError):
@@ -239,6 +242,6 @@ def test_a_user_gets_no_password_by_a_rule_and_keeps_the_one_it_has(server: Runn
 def test_names_that_rules_cannot_hold_are_refused() -> None:
     settings, context = prepare(PACKAGE, "redis://localhost")
     with pytest.raises(ConfigurationError, match="user"):
-        access.rule(context, settings, access.Role.ADMIN, "two words")
+        permissions.rule(context, settings, permissions.Role.ADMIN, "two words")
     result = RUNNER.invoke(app, ["acl", "-p", "compozy_store", "--user", "shop"])
     assert (result.exit_code, "--for" in result.output) == (2, True)

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from compozy_store.package import PACKAGE
-from keyweave.diagnosis import diagnose
-from keyweave.health import Health, Severity
-from keyweave.limits import Limits
-from keyweave.opening import prepare
-from keyweave.rules_server import version_numbers
-from keyweave.server_facts import ServerFacts
+from keyweave.health.diagnose import diagnose
+from keyweave.health.facts import ServerFacts
+from keyweave.health.limits import Limits
+from keyweave.health.report import Health, Severity
+from keyweave.health.rules_server import version_numbers
+from keyweave.opening.prepare import prepare
 from tests.operations.examined import all_names, examined, found, names
 from tests.runtime.peers import Client, peer
 from tests.servers.running import Running, configured_server, free_port

@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from compozy_store.package import PACKAGE
-from keyweave import commands
+from keyweave.cli import commands
 from keyweave.effects import Command
 from keyweave.errors import ConfigurationError, StoreUnavailableError
-from keyweave.health import Health
+from keyweave.health.report import Health
 from tests.operations.test_diagnosis import WELL
 from tests.servers.running import Running, chosen_server, configured_server, free_port
 from tests.store.harness import FLAVOURS, fake_harness, harness

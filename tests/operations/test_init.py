@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from keyweave import commands
+from keyweave.cli import commands
 from keyweave_generator.scaffold import FILES, app_name, project
 
 ROOT = Path(__file__).resolve().parents[2]

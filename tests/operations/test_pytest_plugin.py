@@ -45,9 +45,9 @@ NOT_USING = """
 import sys
 
 def test_nothing_of_it_is_loaded():
-    heavy = {"hiredis", "redis", "typer", "rich", "opentelemetry", "jinja2", "black", "keyweave.sync", "keyweave.aio"}
+    heavy = {"hiredis", "redis", "typer", "rich", "opentelemetry", "jinja2", "black", "keyweave.sync.shell", "keyweave.aio.shell"}
     assert heavy & set(sys.modules) == set()
-    assert "keyweave.pytest_plugin" in sys.modules
+    assert "keyweave.testing.pytest_plugin" in sys.modules
 """
 
 INI = """

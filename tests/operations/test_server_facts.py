@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from keyweave.effects import Reply, ServerError
-from keyweave.server_facts import ReplicaFacts, ServerFacts, read_facts
+from keyweave.health.facts import ReplicaFacts, ServerFacts, read_facts
 
 REFUSED = ServerError("NOPERM", "NOPERM no permissions")
 

@@ -12,7 +12,7 @@ import trustme
 from typer.testing import CliRunner
 
 from compozy_engine import Engine
-from keyweave import commands
+from keyweave.cli import commands
 from keyweave.errors import StoreUnavailableError
 from tests.contract.stories import add, ids, task
 from tests.operations.examined import examined, names

@@ -16,9 +16,12 @@ from typing import Any, Final
 
 import typer
 
-from keyweave import commands, connection, opening, pytest_plugin
-from keyweave.connection import ConnectionSettings
-from keyweave.context import Policy
+from keyweave.cli import commands
+from keyweave.connection import settings as connection
+from keyweave.connection.settings import ConnectionSettings
+from keyweave.opening import prepare
+from keyweave.store.policy import Policy
+from keyweave.testing import pytest_plugin
 
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 
@@ -33,7 +36,7 @@ _TAKES: Final = {
     "_file": "path",
     "_word": "printable ASCII without spaces",
 }
-"""What each reader of `keyweave.connection` accepts."""
+"""What each reader of `keyweave.connection.settings` accepts."""
 
 _HEAD: Final = """\
 # Configuration
@@ -77,8 +80,8 @@ def page() -> str:
 def _sections() -> Iterator[str]:
     yield _URLS.format(port=connection.DEFAULT_PORT)
     yield "## What a store is opened with\n"
-    arguments = _described(opening.prepare, "Args")
-    parameters = inspect.signature(opening.prepare).parameters
+    arguments = _described(prepare.prepare, "Args")
+    parameters = inspect.signature(prepare.prepare).parameters
     yield _table(
         ("argument", "default", "what it is"),
         [
@@ -89,7 +92,7 @@ def _sections() -> Iterator[str]:
     )
     yield "## Connection\n\nIn the URL's query (`?timeout=2`) or as arguments of `open`, which win.\n"
     yield _table(("option", "default", "takes", "what it is"), list(_connection()))
-    yield "## How long and how often to try\n\nArguments of `open`, in seconds unless the name says otherwise. They\nbelong to `keyweave.context.Policy`.\n"
+    yield "## How long and how often to try\n\nArguments of `open`, in seconds unless the name says otherwise. They\nbelong to `keyweave.store.context.Policy`.\n"
     yield _table(("option", "default", "what it is"), list(_policy()))
     yield "## The command line\n\nEvery variable stands for the option beside it; the option wins.\n"
     yield _table(("variable", "option", "commands", "what it is"), list(_variables()))

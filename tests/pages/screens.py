@@ -16,9 +16,9 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from keyweave.admin import doctor, health
-from keyweave.diagnosis import diagnose
-from keyweave.health import Health
-from keyweave.limits import Limits
+from keyweave.health.diagnose import diagnose
+from keyweave.health.limits import Limits
+from keyweave.health.report import Health
 from tests.operations.examined import examined
 from tests.operations.test_compose import settings
 from tests.servers.running import configured_server

@@ -15,7 +15,7 @@ import hiredis
 import pytest
 
 from keyweave import aio, sync
-from keyweave.connection import parse_url
+from keyweave.connection.settings import parse_url
 from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from keyweave import commands
+from keyweave.cli import commands
 
 RUNNER = CliRunner()
 app = commands.assemble(commands.installed())

@@ -8,8 +8,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-import keyweave.cli
-from keyweave import commands
+import keyweave.cli.main
+from keyweave.cli import commands
 
 first = typer.Typer()
 second = typer.Typer()
@@ -69,9 +69,9 @@ def test_entry_point_that_cannot_be_imported_is_reported_and_the_others_work(
 
 
 def test_missing_cli_extra_is_a_sentence_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keyweave.cli, "find_spec", lambda _name: None)
+    monkeypatch.setattr(keyweave.cli.main, "find_spec", lambda _name: None)
     with pytest.raises(SystemExit) as stopped:
-        keyweave.cli.main()
+        keyweave.cli.main.main()
     assert "pip install 'keyweave[cli]'" in str(stopped.value.code)
 
 

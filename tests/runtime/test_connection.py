@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyweave.connection import ConnectionSettings, parse_url
+from keyweave.connection.settings import ConnectionSettings, parse_url
 from keyweave.errors import ConfigurationError
 
 READ = {

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from compozy_store import TaskState
 from compozy_store.entities import TASK_STATE
-from keyweave.document import Codec
+from keyweave.document.codec import Codec
 from keyweave.errors import CorruptDocumentError, ValidationError
-from keyweave.record import memory_of
+from keyweave.model.record import memory_of
 
 CODEC = Codec(TASK_STATE)
 MOMENTS = st.integers(1_400_000_000_000_000, 9_000_000_000_000_000)
@@ -75,7 +75,7 @@ def told(output: Any, stored: Any) -> Any:
     record = CODEC.load(document(1_700_000_000_000_000, 1_700_000_000_000_000, 0))
     record.output, record.input = output, {"output": 1}
     try:
-        prepared = CODEC.prepare(record, 0, stored)
+        prepared = CODEC.prepare(record, stored)
     except ValidationError as error:
         return str(error)
     snapshot = prepared.snapshot
@@ -98,7 +98,7 @@ def test_what_the_store_holds_already_changes_nothing_about_what_can_be_stored(
     first = CODEC.load(document(1_700_000_000_000_000, 1_700_000_000_000_000, 0))
     first.output, first.input = {"pad": pad, "value": before}, {"output": 1}
     try:
-        prepared = CODEC.prepare(first, 0, None)
+        prepared = CODEC.prepare(first, None)
     except ValidationError:
         return
     stored = CODEC.memory(prepared, 1_700_000_000_000_001, 1_700_000_000_000_000, 0)

@@ -14,17 +14,20 @@ from pathlib import Path
 
 import pytest
 
-from keyweave import embedded, supervisor, sync
-from keyweave.connection import parse_url
+from keyweave import sync
+from keyweave.connection.settings import parse_url
 from keyweave.effects import Command, Reply
-from keyweave.embedded import Lease
+from keyweave.embedded import server as embedded
+from keyweave.embedded import supervisor
+from keyweave.embedded.server import Lease
 from keyweave.errors import ConfigurationError, StoreUnavailableError
 from tests.runtime.peers import sending
 
 PROGRAM = """
 import os, signal, sys
-from keyweave import embedded, sync
-from keyweave.connection import parse_url
+from keyweave import sync
+from keyweave.embedded import server as embedded
+from keyweave.connection.settings import parse_url
 from tests.runtime.peers import sending
 shell = sync.Shell(parse_url(sys.argv[1]))
 info = shell.run(sending(("SET", "written", os.getpid()), ("INFO", "server")))[1]

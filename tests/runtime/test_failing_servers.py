@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from keyweave import aio, sync
-from keyweave.connection import parse_url
+from keyweave.connection.settings import parse_url
 from keyweave.errors import ConfigurationError
 from tests.runtime.peers import Client, Open, answering, failing, once, peer
 

@@ -9,7 +9,7 @@ import pytest
 from fakeredis import FakeServer
 
 from keyweave import sync
-from keyweave.connection import parse_url
+from keyweave.connection.settings import parse_url
 from keyweave.effects import Command, ConnectionFailure, Reply, ServerError
 from tests.fakes import fake_async_shell, fake_sync_shell
 from tests.runtime.peers import sending

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from keyweave.families import latest_by, rooted
-from keyweave.record import Record, memory_of, recast
+from compozy_engine.family import latest_by, recast, rooted
+from keyweave.model.record import Record, memory_of
 
 
 class Row(Record, kw_only=True):

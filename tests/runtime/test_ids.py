@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keyweave.ids import ksuid, new_id
+from compozy_engine.ids import ksuid, new_id
 
 
 def test_a_known_second_and_payload_make_a_known_id() -> None:

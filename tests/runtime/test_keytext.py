@@ -9,7 +9,7 @@ import pytest
 
 from compozy_store import Status
 from keyweave.errors import ValidationError
-from keyweave.keytext import check_filters, key_text
+from keyweave.model.keytext import check_filters, key_text
 
 MOMENT = datetime(2020, 1, 1, tzinfo=UTC)
 TEXTS = [

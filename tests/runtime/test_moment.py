@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyweave.moment import duration_micros, from_micros, from_micros_all, to_micros
+from keyweave.model.moment import duration_micros, from_micros, from_micros_all, to_micros
 
 
 @given(st.integers(0, 250_000_000_000_000_000))

@@ -8,7 +8,7 @@ import pytest
 
 from compozy_store.package import PACKAGE
 from keyweave.errors import ConfigurationError
-from keyweave.opening import prepare
+from keyweave.opening.prepare import prepare
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
-from keyweave import aio, connection, polling
-from keyweave.connection import parse_url
+from keyweave import aio
+from keyweave.connection import settings as connection
+from keyweave.connection.direct import busy_poll as polling
+from keyweave.connection.direct.busy_poll import BusyPoll, busy_poll
+from keyweave.connection.settings import parse_url
 from keyweave.errors import ConfigurationError
-from keyweave.polling import BusyPoll, busy_poll
 from tests.runtime.peers import Client, Open, failing, peer, sending
 from tests.servers.running import server_url
 

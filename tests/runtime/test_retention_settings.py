@@ -9,8 +9,8 @@ import pytest
 
 from compozy_store.package import PACKAGE
 from keyweave.errors import ConfigurationError
-from keyweave.opening import prepare
-from keyweave.retention import LONGEST, read_duration, resolve, variable_of, write_duration
+from keyweave.opening.prepare import prepare
+from keyweave.store.retention import LONGEST, read_duration, resolve, variable_of, write_duration
 from keyweave_generator.resolve_field import parse_duration
 from keyweave_generator.resolve_rule import _LONGEST_RETENTION
 

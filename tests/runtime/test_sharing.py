@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import pytest
 
 from keyweave import aio
-from keyweave.aio_link import TOGETHER
-from keyweave.connection import parse_url
+from keyweave.connection.direct.link_aio import TOGETHER
+from keyweave.connection.pool_state import PoolState
+from keyweave.connection.settings import parse_url
 from keyweave.effects import ConnectionFailure
-from keyweave.pooling import PoolState
 from tests.runtime.peers import Behaviour, Client, answering, once, peer, sending
 from tests.servers.running import server_url
 

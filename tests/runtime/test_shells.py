@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from keyweave import aio, sync
-from keyweave.connection import parse_url
+from keyweave.connection.settings import parse_url
 from keyweave.effects import Call, ConnectionFailure, Flow, Send, ServerError, Sleep
 from keyweave.errors import ConfigurationError, StoreUnavailableError
 from tests.runtime.peers import PONG, Client, Driver, Open, failing, once, peer, sending
@@ -349,8 +349,9 @@ def test_threads_share_a_blocking_shell() -> None:
 
 FORKING = """
 import asyncio, os
-from keyweave import aio, embedded, sync
-from keyweave.connection import parse_url
+from keyweave import aio, sync
+from keyweave.embedded import server as embedded
+from keyweave.connection.settings import parse_url
 from tests.runtime.peers import sending
 
 ID = (("CLIENT", "ID"),)

@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from compozy_store import Component, Status, TaskState, WorkflowState, sync
-from keyweave import commands
+from keyweave.cli import commands
 from keyweave.effects import Send
 from tests.servers.running import new_namespace, server_url
 
@@ -113,7 +113,17 @@ def test_nonsense_in_the_environment_stops_it(store: sync.Store, monkeypatch: py
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_watching_goes_on_until_it_is_told_to_end(store: sync.Store, number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "keyweave.cli", "sweep", "--watch", "--interval", "0.01", "-f", "json"]
+    command = [
+        sys.executable,
+        "-m",
+        "keyweave.cli.main",
+        "sweep",
+        "--watch",
+        "--interval",
+        "0.01",
+        "-f",
+        "json",
+    ]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

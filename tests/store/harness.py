@@ -15,10 +15,11 @@ from fakeredis import FakeServer
 
 from compozy_store import Component, Role, Status, TaskState, User, WorkflowState, aio, sync
 from compozy_store.package import PACKAGE
-from keyweave import session_aio, session_sync
+from keyweave.aio import session as session_aio
 from keyweave.effects import Command, ConnectionFailure, Flow, Send
-from keyweave.flows.examining import connect
-from keyweave.opening import prepare
+from keyweave.health.connect import connect
+from keyweave.opening.prepare import prepare
+from keyweave.sync import session as session_sync
 from tests.fakes import fake_async_shell, fake_sync_shell
 from tests.servers.running import new_namespace, server_url
 

@@ -11,9 +11,9 @@ import pytest
 from compozy_store import Component, Role, Status, TaskState, User, WorkflowState
 from compozy_store.entities import TASK_STATE, USER, WORKFLOW_STATE
 from compozy_store.sync import Store
-from keyweave.context import new_op
+from keyweave.changes.plan import Applied, Plan, Refusal, new_op
+from keyweave.changes.plan import Status as Answer
 from keyweave.effects import Command, Flow, Send
-from keyweave.entry import CREATED, ClaimEntry, ViewEntry
 from keyweave.errors import (
     AlreadyExistsError,
     CorruptDocumentError,
@@ -22,9 +22,8 @@ from keyweave.errors import (
     StoreReadOnlyError,
     UniqueViolationError,
 )
-from keyweave.flows.asking import apply
-from keyweave.plan import Applied, Plan, Refusal
-from keyweave.plan import Status as Answer
+from keyweave.exchange.ask import apply
+from keyweave.model.entry import CREATED, ClaimEntry, ViewEntry
 from tests.servers.running import new_namespace, server_url
 
 BODY = b',"id":"x","email":"x@x","role":"user"}'

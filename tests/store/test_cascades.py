@@ -16,7 +16,8 @@ from compozy_store import APIKey, APIKeyExistsError, TaskState
 from compozy_store.entities import TASK_STATE, USER, WORKFLOW_STATE
 from keyweave.effects import Command, ConnectionFailure
 from keyweave.errors import OutcomeUnknownError, ReferenceViolationError, StoreUnavailableError
-from keyweave.flows import removing
+from keyweave.write import delete as delete_flows
+from tests.flows.script import declare_keys
 from tests.store.harness import FLAVOURS, Harness, add_tasks, harness, plans_in, run, task, user, watched
 
 CHUNK = 500
@@ -48,7 +49,7 @@ def family(size: int) -> list[TaskState]:
 
 def deleting(stores: Harness, before: Any, key: str = "w") -> Any:
     """Delete an execution, watching every exchange."""
-    flow = removing.discard(stores.db.session.context, WORKFLOW_STATE, key)
+    flow = delete_flows.discard(stores.db.session.context, WORKFLOW_STATE, key)
     return stores.do(stores.db.session.run(watched(stores, flow, before)))
 
 
@@ -127,7 +128,7 @@ def test_an_insert_at_any_moment_of_a_delete_leaves_no_orphan(chunk: int, declar
     while not over:
         moment += 1
         with harness("sync", f"moment-{chunk}-{moment}", chunk=chunk) as stores:
-            stores.db.session.context.declared_only = declared_only
+            declare_keys(stores.db.session.context, declared_only)
             stores.do(stores.db.workflow_states.create(run()))
             add_tasks(stores, [task("p"), task("q", "p"), task("r", "p"), task("s", "q"), task("t", "q")])
             over = True
@@ -190,7 +191,7 @@ def test_any_graph_loses_exactly_the_rows_below(seed: int) -> None:
     chance = random.Random(seed)
     keys = [f"t{n}" for n in range(24)]
     with harness("sync", f"graph-{seed}", chunk=chance.choice([1, 2, 5, 500])) as stores:
-        stores.db.session.context.declared_only = chance.random() < 0.3
+        declare_keys(stores.db.session.context, chance.random() < 0.3)
         stores.db.workflow_states.create(run())
         add_tasks(stores, [task(key) for key in keys])
         parents = {key: chance.choice([None, *keys]) for key in keys}
@@ -293,7 +294,7 @@ def test_a_family_of_two_levels_goes_in_two_exchanges(
     stores: Harness, declared_only: bool, expected: int
 ) -> None:
     context = stores.db.session.context
-    context.declared_only = declared_only
+    declare_keys(context, declared_only)
     before = stores.contents()
     stores.do(stores.db.users.create(user("u")))
     for number in range(3):
@@ -302,7 +303,7 @@ def test_a_family_of_two_levels_goes_in_two_exchanges(
     exchanges: list[int] = []
     for entity, name in ((USER, "u"), (WORKFLOW_STATE, "w")):
         exchanges.clear()
-        flow = removing.discard(context, entity, name)
+        flow = delete_flows.discard(context, entity, name)
         stores.do(stores.db.session.run(watched(stores, flow, lambda number, _: exchanges.append(number))))
         assert len(exchanges) == expected
     stores.do(stores.db.workflow_states.create(run()))

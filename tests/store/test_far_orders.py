@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from keyweave.errors import InvalidCursorError, ValidationError
-from keyweave.page import Place, write_cursor
+from keyweave.model.page import Position, write_cursor
 from keyweave_generator.load import load_sources
 from keyweave_generator.output import write
 from keyweave_generator.render import render
@@ -118,4 +118,4 @@ def test_an_empty_key_is_a_place_like_any_other(store: Any) -> None:
 def test_a_cursor_whose_score_is_no_number_of_the_server_is_damaged(store: Any, score: str) -> None:
     store.days.create(day("a"))
     with pytest.raises(InvalidCursorError):
-        store.days.list_all(cursor=write_cursor(Place("Day", "created", True, score, "b")))
+        store.days.list_all(cursor=write_cursor(Position("Day", "created", True, score, "b")))

@@ -12,14 +12,14 @@ from compozy_store import Component, Status, aio, sync
 from compozy_store.entities import TASK_STATE, WORKFLOW_STATE
 from keyweave.effects import Command, Flow
 from keyweave.errors import ValidationError
-from keyweave.flows import fetching
+from keyweave.read import fetch as fetch_flows
 from tests.store.harness import AT_ONCE, FLAVOURS, Harness, add_tasks, harness, run, task, watched
 
 
 @pytest.fixture(params=FLAVOURS)
 def stores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness]:
     """A store with the execution `w`, whose pages have two rows."""
-    monkeypatch.setattr(fetching, "AT_ONCE", 2)
+    monkeypatch.setattr(fetch_flows, "AT_ONCE", 2)
     with harness(request.param, "fetching", retention={"TaskState": AT_ONCE}) as opened:
         opened.do(opened.db.workflow_states.create(run()))
         yield opened
@@ -55,7 +55,7 @@ def between(stores: Harness, flow: Flow[list[Any]], *actions: Callable[[], Any])
 
 
 def tasks(stores: Harness, *, newest: bool = False) -> Flow[list[Any]]:
-    return fetching.fetch(stores.db.session.context, TASK_STATE, "by_workflow", ("w",), newest=newest)
+    return fetch_flows.fetch(stores.db.session.context, TASK_STATE, "by_workflow", ("w",), newest=newest)
 
 
 def changed(other: Any, key: str) -> Callable[[], Any]:
@@ -133,9 +133,9 @@ def test_a_row_that_moves_on_is_met_last_and_only_once(stores: Harness, other: A
     context = stores.db.session.context
     view = next(each for each in WORKFLOW_STATE.views.values() if each.order == "revision")
     values = tuple({"workflow_id": "f", "status": "RUNNING"}[field] for field in view.fields)
-    flow = fetching.fetch(context, WORKFLOW_STATE, view.name, values, newest=False)
+    flow = fetch_flows.fetch(context, WORKFLOW_STATE, view.name, values, newest=False)
     assert between(stores, flow, changed(other, "w")) == "xyzw"
-    flow = fetching.fetch_matching(
+    flow = fetch_flows.fetch_matching(
         context, WORKFLOW_STATE, {"workflow_id": "f"}, order="revision", newest=False
     )
     moved: list[Any] = []

@@ -11,7 +11,9 @@ from compozy_store import Component, Status, TaskState, WorkflowNotFoundError, W
 from compozy_store.sync import Store
 from keyweave.effects import Flow, Send
 from keyweave.errors import TransactionRequiredError
-from keyweave.flows import gathering, growing
+from keyweave.read import gather as gather_flows
+from keyweave.read import tree as tree_flows
+from tests.flows.script import declare_keys
 from tests.servers.running import new_namespace, server_url
 
 
@@ -61,10 +63,10 @@ def trips(store: Store, flow: Flow[Any]) -> tuple[Any, int]:
 
 
 def test_lists_come_in_the_order_of_their_keys_and_each_is_whole(store: Store) -> None:
-    for number in range(gathering.STRETCH * 2 + 1):
+    for number in range(gather_flows.STRETCH * 2 + 1):
         add(store, f"{number}")
     add(store, "child", "0")
-    large = [f"{number}" for number in range(gathering.STRETCH * 2 + 1)]
+    large = [f"{number}" for number in range(gather_flows.STRETCH * 2 + 1)]
     assert keys(store.task_states.gather_by_workflow(["w", "?"], newest=False)) == [[*large, "child"], []]
     assert keys(store.task_states.gather_by_parent(["1", "0", "0"])) == [[], ["child"], ["child"]]
     assert keys(store.task_states.gather_by_workflow(["w"])) == [["child", *reversed(large)]]
@@ -72,21 +74,21 @@ def test_lists_come_in_the_order_of_their_keys_and_each_is_whole(store: Store) -
 
 
 def test_many_lists_need_few_round_trips(store: Store) -> None:
-    parents = [f"p{number}" for number in range(3 * gathering.AT_ONCE)]
+    parents = [f"p{number}" for number in range(3 * gather_flows.AT_ONCE)]
     for parent in parents:
         add(store, parent)
         add(store, f"{parent}.c", parent)
     context, entity = store.session.context, store.session.context.package.entities["TaskState"]
     values = [(parent,) for parent in parents]
-    lists, count = trips(store, gathering.gather(context, entity, "by_parent", values, newest=True))
+    lists, count = trips(store, gather_flows.gather(context, entity, "by_parent", values, newest=True))
     assert keys(lists) == [[f"{parent}.c"] for parent in parents]
     assert count == 3
     add(store, "root")
-    for parent in parents[: gathering.AT_ONCE]:
+    for parent in parents[: gather_flows.AT_ONCE]:
         store.task_states.change(parent, lambda row: setattr(row, "parent_state_id", "root"))
     assert len(store.task_states.tree("p0")) == 2  # the server knows the script from here on
-    tree, count = trips(store, growing.tree(context, entity, "root", "by_parent", max_depth=100))
-    assert len(tree) == 1 + 2 * gathering.AT_ONCE
+    tree, count = trips(store, tree_flows.tree(context, entity, "root", "by_parent", max_depth=100))
+    assert len(tree) == 1 + 2 * gather_flows.AT_ONCE
     assert count == 1
 
 
@@ -106,7 +108,7 @@ def test_a_transaction_gathers_its_own_writes(store: Store) -> None:
 def test_a_server_that_wants_keys_declared_is_asked_for_each_list(store: Store) -> None:
     add(store, "p")
     add(store, "a", "p")
-    store.session.context.declared_only = True
+    declare_keys(store.session.context)
     assert keys(store.task_states.gather_by_parent(["p", "?"])) == [["a"], []]
 
 
@@ -136,12 +138,12 @@ def together(store: Any, key: str = "w", **more: Any) -> list[str]:
 
 def test_a_row_comes_with_all_that_refer_to_it(store: Store) -> None:
     assert together(store) == []
-    expected = [f"{number}" for number in range(gathering.STRETCH + 2)]
+    expected = [f"{number}" for number in range(gather_flows.STRETCH + 2)]
     for key in expected:
         add(store, key)
     assert together(store, newest=False) == expected
     assert together(store) == expected[::-1]
-    store.session.context.declared_only = True
+    declare_keys(store.session.context)
     assert together(store) == expected[::-1]
 
 
@@ -149,14 +151,14 @@ def test_a_row_with_those_that_refer_to_it_is_one_round_trip(store: Store) -> No
     add(store, "a")
     together(store)
     context, entity = store.session.context, store.session.context.package.entities["WorkflowState"]
-    flow = gathering.get_with(context, entity, "w", "TaskState", "workflow_exec_id", newest=True)
+    flow = gather_flows.get_with(context, entity, "w", "TaskState", "workflow_exec_id", newest=True)
     (_, tasks), count = trips(store, flow)
     assert (keys([tasks]), count) == ([["a"]], 1)
 
 
 @pytest.mark.parametrize("declared_only", [False, True])
 def test_a_row_that_is_not_there_has_none_that_refer_to_it(store: Store, declared_only: bool) -> None:
-    store.session.context.declared_only = declared_only
+    declare_keys(store.session.context, declared_only)
     with pytest.raises(WorkflowNotFoundError):
         store.workflow_states.get_with_task_states("nobody")
 
@@ -185,8 +187,8 @@ def leading(store: Any, **more: Any) -> list[str]:
 
 @pytest.mark.parametrize("declared_only", [False, True])
 def test_the_first_row_comes_with_all_that_refer_to_it(store: Store, declared_only: bool) -> None:
-    store.session.context.declared_only = declared_only
-    expected = [f"{number}" for number in range(gathering.STRETCH + 2)]
+    declare_keys(store.session.context, declared_only)
+    expected = [f"{number}" for number in range(gather_flows.STRETCH + 2)]
     for key in expected:
         add(store, key)
     assert leading(store, newest=False) == ["w", *expected]
@@ -207,7 +209,7 @@ def test_the_first_row_with_those_that_refer_to_it_is_one_round_trip(store: Stor
     leading(store)
     context, entity = store.session.context, store.session.context.package.entities["WorkflowState"]
     where = ({"workflow_id": "f"}, (), "TaskState", "workflow_exec_id")
-    flow = gathering.first_with(context, entity, *where, order="created", newest=True)
+    flow = gather_flows.first_with(context, entity, *where, order="created", newest=True)
     (_, tasks), count = trips(store, flow)
     assert (keys([tasks]), count) == ([["a"]], 1)
 
@@ -245,7 +247,7 @@ def test_rows_without_a_document_are_passed_over_and_healed_on_the_way_to_the_fi
 
 
 def test_a_transaction_locks_a_row_and_reads_all_that_refer_to_it_with_its_own_writes(store: Store) -> None:
-    expected = [f"{number}" for number in range(gathering.STRETCH + 2)]
+    expected = [f"{number}" for number in range(gather_flows.STRETCH + 2)]
     for key in expected:
         add(store, key)
 

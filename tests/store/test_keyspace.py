@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyweave.keyspace import Keyspace, Namespace, join
+from keyweave.keyspace.keys import Keyspace, Namespace, join
 
 TEXT = st.text(alphabet=st.sampled_from(list(":%{}23A5B\0a\N{SNOWMAN}")), max_size=6) | st.text(max_size=300)
 VALUES = st.lists(TEXT, min_size=1, max_size=3)

@@ -12,11 +12,11 @@ import pytest
 
 from compozy_store import APIKey, APIKeyNotFoundError, Role, Status, TaskState
 from compozy_store.entities import API_KEY
+from keyweave.document.rewrite import Rewrite
 from keyweave.effects import ConnectionFailure
-from keyweave.flows import removing
-from keyweave.flows.importing import Imported, load
-from keyweave.flows.retiring import rewrite_documents
-from keyweave.rewriting import Rewrite
+from keyweave.evolution.retire import rewrite_documents
+from keyweave.transfer.load import Imported, load
+from keyweave.write import delete as delete_flows
 from tests.store.depot import depot
 from tests.store.harness import AT_ONCE, FLAVOURS, Harness, errors_in, harness, run, task, user, watched
 
@@ -179,7 +179,7 @@ def keyed(stores: Harness) -> Harness:
 def discard(stores: Harness, store: Any, entity: Any = API_KEY, name: str = "k") -> tuple[bool, int]:
     """What a delete comes to, and how many exchanges it takes."""
     exchanges: list[int] = []
-    flow = removing.discard(store.session.context, entity, name)
+    flow = delete_flows.discard(store.session.context, entity, name)
     found = stores.do(store.session.run(watched(stores, flow, lambda number, _: exchanges.append(number))))
     return found, len(exchanges)
 
@@ -248,7 +248,7 @@ def test_a_broken_connection_is_no_unknown_outcome_of_removing_a_remembered_row(
         if number == 1:
             raise ConnectionFailure("closed", "the connection was cut", sent=True)
 
-    flow = removing.discard(first.session.context, API_KEY, "k")
+    flow = delete_flows.discard(first.session.context, API_KEY, "k")
     assert keyed.do(first.session.run(watched(keyed, flow, cut))) is (how != "gone")
     assert present(keyed) == {}
     assert keyed.clean()

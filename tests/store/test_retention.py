@@ -10,8 +10,7 @@ import pytest
 
 from compozy_store import APIKey, Role, Status, TaskState, UsageEntry, User
 from compozy_store.entities import TASK_STATE
-from keyweave.context import ServerClock
-from keyweave.document import read_head
+from keyweave.document.codec import read_head
 from keyweave.errors import (
     AlreadyExistsError,
     ConfigurationError,
@@ -19,6 +18,7 @@ from keyweave.errors import (
     ReferenceViolationError,
     UniqueViolationError,
 )
+from keyweave.store.clock import ServerClock
 from tests.store.depot import depot
 from tests.store.harness import AT_ONCE, FLAVOURS, Harness, add_tasks, harness, run, task
 
@@ -258,7 +258,7 @@ def test_a_row_is_seen_until_its_deadline_and_not_after(flavour: str, skew: int)
         seen = 0
         while True:
             before = now(stores)
-            stores.db.session.context.clock.set(before + skew)
+            stores.db.session.context.state.clock.set(before + skew)
             found = stores.do(stores.db.task_states.find("t"))
             after = now(stores)
             if found is None:

@@ -15,7 +15,7 @@ import pytest
 from compozy_store import APIKey, Component, ExecutionType, Role, Status, UsageEntry, User, aio, sync
 from keyweave.effects import Command
 from keyweave.errors import KeyweaveError
-from keyweave.page import Page
+from keyweave.model.page import Page
 from tests.store.harness import Harness, fake_harness, run, task
 
 REPOSITORIES = {

@@ -11,8 +11,10 @@ import pytest
 from compozy_store import Component, Status, TaskState
 from compozy_store.entities import TASK_STATE
 from keyweave.effects import Command
-from keyweave.flows import searching, selecting
-from keyweave.keyspace import escape
+from keyweave.keyspace.keys import escape
+from keyweave.read import search as search_flows
+from keyweave.read import select as select_flows
+from tests.flows.script import declare_keys
 from tests.store.harness import AT_ONCE, FLAVOURS, Harness, add_tasks, harness, run, task, watched
 
 LIVE = (Status.PENDING, Status.RUNNING, Status.WAITING)
@@ -68,7 +70,7 @@ def sent_by(stores: Harness, **wanted: Any) -> tuple[list[str], list[Command]]:
     commands: list[Command] = []
     context = stores.db.session.context
     options: dict[str, Any] = {"order": "created", "limit": 50, "cursor": None, "newest": True}
-    found = searching.search(context, TASK_STATE, wanted, **options)
+    found = search_flows.search(context, TASK_STATE, wanted, **options)
     watching = watched(stores, found, lambda _, batch: commands.extend(batch))
     page = stores.do(stores.db.session.run(watching))
     return names(page.records), commands
@@ -81,7 +83,7 @@ def test_pages_are_those_of_comparing_every_row(stores: Harness, declared_only: 
     for row in everything[::7]:
         stores.send(("DEL", partition.document("TaskState", row.task_exec_id)))
     left = [row for row in everything if row not in everything[::7]]
-    stores.db.session.context.declared_only = declared_only
+    declare_keys(stores.db.session.context, declared_only)
     chance = random.Random(5)
     for _ in range(40):
         wanted, newest = filters(chance), chance.random() < 0.5
@@ -125,7 +127,7 @@ def test_what_no_view_answers_for_is_compared(stores: Harness) -> None:
 
 
 def test_explain_tells_what_a_server_that_wants_keys_declared_is_asked(stores: Harness) -> None:
-    stores.db.session.context.declared_only = True
+    declare_keys(stores.db.session.context)
     plan = stores.do(stores.db.task_states.explain(status=Status.RUNNING, agent_id="nobody"))
     assert (plan.view, plan.narrowing, plan.compared) == ("by_agent", (), ("status",))
 
@@ -133,7 +135,7 @@ def test_explain_tells_what_a_server_that_wants_keys_declared_is_asked(stores: H
 def test_a_call_looks_at_a_bounded_number_of_members(
     stores: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selecting, "LEAST_SCAN", 10)
+    monkeypatch.setattr(select_flows, "LEAST_SCAN", 10)
     stores.do(stores.db.workflow_states.create(run("wide")))
     rows = [task(f"r{number}", workflow="wide", name="r") for number in range(60)]
     add_tasks(stores, [*rows, task("elsewhere", workflow="w", name="r")])
@@ -143,7 +145,7 @@ def test_a_call_looks_at_a_bounded_number_of_members(
     sent_by(stores, task_id="r", status=Status.PAUSED)
     options: dict[str, Any] = {"order": "created", "limit": 1, "cursor": None, "newest": True}
     trips: list[int] = []
-    flow = searching.search(
+    flow = search_flows.search(
         stores.db.session.context, TASK_STATE, {"task_id": "r", "status": Status.PAUSED}, **options
     )
     page = stores.do(stores.db.session.run(watched(stores, flow, lambda number, _: trips.append(number))))

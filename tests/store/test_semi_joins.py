@@ -10,8 +10,11 @@ import pytest
 
 from compozy_store import Status, TaskState
 from compozy_store.entities import WORKFLOW_STATE
-from keyweave.context import Script
-from keyweave.flows import joining, probing, searching
+from keyweave.read import join as join_flows
+from keyweave.read import probe as probe_flows
+from keyweave.read import search as search_flows
+from keyweave.store.script import Script
+from tests.flows.script import declare_keys
 from tests.store.harness import AT_ONCE, FLAVOURS, Harness, add_tasks, harness, run, task, watched
 
 
@@ -51,7 +54,7 @@ def found(stores: Harness, task_filter: dict[str, Any], *, batch: int, newest: b
 def test_one_trip_finds_what_plain_commands_find(
     stores: Harness, scan: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probing, "SCAN", scan)
+    monkeypatch.setattr(probe_flows, "SCAN", scan)
     conditions: list[dict[str, Any]] = [
         {"task_id": "a"},
         {"task_id": "b", "status": Status.PENDING},
@@ -64,7 +67,7 @@ def test_one_trip_finds_what_plain_commands_find(
         (filters, batch, newest) for filters in conditions for batch, newest in ((1, True), (200, False))
     ]
     quick = [found(stores, filters, batch=batch, newest=newest) for filters, batch, newest in calls]
-    stores.db.session.context.declared_only = True
+    declare_keys(stores.db.session.context)
     plain = [found(stores, filters, batch=batch, newest=newest) for filters, batch, newest in calls]
     assert quick == plain
     assert quick[0] == quick[1][::-1] != []
@@ -74,9 +77,9 @@ def test_one_trip_finds_what_plain_commands_find(
 def test_the_newest_row_that_has_one_is_one_round_trip(stores: Harness) -> None:
     found(stores, {"task_id": "a"}, batch=1, newest=True)  # the server knows the script from here on
     trips: list[int] = []
-    condition = joining.having(("TaskState", "workflow_exec_id", {"task_id": "a"}))
+    condition = join_flows.having(("TaskState", "workflow_exec_id", {"task_id": "a"}))
     options: dict[str, Any] = {"order": "created", "limit": 1, "cursor": None, "newest": True}
-    flow = searching.search(
+    flow = search_flows.search(
         stores.db.session.context, WORKFLOW_STATE, {"workflow_id": "f"}, condition, **options
     )
     page = stores.do(stores.db.session.run(watched(stores, flow, lambda number, _: trips.append(number))))

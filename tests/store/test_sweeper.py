@@ -198,7 +198,7 @@ print("ok")
 
 def later(stores: Harness) -> None:
     """Let this client believe that two seconds have gone by: writes look only at what has been dead for a while."""
-    clock = stores.db.session.context.clock
+    clock = stores.db.session.context.state.clock
     clock.set(clock.now() + 2_000_000)
 
 
@@ -255,7 +255,7 @@ def test_writes_sweep_what_piles_up_beside_a_sweeper_of_their_store(flavour: str
             assert sweeper.progress.swept == 0
             steps = [earlier - after for earlier, after in zip([200, *left], left, strict=False)]
             assert [step for step in steps if step] == [50, 50, 50], "until nothing piles up any more"
-            assert stores.db.session.context.tidied == 150
+            assert stores.db.session.context.state.swept_by_writes == 150
         write(stores, 8)
         after = stores.contents()
         assert {key for key in after if "WorkflowState" not in key} == {

@@ -15,7 +15,9 @@ from compozy_store import Status, WorkflowState
 from compozy_store.entities import TASK_STATE
 from keyweave.effects import Command, ConnectionFailure
 from keyweave.errors import StoreOutOfMemoryError
-from keyweave.flows import counting, sweeping, tending
+from keyweave.expiry import sweep as sweep_flows
+from keyweave.expiry import tend as tend_flows
+from keyweave.read import count as count_flows
 from tests.store.depot import depot
 from tests.store.harness import (
     AT_ONCE,
@@ -115,7 +117,7 @@ def test_sweeps_and_new_rows_of_the_same_keys_do_not_hurt_each_other(stores: Har
 
 
 def test_a_count_beyond_its_bound_sweeps_first(stores: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "LOOKUPS", 200)
+    monkeypatch.setattr(count_flows, "LOOKUPS", 200)
     add_dead(stores, 450)
     assert stores.do(stores.db.task_states.group_counts_by_parent_status("w")) == {}
     assert stores.db.stats.swept == 0
@@ -139,7 +141,7 @@ def test_a_count_looks_from_the_smaller_side(stores: Harness, more: int) -> None
 def test_rows_of_an_entity_that_this_schema_lacks_are_in_nobodys_way(stores: Harness) -> None:
     """Entries that cannot be swept are older than all others; sweeps and counts go on behind them."""
     expiry = stores.db.session.context.partition(TASK_STATE).expiry
-    stores.send(*[("ZADD", expiry, 1, f"Forgotten:{number}") for number in range(counting.LOOKUPS + 500)])
+    stores.send(*[("ZADD", expiry, 1, f"Forgotten:{number}") for number in range(count_flows.LOOKUPS + 500)])
     before = stores.contents()
     add_dead(stores, 3)
     assert stores.do(stores.db.task_states.count_by_workflow("w")) == 2
@@ -157,8 +159,8 @@ def test_rows_that_stay_are_counted_once_and_hide_no_other(stores: Harness) -> N
     ends = [float(score) for score in stores.send(("ZRANGE", expiry, 0, -1, "WITHSCORES"))[0][1::2]]
     for number in range(0, 300, 5):
         stores.send(("ZADD", expiry, ends[number], f"Forgotten:{number}"))
-    progress = tending.Progress()
-    stores.do(stores.db.session.run(tending.tend_once(context, tending.Pace(share=1), progress)))
+    progress = tend_flows.SweepProgress()
+    stores.do(stores.db.session.run(tend_flows.tend_once(context, tend_flows.Pace(share=1), progress)))
     assert (progress.swept, progress.kept) == (300, 60)
     stores.send(("DEL", expiry))
     assert stores.contents() == before
@@ -170,8 +172,8 @@ def test_a_row_that_is_wrongly_called_due_stays(stores: Harness) -> None:
     expiry = context.partition(TASK_STATE).expiry
     stores.send(("ZADD", expiry, 1, "TaskState:p"))
     add_dead(stores, 3)
-    progress = tending.Progress()
-    stores.do(stores.db.session.run(tending.tend_once(context, tending.Pace(share=1), progress)))
+    progress = tend_flows.SweepProgress()
+    stores.do(stores.db.session.run(tend_flows.tend_once(context, tend_flows.Pace(share=1), progress)))
     assert (progress.swept, progress.kept) == (3, 1)
     assert stores.do(stores.db.sweep()) == 0
     assert stores.do(stores.db.task_states.get("p")).status is Status.RUNNING
@@ -330,7 +332,7 @@ def test_a_swept_plan_that_was_answered_late_counts_once(stores: Harness) -> Non
             raise ConnectionFailure("closed", "the connection broke", sent=True)
 
     context = stores.db.session.context
-    stores.do(stores.db.session.run(watched(stores, sweeping.sweep(context), lose)))
+    stores.do(stores.db.session.run(watched(stores, sweep_flows.sweep(context), lose)))
     assert lost
     assert stores.contents() == before
 
@@ -373,7 +375,7 @@ def test_a_new_row_at_any_moment_of_a_sweep_keeps_its_deadline(flavour: str) -> 
                     later.db.task_states.create(task("t", status=Status.SUCCESS))
 
             stores.do(
-                stores.db.session.run(watched(stores, sweeping.sweep(stores.db.session.context), insert))
+                stores.db.session.run(watched(stores, sweep_flows.sweep(stores.db.session.context), insert))
             )
             if not over:
                 assert stores.do(stores.db.task_states.get("t")).status is Status.SUCCESS

@@ -9,7 +9,8 @@ import pytest
 
 from compozy_store import Status
 from compozy_store.entities import TASK_STATE
-from keyweave.flows import growing
+from keyweave.read import tree as tree_flows
+from tests.flows.script import declare_keys
 from tests.store.harness import AT_ONCE, FLAVOURS, Harness, add_tasks, harness, run, task
 
 
@@ -42,14 +43,14 @@ def tree(stores: Harness, root: str = "0:%", depth: int = 100) -> list[str]:
 def test_a_bound_changes_trips_and_never_the_tree(
     stores: Harness, bound: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(growing, "BOUND", bound)
+    monkeypatch.setattr(tree_flows, "BOUND", bound)
     partition = stores.db.session.context.partition(TASK_STATE)
     lost = ["9:%", "33:%"]
     for key in lost:
         stores.send(("DEL", partition.document("TaskState", key)))
     quick = [tree(stores, depth=depth) for depth in (0, 1, 2, 100)]
     alone = tree(stores, "5:%")
-    stores.db.session.context.declared_only = True
+    declare_keys(stores.db.session.context)
     assert quick == [tree(stores, depth=depth) for depth in (0, 1, 2, 100)]
     assert alone == tree(stores, "5:%")
     assert quick[0] == ["0:%"]

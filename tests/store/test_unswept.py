@@ -21,11 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compozy_store import Component, ExecutionType, Status, TaskState, UsageEntry, WorkflowState, sync
-from keyweave.context import Context
 from keyweave.errors import KeyweaveError
-from keyweave.keyspace import Keyspace, Namespace
-from keyweave.page import Page
-from keyweave.record import Record
+from keyweave.keyspace.keys import Keyspace, Namespace
+from keyweave.model.page import Page
+from keyweave.model.record import Record
+from keyweave.store.context import Context
 from tests.servers.running import new_namespace
 from tests.store.harness import AT_ONCE, FLAVOURS, Harness, harness
 
@@ -83,8 +83,8 @@ class Stage:
         keyspace = Keyspace(Namespace("compozy", "v1", "test", namespace), old.package.groups)
         micros = life // timedelta(microseconds=1)
         lives = {name: replace(each, micros=micros) for name, each in old.retention.items()}
-        fresh = Context(old.package, keyspace, old.policy, old.address, lives)
-        fresh.clock = old.clock
+        fresh = Context(old.package, keyspace, old.policy, old.address, lives, old.strategy)
+        fresh.state.clock = old.state.clock
         return type(self.stores.db)(session.within(fresh))
 
     def outcome(self, store: Any, call: Call) -> Any:

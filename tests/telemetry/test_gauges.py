@@ -11,7 +11,7 @@ import pytest
 from compozy_store import aio
 from keyweave.effects import ServerError
 from keyweave.errors import StoreUnavailableError
-from keyweave.flows.measuring import ServerState, measure
+from keyweave.health.measure import ServerState, measure
 from tests.flows.script import LOST, Scripted
 from tests.servers.running import new_namespace, server_url
 from tests.store.harness import FLAVOURS, harness, user

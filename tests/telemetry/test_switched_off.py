@@ -21,7 +21,7 @@ def test_without_an_sdk_a_shell_runs_flows_itself(flavour: str) -> None:
     with harness(flavour, "off") as stores:
         session = stores.db.session
         assert session.context.telemetry is None
-        assert session.context.stats.sink is None
+        assert session.context.state.stats.sink is None
         assert session.run == session.shell.run
         assert stores.db.users._run == session.shell.run
 

@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    growing,
-    joining,
-    merging,
-    paging,
-    reading,
-    removing,
-    searching,
-    transacting,
-    writing,
-)
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_aio import Session
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.read import tree as _tree
+from keyweave.write import delete as _delete
+from keyweave.write import merge as _merge
+from keyweave.write import save as _save
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.aio.session import Session
 
 from .. import filters
 from ..entities.task_state import TASK_STATE as ENTITY
@@ -55,7 +53,7 @@ class TaskStateRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.runner(ENTITY)
+        self._run = session.run_for(ENTITY)
 
     async def get(self, task_exec_id: str) -> TaskState:
         """The row with this key.
@@ -63,15 +61,15 @@ class TaskStateRepository:
         Raises:
             TaskNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, task_exec_id), "get")
+        return await self._run(_get.get(self._context, ENTITY, task_exec_id), "get")
 
     async def find(self, task_exec_id: str) -> TaskState | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, task_exec_id), "find")
+        return await self._run(_get.find(self._context, ENTITY, task_exec_id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[TaskState | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return await self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, task_exec_id: str, *, wait: float | None = None) -> TaskState:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -82,7 +80,7 @@ class TaskStateRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            transacting.get_for_update(self._context, ENTITY, task_exec_id, wait=wait), "get_for_update"
+            _lock.get_for_update(self._context, ENTITY, task_exec_id, wait=wait), "get_for_update"
         )
 
     async def get_with_task_states(
@@ -98,7 +96,7 @@ class TaskStateRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context,
                 ENTITY,
                 task_exec_id,
@@ -123,7 +121,7 @@ class TaskStateRepository:
         """
         values_ = ()
         return await self._run(
-            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "all",
         )
@@ -132,7 +130,7 @@ class TaskStateRepository:
         """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
         values_ = ()
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -147,13 +145,13 @@ class TaskStateRepository:
         """
         values_ = ()
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all"
+            _fetch.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all"
         )
 
     async def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
-        return await self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
+        return await self._run(_count.count(self._context, ENTITY, "all", values_), "count", "all")
 
     async def list_by_workflow(
         self, workflow_exec_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -169,7 +167,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(workflow_exec_id, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_workflow", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -184,7 +182,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(workflow_exec_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_workflow", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -200,23 +198,21 @@ class TaskStateRepository:
         """
         values_ = (key_text(workflow_exec_id, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_workflow", values_, newest=newest),
-            "fetch",
-            "by_workflow",
+            _fetch.fetch(self._context, ENTITY, "by_workflow", values_, newest=newest), "fetch", "by_workflow"
         )
 
     async def count_by_workflow(self, workflow_exec_id: str) -> int:
         """How many rows `list_by_workflow` has, without reading them."""
         values_ = (key_text(workflow_exec_id, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_workflow", values_), "count", "by_workflow"
+            _count.count(self._context, ENTITY, "by_workflow", values_), "count", "by_workflow"
         )
 
     async def gather_by_workflow(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
         """For each of several keys every row of `list_by_workflow`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
-            gathering.gather(self._context, ENTITY, "by_workflow", values_, newest=newest),
+            _gather.gather(self._context, ENTITY, "by_workflow", values_, newest=newest),
             "gather",
             "by_workflow",
         )
@@ -234,7 +230,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(parent_state_id, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_parent", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -249,7 +245,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(parent_state_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_parent", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -265,23 +261,21 @@ class TaskStateRepository:
         """
         values_ = (key_text(parent_state_id, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_parent", values_, newest=newest), "fetch", "by_parent"
+            _fetch.fetch(self._context, ENTITY, "by_parent", values_, newest=newest), "fetch", "by_parent"
         )
 
     async def count_by_parent(self, parent_state_id: str) -> int:
         """How many rows `list_by_parent` has, without reading them."""
         values_ = (key_text(parent_state_id, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_parent", values_), "count", "by_parent"
+            _count.count(self._context, ENTITY, "by_parent", values_), "count", "by_parent"
         )
 
     async def gather_by_parent(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
         """For each of several keys every row of `list_by_parent`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
-            gathering.gather(self._context, ENTITY, "by_parent", values_, newest=newest),
-            "gather",
-            "by_parent",
+            _gather.gather(self._context, ENTITY, "by_parent", values_, newest=newest), "gather", "by_parent"
         )
 
     async def list_by_parent_status(
@@ -303,7 +297,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_parent_status", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -318,7 +312,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_parent_status", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -336,7 +330,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_parent_status", values_, newest=newest),
+            _fetch.fetch(self._context, ENTITY, "by_parent_status", values_, newest=newest),
             "fetch",
             "by_parent_status",
         )
@@ -345,7 +339,7 @@ class TaskStateRepository:
         """How many rows `list_by_parent_status` has, without reading them."""
         values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
         return await self._run(
-            counting.count(self._context, ENTITY, "by_parent_status", values_), "count", "by_parent_status"
+            _count.count(self._context, ENTITY, "by_parent_status", values_), "count", "by_parent_status"
         )
 
     async def list_by_status(
@@ -361,7 +355,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(status, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_status", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -376,7 +370,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(status, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_status", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -392,14 +386,14 @@ class TaskStateRepository:
         """
         values_ = (key_text(status, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_status", values_, newest=newest), "fetch", "by_status"
+            _fetch.fetch(self._context, ENTITY, "by_status", values_, newest=newest), "fetch", "by_status"
         )
 
     async def count_by_status(self, status: Status) -> int:
         """How many rows `list_by_status` has, without reading them."""
         values_ = (key_text(status, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_status", values_), "count", "by_status"
+            _count.count(self._context, ENTITY, "by_status", values_), "count", "by_status"
         )
 
     async def list_by_workflow_id(
@@ -415,7 +409,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(workflow_id, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_workflow_id", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -430,7 +424,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(workflow_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_workflow_id", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -446,7 +440,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(workflow_id, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_workflow_id", values_, newest=newest),
+            _fetch.fetch(self._context, ENTITY, "by_workflow_id", values_, newest=newest),
             "fetch",
             "by_workflow_id",
         )
@@ -455,7 +449,7 @@ class TaskStateRepository:
         """How many rows `list_by_workflow_id` has, without reading them."""
         values_ = (key_text(workflow_id, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_workflow_id", values_), "count", "by_workflow_id"
+            _count.count(self._context, ENTITY, "by_workflow_id", values_), "count", "by_workflow_id"
         )
 
     async def list_by_task_id(
@@ -471,7 +465,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(task_id, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_task_id", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -486,7 +480,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(task_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_task_id", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -502,14 +496,14 @@ class TaskStateRepository:
         """
         values_ = (key_text(task_id, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_task_id", values_, newest=newest), "fetch", "by_task_id"
+            _fetch.fetch(self._context, ENTITY, "by_task_id", values_, newest=newest), "fetch", "by_task_id"
         )
 
     async def count_by_task_id(self, task_id: str) -> int:
         """How many rows `list_by_task_id` has, without reading them."""
         values_ = (key_text(task_id, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_task_id", values_), "count", "by_task_id"
+            _count.count(self._context, ENTITY, "by_task_id", values_), "count", "by_task_id"
         )
 
     async def list_by_agent(
@@ -525,9 +519,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(agent_id, "str"),)
         return await self._run(
-            paging.page(
-                self._context, ENTITY, "by_agent", values_, limit=limit, cursor=cursor, newest=newest
-            ),
+            _page.page(self._context, ENTITY, "by_agent", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_agent",
         )
@@ -540,7 +532,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(agent_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_agent", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -556,15 +548,13 @@ class TaskStateRepository:
         """
         values_ = (key_text(agent_id, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_agent", values_, newest=newest), "fetch", "by_agent"
+            _fetch.fetch(self._context, ENTITY, "by_agent", values_, newest=newest), "fetch", "by_agent"
         )
 
     async def count_by_agent(self, agent_id: str) -> int:
         """How many rows `list_by_agent` has, without reading them."""
         values_ = (key_text(agent_id, "str"),)
-        return await self._run(
-            counting.count(self._context, ENTITY, "by_agent", values_), "count", "by_agent"
-        )
+        return await self._run(_count.count(self._context, ENTITY, "by_agent", values_), "count", "by_agent")
 
     async def list_by_action(
         self, action_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -579,7 +569,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(action_id, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_action", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -594,7 +584,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(action_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_action", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -610,14 +600,14 @@ class TaskStateRepository:
         """
         values_ = (key_text(action_id, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_action", values_, newest=newest), "fetch", "by_action"
+            _fetch.fetch(self._context, ENTITY, "by_action", values_, newest=newest), "fetch", "by_action"
         )
 
     async def count_by_action(self, action_id: str) -> int:
         """How many rows `list_by_action` has, without reading them."""
         values_ = (key_text(action_id, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_action", values_), "count", "by_action"
+            _count.count(self._context, ENTITY, "by_action", values_), "count", "by_action"
         )
 
     async def list_by_tool(
@@ -633,7 +623,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(tool_id, "str"),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_tool", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "by_tool", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_tool",
         )
@@ -646,7 +636,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(tool_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_tool", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -662,13 +652,13 @@ class TaskStateRepository:
         """
         values_ = (key_text(tool_id, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_tool", values_, newest=newest), "fetch", "by_tool"
+            _fetch.fetch(self._context, ENTITY, "by_tool", values_, newest=newest), "fetch", "by_tool"
         )
 
     async def count_by_tool(self, tool_id: str) -> int:
         """How many rows `list_by_tool` has, without reading them."""
         values_ = (key_text(tool_id, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_tool", values_), "count", "by_tool")
+        return await self._run(_count.count(self._context, ENTITY, "by_tool", values_), "count", "by_tool")
 
     async def list_by_execution_type(
         self,
@@ -688,7 +678,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(execution_type, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_execution_type", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -703,7 +693,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(execution_type, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_execution_type", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -721,7 +711,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(execution_type, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_execution_type", values_, newest=newest),
+            _fetch.fetch(self._context, ENTITY, "by_execution_type", values_, newest=newest),
             "fetch",
             "by_execution_type",
         )
@@ -730,14 +720,14 @@ class TaskStateRepository:
         """How many rows `list_by_execution_type` has, without reading them."""
         values_ = (key_text(execution_type, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_execution_type", values_), "count", "by_execution_type"
+            _count.count(self._context, ENTITY, "by_execution_type", values_), "count", "by_execution_type"
         )
 
     async def group_counts_by_parent_status(self, parent_state_id: str) -> dict[Status, int]:
         """How many rows each `status` has, without reading them; those with none are left out."""
         values_ = (key_text(parent_state_id, "str"),)
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_parent_status", values_),
+            _count.group_counts(self._context, ENTITY, "by_parent_status", values_),
             "group_counts",
             "by_parent_status",
         )
@@ -747,7 +737,7 @@ class TaskStateRepository:
         """How many rows each `status` has, without reading them; those with none are left out."""
         values_ = ()
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_status", values_), "group_counts", "by_status"
+            _count.group_counts(self._context, ENTITY, "by_status", values_), "group_counts", "by_status"
         )
         return {Status(group): number for group, number in counts.items()}
 
@@ -755,7 +745,7 @@ class TaskStateRepository:
         """How many rows each `execution_type` has, without reading them; those with none are left out."""
         values_ = ()
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_execution_type", values_),
+            _count.group_counts(self._context, ENTITY, "by_execution_type", values_),
             "group_counts",
             "by_execution_type",
         )
@@ -789,7 +779,7 @@ class TaskStateRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(
+        equal = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -802,9 +792,9 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = joining.having(("TaskState", "parent_state_id", having_task_state))
+        having = _join.having(("TaskState", "parent_state_id", having_task_state))
         return await self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -833,7 +823,7 @@ class TaskStateRepository:
             TaskNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -846,8 +836,8 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = joining.having(("TaskState", "parent_state_id", having_task_state))
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        having = _join.having(("TaskState", "parent_state_id", having_task_state))
+        return await self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     async def first_with_task_states(
         self,
@@ -873,7 +863,7 @@ class TaskStateRepository:
             TaskNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -886,9 +876,9 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = joining.having(("TaskState", "parent_state_id", having_task_state))
+        having = _join.having(("TaskState", "parent_state_id", having_task_state))
         return await self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context,
                 ENTITY,
                 equal,
@@ -923,7 +913,7 @@ class TaskStateRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(
+        equal = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -936,9 +926,9 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = joining.having(("TaskState", "parent_state_id", having_task_state))
+        having = _join.having(("TaskState", "parent_state_id", having_task_state))
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -970,7 +960,7 @@ class TaskStateRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -983,9 +973,9 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = joining.having(("TaskState", "parent_state_id", having_task_state))
+        having = _join.having(("TaskState", "parent_state_id", having_task_state))
         return await self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(
@@ -1003,11 +993,11 @@ class TaskStateRepository:
         action_id: str | None = None,
         tool_id: str | None = None,
         order: _Order = "created",
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(
+        equal = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -1020,7 +1010,7 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        return await self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: TaskState, *, if_none: _View | None = None) -> TaskState:
         """Insert a row. The record learns its managed values.
@@ -1034,7 +1024,7 @@ class TaskStateRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return await self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: TaskState) -> TaskState:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -1045,7 +1035,7 @@ class TaskStateRepository:
             TaskNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record), "save")
+        return await self._run(_save.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: TaskState) -> TaskState:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -1054,7 +1044,7 @@ class TaskStateRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return await self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, task_exec_id: str, function: Callable[[TaskState], Any]) -> TaskState:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -1064,7 +1054,7 @@ class TaskStateRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, task_exec_id, function), "change")
+        return await self._run(_save.change(self._context, ENTITY, task_exec_id, function), "change")
 
     async def delete(self, task_exec_id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -1073,11 +1063,11 @@ class TaskStateRepository:
             TaskNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, task_exec_id), "delete")
+        await self._run(_delete.delete(self._context, ENTITY, task_exec_id), "delete")
 
     async def discard(self, task_exec_id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, task_exec_id), "discard")
+        return await self._run(_delete.discard(self._context, ENTITY, task_exec_id), "discard")
 
     async def merge_usage(self, task_exec_id: str, entries: Sequence[UsageEntry]) -> TaskState:
         """Merge entries into `usage` by the schema's rules; concurrent merges lose nothing.
@@ -1087,7 +1077,7 @@ class TaskStateRepository:
             ValidationError: an entry breaks its type or limits.
         """
         return await self._run(
-            merging.merge(self._context, ENTITY, task_exec_id, TASK_STATE_USAGE, entries), "merge"
+            _merge.merge(self._context, ENTITY, task_exec_id, TASK_STATE_USAGE, entries), "merge"
         )
 
     async def tree(self, task_exec_id: str, *, max_depth: int = 100) -> list[TaskState]:
@@ -1095,5 +1085,5 @@ class TaskStateRepository:
         when it is not there.
         """
         return await self._run(
-            growing.tree(self._context, ENTITY, task_exec_id, "by_parent", max_depth=max_depth), "tree"
+            _tree.tree(self._context, ENTITY, task_exec_id, "by_parent", max_depth=max_depth), "tree"
         )

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
-from keyweave.entry import ClaimEntry
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    joining,
-    paging,
-    reading,
-    removing,
-    searching,
-    transacting,
-    writing,
-)
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_aio import Session
+from keyweave.model.entry import ClaimEntry
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.aio.session import Session
 
 from .. import filters
 from ..entities.user import USER as ENTITY
@@ -41,7 +39,7 @@ class UserRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.runner(ENTITY)
+        self._run = session.run_for(ENTITY)
 
     async def get(self, id: str) -> User:
         """The row with this key.
@@ -49,15 +47,15 @@ class UserRepository:
         Raises:
             UserNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, id), "get")
+        return await self._run(_get.get(self._context, ENTITY, id), "get")
 
     async def find(self, id: str) -> User | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, id), "find")
+        return await self._run(_get.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[User | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return await self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> User:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -67,9 +65,7 @@ class UserRepository:
             UserNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(
-            transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
-        )
+        return await self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     async def get_with_api_keys(
         self, id: str, *, newest: bool = True, for_update: bool = False
@@ -84,7 +80,7 @@ class UserRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context, ENTITY, id, "APIKey", "user_id", newest=newest, for_update=for_update
             ),
             "get_with",
@@ -99,12 +95,12 @@ class UserRepository:
             UserNotFoundError: nobody has it.
         """
         claim_ = ClaimEntry("email", key_text(email, "str").lower(), "")
-        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "email")
+        return await self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "email")
 
     async def find_by_email(self, email: str) -> User | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("email", key_text(email, "str").lower(), "")
-        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "email")
+        return await self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "email")
 
     async def list_all(
         self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -119,7 +115,7 @@ class UserRepository:
         """
         values_ = ()
         return await self._run(
-            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "all",
         )
@@ -128,7 +124,7 @@ class UserRepository:
         """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
         values_ = ()
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -143,13 +139,13 @@ class UserRepository:
         """
         values_ = ()
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all"
+            _fetch.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all"
         )
 
     async def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
-        return await self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
+        return await self._run(_count.count(self._context, ENTITY, "all", values_), "count", "all")
 
     async def list_by_role(
         self, role: Role, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -164,7 +160,7 @@ class UserRepository:
         """
         values_ = (key_text(role, "str"),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_role", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "by_role", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_role",
         )
@@ -175,7 +171,7 @@ class UserRepository:
         """
         values_ = (key_text(role, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_role", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -191,19 +187,19 @@ class UserRepository:
         """
         values_ = (key_text(role, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_role", values_, newest=newest), "fetch", "by_role"
+            _fetch.fetch(self._context, ENTITY, "by_role", values_, newest=newest), "fetch", "by_role"
         )
 
     async def count_by_role(self, role: Role) -> int:
         """How many rows `list_by_role` has, without reading them."""
         values_ = (key_text(role, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_role", values_), "count", "by_role")
+        return await self._run(_count.count(self._context, ENTITY, "by_role", values_), "count", "by_role")
 
     async def group_counts_by_role(self) -> dict[Role, int]:
         """How many rows each `role` has, without reading them; those with none are left out."""
         values_ = ()
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_role", values_), "group_counts", "by_role"
+            _count.group_counts(self._context, ENTITY, "by_role", values_), "group_counts", "by_role"
         )
         return {Role(group): number for group, number in counts.items()}
 
@@ -227,10 +223,10 @@ class UserRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(id=id, email=email, role=role)
-        having = joining.having(("APIKey", "user_id", having_api_key))
+        equal = _search.given(id=id, email=email, role=role)
+        having = _join.having(("APIKey", "user_id", having_api_key))
         return await self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -251,9 +247,9 @@ class UserRepository:
             UserNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, email=email, role=role)
-        having = joining.having(("APIKey", "user_id", having_api_key))
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal = _search.given(id=id, email=email, role=role)
+        having = _join.having(("APIKey", "user_id", having_api_key))
+        return await self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     async def first_with_api_keys(
         self,
@@ -271,10 +267,10 @@ class UserRepository:
             UserNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, email=email, role=role)
-        having = joining.having(("APIKey", "user_id", having_api_key))
+        equal = _search.given(id=id, email=email, role=role)
+        having = _join.having(("APIKey", "user_id", having_api_key))
         return await self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context, ENTITY, equal, having, "APIKey", "user_id", order=order, newest=newest
             ),
             "first_with",
@@ -294,10 +290,10 @@ class UserRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(id=id, email=email, role=role)
-        having = joining.having(("APIKey", "user_id", having_api_key))
+        equal = _search.given(id=id, email=email, role=role)
+        having = _join.having(("APIKey", "user_id", having_api_key))
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -321,10 +317,10 @@ class UserRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, email=email, role=role)
-        having = joining.having(("APIKey", "user_id", having_api_key))
+        equal = _search.given(id=id, email=email, role=role)
+        having = _join.having(("APIKey", "user_id", having_api_key))
         return await self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(
@@ -334,12 +330,12 @@ class UserRepository:
         email: str | None = None,
         role: Role | None = None,
         order: _Order = "created",
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(id=id, email=email, role=role)
-        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(id=id, email=email, role=role)
+        return await self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: User, *, if_none: _View | None = None) -> User:
         """Insert a row. The record learns its managed values.
@@ -353,7 +349,7 @@ class UserRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return await self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: User) -> User:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -364,7 +360,7 @@ class UserRepository:
             UserNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record), "save")
+        return await self._run(_save.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: User) -> User:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -373,7 +369,7 @@ class UserRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return await self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[User], Any]) -> User:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -383,7 +379,7 @@ class UserRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, id, function), "change")
+        return await self._run(_save.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -392,8 +388,8 @@ class UserRepository:
             UserNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, id), "delete")
+        await self._run(_delete.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, id), "discard")
+        return await self._run(_delete.discard(self._context, ENTITY, id), "discard")

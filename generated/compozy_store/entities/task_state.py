@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity, Reference, Retention, View
-from keyweave.entry import CREATED, Entry, ViewEntry
+from keyweave.model.entity import Entity, Reference, Retention, View
+from keyweave.model.entry import CREATED, Entry, ViewEntry
 from keyweave.errors import CheckViolationError
-from keyweave.merging import Merge, add, greatest, least, union
-from keyweave.normalizing import compact
+from keyweave.model.merge import Merge, add, greatest, least, union
+from keyweave.model.normalize import compact
 
 from .. import errors, models
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity, Unique, View
-from keyweave.entry import CREATED, ClaimEntry, Entry, ViewEntry
+from keyweave.model.entity import Entity, Unique, View
+from keyweave.model.entry import CREATED, ClaimEntry, Entry, ViewEntry
 
 from .. import errors, models
 

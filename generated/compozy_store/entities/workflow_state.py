@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity, Retention, View
-from keyweave.entry import CREATED, REVISION, Entry, ViewEntry
-from keyweave.merging import Merge, add, greatest, least, union
-from keyweave.normalizing import compact
+from keyweave.model.entity import Entity, Retention, View
+from keyweave.model.entry import CREATED, REVISION, Entry, ViewEntry
+from keyweave.model.merge import Merge, add, greatest, least, union
+from keyweave.model.normalize import compact
 
 from .. import errors, models
 

@@ -6,23 +6,21 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from keyweave.entry import ClaimEntry
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    joining,
-    paging,
-    reading,
-    removing,
-    searching,
-    touching,
-    transacting,
-    writing,
-)
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_sync import Session
+from keyweave.model.entry import ClaimEntry
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.write import touch as _touch
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.sync.session import Session
 
 from ..entities.api_key import API_KEY as ENTITY
 from ..models import APIKey
@@ -42,7 +40,7 @@ class APIKeyRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.runner(ENTITY)
+        self._run = session.run_for(ENTITY)
 
     def get(self, id: str) -> APIKey:
         """The row with this key.
@@ -50,15 +48,15 @@ class APIKeyRepository:
         Raises:
             APIKeyNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, id), "get")
+        return self._run(_get.get(self._context, ENTITY, id), "get")
 
     def find(self, id: str) -> APIKey | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, id), "find")
+        return self._run(_get.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[APIKey | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> APIKey:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -68,7 +66,7 @@ class APIKeyRepository:
             APIKeyNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
+        return self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     def get_by_fingerprint(self, fingerprint: bytes) -> APIKey:
         """The row with this unique value.
@@ -79,12 +77,12 @@ class APIKeyRepository:
             APIKeyNotFoundError: nobody has it.
         """
         claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
-        return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "fingerprint")
+        return self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "fingerprint")
 
     def find_by_fingerprint(self, fingerprint: bytes) -> APIKey | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
-        return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "fingerprint")
+        return self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "fingerprint")
 
     def get_by_prefix(self, prefix: str) -> APIKey:
         """The row with this unique value.
@@ -95,12 +93,12 @@ class APIKeyRepository:
             APIKeyNotFoundError: nobody has it.
         """
         claim_ = ClaimEntry("prefix", key_text(prefix, "str"), "")
-        return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "prefix")
+        return self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "prefix")
 
     def find_by_prefix(self, prefix: str) -> APIKey | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("prefix", key_text(prefix, "str"), "")
-        return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "prefix")
+        return self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "prefix")
 
     def list_by_user(
         self, user_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -115,7 +113,7 @@ class APIKeyRepository:
         """
         values_ = (key_text(user_id, "str"),)
         return self._run(
-            paging.page(self._context, ENTITY, "by_user", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "by_user", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_user",
         )
@@ -126,7 +124,7 @@ class APIKeyRepository:
         """
         values_ = (key_text(user_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_user", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -142,19 +140,19 @@ class APIKeyRepository:
         """
         values_ = (key_text(user_id, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_user", values_, newest=newest), "fetch", "by_user"
+            _fetch.fetch(self._context, ENTITY, "by_user", values_, newest=newest), "fetch", "by_user"
         )
 
     def count_by_user(self, user_id: str) -> int:
         """How many rows `list_by_user` has, without reading them."""
         values_ = (key_text(user_id, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_user", values_), "count", "by_user")
+        return self._run(_count.count(self._context, ENTITY, "by_user", values_), "count", "by_user")
 
     def gather_by_user(self, keys: Sequence[str], *, newest: bool = True) -> list[list[APIKey]]:
         """For each of several keys every row of `list_by_user`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
-            gathering.gather(self._context, ENTITY, "by_user", values_, newest=newest), "gather", "by_user"
+            _gather.gather(self._context, ENTITY, "by_user", values_, newest=newest), "gather", "by_user"
         )
 
     def search(
@@ -174,10 +172,10 @@ class APIKeyRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(id=id, user_id=user_id, prefix=prefix)
-        having = joining.having()
+        equal = _search.given(id=id, user_id=user_id, prefix=prefix)
+        having = _join.having()
         return self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -197,9 +195,9 @@ class APIKeyRepository:
             APIKeyNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, user_id=user_id, prefix=prefix)
-        having = joining.having()
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal = _search.given(id=id, user_id=user_id, prefix=prefix)
+        having = _join.having()
+        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,
@@ -214,10 +212,10 @@ class APIKeyRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(id=id, user_id=user_id, prefix=prefix)
-        having = joining.having()
+        equal = _search.given(id=id, user_id=user_id, prefix=prefix)
+        having = _join.having()
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -240,10 +238,10 @@ class APIKeyRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, user_id=user_id, prefix=prefix)
-        having = joining.having()
+        equal = _search.given(id=id, user_id=user_id, prefix=prefix)
+        having = _join.having()
         return self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(
@@ -253,12 +251,12 @@ class APIKeyRepository:
         user_id: str | None = None,
         prefix: str | None = None,
         order: _Order = "created",
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(id=id, user_id=user_id, prefix=prefix)
-        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(id=id, user_id=user_id, prefix=prefix)
+        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: APIKey, *, if_none: _View | None = None) -> APIKey:
         """Insert a row. The record learns its managed values.
@@ -272,7 +270,7 @@ class APIKeyRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: APIKey) -> APIKey:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -283,7 +281,7 @@ class APIKeyRepository:
             APIKeyNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record), "save")
+        return self._run(_save.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: APIKey) -> APIKey:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -292,7 +290,7 @@ class APIKeyRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[APIKey], Any]) -> APIKey:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -302,7 +300,7 @@ class APIKeyRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, id, function), "change")
+        return self._run(_save.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -311,14 +309,14 @@ class APIKeyRepository:
             APIKeyNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, id), "delete")
+        self._run(_delete.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, id), "discard")
+        return self._run(_delete.discard(self._context, ENTITY, id), "discard")
 
     def touch_last_used(self, id: str, at: datetime | None = None) -> bool:
         """Set `last_used` to `at`, by default the server's time, never back in time; tell whether the row is
         there.
         """
-        return self._run(touching.touch(self._context, ENTITY, id, "last_used", at), "touch")
+        return self._run(_touch.touch(self._context, ENTITY, id, "last_used", at), "touch")

@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    growing,
-    joining,
-    merging,
-    paging,
-    reading,
-    removing,
-    searching,
-    transacting,
-    writing,
-)
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_sync import Session
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.read import tree as _tree
+from keyweave.write import delete as _delete
+from keyweave.write import merge as _merge
+from keyweave.write import save as _save
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.sync.session import Session
 
 from .. import filters
 from ..entities.task_state import TASK_STATE as ENTITY
@@ -55,7 +53,7 @@ class TaskStateRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.runner(ENTITY)
+        self._run = session.run_for(ENTITY)
 
     def get(self, task_exec_id: str) -> TaskState:
         """The row with this key.
@@ -63,15 +61,15 @@ class TaskStateRepository:
         Raises:
             TaskNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, task_exec_id), "get")
+        return self._run(_get.get(self._context, ENTITY, task_exec_id), "get")
 
     def find(self, task_exec_id: str) -> TaskState | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, task_exec_id), "find")
+        return self._run(_get.find(self._context, ENTITY, task_exec_id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[TaskState | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, task_exec_id: str, *, wait: float | None = None) -> TaskState:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -82,7 +80,7 @@ class TaskStateRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            transacting.get_for_update(self._context, ENTITY, task_exec_id, wait=wait), "get_for_update"
+            _lock.get_for_update(self._context, ENTITY, task_exec_id, wait=wait), "get_for_update"
         )
 
     def get_with_task_states(
@@ -98,7 +96,7 @@ class TaskStateRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context,
                 ENTITY,
                 task_exec_id,
@@ -121,7 +119,7 @@ class TaskStateRepository:
         """
         values_ = ()
         return self._run(
-            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "all",
         )
@@ -130,7 +128,7 @@ class TaskStateRepository:
         """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
         values_ = ()
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -144,12 +142,12 @@ class TaskStateRepository:
         Rows written meanwhile may or may not appear, but none twice.
         """
         values_ = ()
-        return self._run(fetching.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all")
+        return self._run(_fetch.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all")
 
     def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
-        return self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
+        return self._run(_count.count(self._context, ENTITY, "all", values_), "count", "all")
 
     def list_by_workflow(
         self, workflow_exec_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -165,7 +163,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(workflow_exec_id, "str"),)
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_workflow", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -180,7 +178,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(workflow_exec_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_workflow", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -196,23 +194,19 @@ class TaskStateRepository:
         """
         values_ = (key_text(workflow_exec_id, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_workflow", values_, newest=newest),
-            "fetch",
-            "by_workflow",
+            _fetch.fetch(self._context, ENTITY, "by_workflow", values_, newest=newest), "fetch", "by_workflow"
         )
 
     def count_by_workflow(self, workflow_exec_id: str) -> int:
         """How many rows `list_by_workflow` has, without reading them."""
         values_ = (key_text(workflow_exec_id, "str"),)
-        return self._run(
-            counting.count(self._context, ENTITY, "by_workflow", values_), "count", "by_workflow"
-        )
+        return self._run(_count.count(self._context, ENTITY, "by_workflow", values_), "count", "by_workflow")
 
     def gather_by_workflow(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
         """For each of several keys every row of `list_by_workflow`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
-            gathering.gather(self._context, ENTITY, "by_workflow", values_, newest=newest),
+            _gather.gather(self._context, ENTITY, "by_workflow", values_, newest=newest),
             "gather",
             "by_workflow",
         )
@@ -230,7 +224,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(parent_state_id, "str"),)
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_parent", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -245,7 +239,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(parent_state_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_parent", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -261,21 +255,19 @@ class TaskStateRepository:
         """
         values_ = (key_text(parent_state_id, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_parent", values_, newest=newest), "fetch", "by_parent"
+            _fetch.fetch(self._context, ENTITY, "by_parent", values_, newest=newest), "fetch", "by_parent"
         )
 
     def count_by_parent(self, parent_state_id: str) -> int:
         """How many rows `list_by_parent` has, without reading them."""
         values_ = (key_text(parent_state_id, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_parent", values_), "count", "by_parent")
+        return self._run(_count.count(self._context, ENTITY, "by_parent", values_), "count", "by_parent")
 
     def gather_by_parent(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
         """For each of several keys every row of `list_by_parent`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
-            gathering.gather(self._context, ENTITY, "by_parent", values_, newest=newest),
-            "gather",
-            "by_parent",
+            _gather.gather(self._context, ENTITY, "by_parent", values_, newest=newest), "gather", "by_parent"
         )
 
     def list_by_parent_status(
@@ -297,7 +289,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_parent_status", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -312,7 +304,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_parent_status", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -330,7 +322,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_parent_status", values_, newest=newest),
+            _fetch.fetch(self._context, ENTITY, "by_parent_status", values_, newest=newest),
             "fetch",
             "by_parent_status",
         )
@@ -339,7 +331,7 @@ class TaskStateRepository:
         """How many rows `list_by_parent_status` has, without reading them."""
         values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
         return self._run(
-            counting.count(self._context, ENTITY, "by_parent_status", values_), "count", "by_parent_status"
+            _count.count(self._context, ENTITY, "by_parent_status", values_), "count", "by_parent_status"
         )
 
     def list_by_status(
@@ -355,7 +347,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(status, "str"),)
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_status", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -370,7 +362,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(status, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_status", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -386,13 +378,13 @@ class TaskStateRepository:
         """
         values_ = (key_text(status, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_status", values_, newest=newest), "fetch", "by_status"
+            _fetch.fetch(self._context, ENTITY, "by_status", values_, newest=newest), "fetch", "by_status"
         )
 
     def count_by_status(self, status: Status) -> int:
         """How many rows `list_by_status` has, without reading them."""
         values_ = (key_text(status, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_status", values_), "count", "by_status")
+        return self._run(_count.count(self._context, ENTITY, "by_status", values_), "count", "by_status")
 
     def list_by_workflow_id(
         self, workflow_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -407,7 +399,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(workflow_id, "str"),)
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_workflow_id", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -422,7 +414,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(workflow_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_workflow_id", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -438,7 +430,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(workflow_id, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_workflow_id", values_, newest=newest),
+            _fetch.fetch(self._context, ENTITY, "by_workflow_id", values_, newest=newest),
             "fetch",
             "by_workflow_id",
         )
@@ -447,7 +439,7 @@ class TaskStateRepository:
         """How many rows `list_by_workflow_id` has, without reading them."""
         values_ = (key_text(workflow_id, "str"),)
         return self._run(
-            counting.count(self._context, ENTITY, "by_workflow_id", values_), "count", "by_workflow_id"
+            _count.count(self._context, ENTITY, "by_workflow_id", values_), "count", "by_workflow_id"
         )
 
     def list_by_task_id(
@@ -463,7 +455,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(task_id, "str"),)
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_task_id", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -478,7 +470,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(task_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_task_id", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -494,13 +486,13 @@ class TaskStateRepository:
         """
         values_ = (key_text(task_id, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_task_id", values_, newest=newest), "fetch", "by_task_id"
+            _fetch.fetch(self._context, ENTITY, "by_task_id", values_, newest=newest), "fetch", "by_task_id"
         )
 
     def count_by_task_id(self, task_id: str) -> int:
         """How many rows `list_by_task_id` has, without reading them."""
         values_ = (key_text(task_id, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_task_id", values_), "count", "by_task_id")
+        return self._run(_count.count(self._context, ENTITY, "by_task_id", values_), "count", "by_task_id")
 
     def list_by_agent(
         self, agent_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -515,9 +507,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(agent_id, "str"),)
         return self._run(
-            paging.page(
-                self._context, ENTITY, "by_agent", values_, limit=limit, cursor=cursor, newest=newest
-            ),
+            _page.page(self._context, ENTITY, "by_agent", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_agent",
         )
@@ -530,7 +520,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(agent_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_agent", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -546,13 +536,13 @@ class TaskStateRepository:
         """
         values_ = (key_text(agent_id, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_agent", values_, newest=newest), "fetch", "by_agent"
+            _fetch.fetch(self._context, ENTITY, "by_agent", values_, newest=newest), "fetch", "by_agent"
         )
 
     def count_by_agent(self, agent_id: str) -> int:
         """How many rows `list_by_agent` has, without reading them."""
         values_ = (key_text(agent_id, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_agent", values_), "count", "by_agent")
+        return self._run(_count.count(self._context, ENTITY, "by_agent", values_), "count", "by_agent")
 
     def list_by_action(
         self, action_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -567,7 +557,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(action_id, "str"),)
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_action", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -582,7 +572,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(action_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_action", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -598,13 +588,13 @@ class TaskStateRepository:
         """
         values_ = (key_text(action_id, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_action", values_, newest=newest), "fetch", "by_action"
+            _fetch.fetch(self._context, ENTITY, "by_action", values_, newest=newest), "fetch", "by_action"
         )
 
     def count_by_action(self, action_id: str) -> int:
         """How many rows `list_by_action` has, without reading them."""
         values_ = (key_text(action_id, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_action", values_), "count", "by_action")
+        return self._run(_count.count(self._context, ENTITY, "by_action", values_), "count", "by_action")
 
     def list_by_tool(
         self, tool_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -619,7 +609,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(tool_id, "str"),)
         return self._run(
-            paging.page(self._context, ENTITY, "by_tool", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "by_tool", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_tool",
         )
@@ -630,7 +620,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(tool_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_tool", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -646,13 +636,13 @@ class TaskStateRepository:
         """
         values_ = (key_text(tool_id, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_tool", values_, newest=newest), "fetch", "by_tool"
+            _fetch.fetch(self._context, ENTITY, "by_tool", values_, newest=newest), "fetch", "by_tool"
         )
 
     def count_by_tool(self, tool_id: str) -> int:
         """How many rows `list_by_tool` has, without reading them."""
         values_ = (key_text(tool_id, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_tool", values_), "count", "by_tool")
+        return self._run(_count.count(self._context, ENTITY, "by_tool", values_), "count", "by_tool")
 
     def list_by_execution_type(
         self,
@@ -672,7 +662,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(execution_type, "str"),)
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_execution_type", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -687,7 +677,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(execution_type, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_execution_type", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -705,7 +695,7 @@ class TaskStateRepository:
         """
         values_ = (key_text(execution_type, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_execution_type", values_, newest=newest),
+            _fetch.fetch(self._context, ENTITY, "by_execution_type", values_, newest=newest),
             "fetch",
             "by_execution_type",
         )
@@ -714,14 +704,14 @@ class TaskStateRepository:
         """How many rows `list_by_execution_type` has, without reading them."""
         values_ = (key_text(execution_type, "str"),)
         return self._run(
-            counting.count(self._context, ENTITY, "by_execution_type", values_), "count", "by_execution_type"
+            _count.count(self._context, ENTITY, "by_execution_type", values_), "count", "by_execution_type"
         )
 
     def group_counts_by_parent_status(self, parent_state_id: str) -> dict[Status, int]:
         """How many rows each `status` has, without reading them; those with none are left out."""
         values_ = (key_text(parent_state_id, "str"),)
         counts = self._run(
-            counting.group_counts(self._context, ENTITY, "by_parent_status", values_),
+            _count.group_counts(self._context, ENTITY, "by_parent_status", values_),
             "group_counts",
             "by_parent_status",
         )
@@ -731,7 +721,7 @@ class TaskStateRepository:
         """How many rows each `status` has, without reading them; those with none are left out."""
         values_ = ()
         counts = self._run(
-            counting.group_counts(self._context, ENTITY, "by_status", values_), "group_counts", "by_status"
+            _count.group_counts(self._context, ENTITY, "by_status", values_), "group_counts", "by_status"
         )
         return {Status(group): number for group, number in counts.items()}
 
@@ -739,7 +729,7 @@ class TaskStateRepository:
         """How many rows each `execution_type` has, without reading them; those with none are left out."""
         values_ = ()
         counts = self._run(
-            counting.group_counts(self._context, ENTITY, "by_execution_type", values_),
+            _count.group_counts(self._context, ENTITY, "by_execution_type", values_),
             "group_counts",
             "by_execution_type",
         )
@@ -773,7 +763,7 @@ class TaskStateRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(
+        equal = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -786,9 +776,9 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = joining.having(("TaskState", "parent_state_id", having_task_state))
+        having = _join.having(("TaskState", "parent_state_id", having_task_state))
         return self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -817,7 +807,7 @@ class TaskStateRepository:
             TaskNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -830,8 +820,8 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = joining.having(("TaskState", "parent_state_id", having_task_state))
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        having = _join.having(("TaskState", "parent_state_id", having_task_state))
+        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def first_with_task_states(
         self,
@@ -857,7 +847,7 @@ class TaskStateRepository:
             TaskNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -870,9 +860,9 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = joining.having(("TaskState", "parent_state_id", having_task_state))
+        having = _join.having(("TaskState", "parent_state_id", having_task_state))
         return self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context,
                 ENTITY,
                 equal,
@@ -907,7 +897,7 @@ class TaskStateRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(
+        equal = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -920,9 +910,9 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = joining.having(("TaskState", "parent_state_id", having_task_state))
+        having = _join.having(("TaskState", "parent_state_id", having_task_state))
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -954,7 +944,7 @@ class TaskStateRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -967,9 +957,9 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = joining.having(("TaskState", "parent_state_id", having_task_state))
+        having = _join.having(("TaskState", "parent_state_id", having_task_state))
         return self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(
@@ -987,11 +977,11 @@ class TaskStateRepository:
         action_id: str | None = None,
         tool_id: str | None = None,
         order: _Order = "created",
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(
+        equal = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -1004,7 +994,7 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: TaskState, *, if_none: _View | None = None) -> TaskState:
         """Insert a row. The record learns its managed values.
@@ -1018,7 +1008,7 @@ class TaskStateRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: TaskState) -> TaskState:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -1029,7 +1019,7 @@ class TaskStateRepository:
             TaskNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record), "save")
+        return self._run(_save.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: TaskState) -> TaskState:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -1038,7 +1028,7 @@ class TaskStateRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, task_exec_id: str, function: Callable[[TaskState], Any]) -> TaskState:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -1048,7 +1038,7 @@ class TaskStateRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, task_exec_id, function), "change")
+        return self._run(_save.change(self._context, ENTITY, task_exec_id, function), "change")
 
     def delete(self, task_exec_id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -1057,11 +1047,11 @@ class TaskStateRepository:
             TaskNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, task_exec_id), "delete")
+        self._run(_delete.delete(self._context, ENTITY, task_exec_id), "delete")
 
     def discard(self, task_exec_id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, task_exec_id), "discard")
+        return self._run(_delete.discard(self._context, ENTITY, task_exec_id), "discard")
 
     def merge_usage(self, task_exec_id: str, entries: Sequence[UsageEntry]) -> TaskState:
         """Merge entries into `usage` by the schema's rules; concurrent merges lose nothing.
@@ -1071,7 +1061,7 @@ class TaskStateRepository:
             ValidationError: an entry breaks its type or limits.
         """
         return self._run(
-            merging.merge(self._context, ENTITY, task_exec_id, TASK_STATE_USAGE, entries), "merge"
+            _merge.merge(self._context, ENTITY, task_exec_id, TASK_STATE_USAGE, entries), "merge"
         )
 
     def tree(self, task_exec_id: str, *, max_depth: int = 100) -> list[TaskState]:
@@ -1079,5 +1069,5 @@ class TaskStateRepository:
         when it is not there.
         """
         return self._run(
-            growing.tree(self._context, ENTITY, task_exec_id, "by_parent", max_depth=max_depth), "tree"
+            _tree.tree(self._context, ENTITY, task_exec_id, "by_parent", max_depth=max_depth), "tree"
         )

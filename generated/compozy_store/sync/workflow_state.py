@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    joining,
-    merging,
-    paging,
-    reading,
-    removing,
-    searching,
-    transacting,
-    writing,
-)
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_sync import Session
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import merge as _merge
+from keyweave.write import save as _save
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.sync.session import Session
 
 from .. import filters
 from ..entities.workflow_state import WORKFLOW_STATE as ENTITY
@@ -42,7 +40,7 @@ class WorkflowStateRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.runner(ENTITY)
+        self._run = session.run_for(ENTITY)
 
     def get(self, workflow_exec_id: str) -> WorkflowState:
         """The row with this key.
@@ -50,15 +48,15 @@ class WorkflowStateRepository:
         Raises:
             WorkflowNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, workflow_exec_id), "get")
+        return self._run(_get.get(self._context, ENTITY, workflow_exec_id), "get")
 
     def find(self, workflow_exec_id: str) -> WorkflowState | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, workflow_exec_id), "find")
+        return self._run(_get.find(self._context, ENTITY, workflow_exec_id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[WorkflowState | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, workflow_exec_id: str, *, wait: float | None = None) -> WorkflowState:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -69,7 +67,7 @@ class WorkflowStateRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            transacting.get_for_update(self._context, ENTITY, workflow_exec_id, wait=wait), "get_for_update"
+            _lock.get_for_update(self._context, ENTITY, workflow_exec_id, wait=wait), "get_for_update"
         )
 
     def get_with_task_states(
@@ -85,7 +83,7 @@ class WorkflowStateRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context,
                 ENTITY,
                 workflow_exec_id,
@@ -110,7 +108,7 @@ class WorkflowStateRepository:
         """
         values_ = ()
         return self._run(
-            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "all",
         )
@@ -119,7 +117,7 @@ class WorkflowStateRepository:
         """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
         values_ = ()
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -133,12 +131,12 @@ class WorkflowStateRepository:
         Rows written meanwhile may or may not appear, but none twice.
         """
         values_ = ()
-        return self._run(fetching.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all")
+        return self._run(_fetch.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all")
 
     def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
-        return self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
+        return self._run(_count.count(self._context, ENTITY, "all", values_), "count", "all")
 
     def list_by_status(
         self, status: Status, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -153,7 +151,7 @@ class WorkflowStateRepository:
         """
         values_ = (key_text(status, "str"),)
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_status", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -168,7 +166,7 @@ class WorkflowStateRepository:
         """
         values_ = (key_text(status, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_status", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -184,13 +182,13 @@ class WorkflowStateRepository:
         """
         values_ = (key_text(status, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_status", values_, newest=newest), "fetch", "by_status"
+            _fetch.fetch(self._context, ENTITY, "by_status", values_, newest=newest), "fetch", "by_status"
         )
 
     def count_by_status(self, status: Status) -> int:
         """How many rows `list_by_status` has, without reading them."""
         values_ = (key_text(status, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_status", values_), "count", "by_status")
+        return self._run(_count.count(self._context, ENTITY, "by_status", values_), "count", "by_status")
 
     def list_by_workflow(
         self, workflow_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -205,7 +203,7 @@ class WorkflowStateRepository:
         """
         values_ = (key_text(workflow_id, "str"),)
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_workflow", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -220,7 +218,7 @@ class WorkflowStateRepository:
         """
         values_ = (key_text(workflow_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_workflow", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -236,17 +234,13 @@ class WorkflowStateRepository:
         """
         values_ = (key_text(workflow_id, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_workflow", values_, newest=newest),
-            "fetch",
-            "by_workflow",
+            _fetch.fetch(self._context, ENTITY, "by_workflow", values_, newest=newest), "fetch", "by_workflow"
         )
 
     def count_by_workflow(self, workflow_id: str) -> int:
         """How many rows `list_by_workflow` has, without reading them."""
         values_ = (key_text(workflow_id, "str"),)
-        return self._run(
-            counting.count(self._context, ENTITY, "by_workflow", values_), "count", "by_workflow"
-        )
+        return self._run(_count.count(self._context, ENTITY, "by_workflow", values_), "count", "by_workflow")
 
     def list_newest_of_workflow(
         self, workflow_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -261,7 +255,7 @@ class WorkflowStateRepository:
         """
         values_ = (key_text(workflow_id, "str"),)
         return self._run(
-            paging.page(
+            _page.page(
                 self._context,
                 ENTITY,
                 "newest_of_workflow",
@@ -282,7 +276,7 @@ class WorkflowStateRepository:
         """
         values_ = (key_text(workflow_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context,
                 ENTITY,
                 "newest_of_workflow",
@@ -304,7 +298,7 @@ class WorkflowStateRepository:
         """
         values_ = (key_text(workflow_id, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "newest_of_workflow", values_, newest=newest),
+            _fetch.fetch(self._context, ENTITY, "newest_of_workflow", values_, newest=newest),
             "fetch",
             "newest_of_workflow",
         )
@@ -313,16 +307,14 @@ class WorkflowStateRepository:
         """How many rows `list_newest_of_workflow` has, without reading them."""
         values_ = (key_text(workflow_id, "str"),)
         return self._run(
-            counting.count(self._context, ENTITY, "newest_of_workflow", values_),
-            "count",
-            "newest_of_workflow",
+            _count.count(self._context, ENTITY, "newest_of_workflow", values_), "count", "newest_of_workflow"
         )
 
     def group_counts_by_status(self) -> dict[Status, int]:
         """How many rows each `status` has, without reading them; those with none are left out."""
         values_ = ()
         counts = self._run(
-            counting.group_counts(self._context, ENTITY, "by_status", values_), "group_counts", "by_status"
+            _count.group_counts(self._context, ENTITY, "by_status", values_), "group_counts", "by_status"
         )
         return {Status(group): number for group, number in counts.items()}
 
@@ -346,10 +338,10 @@ class WorkflowStateRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having = joining.having(("TaskState", "workflow_exec_id", having_task_state))
+        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having = _join.having(("TaskState", "workflow_exec_id", having_task_state))
         return self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -370,9 +362,9 @@ class WorkflowStateRepository:
             WorkflowNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having = joining.having(("TaskState", "workflow_exec_id", having_task_state))
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having = _join.having(("TaskState", "workflow_exec_id", having_task_state))
+        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def first_with_task_states(
         self,
@@ -390,10 +382,10 @@ class WorkflowStateRepository:
             WorkflowNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having = joining.having(("TaskState", "workflow_exec_id", having_task_state))
+        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having = _join.having(("TaskState", "workflow_exec_id", having_task_state))
         return self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context,
                 ENTITY,
                 equal,
@@ -420,10 +412,10 @@ class WorkflowStateRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having = joining.having(("TaskState", "workflow_exec_id", having_task_state))
+        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having = _join.having(("TaskState", "workflow_exec_id", having_task_state))
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -447,10 +439,10 @@ class WorkflowStateRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having = joining.having(("TaskState", "workflow_exec_id", having_task_state))
+        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having = _join.having(("TaskState", "workflow_exec_id", having_task_state))
         return self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(
@@ -460,12 +452,12 @@ class WorkflowStateRepository:
         workflow_id: str | None = None,
         status: Status | None = None,
         order: _Order = "revision",
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: WorkflowState, *, if_none: _View | None = None) -> WorkflowState:
         """Insert a row. The record learns its managed values.
@@ -479,7 +471,7 @@ class WorkflowStateRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: WorkflowState) -> WorkflowState:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -490,7 +482,7 @@ class WorkflowStateRepository:
             WorkflowNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record), "save")
+        return self._run(_save.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: WorkflowState) -> WorkflowState:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -499,7 +491,7 @@ class WorkflowStateRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, workflow_exec_id: str, function: Callable[[WorkflowState], Any]) -> WorkflowState:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -509,7 +501,7 @@ class WorkflowStateRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, workflow_exec_id, function), "change")
+        return self._run(_save.change(self._context, ENTITY, workflow_exec_id, function), "change")
 
     def delete(self, workflow_exec_id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -518,11 +510,11 @@ class WorkflowStateRepository:
             WorkflowNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, workflow_exec_id), "delete")
+        self._run(_delete.delete(self._context, ENTITY, workflow_exec_id), "delete")
 
     def discard(self, workflow_exec_id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, workflow_exec_id), "discard")
+        return self._run(_delete.discard(self._context, ENTITY, workflow_exec_id), "discard")
 
     def merge_usage(self, workflow_exec_id: str, entries: Sequence[UsageEntry]) -> WorkflowState:
         """Merge entries into `usage` by the schema's rules; concurrent merges lose nothing.
@@ -532,5 +524,5 @@ class WorkflowStateRepository:
             ValidationError: an entry breaks its type or limits.
         """
         return self._run(
-            merging.merge(self._context, ENTITY, workflow_exec_id, WORKFLOW_STATE_USAGE, entries), "merge"
+            _merge.merge(self._context, ENTITY, workflow_exec_id, WORKFLOW_STATE_USAGE, entries), "merge"
         )

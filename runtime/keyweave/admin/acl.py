@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from keyweave.access import Role, rule
+from keyweave.admin.permissions import Role, rule
 from keyweave.admin.target import (
     EnvironmentOption,
     Format,
@@ -19,7 +19,7 @@ from keyweave.admin.target import (
     load_package,
 )
 from keyweave.errors import KeyweaveError
-from keyweave.opening import prepare
+from keyweave.opening.prepare import prepare
 
 EPILOG = """\
 Examples:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from keyweave.admin.findings import GRACE, GraceOption, ShowIdsOption, drift_lines, drift_rows
-from keyweave.admin.pacing import Paced, RateOption
+from keyweave.admin.pace import Paced, RateOption
 from keyweave.admin.progress import Meter
 from keyweave.admin.target import (
     COULD_NOT_RUN,
@@ -21,9 +21,9 @@ from keyweave.admin.target import (
     UrlOption,
     opened,
 )
-from keyweave.building import Build
-from keyweave.flows import building
-from keyweave.repairing import REASONS, REMEDIES
+from keyweave.evolution.backfill import backfill as backfill_flow
+from keyweave.evolution.build import Build
+from keyweave.integrity.remedy import REASONS, REMEDIES
 
 EPILOG = """\
 Examples:
@@ -63,7 +63,7 @@ def backfill(
     try:
         with opened(package, url, namespace, environment, grace_ms=round(grace * 1000)) as session:
             meter = Meter("backfill")
-            flow = building.backfill(
+            flow = backfill_flow(
                 session.context, build, only=indexes or None, dry_run=dry_run, observe=Paced(meter, rate)
             )
             with meter:

@@ -28,8 +28,8 @@ from keyweave.admin.target import (
     UrlOption,
     opened,
 )
-from keyweave.checking import Report
-from keyweave.flows import checking
+from keyweave.integrity.check import check as check_flow
+from keyweave.integrity.drift import Report
 
 EPILOG = """\
 Examples:
@@ -60,7 +60,7 @@ def check(
         listing = Listing(session.context.package, wanted=show_ids)
         with Meter("check") as meter:
             report = session.shell.run(
-                checking.check(session.context, entities=entity, observe=meter, see=listing.take)
+                check_flow(session.context, entities=entity, observe=meter, see=listing.take)
             )
     if format is Format.JSON:
         typer.echo(json.dumps(_shape(report, listing, show_ids=show_ids)))

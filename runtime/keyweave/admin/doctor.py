@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from keyweave.admin.examination import BudgetOption, as_json, examined
+from keyweave.admin.examine import BudgetOption, as_json, examined
 from keyweave.admin.target import (
     FOUND,
     EnvironmentOption,
@@ -21,7 +21,7 @@ from keyweave.admin.target import (
     PackageOption,
     UrlOption,
 )
-from keyweave.health import Finding, Health, Severity
+from keyweave.health.report import Finding, Health, Severity
 
 EPILOG = """\
 Examples:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keyweave.admin.pacing import Paced, RateOption
+from keyweave.admin.pace import Paced, RateOption
 from keyweave.admin.progress import Meter
 from keyweave.admin.target import (
     EnvironmentOption,
@@ -18,7 +18,7 @@ from keyweave.admin.target import (
     UrlOption,
     opened,
 )
-from keyweave.flows import retiring
+from keyweave.evolution import retire
 
 EPILOG = """\
 Examples:
@@ -46,9 +46,7 @@ def drop_view(
     with opened(package, url, namespace, environment) as session:
         meter = Meter("drop-view")
         with meter:
-            dropped = session.shell.run(
-                retiring.drop_index(session.context, index, observe=Paced(meter, rate))
-            )
+            dropped = session.shell.run(retire.drop_index(session.context, index, observe=Paced(meter, rate)))
     if format is Format.JSON:
         typer.echo(json.dumps({"index": index, "keys": dropped}))
     else:

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from keyweave.checking import Drift, Finding, Kind, Report
-from keyweave.entity import Package
+from keyweave.integrity.drift import Drift, DriftGroup, Kind, Report
+from keyweave.model.entity import Package
 
 SHOWN: Final = 1000
 """Most findings that are listed one by one."""
@@ -43,13 +43,13 @@ class Listing:
         self._wanted = wanted
         self.rows: list[dict[str, str]] = []
 
-    def take(self, found: Iterable[Finding]) -> None:
+    def take(self, found: Iterable[Drift]) -> None:
         """Remember findings while there is room."""
         if self._wanted:
             room = SHOWN - len(self.rows)
             self.rows += [self._row(finding) for finding in list(found)[:room]]
 
-    def _row(self, finding: Finding) -> dict[str, str]:
+    def _row(self, finding: Drift) -> dict[str, str]:
         row = {"where": finding.where, "kind": finding.kind.code, "key": printable(finding.place)}
         if finding.suspect.member is not None:
             row["id"] = printable(finding.suspect.member)
@@ -59,7 +59,7 @@ class Listing:
             row["other_id"] = printable(finding.other)
         return row
 
-    def _secret(self, finding: Finding) -> bool:
+    def _secret(self, finding: Drift) -> bool:
         """Whether a claimed value covers a secret field. What this schema does not know counts as one."""
         name, _, index = finding.where.partition(".")
         entity = self._package.entities.get(name)
@@ -72,13 +72,13 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def drift_rows(drift: Counter[Drift]) -> list[dict[str, Any]]:
+def drift_rows(drift: Counter[DriftGroup]) -> list[dict[str, Any]]:
     """Counted drift for JSON, in a fixed order."""
     rows = [(each.where, each.kind.code, number) for each, number in drift.items()]
     return [{"where": where, "kind": kind, "count": number} for where, kind, number in sorted(rows)]
 
 
-def drift_lines(drift: Counter[Drift], notes: Mapping[Kind, str] | None = None) -> list[str]:
+def drift_lines(drift: Counter[DriftGroup], notes: Mapping[Kind, str] | None = None) -> list[str]:
     """Counted drift for people, with a note on each kind."""
     return [
         f"  {number:>9,}  {each}" + (f" -> {notes[each.kind]}" if notes else "")

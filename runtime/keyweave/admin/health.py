@@ -7,7 +7,7 @@ from collections import Counter
 
 import typer
 
-from keyweave.admin.examination import BudgetOption, as_json, examined
+from keyweave.admin.examine import BudgetOption, as_json, examined
 from keyweave.admin.target import (
     FOUND,
     EnvironmentOption,
@@ -17,8 +17,8 @@ from keyweave.admin.target import (
     PackageOption,
     UrlOption,
 )
-from keyweave.health import Health, Severity
-from keyweave.sizes import size_text
+from keyweave.health.report import Health, Severity
+from keyweave.health.sizes import size_text
 
 EPILOG = """\
 Examples:

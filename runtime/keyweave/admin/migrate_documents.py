@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from keyweave.admin.findings import GRACE, EntityOption, GraceOption
-from keyweave.admin.pacing import Paced, RateOption
+from keyweave.admin.pace import Paced, RateOption
 from keyweave.admin.progress import Meter
 from keyweave.admin.target import (
     COULD_NOT_RUN,
@@ -22,8 +22,8 @@ from keyweave.admin.target import (
     UrlOption,
     opened,
 )
-from keyweave.flows import retiring
-from keyweave.rewriting import Rewrite
+from keyweave.document.rewrite import Rewrite
+from keyweave.evolution import retire
 
 EPILOG = """\
 Examples:
@@ -60,7 +60,7 @@ def migrate_documents(
     try:
         with opened(package, url, namespace, environment, grace_ms=round(grace * 1000)) as session:
             meter = Meter("migrate-documents")
-            flow = retiring.rewrite_documents(
+            flow = retire.rewrite_documents(
                 session.context,
                 rewrite,
                 entities=entity,

@@ -9,7 +9,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from keyweave.flows.surveying import Progress as Walked
+from keyweave.integrity.survey import Progress as Walked
 
 _LINE_SECONDS: Final = 10.0
 

@@ -30,8 +30,8 @@ from keyweave.admin.target import (
     UrlOption,
     opened,
 )
-from keyweave.flows import repairing
-from keyweave.repairing import REASONS, REMEDIES, Repairs
+from keyweave.integrity import repair
+from keyweave.integrity.remedy import REASONS, REMEDIES, Repairs
 
 EPILOG = """\
 Examples:
@@ -63,7 +63,7 @@ def reindex(
     try:
         with opened(package, url, namespace, environment, grace_ms=round(grace * 1000)) as session:
             listing = Listing(session.context.package, wanted=show_ids)
-            flow = repairing.reindex(
+            flow = repair.reindex(
                 session.context,
                 repairs,
                 entities=entity,

@@ -23,8 +23,8 @@ from keyweave.admin.target import (
     UrlOption,
     opened,
 )
-from keyweave.flows.tending import Pace, Progress, tend, tend_once
-from keyweave.session_sync import Session
+from keyweave.expiry.tend import Pace, SweepProgress, tend, tend_once
+from keyweave.sync.session import Session
 
 EPILOG = """\
 Examples:
@@ -64,7 +64,7 @@ def sweep(
     format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
 ) -> None:
     """Remove rows that are past their deadline, each with all of its index entries in one atomic step."""
-    progress = Progress()
+    progress = SweepProgress()
     with opened(package, url, namespace, environment) as session, _ended_by_signals() as ending:
         try:
             _run(session, Pace(interval, share), progress, None if watch else limit, ending)
@@ -80,7 +80,7 @@ def sweep(
 
 
 def _run(
-    session: Session, pace: Pace, progress: Progress, limit: int | None, ending: threading.Event
+    session: Session, pace: Pace, progress: SweepProgress, limit: int | None, ending: threading.Event
 ) -> None:
     """Sweep until it is done or told to end, saying on standard error how far it is."""
     started = shown = time.monotonic()

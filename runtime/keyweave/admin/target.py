@@ -13,10 +13,10 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from keyweave.entity import Package
 from keyweave.errors import ConfigurationError, KeyweaveError
-from keyweave.locating import locate
-from keyweave.session_sync import Session, open_session
+from keyweave.model.entity import Package
+from keyweave.opening.locate import locate
+from keyweave.sync.session import Session, open_session
 
 FOUND: Final = 1
 """Exit status of a command that found something."""

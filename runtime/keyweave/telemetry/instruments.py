@@ -13,15 +13,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 from weakref import WeakKeyDictionary, WeakSet
 
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation
 
 from keyweave.telemetry.catalogue import BY_NAME, DURATION, METRICS, Kind, Metric
-
-if TYPE_CHECKING:
-    from keyweave.telemetry.reporting import Telemetry
 
 BACKLOG: Final = 16_384
 """Durations that a series puts aside before it records at once."""
@@ -64,16 +61,33 @@ class Series:
             return
 
 
+class ObservedStore(Protocol):
+    """A store whose gauges an SDK collects."""
+
+    @property
+    def namespace(self) -> str:
+        """Tells stores on the same rows apart from others."""
+
+    def is_open(self) -> bool:
+        """Whether the store still has a pool."""
+
+    def refresh(self) -> None:
+        """Look at the server again."""
+
+    def observed(self, name: str) -> Iterator[tuple[int | float, Attributes]]:
+        """The values of a gauge."""
+
+
 class Instruments:
     """Every instrument of the catalogue, made from one meter."""
 
     def __init__(self, meter: Meter) -> None:
         self._lock: Final = threading.Lock()
-        self._stores: Final[WeakSet[Telemetry]] = WeakSet()
+        self._stores: Final[WeakSet[ObservedStore]] = WeakSet()
         self._series: Final[dict[frozenset[tuple[str, str | int]], Series]] = {}
         self._made: Final = {metric.name: self._make(meter, metric) for metric in METRICS}
 
-    def join(self, store: Telemetry) -> None:
+    def join(self, store: ObservedStore) -> None:
         """Let gauges tell about a store as long as it is open."""
         with self._lock:
             self._stores.add(store)
@@ -128,7 +142,7 @@ class Instruments:
 
         return observe
 
-    def _catch_up(self, stores: list[Telemetry]) -> None:
+    def _catch_up(self, stores: list[ObservedStore]) -> None:
         with self._lock:
             series = list(self._series.values())
         for each in series:
@@ -136,7 +150,7 @@ class Instruments:
         for store in stores:
             store.refresh()
 
-    def _open_stores(self) -> list[Telemetry]:
+    def _open_stores(self) -> list[ObservedStore]:
         with self._lock:
             return [store for store in self._stores if store.is_open()]
 

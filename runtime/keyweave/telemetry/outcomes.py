@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from keyweave import errors
-from keyweave.entity import Package
+from keyweave.model.entity import Package
 
 OTHER: Final = "_OTHER"
 """What OpenTelemetry calls anything that is not in a closed set."""

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from keyweave import sync
-from keyweave.connection import parse_url
+from keyweave.connection.settings import parse_url
 from tests.generator.accepted.corpus import load_package
 from tests.generator.accepted.stage import Stage
 from tests.servers.running import server_url

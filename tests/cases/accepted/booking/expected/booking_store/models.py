@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from keyweave.normalizing import trim
-from keyweave.record import Record
+from keyweave.model.normalize import trim
+from keyweave.model.record import Record
 
 __all__ = ["Kind", "Booking", "Room"]
 

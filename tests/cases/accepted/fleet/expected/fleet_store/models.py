@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from keyweave.normalizing import trim
-from keyweave.record import Record, Value
+from keyweave.model.normalize import trim
+from keyweave.model.record import Record, Value
 
 __all__ = ["Mode", "Place", "Track", "Device", "Telemetry"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-from keyweave.entity import Package
+from keyweave.model.entity import Package
 
 from .entities import DEVICE, TELEMETRY
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from keyweave.record import Record, Value
+from keyweave.model.record import Record, Value
 
 __all__ = ["Shelf", "Mark", "Book", "Branch", "HTTPLibrarian2"]
 

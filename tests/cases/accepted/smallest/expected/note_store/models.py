@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from keyweave.record import Record
+from keyweave.model.record import Record
 
 __all__ = ["Note"]
 

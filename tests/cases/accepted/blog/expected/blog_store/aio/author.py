@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import fetching, gathering, joining, reading, removing, searching, transacting, writing
-from keyweave.page import Page
-from keyweave.session_aio import Session
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.model.page import Page
+from keyweave.aio.session import Session
 
 from .. import filters
 from ..entities.author import AUTHOR as ENTITY
@@ -35,15 +42,15 @@ class AuthorRepository:
         Raises:
             AuthorNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, handle), "get")
+        return await self._run(_get.get(self._context, ENTITY, handle), "get")
 
     async def find(self, handle: str) -> Author | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, handle), "find")
+        return await self._run(_get.find(self._context, ENTITY, handle), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Author | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return await self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, handle: str, *, wait: float | None = None) -> Author:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -54,7 +61,7 @@ class AuthorRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            transacting.get_for_update(self._context, ENTITY, handle, wait=wait), "get_for_update"
+            _lock.get_for_update(self._context, ENTITY, handle, wait=wait), "get_for_update"
         )
 
     async def get_with_posts_by_author(
@@ -70,7 +77,7 @@ class AuthorRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context, ENTITY, handle, "Post", "author", newest=newest, for_update=for_update
             ),
             "get_with",
@@ -89,7 +96,7 @@ class AuthorRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context, ENTITY, handle, "Post", "editor", newest=newest, for_update=for_update
             ),
             "get_with",
@@ -115,12 +122,12 @@ class AuthorRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(handle=handle, about=about)
-        having = joining.having(
+        equal = _search.given(handle=handle, about=about)
+        having = _join.having(
             ("Post", "author", having_post_by_author), ("Post", "editor", having_post_by_editor)
         )
         return await self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -141,11 +148,11 @@ class AuthorRepository:
             AuthorNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(handle=handle, about=about)
-        having = joining.having(
+        equal = _search.given(handle=handle, about=about)
+        having = _join.having(
             ("Post", "author", having_post_by_author), ("Post", "editor", having_post_by_editor)
         )
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        return await self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     async def first_with_posts_by_author(
         self,
@@ -163,12 +170,12 @@ class AuthorRepository:
             AuthorNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(handle=handle, about=about)
-        having = joining.having(
+        equal = _search.given(handle=handle, about=about)
+        having = _join.having(
             ("Post", "author", having_post_by_author), ("Post", "editor", having_post_by_editor)
         )
         return await self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context, ENTITY, equal, having, "Post", "author", order=order, newest=newest
             ),
             "first_with",
@@ -190,12 +197,12 @@ class AuthorRepository:
             AuthorNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(handle=handle, about=about)
-        having = joining.having(
+        equal = _search.given(handle=handle, about=about)
+        having = _join.having(
             ("Post", "author", having_post_by_author), ("Post", "editor", having_post_by_editor)
         )
         return await self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context, ENTITY, equal, having, "Post", "editor", order=order, newest=newest
             ),
             "first_with",
@@ -215,12 +222,12 @@ class AuthorRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(handle=handle, about=about)
-        having = joining.having(
+        equal = _search.given(handle=handle, about=about)
+        having = _join.having(
             ("Post", "author", having_post_by_author), ("Post", "editor", having_post_by_editor)
         )
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -244,22 +251,22 @@ class AuthorRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(handle=handle, about=about)
-        having = joining.having(
+        equal = _search.given(handle=handle, about=about)
+        having = _join.having(
             ("Post", "author", having_post_by_author), ("Post", "editor", having_post_by_editor)
         )
         return await self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(
         self, *, handle: str | None = None, about: str | None = None, order: _Order = "created"
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(handle=handle, about=about)
-        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(handle=handle, about=about)
+        return await self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Author) -> Author:
         """Insert a row. The record learns its managed values.
@@ -270,7 +277,7 @@ class AuthorRepository:
             UniqueViolationError: another row has a unique value of this one.
             ReferenceViolationError: a reference leads nowhere.
         """
-        return await self._run(writing.create(self._context, ENTITY, record), "create")
+        return await self._run(_save.create(self._context, ENTITY, record), "create")
 
     async def save(self, record: Author) -> Author:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -281,7 +288,7 @@ class AuthorRepository:
             AuthorNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record), "save")
+        return await self._run(_save.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Author) -> Author:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -290,7 +297,7 @@ class AuthorRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return await self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, handle: str, function: Callable[[Author], Any]) -> Author:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -300,7 +307,7 @@ class AuthorRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, handle, function), "change")
+        return await self._run(_save.change(self._context, ENTITY, handle, function), "change")
 
     async def delete(self, handle: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -309,8 +316,8 @@ class AuthorRepository:
             AuthorNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, handle), "delete")
+        await self._run(_delete.delete(self._context, ENTITY, handle), "delete")
 
     async def discard(self, handle: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, handle), "discard")
+        return await self._run(_delete.discard(self._context, ENTITY, handle), "discard")

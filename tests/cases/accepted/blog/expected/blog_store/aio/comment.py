@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    growing,
-    joining,
-    paging,
-    reading,
-    removing,
-    searching,
-    transacting,
-    writing,
-)
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_aio import Session
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.read import tree as _tree
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.aio.session import Session
 
 from .. import filters
 from ..entities.comment import COMMENT as ENTITY
@@ -49,15 +47,15 @@ class CommentRepository:
         Raises:
             CommentNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, id), "get")
+        return await self._run(_get.get(self._context, ENTITY, id), "get")
 
     async def find(self, id: str) -> Comment | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, id), "find")
+        return await self._run(_get.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Comment | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return await self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> Comment:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -67,9 +65,7 @@ class CommentRepository:
             CommentNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(
-            transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
-        )
+        return await self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     async def get_with_comments(
         self, id: str, *, newest: bool = True, for_update: bool = False
@@ -84,7 +80,7 @@ class CommentRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context, ENTITY, id, "Comment", "reply_to", newest=newest, for_update=for_update
             ),
             "get_with",
@@ -103,7 +99,7 @@ class CommentRepository:
         """
         values_ = (key_text(post, "str"),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_post", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "by_post", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_post",
         )
@@ -114,7 +110,7 @@ class CommentRepository:
         """
         values_ = (key_text(post, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_post", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -130,19 +126,19 @@ class CommentRepository:
         """
         values_ = (key_text(post, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_post", values_, newest=newest), "fetch", "by_post"
+            _fetch.fetch(self._context, ENTITY, "by_post", values_, newest=newest), "fetch", "by_post"
         )
 
     async def count_by_post(self, post: str) -> int:
         """How many rows `list_by_post` has, without reading them."""
         values_ = (key_text(post, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_post", values_), "count", "by_post")
+        return await self._run(_count.count(self._context, ENTITY, "by_post", values_), "count", "by_post")
 
     async def gather_by_post(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Comment]]:
         """For each of several keys every row of `list_by_post`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
-            gathering.gather(self._context, ENTITY, "by_post", values_, newest=newest), "gather", "by_post"
+            _gather.gather(self._context, ENTITY, "by_post", values_, newest=newest), "gather", "by_post"
         )
 
     async def list_by_post_hidden(
@@ -158,7 +154,7 @@ class CommentRepository:
         """
         values_ = (key_text(post, "str"), key_text(hidden, "bool"))
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_post_hidden", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -173,7 +169,7 @@ class CommentRepository:
         """
         values_ = (key_text(post, "str"), key_text(hidden, "bool"))
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_post_hidden", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -189,7 +185,7 @@ class CommentRepository:
         """
         values_ = (key_text(post, "str"), key_text(hidden, "bool"))
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_post_hidden", values_, newest=newest),
+            _fetch.fetch(self._context, ENTITY, "by_post_hidden", values_, newest=newest),
             "fetch",
             "by_post_hidden",
         )
@@ -198,7 +194,7 @@ class CommentRepository:
         """How many rows `list_by_post_hidden` has, without reading them."""
         values_ = (key_text(post, "str"), key_text(hidden, "bool"))
         return await self._run(
-            counting.count(self._context, ENTITY, "by_post_hidden", values_), "count", "by_post_hidden"
+            _count.count(self._context, ENTITY, "by_post_hidden", values_), "count", "by_post_hidden"
         )
 
     async def list_by_reply(
@@ -214,9 +210,7 @@ class CommentRepository:
         """
         values_ = (key_text(reply_to, "str"),)
         return await self._run(
-            paging.page(
-                self._context, ENTITY, "by_reply", values_, limit=limit, cursor=cursor, newest=newest
-            ),
+            _page.page(self._context, ENTITY, "by_reply", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_reply",
         )
@@ -229,7 +223,7 @@ class CommentRepository:
         """
         values_ = (key_text(reply_to, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_reply", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -245,21 +239,19 @@ class CommentRepository:
         """
         values_ = (key_text(reply_to, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_reply", values_, newest=newest), "fetch", "by_reply"
+            _fetch.fetch(self._context, ENTITY, "by_reply", values_, newest=newest), "fetch", "by_reply"
         )
 
     async def count_by_reply(self, reply_to: str) -> int:
         """How many rows `list_by_reply` has, without reading them."""
         values_ = (key_text(reply_to, "str"),)
-        return await self._run(
-            counting.count(self._context, ENTITY, "by_reply", values_), "count", "by_reply"
-        )
+        return await self._run(_count.count(self._context, ENTITY, "by_reply", values_), "count", "by_reply")
 
     async def gather_by_reply(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Comment]]:
         """For each of several keys every row of `list_by_reply`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
-            gathering.gather(self._context, ENTITY, "by_reply", values_, newest=newest), "gather", "by_reply"
+            _gather.gather(self._context, ENTITY, "by_reply", values_, newest=newest), "gather", "by_reply"
         )
 
     async def list_by_flag(
@@ -275,7 +267,7 @@ class CommentRepository:
         """
         values_ = (key_text(flagged, "bool"),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_flag", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "by_flag", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_flag",
         )
@@ -288,7 +280,7 @@ class CommentRepository:
         """
         values_ = (key_text(flagged, "bool"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_flag", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -304,19 +296,19 @@ class CommentRepository:
         """
         values_ = (key_text(flagged, "bool"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_flag", values_, newest=newest), "fetch", "by_flag"
+            _fetch.fetch(self._context, ENTITY, "by_flag", values_, newest=newest), "fetch", "by_flag"
         )
 
     async def count_by_flag(self, flagged: bool) -> int:
         """How many rows `list_by_flag` has, without reading them."""
         values_ = (key_text(flagged, "bool"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_flag", values_), "count", "by_flag")
+        return await self._run(_count.count(self._context, ENTITY, "by_flag", values_), "count", "by_flag")
 
     async def group_counts_by_post_hidden(self, post: str) -> dict[bool, int]:
         """How many rows each `hidden` has, without reading them; those with none are left out."""
         values_ = (key_text(post, "str"),)
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_post_hidden", values_),
+            _count.group_counts(self._context, ENTITY, "by_post_hidden", values_),
             "group_counts",
             "by_post_hidden",
         )
@@ -326,7 +318,7 @@ class CommentRepository:
         """How many rows each `flagged` has, without reading them; those with none are left out."""
         values_ = ()
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_flag", values_), "group_counts", "by_flag"
+            _count.group_counts(self._context, ENTITY, "by_flag", values_), "group_counts", "by_flag"
         )
         return {group == "true": number for group, number in counts.items()}
 
@@ -353,12 +345,10 @@ class CommentRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(
-            id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged
-        )
-        having = joining.having(("Comment", "reply_to", having_comment))
+        equal = _search.given(id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged)
+        having = _join.having(("Comment", "reply_to", having_comment))
         return await self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -382,11 +372,9 @@ class CommentRepository:
             CommentNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
-            id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged
-        )
-        having = joining.having(("Comment", "reply_to", having_comment))
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal = _search.given(id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged)
+        having = _join.having(("Comment", "reply_to", having_comment))
+        return await self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     async def first_with_comments(
         self,
@@ -407,12 +395,10 @@ class CommentRepository:
             CommentNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
-            id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged
-        )
-        having = joining.having(("Comment", "reply_to", having_comment))
+        equal = _search.given(id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged)
+        having = _join.having(("Comment", "reply_to", having_comment))
         return await self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context, ENTITY, equal, having, "Comment", "reply_to", order=order, newest=newest
             ),
             "first_with",
@@ -435,12 +421,10 @@ class CommentRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(
-            id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged
-        )
-        having = joining.having(("Comment", "reply_to", having_comment))
+        equal = _search.given(id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged)
+        having = _join.having(("Comment", "reply_to", having_comment))
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -467,12 +451,10 @@ class CommentRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
-            id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged
-        )
-        having = joining.having(("Comment", "reply_to", having_comment))
+        equal = _search.given(id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged)
+        having = _join.having(("Comment", "reply_to", having_comment))
         return await self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(
@@ -485,14 +467,12 @@ class CommentRepository:
         hidden: bool | None = None,
         flagged: bool | None = None,
         order: _Order = "created",
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(
-            id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged
-        )
-        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged)
+        return await self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Comment, *, if_none: _View | None = None) -> Comment:
         """Insert a row. The record learns its managed values.
@@ -506,7 +486,7 @@ class CommentRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return await self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Comment) -> Comment:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -517,7 +497,7 @@ class CommentRepository:
             CommentNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record), "save")
+        return await self._run(_save.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Comment) -> Comment:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -526,7 +506,7 @@ class CommentRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return await self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[Comment], Any]) -> Comment:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -536,7 +516,7 @@ class CommentRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, id, function), "change")
+        return await self._run(_save.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -545,16 +525,14 @@ class CommentRepository:
             CommentNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, id), "delete")
+        await self._run(_delete.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, id), "discard")
+        return await self._run(_delete.discard(self._context, ENTITY, id), "discard")
 
     async def tree(self, id: str, *, max_depth: int = 100) -> list[Comment]:
         """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty
         when it is not there.
         """
-        return await self._run(
-            growing.tree(self._context, ENTITY, id, "by_reply", max_depth=max_depth), "tree"
-        )
+        return await self._run(_tree.tree(self._context, ENTITY, id, "by_reply", max_depth=max_depth), "tree")

@@ -6,22 +6,20 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    joining,
-    paging,
-    reading,
-    removing,
-    searching,
-    touching,
-    transacting,
-    writing,
-)
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_aio import Session
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.write import touch as _touch
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.aio.session import Session
 
 from .. import filters
 from ..entities.post import POST as ENTITY
@@ -50,15 +48,15 @@ class PostRepository:
         Raises:
             PostNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, slug), "get")
+        return await self._run(_get.get(self._context, ENTITY, slug), "get")
 
     async def find(self, slug: str) -> Post | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, slug), "find")
+        return await self._run(_get.find(self._context, ENTITY, slug), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Post | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return await self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, slug: str, *, wait: float | None = None) -> Post:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -68,9 +66,7 @@ class PostRepository:
             PostNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(
-            transacting.get_for_update(self._context, ENTITY, slug, wait=wait), "get_for_update"
-        )
+        return await self._run(_lock.get_for_update(self._context, ENTITY, slug, wait=wait), "get_for_update")
 
     async def get_with_comments(
         self, slug: str, *, newest: bool = True, for_update: bool = False
@@ -85,7 +81,7 @@ class PostRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context, ENTITY, slug, "Comment", "post", newest=newest, for_update=for_update
             ),
             "get_with",
@@ -104,7 +100,7 @@ class PostRepository:
         """
         values_ = ()
         return await self._run(
-            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "all",
         )
@@ -113,7 +109,7 @@ class PostRepository:
         """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
         values_ = ()
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -128,13 +124,13 @@ class PostRepository:
         """
         values_ = ()
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all"
+            _fetch.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all"
         )
 
     async def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
-        return await self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
+        return await self._run(_count.count(self._context, ENTITY, "all", values_), "count", "all")
 
     async def list_by_author(
         self, author: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -149,7 +145,7 @@ class PostRepository:
         """
         values_ = (key_text(author, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_author", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -162,7 +158,7 @@ class PostRepository:
         """
         values_ = (key_text(author, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_author", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -178,23 +174,21 @@ class PostRepository:
         """
         values_ = (key_text(author, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_author", values_, newest=newest), "fetch", "by_author"
+            _fetch.fetch(self._context, ENTITY, "by_author", values_, newest=newest), "fetch", "by_author"
         )
 
     async def count_by_author(self, author: str) -> int:
         """How many rows `list_by_author` has, without reading them."""
         values_ = (key_text(author, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_author", values_), "count", "by_author"
+            _count.count(self._context, ENTITY, "by_author", values_), "count", "by_author"
         )
 
     async def gather_by_author(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Post]]:
         """For each of several keys every row of `list_by_author`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
-            gathering.gather(self._context, ENTITY, "by_author", values_, newest=newest),
-            "gather",
-            "by_author",
+            _gather.gather(self._context, ENTITY, "by_author", values_, newest=newest), "gather", "by_author"
         )
 
     async def list_by_editor(
@@ -210,7 +204,7 @@ class PostRepository:
         """
         values_ = (key_text(editor, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_editor", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -223,7 +217,7 @@ class PostRepository:
         """
         values_ = (key_text(editor, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_editor", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -239,23 +233,21 @@ class PostRepository:
         """
         values_ = (key_text(editor, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_editor", values_, newest=newest), "fetch", "by_editor"
+            _fetch.fetch(self._context, ENTITY, "by_editor", values_, newest=newest), "fetch", "by_editor"
         )
 
     async def count_by_editor(self, editor: str) -> int:
         """How many rows `list_by_editor` has, without reading them."""
         values_ = (key_text(editor, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_editor", values_), "count", "by_editor"
+            _count.count(self._context, ENTITY, "by_editor", values_), "count", "by_editor"
         )
 
     async def gather_by_editor(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Post]]:
         """For each of several keys every row of `list_by_editor`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
-            gathering.gather(self._context, ENTITY, "by_editor", values_, newest=newest),
-            "gather",
-            "by_editor",
+            _gather.gather(self._context, ENTITY, "by_editor", values_, newest=newest), "gather", "by_editor"
         )
 
     async def list_by_author_visibility(
@@ -277,7 +269,7 @@ class PostRepository:
         """
         values_ = (key_text(author, "str"), key_text(visibility, "str"))
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context,
                 ENTITY,
                 "by_author_visibility",
@@ -298,7 +290,7 @@ class PostRepository:
         """
         values_ = (key_text(author, "str"), key_text(visibility, "str"))
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context,
                 ENTITY,
                 "by_author_visibility",
@@ -322,7 +314,7 @@ class PostRepository:
         """
         values_ = (key_text(author, "str"), key_text(visibility, "str"))
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_author_visibility", values_, newest=newest),
+            _fetch.fetch(self._context, ENTITY, "by_author_visibility", values_, newest=newest),
             "fetch",
             "by_author_visibility",
         )
@@ -331,7 +323,7 @@ class PostRepository:
         """How many rows `list_by_author_visibility` has, without reading them."""
         values_ = (key_text(author, "str"), key_text(visibility, "str"))
         return await self._run(
-            counting.count(self._context, ENTITY, "by_author_visibility", values_),
+            _count.count(self._context, ENTITY, "by_author_visibility", values_),
             "count",
             "by_author_visibility",
         )
@@ -349,7 +341,7 @@ class PostRepository:
         """
         values_ = (key_text(visibility, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_visibility", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -364,7 +356,7 @@ class PostRepository:
         """
         values_ = (key_text(visibility, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_visibility", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -380,7 +372,7 @@ class PostRepository:
         """
         values_ = (key_text(visibility, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_visibility", values_, newest=newest),
+            _fetch.fetch(self._context, ENTITY, "by_visibility", values_, newest=newest),
             "fetch",
             "by_visibility",
         )
@@ -389,14 +381,14 @@ class PostRepository:
         """How many rows `list_by_visibility` has, without reading them."""
         values_ = (key_text(visibility, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_visibility", values_), "count", "by_visibility"
+            _count.count(self._context, ENTITY, "by_visibility", values_), "count", "by_visibility"
         )
 
     async def group_counts_by_author_visibility(self, author: str) -> dict[Visibility, int]:
         """How many rows each `visibility` has, without reading them; those with none are left out."""
         values_ = (key_text(author, "str"),)
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_author_visibility", values_),
+            _count.group_counts(self._context, ENTITY, "by_author_visibility", values_),
             "group_counts",
             "by_author_visibility",
         )
@@ -406,7 +398,7 @@ class PostRepository:
         """How many rows each `visibility` has, without reading them; those with none are left out."""
         values_ = ()
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_visibility", values_),
+            _count.group_counts(self._context, ENTITY, "by_visibility", values_),
             "group_counts",
             "by_visibility",
         )
@@ -435,12 +427,12 @@ class PostRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(
+        equal = _search.given(
             slug=slug, author=author, editor=editor, title=title, text=text, visibility=visibility
         )
-        having = joining.having(("Comment", "post", having_comment))
+        having = _join.having(("Comment", "post", having_comment))
         return await self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -464,11 +456,11 @@ class PostRepository:
             PostNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             slug=slug, author=author, editor=editor, title=title, text=text, visibility=visibility
         )
-        having = joining.having(("Comment", "post", having_comment))
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        having = _join.having(("Comment", "post", having_comment))
+        return await self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     async def first_with_comments(
         self,
@@ -489,12 +481,12 @@ class PostRepository:
             PostNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             slug=slug, author=author, editor=editor, title=title, text=text, visibility=visibility
         )
-        having = joining.having(("Comment", "post", having_comment))
+        having = _join.having(("Comment", "post", having_comment))
         return await self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context, ENTITY, equal, having, "Comment", "post", order=order, newest=newest
             ),
             "first_with",
@@ -517,12 +509,12 @@ class PostRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(
+        equal = _search.given(
             slug=slug, author=author, editor=editor, title=title, text=text, visibility=visibility
         )
-        having = joining.having(("Comment", "post", having_comment))
+        having = _join.having(("Comment", "post", having_comment))
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -549,12 +541,12 @@ class PostRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             slug=slug, author=author, editor=editor, title=title, text=text, visibility=visibility
         )
-        having = joining.having(("Comment", "post", having_comment))
+        having = _join.having(("Comment", "post", having_comment))
         return await self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(
@@ -567,14 +559,14 @@ class PostRepository:
         text: str | None = None,
         visibility: Visibility | None = None,
         order: _Order = "revision",
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(
+        equal = _search.given(
             slug=slug, author=author, editor=editor, title=title, text=text, visibility=visibility
         )
-        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        return await self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Post, *, if_none: _View | None = None) -> Post:
         """Insert a row. The record learns its managed values.
@@ -588,7 +580,7 @@ class PostRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return await self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Post) -> Post:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -599,7 +591,7 @@ class PostRepository:
             PostNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record), "save")
+        return await self._run(_save.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Post) -> Post:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -608,7 +600,7 @@ class PostRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return await self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, slug: str, function: Callable[[Post], Any]) -> Post:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -618,7 +610,7 @@ class PostRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, slug, function), "change")
+        return await self._run(_save.change(self._context, ENTITY, slug, function), "change")
 
     async def delete(self, slug: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -627,14 +619,14 @@ class PostRepository:
             PostNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, slug), "delete")
+        await self._run(_delete.delete(self._context, ENTITY, slug), "delete")
 
     async def discard(self, slug: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, slug), "discard")
+        return await self._run(_delete.discard(self._context, ENTITY, slug), "discard")
 
     async def touch_published_at(self, slug: str, at: datetime | None = None) -> bool:
         """Set `published_at` to `at`, by default the server's time, never back in time; tell whether the row
         is there.
         """
-        return await self._run(touching.touch(self._context, ENTITY, slug, "published_at", at), "touch")
+        return await self._run(_touch.touch(self._context, ENTITY, slug, "published_at", at), "touch")

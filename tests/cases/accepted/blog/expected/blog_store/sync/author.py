@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import fetching, gathering, joining, reading, removing, searching, transacting, writing
-from keyweave.page import Page
-from keyweave.session_sync import Session
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.model.page import Page
+from keyweave.sync.session import Session
 
 from .. import filters
 from ..entities.author import AUTHOR as ENTITY
@@ -35,15 +42,15 @@ class AuthorRepository:
         Raises:
             AuthorNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, handle), "get")
+        return self._run(_get.get(self._context, ENTITY, handle), "get")
 
     def find(self, handle: str) -> Author | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, handle), "find")
+        return self._run(_get.find(self._context, ENTITY, handle), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Author | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, handle: str, *, wait: float | None = None) -> Author:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -53,9 +60,7 @@ class AuthorRepository:
             AuthorNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(
-            transacting.get_for_update(self._context, ENTITY, handle, wait=wait), "get_for_update"
-        )
+        return self._run(_lock.get_for_update(self._context, ENTITY, handle, wait=wait), "get_for_update")
 
     def get_with_posts_by_author(
         self, handle: str, *, newest: bool = True, for_update: bool = False
@@ -70,7 +75,7 @@ class AuthorRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context, ENTITY, handle, "Post", "author", newest=newest, for_update=for_update
             ),
             "get_with",
@@ -89,7 +94,7 @@ class AuthorRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context, ENTITY, handle, "Post", "editor", newest=newest, for_update=for_update
             ),
             "get_with",
@@ -115,12 +120,12 @@ class AuthorRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(handle=handle, about=about)
-        having = joining.having(
+        equal = _search.given(handle=handle, about=about)
+        having = _join.having(
             ("Post", "author", having_post_by_author), ("Post", "editor", having_post_by_editor)
         )
         return self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -141,11 +146,11 @@ class AuthorRepository:
             AuthorNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(handle=handle, about=about)
-        having = joining.having(
+        equal = _search.given(handle=handle, about=about)
+        having = _join.having(
             ("Post", "author", having_post_by_author), ("Post", "editor", having_post_by_editor)
         )
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def first_with_posts_by_author(
         self,
@@ -163,12 +168,12 @@ class AuthorRepository:
             AuthorNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(handle=handle, about=about)
-        having = joining.having(
+        equal = _search.given(handle=handle, about=about)
+        having = _join.having(
             ("Post", "author", having_post_by_author), ("Post", "editor", having_post_by_editor)
         )
         return self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context, ENTITY, equal, having, "Post", "author", order=order, newest=newest
             ),
             "first_with",
@@ -190,12 +195,12 @@ class AuthorRepository:
             AuthorNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(handle=handle, about=about)
-        having = joining.having(
+        equal = _search.given(handle=handle, about=about)
+        having = _join.having(
             ("Post", "author", having_post_by_author), ("Post", "editor", having_post_by_editor)
         )
         return self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context, ENTITY, equal, having, "Post", "editor", order=order, newest=newest
             ),
             "first_with",
@@ -215,12 +220,12 @@ class AuthorRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(handle=handle, about=about)
-        having = joining.having(
+        equal = _search.given(handle=handle, about=about)
+        having = _join.having(
             ("Post", "author", having_post_by_author), ("Post", "editor", having_post_by_editor)
         )
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -244,22 +249,22 @@ class AuthorRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(handle=handle, about=about)
-        having = joining.having(
+        equal = _search.given(handle=handle, about=about)
+        having = _join.having(
             ("Post", "author", having_post_by_author), ("Post", "editor", having_post_by_editor)
         )
         return self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(
         self, *, handle: str | None = None, about: str | None = None, order: _Order = "created"
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(handle=handle, about=about)
-        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(handle=handle, about=about)
+        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Author) -> Author:
         """Insert a row. The record learns its managed values.
@@ -270,7 +275,7 @@ class AuthorRepository:
             UniqueViolationError: another row has a unique value of this one.
             ReferenceViolationError: a reference leads nowhere.
         """
-        return self._run(writing.create(self._context, ENTITY, record), "create")
+        return self._run(_save.create(self._context, ENTITY, record), "create")
 
     def save(self, record: Author) -> Author:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -281,7 +286,7 @@ class AuthorRepository:
             AuthorNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record), "save")
+        return self._run(_save.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Author) -> Author:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -290,7 +295,7 @@ class AuthorRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, handle: str, function: Callable[[Author], Any]) -> Author:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -300,7 +305,7 @@ class AuthorRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, handle, function), "change")
+        return self._run(_save.change(self._context, ENTITY, handle, function), "change")
 
     def delete(self, handle: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -309,8 +314,8 @@ class AuthorRepository:
             AuthorNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, handle), "delete")
+        self._run(_delete.delete(self._context, ENTITY, handle), "delete")
 
     def discard(self, handle: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, handle), "discard")
+        return self._run(_delete.discard(self._context, ENTITY, handle), "discard")

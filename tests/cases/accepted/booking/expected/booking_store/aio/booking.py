@@ -6,24 +6,22 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from keyweave.entry import ClaimEntry
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    joining,
-    paging,
-    reading,
-    removing,
-    searching,
-    touching,
-    transacting,
-    writing,
-)
-from keyweave.keyspace import join
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_aio import Session
+from keyweave.model.entry import ClaimEntry
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.write import touch as _touch
+from keyweave.keyspace.keys import join
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.aio.session import Session
 
 from ..entities.booking import BOOKING as ENTITY
 from ..models import Booking, Kind
@@ -51,15 +49,15 @@ class BookingRepository:
         Raises:
             BookingNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, id), "get")
+        return await self._run(_get.get(self._context, ENTITY, id), "get")
 
     async def find(self, id: str) -> Booking | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, id), "find")
+        return await self._run(_get.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Booking | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return await self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> Booking:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -69,9 +67,7 @@ class BookingRepository:
             BookingNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(
-            transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
-        )
+        return await self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     async def get_by_start(self, room: str, starts: datetime) -> Booking:
         """The row with this unique value.
@@ -82,12 +78,12 @@ class BookingRepository:
             BookingNotFoundError: nobody has it.
         """
         claim_ = ClaimEntry("start", join((key_text(room, "str"), key_text(starts, "datetime"))), "")
-        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "start")
+        return await self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "start")
 
     async def find_by_start(self, room: str, starts: datetime) -> Booking | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("start", join((key_text(room, "str"), key_text(starts, "datetime"))), "")
-        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "start")
+        return await self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "start")
 
     async def get_by_host(self, host: str, title: str) -> Booking:
         """The row with this unique value.
@@ -98,12 +94,12 @@ class BookingRepository:
             BookingNotFoundError: nobody has it.
         """
         claim_ = ClaimEntry("host", join((key_text(host, "str").lower(), key_text(title, "str").lower())), "")
-        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "host")
+        return await self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "host")
 
     async def find_by_host(self, host: str, title: str) -> Booking | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("host", join((key_text(host, "str").lower(), key_text(title, "str").lower())), "")
-        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "host")
+        return await self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "host")
 
     async def list_by_room(
         self, room: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -118,7 +114,7 @@ class BookingRepository:
         """
         values_ = (key_text(room, "str"),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_room", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "by_room", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_room",
         )
@@ -129,7 +125,7 @@ class BookingRepository:
         """
         values_ = (key_text(room, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_room", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -145,19 +141,19 @@ class BookingRepository:
         """
         values_ = (key_text(room, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_room", values_, newest=newest), "fetch", "by_room"
+            _fetch.fetch(self._context, ENTITY, "by_room", values_, newest=newest), "fetch", "by_room"
         )
 
     async def count_by_room(self, room: str) -> int:
         """How many rows `list_by_room` has, without reading them."""
         values_ = (key_text(room, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_room", values_), "count", "by_room")
+        return await self._run(_count.count(self._context, ENTITY, "by_room", values_), "count", "by_room")
 
     async def gather_by_room(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Booking]]:
         """For each of several keys every row of `list_by_room`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
-            gathering.gather(self._context, ENTITY, "by_room", values_, newest=newest), "gather", "by_room"
+            _gather.gather(self._context, ENTITY, "by_room", values_, newest=newest), "gather", "by_room"
         )
 
     async def list_by_room_kind(
@@ -173,7 +169,7 @@ class BookingRepository:
         """
         values_ = (key_text(room, "str"), key_text(kind, "str"))
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_room_kind", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -188,7 +184,7 @@ class BookingRepository:
         """
         values_ = (key_text(room, "str"), key_text(kind, "str"))
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_room_kind", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -204,7 +200,7 @@ class BookingRepository:
         """
         values_ = (key_text(room, "str"), key_text(kind, "str"))
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_room_kind", values_, newest=newest),
+            _fetch.fetch(self._context, ENTITY, "by_room_kind", values_, newest=newest),
             "fetch",
             "by_room_kind",
         )
@@ -213,7 +209,7 @@ class BookingRepository:
         """How many rows `list_by_room_kind` has, without reading them."""
         values_ = (key_text(room, "str"), key_text(kind, "str"))
         return await self._run(
-            counting.count(self._context, ENTITY, "by_room_kind", values_), "count", "by_room_kind"
+            _count.count(self._context, ENTITY, "by_room_kind", values_), "count", "by_room_kind"
         )
 
     async def list_by_room_created(
@@ -229,7 +225,7 @@ class BookingRepository:
         """
         values_ = (key_text(room, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_room_created", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -244,7 +240,7 @@ class BookingRepository:
         """
         values_ = (key_text(room, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_room_created", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -260,7 +256,7 @@ class BookingRepository:
         """
         values_ = (key_text(room, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_room_created", values_, newest=newest),
+            _fetch.fetch(self._context, ENTITY, "by_room_created", values_, newest=newest),
             "fetch",
             "by_room_created",
         )
@@ -269,7 +265,7 @@ class BookingRepository:
         """How many rows `list_by_room_created` has, without reading them."""
         values_ = (key_text(room, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_room_created", values_), "count", "by_room_created"
+            _count.count(self._context, ENTITY, "by_room_created", values_), "count", "by_room_created"
         )
 
     async def gather_by_room_created(
@@ -278,7 +274,7 @@ class BookingRepository:
         """For each of several keys every row of `list_by_room_created`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
-            gathering.gather(self._context, ENTITY, "by_room_created", values_, newest=newest),
+            _gather.gather(self._context, ENTITY, "by_room_created", values_, newest=newest),
             "gather",
             "by_room_created",
         )
@@ -296,7 +292,7 @@ class BookingRepository:
         """
         values_ = (key_text(kind, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_length", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -311,7 +307,7 @@ class BookingRepository:
         """
         values_ = (key_text(kind, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_length", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -327,21 +323,21 @@ class BookingRepository:
         """
         values_ = (key_text(kind, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_length", values_, newest=newest), "fetch", "by_length"
+            _fetch.fetch(self._context, ENTITY, "by_length", values_, newest=newest), "fetch", "by_length"
         )
 
     async def count_by_length(self, kind: Kind) -> int:
         """How many rows `list_by_length` has, without reading them."""
         values_ = (key_text(kind, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_length", values_), "count", "by_length"
+            _count.count(self._context, ENTITY, "by_length", values_), "count", "by_length"
         )
 
     async def group_counts_by_room_kind(self, room: str) -> dict[Kind, int]:
         """How many rows each `kind` has, without reading them; those with none are left out."""
         values_ = (key_text(room, "str"),)
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_room_kind", values_),
+            _count.group_counts(self._context, ENTITY, "by_room_kind", values_),
             "group_counts",
             "by_room_kind",
         )
@@ -351,7 +347,7 @@ class BookingRepository:
         """How many rows each `kind` has, without reading them; those with none are left out."""
         values_ = ()
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_length", values_), "group_counts", "by_length"
+            _count.group_counts(self._context, ENTITY, "by_length", values_), "group_counts", "by_length"
         )
         return {Kind(group): number for group, number in counts.items()}
 
@@ -377,7 +373,7 @@ class BookingRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(
+        equal = _search.given(
             id=id,
             room=room,
             kind=kind,
@@ -387,9 +383,9 @@ class BookingRepository:
             cancelled=cancelled,
             confirmed=confirmed,
         )
-        having = joining.having()
+        having = _join.having()
         return await self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -414,7 +410,7 @@ class BookingRepository:
             BookingNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             id=id,
             room=room,
             kind=kind,
@@ -424,8 +420,8 @@ class BookingRepository:
             cancelled=cancelled,
             confirmed=confirmed,
         )
-        having = joining.having()
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        having = _join.having()
+        return await self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,
@@ -445,7 +441,7 @@ class BookingRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(
+        equal = _search.given(
             id=id,
             room=room,
             kind=kind,
@@ -455,9 +451,9 @@ class BookingRepository:
             cancelled=cancelled,
             confirmed=confirmed,
         )
-        having = joining.having()
+        having = _join.having()
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -485,7 +481,7 @@ class BookingRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             id=id,
             room=room,
             kind=kind,
@@ -495,9 +491,9 @@ class BookingRepository:
             cancelled=cancelled,
             confirmed=confirmed,
         )
-        having = joining.having()
+        having = _join.having()
         return await self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(
@@ -512,11 +508,11 @@ class BookingRepository:
         cancelled: bool | None = None,
         confirmed: bool | None = None,
         order: _Order = "starts",
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(
+        equal = _search.given(
             id=id,
             room=room,
             kind=kind,
@@ -526,7 +522,7 @@ class BookingRepository:
             cancelled=cancelled,
             confirmed=confirmed,
         )
-        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        return await self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Booking, *, if_none: _View | None = None) -> Booking:
         """Insert a row. The record learns its managed values.
@@ -540,7 +536,7 @@ class BookingRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return await self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Booking) -> Booking:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -551,7 +547,7 @@ class BookingRepository:
             BookingNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record), "save")
+        return await self._run(_save.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Booking) -> Booking:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -560,7 +556,7 @@ class BookingRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return await self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[Booking], Any]) -> Booking:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -570,7 +566,7 @@ class BookingRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, id, function), "change")
+        return await self._run(_save.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -579,26 +575,26 @@ class BookingRepository:
             BookingNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, id), "delete")
+        await self._run(_delete.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, id), "discard")
+        return await self._run(_delete.discard(self._context, ENTITY, id), "discard")
 
     async def touch_starts(self, id: str, at: datetime | None = None) -> bool:
         """Set `starts` to `at`, by default the server's time, never back in time; tell whether the row is
         there.
         """
-        return await self._run(touching.touch(self._context, ENTITY, id, "starts", at), "touch")
+        return await self._run(_touch.touch(self._context, ENTITY, id, "starts", at), "touch")
 
     async def touch_ends(self, id: str, at: datetime | None = None) -> bool:
         """Set `ends` to `at`, by default the server's time, never back in time; tell whether the row is
         there.
         """
-        return await self._run(touching.touch(self._context, ENTITY, id, "ends", at), "touch")
+        return await self._run(_touch.touch(self._context, ENTITY, id, "ends", at), "touch")
 
     async def touch_reminded_at(self, id: str, at: datetime | None = None) -> bool:
         """Set `reminded_at` to `at`, by default the server's time, never back in time; tell whether the row
         is there.
         """
-        return await self._run(touching.touch(self._context, ENTITY, id, "reminded_at", at), "touch")
+        return await self._run(_touch.touch(self._context, ENTITY, id, "reminded_at", at), "touch")

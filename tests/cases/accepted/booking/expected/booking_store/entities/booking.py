@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity, Reference, Unique, View
-from keyweave.entry import CREATED, ClaimEntry, Entry, ViewEntry
+from keyweave.model.entity import Entity, Reference, Unique, View
+from keyweave.model.entry import CREATED, ClaimEntry, Entry, ViewEntry
 from keyweave.errors import CheckViolationError
-from keyweave.keyspace import join
-from keyweave.keytext import key_text
-from keyweave.moment import duration_micros, to_micros
+from keyweave.keyspace.keys import join
+from keyweave.model.keytext import key_text
+from keyweave.model.moment import duration_micros, to_micros
 
 from .. import errors, models
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity, View
-from keyweave.entry import Entry, ViewEntry
+from keyweave.model.entity import Entity, View
+from keyweave.model.entry import Entry, ViewEntry
 from keyweave.errors import CheckViolationError
-from keyweave.keytext import key_text
+from keyweave.model.keytext import key_text
 
 from .. import errors, models
 

@@ -6,24 +6,22 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from keyweave.entry import ClaimEntry
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    joining,
-    paging,
-    reading,
-    removing,
-    searching,
-    touching,
-    transacting,
-    writing,
-)
-from keyweave.keyspace import join
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_sync import Session
+from keyweave.model.entry import ClaimEntry
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.write import touch as _touch
+from keyweave.keyspace.keys import join
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.sync.session import Session
 
 from ..entities.booking import BOOKING as ENTITY
 from ..models import Booking, Kind
@@ -51,15 +49,15 @@ class BookingRepository:
         Raises:
             BookingNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, id), "get")
+        return self._run(_get.get(self._context, ENTITY, id), "get")
 
     def find(self, id: str) -> Booking | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, id), "find")
+        return self._run(_get.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Booking | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> Booking:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -69,7 +67,7 @@ class BookingRepository:
             BookingNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
+        return self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     def get_by_start(self, room: str, starts: datetime) -> Booking:
         """The row with this unique value.
@@ -80,12 +78,12 @@ class BookingRepository:
             BookingNotFoundError: nobody has it.
         """
         claim_ = ClaimEntry("start", join((key_text(room, "str"), key_text(starts, "datetime"))), "")
-        return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "start")
+        return self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "start")
 
     def find_by_start(self, room: str, starts: datetime) -> Booking | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("start", join((key_text(room, "str"), key_text(starts, "datetime"))), "")
-        return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "start")
+        return self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "start")
 
     def get_by_host(self, host: str, title: str) -> Booking:
         """The row with this unique value.
@@ -96,12 +94,12 @@ class BookingRepository:
             BookingNotFoundError: nobody has it.
         """
         claim_ = ClaimEntry("host", join((key_text(host, "str").lower(), key_text(title, "str").lower())), "")
-        return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "host")
+        return self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "host")
 
     def find_by_host(self, host: str, title: str) -> Booking | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("host", join((key_text(host, "str").lower(), key_text(title, "str").lower())), "")
-        return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "host")
+        return self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "host")
 
     def list_by_room(
         self, room: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -116,7 +114,7 @@ class BookingRepository:
         """
         values_ = (key_text(room, "str"),)
         return self._run(
-            paging.page(self._context, ENTITY, "by_room", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "by_room", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_room",
         )
@@ -127,7 +125,7 @@ class BookingRepository:
         """
         values_ = (key_text(room, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_room", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -143,19 +141,19 @@ class BookingRepository:
         """
         values_ = (key_text(room, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_room", values_, newest=newest), "fetch", "by_room"
+            _fetch.fetch(self._context, ENTITY, "by_room", values_, newest=newest), "fetch", "by_room"
         )
 
     def count_by_room(self, room: str) -> int:
         """How many rows `list_by_room` has, without reading them."""
         values_ = (key_text(room, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_room", values_), "count", "by_room")
+        return self._run(_count.count(self._context, ENTITY, "by_room", values_), "count", "by_room")
 
     def gather_by_room(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Booking]]:
         """For each of several keys every row of `list_by_room`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
-            gathering.gather(self._context, ENTITY, "by_room", values_, newest=newest), "gather", "by_room"
+            _gather.gather(self._context, ENTITY, "by_room", values_, newest=newest), "gather", "by_room"
         )
 
     def list_by_room_kind(
@@ -171,7 +169,7 @@ class BookingRepository:
         """
         values_ = (key_text(room, "str"), key_text(kind, "str"))
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_room_kind", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -186,7 +184,7 @@ class BookingRepository:
         """
         values_ = (key_text(room, "str"), key_text(kind, "str"))
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_room_kind", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -202,7 +200,7 @@ class BookingRepository:
         """
         values_ = (key_text(room, "str"), key_text(kind, "str"))
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_room_kind", values_, newest=newest),
+            _fetch.fetch(self._context, ENTITY, "by_room_kind", values_, newest=newest),
             "fetch",
             "by_room_kind",
         )
@@ -211,7 +209,7 @@ class BookingRepository:
         """How many rows `list_by_room_kind` has, without reading them."""
         values_ = (key_text(room, "str"), key_text(kind, "str"))
         return self._run(
-            counting.count(self._context, ENTITY, "by_room_kind", values_), "count", "by_room_kind"
+            _count.count(self._context, ENTITY, "by_room_kind", values_), "count", "by_room_kind"
         )
 
     def list_by_room_created(
@@ -227,7 +225,7 @@ class BookingRepository:
         """
         values_ = (key_text(room, "str"),)
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_room_created", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -242,7 +240,7 @@ class BookingRepository:
         """
         values_ = (key_text(room, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_room_created", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -258,7 +256,7 @@ class BookingRepository:
         """
         values_ = (key_text(room, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_room_created", values_, newest=newest),
+            _fetch.fetch(self._context, ENTITY, "by_room_created", values_, newest=newest),
             "fetch",
             "by_room_created",
         )
@@ -267,14 +265,14 @@ class BookingRepository:
         """How many rows `list_by_room_created` has, without reading them."""
         values_ = (key_text(room, "str"),)
         return self._run(
-            counting.count(self._context, ENTITY, "by_room_created", values_), "count", "by_room_created"
+            _count.count(self._context, ENTITY, "by_room_created", values_), "count", "by_room_created"
         )
 
     def gather_by_room_created(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Booking]]:
         """For each of several keys every row of `list_by_room_created`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
-            gathering.gather(self._context, ENTITY, "by_room_created", values_, newest=newest),
+            _gather.gather(self._context, ENTITY, "by_room_created", values_, newest=newest),
             "gather",
             "by_room_created",
         )
@@ -292,7 +290,7 @@ class BookingRepository:
         """
         values_ = (key_text(kind, "str"),)
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_length", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -305,7 +303,7 @@ class BookingRepository:
         """
         values_ = (key_text(kind, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_length", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -321,19 +319,19 @@ class BookingRepository:
         """
         values_ = (key_text(kind, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_length", values_, newest=newest), "fetch", "by_length"
+            _fetch.fetch(self._context, ENTITY, "by_length", values_, newest=newest), "fetch", "by_length"
         )
 
     def count_by_length(self, kind: Kind) -> int:
         """How many rows `list_by_length` has, without reading them."""
         values_ = (key_text(kind, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_length", values_), "count", "by_length")
+        return self._run(_count.count(self._context, ENTITY, "by_length", values_), "count", "by_length")
 
     def group_counts_by_room_kind(self, room: str) -> dict[Kind, int]:
         """How many rows each `kind` has, without reading them; those with none are left out."""
         values_ = (key_text(room, "str"),)
         counts = self._run(
-            counting.group_counts(self._context, ENTITY, "by_room_kind", values_),
+            _count.group_counts(self._context, ENTITY, "by_room_kind", values_),
             "group_counts",
             "by_room_kind",
         )
@@ -343,7 +341,7 @@ class BookingRepository:
         """How many rows each `kind` has, without reading them; those with none are left out."""
         values_ = ()
         counts = self._run(
-            counting.group_counts(self._context, ENTITY, "by_length", values_), "group_counts", "by_length"
+            _count.group_counts(self._context, ENTITY, "by_length", values_), "group_counts", "by_length"
         )
         return {Kind(group): number for group, number in counts.items()}
 
@@ -369,7 +367,7 @@ class BookingRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(
+        equal = _search.given(
             id=id,
             room=room,
             kind=kind,
@@ -379,9 +377,9 @@ class BookingRepository:
             cancelled=cancelled,
             confirmed=confirmed,
         )
-        having = joining.having()
+        having = _join.having()
         return self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -406,7 +404,7 @@ class BookingRepository:
             BookingNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             id=id,
             room=room,
             kind=kind,
@@ -416,8 +414,8 @@ class BookingRepository:
             cancelled=cancelled,
             confirmed=confirmed,
         )
-        having = joining.having()
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        having = _join.having()
+        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,
@@ -437,7 +435,7 @@ class BookingRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(
+        equal = _search.given(
             id=id,
             room=room,
             kind=kind,
@@ -447,9 +445,9 @@ class BookingRepository:
             cancelled=cancelled,
             confirmed=confirmed,
         )
-        having = joining.having()
+        having = _join.having()
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -477,7 +475,7 @@ class BookingRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             id=id,
             room=room,
             kind=kind,
@@ -487,9 +485,9 @@ class BookingRepository:
             cancelled=cancelled,
             confirmed=confirmed,
         )
-        having = joining.having()
+        having = _join.having()
         return self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(
@@ -504,11 +502,11 @@ class BookingRepository:
         cancelled: bool | None = None,
         confirmed: bool | None = None,
         order: _Order = "starts",
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(
+        equal = _search.given(
             id=id,
             room=room,
             kind=kind,
@@ -518,7 +516,7 @@ class BookingRepository:
             cancelled=cancelled,
             confirmed=confirmed,
         )
-        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Booking, *, if_none: _View | None = None) -> Booking:
         """Insert a row. The record learns its managed values.
@@ -532,7 +530,7 @@ class BookingRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: Booking) -> Booking:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -543,7 +541,7 @@ class BookingRepository:
             BookingNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record), "save")
+        return self._run(_save.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Booking) -> Booking:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -552,7 +550,7 @@ class BookingRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[Booking], Any]) -> Booking:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -562,7 +560,7 @@ class BookingRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, id, function), "change")
+        return self._run(_save.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -571,26 +569,26 @@ class BookingRepository:
             BookingNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, id), "delete")
+        self._run(_delete.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, id), "discard")
+        return self._run(_delete.discard(self._context, ENTITY, id), "discard")
 
     def touch_starts(self, id: str, at: datetime | None = None) -> bool:
         """Set `starts` to `at`, by default the server's time, never back in time; tell whether the row is
         there.
         """
-        return self._run(touching.touch(self._context, ENTITY, id, "starts", at), "touch")
+        return self._run(_touch.touch(self._context, ENTITY, id, "starts", at), "touch")
 
     def touch_ends(self, id: str, at: datetime | None = None) -> bool:
         """Set `ends` to `at`, by default the server's time, never back in time; tell whether the row is
         there.
         """
-        return self._run(touching.touch(self._context, ENTITY, id, "ends", at), "touch")
+        return self._run(_touch.touch(self._context, ENTITY, id, "ends", at), "touch")
 
     def touch_reminded_at(self, id: str, at: datetime | None = None) -> bool:
         """Set `reminded_at` to `at`, by default the server's time, never back in time; tell whether the row
         is there.
         """
-        return self._run(touching.touch(self._context, ENTITY, id, "reminded_at", at), "touch")
+        return self._run(_touch.touch(self._context, ENTITY, id, "reminded_at", at), "touch")

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    joining,
-    paging,
-    reading,
-    removing,
-    searching,
-    transacting,
-    writing,
-)
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_sync import Session
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.sync.session import Session
 
 from .. import filters
 from ..entities.room import ROOM as ENTITY
@@ -48,15 +46,15 @@ class RoomRepository:
         Raises:
             RoomNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, name), "get")
+        return self._run(_get.get(self._context, ENTITY, name), "get")
 
     def find(self, name: str) -> Room | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, name), "find")
+        return self._run(_get.find(self._context, ENTITY, name), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Room | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, name: str, *, wait: float | None = None) -> Room:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -66,7 +64,7 @@ class RoomRepository:
             RoomNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, name, wait=wait), "get_for_update")
+        return self._run(_lock.get_for_update(self._context, ENTITY, name, wait=wait), "get_for_update")
 
     def get_with_bookings(
         self, name: str, *, newest: bool = True, for_update: bool = False
@@ -81,7 +79,7 @@ class RoomRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context, ENTITY, name, "Booking", "room", newest=newest, for_update=for_update
             ),
             "get_with",
@@ -100,9 +98,7 @@ class RoomRepository:
         """
         values_ = (key_text(floor, "int"),)
         return self._run(
-            paging.page(
-                self._context, ENTITY, "by_floor", values_, limit=limit, cursor=cursor, newest=newest
-            ),
+            _page.page(self._context, ENTITY, "by_floor", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_floor",
         )
@@ -113,7 +109,7 @@ class RoomRepository:
         """
         values_ = (key_text(floor, "int"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_floor", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -129,13 +125,13 @@ class RoomRepository:
         """
         values_ = (key_text(floor, "int"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_floor", values_, newest=newest), "fetch", "by_floor"
+            _fetch.fetch(self._context, ENTITY, "by_floor", values_, newest=newest), "fetch", "by_floor"
         )
 
     def count_by_floor(self, floor: int) -> int:
         """How many rows `list_by_floor` has, without reading them."""
         values_ = (key_text(floor, "int"),)
-        return self._run(counting.count(self._context, ENTITY, "by_floor", values_), "count", "by_floor")
+        return self._run(_count.count(self._context, ENTITY, "by_floor", values_), "count", "by_floor")
 
     def search(
         self,
@@ -159,10 +155,10 @@ class RoomRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
-        having = joining.having(("Booking", "room", having_booking))
+        equal = _search.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
+        having = _join.having(("Booking", "room", having_booking))
         return self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -185,9 +181,9 @@ class RoomRepository:
             RoomNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
-        having = joining.having(("Booking", "room", having_booking))
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal = _search.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
+        having = _join.having(("Booking", "room", having_booking))
+        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def first_with_bookings(
         self,
@@ -207,10 +203,10 @@ class RoomRepository:
             RoomNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
-        having = joining.having(("Booking", "room", having_booking))
+        equal = _search.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
+        having = _join.having(("Booking", "room", having_booking))
         return self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context, ENTITY, equal, having, "Booking", "room", order=order, newest=newest
             ),
             "first_with",
@@ -232,10 +228,10 @@ class RoomRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
-        having = joining.having(("Booking", "room", having_booking))
+        equal = _search.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
+        having = _join.having(("Booking", "room", having_booking))
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -261,10 +257,10 @@ class RoomRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
-        having = joining.having(("Booking", "room", having_booking))
+        equal = _search.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
+        having = _join.having(("Booking", "room", having_booking))
         return self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(
@@ -276,12 +272,12 @@ class RoomRepository:
         standing: int | None = None,
         locked: bool | None = None,
         order: _Order = "seats",
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
-        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
+        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Room, *, if_none: _View | None = None) -> Room:
         """Insert a row. The record learns its managed values.
@@ -295,7 +291,7 @@ class RoomRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: Room) -> Room:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -306,7 +302,7 @@ class RoomRepository:
             RoomNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record), "save")
+        return self._run(_save.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Room) -> Room:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -315,7 +311,7 @@ class RoomRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, name: str, function: Callable[[Room], Any]) -> Room:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -325,7 +321,7 @@ class RoomRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, name, function), "change")
+        return self._run(_save.change(self._context, ENTITY, name, function), "change")
 
     def delete(self, name: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -334,8 +330,8 @@ class RoomRepository:
             RoomNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, name), "delete")
+        self._run(_delete.delete(self._context, ENTITY, name), "delete")
 
     def discard(self, name: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, name), "discard")
+        return self._run(_delete.discard(self._context, ENTITY, name), "discard")

@@ -6,24 +6,22 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from keyweave.entry import ClaimEntry
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    joining,
-    paging,
-    reading,
-    removing,
-    searching,
-    touching,
-    transacting,
-    writing,
-)
-from keyweave.keyspace import join
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_aio import Session
+from keyweave.model.entry import ClaimEntry
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.write import touch as _touch
+from keyweave.keyspace.keys import join
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.aio.session import Session
 
 from .. import filters
 from ..entities.device import DEVICE as ENTITY
@@ -63,15 +61,15 @@ class DeviceRepository:
         Raises:
             DeviceNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, serial), "get")
+        return await self._run(_get.get(self._context, ENTITY, serial), "get")
 
     async def find(self, serial: str) -> Device | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, serial), "find")
+        return await self._run(_get.find(self._context, ENTITY, serial), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Device | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return await self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, serial: str, *, wait: float | None = None) -> Device:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -82,7 +80,7 @@ class DeviceRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            transacting.get_for_update(self._context, ENTITY, serial, wait=wait), "get_for_update"
+            _lock.get_for_update(self._context, ENTITY, serial, wait=wait), "get_for_update"
         )
 
     async def get_with_telemetries(
@@ -98,7 +96,7 @@ class DeviceRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context, ENTITY, serial, "Telemetry", "device", newest=newest, for_update=for_update
             ),
             "get_with",
@@ -113,12 +111,12 @@ class DeviceRepository:
             DeviceNotFoundError: nobody has it.
         """
         claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
-        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "fingerprint")
+        return await self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "fingerprint")
 
     async def find_by_fingerprint(self, fingerprint: bytes) -> Device | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
-        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "fingerprint")
+        return await self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "fingerprint")
 
     async def get_by_channel(self, channel: int, mode: Mode, rented: bool) -> Device:
         """The row with this unique value.
@@ -131,14 +129,14 @@ class DeviceRepository:
         claim_ = ClaimEntry(
             "channel", join((key_text(channel, "int"), key_text(mode, "str"), key_text(rented, "bool"))), ""
         )
-        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "channel")
+        return await self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "channel")
 
     async def find_by_channel(self, channel: int, mode: Mode, rented: bool) -> Device | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry(
             "channel", join((key_text(channel, "int"), key_text(mode, "str"), key_text(rented, "bool"))), ""
         )
-        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "channel")
+        return await self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "channel")
 
     async def get_by_service(self, serviced_at: datetime, alarm_after: timedelta) -> Device:
         """The row with this unique value.
@@ -151,14 +149,14 @@ class DeviceRepository:
         claim_ = ClaimEntry(
             "service", join((key_text(serviced_at, "datetime"), key_text(alarm_after, "timedelta"))), ""
         )
-        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "service")
+        return await self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "service")
 
     async def find_by_service(self, serviced_at: datetime, alarm_after: timedelta) -> Device | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry(
             "service", join((key_text(serviced_at, "datetime"), key_text(alarm_after, "timedelta"))), ""
         )
-        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "service")
+        return await self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "service")
 
     async def get_by_label(self, label: str, owner: str) -> Device:
         """The row with this unique value.
@@ -171,14 +169,14 @@ class DeviceRepository:
         claim_ = ClaimEntry(
             "label", join((key_text(label, "str").strip(), key_text(owner, "str").strip())), ""
         )
-        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "label")
+        return await self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "label")
 
     async def find_by_label(self, label: str, owner: str) -> Device | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry(
             "label", join((key_text(label, "str").strip(), key_text(owner, "str").strip())), ""
         )
-        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "label")
+        return await self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "label")
 
     async def list_by_uptime(
         self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -193,7 +191,7 @@ class DeviceRepository:
         """
         values_ = ()
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_uptime", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -206,7 +204,7 @@ class DeviceRepository:
         """
         values_ = ()
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_uptime", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -222,14 +220,14 @@ class DeviceRepository:
         """
         values_ = ()
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_uptime", values_, newest=newest), "fetch", "by_uptime"
+            _fetch.fetch(self._context, ENTITY, "by_uptime", values_, newest=newest), "fetch", "by_uptime"
         )
 
     async def count_by_uptime(self) -> int:
         """How many rows `list_by_uptime` has, without reading them."""
         values_ = ()
         return await self._run(
-            counting.count(self._context, ENTITY, "by_uptime", values_), "count", "by_uptime"
+            _count.count(self._context, ENTITY, "by_uptime", values_), "count", "by_uptime"
         )
 
     async def list_by_mode(
@@ -245,7 +243,7 @@ class DeviceRepository:
         """
         values_ = (key_text(mode, "str"),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_mode", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "by_mode", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_mode",
         )
@@ -256,7 +254,7 @@ class DeviceRepository:
         """
         values_ = (key_text(mode, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_mode", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -272,13 +270,13 @@ class DeviceRepository:
         """
         values_ = (key_text(mode, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_mode", values_, newest=newest), "fetch", "by_mode"
+            _fetch.fetch(self._context, ENTITY, "by_mode", values_, newest=newest), "fetch", "by_mode"
         )
 
     async def count_by_mode(self, mode: Mode) -> int:
         """How many rows `list_by_mode` has, without reading them."""
         values_ = (key_text(mode, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_mode", values_), "count", "by_mode")
+        return await self._run(_count.count(self._context, ENTITY, "by_mode", values_), "count", "by_mode")
 
     async def list_by_mode_online(
         self, mode: Mode, online: bool, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -293,7 +291,7 @@ class DeviceRepository:
         """
         values_ = (key_text(mode, "str"), key_text(online, "bool"))
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_mode_online", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -308,7 +306,7 @@ class DeviceRepository:
         """
         values_ = (key_text(mode, "str"), key_text(online, "bool"))
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_mode_online", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -324,7 +322,7 @@ class DeviceRepository:
         """
         values_ = (key_text(mode, "str"), key_text(online, "bool"))
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_mode_online", values_, newest=newest),
+            _fetch.fetch(self._context, ENTITY, "by_mode_online", values_, newest=newest),
             "fetch",
             "by_mode_online",
         )
@@ -333,7 +331,7 @@ class DeviceRepository:
         """How many rows `list_by_mode_online` has, without reading them."""
         values_ = (key_text(mode, "str"), key_text(online, "bool"))
         return await self._run(
-            counting.count(self._context, ENTITY, "by_mode_online", values_), "count", "by_mode_online"
+            _count.count(self._context, ENTITY, "by_mode_online", values_), "count", "by_mode_online"
         )
 
     async def list_by_battery(
@@ -349,7 +347,7 @@ class DeviceRepository:
         """
         values_ = (key_text(online, "bool"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_battery", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -364,7 +362,7 @@ class DeviceRepository:
         """
         values_ = (key_text(online, "bool"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_battery", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -380,14 +378,14 @@ class DeviceRepository:
         """
         values_ = (key_text(online, "bool"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_battery", values_, newest=newest), "fetch", "by_battery"
+            _fetch.fetch(self._context, ENTITY, "by_battery", values_, newest=newest), "fetch", "by_battery"
         )
 
     async def count_by_battery(self, online: bool) -> int:
         """How many rows `list_by_battery` has, without reading them."""
         values_ = (key_text(online, "bool"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_battery", values_), "count", "by_battery"
+            _count.count(self._context, ENTITY, "by_battery", values_), "count", "by_battery"
         )
 
     async def list_by_offset(
@@ -403,7 +401,7 @@ class DeviceRepository:
         """
         values_ = (key_text(owner, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_offset", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -418,7 +416,7 @@ class DeviceRepository:
         """
         values_ = (key_text(owner, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_offset", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -434,14 +432,14 @@ class DeviceRepository:
         """
         values_ = (key_text(owner, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_offset", values_, newest=newest), "fetch", "by_offset"
+            _fetch.fetch(self._context, ENTITY, "by_offset", values_, newest=newest), "fetch", "by_offset"
         )
 
     async def count_by_offset(self, owner: str) -> int:
         """How many rows `list_by_offset` has, without reading them."""
         values_ = (key_text(owner, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_offset", values_), "count", "by_offset"
+            _count.count(self._context, ENTITY, "by_offset", values_), "count", "by_offset"
         )
 
     async def list_by_firmware(
@@ -457,7 +455,7 @@ class DeviceRepository:
         """
         values_ = (key_text(firmware, "int"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_firmware", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -472,7 +470,7 @@ class DeviceRepository:
         """
         values_ = (key_text(firmware, "int"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_firmware", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -488,16 +486,14 @@ class DeviceRepository:
         """
         values_ = (key_text(firmware, "int"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_firmware", values_, newest=newest),
-            "fetch",
-            "by_firmware",
+            _fetch.fetch(self._context, ENTITY, "by_firmware", values_, newest=newest), "fetch", "by_firmware"
         )
 
     async def count_by_firmware(self, firmware: int) -> int:
         """How many rows `list_by_firmware` has, without reading them."""
         values_ = (key_text(firmware, "int"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_firmware", values_), "count", "by_firmware"
+            _count.count(self._context, ENTITY, "by_firmware", values_), "count", "by_firmware"
         )
 
     async def list_by_serviced(
@@ -513,7 +509,7 @@ class DeviceRepository:
         """
         values_ = (key_text(serviced_at, "datetime"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_serviced", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -528,7 +524,7 @@ class DeviceRepository:
         """
         values_ = (key_text(serviced_at, "datetime"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_serviced", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -544,16 +540,14 @@ class DeviceRepository:
         """
         values_ = (key_text(serviced_at, "datetime"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_serviced", values_, newest=newest),
-            "fetch",
-            "by_serviced",
+            _fetch.fetch(self._context, ENTITY, "by_serviced", values_, newest=newest), "fetch", "by_serviced"
         )
 
     async def count_by_serviced(self, serviced_at: datetime) -> int:
         """How many rows `list_by_serviced` has, without reading them."""
         values_ = (key_text(serviced_at, "datetime"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_serviced", values_), "count", "by_serviced"
+            _count.count(self._context, ENTITY, "by_serviced", values_), "count", "by_serviced"
         )
 
     async def list_by_alarm(
@@ -569,9 +563,7 @@ class DeviceRepository:
         """
         values_ = (key_text(alarm_after, "timedelta"),)
         return await self._run(
-            paging.page(
-                self._context, ENTITY, "by_alarm", values_, limit=limit, cursor=cursor, newest=newest
-            ),
+            _page.page(self._context, ENTITY, "by_alarm", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_alarm",
         )
@@ -584,7 +576,7 @@ class DeviceRepository:
         """
         values_ = (key_text(alarm_after, "timedelta"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_alarm", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -600,15 +592,13 @@ class DeviceRepository:
         """
         values_ = (key_text(alarm_after, "timedelta"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_alarm", values_, newest=newest), "fetch", "by_alarm"
+            _fetch.fetch(self._context, ENTITY, "by_alarm", values_, newest=newest), "fetch", "by_alarm"
         )
 
     async def count_by_alarm(self, alarm_after: timedelta) -> int:
         """How many rows `list_by_alarm` has, without reading them."""
         values_ = (key_text(alarm_after, "timedelta"),)
-        return await self._run(
-            counting.count(self._context, ENTITY, "by_alarm", values_), "count", "by_alarm"
-        )
+        return await self._run(_count.count(self._context, ENTITY, "by_alarm", values_), "count", "by_alarm")
 
     async def list_by_badge(
         self, badge: bytes, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -623,9 +613,7 @@ class DeviceRepository:
         """
         values_ = (key_text(badge, "bytes"),)
         return await self._run(
-            paging.page(
-                self._context, ENTITY, "by_badge", values_, limit=limit, cursor=cursor, newest=newest
-            ),
+            _page.page(self._context, ENTITY, "by_badge", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_badge",
         )
@@ -638,7 +626,7 @@ class DeviceRepository:
         """
         values_ = (key_text(badge, "bytes"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_badge", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -654,15 +642,13 @@ class DeviceRepository:
         """
         values_ = (key_text(badge, "bytes"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_badge", values_, newest=newest), "fetch", "by_badge"
+            _fetch.fetch(self._context, ENTITY, "by_badge", values_, newest=newest), "fetch", "by_badge"
         )
 
     async def count_by_badge(self, badge: bytes) -> int:
         """How many rows `list_by_badge` has, without reading them."""
         values_ = (key_text(badge, "bytes"),)
-        return await self._run(
-            counting.count(self._context, ENTITY, "by_badge", values_), "count", "by_badge"
-        )
+        return await self._run(_count.count(self._context, ENTITY, "by_badge", values_), "count", "by_badge")
 
     async def list_by_previous(
         self, rented: bool, previous: Mode, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -677,7 +663,7 @@ class DeviceRepository:
         """
         values_ = (key_text(rented, "bool"), key_text(previous, "str"))
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_previous", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -692,7 +678,7 @@ class DeviceRepository:
         """
         values_ = (key_text(rented, "bool"), key_text(previous, "str"))
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_previous", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -708,23 +694,21 @@ class DeviceRepository:
         """
         values_ = (key_text(rented, "bool"), key_text(previous, "str"))
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_previous", values_, newest=newest),
-            "fetch",
-            "by_previous",
+            _fetch.fetch(self._context, ENTITY, "by_previous", values_, newest=newest), "fetch", "by_previous"
         )
 
     async def count_by_previous(self, rented: bool, previous: Mode) -> int:
         """How many rows `list_by_previous` has, without reading them."""
         values_ = (key_text(rented, "bool"), key_text(previous, "str"))
         return await self._run(
-            counting.count(self._context, ENTITY, "by_previous", values_), "count", "by_previous"
+            _count.count(self._context, ENTITY, "by_previous", values_), "count", "by_previous"
         )
 
     async def group_counts_by_mode(self) -> dict[Mode, int]:
         """How many rows each `mode` has, without reading them; those with none are left out."""
         values_ = ()
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_mode", values_), "group_counts", "by_mode"
+            _count.group_counts(self._context, ENTITY, "by_mode", values_), "group_counts", "by_mode"
         )
         return {Mode(group): number for group, number in counts.items()}
 
@@ -732,7 +716,7 @@ class DeviceRepository:
         """How many rows each `online` has, without reading them; those with none are left out."""
         values_ = (key_text(mode, "str"),)
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_mode_online", values_),
+            _count.group_counts(self._context, ENTITY, "by_mode_online", values_),
             "group_counts",
             "by_mode_online",
         )
@@ -742,7 +726,7 @@ class DeviceRepository:
         """How many rows each `online` has, without reading them; those with none are left out."""
         values_ = ()
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_battery", values_), "group_counts", "by_battery"
+            _count.group_counts(self._context, ENTITY, "by_battery", values_), "group_counts", "by_battery"
         )
         return {group == "true": number for group, number in counts.items()}
 
@@ -750,9 +734,7 @@ class DeviceRepository:
         """How many rows each `previous` has, without reading them; those with none are left out."""
         values_ = (key_text(rented, "bool"),)
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_previous", values_),
-            "group_counts",
-            "by_previous",
+            _count.group_counts(self._context, ENTITY, "by_previous", values_), "group_counts", "by_previous"
         )
         return {Mode(group): number for group, number in counts.items()}
 
@@ -784,7 +766,7 @@ class DeviceRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(
+        equal = _search.given(
             serial=serial,
             label=label,
             owner=owner,
@@ -797,9 +779,9 @@ class DeviceRepository:
             rented=rented,
             previous=previous,
         )
-        having = joining.having(("Telemetry", "device", having_telemetry))
+        having = _join.having(("Telemetry", "device", having_telemetry))
         return await self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -828,7 +810,7 @@ class DeviceRepository:
             DeviceNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             serial=serial,
             label=label,
             owner=owner,
@@ -841,8 +823,8 @@ class DeviceRepository:
             rented=rented,
             previous=previous,
         )
-        having = joining.having(("Telemetry", "device", having_telemetry))
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        having = _join.having(("Telemetry", "device", having_telemetry))
+        return await self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     async def first_with_telemetries(
         self,
@@ -868,7 +850,7 @@ class DeviceRepository:
             DeviceNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             serial=serial,
             label=label,
             owner=owner,
@@ -881,9 +863,9 @@ class DeviceRepository:
             rented=rented,
             previous=previous,
         )
-        having = joining.having(("Telemetry", "device", having_telemetry))
+        having = _join.having(("Telemetry", "device", having_telemetry))
         return await self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context, ENTITY, equal, having, "Telemetry", "device", order=order, newest=newest
             ),
             "first_with",
@@ -911,7 +893,7 @@ class DeviceRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(
+        equal = _search.given(
             serial=serial,
             label=label,
             owner=owner,
@@ -924,9 +906,9 @@ class DeviceRepository:
             rented=rented,
             previous=previous,
         )
-        having = joining.having(("Telemetry", "device", having_telemetry))
+        having = _join.having(("Telemetry", "device", having_telemetry))
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -958,7 +940,7 @@ class DeviceRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             serial=serial,
             label=label,
             owner=owner,
@@ -971,9 +953,9 @@ class DeviceRepository:
             rented=rented,
             previous=previous,
         )
-        having = joining.having(("Telemetry", "device", having_telemetry))
+        having = _join.having(("Telemetry", "device", having_telemetry))
         return await self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(
@@ -991,11 +973,11 @@ class DeviceRepository:
         rented: bool | None = None,
         previous: Mode | None = None,
         order: _Order = "uptime",
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(
+        equal = _search.given(
             serial=serial,
             label=label,
             owner=owner,
@@ -1008,7 +990,7 @@ class DeviceRepository:
             rented=rented,
             previous=previous,
         )
-        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        return await self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Device, *, if_none: _View | None = None) -> Device:
         """Insert a row. The record learns its managed values.
@@ -1022,7 +1004,7 @@ class DeviceRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return await self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Device) -> Device:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -1033,7 +1015,7 @@ class DeviceRepository:
             DeviceNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record), "save")
+        return await self._run(_save.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Device) -> Device:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -1042,7 +1024,7 @@ class DeviceRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return await self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, serial: str, function: Callable[[Device], Any]) -> Device:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -1052,7 +1034,7 @@ class DeviceRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, serial, function), "change")
+        return await self._run(_save.change(self._context, ENTITY, serial, function), "change")
 
     async def delete(self, serial: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -1061,20 +1043,20 @@ class DeviceRepository:
             DeviceNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, serial), "delete")
+        await self._run(_delete.delete(self._context, ENTITY, serial), "delete")
 
     async def discard(self, serial: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, serial), "discard")
+        return await self._run(_delete.discard(self._context, ENTITY, serial), "discard")
 
     async def touch_last_seen(self, serial: str, at: datetime | None = None) -> bool:
         """Set `last_seen` to `at`, by default the server's time, never back in time; tell whether the row is
         there.
         """
-        return await self._run(touching.touch(self._context, ENTITY, serial, "last_seen", at), "touch")
+        return await self._run(_touch.touch(self._context, ENTITY, serial, "last_seen", at), "touch")
 
     async def touch_serviced_at(self, serial: str, at: datetime | None = None) -> bool:
         """Set `serviced_at` to `at`, by default the server's time, never back in time; tell whether the row
         is there.
         """
-        return await self._run(touching.touch(self._context, ENTITY, serial, "serviced_at", at), "touch")
+        return await self._run(_touch.touch(self._context, ENTITY, serial, "serviced_at", at), "touch")

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    joining,
-    paging,
-    reading,
-    removing,
-    searching,
-    transacting,
-    writing,
-)
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_aio import Session
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.aio.session import Session
 
 from ..entities.telemetry import TELEMETRY as ENTITY
 from ..models import Telemetry
@@ -47,15 +45,15 @@ class TelemetryRepository:
         Raises:
             TelemetryNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, id), "get")
+        return await self._run(_get.get(self._context, ENTITY, id), "get")
 
     async def find(self, id: str) -> Telemetry | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, id), "find")
+        return await self._run(_get.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Telemetry | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return await self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> Telemetry:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -65,9 +63,7 @@ class TelemetryRepository:
             TelemetryNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(
-            transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
-        )
+        return await self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     async def list_by_device(
         self, device: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -82,7 +78,7 @@ class TelemetryRepository:
         """
         values_ = (key_text(device, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_device", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -97,7 +93,7 @@ class TelemetryRepository:
         """
         values_ = (key_text(device, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_device", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -113,23 +109,21 @@ class TelemetryRepository:
         """
         values_ = (key_text(device, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_device", values_, newest=newest), "fetch", "by_device"
+            _fetch.fetch(self._context, ENTITY, "by_device", values_, newest=newest), "fetch", "by_device"
         )
 
     async def count_by_device(self, device: str) -> int:
         """How many rows `list_by_device` has, without reading them."""
         values_ = (key_text(device, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_device", values_), "count", "by_device"
+            _count.count(self._context, ENTITY, "by_device", values_), "count", "by_device"
         )
 
     async def gather_by_device(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Telemetry]]:
         """For each of several keys every row of `list_by_device`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
-            gathering.gather(self._context, ENTITY, "by_device", values_, newest=newest),
-            "gather",
-            "by_device",
+            _gather.gather(self._context, ENTITY, "by_device", values_, newest=newest), "gather", "by_device"
         )
 
     async def search(
@@ -148,10 +142,10 @@ class TelemetryRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(id=id, device=device)
-        having = joining.having()
+        equal = _search.given(id=id, device=device)
+        having = _join.having()
         return await self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -166,9 +160,9 @@ class TelemetryRepository:
             TelemetryNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, device=device)
-        having = joining.having()
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal = _search.given(id=id, device=device)
+        having = _join.having()
+        return await self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,
@@ -182,10 +176,10 @@ class TelemetryRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(id=id, device=device)
-        having = joining.having()
+        equal = _search.given(id=id, device=device)
+        having = _join.having()
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -207,20 +201,20 @@ class TelemetryRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, device=device)
-        having = joining.having()
+        equal = _search.given(id=id, device=device)
+        having = _join.having()
         return await self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(
         self, *, id: str | None = None, device: str | None = None, order: _Order = "revision"
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(id=id, device=device)
-        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(id=id, device=device)
+        return await self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Telemetry, *, if_none: _View | None = None) -> Telemetry:
         """Insert a row. The record learns its managed values.
@@ -234,7 +228,7 @@ class TelemetryRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return await self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Telemetry) -> Telemetry:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -245,7 +239,7 @@ class TelemetryRepository:
             TelemetryNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record), "save")
+        return await self._run(_save.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Telemetry) -> Telemetry:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -254,7 +248,7 @@ class TelemetryRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return await self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[Telemetry], Any]) -> Telemetry:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -264,7 +258,7 @@ class TelemetryRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, id, function), "change")
+        return await self._run(_save.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -273,8 +267,8 @@ class TelemetryRepository:
             TelemetryNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, id), "delete")
+        await self._run(_delete.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, id), "discard")
+        return await self._run(_delete.discard(self._context, ENTITY, id), "discard")

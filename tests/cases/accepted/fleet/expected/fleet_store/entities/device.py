@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity, Unique, View
-from keyweave.entry import CREATED, REVISION, ClaimEntry, Entry, ViewEntry
-from keyweave.keyspace import join
-from keyweave.keytext import key_text
-from keyweave.moment import duration_micros, to_micros
+from keyweave.model.entity import Entity, Unique, View
+from keyweave.model.entry import CREATED, REVISION, ClaimEntry, Entry, ViewEntry
+from keyweave.keyspace.keys import join
+from keyweave.model.keytext import key_text
+from keyweave.model.moment import duration_micros, to_micros
 
 from .. import errors, models
 

@@ -6,24 +6,22 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from keyweave.entry import ClaimEntry
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    joining,
-    paging,
-    reading,
-    removing,
-    searching,
-    touching,
-    transacting,
-    writing,
-)
-from keyweave.keyspace import join
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_sync import Session
+from keyweave.model.entry import ClaimEntry
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.write import touch as _touch
+from keyweave.keyspace.keys import join
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.sync.session import Session
 
 from .. import filters
 from ..entities.device import DEVICE as ENTITY
@@ -63,15 +61,15 @@ class DeviceRepository:
         Raises:
             DeviceNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, serial), "get")
+        return self._run(_get.get(self._context, ENTITY, serial), "get")
 
     def find(self, serial: str) -> Device | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, serial), "find")
+        return self._run(_get.find(self._context, ENTITY, serial), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Device | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, serial: str, *, wait: float | None = None) -> Device:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -81,9 +79,7 @@ class DeviceRepository:
             DeviceNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(
-            transacting.get_for_update(self._context, ENTITY, serial, wait=wait), "get_for_update"
-        )
+        return self._run(_lock.get_for_update(self._context, ENTITY, serial, wait=wait), "get_for_update")
 
     def get_with_telemetries(
         self, serial: str, *, newest: bool = True, for_update: bool = False
@@ -98,7 +94,7 @@ class DeviceRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context, ENTITY, serial, "Telemetry", "device", newest=newest, for_update=for_update
             ),
             "get_with",
@@ -113,12 +109,12 @@ class DeviceRepository:
             DeviceNotFoundError: nobody has it.
         """
         claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
-        return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "fingerprint")
+        return self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "fingerprint")
 
     def find_by_fingerprint(self, fingerprint: bytes) -> Device | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
-        return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "fingerprint")
+        return self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "fingerprint")
 
     def get_by_channel(self, channel: int, mode: Mode, rented: bool) -> Device:
         """The row with this unique value.
@@ -131,14 +127,14 @@ class DeviceRepository:
         claim_ = ClaimEntry(
             "channel", join((key_text(channel, "int"), key_text(mode, "str"), key_text(rented, "bool"))), ""
         )
-        return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "channel")
+        return self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "channel")
 
     def find_by_channel(self, channel: int, mode: Mode, rented: bool) -> Device | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry(
             "channel", join((key_text(channel, "int"), key_text(mode, "str"), key_text(rented, "bool"))), ""
         )
-        return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "channel")
+        return self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "channel")
 
     def get_by_service(self, serviced_at: datetime, alarm_after: timedelta) -> Device:
         """The row with this unique value.
@@ -151,14 +147,14 @@ class DeviceRepository:
         claim_ = ClaimEntry(
             "service", join((key_text(serviced_at, "datetime"), key_text(alarm_after, "timedelta"))), ""
         )
-        return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "service")
+        return self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "service")
 
     def find_by_service(self, serviced_at: datetime, alarm_after: timedelta) -> Device | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry(
             "service", join((key_text(serviced_at, "datetime"), key_text(alarm_after, "timedelta"))), ""
         )
-        return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "service")
+        return self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "service")
 
     def get_by_label(self, label: str, owner: str) -> Device:
         """The row with this unique value.
@@ -171,14 +167,14 @@ class DeviceRepository:
         claim_ = ClaimEntry(
             "label", join((key_text(label, "str").strip(), key_text(owner, "str").strip())), ""
         )
-        return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "label")
+        return self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "label")
 
     def find_by_label(self, label: str, owner: str) -> Device | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry(
             "label", join((key_text(label, "str").strip(), key_text(owner, "str").strip())), ""
         )
-        return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "label")
+        return self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "label")
 
     def list_by_uptime(
         self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -193,7 +189,7 @@ class DeviceRepository:
         """
         values_ = ()
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_uptime", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -206,7 +202,7 @@ class DeviceRepository:
         """
         values_ = ()
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_uptime", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -222,13 +218,13 @@ class DeviceRepository:
         """
         values_ = ()
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_uptime", values_, newest=newest), "fetch", "by_uptime"
+            _fetch.fetch(self._context, ENTITY, "by_uptime", values_, newest=newest), "fetch", "by_uptime"
         )
 
     def count_by_uptime(self) -> int:
         """How many rows `list_by_uptime` has, without reading them."""
         values_ = ()
-        return self._run(counting.count(self._context, ENTITY, "by_uptime", values_), "count", "by_uptime")
+        return self._run(_count.count(self._context, ENTITY, "by_uptime", values_), "count", "by_uptime")
 
     def list_by_mode(
         self, mode: Mode, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -243,7 +239,7 @@ class DeviceRepository:
         """
         values_ = (key_text(mode, "str"),)
         return self._run(
-            paging.page(self._context, ENTITY, "by_mode", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "by_mode", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_mode",
         )
@@ -254,7 +250,7 @@ class DeviceRepository:
         """
         values_ = (key_text(mode, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_mode", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -270,13 +266,13 @@ class DeviceRepository:
         """
         values_ = (key_text(mode, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_mode", values_, newest=newest), "fetch", "by_mode"
+            _fetch.fetch(self._context, ENTITY, "by_mode", values_, newest=newest), "fetch", "by_mode"
         )
 
     def count_by_mode(self, mode: Mode) -> int:
         """How many rows `list_by_mode` has, without reading them."""
         values_ = (key_text(mode, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_mode", values_), "count", "by_mode")
+        return self._run(_count.count(self._context, ENTITY, "by_mode", values_), "count", "by_mode")
 
     def list_by_mode_online(
         self, mode: Mode, online: bool, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -291,7 +287,7 @@ class DeviceRepository:
         """
         values_ = (key_text(mode, "str"), key_text(online, "bool"))
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_mode_online", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -306,7 +302,7 @@ class DeviceRepository:
         """
         values_ = (key_text(mode, "str"), key_text(online, "bool"))
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_mode_online", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -322,7 +318,7 @@ class DeviceRepository:
         """
         values_ = (key_text(mode, "str"), key_text(online, "bool"))
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_mode_online", values_, newest=newest),
+            _fetch.fetch(self._context, ENTITY, "by_mode_online", values_, newest=newest),
             "fetch",
             "by_mode_online",
         )
@@ -331,7 +327,7 @@ class DeviceRepository:
         """How many rows `list_by_mode_online` has, without reading them."""
         values_ = (key_text(mode, "str"), key_text(online, "bool"))
         return self._run(
-            counting.count(self._context, ENTITY, "by_mode_online", values_), "count", "by_mode_online"
+            _count.count(self._context, ENTITY, "by_mode_online", values_), "count", "by_mode_online"
         )
 
     def list_by_battery(
@@ -347,7 +343,7 @@ class DeviceRepository:
         """
         values_ = (key_text(online, "bool"),)
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_battery", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -360,7 +356,7 @@ class DeviceRepository:
         """
         values_ = (key_text(online, "bool"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_battery", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -376,13 +372,13 @@ class DeviceRepository:
         """
         values_ = (key_text(online, "bool"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_battery", values_, newest=newest), "fetch", "by_battery"
+            _fetch.fetch(self._context, ENTITY, "by_battery", values_, newest=newest), "fetch", "by_battery"
         )
 
     def count_by_battery(self, online: bool) -> int:
         """How many rows `list_by_battery` has, without reading them."""
         values_ = (key_text(online, "bool"),)
-        return self._run(counting.count(self._context, ENTITY, "by_battery", values_), "count", "by_battery")
+        return self._run(_count.count(self._context, ENTITY, "by_battery", values_), "count", "by_battery")
 
     def list_by_offset(
         self, owner: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -397,7 +393,7 @@ class DeviceRepository:
         """
         values_ = (key_text(owner, "str"),)
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_offset", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -410,7 +406,7 @@ class DeviceRepository:
         """
         values_ = (key_text(owner, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_offset", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -426,13 +422,13 @@ class DeviceRepository:
         """
         values_ = (key_text(owner, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_offset", values_, newest=newest), "fetch", "by_offset"
+            _fetch.fetch(self._context, ENTITY, "by_offset", values_, newest=newest), "fetch", "by_offset"
         )
 
     def count_by_offset(self, owner: str) -> int:
         """How many rows `list_by_offset` has, without reading them."""
         values_ = (key_text(owner, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_offset", values_), "count", "by_offset")
+        return self._run(_count.count(self._context, ENTITY, "by_offset", values_), "count", "by_offset")
 
     def list_by_firmware(
         self, firmware: int, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -447,7 +443,7 @@ class DeviceRepository:
         """
         values_ = (key_text(firmware, "int"),)
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_firmware", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -462,7 +458,7 @@ class DeviceRepository:
         """
         values_ = (key_text(firmware, "int"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_firmware", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -478,17 +474,13 @@ class DeviceRepository:
         """
         values_ = (key_text(firmware, "int"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_firmware", values_, newest=newest),
-            "fetch",
-            "by_firmware",
+            _fetch.fetch(self._context, ENTITY, "by_firmware", values_, newest=newest), "fetch", "by_firmware"
         )
 
     def count_by_firmware(self, firmware: int) -> int:
         """How many rows `list_by_firmware` has, without reading them."""
         values_ = (key_text(firmware, "int"),)
-        return self._run(
-            counting.count(self._context, ENTITY, "by_firmware", values_), "count", "by_firmware"
-        )
+        return self._run(_count.count(self._context, ENTITY, "by_firmware", values_), "count", "by_firmware")
 
     def list_by_serviced(
         self, serviced_at: datetime, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -503,7 +495,7 @@ class DeviceRepository:
         """
         values_ = (key_text(serviced_at, "datetime"),)
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_serviced", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -518,7 +510,7 @@ class DeviceRepository:
         """
         values_ = (key_text(serviced_at, "datetime"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_serviced", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -534,17 +526,13 @@ class DeviceRepository:
         """
         values_ = (key_text(serviced_at, "datetime"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_serviced", values_, newest=newest),
-            "fetch",
-            "by_serviced",
+            _fetch.fetch(self._context, ENTITY, "by_serviced", values_, newest=newest), "fetch", "by_serviced"
         )
 
     def count_by_serviced(self, serviced_at: datetime) -> int:
         """How many rows `list_by_serviced` has, without reading them."""
         values_ = (key_text(serviced_at, "datetime"),)
-        return self._run(
-            counting.count(self._context, ENTITY, "by_serviced", values_), "count", "by_serviced"
-        )
+        return self._run(_count.count(self._context, ENTITY, "by_serviced", values_), "count", "by_serviced")
 
     def list_by_alarm(
         self, alarm_after: timedelta, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -559,9 +547,7 @@ class DeviceRepository:
         """
         values_ = (key_text(alarm_after, "timedelta"),)
         return self._run(
-            paging.page(
-                self._context, ENTITY, "by_alarm", values_, limit=limit, cursor=cursor, newest=newest
-            ),
+            _page.page(self._context, ENTITY, "by_alarm", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_alarm",
         )
@@ -574,7 +560,7 @@ class DeviceRepository:
         """
         values_ = (key_text(alarm_after, "timedelta"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_alarm", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -590,13 +576,13 @@ class DeviceRepository:
         """
         values_ = (key_text(alarm_after, "timedelta"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_alarm", values_, newest=newest), "fetch", "by_alarm"
+            _fetch.fetch(self._context, ENTITY, "by_alarm", values_, newest=newest), "fetch", "by_alarm"
         )
 
     def count_by_alarm(self, alarm_after: timedelta) -> int:
         """How many rows `list_by_alarm` has, without reading them."""
         values_ = (key_text(alarm_after, "timedelta"),)
-        return self._run(counting.count(self._context, ENTITY, "by_alarm", values_), "count", "by_alarm")
+        return self._run(_count.count(self._context, ENTITY, "by_alarm", values_), "count", "by_alarm")
 
     def list_by_badge(
         self, badge: bytes, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -611,9 +597,7 @@ class DeviceRepository:
         """
         values_ = (key_text(badge, "bytes"),)
         return self._run(
-            paging.page(
-                self._context, ENTITY, "by_badge", values_, limit=limit, cursor=cursor, newest=newest
-            ),
+            _page.page(self._context, ENTITY, "by_badge", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_badge",
         )
@@ -624,7 +608,7 @@ class DeviceRepository:
         """
         values_ = (key_text(badge, "bytes"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_badge", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -640,13 +624,13 @@ class DeviceRepository:
         """
         values_ = (key_text(badge, "bytes"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_badge", values_, newest=newest), "fetch", "by_badge"
+            _fetch.fetch(self._context, ENTITY, "by_badge", values_, newest=newest), "fetch", "by_badge"
         )
 
     def count_by_badge(self, badge: bytes) -> int:
         """How many rows `list_by_badge` has, without reading them."""
         values_ = (key_text(badge, "bytes"),)
-        return self._run(counting.count(self._context, ENTITY, "by_badge", values_), "count", "by_badge")
+        return self._run(_count.count(self._context, ENTITY, "by_badge", values_), "count", "by_badge")
 
     def list_by_previous(
         self, rented: bool, previous: Mode, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -661,7 +645,7 @@ class DeviceRepository:
         """
         values_ = (key_text(rented, "bool"), key_text(previous, "str"))
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_previous", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -676,7 +660,7 @@ class DeviceRepository:
         """
         values_ = (key_text(rented, "bool"), key_text(previous, "str"))
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_previous", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -692,23 +676,19 @@ class DeviceRepository:
         """
         values_ = (key_text(rented, "bool"), key_text(previous, "str"))
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_previous", values_, newest=newest),
-            "fetch",
-            "by_previous",
+            _fetch.fetch(self._context, ENTITY, "by_previous", values_, newest=newest), "fetch", "by_previous"
         )
 
     def count_by_previous(self, rented: bool, previous: Mode) -> int:
         """How many rows `list_by_previous` has, without reading them."""
         values_ = (key_text(rented, "bool"), key_text(previous, "str"))
-        return self._run(
-            counting.count(self._context, ENTITY, "by_previous", values_), "count", "by_previous"
-        )
+        return self._run(_count.count(self._context, ENTITY, "by_previous", values_), "count", "by_previous")
 
     def group_counts_by_mode(self) -> dict[Mode, int]:
         """How many rows each `mode` has, without reading them; those with none are left out."""
         values_ = ()
         counts = self._run(
-            counting.group_counts(self._context, ENTITY, "by_mode", values_), "group_counts", "by_mode"
+            _count.group_counts(self._context, ENTITY, "by_mode", values_), "group_counts", "by_mode"
         )
         return {Mode(group): number for group, number in counts.items()}
 
@@ -716,7 +696,7 @@ class DeviceRepository:
         """How many rows each `online` has, without reading them; those with none are left out."""
         values_ = (key_text(mode, "str"),)
         counts = self._run(
-            counting.group_counts(self._context, ENTITY, "by_mode_online", values_),
+            _count.group_counts(self._context, ENTITY, "by_mode_online", values_),
             "group_counts",
             "by_mode_online",
         )
@@ -726,7 +706,7 @@ class DeviceRepository:
         """How many rows each `online` has, without reading them; those with none are left out."""
         values_ = ()
         counts = self._run(
-            counting.group_counts(self._context, ENTITY, "by_battery", values_), "group_counts", "by_battery"
+            _count.group_counts(self._context, ENTITY, "by_battery", values_), "group_counts", "by_battery"
         )
         return {group == "true": number for group, number in counts.items()}
 
@@ -734,9 +714,7 @@ class DeviceRepository:
         """How many rows each `previous` has, without reading them; those with none are left out."""
         values_ = (key_text(rented, "bool"),)
         counts = self._run(
-            counting.group_counts(self._context, ENTITY, "by_previous", values_),
-            "group_counts",
-            "by_previous",
+            _count.group_counts(self._context, ENTITY, "by_previous", values_), "group_counts", "by_previous"
         )
         return {Mode(group): number for group, number in counts.items()}
 
@@ -768,7 +746,7 @@ class DeviceRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(
+        equal = _search.given(
             serial=serial,
             label=label,
             owner=owner,
@@ -781,9 +759,9 @@ class DeviceRepository:
             rented=rented,
             previous=previous,
         )
-        having = joining.having(("Telemetry", "device", having_telemetry))
+        having = _join.having(("Telemetry", "device", having_telemetry))
         return self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -812,7 +790,7 @@ class DeviceRepository:
             DeviceNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             serial=serial,
             label=label,
             owner=owner,
@@ -825,8 +803,8 @@ class DeviceRepository:
             rented=rented,
             previous=previous,
         )
-        having = joining.having(("Telemetry", "device", having_telemetry))
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        having = _join.having(("Telemetry", "device", having_telemetry))
+        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def first_with_telemetries(
         self,
@@ -852,7 +830,7 @@ class DeviceRepository:
             DeviceNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             serial=serial,
             label=label,
             owner=owner,
@@ -865,9 +843,9 @@ class DeviceRepository:
             rented=rented,
             previous=previous,
         )
-        having = joining.having(("Telemetry", "device", having_telemetry))
+        having = _join.having(("Telemetry", "device", having_telemetry))
         return self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context, ENTITY, equal, having, "Telemetry", "device", order=order, newest=newest
             ),
             "first_with",
@@ -895,7 +873,7 @@ class DeviceRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(
+        equal = _search.given(
             serial=serial,
             label=label,
             owner=owner,
@@ -908,9 +886,9 @@ class DeviceRepository:
             rented=rented,
             previous=previous,
         )
-        having = joining.having(("Telemetry", "device", having_telemetry))
+        having = _join.having(("Telemetry", "device", having_telemetry))
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -942,7 +920,7 @@ class DeviceRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             serial=serial,
             label=label,
             owner=owner,
@@ -955,9 +933,9 @@ class DeviceRepository:
             rented=rented,
             previous=previous,
         )
-        having = joining.having(("Telemetry", "device", having_telemetry))
+        having = _join.having(("Telemetry", "device", having_telemetry))
         return self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(
@@ -975,11 +953,11 @@ class DeviceRepository:
         rented: bool | None = None,
         previous: Mode | None = None,
         order: _Order = "uptime",
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(
+        equal = _search.given(
             serial=serial,
             label=label,
             owner=owner,
@@ -992,7 +970,7 @@ class DeviceRepository:
             rented=rented,
             previous=previous,
         )
-        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Device, *, if_none: _View | None = None) -> Device:
         """Insert a row. The record learns its managed values.
@@ -1006,7 +984,7 @@ class DeviceRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: Device) -> Device:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -1017,7 +995,7 @@ class DeviceRepository:
             DeviceNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record), "save")
+        return self._run(_save.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Device) -> Device:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -1026,7 +1004,7 @@ class DeviceRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, serial: str, function: Callable[[Device], Any]) -> Device:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -1036,7 +1014,7 @@ class DeviceRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, serial, function), "change")
+        return self._run(_save.change(self._context, ENTITY, serial, function), "change")
 
     def delete(self, serial: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -1045,20 +1023,20 @@ class DeviceRepository:
             DeviceNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, serial), "delete")
+        self._run(_delete.delete(self._context, ENTITY, serial), "delete")
 
     def discard(self, serial: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, serial), "discard")
+        return self._run(_delete.discard(self._context, ENTITY, serial), "discard")
 
     def touch_last_seen(self, serial: str, at: datetime | None = None) -> bool:
         """Set `last_seen` to `at`, by default the server's time, never back in time; tell whether the row is
         there.
         """
-        return self._run(touching.touch(self._context, ENTITY, serial, "last_seen", at), "touch")
+        return self._run(_touch.touch(self._context, ENTITY, serial, "last_seen", at), "touch")
 
     def touch_serviced_at(self, serial: str, at: datetime | None = None) -> bool:
         """Set `serviced_at` to `at`, by default the server's time, never back in time; tell whether the row
         is there.
         """
-        return self._run(touching.touch(self._context, ENTITY, serial, "serviced_at", at), "touch")
+        return self._run(_touch.touch(self._context, ENTITY, serial, "serviced_at", at), "touch")

@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
-from keyweave.entry import ClaimEntry
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    growing,
-    joining,
-    paging,
-    reading,
-    removing,
-    searching,
-    transacting,
-    writing,
-)
-from keyweave.keyspace import join
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_aio import Session
+from keyweave.model.entry import ClaimEntry
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.read import tree as _tree
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.keyspace.keys import join
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.aio.session import Session
 
 from .. import filters
 from ..entities.book import BOOK as ENTITY
@@ -51,15 +49,15 @@ class BookRepository:
         Raises:
             NoSuchBookError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, isbn), "get")
+        return await self._run(_get.get(self._context, ENTITY, isbn), "get")
 
     async def find(self, isbn: str) -> Book | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, isbn), "find")
+        return await self._run(_get.find(self._context, ENTITY, isbn), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Book | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return await self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, isbn: str, *, wait: float | None = None) -> Book:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -69,9 +67,7 @@ class BookRepository:
             NoSuchBookError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(
-            transacting.get_for_update(self._context, ENTITY, isbn, wait=wait), "get_for_update"
-        )
+        return await self._run(_lock.get_for_update(self._context, ENTITY, isbn, wait=wait), "get_for_update")
 
     async def get_with_books(
         self, isbn: str, *, newest: bool = True, for_update: bool = False
@@ -86,7 +82,7 @@ class BookRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context, ENTITY, isbn, "Book", "part_of", newest=newest, for_update=for_update
             ),
             "get_with",
@@ -101,12 +97,12 @@ class BookRepository:
             NoSuchBookError: nobody has it.
         """
         claim_ = ClaimEntry("title", join((key_text(title, "str"), key_text(subtitle, "str"))), "")
-        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "title")
+        return await self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "title")
 
     async def find_by_title(self, title: str, subtitle: str) -> Book | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("title", join((key_text(title, "str"), key_text(subtitle, "str"))), "")
-        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "title")
+        return await self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "title")
 
     async def get_by_claim(self, claim: int) -> Book:
         """The row with this unique value.
@@ -117,12 +113,12 @@ class BookRepository:
             NoSuchBookError: nobody has it.
         """
         claim_ = ClaimEntry("claim", key_text(claim, "int"), "")
-        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "claim")
+        return await self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "claim")
 
     async def find_by_claim(self, claim: int) -> Book | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("claim", key_text(claim, "int"), "")
-        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "claim")
+        return await self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "claim")
 
     async def list_by_shelf(
         self, shelf: Shelf, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -137,9 +133,7 @@ class BookRepository:
         """
         values_ = (key_text(shelf, "str"),)
         return await self._run(
-            paging.page(
-                self._context, ENTITY, "by_shelf", values_, limit=limit, cursor=cursor, newest=newest
-            ),
+            _page.page(self._context, ENTITY, "by_shelf", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_shelf",
         )
@@ -150,7 +144,7 @@ class BookRepository:
         """
         values_ = (key_text(shelf, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_shelf", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -166,15 +160,13 @@ class BookRepository:
         """
         values_ = (key_text(shelf, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_shelf", values_, newest=newest), "fetch", "by_shelf"
+            _fetch.fetch(self._context, ENTITY, "by_shelf", values_, newest=newest), "fetch", "by_shelf"
         )
 
     async def count_by_shelf(self, shelf: Shelf) -> int:
         """How many rows `list_by_shelf` has, without reading them."""
         values_ = (key_text(shelf, "str"),)
-        return await self._run(
-            counting.count(self._context, ENTITY, "by_shelf", values_), "count", "by_shelf"
-        )
+        return await self._run(_count.count(self._context, ENTITY, "by_shelf", values_), "count", "by_shelf")
 
     async def list_by_values(
         self, values: str, entries: int, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -189,7 +181,7 @@ class BookRepository:
         """
         values_ = (key_text(values, "str"), key_text(entries, "int"))
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_values", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -204,7 +196,7 @@ class BookRepository:
         """
         values_ = (key_text(values, "str"), key_text(entries, "int"))
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_values", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -220,14 +212,14 @@ class BookRepository:
         """
         values_ = (key_text(values, "str"), key_text(entries, "int"))
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_values", values_, newest=newest), "fetch", "by_values"
+            _fetch.fetch(self._context, ENTITY, "by_values", values_, newest=newest), "fetch", "by_values"
         )
 
     async def count_by_values(self, values: str, entries: int) -> int:
         """How many rows `list_by_values` has, without reading them."""
         values_ = (key_text(values, "str"), key_text(entries, "int"))
         return await self._run(
-            counting.count(self._context, ENTITY, "by_values", values_), "count", "by_values"
+            _count.count(self._context, ENTITY, "by_values", values_), "count", "by_values"
         )
 
     async def list_by_part_of(
@@ -243,7 +235,7 @@ class BookRepository:
         """
         values_ = (key_text(part_of, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_part_of", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -258,7 +250,7 @@ class BookRepository:
         """
         values_ = (key_text(part_of, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_part_of", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -274,21 +266,21 @@ class BookRepository:
         """
         values_ = (key_text(part_of, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_part_of", values_, newest=newest), "fetch", "by_part_of"
+            _fetch.fetch(self._context, ENTITY, "by_part_of", values_, newest=newest), "fetch", "by_part_of"
         )
 
     async def count_by_part_of(self, part_of: str) -> int:
         """How many rows `list_by_part_of` has, without reading them."""
         values_ = (key_text(part_of, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_part_of", values_), "count", "by_part_of"
+            _count.count(self._context, ENTITY, "by_part_of", values_), "count", "by_part_of"
         )
 
     async def gather_by_part_of(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Book]]:
         """For each of several keys every row of `list_by_part_of`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
-            gathering.gather(self._context, ENTITY, "by_part_of", values_, newest=newest),
+            _gather.gather(self._context, ENTITY, "by_part_of", values_, newest=newest),
             "gather",
             "by_part_of",
         )
@@ -297,7 +289,7 @@ class BookRepository:
         """How many rows each `shelf` has, without reading them; those with none are left out."""
         values_ = ()
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_shelf", values_), "group_counts", "by_shelf"
+            _count.group_counts(self._context, ENTITY, "by_shelf", values_), "group_counts", "by_shelf"
         )
         return {Shelf(group): number for group, number in counts.items()}
 
@@ -332,7 +324,7 @@ class BookRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(
+        equal = _search.given(
             isbn=isbn,
             title=title,
             subtitle=subtitle,
@@ -348,9 +340,9 @@ class BookRepository:
             max_depth=max_depth,
             part_of=part_of,
         )
-        having = joining.having(("Book", "part_of", having_book))
+        having = _join.having(("Book", "part_of", having_book))
         return await self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -382,7 +374,7 @@ class BookRepository:
             NoSuchBookError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             isbn=isbn,
             title=title,
             subtitle=subtitle,
@@ -398,8 +390,8 @@ class BookRepository:
             max_depth=max_depth,
             part_of=part_of,
         )
-        having = joining.having(("Book", "part_of", having_book))
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        having = _join.having(("Book", "part_of", having_book))
+        return await self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     async def first_with_books(
         self,
@@ -428,7 +420,7 @@ class BookRepository:
             NoSuchBookError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             isbn=isbn,
             title=title,
             subtitle=subtitle,
@@ -444,9 +436,9 @@ class BookRepository:
             max_depth=max_depth,
             part_of=part_of,
         )
-        having = joining.having(("Book", "part_of", having_book))
+        having = _join.having(("Book", "part_of", having_book))
         return await self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context, ENTITY, equal, having, "Book", "part_of", order=order, newest=newest
             ),
             "first_with",
@@ -477,7 +469,7 @@ class BookRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(
+        equal = _search.given(
             isbn=isbn,
             title=title,
             subtitle=subtitle,
@@ -493,9 +485,9 @@ class BookRepository:
             max_depth=max_depth,
             part_of=part_of,
         )
-        having = joining.having(("Book", "part_of", having_book))
+        having = _join.having(("Book", "part_of", having_book))
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -530,7 +522,7 @@ class BookRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             isbn=isbn,
             title=title,
             subtitle=subtitle,
@@ -546,9 +538,9 @@ class BookRepository:
             max_depth=max_depth,
             part_of=part_of,
         )
-        having = joining.having(("Book", "part_of", having_book))
+        having = _join.having(("Book", "part_of", having_book))
         return await self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(
@@ -569,11 +561,11 @@ class BookRepository:
         max_depth: int | None = None,
         part_of: str | None = None,
         order: _Order = "created",
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(
+        equal = _search.given(
             isbn=isbn,
             title=title,
             subtitle=subtitle,
@@ -589,7 +581,7 @@ class BookRepository:
             max_depth=max_depth,
             part_of=part_of,
         )
-        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        return await self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Book, *, if_none: _View | None = None) -> Book:
         """Insert a row. The record learns its managed values.
@@ -603,7 +595,7 @@ class BookRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return await self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Book) -> Book:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -614,7 +606,7 @@ class BookRepository:
             NoSuchBookError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record), "save")
+        return await self._run(_save.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Book) -> Book:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -623,7 +615,7 @@ class BookRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return await self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, isbn: str, function: Callable[[Book], Any]) -> Book:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -633,7 +625,7 @@ class BookRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, isbn, function), "change")
+        return await self._run(_save.change(self._context, ENTITY, isbn, function), "change")
 
     async def delete(self, isbn: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -642,16 +634,16 @@ class BookRepository:
             NoSuchBookError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, isbn), "delete")
+        await self._run(_delete.delete(self._context, ENTITY, isbn), "delete")
 
     async def discard(self, isbn: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, isbn), "discard")
+        return await self._run(_delete.discard(self._context, ENTITY, isbn), "discard")
 
     async def tree(self, isbn: str, *, max_depth: int = 100) -> list[Book]:
         """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty
         when it is not there.
         """
         return await self._run(
-            growing.tree(self._context, ENTITY, isbn, "by_part_of", max_depth=max_depth), "tree"
+            _tree.tree(self._context, ENTITY, isbn, "by_part_of", max_depth=max_depth), "tree"
         )

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import (
-    counting,
-    fetching,
-    joining,
-    paging,
-    reading,
-    removing,
-    searching,
-    transacting,
-    writing,
-)
-from keyweave.page import Page
-from keyweave.session_aio import Session
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.model.page import Page
+from keyweave.aio.session import Session
 
 from ..entities.branch import BRANCH as ENTITY
 from ..models import Branch
@@ -45,15 +43,15 @@ class BranchRepository:
         Raises:
             BranchNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, city), "get")
+        return await self._run(_get.get(self._context, ENTITY, city), "get")
 
     async def find(self, city: str) -> Branch | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, city), "find")
+        return await self._run(_get.find(self._context, ENTITY, city), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Branch | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return await self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, city: str, *, wait: float | None = None) -> Branch:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -63,9 +61,7 @@ class BranchRepository:
             BranchNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(
-            transacting.get_for_update(self._context, ENTITY, city, wait=wait), "get_for_update"
-        )
+        return await self._run(_lock.get_for_update(self._context, ENTITY, city, wait=wait), "get_for_update")
 
     async def list_all(
         self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -80,7 +76,7 @@ class BranchRepository:
         """
         values_ = ()
         return await self._run(
-            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "all",
         )
@@ -89,7 +85,7 @@ class BranchRepository:
         """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
         values_ = ()
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -104,13 +100,13 @@ class BranchRepository:
         """
         values_ = ()
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all"
+            _fetch.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all"
         )
 
     async def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
-        return await self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
+        return await self._run(_count.count(self._context, ENTITY, "all", values_), "count", "all")
 
     async def search(
         self,
@@ -128,10 +124,10 @@ class BranchRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(city=city, opened=opened)
-        having = joining.having()
+        equal = _search.given(city=city, opened=opened)
+        having = _join.having()
         return await self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -146,9 +142,9 @@ class BranchRepository:
             BranchNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(city=city, opened=opened)
-        having = joining.having()
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal = _search.given(city=city, opened=opened)
+        having = _join.having()
+        return await self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,
@@ -162,10 +158,10 @@ class BranchRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(city=city, opened=opened)
-        having = joining.having()
+        equal = _search.given(city=city, opened=opened)
+        having = _join.having()
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -187,20 +183,20 @@ class BranchRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(city=city, opened=opened)
-        having = joining.having()
+        equal = _search.given(city=city, opened=opened)
+        having = _join.having()
         return await self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(
         self, *, city: str | None = None, opened: int | None = None, order: _Order = "opened"
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(city=city, opened=opened)
-        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(city=city, opened=opened)
+        return await self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Branch, *, if_none: _View | None = None) -> Branch:
         """Insert a row. The record learns its managed values.
@@ -214,7 +210,7 @@ class BranchRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return await self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Branch) -> Branch:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -225,7 +221,7 @@ class BranchRepository:
             BranchNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record), "save")
+        return await self._run(_save.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Branch) -> Branch:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -234,7 +230,7 @@ class BranchRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return await self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, city: str, function: Callable[[Branch], Any]) -> Branch:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -244,7 +240,7 @@ class BranchRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, city, function), "change")
+        return await self._run(_save.change(self._context, ENTITY, city, function), "change")
 
     async def delete(self, city: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -253,8 +249,8 @@ class BranchRepository:
             BranchNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, city), "delete")
+        await self._run(_delete.delete(self._context, ENTITY, city), "delete")
 
     async def discard(self, city: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, city), "discard")
+        return await self._run(_delete.discard(self._context, ENTITY, city), "discard")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity, Reference, Unique, View
-from keyweave.entry import CREATED, ClaimEntry, Entry, ViewEntry
+from keyweave.model.entity import Entity, Reference, Unique, View
+from keyweave.model.entry import CREATED, ClaimEntry, Entry, ViewEntry
 from keyweave.errors import CheckViolationError
-from keyweave.keyspace import join
-from keyweave.keytext import key_text
+from keyweave.keyspace.keys import join
+from keyweave.model.keytext import key_text
 
 from .. import errors, models
 

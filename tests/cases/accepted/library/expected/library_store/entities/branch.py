@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity, View
-from keyweave.entry import Entry, ViewEntry
+from keyweave.model.entity import Entity, View
+from keyweave.model.entry import Entry, ViewEntry
 
 from .. import errors, models
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity
-from keyweave.entry import Entry
-from keyweave.merging import Merge, add, first, greatest, least, union
-from keyweave.normalizing import compact
+from keyweave.model.entity import Entity
+from keyweave.model.entry import Entry
+from keyweave.model.merge import Merge, add, first, greatest, least, union
+from keyweave.model.normalize import compact
 
 from .. import errors, models
 

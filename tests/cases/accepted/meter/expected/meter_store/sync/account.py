@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import fetching, joining, merging, reading, removing, searching, transacting, writing
-from keyweave.page import Page
-from keyweave.session_sync import Session
+from keyweave.read import fetch as _fetch
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import merge as _merge
+from keyweave.write import save as _save
+from keyweave.model.page import Page
+from keyweave.sync.session import Session
 
 from ..entities.account import ACCOUNT as ENTITY
 from ..entities.account import ACCOUNT_USAGE
@@ -36,15 +43,15 @@ class AccountRepository:
         Raises:
             AccountNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, id), "get")
+        return self._run(_get.get(self._context, ENTITY, id), "get")
 
     def find(self, id: str) -> Account | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, id), "find")
+        return self._run(_get.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Account | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> Account:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -54,7 +61,7 @@ class AccountRepository:
             AccountNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
+        return self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     def search(
         self,
@@ -71,10 +78,10 @@ class AccountRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(id=id)
-        having = joining.having()
+        equal = _search.given(id=id)
+        having = _join.having()
         return self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -87,9 +94,9 @@ class AccountRepository:
             AccountNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id)
-        having = joining.having()
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal = _search.given(id=id)
+        having = _join.having()
+        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self, *, id: str | None = None, order: _Order = "created", batch: int = 200, newest: bool = True
@@ -97,10 +104,10 @@ class AccountRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(id=id)
-        having = joining.having()
+        equal = _search.given(id=id)
+        having = _join.having()
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -117,18 +124,18 @@ class AccountRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id)
-        having = joining.having()
+        equal = _search.given(id=id)
+        having = _join.having()
         return self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
-    def explain(self, *, id: str | None = None, order: _Order = "created") -> searching.Explanation:
+    def explain(self, *, id: str | None = None, order: _Order = "created") -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(id=id)
-        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(id=id)
+        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Account) -> Account:
         """Insert a row. The record learns its managed values.
@@ -139,7 +146,7 @@ class AccountRepository:
             UniqueViolationError: another row has a unique value of this one.
             ReferenceViolationError: a reference leads nowhere.
         """
-        return self._run(writing.create(self._context, ENTITY, record), "create")
+        return self._run(_save.create(self._context, ENTITY, record), "create")
 
     def save(self, record: Account) -> Account:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -150,7 +157,7 @@ class AccountRepository:
             AccountNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record), "save")
+        return self._run(_save.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Account) -> Account:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -159,7 +166,7 @@ class AccountRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[Account], Any]) -> Account:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -169,7 +176,7 @@ class AccountRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, id, function), "change")
+        return self._run(_save.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -178,11 +185,11 @@ class AccountRepository:
             AccountNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, id), "delete")
+        self._run(_delete.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, id), "discard")
+        return self._run(_delete.discard(self._context, ENTITY, id), "discard")
 
     def merge_usage(self, id: str, entries: Sequence[Usage]) -> Account:
         """Merge entries into `usage` by the schema's rules; concurrent merges lose nothing.
@@ -191,7 +198,7 @@ class AccountRepository:
             AccountNotFoundError: it is not there.
             ValidationError: an entry breaks its type or limits.
         """
-        return self._run(merging.merge(self._context, ENTITY, id, ACCOUNT_USAGE, entries), "merge")
+        return self._run(_merge.merge(self._context, ENTITY, id, ACCOUNT_USAGE, entries), "merge")
 
     def merge_alerts(self, id: str, entries: Sequence[Alert]) -> Account:
         """Merge entries into `alerts` by the schema's rules; concurrent merges lose nothing.
@@ -200,4 +207,4 @@ class AccountRepository:
             AccountNotFoundError: it is not there.
             ValidationError: an entry breaks its type or limits.
         """
-        return self._run(merging.merge(self._context, ENTITY, id, ACCOUNT_ALERTS, entries), "merge")
+        return self._run(_merge.merge(self._context, ENTITY, id, ACCOUNT_ALERTS, entries), "merge")

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import (
-    counting,
-    fetching,
-    joining,
-    paging,
-    reading,
-    removing,
-    searching,
-    transacting,
-    writing,
-)
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_aio import Session
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.aio.session import Session
 
 from ..entities.attempt import ATTEMPT as ENTITY
 from ..models import Attempt, Outcome
@@ -46,15 +44,15 @@ class AttemptRepository:
         Raises:
             AttemptNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, id), "get")
+        return await self._run(_get.get(self._context, ENTITY, id), "get")
 
     async def find(self, id: str) -> Attempt | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, id), "find")
+        return await self._run(_get.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Attempt | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return await self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> Attempt:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -64,9 +62,7 @@ class AttemptRepository:
             AttemptNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(
-            transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
-        )
+        return await self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     async def list_by_outcome(
         self, outcome: Outcome, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -81,7 +77,7 @@ class AttemptRepository:
         """
         values_ = (key_text(outcome, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_outcome", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -96,7 +92,7 @@ class AttemptRepository:
         """
         values_ = (key_text(outcome, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_outcome", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -112,21 +108,21 @@ class AttemptRepository:
         """
         values_ = (key_text(outcome, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_outcome", values_, newest=newest), "fetch", "by_outcome"
+            _fetch.fetch(self._context, ENTITY, "by_outcome", values_, newest=newest), "fetch", "by_outcome"
         )
 
     async def count_by_outcome(self, outcome: Outcome) -> int:
         """How many rows `list_by_outcome` has, without reading them."""
         values_ = (key_text(outcome, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_outcome", values_), "count", "by_outcome"
+            _count.count(self._context, ENTITY, "by_outcome", values_), "count", "by_outcome"
         )
 
     async def group_counts_by_outcome(self) -> dict[Outcome, int]:
         """How many rows each `outcome` has, without reading them; those with none are left out."""
         values_ = ()
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_outcome", values_), "group_counts", "by_outcome"
+            _count.group_counts(self._context, ENTITY, "by_outcome", values_), "group_counts", "by_outcome"
         )
         return {Outcome(group): number for group, number in counts.items()}
 
@@ -147,10 +143,10 @@ class AttemptRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(id=id, outcome=outcome, at_once=at_once)
-        having = joining.having()
+        equal = _search.given(id=id, outcome=outcome, at_once=at_once)
+        having = _join.having()
         return await self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -170,9 +166,9 @@ class AttemptRepository:
             AttemptNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, outcome=outcome, at_once=at_once)
-        having = joining.having()
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal = _search.given(id=id, outcome=outcome, at_once=at_once)
+        having = _join.having()
+        return await self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,
@@ -187,10 +183,10 @@ class AttemptRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(id=id, outcome=outcome, at_once=at_once)
-        having = joining.having()
+        equal = _search.given(id=id, outcome=outcome, at_once=at_once)
+        having = _join.having()
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -213,10 +209,10 @@ class AttemptRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, outcome=outcome, at_once=at_once)
-        having = joining.having()
+        equal = _search.given(id=id, outcome=outcome, at_once=at_once)
+        having = _join.having()
         return await self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(
@@ -226,12 +222,12 @@ class AttemptRepository:
         outcome: Outcome | None = None,
         at_once: int | None = None,
         order: _Order = "answered_in",
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(id=id, outcome=outcome, at_once=at_once)
-        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(id=id, outcome=outcome, at_once=at_once)
+        return await self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Attempt, *, if_none: _View | None = None) -> Attempt:
         """Insert a row. The record learns its managed values.
@@ -245,7 +241,7 @@ class AttemptRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return await self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Attempt) -> Attempt:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -256,7 +252,7 @@ class AttemptRepository:
             AttemptNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record), "save")
+        return await self._run(_save.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Attempt) -> Attempt:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -265,7 +261,7 @@ class AttemptRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return await self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[Attempt], Any]) -> Attempt:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -275,7 +271,7 @@ class AttemptRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, id, function), "change")
+        return await self._run(_save.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -284,8 +280,8 @@ class AttemptRepository:
             AttemptNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, id), "delete")
+        await self._run(_delete.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, id), "discard")
+        return await self._run(_delete.discard(self._context, ENTITY, id), "discard")

@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
-from keyweave.entry import ClaimEntry
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    joining,
-    paging,
-    reading,
-    removing,
-    searching,
-    transacting,
-    writing,
-)
-from keyweave.keyspace import join
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_aio import Session
+from keyweave.model.entry import ClaimEntry
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.keyspace.keys import join
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.aio.session import Session
 
 from ..entities.one_time_token import ONE_TIME_TOKEN as ENTITY
 from ..models import OneTimeToken, Purpose
@@ -49,15 +47,15 @@ class OneTimeTokenRepository:
         Raises:
             OneTimeTokenNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, id), "get")
+        return await self._run(_get.get(self._context, ENTITY, id), "get")
 
     async def find(self, id: str) -> OneTimeToken | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, id), "find")
+        return await self._run(_get.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[OneTimeToken | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return await self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> OneTimeToken:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -67,9 +65,7 @@ class OneTimeTokenRepository:
             OneTimeTokenNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(
-            transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
-        )
+        return await self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     async def get_by_code(self, purpose: Purpose, code: str) -> OneTimeToken:
         """The row with this unique value.
@@ -80,12 +76,12 @@ class OneTimeTokenRepository:
             OneTimeTokenNotFoundError: nobody has it.
         """
         claim_ = ClaimEntry("code", join((key_text(purpose, "str"), key_text(code, "str"))), "")
-        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "code")
+        return await self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "code")
 
     async def find_by_code(self, purpose: Purpose, code: str) -> OneTimeToken | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("code", join((key_text(purpose, "str"), key_text(code, "str"))), "")
-        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "code")
+        return await self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "code")
 
     async def list_by_account(
         self, account: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -100,7 +96,7 @@ class OneTimeTokenRepository:
         """
         values_ = (key_text(account, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_account", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -115,7 +111,7 @@ class OneTimeTokenRepository:
         """
         values_ = (key_text(account, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_account", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -131,14 +127,14 @@ class OneTimeTokenRepository:
         """
         values_ = (key_text(account, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_account", values_, newest=newest), "fetch", "by_account"
+            _fetch.fetch(self._context, ENTITY, "by_account", values_, newest=newest), "fetch", "by_account"
         )
 
     async def count_by_account(self, account: str) -> int:
         """How many rows `list_by_account` has, without reading them."""
         values_ = (key_text(account, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_account", values_), "count", "by_account"
+            _count.count(self._context, ENTITY, "by_account", values_), "count", "by_account"
         )
 
     async def gather_by_account(
@@ -147,7 +143,7 @@ class OneTimeTokenRepository:
         """For each of several keys every row of `list_by_account`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
-            gathering.gather(self._context, ENTITY, "by_account", values_, newest=newest),
+            _gather.gather(self._context, ENTITY, "by_account", values_, newest=newest),
             "gather",
             "by_account",
         )
@@ -169,10 +165,10 @@ class OneTimeTokenRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(id=id, account=account, tries=tries)
-        having = joining.having()
+        equal = _search.given(id=id, account=account, tries=tries)
+        having = _join.having()
         return await self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -192,9 +188,9 @@ class OneTimeTokenRepository:
             OneTimeTokenNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, account=account, tries=tries)
-        having = joining.having()
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal = _search.given(id=id, account=account, tries=tries)
+        having = _join.having()
+        return await self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,
@@ -209,10 +205,10 @@ class OneTimeTokenRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(id=id, account=account, tries=tries)
-        having = joining.having()
+        equal = _search.given(id=id, account=account, tries=tries)
+        having = _join.having()
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -235,10 +231,10 @@ class OneTimeTokenRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, account=account, tries=tries)
-        having = joining.having()
+        equal = _search.given(id=id, account=account, tries=tries)
+        having = _join.having()
         return await self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(
@@ -248,12 +244,12 @@ class OneTimeTokenRepository:
         account: str | None = None,
         tries: int | None = None,
         order: _Order = "tries",
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(id=id, account=account, tries=tries)
-        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(id=id, account=account, tries=tries)
+        return await self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: OneTimeToken, *, if_none: _View | None = None) -> OneTimeToken:
         """Insert a row. The record learns its managed values.
@@ -267,7 +263,7 @@ class OneTimeTokenRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return await self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: OneTimeToken) -> OneTimeToken:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -278,7 +274,7 @@ class OneTimeTokenRepository:
             OneTimeTokenNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record), "save")
+        return await self._run(_save.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: OneTimeToken) -> OneTimeToken:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -287,7 +283,7 @@ class OneTimeTokenRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return await self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[OneTimeToken], Any]) -> OneTimeToken:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -297,7 +293,7 @@ class OneTimeTokenRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, id, function), "change")
+        return await self._run(_save.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -306,8 +302,8 @@ class OneTimeTokenRepository:
             OneTimeTokenNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, id), "delete")
+        await self._run(_delete.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, id), "discard")
+        return await self._run(_delete.discard(self._context, ENTITY, id), "discard")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity, Unique
-from keyweave.entry import ClaimEntry, Entry
+from keyweave.model.entity import Entity, Unique
+from keyweave.model.entry import ClaimEntry, Entry
 
 from .. import errors, models
 

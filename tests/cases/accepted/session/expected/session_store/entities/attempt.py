@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity, View
-from keyweave.entry import Entry, ViewEntry
-from keyweave.moment import duration_micros
+from keyweave.model.entity import Entity, View
+from keyweave.model.entry import Entry, ViewEntry
+from keyweave.model.moment import duration_micros
 
 from .. import errors, models
 

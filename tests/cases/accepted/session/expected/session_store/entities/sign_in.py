@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity, Reference, Retention, Unique, View
-from keyweave.entry import CREATED, ClaimEntry, Entry, ViewEntry
-from keyweave.keytext import key_text
-from keyweave.moment import to_micros
+from keyweave.model.entity import Entity, Reference, Retention, Unique, View
+from keyweave.model.entry import CREATED, ClaimEntry, Entry, ViewEntry
+from keyweave.model.keytext import key_text
+from keyweave.model.moment import to_micros
 
 from .. import errors, models
 

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from keyweave.entry import ClaimEntry
-from keyweave.flows import fetching, gathering, joining, reading, removing, searching, transacting, writing
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_sync import Session
+from keyweave.model.entry import ClaimEntry
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.sync.session import Session
 
 from .. import filters
 from ..entities.account import ACCOUNT as ENTITY
@@ -37,15 +44,15 @@ class AccountRepository:
         Raises:
             AccountNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, id), "get")
+        return self._run(_get.get(self._context, ENTITY, id), "get")
 
     def find(self, id: str) -> Account | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, id), "find")
+        return self._run(_get.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Account | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> Account:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -55,7 +62,7 @@ class AccountRepository:
             AccountNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
+        return self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     def get_with_one_time_tokens(
         self, id: str, *, newest: bool = True, for_update: bool = False
@@ -70,7 +77,7 @@ class AccountRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context, ENTITY, id, "OneTimeToken", "account", newest=newest, for_update=for_update
             ),
             "get_with",
@@ -89,7 +96,7 @@ class AccountRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context, ENTITY, id, "SignIn", "account", newest=newest, for_update=for_update
             ),
             "get_with",
@@ -104,12 +111,12 @@ class AccountRepository:
             AccountNotFoundError: nobody has it.
         """
         claim_ = ClaimEntry("name", key_text(name, "str").strip().lower(), "")
-        return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "name")
+        return self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "name")
 
     def find_by_name(self, name: str) -> Account | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("name", key_text(name, "str").strip().lower(), "")
-        return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "name")
+        return self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "name")
 
     def search(
         self,
@@ -131,12 +138,12 @@ class AccountRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(id=id, name=name)
-        having = joining.having(
+        equal = _search.given(id=id, name=name)
+        having = _join.having(
             ("OneTimeToken", "account", having_one_time_token), ("SignIn", "account", having_sign_in)
         )
         return self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -157,11 +164,11 @@ class AccountRepository:
             AccountNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, name=name)
-        having = joining.having(
+        equal = _search.given(id=id, name=name)
+        having = _join.having(
             ("OneTimeToken", "account", having_one_time_token), ("SignIn", "account", having_sign_in)
         )
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def first_with_one_time_tokens(
         self,
@@ -179,12 +186,12 @@ class AccountRepository:
             AccountNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, name=name)
-        having = joining.having(
+        equal = _search.given(id=id, name=name)
+        having = _join.having(
             ("OneTimeToken", "account", having_one_time_token), ("SignIn", "account", having_sign_in)
         )
         return self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context, ENTITY, equal, having, "OneTimeToken", "account", order=order, newest=newest
             ),
             "first_with",
@@ -206,12 +213,12 @@ class AccountRepository:
             AccountNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, name=name)
-        having = joining.having(
+        equal = _search.given(id=id, name=name)
+        having = _join.having(
             ("OneTimeToken", "account", having_one_time_token), ("SignIn", "account", having_sign_in)
         )
         return self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context, ENTITY, equal, having, "SignIn", "account", order=order, newest=newest
             ),
             "first_with",
@@ -231,12 +238,12 @@ class AccountRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(id=id, name=name)
-        having = joining.having(
+        equal = _search.given(id=id, name=name)
+        having = _join.having(
             ("OneTimeToken", "account", having_one_time_token), ("SignIn", "account", having_sign_in)
         )
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -260,22 +267,22 @@ class AccountRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, name=name)
-        having = joining.having(
+        equal = _search.given(id=id, name=name)
+        having = _join.having(
             ("OneTimeToken", "account", having_one_time_token), ("SignIn", "account", having_sign_in)
         )
         return self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(
         self, *, id: str | None = None, name: str | None = None, order: _Order = "created"
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(id=id, name=name)
-        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(id=id, name=name)
+        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Account) -> Account:
         """Insert a row. The record learns its managed values.
@@ -286,7 +293,7 @@ class AccountRepository:
             UniqueViolationError: another row has a unique value of this one.
             ReferenceViolationError: a reference leads nowhere.
         """
-        return self._run(writing.create(self._context, ENTITY, record), "create")
+        return self._run(_save.create(self._context, ENTITY, record), "create")
 
     def save(self, record: Account) -> Account:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -297,7 +304,7 @@ class AccountRepository:
             AccountNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record), "save")
+        return self._run(_save.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Account) -> Account:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -306,7 +313,7 @@ class AccountRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[Account], Any]) -> Account:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -316,7 +323,7 @@ class AccountRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, id, function), "change")
+        return self._run(_save.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -325,8 +332,8 @@ class AccountRepository:
             AccountNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, id), "delete")
+        self._run(_delete.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, id), "discard")
+        return self._run(_delete.discard(self._context, ENTITY, id), "discard")

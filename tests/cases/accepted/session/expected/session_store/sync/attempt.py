@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import (
-    counting,
-    fetching,
-    joining,
-    paging,
-    reading,
-    removing,
-    searching,
-    transacting,
-    writing,
-)
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_sync import Session
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.sync.session import Session
 
 from ..entities.attempt import ATTEMPT as ENTITY
 from ..models import Attempt, Outcome
@@ -46,15 +44,15 @@ class AttemptRepository:
         Raises:
             AttemptNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, id), "get")
+        return self._run(_get.get(self._context, ENTITY, id), "get")
 
     def find(self, id: str) -> Attempt | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, id), "find")
+        return self._run(_get.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Attempt | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> Attempt:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -64,7 +62,7 @@ class AttemptRepository:
             AttemptNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
+        return self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     def list_by_outcome(
         self, outcome: Outcome, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -79,7 +77,7 @@ class AttemptRepository:
         """
         values_ = (key_text(outcome, "str"),)
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_outcome", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -94,7 +92,7 @@ class AttemptRepository:
         """
         values_ = (key_text(outcome, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_outcome", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -110,19 +108,19 @@ class AttemptRepository:
         """
         values_ = (key_text(outcome, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_outcome", values_, newest=newest), "fetch", "by_outcome"
+            _fetch.fetch(self._context, ENTITY, "by_outcome", values_, newest=newest), "fetch", "by_outcome"
         )
 
     def count_by_outcome(self, outcome: Outcome) -> int:
         """How many rows `list_by_outcome` has, without reading them."""
         values_ = (key_text(outcome, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_outcome", values_), "count", "by_outcome")
+        return self._run(_count.count(self._context, ENTITY, "by_outcome", values_), "count", "by_outcome")
 
     def group_counts_by_outcome(self) -> dict[Outcome, int]:
         """How many rows each `outcome` has, without reading them; those with none are left out."""
         values_ = ()
         counts = self._run(
-            counting.group_counts(self._context, ENTITY, "by_outcome", values_), "group_counts", "by_outcome"
+            _count.group_counts(self._context, ENTITY, "by_outcome", values_), "group_counts", "by_outcome"
         )
         return {Outcome(group): number for group, number in counts.items()}
 
@@ -143,10 +141,10 @@ class AttemptRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(id=id, outcome=outcome, at_once=at_once)
-        having = joining.having()
+        equal = _search.given(id=id, outcome=outcome, at_once=at_once)
+        having = _join.having()
         return self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -166,9 +164,9 @@ class AttemptRepository:
             AttemptNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, outcome=outcome, at_once=at_once)
-        having = joining.having()
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal = _search.given(id=id, outcome=outcome, at_once=at_once)
+        having = _join.having()
+        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,
@@ -183,10 +181,10 @@ class AttemptRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(id=id, outcome=outcome, at_once=at_once)
-        having = joining.having()
+        equal = _search.given(id=id, outcome=outcome, at_once=at_once)
+        having = _join.having()
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -209,10 +207,10 @@ class AttemptRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, outcome=outcome, at_once=at_once)
-        having = joining.having()
+        equal = _search.given(id=id, outcome=outcome, at_once=at_once)
+        having = _join.having()
         return self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(
@@ -222,12 +220,12 @@ class AttemptRepository:
         outcome: Outcome | None = None,
         at_once: int | None = None,
         order: _Order = "answered_in",
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(id=id, outcome=outcome, at_once=at_once)
-        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(id=id, outcome=outcome, at_once=at_once)
+        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Attempt, *, if_none: _View | None = None) -> Attempt:
         """Insert a row. The record learns its managed values.
@@ -241,7 +239,7 @@ class AttemptRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: Attempt) -> Attempt:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -252,7 +250,7 @@ class AttemptRepository:
             AttemptNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record), "save")
+        return self._run(_save.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Attempt) -> Attempt:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -261,7 +259,7 @@ class AttemptRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[Attempt], Any]) -> Attempt:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -271,7 +269,7 @@ class AttemptRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, id, function), "change")
+        return self._run(_save.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -280,8 +278,8 @@ class AttemptRepository:
             AttemptNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, id), "delete")
+        self._run(_delete.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, id), "discard")
+        return self._run(_delete.discard(self._context, ENTITY, id), "discard")

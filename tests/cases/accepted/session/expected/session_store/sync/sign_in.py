@@ -6,23 +6,21 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from keyweave.entry import ClaimEntry
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    joining,
-    paging,
-    reading,
-    removing,
-    searching,
-    touching,
-    transacting,
-    writing,
-)
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_sync import Session
+from keyweave.model.entry import ClaimEntry
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.write import touch as _touch
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.sync.session import Session
 
 from ..entities.sign_in import SIGN_IN as ENTITY
 from ..models import SignIn
@@ -50,15 +48,15 @@ class SignInRepository:
         Raises:
             SignInNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, id), "get")
+        return self._run(_get.get(self._context, ENTITY, id), "get")
 
     def find(self, id: str) -> SignIn | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, id), "find")
+        return self._run(_get.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[SignIn | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> SignIn:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -68,7 +66,7 @@ class SignInRepository:
             SignInNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
+        return self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     def get_by_digest(self, digest: bytes) -> SignIn:
         """The row with this unique value.
@@ -79,12 +77,12 @@ class SignInRepository:
             SignInNotFoundError: nobody has it.
         """
         claim_ = ClaimEntry("digest", key_text(digest, "bytes"), "")
-        return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "digest")
+        return self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "digest")
 
     def find_by_digest(self, digest: bytes) -> SignIn | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("digest", key_text(digest, "bytes"), "")
-        return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "digest")
+        return self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "digest")
 
     def list_by_account(
         self, account: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -99,7 +97,7 @@ class SignInRepository:
         """
         values_ = (key_text(account, "str"),)
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_account", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -112,7 +110,7 @@ class SignInRepository:
         """
         values_ = (key_text(account, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_account", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -128,19 +126,19 @@ class SignInRepository:
         """
         values_ = (key_text(account, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_account", values_, newest=newest), "fetch", "by_account"
+            _fetch.fetch(self._context, ENTITY, "by_account", values_, newest=newest), "fetch", "by_account"
         )
 
     def count_by_account(self, account: str) -> int:
         """How many rows `list_by_account` has, without reading them."""
         values_ = (key_text(account, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_account", values_), "count", "by_account")
+        return self._run(_count.count(self._context, ENTITY, "by_account", values_), "count", "by_account")
 
     def gather_by_account(self, keys: Sequence[str], *, newest: bool = True) -> list[list[SignIn]]:
         """For each of several keys every row of `list_by_account`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
-            gathering.gather(self._context, ENTITY, "by_account", values_, newest=newest),
+            _gather.gather(self._context, ENTITY, "by_account", values_, newest=newest),
             "gather",
             "by_account",
         )
@@ -158,7 +156,7 @@ class SignInRepository:
         """
         values_ = (key_text(account, "str"), key_text(closed, "bool"))
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_account_closed", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -173,7 +171,7 @@ class SignInRepository:
         """
         values_ = (key_text(account, "str"), key_text(closed, "bool"))
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_account_closed", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -189,7 +187,7 @@ class SignInRepository:
         """
         values_ = (key_text(account, "str"), key_text(closed, "bool"))
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_account_closed", values_, newest=newest),
+            _fetch.fetch(self._context, ENTITY, "by_account_closed", values_, newest=newest),
             "fetch",
             "by_account_closed",
         )
@@ -198,14 +196,14 @@ class SignInRepository:
         """How many rows `list_by_account_closed` has, without reading them."""
         values_ = (key_text(account, "str"), key_text(closed, "bool"))
         return self._run(
-            counting.count(self._context, ENTITY, "by_account_closed", values_), "count", "by_account_closed"
+            _count.count(self._context, ENTITY, "by_account_closed", values_), "count", "by_account_closed"
         )
 
     def group_counts_by_account_closed(self, account: str) -> dict[bool, int]:
         """How many rows each `closed` has, without reading them; those with none are left out."""
         values_ = (key_text(account, "str"),)
         counts = self._run(
-            counting.group_counts(self._context, ENTITY, "by_account_closed", values_),
+            _count.group_counts(self._context, ENTITY, "by_account_closed", values_),
             "group_counts",
             "by_account_closed",
         )
@@ -228,10 +226,10 @@ class SignInRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(id=id, account=account, closed=closed)
-        having = joining.having()
+        equal = _search.given(id=id, account=account, closed=closed)
+        having = _join.having()
         return self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -251,9 +249,9 @@ class SignInRepository:
             SignInNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, account=account, closed=closed)
-        having = joining.having()
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal = _search.given(id=id, account=account, closed=closed)
+        having = _join.having()
+        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,
@@ -268,10 +266,10 @@ class SignInRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(id=id, account=account, closed=closed)
-        having = joining.having()
+        equal = _search.given(id=id, account=account, closed=closed)
+        having = _join.having()
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -294,10 +292,10 @@ class SignInRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, account=account, closed=closed)
-        having = joining.having()
+        equal = _search.given(id=id, account=account, closed=closed)
+        having = _join.having()
         return self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(
@@ -307,12 +305,12 @@ class SignInRepository:
         account: str | None = None,
         closed: bool | None = None,
         order: _Order = "seen_at",
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(id=id, account=account, closed=closed)
-        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(id=id, account=account, closed=closed)
+        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: SignIn, *, if_none: _View | None = None) -> SignIn:
         """Insert a row. The record learns its managed values.
@@ -326,7 +324,7 @@ class SignInRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: SignIn) -> SignIn:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -337,7 +335,7 @@ class SignInRepository:
             SignInNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record), "save")
+        return self._run(_save.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: SignIn) -> SignIn:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -346,7 +344,7 @@ class SignInRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[SignIn], Any]) -> SignIn:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -356,7 +354,7 @@ class SignInRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, id, function), "change")
+        return self._run(_save.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -365,20 +363,20 @@ class SignInRepository:
             SignInNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, id), "delete")
+        self._run(_delete.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, id), "discard")
+        return self._run(_delete.discard(self._context, ENTITY, id), "discard")
 
     def touch_seen_at(self, id: str, at: datetime | None = None) -> bool:
         """Set `seen_at` to `at`, by default the server's time, never back in time; tell whether the row is
         there.
         """
-        return self._run(touching.touch(self._context, ENTITY, id, "seen_at", at), "touch")
+        return self._run(_touch.touch(self._context, ENTITY, id, "seen_at", at), "touch")
 
     def touch_renewed_at(self, id: str, at: datetime | None = None) -> bool:
         """Set `renewed_at` to `at`, by default the server's time, never back in time; tell whether the row is
         there.
         """
-        return self._run(touching.touch(self._context, ENTITY, id, "renewed_at", at), "touch")
+        return self._run(_touch.touch(self._context, ENTITY, id, "renewed_at", at), "touch")

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
-from keyweave.entry import ClaimEntry
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    joining,
-    paging,
-    reading,
-    removing,
-    searching,
-    transacting,
-    writing,
-)
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_aio import Session
+from keyweave.model.entry import ClaimEntry
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.aio.session import Session
 
 from .. import filters
 from ..entities.customer import CUSTOMER as ENTITY
@@ -49,15 +47,15 @@ class CustomerRepository:
         Raises:
             NoSuchCustomerError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, id), "get")
+        return await self._run(_get.get(self._context, ENTITY, id), "get")
 
     async def find(self, id: str) -> Customer | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, id), "find")
+        return await self._run(_get.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Customer | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return await self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> Customer:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -67,9 +65,7 @@ class CustomerRepository:
             NoSuchCustomerError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(
-            transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
-        )
+        return await self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     async def get_with_orders(
         self, id: str, *, newest: bool = True, for_update: bool = False
@@ -84,7 +80,7 @@ class CustomerRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context, ENTITY, id, "Order", "customer_id", newest=newest, for_update=for_update
             ),
             "get_with",
@@ -99,12 +95,12 @@ class CustomerRepository:
             NoSuchCustomerError: nobody has it.
         """
         claim_ = ClaimEntry("email", key_text(email, "str").lower(), "")
-        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "email")
+        return await self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "email")
 
     async def find_by_email(self, email: str) -> Customer | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("email", key_text(email, "str").lower(), "")
-        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "email")
+        return await self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "email")
 
     async def list_all(
         self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -119,7 +115,7 @@ class CustomerRepository:
         """
         values_ = ()
         return await self._run(
-            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "all",
         )
@@ -128,7 +124,7 @@ class CustomerRepository:
         """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
         values_ = ()
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -143,13 +139,13 @@ class CustomerRepository:
         """
         values_ = ()
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all"
+            _fetch.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all"
         )
 
     async def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
-        return await self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
+        return await self._run(_count.count(self._context, ENTITY, "all", values_), "count", "all")
 
     async def list_by_vip(
         self, vip: bool, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -164,7 +160,7 @@ class CustomerRepository:
         """
         values_ = (key_text(vip, "bool"),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_vip", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "by_vip", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_vip",
         )
@@ -175,7 +171,7 @@ class CustomerRepository:
         """
         values_ = (key_text(vip, "bool"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_vip", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -191,19 +187,19 @@ class CustomerRepository:
         """
         values_ = (key_text(vip, "bool"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_vip", values_, newest=newest), "fetch", "by_vip"
+            _fetch.fetch(self._context, ENTITY, "by_vip", values_, newest=newest), "fetch", "by_vip"
         )
 
     async def count_by_vip(self, vip: bool) -> int:
         """How many rows `list_by_vip` has, without reading them."""
         values_ = (key_text(vip, "bool"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_vip", values_), "count", "by_vip")
+        return await self._run(_count.count(self._context, ENTITY, "by_vip", values_), "count", "by_vip")
 
     async def group_counts_by_vip(self) -> dict[bool, int]:
         """How many rows each `vip` has, without reading them; those with none are left out."""
         values_ = ()
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_vip", values_), "group_counts", "by_vip"
+            _count.group_counts(self._context, ENTITY, "by_vip", values_), "group_counts", "by_vip"
         )
         return {group == "true": number for group, number in counts.items()}
 
@@ -228,10 +224,10 @@ class CustomerRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(id=id, email=email, name=name, vip=vip)
-        having = joining.having(("Order", "customer_id", having_order))
+        equal = _search.given(id=id, email=email, name=name, vip=vip)
+        having = _join.having(("Order", "customer_id", having_order))
         return await self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -253,9 +249,9 @@ class CustomerRepository:
             NoSuchCustomerError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, email=email, name=name, vip=vip)
-        having = joining.having(("Order", "customer_id", having_order))
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal = _search.given(id=id, email=email, name=name, vip=vip)
+        having = _join.having(("Order", "customer_id", having_order))
+        return await self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     async def first_with_orders(
         self,
@@ -274,10 +270,10 @@ class CustomerRepository:
             NoSuchCustomerError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, email=email, name=name, vip=vip)
-        having = joining.having(("Order", "customer_id", having_order))
+        equal = _search.given(id=id, email=email, name=name, vip=vip)
+        having = _join.having(("Order", "customer_id", having_order))
         return await self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context, ENTITY, equal, having, "Order", "customer_id", order=order, newest=newest
             ),
             "first_with",
@@ -298,10 +294,10 @@ class CustomerRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(id=id, email=email, name=name, vip=vip)
-        having = joining.having(("Order", "customer_id", having_order))
+        equal = _search.given(id=id, email=email, name=name, vip=vip)
+        having = _join.having(("Order", "customer_id", having_order))
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -326,10 +322,10 @@ class CustomerRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, email=email, name=name, vip=vip)
-        having = joining.having(("Order", "customer_id", having_order))
+        equal = _search.given(id=id, email=email, name=name, vip=vip)
+        having = _join.having(("Order", "customer_id", having_order))
         return await self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(
@@ -340,12 +336,12 @@ class CustomerRepository:
         name: str | None = None,
         vip: bool | None = None,
         order: _Order = "created",
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(id=id, email=email, name=name, vip=vip)
-        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(id=id, email=email, name=name, vip=vip)
+        return await self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Customer, *, if_none: _View | None = None) -> Customer:
         """Insert a row. The record learns its managed values.
@@ -359,7 +355,7 @@ class CustomerRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return await self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Customer) -> Customer:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -370,7 +366,7 @@ class CustomerRepository:
             NoSuchCustomerError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record), "save")
+        return await self._run(_save.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Customer) -> Customer:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -379,7 +375,7 @@ class CustomerRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return await self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[Customer], Any]) -> Customer:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -389,7 +385,7 @@ class CustomerRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, id, function), "change")
+        return await self._run(_save.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -398,8 +394,8 @@ class CustomerRepository:
             NoSuchCustomerError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, id), "delete")
+        await self._run(_delete.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, id), "discard")
+        return await self._run(_delete.discard(self._context, ENTITY, id), "discard")

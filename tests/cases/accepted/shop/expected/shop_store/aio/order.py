@@ -6,22 +6,20 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    joining,
-    paging,
-    reading,
-    removing,
-    searching,
-    touching,
-    transacting,
-    writing,
-)
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_aio import Session
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.write import touch as _touch
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.aio.session import Session
 
 from .. import filters
 from ..entities.order import ORDER as ENTITY
@@ -50,15 +48,15 @@ class OrderRepository:
         Raises:
             OrderNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, id), "get")
+        return await self._run(_get.get(self._context, ENTITY, id), "get")
 
     async def find(self, id: str) -> Order | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, id), "find")
+        return await self._run(_get.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Order | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return await self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> Order:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -68,9 +66,7 @@ class OrderRepository:
             OrderNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(
-            transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
-        )
+        return await self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     async def get_with_parcels(
         self, id: str, *, newest: bool = True, for_update: bool = False
@@ -85,7 +81,7 @@ class OrderRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return await self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context, ENTITY, id, "Parcel", "order_id", newest=newest, for_update=for_update
             ),
             "get_with",
@@ -104,7 +100,7 @@ class OrderRepository:
         """
         values_ = ()
         return await self._run(
-            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "all",
         )
@@ -113,7 +109,7 @@ class OrderRepository:
         """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
         values_ = ()
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -128,13 +124,13 @@ class OrderRepository:
         """
         values_ = ()
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all"
+            _fetch.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all"
         )
 
     async def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
-        return await self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
+        return await self._run(_count.count(self._context, ENTITY, "all", values_), "count", "all")
 
     async def list_by_customer(
         self, customer_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -149,7 +145,7 @@ class OrderRepository:
         """
         values_ = (key_text(customer_id, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_customer", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -164,7 +160,7 @@ class OrderRepository:
         """
         values_ = (key_text(customer_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_customer", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -180,23 +176,21 @@ class OrderRepository:
         """
         values_ = (key_text(customer_id, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_customer", values_, newest=newest),
-            "fetch",
-            "by_customer",
+            _fetch.fetch(self._context, ENTITY, "by_customer", values_, newest=newest), "fetch", "by_customer"
         )
 
     async def count_by_customer(self, customer_id: str) -> int:
         """How many rows `list_by_customer` has, without reading them."""
         values_ = (key_text(customer_id, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_customer", values_), "count", "by_customer"
+            _count.count(self._context, ENTITY, "by_customer", values_), "count", "by_customer"
         )
 
     async def gather_by_customer(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Order]]:
         """For each of several keys every row of `list_by_customer`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
-            gathering.gather(self._context, ENTITY, "by_customer", values_, newest=newest),
+            _gather.gather(self._context, ENTITY, "by_customer", values_, newest=newest),
             "gather",
             "by_customer",
         )
@@ -220,7 +214,7 @@ class OrderRepository:
         """
         values_ = (key_text(customer_id, "str"), key_text(state, "str"))
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_customer_state", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -235,7 +229,7 @@ class OrderRepository:
         """
         values_ = (key_text(customer_id, "str"), key_text(state, "str"))
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_customer_state", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -253,7 +247,7 @@ class OrderRepository:
         """
         values_ = (key_text(customer_id, "str"), key_text(state, "str"))
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_customer_state", values_, newest=newest),
+            _fetch.fetch(self._context, ENTITY, "by_customer_state", values_, newest=newest),
             "fetch",
             "by_customer_state",
         )
@@ -262,7 +256,7 @@ class OrderRepository:
         """How many rows `list_by_customer_state` has, without reading them."""
         values_ = (key_text(customer_id, "str"), key_text(state, "str"))
         return await self._run(
-            counting.count(self._context, ENTITY, "by_customer_state", values_), "count", "by_customer_state"
+            _count.count(self._context, ENTITY, "by_customer_state", values_), "count", "by_customer_state"
         )
 
     async def list_by_total(
@@ -278,9 +272,7 @@ class OrderRepository:
         """
         values_ = (key_text(state, "str"),)
         return await self._run(
-            paging.page(
-                self._context, ENTITY, "by_total", values_, limit=limit, cursor=cursor, newest=newest
-            ),
+            _page.page(self._context, ENTITY, "by_total", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_total",
         )
@@ -293,7 +285,7 @@ class OrderRepository:
         """
         values_ = (key_text(state, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_total", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -309,21 +301,19 @@ class OrderRepository:
         """
         values_ = (key_text(state, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_total", values_, newest=newest), "fetch", "by_total"
+            _fetch.fetch(self._context, ENTITY, "by_total", values_, newest=newest), "fetch", "by_total"
         )
 
     async def count_by_total(self, state: OrderState) -> int:
         """How many rows `list_by_total` has, without reading them."""
         values_ = (key_text(state, "str"),)
-        return await self._run(
-            counting.count(self._context, ENTITY, "by_total", values_), "count", "by_total"
-        )
+        return await self._run(_count.count(self._context, ENTITY, "by_total", values_), "count", "by_total")
 
     async def group_counts_by_customer_state(self, customer_id: str) -> dict[OrderState, int]:
         """How many rows each `state` has, without reading them; those with none are left out."""
         values_ = (key_text(customer_id, "str"),)
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_customer_state", values_),
+            _count.group_counts(self._context, ENTITY, "by_customer_state", values_),
             "group_counts",
             "by_customer_state",
         )
@@ -333,7 +323,7 @@ class OrderRepository:
         """How many rows each `state` has, without reading them; those with none are left out."""
         values_ = ()
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_total", values_), "group_counts", "by_total"
+            _count.group_counts(self._context, ENTITY, "by_total", values_), "group_counts", "by_total"
         )
         return {OrderState(group): number for group, number in counts.items()}
 
@@ -361,7 +351,7 @@ class OrderRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(
+        equal = _search.given(
             id=id,
             customer_id=customer_id,
             state=state,
@@ -370,9 +360,9 @@ class OrderRepository:
             coupon=coupon,
             tracking=tracking,
         )
-        having = joining.having(("Parcel", "order_id", having_parcel))
+        having = _join.having(("Parcel", "order_id", having_parcel))
         return await self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -397,7 +387,7 @@ class OrderRepository:
             OrderNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             id=id,
             customer_id=customer_id,
             state=state,
@@ -406,8 +396,8 @@ class OrderRepository:
             coupon=coupon,
             tracking=tracking,
         )
-        having = joining.having(("Parcel", "order_id", having_parcel))
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        having = _join.having(("Parcel", "order_id", having_parcel))
+        return await self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     async def first_with_parcels(
         self,
@@ -429,7 +419,7 @@ class OrderRepository:
             OrderNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             id=id,
             customer_id=customer_id,
             state=state,
@@ -438,9 +428,9 @@ class OrderRepository:
             coupon=coupon,
             tracking=tracking,
         )
-        having = joining.having(("Parcel", "order_id", having_parcel))
+        having = _join.having(("Parcel", "order_id", having_parcel))
         return await self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context, ENTITY, equal, having, "Parcel", "order_id", order=order, newest=newest
             ),
             "first_with",
@@ -464,7 +454,7 @@ class OrderRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(
+        equal = _search.given(
             id=id,
             customer_id=customer_id,
             state=state,
@@ -473,9 +463,9 @@ class OrderRepository:
             coupon=coupon,
             tracking=tracking,
         )
-        having = joining.having(("Parcel", "order_id", having_parcel))
+        having = _join.having(("Parcel", "order_id", having_parcel))
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -503,7 +493,7 @@ class OrderRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             id=id,
             customer_id=customer_id,
             state=state,
@@ -512,9 +502,9 @@ class OrderRepository:
             coupon=coupon,
             tracking=tracking,
         )
-        having = joining.having(("Parcel", "order_id", having_parcel))
+        having = _join.having(("Parcel", "order_id", having_parcel))
         return await self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(
@@ -528,11 +518,11 @@ class OrderRepository:
         coupon: str | None = None,
         tracking: str | None = None,
         order: _Order = "revision",
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(
+        equal = _search.given(
             id=id,
             customer_id=customer_id,
             state=state,
@@ -541,7 +531,7 @@ class OrderRepository:
             coupon=coupon,
             tracking=tracking,
         )
-        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        return await self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Order, *, if_none: _View | None = None) -> Order:
         """Insert a row. The record learns its managed values.
@@ -555,7 +545,7 @@ class OrderRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return await self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Order) -> Order:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -566,7 +556,7 @@ class OrderRepository:
             OrderNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record), "save")
+        return await self._run(_save.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Order) -> Order:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -575,7 +565,7 @@ class OrderRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return await self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[Order], Any]) -> Order:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -585,7 +575,7 @@ class OrderRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, id, function), "change")
+        return await self._run(_save.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -594,14 +584,14 @@ class OrderRepository:
             OrderNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, id), "delete")
+        await self._run(_delete.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, id), "discard")
+        return await self._run(_delete.discard(self._context, ENTITY, id), "discard")
 
     async def touch_sent_at(self, id: str, at: datetime | None = None) -> bool:
         """Set `sent_at` to `at`, by default the server's time, never back in time; tell whether the row is
         there.
         """
-        return await self._run(touching.touch(self._context, ENTITY, id, "sent_at", at), "touch")
+        return await self._run(_touch.touch(self._context, ENTITY, id, "sent_at", at), "touch")

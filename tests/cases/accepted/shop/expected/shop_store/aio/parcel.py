@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    joining,
-    paging,
-    reading,
-    removing,
-    searching,
-    transacting,
-    writing,
-)
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_aio import Session
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.aio.session import Session
 
 from ..entities.parcel import PARCEL as ENTITY
 from ..models import Parcel
@@ -47,15 +45,15 @@ class ParcelRepository:
         Raises:
             ParcelNotFoundError: it is not there, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, id), "get")
+        return await self._run(_get.get(self._context, ENTITY, id), "get")
 
     async def find(self, id: str) -> Parcel | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, id), "find")
+        return await self._run(_get.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Parcel | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return await self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> Parcel:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -65,9 +63,7 @@ class ParcelRepository:
             ParcelNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return await self._run(
-            transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
-        )
+        return await self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     async def list_by_order(
         self, order_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -82,9 +78,7 @@ class ParcelRepository:
         """
         values_ = (key_text(order_id, "str"),)
         return await self._run(
-            paging.page(
-                self._context, ENTITY, "by_order", values_, limit=limit, cursor=cursor, newest=newest
-            ),
+            _page.page(self._context, ENTITY, "by_order", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_order",
         )
@@ -97,7 +91,7 @@ class ParcelRepository:
         """
         values_ = (key_text(order_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_order", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -113,21 +107,19 @@ class ParcelRepository:
         """
         values_ = (key_text(order_id, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_order", values_, newest=newest), "fetch", "by_order"
+            _fetch.fetch(self._context, ENTITY, "by_order", values_, newest=newest), "fetch", "by_order"
         )
 
     async def count_by_order(self, order_id: str) -> int:
         """How many rows `list_by_order` has, without reading them."""
         values_ = (key_text(order_id, "str"),)
-        return await self._run(
-            counting.count(self._context, ENTITY, "by_order", values_), "count", "by_order"
-        )
+        return await self._run(_count.count(self._context, ENTITY, "by_order", values_), "count", "by_order")
 
     async def gather_by_order(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Parcel]]:
         """For each of several keys every row of `list_by_order`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
-            gathering.gather(self._context, ENTITY, "by_order", values_, newest=newest), "gather", "by_order"
+            _gather.gather(self._context, ENTITY, "by_order", values_, newest=newest), "gather", "by_order"
         )
 
     async def list_by_sku(
@@ -143,7 +135,7 @@ class ParcelRepository:
         """
         values_ = (key_text(sku, "str"),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_sku", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "by_sku", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_sku",
         )
@@ -154,7 +146,7 @@ class ParcelRepository:
         """
         values_ = (key_text(sku, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_sku", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -170,19 +162,19 @@ class ParcelRepository:
         """
         values_ = (key_text(sku, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_sku", values_, newest=newest), "fetch", "by_sku"
+            _fetch.fetch(self._context, ENTITY, "by_sku", values_, newest=newest), "fetch", "by_sku"
         )
 
     async def count_by_sku(self, sku: str) -> int:
         """How many rows `list_by_sku` has, without reading them."""
         values_ = (key_text(sku, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_sku", values_), "count", "by_sku")
+        return await self._run(_count.count(self._context, ENTITY, "by_sku", values_), "count", "by_sku")
 
     async def gather_by_sku(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Parcel]]:
         """For each of several keys every row of `list_by_sku`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
-            gathering.gather(self._context, ENTITY, "by_sku", values_, newest=newest), "gather", "by_sku"
+            _gather.gather(self._context, ENTITY, "by_sku", values_, newest=newest), "gather", "by_sku"
         )
 
     async def search(
@@ -202,10 +194,10 @@ class ParcelRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(id=id, order_id=order_id, sku=sku)
-        having = joining.having()
+        equal = _search.given(id=id, order_id=order_id, sku=sku)
+        having = _join.having()
         return await self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -225,9 +217,9 @@ class ParcelRepository:
             ParcelNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, order_id=order_id, sku=sku)
-        having = joining.having()
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal = _search.given(id=id, order_id=order_id, sku=sku)
+        having = _join.having()
+        return await self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,
@@ -242,10 +234,10 @@ class ParcelRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(id=id, order_id=order_id, sku=sku)
-        having = joining.having()
+        equal = _search.given(id=id, order_id=order_id, sku=sku)
+        having = _join.having()
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -268,10 +260,10 @@ class ParcelRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, order_id=order_id, sku=sku)
-        having = joining.having()
+        equal = _search.given(id=id, order_id=order_id, sku=sku)
+        having = _join.having()
         return await self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(
@@ -281,12 +273,12 @@ class ParcelRepository:
         order_id: str | None = None,
         sku: str | None = None,
         order: _Order = "weight",
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(id=id, order_id=order_id, sku=sku)
-        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(id=id, order_id=order_id, sku=sku)
+        return await self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Parcel, *, if_none: _View | None = None) -> Parcel:
         """Insert a row. The record learns its managed values.
@@ -300,7 +292,7 @@ class ParcelRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return await self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Parcel) -> Parcel:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -311,7 +303,7 @@ class ParcelRepository:
             ParcelNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record), "save")
+        return await self._run(_save.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Parcel) -> Parcel:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -320,7 +312,7 @@ class ParcelRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return await self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[Parcel], Any]) -> Parcel:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -330,7 +322,7 @@ class ParcelRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, id, function), "change")
+        return await self._run(_save.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -339,8 +331,8 @@ class ParcelRepository:
             ParcelNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, id), "delete")
+        await self._run(_delete.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, id), "discard")
+        return await self._run(_delete.discard(self._context, ENTITY, id), "discard")

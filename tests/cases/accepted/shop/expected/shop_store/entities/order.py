@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity, Reference, View
-from keyweave.entry import CREATED, REVISION, Entry, ViewEntry
+from keyweave.model.entity import Entity, Reference, View
+from keyweave.model.entry import CREATED, REVISION, Entry, ViewEntry
 from keyweave.errors import CheckViolationError
 
 from .. import errors, models

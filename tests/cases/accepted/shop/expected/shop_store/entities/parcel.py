@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity, Reference, View
-from keyweave.entry import CREATED, Entry, ViewEntry
+from keyweave.model.entity import Entity, Reference, View
+from keyweave.model.entry import CREATED, Entry, ViewEntry
 
 from .. import errors, models
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity, Unique, View
-from keyweave.entry import ClaimEntry, Entry, ViewEntry
-from keyweave.keyspace import join
+from keyweave.model.entity import Entity, Unique, View
+from keyweave.model.entry import ClaimEntry, Entry, ViewEntry
+from keyweave.keyspace.keys import join
 
 from .. import errors, models
 

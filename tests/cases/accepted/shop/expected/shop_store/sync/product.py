@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from keyweave.entry import ClaimEntry
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    joining,
-    paging,
-    reading,
-    removing,
-    searching,
-    transacting,
-    writing,
-)
-from keyweave.keyspace import join
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_sync import Session
+from keyweave.model.entry import ClaimEntry
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.keyspace.keys import join
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.sync.session import Session
 
 from .. import filters
 from ..entities.product import PRODUCT as ENTITY
@@ -50,15 +48,15 @@ class ProductRepository:
         Raises:
             ProductNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, sku), "get")
+        return self._run(_get.get(self._context, ENTITY, sku), "get")
 
     def find(self, sku: str) -> Product | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, sku), "find")
+        return self._run(_get.find(self._context, ENTITY, sku), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Product | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, sku: str, *, wait: float | None = None) -> Product:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -68,7 +66,7 @@ class ProductRepository:
             ProductNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, sku, wait=wait), "get_for_update")
+        return self._run(_lock.get_for_update(self._context, ENTITY, sku, wait=wait), "get_for_update")
 
     def get_with_parcels(
         self, sku: str, *, newest: bool = True, for_update: bool = False
@@ -83,7 +81,7 @@ class ProductRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context, ENTITY, sku, "Parcel", "sku", newest=newest, for_update=for_update
             ),
             "get_with",
@@ -102,7 +100,7 @@ class ProductRepository:
             join((key_text(category, "str").strip().lower(), key_text(title, "str").strip().lower())),
             "",
         )
-        return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "title")
+        return self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "title")
 
     def find_by_title(self, category: str, title: str) -> Product | None:
         """The row with this unique value, or None."""
@@ -111,7 +109,7 @@ class ProductRepository:
             join((key_text(category, "str").strip().lower(), key_text(title, "str").strip().lower())),
             "",
         )
-        return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "title")
+        return self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "title")
 
     def list_by_price(
         self, category: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -126,9 +124,7 @@ class ProductRepository:
         """
         values_ = (key_text(category, "str"),)
         return self._run(
-            paging.page(
-                self._context, ENTITY, "by_price", values_, limit=limit, cursor=cursor, newest=newest
-            ),
+            _page.page(self._context, ENTITY, "by_price", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_price",
         )
@@ -139,7 +135,7 @@ class ProductRepository:
         """
         values_ = (key_text(category, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_price", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -155,13 +151,13 @@ class ProductRepository:
         """
         values_ = (key_text(category, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_price", values_, newest=newest), "fetch", "by_price"
+            _fetch.fetch(self._context, ENTITY, "by_price", values_, newest=newest), "fetch", "by_price"
         )
 
     def count_by_price(self, category: str) -> int:
         """How many rows `list_by_price` has, without reading them."""
         values_ = (key_text(category, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_price", values_), "count", "by_price")
+        return self._run(_count.count(self._context, ENTITY, "by_price", values_), "count", "by_price")
 
     def list_by_stock(
         self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -176,9 +172,7 @@ class ProductRepository:
         """
         values_ = ()
         return self._run(
-            paging.page(
-                self._context, ENTITY, "by_stock", values_, limit=limit, cursor=cursor, newest=newest
-            ),
+            _page.page(self._context, ENTITY, "by_stock", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_stock",
         )
@@ -189,7 +183,7 @@ class ProductRepository:
         """
         values_ = ()
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_stock", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -205,13 +199,13 @@ class ProductRepository:
         """
         values_ = ()
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_stock", values_, newest=newest), "fetch", "by_stock"
+            _fetch.fetch(self._context, ENTITY, "by_stock", values_, newest=newest), "fetch", "by_stock"
         )
 
     def count_by_stock(self) -> int:
         """How many rows `list_by_stock` has, without reading them."""
         values_ = ()
-        return self._run(counting.count(self._context, ENTITY, "by_stock", values_), "count", "by_stock")
+        return self._run(_count.count(self._context, ENTITY, "by_stock", values_), "count", "by_stock")
 
     def search(
         self,
@@ -234,10 +228,10 @@ class ProductRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(sku=sku, category=category, title=title, stock=stock)
-        having = joining.having(("Parcel", "sku", having_parcel))
+        equal = _search.given(sku=sku, category=category, title=title, stock=stock)
+        having = _join.having(("Parcel", "sku", having_parcel))
         return self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -259,9 +253,9 @@ class ProductRepository:
             ProductNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(sku=sku, category=category, title=title, stock=stock)
-        having = joining.having(("Parcel", "sku", having_parcel))
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal = _search.given(sku=sku, category=category, title=title, stock=stock)
+        having = _join.having(("Parcel", "sku", having_parcel))
+        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def first_with_parcels(
         self,
@@ -280,10 +274,10 @@ class ProductRepository:
             ProductNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(sku=sku, category=category, title=title, stock=stock)
-        having = joining.having(("Parcel", "sku", having_parcel))
+        equal = _search.given(sku=sku, category=category, title=title, stock=stock)
+        having = _join.having(("Parcel", "sku", having_parcel))
         return self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context, ENTITY, equal, having, "Parcel", "sku", order=order, newest=newest
             ),
             "first_with",
@@ -304,10 +298,10 @@ class ProductRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(sku=sku, category=category, title=title, stock=stock)
-        having = joining.having(("Parcel", "sku", having_parcel))
+        equal = _search.given(sku=sku, category=category, title=title, stock=stock)
+        having = _join.having(("Parcel", "sku", having_parcel))
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -332,10 +326,10 @@ class ProductRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(sku=sku, category=category, title=title, stock=stock)
-        having = joining.having(("Parcel", "sku", having_parcel))
+        equal = _search.given(sku=sku, category=category, title=title, stock=stock)
+        having = _join.having(("Parcel", "sku", having_parcel))
         return self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(
@@ -346,12 +340,12 @@ class ProductRepository:
         title: str | None = None,
         stock: int | None = None,
         order: _Order = "price",
-    ) -> searching.Explanation:
+    ) -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(sku=sku, category=category, title=title, stock=stock)
-        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(sku=sku, category=category, title=title, stock=stock)
+        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Product, *, if_none: _View | None = None) -> Product:
         """Insert a row. The record learns its managed values.
@@ -365,7 +359,7 @@ class ProductRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: Product) -> Product:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -376,7 +370,7 @@ class ProductRepository:
             ProductNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record), "save")
+        return self._run(_save.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Product) -> Product:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -385,7 +379,7 @@ class ProductRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, sku: str, function: Callable[[Product], Any]) -> Product:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -395,7 +389,7 @@ class ProductRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, sku, function), "change")
+        return self._run(_save.change(self._context, ENTITY, sku, function), "change")
 
     def delete(self, sku: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -404,8 +398,8 @@ class ProductRepository:
             ProductNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, sku), "delete")
+        self._run(_delete.delete(self._context, ENTITY, sku), "delete")
 
     def discard(self, sku: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, sku), "discard")
+        return self._run(_delete.discard(self._context, ENTITY, sku), "discard")

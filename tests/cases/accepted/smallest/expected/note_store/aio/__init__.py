@@ -9,17 +9,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from keyweave.checking import Report
-from keyweave.context import Context, Stats
-from keyweave.flows import checking, examining, sweeping, transacting
-from keyweave.health import Health
-from keyweave.session_aio import Session, open_session
-from keyweave.sweeper_aio import Sweeper
+from keyweave.expiry.sweep import sweep
+from keyweave.store.context import Context
+from keyweave.store.stats import Stats
+from keyweave.aio.session import Session, open_session
+from keyweave.aio.sweeper import Sweeper
+from keyweave.write.transact import transact
 
 from ..package import PACKAGE
 from .note import NoteRepository
+
+if TYPE_CHECKING:
+    from keyweave.health.report import Health
+    from keyweave.integrity.finding import Report
 
 __all__ = ["Store", "Transaction", "NoteRepository"]
 
@@ -100,9 +104,7 @@ class Store:
             TransactionConflictError: other writers won every try.
             CrossPartitionError: the rows do not share a partition; nothing was sent.
         """
-        result: T = await self._session.run(
-            transacting.transact(self._session.context, self._bind, function), "transact"
-        )
+        result: T = await self._session.run(transact(self._session.context, self._bind, function), "transact")
         return result
 
     def _bind(self, context: Context) -> Transaction:
@@ -110,7 +112,7 @@ class Store:
 
     async def sweep(self, *, limit: int = 10_000) -> int:
         """Remove up to `limit` rows that are past their deadline, and return how many were removed."""
-        return await self._session.run(sweeping.sweep(self._session.context, limit=limit), "sweep")
+        return await self._session.run(sweep(self._session.context, limit=limit), "sweep")
 
     def sweeper(self, *, interval: float = 30.0, share: float = 0.02) -> Sweeper:
         """A background sweeper: `async with store.sweeper(): ...`, or `start` and `stop` it.
@@ -126,7 +128,7 @@ class Store:
 
     async def check(self) -> Report:
         """Compare every document with every entry that is derived from it, both ways; others may write meanwhile."""
-        return await self._session.run(checking.check(self._session.context), "check")
+        return await self._session.check()
 
     async def health(self, *, memory_budget: int | None = None) -> Health:
         """How the server and this namespace are now: one round trip, no retries.
@@ -137,9 +139,7 @@ class Store:
         Raises:
             StoreUnavailableError: the server does not answer.
         """
-        return await self._session.run(
-            examining.examine(self._session.context, memory_budget=memory_budget), "health"
-        )
+        return await self._session.health(memory_budget=memory_budget)
 
     @property
     def session(self) -> Session:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity
-from keyweave.entry import Entry
+from keyweave.model.entity import Entity
+from keyweave.model.entry import Entry
 
 from .. import errors, models
 

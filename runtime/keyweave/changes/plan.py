@@ -1,0 +1,342 @@
+"""Plans: what one atomic step checks and writes, and how the server answers.
+
+A plan belongs to one partition. It is built from guards and rows, numbered as `apply` expects them;
+the guards are kept so that a refusal can be turned into the error that its caller understands.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from keyweave.effects import Command, Word
+from keyweave.errors import CrossPartitionError
+from keyweave.keyspace.keys import Partition
+from keyweave.model.entity import Entity
+from keyweave.model.entry import REVISION, ClaimEntry, Entry, ViewEntry
+
+_FIXED_KEYS: Final = 4
+
+
+class Status(enum.StrEnum):
+    """The answers of `apply`."""
+
+    OK = "OK"
+    REPLAYED = "REPLAYED"
+    MISSING = "MISSING"
+    CHANGED = "CHANGED"
+    EXISTS = "EXISTS"
+    DEAD = "DEAD"
+    FREED = "FREED"
+    ALIVE = "ALIVE"
+    NO_TARGET = "NO_TARGET"
+    TAKEN = "TAKEN"
+    COUNT = "COUNT"
+    CORRUPT = "CORRUPT"
+
+
+class Guard(msgspec.Struct, frozen=True, gc=False):
+    """What a guard was about: the row for which it was set, and the reference or constraint that it watches."""
+
+    word: str
+    entity: Entity[Any]
+    key: str
+    detail: str = ""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A guard that did not hold.
+
+    Attributes:
+        status: what was found instead.
+        guard: the guard.
+        certain: False when an earlier try of the same plan may have been applied.
+        owner: who holds the unique value, when it is taken.
+        document: what stands where the plan's shown row would be written, when EXISTS or CHANGED refused it.
+    """
+
+    status: Status
+    guard: Guard
+    certain: bool
+    owner: str = ""
+    document: bytes | None = None
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """A plan that was applied: revision, created and expires of each document that it wrote, in order."""
+
+    heads: tuple[tuple[int, int, int], ...]
+
+
+Outcome: TypeAlias = Applied | Refusal
+
+
+class Plan:
+    """Builds the keys and arguments of one call of `apply`.
+
+    Args:
+        op: the plan's id.
+        remembered: whether a plan that leaves no document is recognised when it is sent again.
+
+    Attributes:
+        frees: whether the plan only removes, so that it needs no memory.
+    """
+
+    __slots__ = (
+        "_claims",
+        "_documents",
+        "_guard_words",
+        "_row_words",
+        "_shown",
+        "_views",
+        "changes",
+        "frees",
+        "guards",
+        "op",
+        "partition",
+        "remembered",
+        "written",
+    )
+
+    def __init__(self, partition: Partition, op: str, *, remembered: bool = True) -> None:
+        self.partition: Final = partition
+        self.op: Final = op
+        self.remembered: Final = remembered
+        self.frees = True
+        self.guards: list[Guard] = []
+        self.changes = False
+        self.written: list[tuple[Entity[Any], str]] = []
+        self._documents: dict[str, int] = {}
+        self._views: dict[str, int] = {}
+        self._claims: dict[str, int] = {}
+        self._guard_words: list[Word] = []
+        self._row_words: list[Word] = []
+        self._shown = 0
+
+    def show(self, entity: Entity[Any], key: str) -> None:
+        """Answer a refusal because this row is there, or has changed, with its document."""
+        self._shown = self._document(entity, key)
+
+    def guard_revision(self, entity: Entity[Any], key: str, revision: int) -> None:
+        """The row is live and unchanged since `revision`."""
+        self._guard_words += ("revision", self._document(entity, key), revision)
+        self.guards.append(Guard("revision", entity, key))
+
+    def guard_absent(self, entity: Entity[Any], key: str) -> None:
+        """There is no live row."""
+        self._guard_words += ("absent", self._document(entity, key))
+        self.guards.append(Guard("absent", entity, key))
+
+    def guard_exists(
+        self, target: Entity[Any], target_key: str, entity: Entity[Any], key: str, field: str
+    ) -> None:
+        """The row that `field` of the row `key` refers to is live."""
+        self._guard_words += ("exists", self._document(target, target_key))
+        self.guards.append(Guard("exists", entity, key, field))
+
+    def guard_dead(self, entity: Entity[Any], key: str, revision: int) -> None:
+        """The row is past its deadline and unchanged since `revision`."""
+        self._guard_words += ("dead", self._document(entity, key), revision)
+        self.guards.append(Guard("dead", entity, key))
+
+    def guard_unchanged(self, entity: Entity[Any], key: str, revision: int) -> None:
+        """The document is the one written at `revision`, whether or not its deadline has passed."""
+        self._guard_words += ("unchanged", self._document(entity, key), revision)
+        self.guards.append(Guard("unchanged", entity, key))
+
+    def guard_missing(self, entity: Entity[Any], key: str) -> None:
+        """There is no document at all."""
+        self._guard_words += ("missing", self._document(entity, key))
+        self.guards.append(Guard("missing", entity, key))
+
+    def guard_at(self, entity: Entity[Any], key: str, revision: int | None) -> None:
+        """The document is the one written at `revision`, or there is none when that is None."""
+        if revision is None:
+            self.guard_missing(entity, key)
+        else:
+            self.guard_unchanged(entity, key, revision)
+
+    def guard_free(self, entity: Entity[Any], claim: ClaimEntry) -> None:
+        """The unique value is nobody's, or the owner's own."""
+        self._guard_words += ("free", self._claim(entity, claim.unique), claim.value, claim.owner)
+        self.guards.append(Guard("free", entity, claim.owner, claim.unique))
+
+    def guard_holds(self, entity: Entity[Any], unique: str, value: str, owner: str) -> None:
+        """The unique value is the owner's."""
+        self._guard_words += ("holds", self._claim(entity, unique), value, owner)
+        self.guards.append(Guard("holds", entity, owner, unique))
+
+    def guard_count(
+        self, entity: Entity[Any], view: str, values: Sequence[str], number: int, key: str = ""
+    ) -> None:
+        """The view has exactly `number` members."""
+        self._guard_words += ("count", self._view(entity, view, values), number)
+        self.guards.append(Guard("count", entity, key, view))
+
+    def put(
+        self, entity: Entity[Any], key: str, body: bytes, retain: int, old: list[Entry], new: list[Entry]
+    ) -> None:
+        """Write a document, and the difference between the entries that it had and has."""
+        self.changes = True
+        self._row_words += ("put", self._document(entity, key), f"{entity.name}:{key}", retain, body)
+        self._difference(entity, old, new)
+        self.written.append((entity, key))
+        self.frees = False
+
+    def delete(self, entity: Entity[Any], key: str, old: list[Entry]) -> None:
+        """Delete a document with every entry that it had."""
+        self.changes = True
+        self._row_words += ("delete", self._document(entity, key), f"{entity.name}:{key}")
+        self._difference(entity, old, [])
+
+    def change_entries(self, entity: Entity[Any], old: list[Entry], new: list[Entry]) -> None:
+        """Change entries without a document: healing and repair."""
+        self.frees = self.frees and not new
+        self._row_words.append("entries")
+        self._difference(entity, old, new)
+
+    def restore(
+        self,
+        entity: Entity[Any],
+        key: str,
+        head: tuple[int, int, int],
+        body: bytes,
+        old: list[Entry],
+        new: list[Entry],
+    ) -> None:
+        """Write a document with a head that it had before (revision, created, expires), here or elsewhere."""
+        self.changes = True
+        self.frees = False
+        self._row_words += ("restore", self._document(entity, key), f"{entity.name}:{key}", *head, body)
+        self._difference(entity, old, new)
+        self.written.append((entity, key))
+
+    def follow_deadline(self, entity: Entity[Any], key: str) -> None:
+        """Make native TTL and expiry entry follow from the document's head, or from its absence."""
+        self.frees = False
+        self._row_words += ("deadline", self._document(entity, key), f"{entity.name}:{key}")
+
+    def advance_clock(self, revision: int) -> None:
+        """Make later writes get revisions beyond `revision`."""
+        self.frees = False
+        self._row_words += ("advance", revision)
+
+    def command(
+        self, sha_or_text: str, verb: str, *, again: bool, grace_ms: int, marker_ttl: int, writer: str
+    ) -> Command:
+        """The EVALSHA or EVAL that carries this plan."""
+        partition = self.partition
+        marker = marker_ttl if self.remembered and not self.written else 0
+        views = _FIXED_KEYS + len(self._documents)
+        claims = views + len(self._views)
+        return (
+            verb,
+            sha_or_text,
+            claims + len(self._claims),
+            partition.clock,
+            partition.expiry,
+            partition.done(self.op) if marker else partition.clock,
+            partition.schema,
+            *self._documents,
+            *self._views,
+            *self._claims,
+            self.op,
+            "again" if again else "first",
+            grace_ms,
+            views,
+            claims,
+            marker,
+            writer if self.changes else "",
+            self._shown,
+            *self._guard_words,
+            "rows",
+            *self._row_words,
+        )
+
+    def outcome(self, reply: list[Any]) -> Outcome:
+        """What an answer of `apply` means; REPLAYED and CORRUPT are for the caller to look at first."""
+        if reply[0] == b"OK":
+            numbers = [int(number) for number in reply[1:]]
+            return Applied(tuple(zip(numbers[0::3], numbers[1::3], numbers[2::3], strict=True)))
+        status = Status(reply[0].decode())
+        guard = self.guards[int(reply[1]) - 1]
+        document = reply[4] if len(reply) > 4 else None
+        return Refusal(status, guard, reply[2] == b"certain", reply[3].decode(), document)
+
+    def document_keys(self) -> list[str]:
+        """Keys of the documents that this plan writes, in order."""
+        return [self.partition.document(entity.name, key) for entity, key in self.written]
+
+    def _difference(self, entity: Entity[Any], old: list[Entry], new: list[Entry]) -> None:
+        words: list[Word] = []
+        views, view_key = self._views, self._own(entity).view
+        if old:
+            old, new = _changed(old, new)
+        # A few entries are compared quicker than they are hashed: the hash of an enum's value is Python code.
+        kept = [(entry.view, entry.values) for entry in new if type(entry) is ViewEntry] if old else []
+        for entry in old:
+            if isinstance(entry, ViewEntry):
+                if (entry.view, entry.values) not in kept:
+                    name = view_key(entity.name, entry.view, entry.values)
+                    words += ("remove", views.setdefault(name, len(views) + 1), entry.member, "")
+            elif entry not in new:
+                words += ("release", self._claim(entity, entry.unique), entry.value, entry.owner)
+        for entry in new:
+            if isinstance(entry, ViewEntry):
+                if entry.score == REVISION or entry not in old:
+                    name = view_key(entity.name, entry.view, entry.values)
+                    words += ("add", views.setdefault(name, len(views) + 1), entry.member, entry.score)
+            elif entry not in old:
+                words += ("claim", self._claim(entity, entry.unique), entry.value, entry.owner)
+        self._row_words.append(len(words) // 4)
+        self._row_words += words
+
+    def _own(self, entity: Entity[Any]) -> Partition:
+        if entity.group != self.partition.group:
+            raise CrossPartitionError(
+                f"{entity.name} is in group {entity.group!r} and cannot change in one step with group "
+                f"{self.partition.group!r}"
+            )
+        return self.partition
+
+    def _document(self, entity: Entity[Any], key: str) -> int:
+        name = self._own(entity).document(entity.name, key)
+        documents = self._documents
+        return documents.setdefault(name, len(documents) + 1)
+
+    def _view(self, entity: Entity[Any], view: str, values: Sequence[str]) -> int:
+        name = self._own(entity).view(entity.name, view, values)
+        views = self._views
+        return views.setdefault(name, len(views) + 1)
+
+    def _claim(self, entity: Entity[Any], unique: str) -> int:
+        name = self._own(entity).claims(entity.name, unique)
+        claims = self._claims
+        return claims.setdefault(name, len(claims) + 1)
+
+
+def _changed(old: list[Entry], new: list[Entry]) -> tuple[list[Entry], list[Entry]]:
+    """Both lists without the entries that stay as they are, as far as a look from place to place finds them.
+
+    Most writes change few entries of many, and a row has at most one entry of each name, in the same order.
+    """
+    if len(old) != len(new):
+        return old, new
+    gone: list[Entry] = []
+    come: list[Entry] = []
+    for before, after in zip(old, new, strict=True):
+        if before != after:
+            gone.append(before)
+            come.append(after)
+        elif type(after) is ViewEntry and after.score == REVISION:
+            come.append(after)
+    return gone, come
+
+
+def new_op() -> str:
+    """A fresh plan id: 72 random bits. From the system, because a forked process shares its parent's generator."""
+    return os.urandom(9).hex()

@@ -1,0 +1,1 @@
+"""Changes become one plan, which is applied once. A refusal is returned, not cleaned up."""

@@ -1,0 +1,1 @@
+"""The direct channel: sockets and pools of its own on the hiredis parser."""

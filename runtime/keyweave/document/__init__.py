@@ -1,0 +1,1 @@
+"""Documents: JSON to records and back, unknown members kept, renamed fields read."""

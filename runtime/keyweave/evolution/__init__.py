@@ -1,0 +1,1 @@
+"""A schema that changes: indexes that are built beside writers, and what is retired."""

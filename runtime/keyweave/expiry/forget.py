@@ -1,0 +1,159 @@
+"""Forgetting: rows whose document the server has freed by its native TTL, before anything swept them.
+
+Their entries are no longer known from a document, so they are looked for in the whole index of their entity, and
+removed together with the row's deadline. Until then the deadline stays, and tells counts which members are dead.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, Final, TypeAlias
+
+from keyweave.changes.plan import Applied, Plan, new_op
+from keyweave.effects import Command, Flow
+from keyweave.exchange.ask import apply, ask
+from keyweave.keyspace.keys import Partition
+from keyweave.model.entity import Entity, View
+from keyweave.model.entry import REVISION, ClaimEntry, Entry, ViewEntry
+from keyweave.store.context import Context
+
+_MOST: Final = 10_000
+"""Rows that one search through the index looks for."""
+
+_MANY: Final = 500
+
+Row: TypeAlias = tuple[str, str]
+"""Entity's name and key of a row."""
+
+
+def forget(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[int, list[Row]]]:
+    """Remove every trace of freed rows: of `rows`, and of the others that are due.
+
+    Returns:
+        How many are gone, and those of `rows` that stay, because there is something at their place.
+    """
+    freed, stuck = yield from _freed(context, partition, rows)
+    if freed:
+        due = yield from _due(context, partition)
+        freed |= (yield from _freed(context, partition, due))[0]
+    forgotten = 0
+    for name in sorted({name for name, _ in freed}):
+        entity, keys = context.package.entities[name], {key for each, key in freed if each == name}
+        entries = yield from _entries(context, partition, entity, keys)
+        waiting = sorted(keys)
+        for start in range(0, len(waiting), _MANY):
+            part = waiting[start : start + _MANY]
+            forgotten += yield from _forget(context, partition, entity, part, entries)
+    return forgotten, stuck
+
+
+def _freed(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[set[Row], list[Row]]]:
+    """Those of `rows` that have a deadline and no document, and those that have both."""
+    found: set[Row] = set()
+    both: list[Row] = []
+    for start in range(0, len(rows), _MANY):
+        part = rows[start : start + _MANY]
+        commands: list[Command] = []
+        for row in part:
+            commands.append(("EXISTS", partition.document(*row)))
+            commands.append(("ZSCORE", partition.expiry, partition.expiring(*row)))
+        answers = yield from ask(context, tuple(commands))
+        for row, present, deadline in zip(part, answers[0::2], answers[1::2], strict=True):
+            if deadline is None:
+                continue
+            if present:
+                both.append(row)
+            else:
+                found.add(row)
+    return found, both
+
+
+def _due(context: Context, partition: Partition) -> Flow[list[Row]]:
+    """The first rows past their deadline, as this machine knows the server's time."""
+    known = context.package.entities
+    now = context.state.clock.now()
+    (due,) = yield from ask(context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", 0, _MOST),))
+    pairs = [member.decode(errors="replace").partition(":") for member in due]
+    return [(name, key) for name, _, key in pairs if name in known and known[name].group == partition.group]
+
+
+def _entries(
+    context: Context, partition: Partition, entity: Entity[Any], keys: set[str]
+) -> Flow[dict[str, list[Entry]]]:
+    """Every entry of the entity's index that names one of `keys`."""
+    entries: dict[str, list[Entry]] = defaultdict(list)
+    cursor: bytes | int = 0
+    pattern = context.keyspace.pattern()
+    while True:
+        ((cursor, names),) = yield from ask(context, (("SCAN", cursor, "MATCH", pattern, "COUNT", _MANY),))
+        for name in names:
+            place = partition.index_of(name.decode(errors="replace"))
+            index = context.package.indexes.get(place[0]) if place is not None else None
+            if place is None or index is None or index.entity is not entity:
+                continue
+            if isinstance(index.of, View):
+                members = yield from _members(context, name, keys)
+                for member in members:
+                    entries[member].append(ViewEntry(index.of.name, place[1], member, REVISION))
+            else:
+                for value, owner in (yield from _claims(context, name, keys)):
+                    entries[owner].append(ClaimEntry(index.of.name, value, owner))
+        if int(cursor) == 0:
+            return entries
+
+
+def _members(context: Context, name: bytes, keys: set[str]) -> Flow[list[str]]:
+    """Those of `keys` that are members of a view: the smaller of the two is looked through."""
+    (size,) = yield from ask(context, (("ZCARD", name),))
+    if size > len(keys):
+        wanted = list(keys)
+        parts = [wanted[start : start + _MANY] for start in range(0, len(wanted), _MANY)]
+        answers = yield from ask(context, tuple(("ZMSCORE", name, *part) for part in parts))
+        return [
+            key
+            for part, scores in zip(parts, answers, strict=True)
+            for key, score in zip(part, scores, strict=True)
+            if score is not None
+        ]
+    found: list[str] = []
+    for start in range(0, size, _MANY):
+        (members,) = yield from ask(context, (("ZRANGE", name, start, start + _MANY - 1),))
+        found += [member.decode() for member in members if member.decode() in keys]
+    return found
+
+
+def _claims(context: Context, name: bytes, keys: set[str]) -> Flow[list[tuple[str, str]]]:
+    """Values of a unique constraint that one of `keys` owns, each with its owner."""
+    found: list[tuple[str, str]] = []
+    cursor: bytes | int = 0
+    while True:
+        ((cursor, flat),) = yield from ask(context, (("HSCAN", name, cursor, "COUNT", _MANY),))
+        pairs = zip(flat[0::2], flat[1::2], strict=True)
+        found += [(value.decode(), owner.decode()) for value, owner in pairs if owner.decode() in keys]
+        if int(cursor) == 0:
+            return found
+
+
+def _forget(
+    context: Context,
+    partition: Partition,
+    entity: Entity[Any],
+    keys: list[str],
+    entries: dict[str, list[Entry]],
+) -> Flow[int]:
+    """Remove the traces of rows in one plan; one by one where a row has come back meanwhile."""
+    plan = Plan(partition, new_op(), remembered=False)
+    for key in keys:
+        plan.guard_missing(entity, key)
+        plan.delete(entity, key, entries.get(key, []))
+    outcome = yield from apply(context, plan)
+    if isinstance(outcome, Applied):
+        for _ in keys:
+            context.state.stats.sweep(entity.name, None)
+        return len(keys)
+    if len(keys) == 1:
+        return 0
+    forgotten = 0
+    for key in keys:
+        forgotten += yield from _forget(context, partition, entity, [key], entries)
+    return forgotten

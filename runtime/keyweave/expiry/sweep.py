@@ -1,0 +1,210 @@
+"""Sweeping: removing rows that are past their deadline, each with all of its entries in one atomic step.
+
+Nothing here may fail because of one row: what cannot be removed is left alone and counted, and the sweep goes on
+behind it. Sweeps at the same time share the work; the guards of their plans decide who removes a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from keyweave.changes.unit import Change
+from keyweave.commit.family import read_family
+from keyweave.commit.remove import remove_rows
+from keyweave.effects import Flow
+from keyweave.errors import AuthenticationError, CorruptDocumentError, ReferenceViolationError
+from keyweave.exchange.ask import ask
+from keyweave.exchange.deadline import deadline_passed, server_time
+from keyweave.expiry.forget import Row, forget
+from keyweave.keyspace.keys import Partition
+from keyweave.model.entity import Entity
+from keyweave.model.record import memory_of
+from keyweave.store.context import Context
+
+AT_ONCE: Final = 100
+"""Rows that `sweep` removes in one plan."""
+
+AHEAD: Final = 4
+"""A step looks at this many times its rows and begins at random, so that sweeps at the same time seldom collide."""
+
+
+@dataclass(slots=True)
+class Unsweepable:
+    """Rows that a sweep has met and cannot remove, as members of the set of deadlines; it goes on behind them.
+
+    They are of an entity that this schema lacks, unreadable, referred to with restrict, wrongly called due, or others
+    keep changing their families.
+    """
+
+    members: set[bytes] = field(default_factory=set)
+    leading: int = 0
+    """How many of them are known to stand at the beginning of the set, where only they can stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a step of a sweep came to.
+
+    Attributes:
+        found: how many rows were due, as far as the step looked.
+        removed: how many are gone.
+        kept: how many stay; they are in `Unsweepable`.
+    """
+
+    found: int
+    removed: int
+    kept: int
+
+
+def sweep(context: Context, *, limit: int = 10_000) -> Flow[int]:
+    """Remove up to `limit` rows that are past their deadline, in all partitions. Returns how many were removed."""
+    removed = 0
+    for partition in context.keyspace.partitions():
+        left = Unsweepable()
+        while removed < limit:
+            step = yield from sweep_step(context, partition, min(AT_ONCE, limit - removed), left)
+            removed += step.removed
+            if not step.found:
+                break
+    return removed
+
+
+def sweep_step(context: Context, partition: Partition, most: int, left: Unsweepable) -> Flow[Step]:
+    """Sweep up to `most` rows of one partition, but for those that are `left` already."""
+    now = yield from server_time(context)
+    looked = most * AHEAD + len(left.members) - left.leading
+    (members,) = yield from ask(
+        context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", left.leading, looked),)
+    )
+    due = [member for member in members if member not in left.members]
+    left.leading += members.index(due[0]) if due else len(members)
+    start = context.random.randrange(len(due) - most + 1) if len(due) > most else 0
+    rows: list[Row] = []
+    kept: list[bytes] = []
+    for member in due[start : start + most]:
+        name, _, key = member.decode(errors="replace").partition(":")
+        entity = context.package.entities.get(name)
+        if entity is not None and entity.group == partition.group:
+            rows.append((name, key))
+        else:
+            kept.append(member)
+    removed, stuck = yield from sweep_rows(context, partition, rows)
+    kept += {partition.expiring(*row).encode() for row in stuck}
+    left.members.update(kept)
+    return Step(len(due), removed, len(kept))
+
+
+def sweep_row(context: Context, entity: Entity[Any], key: str) -> Flow[bool | None]:
+    """Remove one row that is past its deadline, with everything that hangs on it.
+
+    Returns:
+        Whether it was removed: False when somebody else changed it meanwhile, None when there is no such row.
+    """
+    found = yield from read_family(context, entity, key, "dead", context.policy.chunk + 1)
+    if found is None:
+        return None
+    change, family = found
+    expires = change.old.expires if change.old is not None else 0
+    if expires == 0 or not (yield from deadline_passed(context, expires)):
+        return None
+    removed: bool = yield from remove_rows(context, [change], family)
+    if removed:
+        _note(context, change)
+    return removed
+
+
+def sweep_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[int, list[Row]]]:
+    """Remove those of `rows` that are past their deadline: in one plan, or in ever smaller ones where others come between.
+
+    Returns:
+        How many are gone, and those that stay although they should go.
+    """
+    removed = 0
+    kept: list[Row] = []
+    waiting = [rows]
+    while waiting:
+        part = waiting.pop()
+        dead, freed, others = yield from _read(context, partition, part)
+        kept += yield from _overdue(context, partition, others)
+        if freed:
+            try:
+                forgotten, stuck = yield from forget(context, partition, freed)
+            except (AuthenticationError, CorruptDocumentError):
+                # An application need not be permitted to SCAN; the admin tool's sweep is.
+                forgotten, stuck = 0, freed
+            removed += forgotten
+            kept += stuck
+        if not dead:
+            continue
+        try:
+            done = yield from remove_rows(context, dead)
+        except (CorruptDocumentError, ReferenceViolationError):
+            done = False
+        places = [(change.entity.name, change.key) for change in dead]
+        if done:
+            for change in dead:
+                _note(context, change)
+            removed += len(dead)
+        elif len(dead) == 1:
+            still, _, _ = yield from _read(context, partition, places)
+            kept += places if still else []
+        else:
+            middle = len(places) // 2
+            waiting += [places[middle:], places[:middle]]
+    return removed, kept
+
+
+def _note(context: Context, change: Change) -> None:
+    if change.old is not None:
+        context.state.stats.sweep(change.entity.name, context.state.clock.now() - change.old.expires)
+
+
+def _read(
+    context: Context, partition: Partition, rows: list[Row]
+) -> Flow[tuple[list[Change], list[Row], list[Row]]]:
+    """The rows that are past their deadline, those without a document, and all others: unreadable, or alive."""
+    if not rows:
+        return [], [], []
+    (documents,) = yield from ask(context, (("MGET", *[partition.document(*row) for row in rows]),))
+    dead: list[Change] = []
+    freed: list[Row] = []
+    others: list[Row] = []
+    for row, document in zip(rows, documents, strict=True):
+        if document is None:
+            freed.append(row)
+            continue
+        try:
+            change = yield from _dead(context, context.package.entities[row[0]], row[1], document)
+        except CorruptDocumentError:
+            change = None
+        if change is not None:
+            dead.append(change)
+        else:
+            others.append(row)
+    return dead, freed, others
+
+
+def _overdue(context: Context, partition: Partition, rows: list[Row]) -> Flow[list[Row]]:
+    """Those of `rows` that the set of deadlines calls due. A row that was renewed meanwhile is none of them."""
+    if not rows:
+        return []
+    members = [partition.expiring(*row) for row in rows]
+    (deadlines,) = yield from ask(context, (("ZMSCORE", partition.expiry, *members),))
+    now = context.state.clock.now()
+    return [
+        row
+        for row, deadline in zip(rows, deadlines, strict=True)
+        if deadline is not None and float(deadline) <= now
+    ]
+
+
+def _dead(context: Context, entity: Entity[Any], key: str, document: bytes) -> Flow[Change | None]:
+    """The removal of a row, or None when it is not past its deadline."""
+    codec = context.codec(entity)
+    stored = memory_of(codec.load(document))
+    assert stored is not None
+    if stored.expires == 0 or not (yield from deadline_passed(context, stored.expires)):
+        return None
+    old = codec.entries_of(stored)
+    return Change(entity, key, old=stored, old_entries=old, prepared=None, guard="dead")

@@ -1,0 +1,166 @@
+"""Reading keys: what a key of the namespace is for. The inverse of `keyspace`, which builds them."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection
+from typing import Any, Final, NamedTuple
+
+from keyweave.keyspace.keys import Keyspace, Partition, split
+from keyweave.model.entity import Entity, Index, Package, View
+
+
+class KeyKind(enum.Enum):
+    """What a key is for."""
+
+    DOCUMENT = "document"
+    VIEW = "view"
+    CLAIMS = "claims"
+    EXPIRY = "expiry"
+    CLOCK = "clock"
+    SCHEMA = "schema"
+    MARK = "mark"
+    """A lock, or the marker of an applied plan: it ends by itself."""
+    ASIDE = "aside"
+    """Set aside by a repair; somebody has to look at it."""
+    OTHER = "other"
+    """Of an index that the namespace holds and this schema lacks: another version of the code keeps it."""
+    FOREIGN = "foreign"
+    """Keyweave never makes such a key, with this schema."""
+
+
+INDEXES: Final = frozenset({KeyKind.VIEW, KeyKind.CLAIMS, KeyKind.EXPIRY})
+"""Keys that hold entries."""
+
+_SPECIAL: Final = {"@clock": KeyKind.CLOCK, "@expiry": KeyKind.EXPIRY, "@schema": KeyKind.SCHEMA}
+_MARKS: Final = {"@lock": KeyKind.MARK, "@done": KeyKind.MARK, "@aside": KeyKind.ASIDE}
+
+
+class ParsedKey(NamedTuple):
+    """A key, and what it is for.
+
+    Attributes:
+        key: as it is on the server. Bytes that are no text are carried as lone surrogates.
+        what: what it is for.
+        partition: where it belongs; None for a foreign key outside of all partitions.
+        entity: the entity of a document, view or claims.
+        name: of the view or unique constraint.
+        rest: a document's id, or the joined values of a view.
+    """
+
+    key: str
+    what: KeyKind
+    partition: Partition | None = None
+    entity: Entity[Any] | None = None
+    name: str = ""
+    rest: str = ""
+
+    @property
+    def label(self) -> str:
+        """The key without tag, values and ids: `TaskState.by_status`. It is fit for reports."""
+        if self.entity is not None:
+            return f"{self.entity.name}.{self.name}" if self.name else self.entity.name
+        if self.what is KeyKind.FOREIGN or self.partition is None:
+            return "namespace"
+        return self.key[len(self.partition.tag) :].partition(":")[0]
+
+
+class Locator:
+    """Tells what keys of a keyspace are for.
+
+    Args:
+        entities: the entities of interest; keys of others are told apart all the same.
+        unbuilt: indexes, as entity and name, that are not built yet, so nothing can be said about them.
+        others: what the keys of indexes begin with that other versions of the code keep.
+    """
+
+    __slots__ = ("_chosen", "_entities", "_indexes", "_others", "_partitions", "_unbuilt")
+
+    def __init__(
+        self,
+        package: Package,
+        keyspace: Keyspace,
+        entities: Collection[str] | None = None,
+        *,
+        unbuilt: Collection[str] = (),
+        others: Collection[str] = (),
+    ) -> None:
+        self._partitions: Final = {partition.tag[:-2]: partition for partition in keyspace.partitions()}
+        self._entities: Final = package.entities
+        self._indexes: Final = package.indexes
+        self._chosen: Final = frozenset(package.entities if entities is None else entities)
+        self._unbuilt: Final = frozenset(unbuilt)
+        self._others: Final = frozenset(others)
+
+    @property
+    def limited(self) -> bool:
+        """Whether some entities are left out."""
+        return len(self._chosen) < len(self._entities)
+
+    def chooses(self, place: ParsedKey) -> bool:
+        """Whether `place` belongs to an entity of interest, or to the partitions themselves and nothing is left out."""
+        if place.entity is not None:
+            built = not self._unbuilt or place.label not in self._unbuilt
+            return built and place.entity.name in self._chosen
+        return place.what is KeyKind.EXPIRY or not self.limited
+
+    def entity(self, partition: Partition, name: str) -> Entity[Any] | None:
+        """The entity `name`, when it lives in the group of `partition`."""
+        entity = self._entities.get(name)
+        return entity if entity is not None and entity.group == partition.group else None
+
+    def wanted(self, entity: Entity[Any]) -> bool:
+        """Whether `entity` is of interest."""
+        return entity.name in self._chosen
+
+    def locate(self, key: str) -> ParsedKey:
+        """What `key` is for."""
+        if not _is_text(key):
+            return ParsedKey(key, KeyKind.FOREIGN)
+        tag, _, rest = key.partition("}:")
+        partition = self._partitions.get(tag)
+        if partition is None:
+            return ParsedKey(key, KeyKind.FOREIGN)
+        head, colon, tail = rest.partition(":")
+        entity = self.entity(partition, head)
+        if entity is not None and tail:
+            return ParsedKey(key, KeyKind.DOCUMENT, partition, entity, rest=tail)
+        index = self._indexes.get(head)
+        if index is not None and index.entity.group == partition.group:
+            return _index(key, partition, index, colon, tail)
+        if head in self._others:
+            return ParsedKey(key, KeyKind.OTHER, partition)
+        what = _MARKS.get(head) if colon else _SPECIAL.get(head)
+        entity = self.entity(partition, head.partition(".")[0])
+        return ParsedKey(key, what or KeyKind.FOREIGN, partition, entity)
+
+
+def _index(key: str, partition: Partition, index: Index, colon: str, tail: str) -> ParsedKey:
+    entity, name = index.entity, index.of.name
+    if isinstance(index.of, View):
+        values = split(tail) if colon else ()
+        if values is not None and len(values) == len(index.of.fields):
+            return ParsedKey(key, KeyKind.VIEW, partition, entity, name, tail)
+    elif not colon:
+        return ParsedKey(key, KeyKind.CLAIMS, partition, entity, name)
+    return ParsedKey(key, KeyKind.FOREIGN, partition, entity)
+
+
+def text(raw: bytes) -> str:
+    """Bytes of a key or member as text. Bytes that are no text become lone surrogates."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def word(name: str) -> str | bytes:
+    """What `text` made, as a word of a command."""
+    return name if name.isascii() else name.encode("utf-8", "surrogateescape")
+
+
+def _is_text(name: str) -> bool:
+    if name.isascii():
+        return True
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

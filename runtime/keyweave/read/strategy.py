@@ -1,0 +1,51 @@
+"""The two strategies of reading, and which one a store takes; see `keyweave.store.strategy`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from keyweave.commit.family import family_by_keys, family_by_script
+from keyweave.read.gather import (
+    first_and_list_by_keys,
+    first_and_list_by_script,
+    lists_by_keys,
+    lists_by_script,
+    row_and_list_by_keys,
+    row_and_list_by_script,
+)
+from keyweave.read.get import holder_by_keys, holder_by_script
+from keyweave.read.page import stretch_by_keys, stretch_by_script
+from keyweave.read.probe import probe, probe_by_pages
+from keyweave.read.select import select
+from keyweave.read.tree import levels_by_keys, levels_by_script
+from keyweave.store.strategy import Strategy
+
+BY_KEYS: Final = Strategy(
+    family=family_by_keys,
+    holder=holder_by_keys,
+    stretch=stretch_by_keys,
+    lists=lists_by_keys,
+    row_and_list=row_and_list_by_keys,
+    first_and_list=first_and_list_by_keys,
+    select=None,
+    probe=probe_by_pages,
+    levels=levels_by_keys,
+    lists_beside_lock=False,
+)
+"""For servers whose scripts may only touch keys that the caller declares."""
+
+BY_SCRIPT: Final = Strategy(
+    family=family_by_script,
+    holder=holder_by_script,
+    stretch=stretch_by_script,
+    lists=lists_by_script,
+    row_and_list=row_and_list_by_script,
+    first_and_list=first_and_list_by_script,
+    select=select,
+    probe=probe,
+    levels=levels_by_script,
+    lists_beside_lock=True,
+    inside=replace(BY_KEYS, stretch=stretch_by_script, lists_beside_lock=True),
+)
+"""For all others. A transaction reads by script only where its own rows can be laid over the reply."""

@@ -1,0 +1,1 @@
+"""Export to a file, import from it, and clearing a namespace."""

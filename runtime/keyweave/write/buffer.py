@@ -1,0 +1,246 @@
+"""Buffering one row's write inside a transaction, checked against the store as PostgreSQL would at once.
+
+What the store says of the row, of its unique values and of its references is asked in one pipeline, and what
+this transaction has read before is not asked again: the commit's guards find out when it has changed since.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from keyweave.changes.unit import Change, UnitOfWork, replacement
+from keyweave.commit.commit import claims_of, dangling_reference
+from keyweave.document.codec import HEAD_LENGTH, Prepared, read_head
+from keyweave.effects import Command, Flow
+from keyweave.exchange.ask import ask
+from keyweave.exchange.deadline import deadline_passed
+from keyweave.model.entity import Entity
+from keyweave.model.entry import ClaimEntry
+from keyweave.model.record import Record, Stored, memory_of, remember
+from keyweave.read.get import find
+from keyweave.store.context import Context
+from keyweave.write.require_empty import refuse_members
+
+
+@dataclass(slots=True)
+class _Facts:
+    """What the store says.
+
+    Attributes:
+        row: the row's document, its head, or None when there is none or nobody asked.
+        owners: who holds each unique value that the row will have.
+        heads: the beginnings of the documents that the row will refer to, by field.
+    """
+
+    row: bytes | None = None
+    owners: dict[ClaimEntry, bytes | None] = field(default_factory=dict)
+    heads: dict[str, bytes] = field(default_factory=dict)
+
+
+def buffer_create(
+    context: Context,
+    entity: Entity[Any],
+    record: Record,
+    prepared: Prepared,
+    if_none: tuple[str, tuple[str, ...]] | None,
+) -> Flow[None]:
+    """Buffer an insert. `if_none` is a view and the values under which it must have no live row.
+
+    Raises:
+        AlreadyExistsError: a row with this key is there.
+        ViewNotEmptyError: a row with the same values is there.
+        UniqueViolationError, ReferenceViolationError: as for a write outside.
+    """
+    unit = _unit_of(context, entity)
+    present, facts = yield from _current(context, unit, entity, prepared)
+    if present is not None:
+        raise entity.taken(prepared.key)
+    change = replacement(context.codecs[entity.name], record, None, prepared)
+    if if_none is not None:
+        yield from refuse_members(context, entity, *if_none)
+        change.counts.append((entity, *if_none, unit.leaving(entity, *if_none)))
+    yield from _buffer(context, unit, change, facts)
+
+
+def buffer_save(
+    context: Context, entity: Entity[Any], record: Record, stored: Stored, prepared: Prepared
+) -> Flow[None]:
+    """Buffer a write of a record that remembers the row as `stored`.
+
+    Raises:
+        NotFoundError: the row is gone.
+        ConflictError: the row changed since the record was loaded.
+        UniqueViolationError, ReferenceViolationError: as for a write outside.
+    """
+    unit = _unit_of(context, entity)
+    own = unit.change_of(entity, prepared.key)
+    revision: int | None = stored.revision
+    loaded = unit.loaded.get((entity.name, prepared.key))
+    if own is not None or (loaded is not None and loaded.revision == stored.revision):
+        facts = yield from _ask(context, unit, entity, prepared, stored, None)
+        if own is not None:
+            latest = provisional_memory(own)
+            revision = latest.revision if latest is not None else None
+    else:
+        name = context.partition(entity).document(entity.name, prepared.key)
+        facts = yield from _ask(
+            context, unit, entity, prepared, stored, ("GETRANGE", name, 0, HEAD_LENGTH - 1)
+        )
+        head = read_head(facts.row or b"")
+        revision = head.revision if head is not None else None
+        if head is not None and head.expires and (yield from deadline_passed(context, head.expires)):
+            context.state.stats.meet_expired(entity.name)
+            revision = None
+    if revision is None:
+        raise entity.missing(prepared.key)
+    if revision != stored.revision:
+        raise unit.stale(entity)
+    yield from _buffer(
+        context, unit, replacement(context.codecs[entity.name], record, stored, prepared), facts
+    )
+
+
+def buffer_upsert(context: Context, entity: Entity[Any], record: Record, prepared: Prepared) -> Flow[None]:
+    """Buffer an insert or a replacement of what this transaction sees.
+
+    Raises:
+        UniqueViolationError, ReferenceViolationError: as for a write outside.
+    """
+    unit = _unit_of(context, entity)
+    stored, facts = yield from _current(context, unit, entity, prepared)
+    prepared = context.codec(entity).rebased(prepared, stored)
+    yield from _buffer(
+        context, unit, replacement(context.codecs[entity.name], record, stored, prepared), facts
+    )
+
+
+def provisional_memory(own: Change) -> Stored | None:
+    """What the row of a buffered change is to later writes; None for a deletion."""
+    if own.prepared is None:
+        return None
+    return memory_of(own.record) if own.record is not None else own.old
+
+
+def _unit_of(context: Context, entity: Entity[Any]) -> UnitOfWork:
+    unit = context.unit
+    assert unit is not None
+    unit.join(entity)
+    return unit
+
+
+def _current(
+    context: Context, unit: UnitOfWork, entity: Entity[Any], prepared: Prepared
+) -> Flow[tuple[Stored | None, _Facts]]:
+    """What a transaction sees of a row now, and what else the store says."""
+    place = (entity.name, prepared.key)
+    own = unit.change_of(entity, prepared.key)
+    if own is not None or place in unit.loaded or place in unit.watched:
+        seen = provisional_memory(own) if own is not None else unit.loaded.get(place)
+        return seen, (yield from _ask(context, unit, entity, prepared, seen, None))
+    name = context.partition(entity).document(entity.name, prepared.key)
+    facts = yield from _ask(context, unit, entity, prepared, None, ("GET", name))
+    if facts.row is None:
+        return None, facts
+    stored = context.codec(entity).recall(facts.row)
+    if stored.expires and (yield from deadline_passed(context, stored.expires)):
+        context.state.stats.meet_expired(entity.name)
+        return None, facts
+    return stored, facts
+
+
+def _ask(
+    context: Context,
+    unit: UnitOfWork,
+    entity: Entity[Any],
+    prepared: Prepared,
+    old: Stored | None,
+    row: Command | None,
+) -> Flow[_Facts]:
+    """Ask for everything that decides about a write: `row`, and what is new beside `old`."""
+    partition = context.partition(entity)
+    before = context.codec(entity).entries_of(old) if old is not None and entity.uniques else []
+    claims = [claim for claim in claims_of(prepared.entries) if claim not in before]
+    fields = {
+        reference.field: (target, value)
+        for reference, target, value in _new_references(context, entity, prepared, old)
+        if unit.change_of(target, value) is None
+    }
+    commands: list[Command] = [] if row is None else [row]
+    commands += [("HGET", partition.claims(entity.name, claim.unique), claim.value) for claim in claims]
+    commands += [
+        ("GETRANGE", context.partition(target).document(target.name, value), 0, HEAD_LENGTH - 1)
+        for target, value in fields.values()
+    ]
+    if not commands:
+        return _Facts()
+    replies = iter((yield from ask(context, tuple(commands))))
+    return _Facts(
+        row=next(replies) if row is not None else None,
+        owners=dict(zip(claims, replies, strict=False)),
+        heads=dict(zip(fields, replies, strict=False)),
+    )
+
+
+def _new_references(
+    context: Context, entity: Entity[Any], prepared: Prepared, old: Stored | None
+) -> list[tuple[Any, Entity[Any], str]]:
+    """References to other rows that `old` does not have: reference, target, key of the target."""
+    found = []
+    before = context.codec(entity).snapshot_of(old) if old is not None else None
+    for reference in entity.references:
+        value = getattr(prepared.snapshot, reference.field)
+        target = context.package.entities[reference.target]
+        if value is None or (target is entity and value == prepared.key):
+            continue
+        if getattr(before, reference.field, None) != value:
+            found.append((reference, target, value))
+    return found
+
+
+def _buffer(context: Context, unit: UnitOfWork, change: Change, facts: _Facts) -> Flow[None]:
+    """Check a write by what the store says and the unit holds, then buffer it."""
+    record, prepared = change.record, change.prepared
+    assert prepared is not None and record is not None
+    yield from _check_claims(context, unit, change, facts)
+    yield from _check_references(context, unit, change, facts)
+    unit.touch(record, change.entity.managed)
+    unit.buffer(change)
+    revision = unit.provisional()
+    created = change.old.created if change.old is not None else revision
+    expires = change.old.expires if change.old is not None else 0
+    remember(record, context.codec(change.entity).memory(prepared, revision, created, expires))
+    # Until the commit sets the real values, a reader inside the transaction sees the time of the write.
+    now = context.state.clock.now()
+    for seen in (record, prepared.snapshot):
+        change.entity.manage(seen, created if created > 0 else now, now)
+
+
+def _check_claims(context: Context, unit: UnitOfWork, change: Change, facts: _Facts) -> Flow[None]:
+    entity = change.entity
+    wanted = [claim for claim in claims_of(change.new_entries) if claim not in change.old_entries]
+    for claim in wanted:
+        for other, holder in unit.claims(entity):
+            if (other.unique, other.value) == (claim.unique, claim.value) and holder.key != change.key:
+                raise entity.violated(claim.unique)
+    for claim in wanted:
+        owner = facts.owners[claim]
+        if owner is None or owner.decode() == change.key:
+            continue
+        if unit.change_of(entity, owner.decode()) is not None:
+            continue
+        if (yield from find(context, entity, owner.decode())) is not None:
+            raise entity.violated(claim.unique)
+
+
+def _check_references(context: Context, unit: UnitOfWork, change: Change, facts: _Facts) -> Flow[None]:
+    assert change.prepared is not None
+    for reference, target, value in _new_references(context, change.entity, change.prepared, change.old):
+        own = unit.change_of(target, value)
+        if own is not None:
+            if own.prepared is None:
+                raise dangling_reference(change.entity, reference.field)
+            continue
+        head = read_head(facts.heads[reference.field])
+        if head is None or (head.expires and (yield from deadline_passed(context, head.expires))):
+            raise dangling_reference(change.entity, reference.field)

@@ -1,0 +1,180 @@
+"""Deleting a row by its key with everything that refers to it, at once or inside a transaction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keyweave.changes.unit import Change, UnitOfWork
+from keyweave.commit.commit import commit, refused
+from keyweave.commit.family import (
+    Family,
+    RowId,
+    load_members,
+    member_id,
+    members_of,
+    read_family,
+    removal,
+    restricted,
+    row_id,
+)
+from keyweave.commit.remove import remove_rows
+from keyweave.effects import Flow
+from keyweave.errors import TransactionConflictError
+from keyweave.exchange.deadline import deadline_passed
+from keyweave.expiry.tend import tidy
+from keyweave.model.entity import Entity
+from keyweave.model.keytext import checked_text
+from keyweave.model.record import Stored
+from keyweave.store.context import Context
+
+
+def delete(context: Context, entity: Entity[Any], key: str) -> Flow[None]:
+    """Delete a row and, in the same atomic step, the rows that refer to it with cascade.
+
+    Raises:
+        NotFoundError: the entity's own error, when there is no live row.
+        ReferenceViolationError: a row refers to it with restrict.
+        TransactionConflictError: other writers kept changing the family.
+    """
+    deleted = yield from discard(context, entity, key)
+    if not deleted:
+        raise entity.missing(key)
+
+
+def discard(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
+    """Delete a row like `delete`, and tell whether it was there."""
+    checked_text(key)
+    unit = context.unit
+    if unit is not None:
+        return (yield from _discard_buffered(context, unit, entity, key))
+    newer: Change | None = None
+    guess = context.state.recent.get(entity.name, key) if not context.package.referrers[entity.name] else None
+    if guess is not None:
+        removed, newer = yield from _discard_remembered(context, entity, key, guess)
+        if removed:
+            yield from tidy(context, entity)
+            return True
+    attempts = context.policy.attempts
+    for _ in range(attempts):
+        found = (newer, Family([])) if newer is not None else (yield from _read(context, entity, key))
+        newer = None
+        if found is None:
+            return False
+        change, family = found
+        if (yield from remove_rows(context, [change], family)):
+            yield from tidy(context, entity)
+            return True
+    raise TransactionConflictError(
+        f"{entity.name}: deleting lost {attempts} tries to other writers", attempts=attempts
+    )
+
+
+def _discard_remembered(
+    context: Context, entity: Entity[Any], key: str, guess: Stored
+) -> Flow[tuple[bool, Change | None]]:
+    """Try to remove a row that nobody refers to as this process wrote it last.
+
+    Returns:
+        Whether it was removed, and the removal of what a refusal brought. The row has to be read when it brought nothing:
+        it may be gone, and it may be past its deadline.
+    """
+    entries = context.codec(entity).entries_of(guess)
+    change = Change(entity, key, old=guess, old_entries=entries, prepared=None, guard="revision")
+    started = context.monotonic()
+    refusal = yield from commit(context, [change], show=True)
+    if refusal is None:
+        return True, None
+    # A lost try that landed left a mark, by which the next would have been recognised. So it did not, and cannot later:
+    # the guess was out of date, or is by now.
+    if not refusal.certain and context.monotonic() - started >= context.policy.marker_ttl:
+        raise refused(refusal)
+    context.state.recent.drop(entity.name, key)
+    document = refusal.document
+    return False, removal(context, entity, key, document, "revision") if document is not None else None
+
+
+def _read(
+    context: Context, entity: Entity[Any], key: str, *, whole: bool = False
+) -> Flow[tuple[Change, Family | None] | None]:
+    """The removal of a live row, and who refers to it, all of them if the family is wanted `whole`."""
+    found = yield from read_family(
+        context, entity, key, "revision", None if whole else context.policy.chunk + 1
+    )
+    if found is None:
+        return None
+    old = found[0].old
+    if old is not None and old.expires and (yield from deadline_passed(context, old.expires)):
+        context.state.stats.meet_expired(entity.name)
+        return None
+    return found
+
+
+def _discard_buffered(context: Context, unit: UnitOfWork, entity: Entity[Any], key: str) -> Flow[bool]:
+    """Buffer the deletion of a row and of everything that refers to it as this unit sees it.
+
+    A stored row that the unit has changed counts with its new references only: it stays, with its own family,
+    when it was moved away, and goes when it was moved here.
+    """
+    own = unit.change_of(entity, key)
+    if own is not None and own.prepared is None:
+        return False
+    if own is None:
+        found = yield from _read(context, entity, key, whole=True)
+        if found is None:
+            return False
+        change, family = found
+        members = family.members if family is not None else (yield from members_of(context, [change], None))
+        loaded = unit.loaded.get((entity.name, key))
+        if loaded is not None and change.old is not None:
+            change.old.revision = loaded.revision
+    else:
+        change = _as_deletion(own)
+        members = yield from members_of(context, [change], None)
+    doomed: dict[RowId, Change] = {}
+    level = [change]
+    while level:
+        doomed |= {row_id(row): row for row in level}
+        stored = [
+            member
+            for member in members
+            if member_id(member) not in doomed and unit.change_of(member[1].entity, member[2]) is None
+        ]
+        level, members = yield from load_members(context, stored, None)
+        moved = _buffered_referrers(unit, doomed)
+        members += yield from members_of(context, moved, None)
+        level += moved
+    for row in reversed(doomed.values()):
+        unit.buffer(row)
+    return True
+
+
+def _buffered_referrers(unit: UnitOfWork, doomed: dict[RowId, Change]) -> list[Change]:
+    """Rows of this unit that refer to a doomed row.
+
+    Raises:
+        ReferenceViolationError: one of them does with restrict.
+    """
+    found: dict[RowId, Change] = {}
+    for change in unit.changes.values():
+        if change.prepared is None or row_id(change) in doomed:
+            continue
+        for reference in change.entity.references:
+            parent = doomed.get((reference.target, getattr(change.prepared.snapshot, reference.field)))
+            if parent is None:
+                continue
+            if not reference.cascade:
+                raise restricted(parent, change.entity, reference.field)
+            found[row_id(change)] = _as_deletion(change)
+    return list(found.values())
+
+
+def _as_deletion(change: Change) -> Change:
+    """The deletion of a row that this unit has changed before."""
+    return Change(
+        change.entity,
+        change.key,
+        old=change.old,
+        old_entries=change.old_entries,
+        prepared=None,
+        guard=change.guard,
+    )

@@ -1,0 +1,76 @@
+"""Writing until the outcome is clear: a refusal by an expired, freed or dangling row is cleaned up, and the write tried again."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from keyweave.changes.plan import Refusal, Status
+from keyweave.changes.unit import Change
+from keyweave.commit.commit import Watched, claims_of, commit
+from keyweave.effects import Flow
+from keyweave.exchange.ask import Trailer
+from keyweave.exchange.heal import heal_claim
+from keyweave.expiry.forget import forget
+from keyweave.expiry.sweep import sweep_row
+from keyweave.expiry.tend import tidy
+from keyweave.model.entry import ClaimEntry
+from keyweave.model.record import memory_of
+from keyweave.read.get import find
+from keyweave.store.context import Context
+
+_CLEANINGS: Final = 16
+
+
+def settle(
+    context: Context,
+    changes: list[Change],
+    watched: list[Watched] | None = None,
+    *,
+    show: bool = False,
+    trailer: Trailer | None = None,
+) -> Flow[Refusal | None]:
+    """Commit changes, as `commit` does, but clean up behind a refusal and try again. A write also sweeps now and then.
+
+    Returns:
+        None when everything was written and the records know it; otherwise the guard that did not hold.
+    """
+    refusal: Refusal | None = None
+    for _ in range(_CLEANINGS):
+        refusal = yield from commit(context, changes, watched, show=show, trailer=trailer)
+        if refusal is None:
+            yield from tidy(context, changes[0].entity)
+            return None
+        if not (yield from _clean(context, changes, refusal)):
+            return refusal
+    return refusal
+
+
+def _clean(context: Context, changes: list[Change], refusal: Refusal) -> Flow[bool]:
+    """Remove the expired or dangling row behind a refusal. Returns True if a retry may succeed."""
+    guard = refusal.guard
+    if refusal.status is Status.FREED:
+        yield from forget(context, context.partition(guard.entity), [(guard.entity.name, guard.key)])
+        return True
+    if refusal.status is Status.DEAD:
+        yield from sweep_row(context, guard.entity, guard.key)
+        return True  # removed by this sweep or by another one
+    if refusal.status is Status.TAKEN:
+        swept = yield from sweep_row(context, guard.entity, refusal.owner)
+        if swept is not None:
+            return True
+        value = next(
+            claim.value
+            for change in changes
+            if change.entity is guard.entity and change.key == guard.key
+            for claim in claims_of(change.new_entries)
+            if claim.unique == guard.detail
+        )
+        claim = ClaimEntry(guard.detail, value, refusal.owner)
+        owner = yield from find(context, guard.entity, refusal.owner)
+        if owner is not None and claim in guard.entity.entries(owner):
+            return False
+        # A row under a key of one that the server freed does not hold what that one held.
+        stored = memory_of(owner) if owner is not None else None
+        revision = stored.revision if stored is not None else None
+        return (yield from heal_claim(context, guard.entity, claim, revision))
+    return False
