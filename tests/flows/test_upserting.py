@@ -15,7 +15,7 @@ from keyweave.flows import reading, removing, writing
 from keyweave.recent import LARGEST, Recent
 from keyweave.record import Stored
 
-from .script import LOST, UNSENT, USER, Scripted, kin
+from .script import LOST, UNSENT, USER, Scripted, row_and_referrers
 from .test_committing import guards
 
 OK = [b"OK", 1700000000000009, 1700000000000001, 0]
@@ -138,7 +138,7 @@ def test_a_row_that_others_deleted_since_is_inserted_without_a_read() -> None:
 def test_a_row_that_this_process_deleted_is_inserted_at_once() -> None:
     scripted = Scripted()
     written(scripted)
-    scripted.run(removing.delete(scripted.context, ENTITY, "u"), [[kin(USER, [])], [[b"OK"]]])
+    scripted.run(removing.delete(scripted.context, ENTITY, "u"), [[row_and_referrers(USER, [])], [[b"OK"]]])
     scripted.effects.clear()
     (plan,) = upsert(scripted, [[OK]])
     assert guards(plan)[:2] == ("absent", 1)

@@ -66,7 +66,9 @@ def read_family(
         return removal(context, entity, key, document, guard), None if context.unbuilt else Family([])
     # A sweep asks plainly: it meets more rows that turn out to be alive than families.
     if guard != "dead" and most is not None and context.unit is None and not context.declared_only:
-        reply: Any = yield from ask_script(context, "kin", *_kin_call(context, entity, key, most))
+        reply: Any = yield from ask_script(
+            context, "row_and_referrers", *_kin_call(context, entity, key, most)
+        )
         if not undeclared(context, reply):
             return _kin(context, entity, key, guard, reply) if reply is not None else None
     document_key = context.partition(entity).document(entity.name, key)
@@ -81,7 +83,7 @@ def read_family(
 def _kin_call(
     context: Context, entity: Entity[Any], key: str, most: int
 ) -> tuple[tuple[Word, ...], tuple[Word, ...]]:
-    """Keys and arguments of `kin`."""
+    """Keys and arguments of `row_and_referrers`."""
     keys: list[Word] = [context.partition(entity).document(entity.name, key)]
     most = min(most, _MANY)
     arguments: list[Word] = [most, _DEEP * most]
@@ -99,7 +101,7 @@ def _kin_call(
 def _kin(
     context: Context, entity: Entity[Any], key: str, guard: str, reply: list[Any]
 ) -> tuple[Change, Family | None]:
-    """The removal of the row that `kin` answered with, and its family if that came along."""
+    """The removal of the row that `row_and_referrers` answered with, and its family if that came along."""
     document, *views = reply
     change = removal(context, entity, key, document, guard)
     if not views:

@@ -105,7 +105,7 @@ def _find_with(
         keys = (partition.document(entity.name, key), theirs.view(rows.name, via, values))
         direction = "newest" if newest else "oldest"
         arguments = (theirs.documents(rows.name), STRETCH, direction, STRETCH * SCAN_FACTOR)
-        reply: Any = yield from ask_script(context, "family", keys, arguments)
+        reply: Any = yield from ask_script(context, "row_and_page", keys, arguments)
         if not undeclared(context, reply):
             record: R | None = context.codecs[entity.name].load(reply[0]) if reply is not None else None
             if record is None or not (yield from alive(context, record)):
@@ -206,7 +206,7 @@ def _first_of_view(
         STRETCH * SCAN_FACTOR,
     )
     keys = (partition.view(entity.name, view.name, values),)
-    reply: Any = yield from ask_script(context, "first", keys, arguments)
+    reply: Any = yield from ask_script(context, "first_and_page", keys, arguments)
     if undeclared(context, reply):
         return None
     records, onward = yield from read_reply(context, entity, view.name, values, True, reply[0])
