@@ -44,14 +44,15 @@ ALSO: Final = {"compozy_engine.demo": {"rich"}, "keyweave.pytest_plugin": {"pyte
 """Modules that may import more than their package: the demo prints in colour, and pytest loads its plugin."""
 
 GENERATOR_LAYERS: Final = (
-    ("model", "problems", "costs"),
+    ("model", "problems", "costs", "stamp"),
     ("source", "node", "places", "structure", "names", "scope", "expression*"),
     ("resolve*", "rules*"),
     ("load",),
     ("history",),
     ("changes",),
+    ("scripts",),
     ("views*", "view_*", "keyspace_page"),
-    ("render*", "scripts*"),
+    ("render*",),
     ("output",),
     ("scaffold",),
     ("cli*",),

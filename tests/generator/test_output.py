@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from keyweave_generator import output
-from keyweave_generator.output import MARK, Change, Difference, OutputError, compare, write
+from keyweave_generator.output import Change, Difference, OutputError, compare, write
+from keyweave_generator.stamp import MARK
 
 MANIFEST = "shop/manifest.json"
 

@@ -1,13 +1,12 @@
---@ purpose  A row with the first rows of a view of those that refer to it.
+--@ purpose  A row with the first page of the rows that refer to it.
 --@ flags    no-writes
---@ key      1  document
---@ key      2  view
---@ argument 1  documents  prefix of the keys of the documents of the view's members
---@ argument 2  limit      most of them to return
+--@ key      1  document   of the row
+--@ key      2  view       of the rows that refer to it
+--@ argument 1  documents  prefix of the keys of the referring rows' documents
+--@ argument 2  limit      most referring rows to return
 --@ argument 3  direction  `newest` or `oldest` score first
 --@ argument 4  scan       most members to look at
 --@ reply    row score member dangling document...   the row's document, then as for `page`; null alone when there is no row
---@ include  time
 --@ include  live
 --@ include  stretch
 

@@ -1,14 +1,13 @@
---@ purpose  A row with every row that refers to it, dead ones too, and the names of those that refer to these.
+--@ purpose  A row with every row that refers to it, dead rows included, and the ids of the rows that refer to these.
 --@ flags    no-writes
 --@ key      1    document
---@ key      2..  views      of the rows that refer to it, one for each reference
+--@ key      2..  views      of the rows that refer to it, one view for each reference
 --@ argument 1    most       members of all views whose documents may be returned
---@ argument 2    bound      members that may be looked at, those of the views of the level below included
---@ argument 3..  kinds      for each view the prefix of its documents' keys, then the number of references to such a row
---@ argument 4..  below      and for each of these the prefix of the views of those that refer; an escaped id completes it
---@ reply    row view...     the row's document, alone when it is dead or its family is too large; null when there is no row;
---@ reply    view            members, their documents, and a list for each member and each reference to it
---@ include  time
+--@ argument 2    bound      members that may be looked at, the level below included
+--@ argument 3..  kinds      for each view the prefix of its documents' keys, then the number of references to its rows
+--@ argument 4..  below      then for each of these references the prefix of the views of the referring rows; an escaped id completes it
+--@ reply    row view...     the row's document, alone when it is dead or has too many referrers; null when there is no row;
+--@ reply    view            members, their documents, and a list of ids for each member and each reference to it
 --@ include  live
 --@ include  escape
 
