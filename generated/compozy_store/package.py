@@ -36,4 +36,5 @@ PACKAGE = Package(
         )
     },
     fingerprint="110c0f3891e49287d9de59d0b30cb0c0a3086d5baeb1df59972e05d346027cee",
+    format=1,
 )

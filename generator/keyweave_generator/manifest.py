@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from .model import Schema
-from .stamp import MARK
+from .stamp import FORMAT, MARK
 from .views.text import micros
 
 
@@ -24,6 +24,7 @@ def manifest(schema: Schema, paths: Iterable[str]) -> str:
     """The manifest of a package that has the files at `paths`."""
     content = {
         "comment": f"{MARK}. Do not edit.",
+        "format": FORMAT,
         "package": schema.package,
         "fingerprint": fingerprint(schema),
         "files": sorted(paths),

@@ -41,7 +41,7 @@ CLASS_NAMES: Final = frozenset(
 """Names that generated modules import or define themselves."""
 
 RUNTIME_ERRORS: Final = frozenset(
-    "KeyweaveError ConfigurationError SchemaMismatchError ValidationError CheckViolationError InvalidCursorError "
+    "KeyweaveError ConfigurationError FormatError SchemaMismatchError ValidationError CheckViolationError InvalidCursorError "
     "NotLoadedError NotFoundError AlreadyExistsError UniqueViolationError ReferenceViolationError ConflictError "
     "ViewNotEmptyError TransactionConflictError LockTimeoutError TransactionRequiredError CrossPartitionError "
     "ViewNotBuiltError CorruptDocumentError ExportFileError StoreUnavailableError StoreTimeoutError StoreLoadingError "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from keyweave_generator.model import Schema
 from keyweave_generator.scripts import scripts
+from keyweave_generator.stamp import FORMAT
 
 from .errors import error_views
 from .identifiers import descriptor_name, module_name
@@ -43,6 +44,7 @@ class PackageModule:
         descriptors: the entities' descriptors.
         scripts: names of all scripts.
         fingerprint: digest of the schema.
+        format: the format of the generated code.
     """
 
     imports: Imports
@@ -52,6 +54,7 @@ class PackageModule:
     descriptors: tuple[str, ...]
     scripts: tuple[str, ...]
     fingerprint: str
+    format: int
 
 
 def package_doc(schema: Schema) -> str:
@@ -91,4 +94,5 @@ def package_module(schema: Schema, fingerprint: str) -> PackageModule:
         tuple(imports.use(".entities", descriptor_name(each)) for each in schema.entities),
         tuple(scripts()),
         fingerprint,
+        FORMAT,
     )

@@ -36,4 +36,5 @@ PACKAGE = Package(
         )
     },
     fingerprint="cb92d2849f9ad12756c07c8c4b2bc253126f5f835d5b2d537748a34b8bd21538",
+    format=1,
 )

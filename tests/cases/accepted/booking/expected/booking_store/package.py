@@ -36,4 +36,5 @@ PACKAGE = Package(
         )
     },
     fingerprint="862cc99a4ac7d50e03b88cb8cb5606cf8944eb2a0d95552ad5add171e58f4e78",
+    format=1,
 )

@@ -36,4 +36,5 @@ PACKAGE = Package(
         )
     },
     fingerprint="23c2ac728c4f3535b292bb3c57493148c8c14c241b76e5c6624112bfaae3893c",
+    format=1,
 )

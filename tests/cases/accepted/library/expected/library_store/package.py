@@ -36,4 +36,5 @@ PACKAGE = Package(
         )
     },
     fingerprint="0f1b27e9d3502471c6d9175e49a3dba30497cef0ce997a06c3f1a714d4c938ce",
+    format=1,
 )

@@ -36,4 +36,5 @@ PACKAGE = Package(
         )
     },
     fingerprint="0f5a0495ed38a5b11410d612bb19fe239f6672f45b9723576cbc5f265097554f",
+    format=1,
 )

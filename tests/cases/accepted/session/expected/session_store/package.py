@@ -36,4 +36,5 @@ PACKAGE = Package(
         )
     },
     fingerprint="2c306b055e98755e447ae4348fbea62810ad9d2aa3ee08698b50041bba0f4ca5",
+    format=1,
 )

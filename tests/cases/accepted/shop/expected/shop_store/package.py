@@ -36,4 +36,5 @@ PACKAGE = Package(
         )
     },
     fingerprint="217bbbd1ed95f5cc580e02809e90c560af3f7d425373e2187b94f958f99daeb8",
+    format=1,
 )

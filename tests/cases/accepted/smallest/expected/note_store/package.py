@@ -36,4 +36,5 @@ PACKAGE = Package(
         )
     },
     fingerprint="573b154ed8e0467532a82b9f54554c242cec58ce7c7143576bb9b99f8bf9e074",
+    format=1,
 )
