@@ -45,13 +45,13 @@ ALSO: Final = {"compozy_engine.demo": {"rich"}, "keyweave.pytest_plugin": {"pyte
 
 GENERATOR_LAYERS: Final = (
     ("model", "problems", "costs", "stamp"),
-    ("source", "node", "places", "structure", "names", "scope", "expression*"),
-    ("resolve*", "rules*"),
+    ("source*", "node", "structure", "names", "expression"),
+    ("resolve*", "consistency_*"),
     ("load",),
     ("history",),
     ("changes",),
     ("scripts",),
-    ("views", "keyspace_page"),
+    ("modules", "keyspace_page"),
     ("manifest", "render"),
     ("output",),
     ("scaffold",),

@@ -11,8 +11,8 @@ from datetime import timedelta
 from typing import Any
 
 from .model import Schema
-from .stamp import FORMAT, MARK
-from .views.text import micros
+from .modules.text import micros
+from .stamp import FORMAT, NOTICE
 
 
 def fingerprint(schema: Schema) -> str:
@@ -23,7 +23,7 @@ def fingerprint(schema: Schema) -> str:
 def manifest(schema: Schema, paths: Iterable[str]) -> str:
     """The manifest of a package that has the files at `paths`."""
     content = {
-        "comment": f"{MARK}. Do not edit.",
+        "comment": f"{NOTICE}. Do not edit.",
         "format": FORMAT,
         "package": schema.package,
         "fingerprint": fingerprint(schema),

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from .stamp import MARK
+from .stamp import NOTICE
 
 MANIFEST: Final = "manifest.json"
 _MARK_WITHIN: Final = 1000
@@ -25,7 +25,7 @@ class OutputError(Exception):
     """The output folder cannot be read or written; the text names the path and the reason, in one line."""
 
 
-class Change(enum.Enum):
+class Kind(enum.Enum):
     """How a file on disk differs from what the schema gives."""
 
     CHANGED = "changed"
@@ -38,10 +38,10 @@ class Difference:
     """One file that differs. `path` is relative to the output folder, with forward slashes."""
 
     path: str
-    change: Change = field(compare=False)
+    kind: Kind = field(compare=False)
 
 
-def compare(root: Path, files: Mapping[str, str]) -> list[Difference]:
+def outdated(root: Path, files: Mapping[str, str]) -> list[Difference]:
     """Return how the folder `root` differs from `files`, ordered by path.
 
     Args:
@@ -52,11 +52,11 @@ def compare(root: Path, files: Mapping[str, str]) -> list[Difference]:
         OutputError: a file is there and cannot be read.
     """
     found = [
-        Difference(path, Change.MISSING if current is None else Change.CHANGED)
+        Difference(path, Kind.MISSING if current is None else Kind.CHANGED)
         for path, text in files.items()
         if (current := _read(root / path)) != text.encode()
     ]
-    found += [Difference(path, Change.ORPHANED) for path in _listed(root, files) if path not in files]
+    found += [Difference(path, Kind.ORPHANED) for path in _listed(root, files) if path not in files]
     return sorted(found)
 
 
@@ -70,20 +70,20 @@ def write(root: Path, files: Mapping[str, str]) -> list[Difference]:
     Raises:
         OutputError: a path cannot be written, or holds a file that is not generated. Nothing was changed.
     """
-    differences = compare(root, files)
+    differences = outdated(root, files)
     listed = set(_listed(root, files))
     for difference in differences:
-        if difference.change is Change.CHANGED and difference.path not in listed:
+        if difference.kind is Kind.CHANGED and difference.path not in listed:
             _refuse_foreign(root / difference.path)
     step = _Step()
     with _one_line_errors():
         try:
             for difference in differences:
-                if difference.change is not Change.ORPHANED:
+                if difference.kind is not Kind.ORPHANED:
                     step.stage(root / difference.path, files[difference.path].encode())
             step.publish()
             for difference in differences:
-                if difference.change is Change.ORPHANED:
+                if difference.kind is Kind.ORPHANED:
                     step.remove(root / difference.path)
         except BaseException:
             step.undo()
@@ -201,7 +201,7 @@ def _lies_in(path: str, package: str) -> bool:
 
 def _refuse_foreign(path: Path) -> None:
     start = (_read(path) or b"")[:_MARK_WITHIN]
-    if MARK.encode() not in start:
+    if NOTICE.encode() not in start:
         raise OutputError(
             f"{path}: not a generated file, so it is not overwritten; move it away, then try again"
         )
@@ -210,7 +210,7 @@ def _refuse_foreign(path: Path) -> None:
 def _remove_empty_folders(root: Path, differences: list[Difference]) -> None:
     """Remove folders that held nothing but orphans."""
     for difference in differences:
-        if difference.change is Change.ORPHANED:
+        if difference.kind is Kind.ORPHANED:
             folder = (root / difference.path).parent
             while folder != root:
                 try:

@@ -14,17 +14,17 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from .keyspace_page import keyspace_page
 from .manifest import fingerprint, manifest
 from .model import Schema
+from .modules import text
+from .modules.entity import entity_module
+from .modules.errors import errors_module
+from .modules.filters import filters_module
+from .modules.flavour import FLAVOURS
+from .modules.identifiers import module_name
+from .modules.models import models_module
+from .modules.package import entities_module, init_module, package_module
+from .modules.repository import repository_module
+from .modules.store import store_module
 from .scripts import scripts
-from .views import text
-from .views.entity import entity_module
-from .views.errors import errors_module
-from .views.filters import filters_module
-from .views.flavour import FLAVOURS
-from .views.identifiers import module_name
-from .views.models import models_module
-from .views.package import entities_module, init_module, package_module
-from .views.repository import repository_module
-from .views.store import store_module
 
 _MODE: Final = black.Mode(
     line_length=text.WIDTH, target_versions={TargetVersion.PY311}, magic_trailing_comma=False

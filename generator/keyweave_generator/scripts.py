@@ -15,7 +15,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Final
 
-from .stamp import MARK
+from .stamp import NOTICE
 
 INCLUDE: Final = "include/"
 """The folder of the files that are no scripts of their own."""
@@ -64,7 +64,7 @@ def assemble(name: str, texts: Mapping[str, str]) -> str:
     purpose = " ".join(text for word, text in marks if word == "purpose")
     lines = [
         f"#!lua flags={flags}" if flags else "#!lua",
-        f"-- {MARK}. Do not edit.",
+        f"-- {NOTICE}. Do not edit.",
         f"-- {name}: {purpose}",
     ]
     for word, title in _SECTIONS.items():

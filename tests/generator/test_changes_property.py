@@ -12,7 +12,7 @@ import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from keyweave_generator.changes.comparing import compare
+from keyweave_generator.changes.compare import compare
 from keyweave_generator.load import Located, locate_sources
 from keyweave_generator.manifest import fingerprint
 from keyweave_generator.problems import SchemaError

@@ -13,10 +13,10 @@ import pytest
 
 from keyweave_generator.load import load_sources
 from keyweave_generator.model import Schema
+from keyweave_generator.modules.imports import Imports
+from keyweave_generator.modules.runtime import MODULE_OF
 from keyweave_generator.names import CLASS_NAMES, RUNTIME_ERRORS
 from keyweave_generator.render import render_modules
-from keyweave_generator.views.imports import Imports
-from keyweave_generator.views.runtime import MODULE_OF
 from tests.generator.accepted.corpus import NAMES, sources
 from tests.generator.example import load_example, real_sources
 
@@ -135,7 +135,7 @@ def test_imports_are_sorted_by_origin_then_by_module_then_by_name() -> None:
     assert imports.module("msgspec") == "msgspec"
     assert imports.use("msgspec", "Meta") == "Meta"
     assert imports.runtime("Session") == "Session"
-    assert imports.model("Sale") == "Sale"
+    assert imports.schema_class("Sale") == "Sale"
     assert imports.use("..entities.sale", "SALE", alias="ENTITY") == "ENTITY"
     assert imports.use("..entities.sale", "SALE_LINES") == "SALE_LINES"
     for name in ("join", "REVISION", "Entry", "CREATED"):
@@ -165,5 +165,5 @@ def test_imports_are_sorted_by_origin_then_by_module_then_by_name() -> None:
 
 def test_a_class_of_the_same_module_needs_no_import() -> None:
     imports = Imports()
-    assert imports.model("Sale") == "Sale"
+    assert imports.schema_class("Sale") == "Sale"
     assert str(imports) == "from __future__ import annotations"

@@ -11,7 +11,7 @@ from .problems import Problems, quote, suggestion
 
 def check_references(
     entities: Sequence[Entity],
-    places: Mapping[str, Node],
+    nodes: Mapping[str, Node],
     declared: set[str],
     problems: Problems,
     *,
@@ -21,7 +21,7 @@ def check_references(
     by_name = {entity.name: entity for entity in entities}
     ending = _ending(entities)
     for entity in entities:
-        parent = places[entity.name].get("references")
+        parent = nodes[entity.name].get("references")
         for reference in entity.references:
             node = parent.get(reference.field) if parent is not None else None
             if node is None:
@@ -49,7 +49,7 @@ def check_references(
                 problems.add(
                     action.position, f"{what}: {target.name} {why} restrict would block; use cascade"
                 )
-    _check_circles(by_name, places, problems)
+    _check_circles(by_name, nodes, problems)
 
 
 def _ending(entities: Sequence[Entity]) -> dict[str, str]:
@@ -65,7 +65,7 @@ def _ending(entities: Sequence[Entity]) -> dict[str, str]:
     return ending
 
 
-def _check_circles(by_name: Mapping[str, Entity], places: Mapping[str, Node], problems: Problems) -> None:
+def _check_circles(by_name: Mapping[str, Entity], nodes: Mapping[str, Node], problems: Problems) -> None:
     required = {
         name: sorted(
             {
@@ -83,7 +83,7 @@ def _check_circles(by_name: Mapping[str, Entity], places: Mapping[str, Node], pr
         path = _circle(start, required)
         if path is not None and frozenset(path) not in reported:
             reported.add(frozenset(path))
-            node = places[start].get("references") or places[start]
+            node = nodes[start].get("references") or nodes[start]
             problems.add(
                 node.position,
                 f"{start}: the required references {' -> '.join([*path, start])} form a circle, so no row could be the first",

@@ -12,17 +12,17 @@ from keyweave_generator.load import Located
 from keyweave_generator.model import Ignore
 from keyweave_generator.problems import suggestion
 
-from .finding import Finding, Ignored, Level, Review, Side
-from .registry import (
+from .catalogue import (
     IGNORE_UNUSED,
     IGNORE_UNUSED_CATEGORY,
     IGNORE_UNUSED_EFFECT,
     IGNORE_UNUSED_LEVEL,
     RULES,
 )
+from .finding import Finding, Ignored, Level, Review, Side
 
 
-def sift(findings: Iterable[Finding], new: Located, *, against: str, prefix: str) -> Review:
+def apply_ignores(findings: Iterable[Finding], new: Located, *, against: str, prefix: str) -> Review:
     """Set aside what is ignored, and add a finding for each ignore that silences nothing."""
     ignores = new.schema.ignores
     kept: list[Finding] = []
@@ -75,7 +75,7 @@ def _unused(index: int, ignore: Ignore, kept: Iterable[Finding], new: Located) -
         rule=IGNORE_UNUSED,
         category=IGNORE_UNUSED_CATEGORY,
         level=IGNORE_UNUSED_LEVEL,
-        position=new.places.locate(None, ("ignore", index)),
+        position=new.source_map.position(None, ("ignore", index)),
         side=Side.NEW,
         subject="",
         part="",

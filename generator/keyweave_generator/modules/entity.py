@@ -9,18 +9,18 @@ from keyweave_generator.model import Check, Entity, Managed, Schema, TypeKind, T
 from keyweave_generator.names import HEAD_NAMES
 
 from .annotations import kind
-from .entries import EntryView, claim_entry, view_entry
+from .entries import EntryStatement, claim_entry, view_entry
 from .filters import filter_fields
 from .identifiers import descriptor_name, exists_name, normalizer_name, not_found_name
 from .imports import Imports
 from .indexes import unique_descriptor, view_descriptor
-from .merges import MergeView, merge_view
+from .merges import MergeFunctions, merge_functions
 from .normalizers import normalized_fields
 from .text import micros, names_literal
 
 
 @dataclass(frozen=True, slots=True)
-class CheckView:
+class CheckStatement:
     """A check. `message` is a literal."""
 
     name: str
@@ -47,10 +47,10 @@ class EntityModule:
     imports: Imports
     name: str
     record: str
-    always: tuple[EntryView, ...]
-    sometimes: tuple[EntryView, ...]
-    checks: tuple[CheckView, ...]
-    merges: tuple[MergeView, ...]
+    always: tuple[EntryStatement, ...]
+    sometimes: tuple[EntryStatement, ...]
+    checks: tuple[CheckStatement, ...]
+    merges: tuple[MergeFunctions, ...]
     constant: str
     arguments: tuple[tuple[str, str], ...]
 
@@ -70,15 +70,15 @@ def entity_module(entity: Entity, schema: Schema) -> EntityModule:
         tuple(entry for entry in entries if not entry.condition),
         tuple(entry for entry in entries if entry.condition),
         tuple(_check(entity, check) for check in entity.checks),
-        tuple(merge_view(merge, entity, schema, imports) for merge in entity.merges),
+        tuple(merge_functions(merge, entity, schema, imports) for merge in entity.merges),
         descriptor_name(entity),
         tuple(_arguments(entity, schema, imports)),
     )
 
 
-def _check(entity: Entity, check: Check) -> CheckView:
+def _check(entity: Entity, check: Check) -> CheckStatement:
     said = f"{entity.name}: check {check.name}: {' '.join((check.doc or check.rule.source).split())}"
-    return CheckView(
+    return CheckStatement(
         check.name, check.rule.python, check.rule.fields[0] if check.rule.fields else "", repr(said)
     )
 

@@ -38,7 +38,7 @@ def annotation(type_: TypeRef, imports: Imports) -> str:
     if type_.of is not None:
         return _container(type_, annotation(type_.of, imports))
     if type_.kind is not TypeKind.SCALAR:
-        return imports.model(type_.name)
+        return imports.schema_class(type_.name)
     return _BUILTINS[type_.name] if type_.name in _BUILTINS else imports.use(*_IMPORTED[type_.name])
 
 

@@ -14,7 +14,7 @@ _PARENTS = ("AlreadyExistsError", "NotFoundError", "UniqueViolationError")
 
 
 @dataclass(frozen=True, slots=True)
-class ErrorView:
+class ErrorClass:
     """An error class."""
 
     name: str
@@ -27,7 +27,7 @@ class ErrorsModule:
     """The module of the errors that a schema names. It also exports the errors that they stand under."""
 
     imports: Imports
-    errors: tuple[ErrorView, ...]
+    errors: tuple[ErrorClass, ...]
 
     @property
     def exported(self) -> list[str]:
@@ -40,23 +40,25 @@ def errors_module(schema: Schema) -> ErrorsModule:
     imports = Imports()
     for parent in _PARENTS:
         imports.runtime(parent)
-    return ErrorsModule(imports, error_views(schema))
+    return ErrorsModule(imports, error_classes(schema))
 
 
-def error_views(schema: Schema) -> tuple[ErrorView, ...]:
+def error_classes(schema: Schema) -> tuple[ErrorClass, ...]:
     """Every error that the schema names, once, sorted by name."""
-    found: dict[str, ErrorView] = {}
+    found: dict[str, ErrorClass] = {}
     for entity in schema.entities:
         name = not_found_name(entity)
-        found[name] = ErrorView(
+        found[name] = ErrorClass(
             name, "NotFoundError", f"The {entity.name} is not there, or its retention has ended."
         )
         if entity.exists_error:
-            found[entity.exists_error] = ErrorView(
+            found[entity.exists_error] = ErrorClass(
                 entity.exists_error, "AlreadyExistsError", f"A {entity.name} with this key is there."
             )
         for unique in entity.uniques:
             if unique.error and unique.error != "UniqueViolationError":
                 doc = unique.doc or f"Another {entity.name} has the same {' and '.join(unique.fields)}."
-                found.setdefault(unique.error, ErrorView(unique.error, "UniqueViolationError", sentence(doc)))
+                found.setdefault(
+                    unique.error, ErrorClass(unique.error, "UniqueViolationError", sentence(doc))
+                )
     return tuple(found[name] for name in sorted(found))

@@ -96,7 +96,7 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         imports,
         flavour,
         repository_name(entity),
-        imports.model(entity.name),
+        imports.schema_class(entity.name),
         sentence(entity.doc or entity.name),
         entity.key,
         not_found_name(entity),

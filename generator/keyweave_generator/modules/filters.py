@@ -16,7 +16,7 @@ _FILTERABLE: Final = {"string", "id", "int", "bool"}
 
 
 @dataclass(frozen=True, slots=True)
-class FilterView:
+class FilterClass:
     """The TypedDict of the fields by which rows of an entity can be searched."""
 
     name: str
@@ -29,7 +29,7 @@ class FiltersModule:
     """The module of what a search can ask of the rows that refer to a row."""
 
     imports: Imports
-    filters: tuple[FilterView, ...]
+    filters: tuple[FilterClass, ...]
 
 
 def filters_module(schema: Schema) -> FiltersModule | None:
@@ -53,8 +53,8 @@ def filter_fields(entity: Entity) -> list[Field]:
     ]
 
 
-def _filter(entity: Entity, imports: Imports) -> FilterView:
-    return FilterView(
+def _filter(entity: Entity, imports: Imports) -> FilterClass:
+    return FilterClass(
         filter_name(entity),
         f"Fields by which a search can ask for rows of {entity.name}, combined with AND.",
         tuple(f"{field.name}: {annotation(field.type, imports)}" for field in filter_fields(entity)),

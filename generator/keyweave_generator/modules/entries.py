@@ -13,30 +13,30 @@ from .text import tuple_of
 
 
 @dataclass(frozen=True, slots=True)
-class EntryView:
+class EntryStatement:
     """One entry of `index_entries`. `condition` is empty when every row has the entry."""
 
     condition: str
     expression: str
 
 
-def view_entry(view: View, entity: Entity, imports: Imports) -> EntryView:
+def view_entry(view: View, entity: Entity, imports: Imports) -> EntryStatement:
     """The entry of a record called `record` in a view."""
     fields = {field.name: field for field in entity.fields}
     values = tuple_of(_stored_text(fields[name], imports) for name in view.fields)
     entry = imports.runtime("ViewEntry")
-    return EntryView(
+    return EntryStatement(
         _condition(view.fields, fields),
         f'{entry}("{view.name}", {values}, record.{entity.key}, {_score(view, fields, imports)})',
     )
 
 
-def claim_entry(unique: Unique, entity: Entity, imports: Imports) -> EntryView:
+def claim_entry(unique: Unique, entity: Entity, imports: Imports) -> EntryStatement:
     """The claim of a record called `record` to a unique value."""
     fields = {field.name: field for field in entity.fields}
     value = _claimed(unique, lambda name: _stored_text(fields[name], imports), imports)
     claim = imports.runtime("ClaimEntry")
-    return EntryView(
+    return EntryStatement(
         _condition(unique.fields, fields), f'{claim}("{unique.name}", {value}, record.{entity.key})'
     )
 

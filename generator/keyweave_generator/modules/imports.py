@@ -42,7 +42,7 @@ class Imports:
         """Note a name of the runtime, from the module that has it."""
         return self.use(MODULE_OF[name].format(flavour=self.flavour), name)
 
-    def model(self, name: str) -> str:
+    def schema_class(self, name: str) -> str:
         """Note an enum or a class of the schema."""
         return self.use(self.classes, name) if self.classes else name
 

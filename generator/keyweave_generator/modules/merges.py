@@ -23,7 +23,7 @@ _COMBINE: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class MergeView:
+class MergeFunctions:
     """The descriptor of a merge and the functions that it names. `record` and `normalizer` are texts."""
 
     constant: str
@@ -35,7 +35,7 @@ class MergeView:
     normalizer: str
 
 
-def merge_view(merge: Merge, entity: Entity, schema: Schema, imports: Imports) -> MergeView:
+def merge_functions(merge: Merge, entity: Entity, schema: Schema, imports: Imports) -> MergeFunctions:
     """The view of one merge, in the module of its entity."""
     imports.runtime("Merge")
     models = imports.use("..", "models")
@@ -52,7 +52,7 @@ def merge_view(merge: Merge, entity: Entity, schema: Schema, imports: Imports) -
         if rule is MergeRule.UNION
     ]
     normalized = normalized_fields(record.fields, schema)
-    return MergeView(
+    return MergeFunctions(
         merge_name(entity, merge.field),
         merge.field,
         f"{models}.{merge.record}",

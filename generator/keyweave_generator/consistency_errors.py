@@ -13,11 +13,11 @@ _PRESENT = "a key that is taken"
 _TAKEN = "a unique value that is taken"
 
 
-def check_errors(entities: Sequence[Entity], places: Mapping[str, Node], problems: Problems) -> None:
+def check_errors(entities: Sequence[Entity], nodes: Mapping[str, Node], problems: Problems) -> None:
     """Report error names that would have to stand for two different mistakes."""
     meanings: dict[str, str] = {}
     for entity in entities:
-        for node, name, meaning in _errors(entity, places[entity.name]):
+        for node, name, meaning in _errors(entity, nodes[entity.name]):
             known = meanings.setdefault(name, meaning)
             if known != meaning:
                 problems.add(

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from keyweave_generator.load import Located
 
+from .catalogue import RULES
 from .finding import Change, Finding, Review, Side
-from .ignoring import sift
+from .ignore import apply_ignores
 from .pairs import pairs_of
-from .registry import RULES
 from .rule import Rule
 
 
@@ -23,7 +23,7 @@ def compare(old: Located | None, new: Located, *, against: str = "", prefix: str
         prefix: what reports put before its file names.
     """
     found = sorted(_findings(old, new), key=lambda finding: finding.order) if old is not None else []
-    return sift(found, new, against=against, prefix=prefix)
+    return apply_ignores(found, new, against=against, prefix=prefix)
 
 
 def _findings(old: Located, new: Located) -> Iterator[Finding]:
@@ -36,12 +36,12 @@ def _findings(old: Located, new: Located) -> Iterator[Finding]:
 
 def _finding(rule: Rule[object], change: Change, old: Located, new: Located) -> Finding:
     spot = change.spot
-    places = old.places if spot.side is Side.OLD else new.places
+    located = old if spot.side is Side.OLD else new
     return Finding(
         rule=rule.id,
         category=rule.category,
         level=rule.level,
-        position=places.locate(spot.entity, spot.path),
+        position=located.source_map.position(spot.entity, spot.path),
         side=spot.side,
         subject=change.subject,
         part=change.part,

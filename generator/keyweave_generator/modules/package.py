@@ -8,7 +8,7 @@ from keyweave_generator.model import Schema
 from keyweave_generator.scripts import scripts
 from keyweave_generator.stamp import FORMAT
 
-from .errors import error_views
+from .errors import error_classes
 from .identifiers import descriptor_name, module_name
 from .imports import Imports
 from .text import sentence
@@ -66,10 +66,10 @@ def init_module(schema: Schema) -> InitModule:
     """The view model for a schema."""
     imports = Imports(classes=".models")
     names = [imports.use(".package", "PACKAGE")]
-    names += [imports.model(each.name) for each in schema.enums]
-    names += [imports.model(each.name) for each in schema.records]
-    names += [imports.model(each.name) for each in schema.entities]
-    names += [imports.use(".errors", each.name) for each in error_views(schema)]
+    names += [imports.schema_class(each.name) for each in schema.enums]
+    names += [imports.schema_class(each.name) for each in schema.records]
+    names += [imports.schema_class(each.name) for each in schema.entities]
+    names += [imports.use(".errors", each.name) for each in error_classes(schema)]
     return InitModule(imports, schema.package, package_doc(schema), tuple(names))
 
 

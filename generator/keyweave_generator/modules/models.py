@@ -17,7 +17,7 @@ from .text import micros, sentence
 
 
 @dataclass(frozen=True, slots=True)
-class SetView:
+class SetProperty:
     """The property of an enum that tells whether a member is in a set."""
 
     name: str
@@ -26,17 +26,17 @@ class SetView:
 
 
 @dataclass(frozen=True, slots=True)
-class EnumView:
+class EnumClass:
     """A StrEnum. `members` are pairs of name and wire value."""
 
     name: str
     doc: str
     members: tuple[tuple[str, str], ...]
-    sets: tuple[SetView, ...]
+    sets: tuple[SetProperty, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class FieldView:
+class FieldLine:
     """One line of a class body."""
 
     name: str
@@ -46,13 +46,13 @@ class FieldView:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassView:
+class RecordClass:
     """A Struct, and the function that normalizes it; `normalizer` is empty when there is nothing to normalize."""
 
     name: str
     parent: str
     doc: str
-    fields: tuple[FieldView, ...]
+    fields: tuple[FieldLine, ...]
     secrets: str
     normalizer: str
     steps: tuple[str, ...]
@@ -63,8 +63,8 @@ class ModelsModule:
     """The module of enums, nested records and rows."""
 
     imports: Imports
-    enums: tuple[EnumView, ...]
-    classes: tuple[ClassView, ...]
+    enums: tuple[EnumClass, ...]
+    classes: tuple[RecordClass, ...]
 
     @property
     def exported(self) -> list[str]:
@@ -84,14 +84,14 @@ def models_module(schema: Schema) -> ModelsModule:
     )
 
 
-def _enum(enum: Enum, imports: Imports) -> EnumView:
+def _enum(enum: Enum, imports: Imports) -> EnumClass:
     imports.use("enum", "StrEnum")
-    return EnumView(
+    return EnumClass(
         enum.name,
         sentence(enum.doc or enum.name),
         tuple((member_name(value), repr(value)) for value in enum.values),
         tuple(
-            SetView(
+            SetProperty(
                 name,
                 "".join(f"{enum.name}.{member_name(value)}, " for value in values),
                 sentence(f"One of {', '.join(values)}."),
@@ -103,13 +103,13 @@ def _enum(enum: Enum, imports: Imports) -> EnumView:
 
 def _class(
     name: str, doc: str, fields: Iterable[Field], parent: str, schema: Schema, imports: Imports
-) -> ClassView:
+) -> RecordClass:
     fields = tuple(fields)
     secrets = ", ".join(repr(field.name) for field in fields if field.secret)
     if secrets:
         imports.use("typing", "ClassVar")
     steps = normalizing_steps(fields, schema, imports)
-    return ClassView(
+    return RecordClass(
         name,
         imports.runtime(parent),
         sentence(doc or name),
@@ -120,17 +120,17 @@ def _class(
     )
 
 
-def _field(field: Field, imports: Imports) -> FieldView:
+def _field(field: Field, imports: Imports) -> FieldLine:
     if field.managed is not None:
         moment = imports.use("datetime", "datetime")
-        return FieldView(field.name, f"{moment} | None", " = None", "Set by the store.")
+        return FieldLine(field.name, f"{moment} | None", " = None", "Set by the store.")
     annotation = bounded(field, imports)
     default = ""
     if field.optional:
         annotation, default = f"{annotation} | None", " = None"
     elif field.has_default:
         default = f" = {_default(field.type, field.default, imports)}"
-    return FieldView(field.name, annotation, default, sentence(field.doc))
+    return FieldLine(field.name, annotation, default, sentence(field.doc))
 
 
 def _default(type_: TypeRef, value: object, imports: Imports) -> str:

@@ -1,25 +1,25 @@
-"""Where the parts of a schema are written: a path into the file of an entity, or into the package file, gives a position."""
+"""Where the parts of a schema are written in its files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from .model import Position
-from .source import Document, Path
+from .source import Document, KeyPath
 
 
-class Places:
+class SourceMap:
     """Positions in the files of one schema."""
 
     def __init__(self, package: Document, entities: Sequence[Document]) -> None:
         self._package = package
         self._entities = {_name(document): document for document in entities}
 
-    def locate(self, entity: str | None, path: Path) -> Position:
-        """Where the key at `path` stands, or the nearest key above it that is written.
+    def position(self, entity: str | None, path: KeyPath) -> Position:
+        """The position of the key at `path`, or of the nearest key above it that is written.
 
         Args:
-            entity: whose file; None for the package file. The package file stands in for one that is not there.
+            entity: the entity in whose file it is; None for the package file, which also replaces a file that does not exist.
             path: keys and list indexes, such as `("views", "by_role", "order")`.
         """
         document = self._package if entity is None else self._entities.get(entity, self._package)

@@ -135,7 +135,7 @@ def referrer_methods(entity: Entity, schema: Schema, imports: Imports) -> tuple[
                 f"{HAVING}{snake_case(other.name)}{suffix}",
                 f"with_{plural(snake_case(other.name))}{suffix}",
                 f"{imports.use('..', 'filters')}.{filter_name(other)}",
-                imports.model(other.name),
+                imports.schema_class(other.name),
                 reference.field,
             )
         )
@@ -145,7 +145,7 @@ def referrer_methods(entity: Entity, schema: Schema, imports: Imports) -> tuple[
 def merge_method(merge: Merge, entity: Entity, imports: Imports) -> MergeMethod:
     """The method of a merge."""
     constant = imports.use(f"..entities.{module_name(entity)}", merge_name(entity, merge.field))
-    return MergeMethod(merge.field, imports.model(merge.record), constant)
+    return MergeMethod(merge.field, imports.schema_class(merge.record), constant)
 
 
 def _group_method(view: View, entity: Entity, schema: Schema, imports: Imports) -> GroupMethod | None:
