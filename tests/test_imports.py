@@ -47,14 +47,15 @@ ALSO: Final = {"compozy_engine.demo": {"rich"}, "keyweave.testing.pytest_plugin"
 """Modules that may import more than their package: the demo prints in colour, and pytest loads its plugin."""
 
 GENERATOR_LAYERS: Final = (
-    ("model", "problems", "costs"),
-    ("source", "node", "places", "structure", "names", "scope", "expression*"),
-    ("resolve*", "rules*"),
+    ("model", "problems", "costs", "stamp"),
+    ("source*", "node", "structure", "names", "expression"),
+    ("resolve*", "consistency_*"),
     ("load",),
     ("history",),
     ("changes",),
-    ("views*", "view_*", "keyspace_page"),
-    ("render*", "scripts*"),
+    ("scripts",),
+    ("modules", "keyspace_page"),
+    ("manifest", "render"),
     ("output",),
     ("scaffold",),
     ("cli*",),

@@ -20,7 +20,7 @@ import typer
 from . import cli_diff
 from .load import load
 from .model import Schema
-from .output import Change, Difference, OutputError, compare, write
+from .output import Difference, Kind, OutputError, outdated, write
 from .problems import SchemaError
 from .scaffold import project, write_new
 from .structure import json_schema
@@ -97,12 +97,12 @@ def generate(
     """Turn a schema into typed repositories and Lua scripts."""
     files = _render(_load(schema))
     try:
-        differences = compare(output, files) if check else write(output, files)
+        differences = outdated(output, files) if check else write(output, files)
     except OutputError as error:
         _fail(str(error))
     if check and differences:
         for difference in differences:
-            typer.echo(f"{output / difference.path}: {difference.change.value}", err=True)
+            typer.echo(f"{output / difference.path}: {difference.kind.value}", err=True)
         _fail(f"{_count(len(differences), 'file')} out of date; run: {_generate_command(schema, output)}")
     typer.echo(f"{output}: {_count(len(files), 'file')}: {_summary(differences)}")
 
@@ -175,9 +175,9 @@ def _render(found: Schema) -> dict[str, str]:
 
 
 def _summary(differences: list[Difference]) -> str:
-    counts = {change: sum(each.change is change for each in differences) for change in Change}
-    words = {Change.MISSING: "added", Change.CHANGED: "updated", Change.ORPHANED: "removed"}
-    done = [f"{counts[change]} {word}" for change, word in words.items() if counts[change]]
+    counts = {kind: sum(each.kind is kind for each in differences) for kind in Kind}
+    words = {Kind.MISSING: "added", Kind.CHANGED: "updated", Kind.ORPHANED: "removed"}
+    done = [f"{counts[kind]} {word}" for kind, word in words.items() if counts[kind]]
     return ", ".join(done) or "up to date"
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from .changes.comparing import compare
+from .changes.compare import compare
 from .changes.finding import Level, Review
 from .changes.report_github import github_report
 from .changes.report_json import json_report

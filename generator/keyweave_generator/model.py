@@ -56,11 +56,14 @@ class Managed(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a value stands in its YAML file; `line` and `column` count from 1."""
+    """Where a value is in its YAML file. `line` and `column` count from 1; `line` is 0 for the file as a whole."""
 
     file: str
     line: int
     column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ import re
 import sys
 from typing import Final
 
-HEAD_NAMES: Final = frozenset({"revision", "created", "expires", "op"})
-"""Keys that the head of every document owns."""
+HEAD_NAMES: Final = ("revision", "created", "expires", "op")
+"""Keys of the head of every document, in their order."""
 
 ANNOTATION_NAMES: Final = frozenset(
     "str int float bool bytes list dict set frozenset tuple object property datetime timedelta msgspec".split()
@@ -40,14 +40,14 @@ CLASS_NAMES: Final = frozenset(
 )
 """Names that generated modules import or define themselves."""
 
-ERROR_PARENTS: Final = frozenset(
-    "KeyweaveError ConfigurationError ValidationError CheckViolationError InvalidCursorError NotLoadedError "
-    "NotFoundError AlreadyExistsError UniqueViolationError ReferenceViolationError ConflictError "
-    "TransactionConflictError ViewNotEmptyError LockTimeoutError TransactionRequiredError CrossPartitionError CorruptDocumentError "
-    "StoreUnavailableError StoreTimeoutError StoreLoadingError StoreReadOnlyError StoreOutOfMemoryError "
-    "AuthenticationError OutcomeUnknownError".split()
+RUNTIME_ERRORS: Final = frozenset(
+    "KeyweaveError ConfigurationError FormatError SchemaMismatchError ValidationError CheckViolationError InvalidCursorError "
+    "NotLoadedError NotFoundError AlreadyExistsError UniqueViolationError ReferenceViolationError ConflictError "
+    "ViewNotEmptyError TransactionConflictError LockTimeoutError TransactionRequiredError CrossPartitionError "
+    "ViewNotBuiltError CorruptDocumentError ExportFileError StoreUnavailableError StoreTimeoutError StoreLoadingError "
+    "StoreReadOnlyError StoreOutOfMemoryError AuthenticationError OutcomeUnknownError".split()
 )
-"""Errors of the runtime, which a schema's errors stand under and cannot replace."""
+"""All errors of the runtime. No error of a schema can have such a name; a test compares them with `keyweave.errors`."""
 
 HAVING: Final = "having_"
 """What the arguments of a search begin with that ask for a row that refers to it."""
@@ -93,7 +93,7 @@ def class_name_problem(name: str) -> str | None:
 
 def error_name_problem(name: str) -> str | None:
     """Say why a well-spelled `name` cannot be an error's, or None."""
-    if name in ERROR_PARENTS:
+    if name in RUNTIME_ERRORS:
         return "it is one of Keyweave's own errors"
     if name in _BUILTIN_ERRORS:
         return "it is one of Python's own errors"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .model import Position
-from .source import Document, Path
+from .source import Document, KeyPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Node:
     """The value at `path` of a document."""
 
     document: Document
-    path: Path
+    path: KeyPath
     value: object
 
     @classmethod

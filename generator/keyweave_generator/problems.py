@@ -21,9 +21,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        place = self.position
-        where = f"{place.file}:{place.line}:{place.column}" if place.line else place.file
-        return f"{where}: {self.message}"
+        return f"{self.position}: {self.message}"
 
     @property
     def order(self) -> tuple[str, int, int, str]:
@@ -33,7 +31,7 @@ class Problem:
 
 @dataclass(slots=True)
 class Problems:
-    """Collects problems. The same finding at the same place counts once."""
+    """Collects problems. The same problem at the same position counts once."""
 
     _found: set[Problem] = field(default_factory=set)
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
+from .consistency_errors import check_errors
+from .consistency_references import check_references
 from .model import Entity, Enum, Group, Ignore, Namespace, Position, RecordType, Schema, TypeKind, TypeRef
 from .names import class_name_problem, member_name, package_name_problem, plural, snake_case, word_problem
 from .node import Node
 from .problems import Problems, a, quote, suggestion
 from .resolve_entity import resolve_entity
 from .resolve_field import Types, resolve_fields
-from .rules_error import check_errors
-from .rules_reference import check_references
 from .source import Document
 
 
@@ -42,15 +42,15 @@ def resolve(
     records = _records(record_nodes, types, problems)
     types = Types(types.enums, {record.name: record for record in records}, nested, broken)
     found: list[Entity] = []
-    places: dict[str, Node] = {}
+    nodes: dict[str, Node] = {}
     for node in entity_nodes:
         entity = resolve_entity(node, set(_declared(root, "groups")), types, problems)
         if entity is not None:
             found.append(entity)
-            places[entity.name] = node
+            nodes[entity.name] = node
     declared = {node.child_text("entity") for node in entity_nodes}
-    check_references(found, places, declared, problems, complete=complete)
-    check_errors(found, places, problems)
+    check_references(found, nodes, declared, problems, complete=complete)
+    check_errors(found, nodes, problems)
     name = root.child_text("package")
     reason = package_name_problem(name)
     if reason is not None:

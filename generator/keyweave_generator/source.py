@@ -19,8 +19,11 @@ import yaml
 from .model import Position
 from .problems import Problems, quote
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
+"""Keys and list indexes that lead to a value, from the top of a document."""
+
 Mark = tuple[int, int]
+"""Line and column, from 1."""
 
 LARGEST_FILE: Final = 1024 * 1024
 DEEPEST_NESTING: Final = 32
@@ -56,27 +59,27 @@ class Document:
 
     file: str
     value: object
-    values: Mapping[Path, Mark] = field(repr=False)
-    keys: Mapping[Path, Mark] = field(repr=False)
-    broken: frozenset[Path] = frozenset()
+    values: Mapping[KeyPath, Mark] = field(repr=False)
+    keys: Mapping[KeyPath, Mark] = field(repr=False)
+    broken: frozenset[KeyPath] = frozenset()
 
-    def position(self, path: Path) -> Position:
+    def position(self, path: KeyPath) -> Position:
         """Where the value at `path` starts; its nearest ancestor when nothing is written there."""
         return self._position(path, self.values)
 
-    def key_position(self, path: Path) -> Position:
+    def key_position(self, path: KeyPath) -> Position:
         """Where the key of `path` starts; for a list element, the element."""
         return self._position(path, self.keys if path in self.keys else self.values)
 
-    def without(self, broken: frozenset[Path]) -> Document:
+    def without(self, broken: frozenset[KeyPath]) -> Document:
         """The same document with more paths marked as reported."""
         return replace(self, broken=self.broken | broken)
 
-    def is_broken(self, path: Path) -> bool:
+    def is_broken(self, path: KeyPath) -> bool:
         """Tell whether a mistake at `path` or above it was reported already."""
         return any(path[:length] in self.broken for length in range(len(path) + 1))
 
-    def _position(self, path: Path, marks: Mapping[Path, Mark]) -> Position:
+    def _position(self, path: KeyPath, marks: Mapping[KeyPath, Mark]) -> Position:
         while path and path not in marks:
             path = path[:-1]
         line, column = marks.get(path, (1, 1))
@@ -159,7 +162,7 @@ class _Frame:
     """A mapping or list that is being read; `key` is the mapping key whose value comes next."""
 
     value: dict[str, object] | list[object]
-    path: Path
+    path: KeyPath
     key: str | None = None
     at_key: bool = True
 
@@ -171,9 +174,9 @@ class _Composer:
         self._file = file
         self._problems = problems
         self._stack: list[_Frame] = []
-        self._values: dict[Path, Mark] = {}
-        self._keys: dict[Path, Mark] = {}
-        self._broken: set[Path] = set()
+        self._values: dict[KeyPath, Mark] = {}
+        self._keys: dict[KeyPath, Mark] = {}
+        self._broken: set[KeyPath] = set()
         self._root: object = None
         self._documents = 0
         self._skipping = 0
@@ -194,7 +197,7 @@ class _Composer:
         elif isinstance(event, yaml.AliasEvent):
             self._report(event, f"'*{event.anchor}': aliases are not supported; write the value out")
             if not self._skipping:
-                self._place(event, None, broken=True)
+                self._put(event, None, broken=True)
         elif isinstance(event, yaml.ScalarEvent):
             self._scalar(event)
 
@@ -234,10 +237,10 @@ class _Composer:
         if len(self._stack) >= DEEPEST_NESTING:
             self._report(event, f"nested deeper than {DEEPEST_NESTING} levels")
             self._skipping = 1
-            self._place(event, None, broken=True)
+            self._put(event, None, broken=True)
             return
         value: dict[str, object] | list[object] = {} if mapping else []
-        path = self._place(event, value)
+        path = self._put(event, value)
         self._stack.append(_Frame(value, path))
 
     def _close(self) -> None:
@@ -258,14 +261,14 @@ class _Composer:
             value = _plain_value(event.value) if event.implicit[0] else event.value
         except ValueError as error:
             self._report(event, str(error))
-            self._place(event, None, broken=True)
+            self._put(event, None, broken=True)
             return
         unsafe = _UNSAFE.search(event.value)
         if unsafe:
             self._report(
                 event, f"the value contains the character U+{ord(unsafe[0]):04X}, which is not allowed"
             )
-        self._place(event, None if unsafe else value, broken=bool(unsafe))
+        self._put(event, None if unsafe else value, broken=bool(unsafe))
 
     def _key_text(self, event: Any) -> str | None:
         text: str = event.value
@@ -300,9 +303,9 @@ class _Composer:
         if key is not None:
             self._keys[(*frame.path, key)] = _mark(event)
 
-    def _place(self, event: Any, value: object, *, broken: bool = False) -> Path:
-        """Put a value where it belongs, and return its path."""
-        path: Path = ()
+    def _put(self, event: Any, value: object, *, broken: bool = False) -> KeyPath:
+        """Put a value into the list or mapping that is open, and return its path."""
+        path: KeyPath = ()
         if not self._stack:
             self._root = value
         else:

@@ -2,6 +2,7 @@
 
     KeyweaveError
     ├── ConfigurationError            the program: a URL, an option or a schema override makes no sense
+    │   ├── FormatError               generated code has a format that this version does not know
     │   └── SchemaMismatchError       an index of the namespace has another definition than this code's
     ├── ValidationError               the caller: a value breaks its field's type or limits
     │   ├── CheckViolationError       a named check of the entity does not hold
@@ -48,6 +49,20 @@ class KeyweaveError(Exception):
 
 class ConfigurationError(KeyweaveError, ValueError):
     """A URL, option or override makes no sense. Raised before anything is connected."""
+
+
+class FormatError(ConfigurationError):
+    """The generated code has another format than this version of Keyweave runs. Nothing was connected.
+
+    Attributes:
+        found: the format of the generated code; 0 when it has no number.
+        known: the format that this version runs.
+    """
+
+    def __init__(self, message: str, *, found: int, known: int) -> None:
+        super().__init__(message)
+        self.found = found
+        self.known = known
 
 
 class SchemaMismatchError(ConfigurationError):

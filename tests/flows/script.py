@@ -22,8 +22,10 @@ LOST = ConnectionFailure("closed", "the connection broke", sent=True)
 UNSENT = ConnectionFailure("connect", "refused", sent=False)
 
 
-def kin(row: bytes, *views: Sequence[tuple[bytes, bytes | None, Sequence[Sequence[bytes]]]]) -> list[Any]:
-    """A reply of `kin`: a row, and for each view its members, each with its document and who refers to it."""
+def row_and_referrers(
+    row: bytes, *views: Sequence[tuple[bytes, bytes | None, Sequence[Sequence[bytes]]]]
+) -> list[Any]:
+    """A reply of `row_and_referrers`: a row, and for each view its members, each with its document and who refers to it."""
     return [
         row,
         *[

@@ -14,7 +14,7 @@ from keyweave.errors import OutcomeUnknownError, TransactionConflictError
 from keyweave.write import delete as delete_flows
 from keyweave.write import save as save_flows
 
-from .script import HEAD, LOST, USER, Scripted, kin
+from .script import HEAD, LOST, USER, Scripted, row_and_referrers
 from .test_committing import guards
 
 OK = [[b"OK"]]
@@ -58,13 +58,16 @@ def child(key: bytes, parent: bytes) -> bytes:
 
 def test_a_row_to_which_nobody_refers_takes_two_exchanges() -> None:
     scripted = Scripted()
-    assert delete(scripted, [[kin(USER, [])], OK]) == [["kin"], ["free"]]
+    assert delete(scripted, [[row_and_referrers(USER, [])], OK]) == [["row_and_referrers"], ["free"]]
     assert guards(scripted.sent()[-1]) == ("revision", 1, 1700000000000002, "count", 1, 0)
 
 
 def test_a_user_with_keys_takes_two_exchanges() -> None:
     scripted = Scripted()
-    assert delete(scripted, [[kin(USER, [(b"k", KEY, [])])], OK]) == [["kin"], ["free"]]
+    assert delete(scripted, [[row_and_referrers(USER, [(b"k", KEY, [])])], OK]) == [
+        ["row_and_referrers"],
+        ["free"],
+    ]
     read, plan = scripted.sent()
     view = f"{TAG}APIKey.by_user:u"
     assert read[2:] == (2, f"{TAG}User:u", view, 500, 1000, f"{TAG}APIKey:", 0)
@@ -77,7 +80,10 @@ def test_a_user_with_keys_takes_two_exchanges() -> None:
 def test_a_level_comes_with_the_names_of_the_next() -> None:
     scripted = Scripted()
     tasks: list[Any] = [(b"t", TASK, [[b"c"]]), (b"c", child(b"c", b"t"), [[]])]
-    assert delete(scripted, [[kin(RUN, tasks)], OK], WORKFLOW_STATE, "w") == [["kin"], ["free"]]
+    assert delete(scripted, [[row_and_referrers(RUN, tasks)], OK], WORKFLOW_STATE, "w") == [
+        ["row_and_referrers"],
+        ["free"],
+    ]
     assert scripted.sent()[0][-2:] == (1, f"{TAG.replace('auth', 'execution')}TaskState.by_parent:")
     counts = [word for word in guards(scripted.sent()[-1]) if word == "count"]
     assert len(counts) == 3
@@ -86,20 +92,20 @@ def test_a_level_comes_with_the_names_of_the_next() -> None:
 def test_each_further_level_is_read_with_the_names_of_the_next() -> None:
     scripted = Scripted()
     answers: list[Any] = [
-        [kin(TASK, [(b"c", child(b"c", b"t"), [[b"d"]])])],
+        [row_and_referrers(TASK, [(b"c", child(b"c", b"t"), [[b"d"]])])],
         [[child(b"d", b"c")], [b"e"]],
         [[child(b"e", b"d")], []],
         OK,
     ]
     found = delete(scripted, answers, TASK_STATE, "t")
-    assert found == [["kin"], ["MGET", "ZRANGE"], ["MGET", "ZRANGE"], ["free"]]
+    assert found == [["row_and_referrers"], ["MGET", "ZRANGE"], ["MGET", "ZRANGE"], ["free"]]
     assert guards(scripted.sent()[-1]).count("count") == 4
 
 
 def test_entries_that_lead_nowhere_and_rows_past_their_deadline_go_along() -> None:
     scripted = Scripted()
     members: list[Any] = [(b"ghost", None, []), (b"k", dead(KEY), [])]
-    delete(scripted, [[kin(USER, members)], OK])
+    delete(scripted, [[row_and_referrers(USER, members)], OK])
     plan = scripted.sent()[-1]
     found = guards(plan)
     assert found[:3] == ("unchanged", 1, 1700000000000002)
@@ -109,8 +115,8 @@ def test_entries_that_lead_nowhere_and_rows_past_their_deadline_go_along() -> No
 
 def test_a_family_that_is_too_large_comes_by_names_first() -> None:
     scripted = Scripted()
-    found = delete(scripted, [[kin(USER)], [[b"k"]], [[KEY]], OK])
-    assert found == [["kin"], ["ZRANGE"], ["MGET"], ["free"]]
+    found = delete(scripted, [[row_and_referrers(USER)], [[b"k"]], [[KEY]], OK])
+    assert found == [["row_and_referrers"], ["ZRANGE"], ["MGET"], ["free"]]
 
 
 def test_a_server_that_wants_keys_declared_is_asked_level_by_level() -> None:
@@ -129,21 +135,23 @@ def test_a_row_that_is_not_there_is_told_after_one_exchange() -> None:
 def test_a_row_past_its_deadline_is_not_there_and_its_family_is_not_asked_for() -> None:
     scripted = Scripted()
     with pytest.raises(UserNotFoundError):
-        delete(scripted, [[kin(dead(USER))], TIME])
+        delete(scripted, [[row_and_referrers(dead(USER))], TIME])
     assert scripted.context.state.stats.dead_met == 1
 
 
 def test_a_newcomer_between_the_reading_and_the_plan_lets_the_delete_begin_again() -> None:
     scripted = Scripted()
     refused = [[b"COUNT", 2, b"certain", b""]]
-    delete(scripted, [[kin(USER, [])], refused, [kin(USER, [(b"k", KEY, [])])], OK])
+    delete(
+        scripted, [[row_and_referrers(USER, [])], refused, [row_and_referrers(USER, [(b"k", KEY, [])])], OK]
+    )
     assert guards(scripted.sent()[-1])[-1] == 1
     assert scripted.context.state.stats.conflicts == 1
 
 
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_lost_connection_repeats_that_exchange_only(lost: int) -> None:
-    answers: list[Any] = [[kin(USER, [(b"k", KEY, [])])], OK]
+    answers: list[Any] = [[row_and_referrers(USER, [(b"k", KEY, [])])], OK]
     scripted = Scripted()
     found = delete(scripted, [*answers[:lost], LOST, *answers[lost:]])
     assert found[lost] == found[lost + 1]
@@ -154,12 +162,12 @@ def test_a_lost_connection_repeats_that_exchange_only(lost: int) -> None:
 def test_a_delete_that_may_have_happened_and_was_followed_by_another_row_is_an_unknown_outcome() -> None:
     changed = [[b"CHANGED", 1, b"uncertain", b""]]
     with pytest.raises(OutcomeUnknownError):
-        delete(Scripted(), [[kin(USER, [])], LOST, changed])
+        delete(Scripted(), [[row_and_referrers(USER, [])], LOST, changed])
 
 
 def test_a_task_that_is_past_its_deadline_goes_with_its_execution() -> None:
     scripted = Scripted()
-    delete(scripted, [[kin(RUN, [(b"t", dead(TASK), [[]])])], OK], WORKFLOW_STATE, "w")
+    delete(scripted, [[row_and_referrers(RUN, [(b"t", dead(TASK), [[]])])], OK], WORKFLOW_STATE, "w")
     assert guards(scripted.sent()[-1])[0] == "unchanged"
     assert TASK_STATE.references[0].cascade
 
@@ -266,4 +274,4 @@ def test_a_row_with_a_family_is_read_however_well_it_is_remembered() -> None:
         [[[b"OK", 1700000000000002, 1700000000000002, 0]]],
     )
     scripted.effects.clear()
-    assert delete(scripted, [[kin(USER, [])], OK]) == [["kin"], ["free"]]
+    assert delete(scripted, [[row_and_referrers(USER, [])], OK]) == [["row_and_referrers"], ["free"]]

@@ -17,7 +17,7 @@ from keyweave.store.recent import LARGEST, Recent
 from keyweave.write import delete as delete_flows
 from keyweave.write import save as save_flows
 
-from .script import LOST, UNSENT, USER, Scripted, kin
+from .script import LOST, UNSENT, USER, Scripted, row_and_referrers
 from .test_committing import guards
 
 OK = [b"OK", 1700000000000009, 1700000000000001, 0]
@@ -140,7 +140,9 @@ def test_a_row_that_others_deleted_since_is_inserted_without_a_read() -> None:
 def test_a_row_that_this_process_deleted_is_inserted_at_once() -> None:
     scripted = Scripted()
     written(scripted)
-    scripted.run(delete_flows.delete(scripted.context, ENTITY, "u"), [[kin(USER, [])], [[b"OK"]]])
+    scripted.run(
+        delete_flows.delete(scripted.context, ENTITY, "u"), [[row_and_referrers(USER, [])], [[b"OK"]]]
+    )
     scripted.effects.clear()
     (plan,) = upsert(scripted, [[OK]])
     assert guards(plan)[:2] == ("absent", 1)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from keyweave.errors import CheckViolationError
 from keyweave.model.entity import Entity, Reference, Retention, View
 from keyweave.model.entry import CREATED, Entry, ViewEntry
-from keyweave.errors import CheckViolationError
 from keyweave.model.merge import Merge, add, greatest, least, union
 from keyweave.model.normalize import compact
 
@@ -178,9 +178,9 @@ TASK_STATE = Entity(
         "tool_id": "str",
     },
     views={
-        "all": View("all", (), "created", ()),
-        "by_workflow": View("by_workflow", ("workflow_exec_id",), "created", ()),
-        "by_parent": View("by_parent", ("parent_state_id",), "created", ()),
+        "all": View("all", (), "created"),
+        "by_workflow": View("by_workflow", ("workflow_exec_id",), "created"),
+        "by_parent": View("by_parent", ("parent_state_id",), "created"),
         "by_parent_status": View(
             "by_parent_status",
             ("parent_state_id", "status"),
@@ -193,11 +193,11 @@ TASK_STATE = Entity(
             "created",
             ("PENDING", "RUNNING", "SUCCESS", "FAILED", "TIMED_OUT", "CANCELED", "WAITING", "PAUSED"),
         ),
-        "by_workflow_id": View("by_workflow_id", ("workflow_id",), "created", ()),
-        "by_task_id": View("by_task_id", ("task_id",), "created", ()),
-        "by_agent": View("by_agent", ("agent_id",), "created", ()),
-        "by_action": View("by_action", ("action_id",), "created", ()),
-        "by_tool": View("by_tool", ("tool_id",), "created", ()),
+        "by_workflow_id": View("by_workflow_id", ("workflow_id",), "created"),
+        "by_task_id": View("by_task_id", ("task_id",), "created"),
+        "by_agent": View("by_agent", ("agent_id",), "created"),
+        "by_action": View("by_action", ("action_id",), "created"),
+        "by_tool": View("by_tool", ("tool_id",), "created"),
         "by_execution_type": View(
             "by_execution_type",
             ("execution_type",),
@@ -215,7 +215,6 @@ TASK_STATE = Entity(
             ),
         ),
     },
-    uniques={},
     references=(
         Reference("workflow_exec_id", "WorkflowState", True, "by_workflow"),
         Reference("parent_state_id", "TaskState", True, "by_parent"),
@@ -226,5 +225,4 @@ TASK_STATE = Entity(
         (604800000000, 2592000000000),
     ),
     not_found=errors.TaskNotFoundError,
-    exists=errors.AlreadyExistsError,
 )

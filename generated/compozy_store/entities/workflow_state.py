@@ -95,23 +95,20 @@ WORKFLOW_STATE = Entity(
     enums=("status",),
     filters={"workflow_exec_id": "str", "workflow_id": "str", "status": "str"},
     views={
-        "all": View("all", (), "revision", ()),
+        "all": View("all", (), "revision"),
         "by_status": View(
             "by_status",
             ("status",),
             "revision",
             ("PENDING", "RUNNING", "SUCCESS", "FAILED", "TIMED_OUT", "CANCELED", "WAITING", "PAUSED"),
         ),
-        "by_workflow": View("by_workflow", ("workflow_id",), "revision", ()),
-        "newest_of_workflow": View("newest_of_workflow", ("workflow_id",), "created", ()),
+        "by_workflow": View("by_workflow", ("workflow_id",), "revision"),
+        "newest_of_workflow": View("newest_of_workflow", ("workflow_id",), "created"),
     },
-    uniques={},
-    references=(),
     retention=Retention(
         lambda record: (record.status in ("SUCCESS", "FAILED", "CANCELED", "TIMED_OUT")),
         5184000000000,
         (2592000000000, 7776000000000),
     ),
     not_found=errors.WorkflowNotFoundError,
-    exists=errors.AlreadyExistsError,
 )

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any, Literal
 
 from keyweave.model.entry import ClaimEntry
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
 from keyweave.read import count as _count
 from keyweave.read import fetch as _fetch
 from keyweave.read import gather as _gather
@@ -15,12 +17,10 @@ from keyweave.read import join as _join
 from keyweave.read import lock as _lock
 from keyweave.read import page as _page
 from keyweave.read import search as _search
+from keyweave.sync.session import Session
 from keyweave.write import delete as _delete
 from keyweave.write import save as _save
 from keyweave.write import touch as _touch
-from keyweave.model.keytext import key_text
-from keyweave.model.page import Page
-from keyweave.sync.session import Session
 
 from ..entities.api_key import API_KEY as ENTITY
 from ..models import APIKey

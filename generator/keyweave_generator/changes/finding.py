@@ -88,8 +88,7 @@ class Finding:
     @property
     def order(self) -> tuple[str, int, int, str, str]:
         """Sorting key: file, line, column, rule, then text."""
-        place = self.position
-        return (place.file, place.line, place.column, self.rule, self.message)
+        return (self.position.file, self.position.line, self.position.column, self.rule, self.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +115,9 @@ class Review:
     against: str = ""
     prefix: str = ""
 
-    def place(self, finding: Finding) -> str:
-        """Where a finding is: `file:line:column`."""
-        at = finding.position
-        return f"{self.prefix if finding.side is Side.OLD else ''}{at.file}:{at.line}:{at.column}"
+    def where(self, finding: Finding) -> str:
+        """The position of a finding as text: `file:line:column`."""
+        return f"{self.prefix if finding.side is Side.OLD else ''}{finding.position}"
 
     def count(self, level: Level) -> int:
         """How many findings have exactly this level."""

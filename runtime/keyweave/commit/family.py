@@ -76,7 +76,7 @@ def family_by_script(
     context: Context, entity: Entity[Any], key: str, guard: str, most: int
 ) -> Flow[tuple[Change, Family | None] | None]:
     """What `read_family` returns, in one trip."""
-    reply: Any = yield from ask_script(context, "kin", *_kin_call(context, entity, key, most))
+    reply: Any = yield from ask_script(context, "row_and_referrers", *_kin_call(context, entity, key, most))
     return _kin(context, entity, key, guard, reply) if reply is not None else None
 
 

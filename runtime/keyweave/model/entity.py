@@ -224,6 +224,7 @@ class Package:
         entities: by name.
         scripts: Lua text by name, such as `apply` and `page`.
         fingerprint: digest of the schema.
+        format: the format of the generated code; 0 for code from before formats had numbers.
         indexes: every view and unique constraint, by what its keys begin with.
         stored: what the keys of an index begin with, by entity and name, where it is not just that.
         writer: digest of the indexes that code of this schema keeps; it stands for the schema in the store.
@@ -232,6 +233,7 @@ class Package:
     __slots__ = (
         "entities",
         "fingerprint",
+        "format",
         "groups",
         "indexes",
         "name",
@@ -251,6 +253,7 @@ class Package:
         entities: tuple[Entity[Any], ...],
         scripts: Mapping[str, str],
         fingerprint: str,
+        format: int = 0,  # noqa: A002 - what the generated code calls it
     ) -> None:
         self.name = name
         self.namespace = namespace
@@ -258,6 +261,7 @@ class Package:
         self.entities: dict[str, Entity[Any]] = {entity.name: entity for entity in entities}
         self.scripts = dict(scripts)
         self.fingerprint = fingerprint
+        self.format = format
         found = [Index(entity, index) for entity in entities for index in _indexes(entity)]
         self.indexes: dict[str, Index] = {index.stored: index for index in found}
         self.stored: dict[str, str] = {

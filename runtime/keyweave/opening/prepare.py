@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from keyweave.connection.settings import ConnectionSettings, parse_url
-from keyweave.errors import ConfigurationError
+from keyweave.errors import ConfigurationError, FormatError
 from keyweave.keyspace.keys import Keyspace, Namespace
 from keyweave.model.entity import Package
 from keyweave.model.moment import duration_micros
@@ -19,6 +19,9 @@ from keyweave.store.context import Context
 from keyweave.store.policy import Policy
 from keyweave.store.retention import Lifetime, resolve
 from keyweave.telemetry.configure import telemetry_of
+
+FORMAT: Final = 1
+"""The format of generated code that this version runs. The generator writes the same number."""
 
 _LOG: Final = logging.getLogger("keyweave")
 _POLICY: Final = {
@@ -52,8 +55,10 @@ def prepare(
         options: of the connection (see `keyweave.connection.settings`) or of `keyweave.store.context.Policy`.
 
     Raises:
+        FormatError: the generated code has another format than this version runs. Nothing was connected.
         ConfigurationError: something makes no sense. Nothing was connected.
     """
+    _check_format(package)
     chosen = {name: options.pop(name) for name in list(options) if name in _POLICY}
     for name, value in chosen.items():
         _check_policy(name, value)
@@ -78,6 +83,22 @@ def prepare(
     )
     context.state.stats.sink = context.telemetry
     return settings, context
+
+
+def _check_format(package: Package) -> None:
+    """Refuse generated code that this version may misread."""
+    found = package.format
+    if found == FORMAT:
+        return
+    advice = "the code is older: run `keyweave generate` with this version, and deploy what it writes"
+    if found > FORMAT:
+        advice = "the code is newer: upgrade keyweave, or run `keyweave generate` with this version"
+    raise FormatError(
+        f"the generated package {package.name} has format {found}, and this version of keyweave runs format {FORMAT}; "
+        f"{advice}",
+        found=found,
+        known=FORMAT,
+    )
 
 
 def _check_policy(name: str, value: object) -> None:

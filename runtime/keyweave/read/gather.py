@@ -125,7 +125,7 @@ def row_and_list_by_script(
     keys = (partition.document(entity.name, key), theirs.view(rows.name, via, (key,)))
     direction = "newest" if newest else "oldest"
     arguments = (theirs.documents(rows.name), STRETCH, direction, STRETCH * SCAN_FACTOR)
-    reply: Any = yield from ask_script(context, "family", keys, arguments)
+    reply: Any = yield from ask_script(context, "row_and_page", keys, arguments)
     record: R | None = context.codecs[entity.name].load(reply[0]) if reply is not None else None
     if record is None or not (yield from alive(context, record)):
         return None
@@ -232,7 +232,7 @@ def first_and_list_by_script(
         STRETCH * SCAN_FACTOR,
     )
     keys = (partition.view(entity.name, view.name, values),)
-    reply: Any = yield from ask_script(context, "first", keys, arguments)
+    reply: Any = yield from ask_script(context, "first_and_page", keys, arguments)
     records, onward = yield from read_reply(context, entity, view.name, values, True, reply[0])
     if not records and onward is None:
         raise entity.missing("")

@@ -14,9 +14,7 @@ from .errors import (
     DeviceServiceExistsError,
     TelemetryNotFoundError,
 )
-
 from .models import Device, Mode, Place, Telemetry, Track
-
 from .package import PACKAGE
 
 __all__ = [

@@ -15,9 +15,7 @@ from .errors import (
     SignInDigestExistsError,
     SignInNotFoundError,
 )
-
 from .models import Account, Attempt, Client, OneTimeToken, Outcome, Purpose, SignIn
-
 from .package import PACKAGE
 
 __all__ = [

@@ -15,9 +15,7 @@ from .errors import (
     ProductNotFoundError,
     ProductTitleExistsError,
 )
-
 from .models import Address, Customer, Line, Order, OrderState, Parcel, Product
-
 from .package import PACKAGE
 
 __all__ = [

@@ -55,12 +55,8 @@ COMMENT = Entity(
     entries=index_entries,
     check=check,
     normalize=models.normalize_comment,
-    json=(),
-    nested=(),
     created="written_at",
-    updated=None,
     normalized=("text",),
-    enums=(),
     filters={
         "id": "str",
         "post": "str",
@@ -70,17 +66,14 @@ COMMENT = Entity(
         "flagged": "bool",
     },
     views={
-        "by_post": View("by_post", ("post",), "created", ()),
+        "by_post": View("by_post", ("post",), "created"),
         "by_post_hidden": View("by_post_hidden", ("post", "hidden"), "created", ("false", "true")),
-        "by_reply": View("by_reply", ("reply_to",), "created", ()),
+        "by_reply": View("by_reply", ("reply_to",), "created"),
         "by_flag": View("by_flag", ("flagged",), "created", ("false", "true")),
     },
-    uniques={},
     references=(
         Reference("post", "Post", True, "by_post"),
         Reference("reply_to", "Comment", True, "by_reply"),
     ),
-    retention=None,
     not_found=errors.CommentNotFoundError,
-    exists=errors.AlreadyExistsError,
 )

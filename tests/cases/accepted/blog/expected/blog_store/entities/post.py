@@ -70,9 +70,6 @@ POST = Entity(
     entries=index_entries,
     check=check,
     normalize=models.normalize_post,
-    json=(),
-    nested=(),
-    created=None,
     updated="changed_at",
     normalized=("title",),
     enums=("visibility",),
@@ -85,9 +82,9 @@ POST = Entity(
         "visibility": "str",
     },
     views={
-        "all": View("all", (), "revision", ()),
-        "by_author": View("by_author", ("author",), "created", ()),
-        "by_editor": View("by_editor", ("editor",), "revision", ()),
+        "all": View("all", (), "revision"),
+        "by_author": View("by_author", ("author",), "created"),
+        "by_editor": View("by_editor", ("editor",), "revision"),
         "by_author_visibility": View(
             "by_author_visibility", ("author", "visibility"), "revision", ("draft", "public", "members-only")
         ),
@@ -95,12 +92,9 @@ POST = Entity(
             "by_visibility", ("visibility",), "revision", ("draft", "public", "members-only")
         ),
     },
-    uniques={},
     references=(
         Reference("author", "Author", True, "by_author"),
         Reference("editor", "Author", False, "by_editor"),
     ),
-    retention=None,
     not_found=errors.PostNotFoundError,
-    exists=errors.AlreadyExistsError,
 )

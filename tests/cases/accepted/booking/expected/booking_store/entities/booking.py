@@ -146,12 +146,6 @@ BOOKING = Entity(
     ),
     entries=index_entries,
     check=check,
-    normalize=None,
-    json=(),
-    nested=(),
-    created=None,
-    updated=None,
-    normalized=(),
     enums=("kind",),
     filters={
         "id": "str",
@@ -164,9 +158,9 @@ BOOKING = Entity(
         "confirmed": "bool",
     },
     views={
-        "by_room": View("by_room", ("room",), "starts", ()),
+        "by_room": View("by_room", ("room",), "starts"),
         "by_room_kind": View("by_room_kind", ("room", "kind"), "starts", ("meeting", "party", "cleaning")),
-        "by_room_created": View("by_room_created", ("room",), "created", ()),
+        "by_room_created": View("by_room_created", ("room",), "created"),
         "by_length": View("by_length", ("kind",), "length", ("meeting", "party", "cleaning")),
     },
     uniques={
@@ -174,7 +168,5 @@ BOOKING = Entity(
         "host": Unique("host", ("host", "title"), errors.HostBusyError, normalize=("lower",)),
     },
     references=(Reference("room", "Room", False, "by_room"),),
-    retention=None,
     not_found=errors.BookingNotFoundError,
-    exists=errors.AlreadyExistsError,
 )

@@ -105,8 +105,6 @@ DEVICE = Entity(
     normalize=models.normalize_device,
     json=("settings", "extra"),
     nested=("place", "track"),
-    created=None,
-    updated=None,
     normalized=("track",),
     enums=("mode", "previous"),
     filters={
@@ -123,15 +121,15 @@ DEVICE = Entity(
         "previous": "str",
     },
     views={
-        "by_uptime": View("by_uptime", (), "uptime", ()),
+        "by_uptime": View("by_uptime", (), "uptime"),
         "by_mode": View("by_mode", ("mode",), "last_seen", ("idle", "active", "low-power")),
         "by_mode_online": View("by_mode_online", ("mode", "online"), "firmware", ("false", "true")),
         "by_battery": View("by_battery", ("online",), "battery", ("false", "true")),
-        "by_offset": View("by_offset", ("owner",), "offset", ()),
-        "by_firmware": View("by_firmware", ("firmware",), "created", (), generation=3),
-        "by_serviced": View("by_serviced", ("serviced_at",), "revision", ()),
-        "by_alarm": View("by_alarm", ("alarm_after",), "created", ()),
-        "by_badge": View("by_badge", ("badge",), "created", ()),
+        "by_offset": View("by_offset", ("owner",), "offset"),
+        "by_firmware": View("by_firmware", ("firmware",), "created", generation=3),
+        "by_serviced": View("by_serviced", ("serviced_at",), "revision"),
+        "by_alarm": View("by_alarm", ("alarm_after",), "created"),
+        "by_badge": View("by_badge", ("badge",), "created"),
         "by_previous": View(
             "by_previous", ("rented", "previous"), "created", ("idle", "active", "low-power")
         ),
@@ -144,8 +142,5 @@ DEVICE = Entity(
         ),
         "label": Unique("label", ("label", "owner"), errors.DeviceLabelExistsError, normalize=("trim",)),
     },
-    references=(),
-    retention=None,
     not_found=errors.DeviceNotFoundError,
-    exists=errors.AlreadyExistsError,
 )

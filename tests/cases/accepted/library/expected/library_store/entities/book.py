@@ -78,12 +78,7 @@ BOOK = Entity(
     ),
     entries=index_entries,
     check=check,
-    normalize=None,
-    json=(),
     nested=("marks",),
-    created=None,
-    updated=None,
-    normalized=(),
     renamed=(("volume_of", "part_of"),),
     enums=("shelf",),
     filters={
@@ -106,15 +101,14 @@ BOOK = Entity(
         "by_shelf": View(
             "by_shelf", ("shelf",), "created", ("open", "closed", "lent-out", 'on "hold"', "under\\repair")
         ),
-        "by_values": View("by_values", ("values", "entries"), "max_depth", ()),
-        "by_part_of": View("by_part_of", ("part_of",), "created", ()),
+        "by_values": View("by_values", ("values", "entries"), "max_depth"),
+        "by_part_of": View("by_part_of", ("part_of",), "created"),
     },
     uniques={
         "title": Unique("title", ("title", "subtitle"), errors.DoubleTitleError),
         "claim": Unique("claim", ("claim",), errors.DoubleTitleError),
     },
     references=(Reference("part_of", "Book", False, "by_part_of"),),
-    retention=None,
     not_found=errors.NoSuchBookError,
     exists=errors.DoubleBookError,
 )

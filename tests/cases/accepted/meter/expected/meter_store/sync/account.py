@@ -17,8 +17,7 @@ from keyweave.model.page import Page
 from keyweave.sync.session import Session
 
 from ..entities.account import ACCOUNT as ENTITY
-from ..entities.account import ACCOUNT_USAGE
-from ..entities.account import ACCOUNT_ALERTS
+from ..entities.account import ACCOUNT_ALERTS, ACCOUNT_USAGE
 from ..models import Account, Alert, Usage
 
 _Order = Literal["created"]

@@ -97,7 +97,6 @@ ORDER = Entity(
     entries=index_entries,
     check=check,
     normalize=models.normalize_order,
-    json=(),
     nested=("lines", "stops"),
     created="placed_at",
     updated="changed_at",
@@ -113,8 +112,8 @@ ORDER = Entity(
         "tracking": "str",
     },
     views={
-        "all": View("all", (), "revision", ()),
-        "by_customer": View("by_customer", ("customer_id",), "revision", ()),
+        "all": View("all", (), "revision"),
+        "by_customer": View("by_customer", ("customer_id",), "revision"),
         "by_customer_state": View(
             "by_customer_state",
             ("customer_id", "state"),
@@ -123,9 +122,6 @@ ORDER = Entity(
         ),
         "by_total": View("by_total", ("state",), "total", ("open", "paid", "packed", "sent", "returned")),
     },
-    uniques={},
     references=(Reference("customer_id", "Customer", False, "by_customer"),),
-    retention=None,
     not_found=errors.OrderNotFoundError,
-    exists=errors.AlreadyExistsError,
 )

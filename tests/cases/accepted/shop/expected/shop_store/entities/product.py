@@ -41,24 +41,13 @@ PRODUCT = Entity(
     entries=index_entries,
     check=check,
     normalize=models.normalize_product,
-    json=(),
-    nested=(),
-    created=None,
-    updated=None,
     normalized=("sku", "category"),
-    enums=(),
     filters={"sku": "str", "category": "str", "title": "str", "stock": "int"},
-    views={
-        "by_price": View("by_price", ("category",), "price", ()),
-        "by_stock": View("by_stock", (), "stock", ()),
-    },
+    views={"by_price": View("by_price", ("category",), "price"), "by_stock": View("by_stock", (), "stock")},
     uniques={
         "title": Unique(
             "title", ("category", "title"), errors.ProductTitleExistsError, normalize=("trim", "lower")
         )
     },
-    references=(),
-    retention=None,
     not_found=errors.ProductNotFoundError,
-    exists=errors.AlreadyExistsError,
 )
