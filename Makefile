@@ -102,9 +102,10 @@ demo: generate ## Run a workflow's life on an embedded server, step by step
 	@echo "demo: a workflow's life on an embedded server"
 	@$(BIN)/python -m compozy_engine.demo
 
-docs: redis8 ## Write the pages and pictures that come from code (docs/configuration.md, docs/operations/*.svg)
+docs: redis8 ## Write the pages and pictures that come from code (docs/configuration.md, docs/operations)
 	@echo "docs: pages and pictures from code"
 	@$(BIN)/python -m tools.pages.configuration
+	@$(BIN)/python -m tools.pages.dashboard
 	@KEYWEAVE_TEST_SERVER=redis8 $(BIN)/python -m tools.pages.screens
 
 bench: redis8 ## Measure every method beside PostgreSQL and others, write docs/benchmarks.md (about 12 minutes)

@@ -69,7 +69,7 @@ def test_the_names_in_a_query_are_found() -> None:
 def test_the_dashboard_is_what_its_table_says() -> None:
     assert (FOLDER / "dashboard.json").read_text(
         encoding="utf-8"
-    ) == dashboard.text(), "write it anew: python -m tools.pages.dashboard"
+    ) == dashboard.text(), "out of date: run make docs"
 
 
 def test_panels_do_not_overlap() -> None:
