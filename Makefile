@@ -9,7 +9,7 @@ PYTHON ?= python3.11 python3 python3.12 python3.13 python3.14 python
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := runtime generator generated engine tests
+SOURCES := runtime generator generated engine tests tools
 TEST_ARGS ?=
 BENCH_ARGS ?=
 OLD ?= .bench/old.json
@@ -102,38 +102,39 @@ demo: generate ## Run a workflow's life on an embedded server, step by step
 	@echo "demo: a workflow's life on an embedded server"
 	@$(BIN)/python -m compozy_engine.demo
 
-docs: redis8 ## Write the pages and pictures that come from code (docs/configuration.md, docs/operations/*.svg)
+docs: redis8 ## Write the pages and pictures that come from code (docs/configuration.md, docs/operations)
 	@echo "docs: pages and pictures from code"
-	@$(BIN)/python -m tests.pages.configuration
-	@KEYWEAVE_TEST_SERVER=redis8 $(BIN)/python -m tests.pages.screens
+	@$(BIN)/python -m tools.pages.configuration
+	@$(BIN)/python -m tools.pages.dashboard
+	@KEYWEAVE_TEST_SERVER=redis8 $(BIN)/python -m tools.pages.screens
 
 bench: redis8 ## Measure every method beside PostgreSQL and others, write docs/benchmarks.md (about 12 minutes)
 	@echo "bench: every method of the contract, on every side"
-	@$(BIN)/python -m tests.bench run --kind full --docs docs $(BENCH_ARGS)
+	@$(BIN)/python -m tools.bench run --kind full --docs docs $(BENCH_ARGS)
 
 bench-quick: redis8 ## The same with less data, in a minute, onto the terminal (BENCH_ARGS="--cases tasks")
 	@echo "bench-quick: every method of the contract, on every side, briefly"
-	@$(BIN)/python -m tests.bench run --kind quick $(BENCH_ARGS)
+	@$(BIN)/python -m tools.bench run --kind quick $(BENCH_ARGS)
 
 bench-compare: $(STAMP) ## Show what a change did (OLD=before.json NEW=after.json)
-	@$(BIN)/python -m tests.bench compare $(OLD) $(NEW) $(BENCH_ARGS)
+	@$(BIN)/python -m tools.bench compare $(OLD) $(NEW) $(BENCH_ARGS)
 
 bench-scale: $(STAMP) ## Compare a million tasks with ten thousand on one server (about 8 minutes)
 	@echo "bench-scale: the same calls beside few and many rows"
-	@$(BIN)/python -m tests.bench scale --docs docs $(BENCH_ARGS)
+	@$(BIN)/python -m tools.bench scale --docs docs $(BENCH_ARGS)
 
 bench-core: $(STAMP) ## Compare generated calls with bare redis-py calls on the embedded server
 	@echo "bench-core: generated calls against bare calls"
-	@$(BIN)/python -m tests.bench.core
+	@$(BIN)/python -m tools.bench.core
 
 bench-integrity: $(STAMP) ## Time check, reindex, export and import (COUNTS="10000 1000000" entities)
 	@echo "bench-integrity: check, reindex, export and import of $(COUNTS) entities"
-	@$(BIN)/python -m tests.bench.integrity $(COUNTS)
+	@$(BIN)/python -m tools.bench.integrity $(COUNTS)
 
 bench-retention: $(STAMP) ## Rows that end at once: what writers pay for the sweep (ROWS=100000, about 20 minutes)
 	@echo "bench-retention: $(ROWS) rows end at once, four times"
-	@$(BIN)/python -m tests.bench.retention --rows $(ROWS)
+	@$(BIN)/python -m tools.bench.retention --rows $(ROWS)
 
 bench-memory: $(STAMP) ## Bytes per row and per view, on the server under test
 	@echo "bench-memory: bytes per row and per view"
-	@$(BIN)/python -m tests.bench.memory
+	@$(BIN)/python -m tools.bench.memory

@@ -1,6 +1,6 @@
 """What index entries cost: measured figures, kept here only, and what a view or unique constraint costs by them.
 
-Measured by `python -m tests.bench.costs` on Valkey 9 out of the wheel, on two cores, with ids of 27 characters and
+Measured by `python -m tools.bench.costs` on Valkey 9 out of the wheel, on two cores, with ids of 27 characters and
 20,000 rows. Bytes are differences of `used_memory`, microseconds are processor time of the server; both compare two
 generated packages that differ by ten indexes only. They are guides: long ids and values cost more.
 """

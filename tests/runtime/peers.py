@@ -17,6 +17,7 @@ import pytest
 from keyweave import aio, sync
 from keyweave.connection.settings import parse_url
 from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send
+from tests.servers.running import server_url
 
 T = TypeVar("T")
 
@@ -146,6 +147,12 @@ def sending(*commands: Command) -> Flow[list[Reply]]:
     """A flow that sends one pipeline and returns its replies."""
     replies: list[Reply] = yield Send(commands)
     return replies
+
+
+def unblock(key: str, count: int) -> None:
+    """Answer `count` times BLPOP on `key`, over a connection of its own."""
+    with sync.Shell(parse_url(server_url())) as shell:
+        shell.run(sending(("RPUSH", key, *["x"] * count)))
 
 
 def failing(driver: Driver, *commands: tuple[str, ...]) -> ConnectionFailure:

@@ -15,8 +15,9 @@ from keyweave.connection.direct.link_aio import TOGETHER
 from keyweave.connection.pool_state import PoolState
 from keyweave.connection.settings import parse_url
 from keyweave.effects import ConnectionFailure
-from tests.runtime.peers import Behaviour, Client, answering, once, peer, sending
-from tests.servers.running import server_url
+from tests.runtime.peers import PONG, Behaviour, Client, answering, once, peer, sending, unblock
+from tests.servers.running import new_key, server_url
+from tests.waiting import until
 
 T = TypeVar("T")
 
@@ -47,15 +48,26 @@ async def outcomes(tasks: list[asyncio.Task[list[Any]]]) -> list[Any]:
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def crowded(shell: aio.Shell, waiting: int) -> PoolState:
-    """The pool, once every connection that it may open is open, and so many callers wait."""
-    async with asyncio.timeout(10):
-        while True:
-            state = shell.pool_state()
-            assert state is not None
-            if state.open == state.most and state.waiting == waiting:
-                return state
-            await asyncio.sleep(0.001)
+def state_of(shell: aio.Shell) -> PoolState:
+    state = shell.pool_state()
+    assert state is not None
+    return state
+
+
+def carried(shell: aio.Shell) -> int:
+    """How many exchanges the connections carry, those that were given up included."""
+    links: Any = shell._pool._users
+    return sum(link.carried for link in links)
+
+
+async def under_way(shell: aio.Shell, exchanges: int, waiting: int = 0) -> None:
+    """Wait until the connections carry so many exchanges, and so many callers wait for a connection."""
+    await until(lambda: (carried(shell), state_of(shell).waiting) == (exchanges, waiting))
+
+
+async def crowded(shell: aio.Shell, waiting: int) -> None:
+    """Wait until every connection that the pool may open is open, and so many callers wait."""
+    await until(lambda: (state_of(shell).open, state_of(shell).waiting) == (state_of(shell).most, waiting))
 
 
 def batching(sizes: list[int], wait_for: int) -> Behaviour:
@@ -88,8 +100,7 @@ def test_few_callers_have_a_connection_each_and_many_share_them() -> None:
             replies = await outcomes([started(shell, ("CLIENT", "ID"), echo(n)) for n in range(callers)])
             assert [int(reply[1]) for reply in replies] == list(range(callers))
             opened.append(len({reply[0] for reply in replies}))
-        state = shell.pool_state()
-        assert state is not None
+        state = state_of(shell)
         return [*opened, state.open, state.idle]
 
     assert with_shell(work) == [1, 2, APART, APART, APART, APART]
@@ -110,13 +121,12 @@ def test_who_waits_too_long_for_the_connections_of_others_opens_one(pool_timeout
         all_come.wait()
         answering(client)
 
-    async def work(shell: aio.Shell) -> tuple[list[Any], PoolState | None]:
-        return await outcomes([started(shell, echo(n)) for n in range(6)]), shell.pool_state()
+    async def work(shell: aio.Shell) -> tuple[list[Any], PoolState]:
+        return await outcomes([started(shell, echo(n)) for n in range(6)]), state_of(shell)
 
     with peer(slow) as address:
         replies, state = with_shell(work, f"redis://{address}", pool_timeout=pool_timeout, connect_timeout=30)
     assert replies == [[str(n).encode()] for n in range(6)]
-    assert state is not None
     assert state.open == 6
 
 
@@ -147,9 +157,12 @@ def test_without_pipelining_nobody_shares() -> None:
 
 def test_full_connections_are_joined_by_others_and_then_callers_wait() -> None:
     async def work(shell: aio.Shell) -> tuple[int, list[Any]]:
-        tasks = [started(shell, ("BLPOP", NEVER, 0.3), echo(n)) for n in range(12)]
-        state = await crowded(shell, 2)
-        return state.open, await outcomes(tasks)
+        key = new_key()
+        tasks = [started(shell, ("BLPOP", key, 0), echo(n)) for n in range(12)]
+        await crowded(shell, 2)
+        opened = state_of(shell).open
+        unblock(key, 12)
+        return opened, await outcomes(tasks)
 
     opened, replies = with_shell(work, pool_size=5, pipelining=2)
     assert opened == 5
@@ -165,7 +178,7 @@ def test_who_waits_in_vain_for_a_full_connection_is_told() -> None:
     assert (failure.reason, failure.sent) == ("pool", False)
 
 
-def test_what_begins_in_one_turn_of_the_loop_goes_out_in_few_pieces() -> None:
+def test_what_begins_together_goes_out_in_few_pieces() -> None:
     sizes: list[int] = []
 
     async def work(shell: aio.Shell) -> list[Any]:
@@ -183,12 +196,14 @@ def test_what_begins_in_one_turn_of_the_loop_goes_out_in_few_pieces() -> None:
 
 def test_one_who_gives_up_does_not_disturb_those_who_share() -> None:
     async def work(shell: aio.Shell) -> list[Any]:
+        key = new_key()
         (before,) = await shell.run(sending(("CLIENT", "ID")))
-        tasks = [started(shell, ("BLPOP", NEVER, 0.1), echo(n)) for n in range(5)]
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        tasks = [started(shell, ("BLPOP", key, 0), echo(n)) for n in range(5)]
+        await under_way(shell, 5)
         tasks[0].cancel()
         tasks[3].cancel()
+        await asyncio.wait([tasks[0], tasks[3]])
+        unblock(key, 5)
         replies = await outcomes(tasks)
         assert [type(reply) for reply in replies] == [
             asyncio.CancelledError,
@@ -207,9 +222,8 @@ def test_one_who_gives_up_does_not_disturb_those_who_share() -> None:
 def test_the_last_one_who_gives_up_takes_the_connection_along() -> None:
     async def work(shell: aio.Shell) -> tuple[Any, Any]:
         (before,) = await shell.run(sending(("CLIENT", "ID")))
-        tasks = [started(shell, ("BLPOP", NEVER, 5)) for n in range(3)]
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        tasks = [started(shell, ("BLPOP", NEVER, 0)) for n in range(3)]
+        await under_way(shell, 3)
         for task in tasks:
             task.cancel()
         await outcomes(tasks)
@@ -221,10 +235,12 @@ def test_the_last_one_who_gives_up_takes_the_connection_along() -> None:
 
 def test_one_who_gives_up_while_waiting_loses_no_place_on_a_connection() -> None:
     async def work(shell: aio.Shell) -> list[Any]:
-        tasks = [started(shell, ("BLPOP", NEVER, 0.1), echo(n)) for n in range(6)]
+        key = new_key()
+        tasks = [started(shell, ("BLPOP", key, 0), echo(n)) for n in range(6)]
         await crowded(shell, 4)
         tasks[2].cancel()
         tasks[4].cancel()
+        unblock(key, 4)
         replies = await outcomes(tasks)
         assert [type(reply) is list for reply in replies] == [True, True, False, True, False, True]
         return [await outcomes([started(shell, echo(n)) for n in range(6)]) for _ in range(2)]
@@ -251,8 +267,7 @@ def test_exchanges_that_were_given_up_count_until_they_are_answered() -> None:
         staying = started(shell, echo(0))
         for number in range(1, 20):
             task = started(shell, echo(number))
-            for _ in range(5):
-                await asyncio.sleep(0)
+            await under_way(shell, min(number + 1, 4), waiting=int(number > 3))
             task.cancel()
             await outcomes([task])
         late = [started(shell, echo(n)) for n in range(20, 30)]
@@ -274,8 +289,7 @@ def test_a_connection_that_breaks_is_a_failure_for_each_who_shares_it() -> None:
 
     async def work(shell: aio.Shell) -> list[Any]:
         found = await outcomes([started(shell, echo(n)) for n in range(5)])
-        state = shell.pool_state()
-        assert state is not None
+        state = state_of(shell)
         assert (state.open, state.idle, state.waiting) == (0, 0, 0)
         assert await shell.run(sending(echo(7))) == [b"7"]
         return found
@@ -347,26 +361,52 @@ def test_a_connection_that_proves_to_be_alive_is_shared_again() -> None:
         link.last_used -= 3600
         replies = await outcomes([started(shell, ("CLIENT", "ID"), echo(n)) for n in range(8)])
         assert {reply[0] for reply in replies} == {before}
-        (link,) = shell._pool._free
-        link.last_used -= 3600
-        tasks = [started(shell, ("CLIENT", "ID"), echo(n)) for n in range(8)]
-        await asyncio.sleep(0)
-        tasks[0].cancel()
-        assert [type(reply) for reply in await outcomes(tasks)] == [asyncio.CancelledError, *[list] * 7]
-        state = shell.pool_state()
-        assert state is not None
-        assert (state.open, state.idle, state.waiting) == (1, 1, 0)
         return [reply[1] for reply in replies]
 
     assert with_shell(work, pool_size=1) == [str(n).encode() for n in range(8)]
 
 
+def test_one_who_gives_up_while_a_connection_proves_to_be_alive_loses_none() -> None:
+    asked, may_answer = threading.Event(), threading.Event()
+
+    def slow_to_prove(client: Client) -> None:
+        client.greet()
+        while (command := client.request()) is not None:
+            if command[0] == b"PING":
+                asked.set()
+                may_answer.wait(30)
+                client.send(PONG)
+            else:
+                client.send(b"$%d\r\n%b\r\n" % (len(command[1]), command[1]))
+
+    async def work(shell: aio.Shell) -> list[Any]:
+        assert await shell.run(sending(echo(9))) == [b"9"]
+        (link,) = shell._pool._free
+        link.last_used -= 3600
+        tasks = [started(shell, echo(n)) for n in range(8)]
+        await until(asked.is_set)
+        assert state_of(shell).waiting == 7
+        tasks[0].cancel()
+        await asyncio.wait([tasks[0]])
+        may_answer.set()
+        replies = await outcomes(tasks)
+        state = state_of(shell)
+        assert (state.open, state.idle, state.waiting) == (1, 1, 0)
+        return replies
+
+    with peer(once(slow_to_prove)) as address:
+        canceled, *replies = with_shell(work, f"redis://{address}", pool_size=1)
+    assert type(canceled) is asyncio.CancelledError
+    assert replies == [[str(n).encode()] for n in range(1, 8)]
+
+
 def test_a_store_that_closes_lets_those_who_share_finish() -> None:
     async def work(shell: aio.Shell) -> tuple[list[Any], Any]:
-        tasks = [started(shell, ("BLPOP", NEVER, 0.1), echo(n)) for n in range(3)]
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        key = new_key()
+        tasks = [started(shell, ("BLPOP", key, 0), echo(n)) for n in range(3)]
+        await under_way(shell, 3)
         await shell.aclose()
+        unblock(key, 3)
         return await outcomes(tasks), shell.pool_state()
 
     replies, state = with_shell(work, pool_size=1)

@@ -18,8 +18,9 @@ from keyweave import aio, sync
 from keyweave.connection.settings import parse_url
 from keyweave.effects import Call, ConnectionFailure, Flow, Send, ServerError, Sleep
 from keyweave.errors import ConfigurationError, StoreUnavailableError
-from tests.runtime.peers import PONG, Client, Driver, Open, failing, once, peer, sending
+from tests.runtime.peers import PONG, Client, Driver, Open, failing, once, peer, sending, unblock
 from tests.servers.running import new_key, server_url
+from tests.waiting import until
 
 NEVER = "a list that nobody writes"
 
@@ -202,7 +203,7 @@ def test_a_connection_that_the_server_closed_while_idle_is_replaced_unnoticed(op
     assert store.send(("ECHO", "x")) == [b"x"]
 
 
-def test_a_connection_closed_by_the_server_is_noticed_without_a_turn_of_the_loop() -> None:
+def test_a_connection_that_the_server_closed_while_the_event_loop_was_kept_is_replaced_unnoticed() -> None:
     async def run() -> list[object]:
         settings = parse_url(server_url())
         async with aio.Shell(settings) as shell:
@@ -240,6 +241,13 @@ def test_a_server_that_restarts_is_used_again(opened: Open, tmp_path: Path) -> N
 
 
 # Interruption, loops, processes.
+
+
+def waiting(shell: aio.Shell) -> int:
+    """How many callers wait for a connection."""
+    state = shell.pool_state()
+    assert state is not None
+    return state.waiting
 
 
 def test_an_interrupt_in_the_middle_of_an_exchange_gives_up_the_connection() -> None:
@@ -285,11 +293,12 @@ def test_cancelling_gives_up_the_connection_and_lets_the_flow_clean_up() -> None
 def test_cancelling_one_who_waits_for_a_connection_loses_none() -> None:
     async def run() -> list[object]:
         async with aio.Shell(parse_url(server_url(), pool_size=1, pipelining=1)) as shell:
-            holder = asyncio.create_task(shell.run(sending(("BLPOP", NEVER, 0.1))))
-            await asyncio.sleep(0)
+            key = new_key()
+            holder = asyncio.create_task(shell.run(sending(("BLPOP", key, 0))))
             waiters = [asyncio.create_task(shell.run(sending(("ECHO", str(number))))) for number in range(3)]
-            await asyncio.sleep(0)
+            await until(lambda: waiting(shell) == 3)
             waiters[0].cancel()
+            unblock(key, 1)
             results = await asyncio.gather(holder, *waiters, return_exceptions=True)
             return [type(results[1]), *results[2:], await shell.run(sending(("ECHO", "after")))]
 

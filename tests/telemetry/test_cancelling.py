@@ -14,6 +14,7 @@ from keyweave.telemetry.catalogue import DURATION
 from keyweave.telemetry.outcomes import OTHER
 from tests.servers.running import new_namespace, server_url
 from tests.telemetry.recording import Recording
+from tests.waiting import until
 
 
 async def opened(recording: Recording) -> Any:
@@ -28,8 +29,7 @@ def test_a_canceled_operation_is_told(recording: Recording) -> None:
     async def main() -> None:
         store, link = await opened(recording)
         task = asyncio.create_task(store.users.find("u"))
-        await asyncio.sleep(0)
-        assert store.session.shell.pool_state().waiting == 1
+        await until(lambda: store.session.shell.pool_state().waiting == 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

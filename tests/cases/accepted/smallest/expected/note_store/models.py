@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
-from keyweave.model.record import Record
+from keyweave.record import Record
 
 __all__ = ["Note"]
 
