@@ -5,11 +5,14 @@ The texts are the files of `project/`, with `@app@` and `@name@` filled in.
 
 from __future__ import annotations
 
+import json
 import keyword
 import re
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from .output import OutputError
 
@@ -40,6 +43,22 @@ def project(name: str) -> dict[str, str]:
     return {
         path: text.replace("@app@", app_name(name)).replace("@name@", label) for path, text in texts.items()
     }
+
+
+def local_source() -> Path | None:
+    """The checkout or wheel on this machine that Keyweave was installed from; None for a release of a package index.
+
+    A project that is made here must get the same Keyweave, and an index may not have it. The file is that of PEP 610.
+    """
+    try:
+        recorded = metadata.distribution("keyweave").read_text("direct_url.json")
+    except metadata.PackageNotFoundError:
+        return None
+    url = urlsplit(json.loads(recorded)["url"]) if recorded else None
+    if url is None or url.scheme != "file":
+        return None
+    path = Path(url2pathname(url.path))
+    return path if path.exists() else None
 
 
 def write_new(root: Path, files: dict[str, str]) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from keyweave import commands
-from keyweave_generator.scaffold import FILES, app_name, project
+from keyweave_generator.scaffold import FILES, app_name, local_source, project
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = CliRunner()
@@ -41,7 +43,7 @@ def test_a_new_projects_tests_pass(tmp_path: Path) -> None:
     folder = tmp_path / "my shop"
     result = RUNNER.invoke(app, ["init", str(folder), "--name", "My Shop"])
     assert result.exit_code == 0, result.output
-    assert result.output.splitlines()[-1].startswith("next: make -C")
+    assert result.output.splitlines()[-1] == f"next: make -C '{folder}' test KEYWEAVE={ROOT}"
     assert "4 passed" in make(folder, "test")
     assert "up to date" in make(folder, "check")
     assert (folder / "generated" / "my_shop_store" / "manifest.json").is_file()
@@ -62,6 +64,33 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     result = RUNNER.invoke(app, ["init", str(tmp_path / "file")])
     assert result.exit_code == 1
     assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "expected"),
+    [
+        (None, None),
+        ('{"url": "https://example.org/keyweave.git", "vcs_info": {}}', None),
+        ('{"url": "file:///no/such/folder", "dir_info": {}}', None),
+        (f'{{"url": "{ROOT.as_uri()}", "dir_info": {{"editable": true}}}}', ROOT),
+    ],
+)
+def test_a_project_gets_the_keyweave_that_began_it(
+    recorded: str | None, expected: Path | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata.PathDistribution, "read_text", lambda _self, _name: recorded)
+    assert local_source() == expected
+
+
+def test_a_project_asks_for_versions_like_the_one_that_began_it() -> None:
+    files = project("shop")
+    asked = {
+        found
+        for path in ("Makefile", "pyproject.toml")
+        for found in re.findall(r"keyweave~=[\d.]+", files[path])
+    }
+    major, minor, _ = metadata.version("keyweave").split(".")
+    assert asked == {f"keyweave~={major}.{minor}.0"}
 
 
 @pytest.mark.parametrize(
