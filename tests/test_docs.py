@@ -64,6 +64,13 @@ def test_the_index_names_every_page_once() -> None:
     )
 
 
+def test_the_guide_for_contributors_names_files_that_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:runtime|generator|generated|engine|schema|tests|tools|docs)/[^`\s]*)`", text)
+    assert len(named) > 30
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def test_the_first_schema_loads() -> None:
     package, purchase = blocks(ROOT / "docs" / "getting-started.md", "yaml")
     schema = load_sources({"package.yaml": package, "purchase.yaml": purchase})
