@@ -20,7 +20,7 @@ from .load import load
 from .model import Schema
 from .output import Change, Difference, OutputError, compare, write
 from .problems import SchemaError
-from .scaffold import local_source, project, write_new
+from .scaffold import own_requirement, project, write_new
 from .structure import json_schema
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -151,9 +151,9 @@ def init(
     for path in files:
         typer.echo(f"wrote {folder / path}")
     words = ["make", "-C", str(folder), "test"]
-    source = local_source()
-    if source is not None:
-        words.append(f"KEYWEAVE={source}")
+    requirement = own_requirement()
+    if requirement is not None:
+        words.append(f"KEYWEAVE={requirement}")
     typer.echo(f"next: {shlex.join(words)}")
 
 

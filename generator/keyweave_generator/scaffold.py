@@ -45,20 +45,25 @@ def project(name: str) -> dict[str, str]:
     }
 
 
-def local_source() -> Path | None:
-    """The checkout or wheel on this machine that Keyweave was installed from; None for a release of a package index.
+def own_requirement() -> str | None:
+    """What pip installs as the Keyweave that runs, with everything; None for a release of a package index.
 
-    A project that is made here must get the same Keyweave, and an index may not have it. The file is that of PEP 610.
+    A project that is made here must get the same Keyweave, and an index may not have it, or have another project of that
+    name. Where a distribution came from stands in a file that PEP 610 describes.
     """
     try:
         recorded = metadata.distribution("keyweave").read_text("direct_url.json")
     except metadata.PackageNotFoundError:
         return None
-    url = urlsplit(json.loads(recorded)["url"]) if recorded else None
-    if url is None or url.scheme != "file":
+    if recorded is None:
         return None
-    path = Path(url2pathname(url.path))
-    return path if path.exists() else None
+    origin = json.loads(recorded)
+    url = origin["url"]
+    if "vcs_info" in origin:
+        return f"keyweave[all] @ {origin['vcs_info']['vcs']}+{url}@{origin['vcs_info']['commit_id']}"
+    if urlsplit(url).scheme == "file":
+        return f"{url2pathname(urlsplit(url).path)}[all]"
+    return f"keyweave[all] @ {url}"
 
 
 def write_new(root: Path, files: dict[str, str]) -> None:

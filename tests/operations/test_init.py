@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from keyweave import commands
-from keyweave_generator.scaffold import FILES, app_name, local_source, project
+from keyweave_generator.scaffold import FILES, app_name, own_requirement, project
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = CliRunner()
@@ -43,7 +44,7 @@ def test_a_new_projects_tests_pass(tmp_path: Path) -> None:
     folder = tmp_path / "my shop"
     result = RUNNER.invoke(app, ["init", str(folder), "--name", "My Shop"])
     assert result.exit_code == 0, result.output
-    assert result.output.splitlines()[-1] == f"next: make -C '{folder}' test KEYWEAVE={ROOT}"
+    assert result.output.splitlines()[-1] == f"next: make -C '{folder}' test 'KEYWEAVE={ROOT}[all]'"
     assert "4 passed" in make(folder, "test")
     assert "up to date" in make(folder, "check")
     assert (folder / "generated" / "my_shop_store" / "manifest.json").is_file()
@@ -70,16 +71,24 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     ("recorded", "expected"),
     [
         (None, None),
-        ('{"url": "https://example.org/keyweave.git", "vcs_info": {}}', None),
-        ('{"url": "file:///no/such/folder", "dir_info": {}}', None),
-        (f'{{"url": "{ROOT.as_uri()}", "dir_info": {{"editable": true}}}}', ROOT),
+        ({"url": "file:///home/ada/key%20weave", "dir_info": {"editable": True}}, "/home/ada/key weave[all]"),
+        ({"url": "file:///tmp/keyweave-1-any.whl", "archive_info": {}}, "/tmp/keyweave-1-any.whl[all]"),
+        (
+            {"url": "https://example.org/k.whl", "archive_info": {}},
+            "keyweave[all] @ https://example.org/k.whl",
+        ),
+        (
+            {"url": "https://example.org/k.git", "vcs_info": {"vcs": "git", "commit_id": "9f2c"}},
+            "keyweave[all] @ git+https://example.org/k.git@9f2c",
+        ),
     ],
 )
 def test_a_project_gets_the_keyweave_that_began_it(
-    recorded: str | None, expected: Path | None, monkeypatch: pytest.MonkeyPatch
+    recorded: dict[str, object] | None, expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metadata.PathDistribution, "read_text", lambda _self, _name: recorded)
-    assert local_source() == expected
+    text = None if recorded is None else json.dumps(recorded)
+    monkeypatch.setattr(metadata.PathDistribution, "read_text", lambda _self, _name: text)
+    assert own_requirement() == expected
 
 
 def test_a_project_asks_for_versions_like_the_one_that_began_it() -> None:
@@ -87,10 +96,10 @@ def test_a_project_asks_for_versions_like_the_one_that_began_it() -> None:
     asked = {
         found
         for path in ("Makefile", "pyproject.toml")
-        for found in re.findall(r"keyweave~=[\d.]+", files[path])
+        for found in re.findall(r"keyweave(?:\[all\])?(~=[\d.]+)", files[path])
     }
     major, minor, _ = metadata.version("keyweave").split(".")
-    assert asked == {f"keyweave~={major}.{minor}.0"}
+    assert asked == {f"~={major}.{minor}.0"}
 
 
 @pytest.mark.parametrize(

