@@ -8,6 +8,7 @@ PYTHON ?= python3.11 python3 python3.12 python3.13 python3.14 python
 
 VENV := .venv
 BIN := $(VENV)/bin
+DEMO_STAMP := $(VENV)/.demo
 STAMP := $(VENV)/.installed
 SOURCES := runtime generator generated engine tests tools
 TEST_ARGS ?=
@@ -21,7 +22,8 @@ SEEDS ?= 1000
 COUNTS ?= 10000 1000000
 ROWS ?= 100000
 
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# As a variable, the constraints also hold for the build tools, which pip installs into an environment of their own.
+PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 .PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory
@@ -33,8 +35,8 @@ help: ## List the targets
 setup: $(STAMP) ## Install everything into .venv, at the versions of constraints.txt
 	@echo "setup: $(VENV) is up to date"
 
-# Build tools come first, at their pinned versions, so that the build needs no second environment.
-$(STAMP): pyproject.toml constraints.txt
+# Both distributions of this repository with what the demo needs. A fresh clone waits for nothing else before `make demo`.
+$(DEMO_STAMP): pyproject.toml engine/pyproject.toml constraints.txt
 	@python=; for candidate in $(PYTHON); do \
 		if "$$candidate" -c '$(PROBE)' >/dev/null 2>&1; then python=$$candidate; break; fi; \
 	done; \
@@ -45,11 +47,15 @@ $(STAMP): pyproject.toml constraints.txt
 	fi; \
 	echo "setup: installing into $(VENV) with $$("$$python" --version)"; \
 	"$$python" -m venv $(VENV)
-	@$(PIP) install -c constraints.txt hatchling editables
-	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[dev]'
+	@$(PIP) install -e '.[generate,cli,embedded]' -e './engine[demo]'
 	@touch $@
 
-generate: $(STAMP) ## Generate the repositories of schema/ into generated/
+$(STAMP): $(DEMO_STAMP) requirements-dev.txt
+	@echo "setup: installing what tests, checks and benchmarks need"
+	@$(PIP) install -r requirements-dev.txt
+	@touch $@
+
+generate: $(DEMO_STAMP) ## Generate the repositories of schema/ into generated/
 	@echo "generate: schema/ -> generated/"
 	@$(BIN)/keyweave generate
 

@@ -5,11 +5,14 @@ The texts are the files of `project/`, with `@app@` and `@name@` filled in.
 
 from __future__ import annotations
 
+import json
 import keyword
 import re
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from .output import OutputError
 
@@ -40,6 +43,27 @@ def project(name: str) -> dict[str, str]:
     return {
         path: text.replace("@app@", app_name(name)).replace("@name@", label) for path, text in texts.items()
     }
+
+
+def own_requirement() -> str | None:
+    """What pip installs as the Keyweave that runs, with everything; None for a release of a package index.
+
+    A project that is made here must get the same Keyweave, and an index may not have it, or have another project of that
+    name. Where a distribution came from stands in a file that PEP 610 describes.
+    """
+    try:
+        recorded = metadata.distribution("keyweave").read_text("direct_url.json")
+    except metadata.PackageNotFoundError:
+        return None
+    if recorded is None:
+        return None
+    origin = json.loads(recorded)
+    url = origin["url"]
+    if "vcs_info" in origin:
+        return f"keyweave[all] @ {origin['vcs_info']['vcs']}+{url}@{origin['vcs_info']['commit_id']}"
+    if urlsplit(url).scheme == "file":
+        return f"{url2pathname(urlsplit(url).path)}[all]"
+    return f"keyweave[all] @ {url}"
 
 
 def write_new(root: Path, files: dict[str, str]) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from keyweave.cli import commands
-from keyweave_generator.scaffold import FILES, app_name, project
+from keyweave_generator.scaffold import FILES, app_name, own_requirement, project
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = CliRunner()
@@ -41,7 +44,7 @@ def test_a_new_projects_tests_pass(tmp_path: Path) -> None:
     folder = tmp_path / "my shop"
     result = RUNNER.invoke(app, ["init", str(folder), "--name", "My Shop"])
     assert result.exit_code == 0, result.output
-    assert result.output.splitlines()[-1].startswith("next: make -C")
+    assert result.output.splitlines()[-1] == f"next: make -C '{folder}' test 'KEYWEAVE={ROOT}[all]'"
     assert "4 passed" in make(folder, "test")
     assert "up to date" in make(folder, "check")
     assert (folder / "generated" / "my_shop_store" / "manifest.json").is_file()
@@ -62,6 +65,41 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     result = RUNNER.invoke(app, ["init", str(tmp_path / "file")])
     assert result.exit_code == 1
     assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "expected"),
+    [
+        (None, None),
+        ({"url": "file:///home/ada/key%20weave", "dir_info": {"editable": True}}, "/home/ada/key weave[all]"),
+        ({"url": "file:///tmp/keyweave-1-any.whl", "archive_info": {}}, "/tmp/keyweave-1-any.whl[all]"),
+        (
+            {"url": "https://example.org/k.whl", "archive_info": {}},
+            "keyweave[all] @ https://example.org/k.whl",
+        ),
+        (
+            {"url": "https://example.org/k.git", "vcs_info": {"vcs": "git", "commit_id": "9f2c"}},
+            "keyweave[all] @ git+https://example.org/k.git@9f2c",
+        ),
+    ],
+)
+def test_a_project_gets_the_keyweave_that_began_it(
+    recorded: dict[str, object] | None, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = None if recorded is None else json.dumps(recorded)
+    monkeypatch.setattr(metadata.PathDistribution, "read_text", lambda _self, _name: text)
+    assert own_requirement() == expected
+
+
+def test_a_project_asks_for_versions_like_the_one_that_began_it() -> None:
+    files = project("shop")
+    asked = {
+        found
+        for path in ("Makefile", "pyproject.toml")
+        for found in re.findall(r"keyweave(?:\[all\])?(~=[\d.]+)", files[path])
+    }
+    major, minor, _ = metadata.version("keyweave").split(".")
+    assert asked == {f"~={major}.{minor}.0"}
 
 
 @pytest.mark.parametrize(
