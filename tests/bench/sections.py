@@ -232,7 +232,7 @@ def throughput(run: Run, wanted: float) -> Iterator[str]:
         f"Calls a second with {', '.join(map(str, levels))} callers at once, all in one Python process. The process has one core, which "
         "is most of what is measured here. The ratio is that of Keyweave on Valkey, then on Redis 8, to PostgreSQL, with the most "
         "callers. *Processor* is the processor time of one call in the callers' process, in µs, with Keyweave on Valkey and with "
-        "PostgreSQL, and the share of time for which that process was busy: near 100 %, the process is the limit, not the servers. "
+        "PostgreSQL, and the share of time for which that process worked: near 100 %, the process is the limit, not the servers. "
         "*Limit* is the ratio of the wire alone, which sends the same bytes with almost no client work; if it is **bold**, no asyncio "
         "client can meet the target."
     )
