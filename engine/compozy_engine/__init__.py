@@ -1,4 +1,4 @@
-"""The workflow engine's repositories: auth, workflows and tasks, on Keyweave."""
+"""The workflow engine's repositories for users and API keys, executions, and tasks, built on Keyweave."""
 
 from __future__ import annotations
 

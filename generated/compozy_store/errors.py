@@ -26,7 +26,7 @@ class APIKeyNotFoundError(NotFoundError):
 
 
 class EmailExistsError(UniqueViolationError):
-    """One user per e-mail address, in any case."""
+    """One user per email address, without regard to case."""
 
 
 class TaskNotFoundError(NotFoundError):

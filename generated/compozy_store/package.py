@@ -35,6 +35,6 @@ PACKAGE = Package(
             "unlock",
         )
     },
-    fingerprint="110c0f3891e49287d9de59d0b30cb0c0a3086d5baeb1df59972e05d346027cee",
+    fingerprint="e8544acd1f2c8a61b3ca500e459502b17ff163564a3e7d9815b4a36d1e6890ae",
     format=1,
 )

@@ -1,4 +1,4 @@
-"""A run as a page of Markdown with plots. The page says only what the run found."""
+"""A run as a page of Markdown with plots. The page contains only what the run found."""
 
 from __future__ import annotations
 
@@ -26,30 +26,31 @@ from tools.bench.sections import (
 from tools.bench.targets import GROWTH, KEYWEAVE, OVER_BARE, READS, THROUGHPUT, WRITES, Verdict, verdicts
 
 _BUSY: Final = (
-    "**The machine was busy with other work: a load of {load:g} on {cores} cores.** Times of this run are noise; run it again on "
-    "a quiet machine before you conclude anything from it."
+    "**The machine was busy with other work: a load of {load:g} on {cores} cores.** The times of this run are not reliable; run "
+    "it again on a quiet machine before you draw conclusions."
 )
 
 _METHOD: Final = """## How it is measured
 
-Every side holds the same data and is told the same calls of the engine's contract. Before anything is timed, the results
-of all sides are compared, and what writes left behind; one difference ends the run. Then calls are timed in rounds: in
-each round every side makes the same call once, one after the other, in an order that is drawn anew, so that the
-machine's drift meets all of them alike. Ratios are medians of the ratios inside the rounds. A writing call finds its
-rows prepared anew, untimed, for each side; a reading call is made once before it is timed, so that no side pays for
-caches that its neighbour emptied. All servers are on this machine, on unix sockets.
+A *side* is one implementation on one server. Every side holds the same data and makes the same calls of the engine's
+contract. Before any call is timed, the results of all sides are compared, and so are the rows after each write; one
+difference ends the run. Then calls are timed in rounds. In each round every side makes the same call once, one side after
+the other, in a new random order, so that the machine's drift affects all sides equally. Ratios are medians of the ratios
+inside the rounds. For a writing call, each side prepares its rows before the timed call. A reading call is made once before
+it is timed, so that no side is slowed by caches that the side before it emptied. All servers are on this machine, on unix
+sockets.
 
 - **PostgreSQL** is asyncpg with a pool, prepared statements, the tables and indexes of the contract, and JSON by msgspec.
   It runs with its defaults for durability: a write is on disk before it is answered.
-- **Keyweave** keeps an append-only file that reaches the disk every second, unless it says otherwise. The section on
-  durability compares like with like. Its connection polls for a moment before it sleeps while a caller waits alone, which
-  the other clients do not: on a machine with nothing else to do, waking up is a large part of a short call.
+- **Keyweave** runs on servers that write their append-only file to the disk every second, unless the side says otherwise.
+  The section on durability compares equal durability. While one caller waits alone, Keyweave's connection polls for a short
+  time before it sleeps; the other clients do not. On an idle machine, waking up is a large part of a short call.
 - **SQLAlchemy** is its asyncio ORM on asyncpg and the same tables.
-- **Bare bytes** are the bytes that Keyweave sent for the same call, sent by redis-py's asyncio client, which makes
-  nothing of the replies: the limit of that client and the wire. Below 1.00x Keyweave's own connection is faster.
-- **The wire** is the same bytes, packed before, handed to a transport of asyncio and polled for as Keyweave does, with a
-  reader that only tells when the last reply is complete: what is left are server, kernel and event loop. No client on
-  asyncio is much quicker with the same commands."""
+- **Bare bytes** are the bytes that Keyweave sent for the same call, sent by redis-py's asyncio client, which does not decode
+  the replies into records: the limit of that client and the wire. Below 1.00x, Keyweave is faster.
+- **The wire** is the same bytes, packed in advance and written to an asyncio transport, with the same polling as Keyweave
+  and a reader that only detects the end of the last reply. What remains is server, kernel and event loop. No asyncio client
+  is much faster with the same commands."""
 
 
 def pages(run: Run, scale: Run | None = None) -> dict[str, str]:
@@ -79,7 +80,10 @@ def pages(run: Run, scale: Run | None = None) -> dict[str, str]:
 def _page(run: Run, scale: Run | None) -> Iterator[str]:
     yield "# Benchmarks"
     yield ""
-    yield "Written by `make bench`; do not edit. The numbers are in [results.json](benchmarks/results.json)."
+    yield (
+        "For developers who want to know how fast each method is: Keyweave beside PostgreSQL, SQLAlchemy and the bare bytes. "
+        "`make bench` writes this page; do not edit it. The numbers are in [results.json](benchmarks/results.json)."
+    )
     yield ""
     if max(run.load) > run.machine.cores + 1:
         yield _BUSY.format(load=max(run.load), cores=run.machine.cores)
@@ -100,7 +104,7 @@ def _page(run: Run, scale: Run | None) -> Iterator[str]:
 
 def _machine(run: Run) -> Iterator[str]:
     machine = run.machine
-    yield "## Where and what"
+    yield "## The run"
     yield ""
     yield from table(
         ("what", "value"),
@@ -134,17 +138,17 @@ def _redis_om(run: Run) -> str:
     if run.search_module is None:
         return "**redis-om** was left out: the run had no Redis 8."
     if run.search_module:
-        return "**redis-om** was left out, although this Redis 8 has the search module that it needs: no side runs it yet."
-    return "**redis-om** was left out: it needs the search module, and this Redis 8 does not have it."
+        return "**redis-om** was left out: this Redis 8 has the search module that it needs, but no side runs it yet."
+    return "**redis-om** was left out: it needs the search module, which this Redis 8 does not have."
 
 
 def _targets(run: Run, found: Sequence[Verdict]) -> Iterator[str]:
     yield "## Targets"
     yield ""
     yield (
-        f"At p50 and at p95 a read {READS:g} times and a write {WRITES:g} times as fast as PostgreSQL; at most "
-        f"{OVER_BARE:g} times the bare bytes; with the most callers {THROUGHPUT:g} times PostgreSQL's calls a second; beside "
-        f"a hundred times the rows at most {GROWTH:g} times as long."
+        f"A read is to be {READS:g} times as fast as on PostgreSQL, a write {WRITES:g} times, both at p50 and at p95. A call may take at "
+        f"most {OVER_BARE:g} times as long as the bare bytes. With the most callers, Keyweave is to make {THROUGHPUT:g} times as many calls a "
+        f"second as PostgreSQL. With a hundred times the rows, a call may take at most {GROWTH:g} times as long."
     )
     yield ""
     targets = list(dict.fromkeys(each.target for each in found))
@@ -156,13 +160,13 @@ def _targets(run: Run, found: Sequence[Verdict]) -> Iterator[str]:
                 rows.append(
                     (target, TITLES[side], f"{sum(each.met for each in those)} of {len(those)}", *_why(those))
                 )
-    yield from table(("target", "side", "met", "beyond the wire", "within it"), rows)
+    yield from table(("target", "side", "met", "missed, out of reach", "missed, within reach"), rows)
     yield (
-        "Of what was missed: *beyond the wire* is what no client can meet with the same commands, because the wire alone takes too "
-        "long; *within it* is what a client would meet that takes no time."
+        "A missed target is *out of reach* if the wire alone takes too long: no client can meet it with the same commands. It is "
+        "*within reach* if a client that takes no time would meet it."
     )
     yield ""
-    yield "Every method, on Valkey / on Redis 8; **bold** misses its target."
+    yield "Every method, on Valkey / on Redis 8. A **bold** ratio misses its target."
     yield ""
     ratios = {(each.case, each.target, each.side): _ratio(each) for each in found}
     rows = []
@@ -176,7 +180,7 @@ def _targets(run: Run, found: Sequence[Verdict]) -> Iterator[str]:
 
 
 def _why(verdicts: Sequence[Verdict]) -> tuple[str, str]:
-    """How many of the missed targets nobody could meet, and how many could be met."""
+    """How many of the missed targets are out of reach of any client, and how many are within reach."""
     missed = [each.reachable for each in verdicts if not each.met]
     if None in missed:
         return "", ""

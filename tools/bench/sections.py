@@ -21,33 +21,34 @@ TITLES: Final = {
     WIRE_VALKEY: "wire, Valkey",
 }
 
-_REASONS: Final = """What stands behind the limits:
+_REASONS: Final = """Reasons for the limits:
 
-- Where the limit is bold, the commands themselves take too long: the server's work and the trips. A write is one script, which
-  checks every guard and key before it writes any, and an append to a file before the answer; it changes about ten sorted sets
-  for a new task, where PostgreSQL changes about as many B-trees.
-- Where it is not, *may take* is what the target leaves to Python, and *client* is what Keyweave's takes with warm caches; in its
-  place among the other sides it is up to twice as much. A write's 30 to 60 µs are checks, JSON both ways, index entries, the plan's
-  words, packing, and what the record remembers; no function has a fifth of them (`python -m tools.bench profile` shows them). A
-  read's 10 to 15 µs are mostly the event loop. Where *may take* is less, it takes compiled code to meet the target.
-- A row that another process wrote is read before it is replaced, because the client knows which index entries a document
-  implies, and the server does not: two trips. Deleting a user with its keys takes two as well, where PostgreSQL cascades inside.
-- A list is mostly the decoding of its documents, for which PostgreSQL's side pays about as much: both make the same records of
-  the same JSON. The bare bytes and the wire make none, so the longest list is the furthest from them.
-- A document of 64 KB is encoded, and read back or compared with what was loaded before it is sent, so that nothing is stored
-  that would not come back as it went in. That is what it takes beyond the bare bytes.
-- Many callers share one Python process and its one core; the server and PostgreSQL have the other. Where the wire's throughput is
-  below the target as well, the server's script is what callers wait for."""
+- If the limit is bold, the commands themselves take too long: the server's work and the round trips. A write is one script, which
+  checks every guard and key before it writes the first one, and an append to a file before the answer. For a new task it changes about
+  ten sorted sets; PostgreSQL changes about as many B-trees.
+- If the limit is not bold, *may take* is the time that the target leaves to Python, and *client* is the time that Keyweave takes with
+  warm caches; between the calls of other sides it takes up to twice as long. A write's 30 to 60 µs are checks, JSON encoding and
+  decoding, index entries, the arguments of the plan, packing, and the record's memory; no single function takes a fifth of the time
+  (`python -m tools.bench profile` shows them). A read's 10 to 15 µs are mostly the event loop. If *may take* is less than that, only
+  compiled code can meet the target.
+- A row that another process wrote is read before it is replaced, because the client knows which index entries a document implies, and
+  the server does not. This takes two round trips. Deleting a user with its keys takes two as well; PostgreSQL cascades in the server.
+- The time of a list is mostly the decoding of its documents. PostgreSQL's side takes about as long for it: both make the same records
+  from the same JSON. The bare bytes and the wire make no records, so the longest list has the largest ratio to them.
+- A document of 64 KB is encoded, then decoded again or compared with the loaded document before it is sent, so that no value is stored
+  that would be read back differently. This is the difference from the bare bytes.
+- Many callers share one Python process on one core; the server and PostgreSQL use the other core. If the wire's throughput is below
+  the target too, callers wait for the server's script."""
 
 _COLUMNS: Final = (VALKEY, REDIS8, POSTGRES, ALCHEMY, BARE_VALKEY, WIRE_VALKEY)
 _PLOTTED: Final = (VALKEY, REDIS8, POSTGRES, ALCHEMY)
 
 
 def latency(name: str, cases: Sequence[CaseTimings]) -> Iterator[str]:
-    """What one caller waits for, on every side."""
+    """The latency of one caller, on every side."""
     yield f"## {name}: one caller"
     yield ""
-    yield "p50 / p95 / p99 in µs. The ratios are those of Keyweave on Valkey, then on Redis 8."
+    yield "p50 / p95 / p99 in µs. The ratios are for Keyweave on Valkey, then on Redis 8."
     yield ""
     rows = []
     for case in cases:
@@ -69,7 +70,7 @@ def latency(name: str, cases: Sequence[CaseTimings]) -> Iterator[str]:
 
 
 def limits(run: Run, wanted: Mapping[bool, float]) -> Iterator[str]:
-    """How far the wire lets a client come, where a target is missed.
+    """The ratios that the wire allows, for the methods that miss a target.
 
     Args:
         wanted: how many times faster than PostgreSQL a call is to be, by whether it writes.
@@ -97,14 +98,14 @@ def limits(run: Run, wanted: Mapping[bool, float]) -> Iterator[str]:
         )
     if not rows:
         return
-    yield "## Missed, and the limit"
+    yield "## Missed targets and their limits"
     yield ""
     yield (
-        "The methods that miss their target beside PostgreSQL, on Valkey. *Limit* is what a client would reach that takes no "
-        "time at all: PostgreSQL's time by that of the wire alone, with the same commands. Where it is **bold**, no client can "
-        "meet the target in as many trips. Then p50 in µs of PostgreSQL, Keyweave and the wire; *may take*, the µs that the target "
-        "leaves a client beside the wire; *client*, the µs that Keyweave's call takes with the answers at hand; *server*, the µs that the "
-        "server works for it."
+        "The methods that miss their PostgreSQL target on Valkey. *Limit* is the ratio that a client would reach if it took no time: "
+        "PostgreSQL's time divided by the wire's time, with the same commands. If the limit is **bold**, no client can meet the target "
+        "with the same number of round trips. The other columns are in µs: p50 of PostgreSQL, Keyweave and the wire; *may take*, the "
+        "time that the target leaves to a client beside the wire; *client*, the time that Keyweave's call takes if replies are "
+        "available at once; *server*, the server's work for the call."
     )
     yield ""
     header = (
@@ -132,15 +133,15 @@ def _limit(limit: float | None, wanted: float) -> str:
 
 
 def anatomy(run: Run) -> Iterator[str]:
-    """Round trips, bytes and work of each call."""
+    """The round trips, bytes and work of each call."""
     taken = [case for case in run.cases if case.anatomy is not None]
     if not taken:
         return
     yield "## Where the time goes"
     yield ""
     yield (
-        "One call of Keyweave on Valkey: round trips, commands, bytes sent and received, µs that the server worked, µs that the "
-        "call takes the client when the answers are at hand. What is left of p50 are the kernel, and waiting for each other."
+        "One call of Keyweave on Valkey: round trips, commands, bytes sent and received, µs of the server's work, and µs that the client "
+        "takes if replies are available at once. The rest of p50 is the kernel, and the time that client and server wait for each other."
     )
     yield ""
     rows = []
@@ -155,15 +156,15 @@ def anatomy(run: Run) -> Iterator[str]:
 
 
 def durability(run: Run) -> Iterator[str]:
-    """Writes against writes that are as durable."""
+    """Writes compared with writes of the same durability."""
     writes = [case for case in run.cases if case.writes and case.of(ALWAYS) and case.of(RELAXED)]
     if not writes:
         return
-    yield "## Writes, durability alike"
+    yield "## Writes of equal durability"
     yield ""
     yield (
-        "p50 in µs. Left: a machine that fails may take the last second with it. Right: every write is on disk before it is "
-        "answered; with one caller that is the time of the disk, on both."
+        "p50 in µs. Left: a machine that fails can lose the last second of writes. Right: every write is on disk before it is "
+        "answered; with one caller this is mostly the time of the disk, on both sides."
     )
     yield ""
     rows = []
@@ -190,7 +191,7 @@ def durability(run: Run) -> Iterator[str]:
 
 
 def payloads(run: Run) -> Iterator[str]:
-    """What a larger payload costs a save."""
+    """The time of a save by payload."""
     series = payload_series(run)
     if not series:
         return
@@ -221,18 +222,19 @@ def payload_series(run: Run) -> dict[str, list[float]]:
 
 
 def throughput(run: Run, wanted: float) -> Iterator[str]:
-    """Calls a second of several callers, of which there are to be `wanted` times PostgreSQL's."""
+    """Calls a second of several callers; the target is `wanted` times PostgreSQL's."""
     if not run.rates:
         return
     levels = sorted({rate.callers for rate in run.rates})
     yield "## Throughput"
     yield ""
     yield (
-        f"Calls a second with {', '.join(map(str, levels))} callers at once, all of one Python process, whose one core is "
-        "most of what is measured here. The ratio is Keyweave on Valkey, then on Redis 8, to PostgreSQL, with the most callers. "
-        "*Processor* is what one call then costs the callers' process, in µs, with Keyweave on Valkey and with PostgreSQL, and how "
-        "much of the time that process worked: near 100 % it is the limit, whatever the servers could do. *Limit* is the ratio of the "
-        "wire alone, which sends the same bytes with next to no client; where it is **bold**, no client on asyncio can meet the target."
+        f"Calls a second with {', '.join(map(str, levels))} callers at once, all in one Python process. The process has one core, which "
+        "is most of what is measured here. The ratio is that of Keyweave on Valkey, then on Redis 8, to PostgreSQL, with the most "
+        "callers. *Processor* is the processor time of one call in the callers' process, in µs, with Keyweave on Valkey and with "
+        "PostgreSQL, and the share of time for which that process worked: near 100 %, the process is the limit, not the servers. "
+        "*Limit* is the ratio of the wire alone, which sends the same bytes with almost no client work; if it is **bold**, no asyncio "
+        "client can meet the target."
     )
     yield ""
     sides = (VALKEY, REDIS8, ALWAYS, POSTGRES, ALCHEMY, WIRE_VALKEY)
@@ -273,12 +275,12 @@ def rate_groups(run: Run) -> dict[str, dict[str, float]]:
 
 
 def growth(scale: Run) -> Iterator[str]:
-    """What more rows cost."""
+    """How the number of rows affects latency."""
     few, many = scale.data["few tasks"], scale.data["many tasks"]
     yield "## Growth"
     yield ""
     yield (
-        f"p50 in µs of Keyweave on one Valkey, beside {few:,} and beside {many:,} tasks, in turns; seed {scale.seed}, "
+        f"p50 in µs of Keyweave on one Valkey, in a store with {few:,} tasks and in one with {many:,} tasks, in turns; seed {scale.seed}, "
         f"{scale.started}. Cases whose result grows with the data are left out."
     )
     yield ""

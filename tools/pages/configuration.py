@@ -1,4 +1,4 @@
-"""docs/configuration.md: every option, environment variable and default, read from the code that takes them.
+"""docs/configuration.md: every option, environment variable and default, read from the code that accepts them.
 
 `python -m tools.pages.configuration` writes the page.
 """
@@ -41,10 +41,11 @@ _TAKES: Final = {
 _HEAD: Final = """\
 # Configuration
 
-This page is written from the code by `make docs`; a test fails when it is out of date.
+For developers and operators: every option, environment variable and default. `make docs` writes this page from the code; a test
+fails when the page is out of date.
 
-There is one way to say where a store is: a URL. Everything else has a default that is meant for production. An application
-passes what it has read from its own settings; the command line and the test fixtures read the variables below.
+A URL names the server. Every other setting has a default that is meant for production. An application reads its own settings and
+passes them as arguments; the command line and the test fixtures read the environment variables below.
 
 ```python
 from compozy_store.sync import Store
@@ -53,22 +54,41 @@ with Store.open("embedded:?timeout=2", namespace="tenant-7", pool_size=16) as st
     assert store.health().serving
 ```
 
-A name that is not known, a value that makes no sense, or two that contradict each other raise `ConfigurationError` before
-anything is connected. No message shows a credential.
+An unknown name, an invalid value, or two settings that contradict each other raise `ConfigurationError` before a connection is
+opened. No error message contains a credential.
 """
 
 _URLS: Final = """\
-## Where the store is
+## Server URLs
 
 | URL | server |
 | --- | --- |
 | `redis://[user[:password]@]host[:port][/db]` | Redis or Valkey over TCP |
 | `rediss://…` | the same over TLS |
 | `unix:///path/of/socket` | a local socket |
-| `embedded:` | a Valkey of this program's own, whose data ends with its last store |
-| `embedded:PATH` | the same, with its data kept in the folder PATH |
+| `embedded:` | a Valkey server that this program starts; its data is deleted when the program's last store closes |
+| `embedded:PATH` | the same, but its data is kept in the folder PATH |
 
-User, password, host and path are percent-encoded where they hold `/`, `?`, `#`, `@` or `%`. The port is {port} by default.
+Percent-encode `/`, `?`, `#`, `@` and `%` in user, password, host and path. The default port is {port}.
+"""
+
+
+_CONNECTION: Final = """\
+## Connection
+
+Set these in the URL's query (`?timeout=2`) or as arguments of `open`. An argument overrides the query.
+"""
+
+_POLICY: Final = """\
+## Timeouts and retries
+
+Arguments of `open`, in seconds unless the name says otherwise. They are the fields of `keyweave.context.Policy`.
+"""
+
+_COMMAND_LINE: Final = """\
+## The command line
+
+Each environment variable sets the option beside it. An option on the command line overrides the variable.
 """
 
 
@@ -79,27 +99,27 @@ def page() -> str:
 
 def _sections() -> Iterator[str]:
     yield _URLS.format(port=connection.DEFAULT_PORT)
-    yield "## What a store is opened with\n"
+    yield "## Arguments of `open`\n"
     arguments = _described(prepare.prepare, "Args")
     parameters = inspect.signature(prepare.prepare).parameters
     yield _table(
-        ("argument", "default", "what it is"),
+        ("argument", "default", "meaning"),
         [
             (f"`{name}`", "" if parameters[name].default is inspect.Parameter.empty else "none", text)
             for name, text in arguments.items()
             if name != "options"
         ],
     )
-    yield "## Connection\n\nIn the URL's query (`?timeout=2`) or as arguments of `open`, which win.\n"
-    yield _table(("option", "default", "takes", "what it is"), list(_connection()))
-    yield "## How long and how often to try\n\nArguments of `open`, in seconds unless the name says otherwise. They\nbelong to `keyweave.store.context.Policy`.\n"
-    yield _table(("option", "default", "what it is"), list(_policy()))
-    yield "## The command line\n\nEvery variable stands for the option beside it; the option wins.\n"
-    yield _table(("variable", "option", "commands", "what it is"), list(_variables()))
-    yield "Every command explains its other options with `--help`:\n"
+    yield _CONNECTION
+    yield _table(("option", "default", "accepts", "meaning"), list(_connection()))
+    yield _POLICY
+    yield _table(("option", "default", "meaning"), list(_policy()))
+    yield _COMMAND_LINE
+    yield _table(("variable", "option", "commands", "meaning"), list(_variables()))
+    yield "`keyweave COMMAND --help` lists the other options of a command:\n"
     yield _table(("command", "what it does"), [(f"`keyweave {name}`", text) for name, text in _commands()])
-    yield "## Tests\n\nThe fixtures `keyweave_store` and `keyweave_async_store` come with the package.\n"
-    yield _table(("setting", "default", "what it is"), list(_fixtures()))
+    yield "## Tests\n\nThe package provides the pytest fixtures `keyweave_store` and `keyweave_async_store`.\n"
+    yield _table(("setting", "default", "meaning"), list(_fixtures()))
 
 
 def _connection() -> Iterator[tuple[str, ...]]:
@@ -133,7 +153,7 @@ def _variables() -> Iterator[tuple[str, ...]]:
                 options.setdefault(str(option.envvar), []).append((name, option))
     for variable, users in sorted(options.items()):
         words = ", ".join(f"`{word}`" for word in users[0][1].opts)
-        # A command may say in its own words what the option does for it; most say the same.
+        # A command may describe the option in its own words; most commands share one text.
         text = Counter(option.help for _, option in users).most_common(1)[0][0]
         yield f"`{variable}`", words, ", ".join(name for name, _ in users), text
 
@@ -149,7 +169,7 @@ def _fixtures() -> Iterator[tuple[str, ...]]:
 
 
 class _Recorder:
-    """Stands for pytest's parser, and remembers what is added to it."""
+    """Replaces pytest's parser and records what is added to it."""
 
     def __init__(self) -> None:
         self.options: list[tuple[str, str]] = []
@@ -166,7 +186,7 @@ class _Recorder:
 
 
 def _described(source: object, section: str) -> dict[str, str]:
-    """The names that a docstring's section describes; names that share a description stand before one colon."""
+    """Descriptions by name, from one section of a docstring; several names may share one description."""
     lines = inspect.getdoc(source) or ""
     body = re.split(r"\n\n", lines.partition(f"{section}:\n")[2])[0]
     found: dict[str, str] = {}

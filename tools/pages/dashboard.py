@@ -1,6 +1,6 @@
 """Writes docs/operations/dashboard.json: `python -m tools.pages.dashboard`.
 
-The dashboard is a table of panels here, because the same in JSON is long and its layout numbers are tedious.
+The dashboard is a table of panels here, because its JSON is long and its layout numbers are computed.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _ENTITY: Final = '{job=~"$job",db_collection_name=~"$entity"}'
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel: what it is called, what it says, its queries with their legends, and how it looks.
+    """One panel: its title, its description, its queries with their legends, and its layout.
 
-    `width` counts of 24 columns; `unit` is Grafana's.
+    `width` is in columns, of which a row has 24; `unit` is a unit of Grafana.
     """
 
     title: str
@@ -59,8 +59,8 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
         "Store health",
         (
             Panel(
-                "Server answers",
-                "1 when every process got an answer at its last look.",
+                "Server up",
+                "1 if every process got an answer when it last asked the server.",
                 ((f"min by (server_address) (keyweave_server_up{_JOB})", "{{server_address}}"),),
                 kind="stat",
                 width=4,
@@ -68,7 +68,7 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
             ),
             Panel(
                 "Writes reach the disk",
-                "1 when the append-only file is on and its last write worked.",
+                "1 if the append-only file is on and the last write to it succeeded.",
                 ((f"min by (server_address) (keyweave_server_durable{_JOB})", "{{server_address}}"),),
                 kind="stat",
                 width=4,
@@ -76,7 +76,7 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
             ),
             Panel(
                 "Faults of the store",
-                "Operations that failed because the server is down, slow, refusing or holds something unreadable.",
+                "Operations that failed because the server is down, is slow, refuses requests, or holds an unreadable document.",
                 (
                     (
                         "sum by (error_type, db_response_status_code) (rate("
@@ -89,7 +89,7 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
             ),
             Panel(
                 "Connections",
-                "Open connections of all pools by state, and how many there may be.",
+                "Open connections of all pools by state, and the limit of all pools.",
                 (
                     (f"sum by (db_client_connection_state) (db_client_connection_count{_JOB})", "{{db_client_connection_state}}"),
                     (f"sum (db_client_connection_count{_JOB})", "open"),
@@ -97,17 +97,17 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
                 ),
             ),
             Panel(
-                "Waiting for a connection",
-                "Operations that wait now, and those that gave up.",
+                "Operations waiting for a connection",
+                "Operations that wait now, and operations that timed out.",
                 (
                     (f"sum (db_client_connection_pending_requests{_JOB})", "waiting"),
-                    (f"sum (rate(db_client_connection_timeouts_total{_JOB}[$__rate_interval]))", "gave up, per second"),
+                    (f"sum (rate(db_client_connection_timeouts_total{_JOB}[$__rate_interval]))", "timed out, per second"),
                 ),
                 width=12,
             ),
             Panel(
-                "Wait for a connection (p95)",
-                "Of the operations that had to wait.",
+                "Connection wait time (p95)",
+                "Only operations that had to wait.",
                 ((_quantile(0.95, f"keyweave_connection_wait_time_seconds_bucket{_JOB}", "job"), "{{job}}"),),
                 "s",
                 width=12,
@@ -119,7 +119,7 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
         (
             Panel(
                 "Operations by entity and kind",
-                "Inside transactions they begin with tx.",
+                "Operations inside transactions have the prefix tx.",
                 ((_rate(_COUNT, _BY, ""), _OPERATION),),
                 "ops",
                 width=12,
@@ -133,14 +133,14 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
             ),
             Panel(
                 "Latency (mean)",
-                "Buckets begin at a millisecond; the mean tells quick operations apart.",
+                "The smallest bucket is one millisecond; the mean distinguishes faster operations.",
                 ((f"{_rate(_SUM, _BY, '')} / {_rate(_COUNT, _BY, '')}", _OPERATION),),
                 "s",
             ),
             Panel("Latency (p50)", "By entity and kind.", ((_quantile(0.5, _BUCKET, _BY), _OPERATION),), "s"),
             Panel(
-                "Answers that are errors",
-                "All errors by class. Many are ordinary answers, such as a row that is not there.",
+                "Errors by class",
+                "All errors. Many are normal answers, such as a row that does not exist.",
                 (
                     (
                         _rate(_COUNT.replace("}", ',error_type!=""}'), "db_collection_name, error_type", ""),
@@ -156,13 +156,13 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
         (
             Panel(
                 "Conflicts",
-                "Tries that lost to another writer. Those without an entity are transactions.",
+                "Attempts that lost to another writer. Series without an entity are transactions.",
                 ((_rate("keyweave_conflicts_total", "db_collection_name", _JOB), _NAMED),),
                 "ops",
             ),
             Panel(
                 "Retries and replays",
-                "Commands sent again, and writes that turned out to have happened already.",
+                "Commands that were sent again, and retried writes that had been applied already.",
                 (
                     (f"sum (rate(keyweave_retries_total{_JOB}[$__rate_interval]))", "retries"),
                     (f"sum (rate(keyweave_replays_total{_JOB}[$__rate_interval]))", "replays"),
@@ -171,20 +171,20 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
             ),
             Panel(
                 "Lock timeouts",
-                "Transactions that gave up waiting for a row.",
+                "Transactions that timed out while waiting for a row's lock.",
                 ((_rate("keyweave_lock_timeouts_total", "db_collection_name"), _NAMED),),
                 "ops",
             ),
             Panel(
-                "Wait for a lock (p95)",
-                "Of the locks that were not free at once.",
+                "Lock wait time (p95)",
+                "Only locks that were not free at once.",
                 ((_quantile(0.95, f"keyweave_lock_wait_time_seconds_bucket{_ENTITY}", "db_collection_name"), _NAMED),),
                 "s",
                 width=12,
             ),
             Panel(
-                "Lock held (p95)",
-                "From taking a row's lock to the end of the transaction.",
+                "Lock hold time (p95)",
+                "From locking a row to the end of the transaction.",
                 ((_quantile(0.95, f"keyweave_lock_hold_time_seconds_bucket{_ENTITY}", "db_collection_name"), _NAMED),),
                 "s",
                 width=12,
@@ -196,31 +196,31 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
         (
             Panel(
                 "Rows to sweep",
-                "Past their deadline, invisible to readers, still in memory.",
+                "Expired rows: invisible to readers, still in memory.",
                 ((f"max by (server_address) (keyweave_sweep_overdue{_JOB})", "{{server_address}}"),),
             ),
             Panel(
                 "Oldest row to sweep",
-                "How long it is past its deadline.",
+                "Time since its deadline.",
                 ((f"max by (server_address) (keyweave_sweep_lag_seconds{_JOB})", "{{server_address}}"),),
                 "s",
             ),
             Panel("Rows swept", "Per second.", ((_rate("keyweave_sweep_rows_total", "db_collection_name"), _NAMED),), "ops"),
             Panel(
-                "Delay of sweeping (p95)",
+                "Sweep delay (p95)",
                 "From a row's deadline to its removal.",
                 ((_quantile(0.95, f"keyweave_sweep_delay_seconds_bucket{_ENTITY}", "db_collection_name"), _NAMED),),
                 "s",
             ),
             Panel(
-                "Dead entries met",
-                "Rows past their deadline, and index entries without a document. The second should not occur.",
+                "Expired rows and dangling entries found",
+                "Expired rows that were read by key, and index entries without a document. Dangling entries should not occur.",
                 ((_rate("keyweave_dead_met_total", "keyweave_reason"), "{{keyweave_reason}}"),),
                 "ops",
             ),
             Panel(
-                "Dead entries healed",
-                "Index entries without a document that a reader removed.",
+                "Dangling entries removed",
+                "Index entries without a document that readers removed.",
                 ((_rate("keyweave_dead_healed_total", "db_collection_name"), _NAMED),),
                 "ops",
             ),
@@ -231,7 +231,7 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
         (
             Panel(
                 "Memory",
-                "What the server uses, and its limit where it has one.",
+                "Memory that the server uses, and its limit if it has one.",
                 (
                     (_USED, "used {{server_address}}"),
                     (_LIMIT, "limit {{server_address}}"),
@@ -251,7 +251,7 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
             ),
             Panel(
                 "Keys and clients",
-                "Of the whole server.",
+                "Keys and clients of the whole server.",
                 (
                     (f"max by (server_address) (keyweave_server_keys{_JOB})", "keys {{server_address}}"),
                     (f"max by (server_address) (keyweave_server_clients{_JOB})", "clients {{server_address}}"),
@@ -259,7 +259,7 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
             ),
             Panel(
                 "Evictions",
-                "Keys dropped for lack of memory. Any is a loss of primary data.",
+                "Keys that the server deleted at its memory limit. Each one is a loss of primary data.",
                 ((f"max by (server_address) (rate(keyweave_server_evicted_total{_JOB}[$__rate_interval]))", "{{server_address}}"),),
                 "ops",
                 width=24,
@@ -301,7 +301,7 @@ def dashboard() -> dict[str, Any]:
     return {
         "title": "Keyweave store",
         "uid": "keyweave-store",
-        "description": "Health, operations, contention, retention and memory of stores of Keyweave. Metrics: docs/telemetry.md.",
+        "description": "For operators: health, operations, contention, retention and memory of Keyweave stores. docs/telemetry.md explains the metrics.",
         "tags": ["keyweave", "redis"],
         "schemaVersion": 39,
         "editable": True,

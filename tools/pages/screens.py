@@ -1,6 +1,6 @@
 """docs/operations/*.svg: what the commands print about real servers, as pictures.
 
-`python -m tools.pages.screens` takes them: one server is set up badly on purpose, one as compose.yaml says.
+`python -m tools.pages.screens` takes them: one server is misconfigured on purpose, the other follows compose.yaml.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.servers.running import configured_server
 FOLDER: Final = Path(__file__).resolve().parents[2] / "docs" / "operations"
 
 _ADDRESS: Final = "redis.internal:6379"
-"""Where the pictures say that the server is: what it really is would be a temporary path."""
+"""The address that the pictures show; the real one is a temporary path."""
 
 
 def screens() -> dict[str, str]:
@@ -56,7 +56,7 @@ def _picture(command: str, output: RenderableType) -> str:
     console.print(Text(f"$ {command}", style="bold"))
     console.print(output)
     svg = console.export_svg(title="keyweave")
-    # Fonts from another site would tell it who reads this page; the reader's own fonts do.
+    # Fonts from another site would let that site track readers; the reader's own fonts are enough.
     return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
 
 

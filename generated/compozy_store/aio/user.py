@@ -89,7 +89,7 @@ class UserRepository:
     async def get_by_email(self, email: str) -> User:
         """The row with this unique value.
 
-        One user per e-mail address, in any case.
+        One user per email address, without regard to case.
 
         Raises:
             UserNotFoundError: nobody has it.
@@ -152,7 +152,7 @@ class UserRepository:
     ) -> Page[User]:
         """One page, newest first unless `newest` is False.
 
-        create_initial_admin_if_none is guarded by "no admin exists", which is this view being empty.
+        create_initial_admin_if_none inserts a user only if this view has no admin.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.

@@ -46,7 +46,7 @@ def check(record: models.TaskState) -> None:
     """
     if not (((record.agent_id is None) or (record.action_id is not None))):
         raise CheckViolationError(
-            "TaskState: check agent_needs_action: An agent is always told which action to run.",
+            "TaskState: check agent_needs_action: A task with an agent also has an action.",
             entity="TaskState",
             field="agent_id",
             rule="agent_needs_action",
@@ -59,7 +59,7 @@ def check(record: models.TaskState) -> None:
         )
     ):
         raise CheckViolationError(
-            "TaskState: check basic_runs_one_thing: A basic task runs an agent's action, or a tool, or nothing.",
+            "TaskState: check basic_runs_one_thing: A basic task has an agent with its action, or a tool, or neither.",
             entity="TaskState",
             field="execution_type",
             rule="basic_runs_one_thing",
@@ -71,21 +71,21 @@ def check(record: models.TaskState) -> None:
         )
     ):
         raise CheckViolationError(
-            "TaskState: check router_runs_nothing: A router only decides where to go.",
+            "TaskState: check router_runs_nothing: A router task has no agent, action or tool.",
             entity="TaskState",
             field="execution_type",
             rule="router_runs_nothing",
         )
     if not (((record.agent_id is None) or (record.component == "agent"))):
         raise CheckViolationError(
-            "TaskState: check agent_component: A task with an agent is an agent's task.",
+            "TaskState: check agent_component: A task with an agent has the component agent.",
             entity="TaskState",
             field="agent_id",
             rule="agent_component",
         )
     if not (((record.tool_id is None) or (record.agent_id is not None) or (record.component == "tool"))):
         raise CheckViolationError(
-            "TaskState: check tool_component: A task with a tool, and no agent, is a tool's task.",
+            "TaskState: check tool_component: A task with a tool and no agent has the component tool.",
             entity="TaskState",
             field="tool_id",
             rule="tool_component",

@@ -30,7 +30,7 @@ _View = Literal["by_user"]
 
 
 class APIKeyRepository:
-    """A credential of a user. Only its hash and fingerprint are stored.
+    """An API key of a user. Only its hash and fingerprint are stored.
 
     Every method may raise `StoreUnavailableError` or one of its children.
     """
@@ -105,7 +105,7 @@ class APIKeyRepository:
     ) -> Page[APIKey]:
         """One page, newest first unless `newest` is False.
 
-        list_api_keys_by_user_id, newest first; and the cascade when a user is deleted.
+        list_api_keys_by_user_id, newest first, and the cascade when a user is deleted.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.

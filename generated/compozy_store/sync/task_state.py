@@ -154,8 +154,8 @@ class TaskStateRepository:
     ) -> Page[TaskState]:
         """One page, newest first unless `newest` is False.
 
-        list_tasks_in_workflow, a workflow with its tasks, and the cascade. Tasks of one execution by status,
-        agent or tool are few, so they are filtered from this view instead of having views of their own.
+        list_tasks_in_workflow, an execution with its tasks, and the cascade. An execution has few tasks, so
+        lists by status, agent or tool filter this view and need no views of their own.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -447,7 +447,7 @@ class TaskStateRepository:
     ) -> Page[TaskState]:
         """One page, newest first unless `newest` is False.
 
-        list_states by task_id, and the newest execution that ran a task.
+        list_states by task_id, and the newest execution that has a task.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -499,7 +499,7 @@ class TaskStateRepository:
     ) -> Page[TaskState]:
         """One page, newest first unless `newest` is False.
 
-        list_states by agent_id, and the newest execution that used an agent.
+        list_states by agent_id, and the newest execution that has an agent.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
@@ -601,7 +601,7 @@ class TaskStateRepository:
     ) -> Page[TaskState]:
         """One page, newest first unless `newest` is False.
 
-        list_states by tool_id, and the newest execution that used a tool.
+        list_states by tool_id, and the newest execution that has a tool.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.

@@ -247,7 +247,8 @@ class WorkflowStateRepository:
     ) -> Page[WorkflowState]:
         """One page, newest first unless `newest` is False.
 
-        get_state_by_id and its kin want the newest execution, which by_workflow (latest change) cannot give.
+        get_state_by_id and similar reads need the newest execution; by_workflow is ordered by the latest
+        change.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.

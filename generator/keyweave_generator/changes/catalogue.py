@@ -57,7 +57,7 @@ RULES: Final[tuple[Rule[Any], ...]] = tuple(rule for module in SECTIONS.values()
 IGNORE_UNUSED: Final = "IGNORE_UNUSED"
 """The id of what is said about an ignore that matches nothing; no comparison finds it."""
 
-IGNORE_UNUSED_PURPOSE: Final = "An `ignore` of the package file silences nothing."
+IGNORE_UNUSED_PURPOSE: Final = "An `ignore` of the package file matches no finding."
 IGNORE_UNUSED_CATEGORY: Final = Category.SAFE
 IGNORE_UNUSED_LEVEL: Final = Level.INFO
 IGNORE_UNUSED_EFFECT: Final = Effect(action="Remove it, or correct it.")

@@ -17,9 +17,9 @@ from .rule import rule
     "An entity that may have rows gets a check.",
     Effect(
         code="A write that breaks it raises CheckViolationError.",
-        data="A stored row that breaks it can be read, and not be written again until it is right.",
+        data="A stored row that breaks it can be read, but not written until it is corrected.",
         deploy="Old code writes rows that break it.",
-        action="Correct the rows that break it before, or when they are written.",
+        action="Correct the rows that break it before the deploy, or when they are written.",
     ),
 )
 def check_added(pair: EntityPair) -> Iterator[Change]:
@@ -37,9 +37,9 @@ def check_added(pair: EntityPair) -> Iterator[Change]:
     "A check is removed or renamed.",
     Effect(
         code="A write that would break it is accepted.",
-        data="Rows may appear that other code does not expect.",
-        deploy="Old code reads such a row, and refuses to write it.",
-        action="Look at the code that relies on the rule.",
+        data="Rows that break it may be stored; other code may not expect them.",
+        deploy="Old code can read such a row but refuses to write it.",
+        action="Review the code that relies on the check.",
     ),
 )
 def check_removed(pair: EntityPair) -> Iterator[Change]:
@@ -54,12 +54,12 @@ def check_removed(pair: EntityPair) -> Iterator[Change]:
     CheckPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "A check says something else. Whether it is tighter or looser cannot be told from its text.",
+    "A check has another rule. The text does not show whether it is tighter or looser.",
     Effect(
-        code="Writes are refused that were accepted, or the other way round.",
-        data="A stored row that breaks it can be read, and not be written again until it is right.",
+        code="Writes that were accepted are refused, or the reverse.",
+        data="A stored row that breaks it can be read, but not written until it is corrected.",
         deploy="Old and new code accept different rows.",
-        action="If it is tighter, correct the rows that break it before, or when they are written.",
+        action="If it is tighter, correct the rows that break it before the deploy, or when they are written.",
     ),
 )
 def check_changed(pair: CheckPair) -> Iterator[Change]:

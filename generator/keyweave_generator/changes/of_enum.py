@@ -19,7 +19,7 @@ from .wording import names_text, used_by
     Level.WARNING,
     "An enum has a new value.",
     Effect(
-        code="Code that tells all values apart has to know the new one.",
+        code="Code that handles every value must handle the new one.",
         deploy="Old code that reads a row with the new value raises CorruptDocumentError.",
         action="Deploy everywhere before anything writes the new value.",
     ),
@@ -39,10 +39,10 @@ def enum_value_added(pair: EnumPair) -> Iterator[Change]:
     Level.ERROR,
     "An enum loses a value.",
     Effect(
-        code="The member is gone.",
+        code="The enum member is removed.",
         data="A row that holds the value cannot be read: CorruptDocumentError.",
         deploy="Rows that old code writes with the value cannot be read by new code.",
-        action="With the value still in the enum, stop writing it and give the rows that hold it another one.",
+        action="While the value is still in the enum, stop writing it and change the rows that hold it.",
     ),
 )
 def enum_value_removed(pair: EnumPair) -> Iterator[Change]:
@@ -60,9 +60,9 @@ def enum_value_removed(pair: EnumPair) -> Iterator[Change]:
     EnumPair,
     Category.STORAGE,
     Level.ERROR,
-    "A value is removed from an enum and not put into its `reserved`.",
+    "A value is removed from an enum and is not added to its `reserved`.",
     Effect(
-        data="If the value comes back with another meaning, old rows and backups get that meaning.",
+        data="If the value is added again with another meaning, old rows and backups get that meaning.",
         action="Add the value to `reserved` of the enum.",
     ),
 )
@@ -82,9 +82,9 @@ def enum_value_not_reserved(pair: EnumPair) -> Iterator[Change]:
     Level.ERROR,
     "A value that was reserved is in use again.",
     Effect(
-        data="Rows and backups that hold the value from before get its new meaning.",
+        data="Old rows and backups that hold the value get its new meaning.",
         deploy="Old code that reads a row with the value raises CorruptDocumentError.",
-        action="Take another value, and keep this one in `reserved`.",
+        action="Use another value, and keep this one in `reserved`.",
     ),
 )
 def enum_value_reused(pair: EnumPair) -> Iterator[Change]:
@@ -92,7 +92,7 @@ def enum_value_reused(pair: EnumPair) -> Iterator[Change]:
     for index, value in enumerate(pair.new.values):
         if value in pair.old.reserved:
             yield pair.change(
-                Side.NEW, ("values", index), value, f"the value {quote(value)} was reserved and is back"
+                Side.NEW, ("values", index), value, f"the value {quote(value)} was reserved and is used again"
             )
 
 
@@ -101,9 +101,9 @@ def enum_value_reused(pair: EnumPair) -> Iterator[Change]:
     EnumPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "A value leaves `reserved` without being used; nothing keeps it from coming back.",
+    "A value is removed from `reserved` without being used; it can be used again by mistake.",
     Effect(
-        data="If the value comes back with another meaning, old rows and backups get that meaning.",
+        data="If the value is added again with another meaning, old rows and backups get that meaning.",
         action="Put the value back into `reserved`.",
     ),
 )
@@ -112,7 +112,7 @@ def enum_reserved_changed(pair: EnumPair) -> Iterator[Change]:
     for index, value in enumerate(pair.old.reserved):
         if value not in pair.new.reserved and value not in pair.new.values:
             yield pair.change(
-                Side.OLD, ("reserved", index), value, f"the value {quote(value)} is not reserved any more"
+                Side.OLD, ("reserved", index), value, f"the value {quote(value)} is no longer reserved"
             )
 
 
@@ -130,7 +130,7 @@ def enum_value_reserved(pair: EnumPair) -> Iterator[Change]:
     Category.SAFE,
     Level.INFO,
     "An enum has a new set.",
-    Effect(code="Gets a property `is_…`."),
+    Effect(code="The enum gets a property `is_…`."),
 )
 def enum_set_added(pair: EnumPair) -> Iterator[Change]:
     """Yield each set that is new."""
@@ -145,7 +145,7 @@ def enum_set_added(pair: EnumPair) -> Iterator[Change]:
     Category.API,
     Level.WARNING,
     "An enum loses a set.",
-    Effect(code="Its property `is_…` is gone.", action="Change the code that asks for it."),
+    Effect(code="Its property `is_…` is removed.", action="Change the code that uses it."),
 )
 def enum_set_removed(pair: EnumPair) -> Iterator[Change]:
     """Yield each set that is gone."""
@@ -161,9 +161,9 @@ def enum_set_removed(pair: EnumPair) -> Iterator[Change]:
     Level.WARNING,
     "A set of an enum has other members.",
     Effect(
-        code="The property `is_…` answers differently for them.",
-        deploy="Old and new code disagree about them.",
-        action="Look at what uses the set. Checks and retentions that do have findings of their own.",
+        code="The property `is_…` has another result for these values.",
+        deploy="Old and new code have different results.",
+        action="Review the code that uses the set. Checks and retentions that use it have their own findings.",
     ),
 )
 def enum_set_changed(pair: EnumPair) -> Iterator[Change]:

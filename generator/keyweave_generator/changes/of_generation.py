@@ -27,8 +27,8 @@ DROP = ("keyweave drop-view",)
     Level.ERROR,
     "A view or unique constraint has another definition under the same generation. A renamed field is another definition.",
     Effect(
-        code="Refuses to open a namespace that holds the index: SchemaMismatchError.",
-        deploy="New code does not start beside old code.",
+        code="New code refuses to open a namespace that holds the index: SchemaMismatchError.",
+        deploy="New code cannot start beside old code.",
         action="Raise `generation` of the index in the same change, or give the index another name.",
         commands=(*BACKFILL, *DROP),
     ),
@@ -46,7 +46,7 @@ def index_generation_kept(pair: EntityPair) -> Iterator[Change]:
     EntityPair,
     Category.INDEX,
     Level.WARNING,
-    "A view or unique constraint has a later generation: an index of its own beside the old one.",
+    "A view or unique constraint has a later generation: a separate index beside the old one.",
     Effect(
         code="Its methods raise ViewNotBuiltError until the new generation is built.",
         data="Stored rows are not in the new generation until it is built. The old one takes memory until it is dropped.",
@@ -69,10 +69,10 @@ def index_generation_raised(pair: EntityPair) -> Iterator[Change]:
     Level.ERROR,
     "A view or unique constraint goes back to an earlier generation.",
     Effect(
-        code="Reads keys that an earlier definition filled, or refuses to open the namespace: SchemaMismatchError.",
-        data="The keys of the earlier generation miss every row that was written since.",
-        deploy="Rows that the code of the later generation writes are not in the earlier one.",
-        action="Take the next generation, also for a definition that was used before.",
+        code="New code reads keys of an earlier definition, or refuses to open the namespace: SchemaMismatchError.",
+        data="The earlier generation lacks every row that was written since.",
+        deploy="Rows that code with the later generation writes are not in the earlier one.",
+        action="Use the next generation, even for a definition that was used before.",
         commands=BACKFILL,
     ),
 )
@@ -88,10 +88,10 @@ def index_generation_lowered(pair: EntityPair) -> Iterator[Change]:
     EntityPair,
     Category.INDEX,
     Level.ERROR,
-    "A view becomes a unique constraint of the same name and generation, or the other way round.",
+    "A view becomes a unique constraint of the same name and generation, or the reverse.",
     Effect(
-        code="Refuses to open a namespace that holds the index: SchemaMismatchError.",
-        deploy="New code does not start beside old code.",
+        code="New code refuses to open a namespace that holds the index: SchemaMismatchError.",
+        deploy="New code cannot start beside old code.",
         action="Give the new index another name, or the next `generation`.",
         commands=(*BACKFILL, *DROP),
     ),

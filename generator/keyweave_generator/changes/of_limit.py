@@ -64,8 +64,8 @@ def _changes(pair: FieldPair, wanted: _Move) -> Iterator[Change]:
         code="Writing a value beyond the limit raises ValidationError.",
         data="A stored row beyond the limit cannot be read: CorruptDocumentError.",
         deploy="Rows that old code writes may not be readable by new code.",
-        action="Make every stored value fit, and every writer. Then ignore this with that reason. "
-        "Or keep the limit and add a check, which only writers meet.",
+        action="Correct every stored value and every writer. Then ignore the finding with that reason. "
+        "Or keep the limit and add a check, which applies only to writes.",
     ),
 )
 def field_limit_tightened(pair: FieldPair) -> Iterator[Change]:
@@ -80,7 +80,7 @@ def field_limit_tightened(pair: FieldPair) -> Iterator[Change]:
     Level.WARNING,
     "A field accepts more values: min, max, min_length or max_length.",
     Effect(
-        deploy="Old code cannot read a row beyond its own limit: CorruptDocumentError.",
+        deploy="Old code cannot read a row beyond the old limit: CorruptDocumentError.",
         action="Deploy everywhere before anything writes such a value.",
     ),
 )
@@ -94,7 +94,7 @@ def field_limit_loosened(pair: FieldPair) -> Iterator[Change]:
     FieldPair,
     Category.SAFE,
     Level.INFO,
-    "A limit is written that held already, or the reverse.",
+    "A limit that was implied is written, or the reverse.",
 )
 def field_limit_restated(pair: FieldPair) -> Iterator[Change]:
     """Yield each limit that excludes what it did before."""
@@ -106,12 +106,12 @@ def field_limit_restated(pair: FieldPair) -> Iterator[Change]:
     FieldPair,
     Category.STORAGE,
     Level.ERROR,
-    "A field gets a pattern, or another one.",
+    "A field gets a pattern, or another pattern.",
     Effect(
         code="Writing a value that does not match raises ValidationError.",
         data="A stored row that does not match cannot be read: CorruptDocumentError.",
         deploy="Old and new code may not be able to read each other's rows.",
-        action="Make every stored value match, and every writer. Then ignore this with that reason.",
+        action="Correct every stored value and every writer. Then ignore the finding with that reason.",
     ),
 )
 def field_pattern_changed(pair: FieldPair) -> Iterator[Change]:
@@ -135,7 +135,7 @@ def field_pattern_changed(pair: FieldPair) -> Iterator[Change]:
 def field_pattern_removed(pair: FieldPair) -> Iterator[Change]:
     """Yield the lost pattern."""
     if pair.old.pattern is not None and pair.new.pattern is None:
-        yield pair.change("pattern", f"has no pattern any more; it was {value_text(pair.old.pattern)}")
+        yield pair.change("pattern", f"has no pattern now; it was {value_text(pair.old.pattern)}")
 
 
 @rule(
@@ -143,11 +143,11 @@ def field_pattern_removed(pair: FieldPair) -> Iterator[Change]:
     FieldPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "White space around a text is removed, or not removed any more, when it is stored.",
+    "White space around a text is removed when it is stored, or no longer removed.",
     Effect(
-        code="A write changes the value, or leaves it as it is.",
-        data="Stored values stay as they are until the row is written.",
-        deploy="Old and new code store the same text differently, so unique values and views may tell them apart.",
+        code="A write removes white space around the value, or no longer does.",
+        data="Stored values do not change until the row is written.",
+        deploy="Old and new code store the same text differently, so they may write different unique values and view entries.",
         action="Rewrite the rows when no old code runs.",
         commands=("keyweave migrate-documents",),
     ),
@@ -163,12 +163,12 @@ def field_trim_changed(pair: FieldPair) -> Iterator[Change]:
     FieldPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "What replaces a zero (`when_zero`) is new, another one, or gone.",
+    "The replacement of a zero (`when_zero`) is added, changed or removed.",
     Effect(
         code="A write that leaves the field at zero stores another value.",
-        data="Stored values stay as they are; a stored zero is replaced when the row is written.",
+        data="Stored values do not change; a stored zero is replaced when the row is written.",
         deploy="Old and new code store different values.",
-        action="Rewrite the rows, if stored zeros are to be replaced.",
+        action="Rewrite the rows if stored zeros must be replaced.",
         commands=("keyweave migrate-documents",),
     ),
 )
@@ -199,10 +199,10 @@ def field_secret_added(pair: FieldPair) -> Iterator[Change]:
     FieldPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "A field is not secret any more.",
+    "A field is no longer secret.",
     Effect(
-        code="The value shows in repr, and so in logs and traces of programs that print records.",
-        action="Make sure that the value may be seen.",
+        code="The value appears in repr, and so in logs and traces of programs that print records.",
+        action="Make sure that the value may be shown.",
     ),
 )
 def field_secret_removed(pair: FieldPair) -> Iterator[Change]:

@@ -16,7 +16,7 @@ from .wording import names_text
     Category.SAFE,
     Level.INFO,
     "A list of records can be merged.",
-    Effect(code="Gets a merge method."),
+    Effect(code="The repository gets a merge method."),
 )
 def merge_added(pair: EntityPair) -> Iterator[Change]:
     """Yield each merge that is new."""
@@ -31,8 +31,8 @@ def merge_added(pair: EntityPair) -> Iterator[Change]:
     EntityPair,
     Category.API,
     Level.WARNING,
-    "A list of records cannot be merged any more.",
-    Effect(code="Its merge method is gone.", action="Change the code that calls it."),
+    "A list of records can no longer be merged.",
+    Effect(code="Its merge method is removed.", action="Change the code that calls it."),
 )
 def merge_removed(pair: EntityPair) -> Iterator[Change]:
     """Yield each merge that is gone."""
@@ -40,7 +40,7 @@ def merge_removed(pair: EntityPair) -> Iterator[Change]:
     for each in pair.old.merges:
         if pair.now((each.field,))[0] not in after:
             yield pair.change(
-                Side.OLD, ("merge", each.field), each.field, f"{each.field} cannot be merged any more"
+                Side.OLD, ("merge", each.field), each.field, f"{each.field} can no longer be merged"
             )
 
 
@@ -51,11 +51,11 @@ def merge_removed(pair: EntityPair) -> Iterator[Change]:
     Level.WARNING,
     "A merge has another key, another normalization, or another rule for a field.",
     Effect(
-        code="The same call gives another result.",
-        data="Lists that were merged before stay as they are; elements that are one under the new key stay apart "
+        code="The same call has another result.",
+        data="Lists that were merged before do not change; elements with equal new keys stay separate "
         "until the next merge.",
         deploy="Old and new code merge the same row differently.",
-        action="Stop old code before new code merges, where sums matter.",
+        action="If sums matter, stop old code before new code merges.",
     ),
 )
 def merge_changed(pair: MergePair) -> Iterator[Change]:

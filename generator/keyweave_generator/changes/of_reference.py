@@ -29,11 +29,11 @@ def _removed(pair: EntityPair) -> list[Reference]:
     Level.WARNING,
     "A field becomes a reference.",
     Effect(
-        code="Writing a reference to a row that is not there raises ReferenceViolationError. "
-        "Deleting the other row cascades, or is refused.",
-        data="Stored references are not checked; some may lead nowhere.",
-        deploy="Old code writes references unchecked, and deletes without cascade.",
-        action="Deploy everywhere, build the view that finds the rows if it is new, then check.",
+        code="Writing a reference to a missing row raises ReferenceViolationError. "
+        "Deleting the target row cascades, or is refused.",
+        data="Stored references are not checked; some may dangle.",
+        deploy="Old code does not check references, and deletes without cascade.",
+        action="Deploy everywhere. If the view of the reference is new, build it. Then check.",
         commands=(*BACKFILL, "keyweave check"),
     ),
 )
@@ -49,18 +49,18 @@ def reference_added(pair: EntityPair) -> Iterator[Change]:
     EntityPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "A field is no reference any more.",
+    "A field is no longer a reference.",
     Effect(
-        code="Nothing checks that the other row is there. Deleting it leaves these rows.",
-        data="Rows that lose what they refer to stay.",
-        deploy="Old code goes on to check and to cascade.",
-        action="Make sure that something else deletes the rows.",
+        code="Writes do not check that the target row exists. Deleting the target does not delete its referrers.",
+        data="Rows stay when their target is deleted.",
+        deploy="Old code continues to check and to cascade.",
+        action="Make sure that other code deletes the rows.",
     ),
 )
 def reference_removed(pair: EntityPair) -> Iterator[Change]:
     """Yield each reference that is gone."""
     for each in _removed(pair):
-        message = f"{each.field} does not refer to {each.entity} any more"
+        message = f"{each.field} no longer refers to {each.entity}"
         yield pair.change(Side.OLD, ("references", each.field), each.field, message)
 
 
@@ -72,9 +72,9 @@ def reference_removed(pair: EntityPair) -> Iterator[Change]:
     "A reference leads to another entity.",
     Effect(
         code="Writing a key of the old entity raises ReferenceViolationError.",
-        data="Stored values are keys of the old entity: they lead nowhere, or to a row that has the same key by accident.",
+        data="Stored values are keys of the old entity: they dangle, or refer to an unrelated row with the same key.",
         deploy="Old and new code refuse each other's references.",
-        action="Add a field with the new reference, and give the old one up.",
+        action="Add a field with the new reference, then remove the old one.",
     ),
 )
 def reference_target_changed(pair: ReferencePair) -> Iterator[Change]:
@@ -88,11 +88,11 @@ def reference_target_changed(pair: ReferencePair) -> Iterator[Change]:
     ReferencePair,
     Category.SEMANTIC,
     Level.WARNING,
-    "Deleting the row that is referred to does something else.",
+    "Deleting the target row has another effect.",
     Effect(
-        code="A delete that was refused deletes these rows too, or the other way round.",
-        deploy="What a delete does depends on who does it.",
-        action="Look at every delete of the other entity.",
+        code="A delete that was refused now deletes these rows too, or the reverse.",
+        deploy="The effect of a delete depends on which code runs it.",
+        action="Review every delete of the target entity.",
     ),
 )
 def reference_on_delete_changed(pair: ReferencePair) -> Iterator[Change]:
@@ -107,19 +107,19 @@ def reference_on_delete_changed(pair: ReferencePair) -> Iterator[Change]:
     ReferencePair,
     Category.INDEX,
     Level.WARNING,
-    "Another view finds the rows that refer to a deleted one.",
+    "Another view finds the referrers of a deleted row.",
     Effect(
-        code="Deletes read the other view.",
-        data="Rows that the other view misses are not found by a delete.",
+        code="Deletes read the new view.",
+        data="A delete does not find rows that are not in the new view.",
         deploy="Old and new code read different views.",
-        action="Have the view built before anything is deleted.",
+        action="Build the view before anything is deleted.",
         commands=BACKFILL,
     ),
 )
 def reference_via_changed(pair: ReferencePair) -> Iterator[Change]:
     """Yield the two views."""
     if pair.old.via != pair.new.via:
-        yield _change(pair, "via", f"went via {pair.old.via} and goes via {pair.new.via}")
+        yield _change(pair, "via", f"was via {pair.old.via} and is via {pair.new.via}")
 
 
 def _change(pair: ReferencePair, key: str, message: str) -> Change:
@@ -133,7 +133,7 @@ def _change(pair: ReferencePair, key: str, message: str) -> Change:
     Category.SAFE,
     Level.INFO,
     "An entity becomes a tree.",
-    Effect(code="Gets a method that reads the tree under a row."),
+    Effect(code="The repository gets a method that reads the tree below a row."),
 )
 def hierarchy_added(pair: EntityPair) -> Iterator[Change]:
     """Yield the new tree."""
@@ -146,15 +146,15 @@ def hierarchy_added(pair: EntityPair) -> Iterator[Change]:
     EntityPair,
     Category.API,
     Level.WARNING,
-    "An entity is no tree any more.",
+    "An entity is no longer a tree.",
     Effect(
-        code="The method that reads the tree under a row is gone.", action="Change the code that calls it."
+        code="The method that reads the tree below a row is removed.", action="Change the code that calls it."
     ),
 )
 def hierarchy_removed(pair: EntityPair) -> Iterator[Change]:
     """Yield the lost tree."""
     if pair.old.hierarchy is not None and pair.new.hierarchy is None:
-        yield pair.change(Side.OLD, ("hierarchy",), "", f"is no tree by {pair.old.hierarchy.parent} any more")
+        yield pair.change(Side.OLD, ("hierarchy",), "", f"is no longer a tree by {pair.old.hierarchy.parent}")
 
 
 @rule(
@@ -162,11 +162,11 @@ def hierarchy_removed(pair: EntityPair) -> Iterator[Change]:
     EntityPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "The tree of an entity is made of another field, or read through another view.",
+    "The tree of an entity uses another field or another view.",
     Effect(
-        code="The method that reads the tree finds other rows.",
+        code="The method that reads the tree returns other rows.",
         deploy="Old and new code read different trees.",
-        action="Look at the code that reads the tree. Have the view built before.",
+        action="Build the view first. Review the code that reads the tree.",
         commands=BACKFILL,
     ),
 )

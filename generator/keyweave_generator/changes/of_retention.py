@@ -17,12 +17,12 @@ REWRITE = ("keyweave migrate-documents",)
     EntityPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "Rows of an entity begin to end.",
+    "Rows of an entity can expire.",
     Effect(
-        code="Rows for which the condition holds are gone after a while.",
-        data="A stored row gets a deadline when it is written next.",
-        deploy="A write by old code takes the deadline away.",
-        action="Make sure that the rows may go. Rewrite them to give all a deadline.",
+        code="Rows for which the condition is true expire.",
+        data="A stored row gets a deadline at its next write.",
+        deploy="A write by old code removes the deadline.",
+        action="Make sure that the rows may expire. Rewrite them to give all of them a deadline.",
         commands=REWRITE,
     ),
 )
@@ -30,7 +30,7 @@ def retention_added(pair: EntityPair) -> Iterator[Change]:
     """Yield the new retention."""
     if pair.old.retention is None and pair.new.retention is not None:
         new = pair.new.retention
-        message = f"rows end {duration_text(new.after)} after: {new.when.source}"
+        message = f"rows expire {duration_text(new.after)} after: {new.when.source}"
         yield pair.change(Side.NEW, ("retention",), "", message)
 
 
@@ -39,10 +39,10 @@ def retention_added(pair: EntityPair) -> Iterator[Change]:
     EntityPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "Rows of an entity do not end any more.",
+    "Rows of an entity no longer expire.",
     Effect(
-        code="Rows stay until they are deleted, and so does the memory that they take.",
-        data="A row that has a deadline still ends, unless it is written before.",
+        code="Rows stay, and use memory, until they are deleted.",
+        data="A row that has a deadline still expires, unless it is written before.",
         deploy="A write by old code sets a deadline.",
         action="Rewrite the rows that have a deadline and must stay.",
         commands=REWRITE,
@@ -51,7 +51,7 @@ def retention_added(pair: EntityPair) -> Iterator[Change]:
 def retention_removed(pair: EntityPair) -> Iterator[Change]:
     """Yield the lost retention."""
     if pair.old.retention is not None and pair.new.retention is None:
-        message = f"rows do not end any more; they did {duration_text(pair.old.retention.after)} after: "
+        message = f"rows no longer expire; they expired {duration_text(pair.old.retention.after)} after: "
         yield pair.change(Side.OLD, ("retention",), "", message + pair.old.retention.when.source)
 
 
@@ -60,12 +60,12 @@ def retention_removed(pair: EntityPair) -> Iterator[Change]:
     RetentionPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "Rows end sooner.",
+    "Rows expire sooner.",
     Effect(
-        code="Rows are gone sooner, for good. A store that is opened with `retention` is not affected.",
-        data="A row that has a deadline keeps it. Rows that end from now on get the shorter time.",
-        deploy="The deadline of a row depends on which code ended it.",
-        action="Make sure that nobody needs the rows longer.",
+        code="Rows expire sooner and cannot be restored. A store that is opened with `retention` is not affected.",
+        data="A row that has a deadline keeps it. New deadlines use the shorter time.",
+        deploy="The deadline of a row depends on which code set it.",
+        action="Make sure that the rows are not needed for longer.",
     ),
 )
 def retention_shortened(pair: RetentionPair) -> Iterator[Change]:
@@ -79,12 +79,12 @@ def retention_shortened(pair: RetentionPair) -> Iterator[Change]:
     RetentionPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "Rows end later.",
+    "Rows expire later.",
     Effect(
-        code="Rows take memory for longer. A store that is opened with `retention` is not affected.",
-        data="A row that has a deadline keeps it. Rows that end from now on get the longer time.",
-        deploy="The deadline of a row depends on which code ended it.",
-        action="Make sure that there is memory for them.",
+        code="Rows use memory for longer. A store that is opened with `retention` is not affected.",
+        data="A row that has a deadline keeps it. New deadlines use the longer time.",
+        deploy="The deadline of a row depends on which code set it.",
+        action="Make sure that the server has enough memory.",
     ),
 )
 def retention_lengthened(pair: RetentionPair) -> Iterator[Change]:
@@ -98,12 +98,12 @@ def retention_lengthened(pair: RetentionPair) -> Iterator[Change]:
     RetentionPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "Other rows end.",
+    "Other rows expire.",
     Effect(
-        code="Rows end that stayed, or the other way round.",
+        code="Rows that stayed expire, or the reverse.",
         data="A row keeps its deadline, or has none, until it is written.",
-        deploy="Whether a row has a deadline depends on who wrote it last.",
-        action="Make sure that the rows may go. Rewrite them to apply the new condition to all.",
+        deploy="Whether a row has a deadline depends on which code wrote it last.",
+        action="Make sure that the rows may expire. Rewrite them to apply the new condition to all.",
         commands=REWRITE,
     ),
 )
@@ -113,9 +113,9 @@ def retention_condition_changed(pair: RetentionPair) -> Iterator[Change]:
     moved = pair.entity.moved_set(new)
     message = ""
     if old != new:
-        message = f"rows ended after: {old}; they do after: {new}"
+        message = f"rows expired after: {old}; they expire after: {new}"
     elif moved:
-        message = f"rows end after a condition on {moved}, which has other members"
+        message = f"rows expire after a condition on {moved}, which has other members"
     if message:
         yield pair.entity.change(Side.NEW, ("retention", "when"), "", message)
 
@@ -125,7 +125,7 @@ def retention_condition_changed(pair: RetentionPair) -> Iterator[Change]:
     RetentionPair,
     Category.SAFE,
     Level.INFO,
-    "The recommended range of a retention is another one.",
+    "The recommended range of a retention changes.",
 )
 def retention_recommended_changed(pair: RetentionPair) -> Iterator[Change]:
     """Yield the change."""
@@ -138,5 +138,5 @@ def retention_recommended_changed(pair: RetentionPair) -> Iterator[Change]:
 def _after(pair: RetentionPair) -> Change:
     old, new = duration_text(pair.old.after), duration_text(pair.new.after)
     return pair.entity.change(
-        Side.NEW, ("retention", "after"), "", f"rows ended after {old} and do after {new}"
+        Side.NEW, ("retention", "after"), "", f"rows expired after {old} and expire after {new}"
     )

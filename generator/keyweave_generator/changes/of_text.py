@@ -19,8 +19,8 @@ Location = tuple[str, tuple[str, ...]]
     SchemaPair,
     Category.SAFE,
     Level.INFO,
-    "A `doc` or `why` is another one.",
-    Effect(code="Docstrings and the keyspace page say something else."),
+    "The text of a `doc` or `why` changes.",
+    Effect(code="Docstrings and the keyspace page change."),
 )
 def documentation_changed(pair: SchemaPair) -> Iterator[Change]:
     """Yield each text of a part that is in both schemas."""

@@ -25,9 +25,9 @@ from .wording import fields_text, order_text, value_text
     Level.WARNING,
     "An entity that may have rows gets a view.",
     Effect(
-        code="Gets list, iterate, fetch and count methods. They raise ViewNotBuiltError until the view is built.",
+        code="The repository gets list, iterate, fetch and count methods. They raise ViewNotBuiltError until the view is built.",
         data="Stored rows are not in the view until it is built.",
-        deploy="Rows that old code writes are not in the view. Old code leaves its entries alone.",
+        deploy="Rows that old code writes are not in the view. Old code does not change its entries.",
         action="Deploy everywhere, then build the view.",
         commands=BACKFILL,
     ),
@@ -48,7 +48,7 @@ def view_added(pair: EntityPair) -> Iterator[Change]:
     Effect(
         code="Its list, iterate, fetch and count methods are gone.",
         data="Its entries stay on the server and take memory until they are dropped.",
-        deploy="New code does not keep the view up to date, so old code that reads it misses rows.",
+        deploy="New code does not maintain the view, so old code that reads it misses rows.",
         action="Stop reading it one release earlier. Deploy everywhere, then drop it.",
         commands=DROP,
     ),
@@ -64,11 +64,11 @@ def view_removed(pair: EntityPair) -> Iterator[Change]:
     ViewPair,
     Category.INDEX,
     Level.WARNING,
-    "A view has other fields, or the same in another order.",
+    "A view has other fields, or the same fields in another order.",
     Effect(
         code="Its methods take other arguments. They raise ViewNotBuiltError until the view is built.",
         data="Under a new generation, stored rows are not in the view until it is built.",
-        deploy="Under a new generation, old code goes on with the old keys. Rows that it writes are not in the new ones.",
+        deploy="Under a new generation, old code continues with the old keys. Rows that it writes are not in the new generation.",
         action="Raise `generation`. Deploy everywhere, build the new generation, then drop the old one.",
         commands=(*BACKFILL, *DROP),
     ),
@@ -85,11 +85,11 @@ def view_fields_changed(pair: ViewPair) -> Iterator[Change]:
     ViewPair,
     Category.INDEX,
     Level.WARNING,
-    "A view is ordered by something else.",
+    "A view has another order.",
     Effect(
-        code="Pages come in another order. Cursors from before are refused or skip rows.",
+        code="Pages have another order. Old cursors are refused or skip rows.",
         data="Under a new generation, stored rows are not in the view until it is built.",
-        deploy="Under a new generation, old code goes on with the old keys. Rows that it writes are not in the new ones.",
+        deploy="Under a new generation, old code continues with the old keys. Rows that it writes are not in the new generation.",
         action="Raise `generation`. Deploy everywhere, build the new generation, then drop the old one.",
         commands=(*BACKFILL, *DROP),
     ),
@@ -108,9 +108,9 @@ def view_order_changed(pair: ViewPair) -> Iterator[Change]:
     ViewPair,
     Category.INDEX,
     Level.WARNING,
-    "A field of a view reads differently from stored rows, so the rows have other entries.",
+    "The value that is read for a field of a view changes in stored rows, so the rows have other entries.",
     Effect(
-        data="Rows that were stored before are in the view under their old values, or not at all.",
+        data="Stored rows are in the view under their old values, or not at all.",
         deploy="Old and new code write different entries for one row.",
         action="Raise `generation`. Deploy everywhere, build the new generation, then drop the old one.",
         commands=(*BACKFILL, *DROP),
@@ -143,7 +143,7 @@ def reread(entity: EntityPair, names: tuple[str, ...]) -> Iterator[tuple[str, st
 def _reason(pair: FieldPair) -> str:
     old, new = presence(pair.old), presence(pair.new)
     if _text_kind(pair.old) != _text_kind(pair.new):
-        return f"was {pair.old.type.name} and is {pair.new.type.name}, which index keys spell differently"
+        return f"was {pair.old.type.name} and is {pair.new.type.name}, which index keys encode differently"
     if new is Presence.DEFAULT and old is Presence.OPTIONAL:
         return f"was null in some rows and reads as {value_text(pair.new.default)} there"
     if new is Presence.OPTIONAL and old is Presence.DEFAULT:
