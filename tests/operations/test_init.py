@@ -72,7 +72,10 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     [
         (None, None),
         ({"url": "file:///home/ada/key%20weave", "dir_info": {"editable": True}}, "/home/ada/key weave[all]"),
-        ({"url": "file:///tmp/keyweave-1-any.whl", "archive_info": {}}, "/tmp/keyweave-1-any.whl[all]"),
+        (
+            {"url": "file:///srv/wheels/keyweave-1-any.whl", "archive_info": {}},
+            "/srv/wheels/keyweave-1-any.whl[all]",
+        ),
         (
             {"url": "https://example.org/k.whl", "archive_info": {}},
             "keyweave[all] @ https://example.org/k.whl",

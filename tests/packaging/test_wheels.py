@@ -16,10 +16,12 @@ from typing import Final
 
 import pytest
 
+import keyweave
 from tests.snippets import blocks, schema_files
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 README: Final = ROOT / "README.md"
+PROJECTS: Final = {"keyweave": ROOT, "compozy_engine": ROOT / "engine"}
 
 OF_THE_OUTER_RUN: Final = re.compile(
     r"MAKE.*|MFLAGS|PYTEST_.*|PYTHON.*|VIRTUAL_ENV|KEYWEAVE.*|PIP_CONSTRAINT|COLUMNS"
@@ -29,20 +31,17 @@ OF_THE_OUTER_RUN: Final = re.compile(
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The wheel of each distribution, by its name, and the engine's sdist under `sdist`."""
-    folder = tmp_path_factory.mktemp("dist")
-    build(ROOT, folder)
-    build(ROOT / "engine", folder, "wheel", "sdist")
-    wheels = {path.name.partition("-")[0]: path for path in folder.glob("*.whl")}
-    (sdist,) = folder.glob("*.tar.gz")
-    return {**wheels, "sdist": sdist}
+    """The wheel of each distribution, by its name."""
+    folder = tmp_path_factory.mktemp("wheels")
+    for project in PROJECTS.values():
+        build(project, folder, "wheel")
+    return {path.name.partition("-")[0]: path for path in folder.glob("*.whl")}
 
 
-def build(project: Path, folder: Path, *targets: str) -> None:
+def build(project: Path, folder: Path, target: str) -> None:
     """Build with the backend that pip would call, without an environment made for it."""
-    chosen = [word for target in targets or ("wheel",) for word in ("-t", target)]
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", *chosen, "-d", str(folder)],
+        [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(folder)],
         cwd=project,
         check=True,
         capture_output=True,
@@ -114,13 +113,19 @@ def test_a_wheel_holds_every_file_of_its_packages(
         assert {path for path in archive.namelist() if ".dist-info/" not in path} == there
 
 
-def test_the_engines_sdist_builds_the_same_wheel(built: dict[str, Path], tmp_path: Path) -> None:
-    with tarfile.open(built["sdist"]) as archive:
+@pytest.mark.parametrize("name", PROJECTS)
+def test_an_sdist_builds_the_same_wheel(built: dict[str, Path], name: str, tmp_path: Path) -> None:
+    build(PROJECTS[name], tmp_path, "sdist")
+    (packed,) = tmp_path.iterdir()
+    with tarfile.open(packed) as archive:
         archive.extractall(tmp_path, filter="data")
-    (unpacked,) = tmp_path.iterdir()
-    build(unpacked, tmp_path / "again")
+    build(tmp_path / packed.name.removesuffix(".tar.gz"), tmp_path / "again", "wheel")
     (again,) = (tmp_path / "again").iterdir()
-    assert again.read_bytes() == built["compozy_engine"].read_bytes()
+    assert again.read_bytes() == built[name].read_bytes()
+
+
+def test_all_say_the_same_version(built: dict[str, Path]) -> None:
+    assert {metadata(wheel)["Version"] for wheel in built.values()} == {keyweave.__version__}
 
 
 def test_the_wheel_works_alone(built: dict[str, Path], tmp_path: Path) -> None:
