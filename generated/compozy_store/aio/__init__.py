@@ -11,12 +11,12 @@ from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from keyweave.aio.session import Session, open_session
-from keyweave.aio.sweeper import Sweeper
 from keyweave.expiry.sweep import sweep
 from keyweave.store.context import Context
 from keyweave.store.stats import Stats
 from keyweave.write.transact import transact
+from keyweave.aio.session import Session, open_session
+from keyweave.aio.sweeper import Sweeper
 
 from ..package import PACKAGE
 from .api_key import APIKeyRepository

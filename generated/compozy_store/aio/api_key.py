@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from keyweave.aio.session import Session
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.keytext import key_text
 from keyweave.model.page import Page
@@ -21,6 +20,7 @@ from keyweave.read import search as _search
 from keyweave.write import delete as _delete
 from keyweave.write import save as _save
 from keyweave.write import touch as _touch
+from keyweave.aio.session import Session
 
 from ..entities.api_key import API_KEY as ENTITY
 from ..models import APIKey

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
-from keyweave.aio.session import Session
 from keyweave.model.keytext import key_text
 from keyweave.model.page import Page
 from keyweave.read import count as _count
@@ -20,6 +19,7 @@ from keyweave.read import tree as _tree
 from keyweave.write import delete as _delete
 from keyweave.write import merge as _merge
 from keyweave.write import save as _save
+from keyweave.aio.session import Session
 
 from .. import filters
 from ..entities.task_state import TASK_STATE as ENTITY

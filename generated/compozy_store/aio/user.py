@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
-from keyweave.aio.session import Session
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.keytext import key_text
 from keyweave.model.page import Page
@@ -19,6 +18,7 @@ from keyweave.read import page as _page
 from keyweave.read import search as _search
 from keyweave.write import delete as _delete
 from keyweave.write import save as _save
+from keyweave.aio.session import Session
 
 from .. import filters
 from ..entities.user import USER as ENTITY

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from keyweave.expiry.sweep import sweep
 from keyweave.store.context import Context
 from keyweave.store.stats import Stats
+from keyweave.write.transact import transact
 from keyweave.sync.session import Session, open_session
 from keyweave.sync.sweeper import Sweeper
-from keyweave.write.transact import transact
 
 from ..package import PACKAGE
 from .api_key import APIKeyRepository

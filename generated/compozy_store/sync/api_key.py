@@ -17,10 +17,10 @@ from keyweave.read import join as _join
 from keyweave.read import lock as _lock
 from keyweave.read import page as _page
 from keyweave.read import search as _search
-from keyweave.sync.session import Session
 from keyweave.write import delete as _delete
 from keyweave.write import save as _save
 from keyweave.write import touch as _touch
+from keyweave.sync.session import Session
 
 from ..entities.api_key import API_KEY as ENTITY
 from ..models import APIKey

@@ -16,10 +16,10 @@ from keyweave.read import lock as _lock
 from keyweave.read import page as _page
 from keyweave.read import search as _search
 from keyweave.read import tree as _tree
-from keyweave.sync.session import Session
 from keyweave.write import delete as _delete
 from keyweave.write import merge as _merge
 from keyweave.write import save as _save
+from keyweave.sync.session import Session
 
 from .. import filters
 from ..entities.task_state import TASK_STATE as ENTITY

@@ -16,9 +16,9 @@ from keyweave.read import join as _join
 from keyweave.read import lock as _lock
 from keyweave.read import page as _page
 from keyweave.read import search as _search
-from keyweave.sync.session import Session
 from keyweave.write import delete as _delete
 from keyweave.write import save as _save
+from keyweave.sync.session import Session
 
 from .. import filters
 from ..entities.user import USER as ENTITY

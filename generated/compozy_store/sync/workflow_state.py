@@ -15,10 +15,10 @@ from keyweave.read import join as _join
 from keyweave.read import lock as _lock
 from keyweave.read import page as _page
 from keyweave.read import search as _search
-from keyweave.sync.session import Session
 from keyweave.write import delete as _delete
 from keyweave.write import merge as _merge
 from keyweave.write import save as _save
+from keyweave.sync.session import Session
 
 from .. import filters
 from ..entities.workflow_state import WORKFLOW_STATE as ENTITY

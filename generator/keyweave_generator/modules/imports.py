@@ -49,9 +49,15 @@ class Imports:
 
     def __str__(self) -> str:
         groups: dict[int, list[str]] = {}
-        for module in sorted(self._names, key=_module_order):
+        for module in sorted(self._names, key=self._module_order):
             groups.setdefault(_group(module), []).extend(_statements(module, self._names[module]))
         return "\n\n".join(["from __future__ import annotations", *map("\n".join, groups.values())])
+
+    def _module_order(self, module: str) -> tuple[int, int, str]:
+        """By group, then from the outermost package inwards, then by name. Both flavours have one order."""
+        name = module.lstrip(".")
+        neutral = name.replace(f"keyweave.{self.flavour}.", "keyweave.{flavour}.")
+        return (_group(module), len(name) - len(module), neutral)
 
 
 def _statements(module: str, names: Set[tuple[str, str]]) -> list[str]:
@@ -69,12 +75,6 @@ def _group(module: str) -> int:
     if top == "keyweave":
         return 2
     return 0 if top in sys.stdlib_module_names else 1
-
-
-def _module_order(module: str) -> tuple[int, int, str]:
-    """By group, then from the outermost package inwards, then by name."""
-    name = module.lstrip(".")
-    return (_group(module), len(name) - len(module), name)
 
 
 def _name_order(name: str) -> tuple[int, str]:

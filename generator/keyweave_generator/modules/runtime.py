@@ -44,3 +44,6 @@ a module of flows, imported under that alias, because a parameter of a method ma
 
 MODULE_OF: Final = {name: module for module, names in _NAMES.items() for name in names}
 """The module of each name."""
+
+TYPES: Final = {"Health": "keyweave.health.report", "Report": "keyweave.integrity.drift"}
+"""Names that only annotations use, with their modules: a store that is opened loads neither."""

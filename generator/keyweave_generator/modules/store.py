@@ -11,6 +11,7 @@ from .flavour import Flavour
 from .identifiers import attribute_name, module_name, repository_name
 from .imports import Imports
 from .package import package_doc
+from .runtime import TYPES
 
 _RUNTIME: Final = ("Context", "Session", "Stats", "Sweeper", "open_session", "sweep", "transact")
 
@@ -35,6 +36,11 @@ class StoreModule:
     def exported(self) -> list[str]:
         """Names of all classes."""
         return ["Store", "Transaction", *(name for _, name in self.repositories)]
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Names of the runtime that only annotations use, with their modules."""
+        return TYPES
 
     @property
     def slots(self) -> list[str]:

@@ -13,9 +13,7 @@ from .errors import (
     NoSuchGalleryError,
     SameTitleError,
 )
-
 from .models import Crate, Exhibit, Gallery, Part, State
-
 from .package import PACKAGE
 
 __all__ = [

@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta
 
-from keyweave.normalizing import fill_zero, trim
-from keyweave.record import Record, Value
+from keyweave.model.normalize import fill_zero, trim
+from keyweave.model.record import Record, Value
 
 __all__ = ["State", "Part", "Crate", "Exhibit", "Gallery"]
 

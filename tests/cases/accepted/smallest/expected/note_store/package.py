@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-from keyweave.entity import Package
+from keyweave.model.entity import Package
 
 from .entities import NOTE
 
@@ -22,18 +22,19 @@ PACKAGE = Package(
         name: _script(name)
         for name in (
             "apply",
-            "page",
-            "select",
-            "lookup",
-            "tree",
-            "having",
-            "family",
-            "kin",
-            "first",
-            "count",
-            "unlock",
             "aside",
+            "count",
+            "first_and_page",
+            "having",
+            "lookup",
+            "page",
+            "row_and_page",
+            "row_and_referrers",
+            "select",
+            "tree",
+            "unlock",
         )
     },
     fingerprint="573b154ed8e0467532a82b9f54554c242cec58ce7c7143576bb9b99f8bf9e074",
+    format=1,
 )

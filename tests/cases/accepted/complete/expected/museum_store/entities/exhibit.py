@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity, Reference, Retention, Unique, View
-from keyweave.entry import CREATED, ClaimEntry, Entry, ViewEntry
 from keyweave.errors import CheckViolationError
-from keyweave.keyspace import join
-from keyweave.keytext import key_text
-from keyweave.merging import Merge, add, first, greatest, least, union
-from keyweave.moment import duration_micros
-from keyweave.normalizing import compact
+from keyweave.keyspace.keys import join
+from keyweave.model.entity import Entity, Reference, Retention, Unique, View
+from keyweave.model.entry import CREATED, ClaimEntry, Entry, ViewEntry
+from keyweave.model.keytext import key_text
+from keyweave.model.merge import Merge, add, first, greatest, least, union
+from keyweave.model.moment import duration_micros
+from keyweave.model.normalize import compact
 
 from .. import errors, models
 
@@ -141,8 +141,6 @@ EXHIBIT = Entity(
     normalize=models.normalize_exhibit,
     json=("notes",),
     nested=("parts", "crates", "largest"),
-    created=None,
-    updated=None,
     normalized=("title", "crates", "largest"),
     renamed=(("belongs_to", "part_of"),),
     enums=("state",),
@@ -157,8 +155,8 @@ EXHIBIT = Entity(
     },
     views={
         "by_gallery": View("by_gallery", ("gallery", "sealed"), "height", ("false", "true"), generation=3),
-        "by_part_of": View("by_part_of", ("part_of",), "created", ()),
-        "by_gallery_turn": View("by_gallery_turn", ("gallery",), "turn", ()),
+        "by_part_of": View("by_part_of", ("part_of",), "created"),
+        "by_gallery_turn": View("by_gallery_turn", ("gallery",), "turn"),
     },
     uniques={
         "title": Unique("title", ("title", "part_of"), errors.SameTitleError, normalize=("trim", "lower")),
@@ -174,5 +172,4 @@ EXHIBIT = Entity(
         (5400000000, 2592000000000),
     ),
     not_found=errors.ExhibitNotFoundError,
-    exists=errors.AlreadyExistsError,
 )

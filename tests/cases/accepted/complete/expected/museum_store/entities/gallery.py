@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity, View
-from keyweave.entry import REVISION, Entry, ViewEntry
+from keyweave.model.entity import Entity, View
+from keyweave.model.entry import REVISION, Entry, ViewEntry
 
 from .. import errors, models
 
@@ -31,18 +31,10 @@ GALLERY = Entity(
     known=frozenset({"revision", "created", "expires", "op", "name", "opened_at", "changed_at"}),
     entries=index_entries,
     check=check,
-    normalize=None,
-    json=(),
-    nested=(),
     created="opened_at",
     updated="changed_at",
-    normalized=(),
-    enums=(),
     filters={"name": "str"},
-    views={"all": View("all", (), "revision", ())},
-    uniques={},
-    references=(),
-    retention=None,
+    views={"all": View("all", (), "revision")},
     not_found=errors.NoSuchGalleryError,
     exists=errors.GalleryExistsError,
 )

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    joining,
-    paging,
-    reading,
-    removing,
-    searching,
-    transacting,
-    writing,
-)
-from keyweave.page import Page
-from keyweave.session_sync import Session
+from keyweave.model.page import Page
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.sync.session import Session
 
 from .. import filters
 from ..entities.gallery import GALLERY as ENTITY
@@ -39,7 +37,7 @@ class GalleryRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.runner(ENTITY)
+        self._run = session.run_for(ENTITY)
 
     def get(self, name: str) -> Gallery:
         """The row with this key.
@@ -47,15 +45,15 @@ class GalleryRepository:
         Raises:
             NoSuchGalleryError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, name), "get")
+        return self._run(_get.get(self._context, ENTITY, name), "get")
 
     def find(self, name: str) -> Gallery | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, name), "find")
+        return self._run(_get.find(self._context, ENTITY, name), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Gallery | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, name: str, *, wait: float | None = None) -> Gallery:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -65,7 +63,7 @@ class GalleryRepository:
             NoSuchGalleryError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, name, wait=wait), "get_for_update")
+        return self._run(_lock.get_for_update(self._context, ENTITY, name, wait=wait), "get_for_update")
 
     def get_with_exhibits(
         self, name: str, *, newest: bool = True, for_update: bool = False
@@ -80,7 +78,7 @@ class GalleryRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context, ENTITY, name, "Exhibit", "gallery", newest=newest, for_update=for_update
             ),
             "get_with",
@@ -97,7 +95,7 @@ class GalleryRepository:
         """
         values_ = ()
         return self._run(
-            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "all",
         )
@@ -106,7 +104,7 @@ class GalleryRepository:
         """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
         values_ = ()
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -120,12 +118,12 @@ class GalleryRepository:
         Rows written meanwhile may or may not appear, but none twice.
         """
         values_ = ()
-        return self._run(fetching.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all")
+        return self._run(_fetch.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all")
 
     def count_all(self) -> int:
         """How many rows `list_all` has, without reading them."""
         values_ = ()
-        return self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
+        return self._run(_count.count(self._context, ENTITY, "all", values_), "count", "all")
 
     def search(
         self,
@@ -145,10 +143,10 @@ class GalleryRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(name=name)
-        having = joining.having(("Exhibit", "gallery", having_exhibit))
+        equal = _search.given(name=name)
+        having = _join.having(("Exhibit", "gallery", having_exhibit))
         return self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -167,9 +165,9 @@ class GalleryRepository:
             NoSuchGalleryError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(name=name)
-        having = joining.having(("Exhibit", "gallery", having_exhibit))
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal = _search.given(name=name)
+        having = _join.having(("Exhibit", "gallery", having_exhibit))
+        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def first_with_exhibits(
         self,
@@ -185,10 +183,10 @@ class GalleryRepository:
             NoSuchGalleryError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(name=name)
-        having = joining.having(("Exhibit", "gallery", having_exhibit))
+        equal = _search.given(name=name)
+        having = _join.having(("Exhibit", "gallery", having_exhibit))
         return self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context, ENTITY, equal, having, "Exhibit", "gallery", order=order, newest=newest
             ),
             "first_with",
@@ -206,10 +204,10 @@ class GalleryRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(name=name)
-        having = joining.having(("Exhibit", "gallery", having_exhibit))
+        equal = _search.given(name=name)
+        having = _join.having(("Exhibit", "gallery", having_exhibit))
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -231,18 +229,18 @@ class GalleryRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(name=name)
-        having = joining.having(("Exhibit", "gallery", having_exhibit))
+        equal = _search.given(name=name)
+        having = _join.having(("Exhibit", "gallery", having_exhibit))
         return self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
-    def explain(self, *, name: str | None = None, order: _Order = "revision") -> searching.Explanation:
+    def explain(self, *, name: str | None = None, order: _Order = "revision") -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(name=name)
-        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(name=name)
+        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Gallery, *, if_none: _View | None = None) -> Gallery:
         """Insert a row. The record learns its managed values.
@@ -256,7 +254,7 @@ class GalleryRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: Gallery) -> Gallery:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -267,7 +265,7 @@ class GalleryRepository:
             NoSuchGalleryError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record), "save")
+        return self._run(_save.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Gallery) -> Gallery:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -276,7 +274,7 @@ class GalleryRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, name: str, function: Callable[[Gallery], Any]) -> Gallery:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -286,7 +284,7 @@ class GalleryRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, name, function), "change")
+        return self._run(_save.change(self._context, ENTITY, name, function), "change")
 
     def delete(self, name: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -295,8 +293,8 @@ class GalleryRepository:
             NoSuchGalleryError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, name), "delete")
+        self._run(_delete.delete(self._context, ENTITY, name), "delete")
 
     def discard(self, name: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, name), "discard")
+        return self._run(_delete.discard(self._context, ENTITY, name), "discard")

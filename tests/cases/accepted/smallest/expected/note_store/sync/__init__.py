@@ -8,17 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from keyweave.checking import Report
-from keyweave.context import Context, Stats
-from keyweave.flows import checking, examining, sweeping, transacting
-from keyweave.health import Health
-from keyweave.session_sync import Session, open_session
-from keyweave.sweeper_sync import Sweeper
+from keyweave.expiry.sweep import sweep
+from keyweave.store.context import Context
+from keyweave.store.stats import Stats
+from keyweave.write.transact import transact
+from keyweave.sync.session import Session, open_session
+from keyweave.sync.sweeper import Sweeper
 
 from ..package import PACKAGE
 from .note import NoteRepository
+
+if TYPE_CHECKING:
+    from keyweave.health.report import Health
+    from keyweave.integrity.drift import Report
 
 __all__ = ["Store", "Transaction", "NoteRepository"]
 
@@ -82,9 +86,7 @@ class Store:
             TransactionConflictError: other writers won every try.
             CrossPartitionError: the rows do not share a partition; nothing was sent.
         """
-        result: T = self._session.run(
-            transacting.transact(self._session.context, self._bind, function), "transact"
-        )
+        result: T = self._session.run(transact(self._session.context, self._bind, function), "transact")
         return result
 
     def _bind(self, context: Context) -> Transaction:
@@ -92,7 +94,7 @@ class Store:
 
     def sweep(self, *, limit: int = 10_000) -> int:
         """Remove up to `limit` rows that are past their deadline, and return how many were removed."""
-        return self._session.run(sweeping.sweep(self._session.context, limit=limit), "sweep")
+        return self._session.run(sweep(self._session.context, limit=limit), "sweep")
 
     def sweeper(self, *, interval: float = 30.0, share: float = 0.02) -> Sweeper:
         """A background sweeper: `with store.sweeper(): ...`, or `start` and `stop` it.
@@ -108,7 +110,7 @@ class Store:
 
     def check(self) -> Report:
         """Compare every document with every entry that is derived from it, both ways; others may write meanwhile."""
-        return self._session.run(checking.check(self._session.context), "check")
+        return self._session.check()
 
     def health(self, *, memory_budget: int | None = None) -> Health:
         """How the server and this namespace are now: one round trip, no retries.
@@ -119,9 +121,7 @@ class Store:
         Raises:
             StoreUnavailableError: the server does not answer.
         """
-        return self._session.run(
-            examining.examine(self._session.context, memory_budget=memory_budget), "health"
-        )
+        return self._session.health(memory_budget=memory_budget)
 
     @property
     def session(self) -> Session:
@@ -131,7 +131,7 @@ class Store:
     @property
     def stats(self) -> Stats:
         """What happened inside operations since the store was opened."""
-        return self._session.context.stats
+        return self._session.context.state.stats
 
     def close(self) -> None:
         """Stop every sweeper and close every connection; an embedded server ends with its last store."""

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import fetching, joining, reading, removing, searching, transacting, writing
-from keyweave.page import Page
-from keyweave.session_sync import Session
+from keyweave.model.page import Page
+from keyweave.read import fetch as _fetch
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.sync.session import Session
 
 from ..entities.note import NOTE as ENTITY
 from ..models import Note
@@ -26,7 +32,7 @@ class NoteRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.runner(ENTITY)
+        self._run = session.run_for(ENTITY)
 
     def get(self, id: str) -> Note:
         """The row with this key.
@@ -34,15 +40,15 @@ class NoteRepository:
         Raises:
             NoteNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, id), "get")
+        return self._run(_get.get(self._context, ENTITY, id), "get")
 
     def find(self, id: str) -> Note | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, id), "find")
+        return self._run(_get.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Note | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> Note:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -52,7 +58,7 @@ class NoteRepository:
             NoteNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
+        return self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     def search(
         self,
@@ -69,10 +75,10 @@ class NoteRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = searching.given(id=id)
-        having = joining.having()
+        equal = _search.given(id=id)
+        having = _join.having()
         return self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -85,9 +91,9 @@ class NoteRepository:
             NoteNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id)
-        having = joining.having()
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal = _search.given(id=id)
+        having = _join.having()
+        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self, *, id: str | None = None, order: _Order = "created", batch: int = 200, newest: bool = True
@@ -95,10 +101,10 @@ class NoteRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = searching.given(id=id)
-        having = joining.having()
+        equal = _search.given(id=id)
+        having = _join.having()
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -113,18 +119,18 @@ class NoteRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id)
-        having = joining.having()
+        equal = _search.given(id=id)
+        having = _join.having()
         return self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
-    def explain(self, *, id: str | None = None, order: _Order = "created") -> searching.Explanation:
+    def explain(self, *, id: str | None = None, order: _Order = "created") -> _search.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = searching.given(id=id)
-        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(id=id)
+        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Note) -> Note:
         """Insert a row. The record learns its managed values.
@@ -135,7 +141,7 @@ class NoteRepository:
             UniqueViolationError: another row has a unique value of this one.
             ReferenceViolationError: a reference leads nowhere.
         """
-        return self._run(writing.create(self._context, ENTITY, record), "create")
+        return self._run(_save.create(self._context, ENTITY, record), "create")
 
     def save(self, record: Note) -> Note:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -146,7 +152,7 @@ class NoteRepository:
             NoteNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record), "save")
+        return self._run(_save.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Note) -> Note:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -155,7 +161,7 @@ class NoteRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[Note], Any]) -> Note:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -165,7 +171,7 @@ class NoteRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, id, function), "change")
+        return self._run(_save.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -174,8 +180,8 @@ class NoteRepository:
             NoteNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, id), "delete")
+        self._run(_delete.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, id), "discard")
+        return self._run(_delete.discard(self._context, ENTITY, id), "discard")
