@@ -1,4 +1,4 @@
-"""Changes become one plan, and the server applies it once. A refusal is returned: `write.settle` deals with it."""
+"""Committing: changes become one plan, which the server applies once. `write.settle` handles a refusal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keyweave.store.context import Context
 from keyweave.store.recent import LARGEST
 
 Watched: TypeAlias = tuple[Entity[Any], str, int | None]
-"""A row that must not have changed: entity, key, revision (None for absent)."""
+"""A row that must not have changed: entity, key, and revision (None when the row must be absent)."""
 
 
 def commit(
@@ -24,7 +24,7 @@ def commit(
     watched: list[Watched] | None = None,
     *,
     sweeping: bool = False,
-    show: bool = False,
+    with_document: bool = False,
     trailer: Trailer | None = None,
 ) -> Flow[Refusal | None]:
     """Apply changes of one partition in one atomic step.
@@ -32,29 +32,33 @@ def commit(
     Args:
         changes: at most one per row.
         watched: rows that must not have changed.
-        sweeping: the changes remove dead rows; a try that may have landed leaves no mark for the next.
-        show: a refusal because the first row is there, or has changed, brings its document.
+        sweeping: whether the changes remove dead rows, so that the server need not remember the plan for a retry.
+        with_document: whether an EXISTS or CHANGED refusal for the first row includes its document.
         trailer: commands that follow the plan in its pipeline.
 
     Returns:
-        None when everything was written and the records know it; otherwise the guard that did not hold.
+        None when everything was written and the records remember it; otherwise the refusal.
+
+    Raises:
+        OutcomeUnknownError, StoreUnavailableError, CorruptDocumentError: as for `exchange.ask.apply`.
     """
-    plan = _plan(context, changes, watched or [], remembered=not sweeping)
-    if show:
-        plan.show(changes[0].entity, changes[0].key)
+    plan = _build_plan(context, changes, watched or [], remembered=not sweeping)
+    if with_document:
+        plan.show_on_refusal(changes[0].entity, changes[0].key)
     outcome = yield from apply(context, plan, trailer)
     if isinstance(outcome, Applied):
-        _learn(context, changes, outcome)
+        _remember_writes(context, changes, outcome)
         return None
     return outcome
 
 
 def refused(refusal: Refusal) -> KeyweaveError:
-    """The error that a refused guard means to the caller."""
+    """Return the caller's error for a refusal."""
     guard, entity = refusal.guard, refusal.guard.entity
     if not refusal.certain:
         return OutcomeUnknownError(
-            f"{entity.name}: the connection broke, and the row has changed since; the write may have happened"
+            f"{entity.name}: the connection broke, and the row has changed since; the write may or may not have "
+            "happened"
         )
     if refusal.status in (Status.EXISTS, Status.DEAD, Status.FREED):
         return entity.taken(guard.key)
@@ -68,7 +72,7 @@ def refused(refusal: Refusal) -> KeyweaveError:
 
 
 def dangling_reference(entity: Entity[Any], field: str) -> ReferenceViolationError:
-    """The error for a reference whose target is not there."""
+    """Return the error for a reference whose target does not exist."""
     target = next(reference.target for reference in entity.references if reference.field == field)
     return ReferenceViolationError(
         f"{entity.name}.{field}: no such {target}", entity=entity.name, field=field, target=target
@@ -76,11 +80,11 @@ def dangling_reference(entity: Entity[Any], field: str) -> ReferenceViolationErr
 
 
 def claims_of(entries: list[Entry]) -> list[ClaimEntry]:
-    """The claims among entries."""
+    """Return the claims among `entries`."""
     return [entry for entry in entries if type(entry) is ClaimEntry]
 
 
-def _plan(
+def _build_plan(
     context: Context,
     changes: list[Change],
     watched: list[Watched],
@@ -110,7 +114,7 @@ def _plan(
     for change in changes:
         prepared, before = change.prepared, change.old_entries
         if prepared is not None:
-            if change.fresh:
+            if change.recreated:
                 plan.delete(change.entity, change.key, before)
                 before = []
             plan.put(change.entity, change.key, prepared.body, prepared.retain, before, prepared.entries)
@@ -134,7 +138,10 @@ def _guard_row(plan: Plan, change: Change) -> None:
 
 
 def _released(changes: list[Change]) -> dict[tuple[str, str, str], str]:
-    """Who gives up each unique value (entity, constraint, value) that another row of the same plan may take."""
+    """Return the present owner of each unique value (entity, constraint, value) that the changes release.
+
+    Another row of the same plan may claim such a value.
+    """
     return {
         (change.entity.name, claim.unique, claim.value): claim.owner
         for change in changes
@@ -147,9 +154,9 @@ def _guard_claims(plan: Plan, change: Change, released: dict[tuple[str, str, str
     for claim in claims_of(change.new_entries):
         if claim in change.old_entries:
             continue
-        giver = released.get((change.entity.name, claim.unique, claim.value))
-        if giver is not None:
-            plan.guard_holds(change.entity, claim.unique, claim.value, giver)
+        owner = released.get((change.entity.name, claim.unique, claim.value))
+        if owner is not None:
+            plan.guard_holds(change.entity, claim.unique, claim.value, owner)
         else:
             plan.guard_free(change.entity, claim)
 
@@ -167,7 +174,7 @@ def _guard_references(context: Context, plan: Plan, change: Change, puts: set[tu
         plan.guard_exists(target, value, change.entity, change.key, reference.field)
 
 
-def _learn(context: Context, changes: list[Change], applied: Applied) -> None:
+def _remember_writes(context: Context, changes: list[Change], applied: Applied) -> None:
     heads = iter(applied.heads)
     for change in changes:
         name, key, prepared = change.entity.name, change.key, change.prepared
@@ -177,8 +184,10 @@ def _learn(context: Context, changes: list[Change], applied: Applied) -> None:
         revision, created, expires = next(heads)
         if change.record is None:
             continue
-        stored = context.codec(change.entity).written(change.record, prepared, revision, created, expires)
-        # Members that this schema does not know may be purged, and the revision stays: they are not to come back.
+        stored = context.codec(change.entity).remember_write(
+            change.record, prepared, revision, created, expires
+        )
+        # A purge of unknown members keeps the revision, so a cached document with such members could restore them.
         if revision and not prepared.unknown and len(prepared.body) <= LARGEST:
             context.state.recent.put(name, key, stored)
         else:

@@ -1,7 +1,7 @@
-"""Forgetting: rows whose document the server has freed by its native TTL, before anything swept them.
+"""Forgetting: removing the entries of rows whose document the native TTL freed before a sweep.
 
-Their entries are no longer known from a document, so they are looked for in the whole index of their entity, and
-removed together with the row's deadline. Until then the deadline stays, and tells counts which members are dead.
+Without a document the entries are unknown. They are searched for in all indexes of the entity and removed together
+with the row's deadline. Until then the deadline stays, so that counts know which members are dead.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from keyweave.model.entity import Entity, View
 from keyweave.model.entry import REVISION, ClaimEntry, Entry, ViewEntry
 from keyweave.store.context import Context
 
-_MOST: Final = 10_000
-"""Rows that one search through the index looks for."""
+_SEARCH_LIMIT: Final = 10_000
+"""Maximum number of due rows that one search includes."""
 
-_MANY: Final = 500
+_BATCH: Final = 500
 
 Row: TypeAlias = tuple[str, str]
-"""Entity's name and key of a row."""
+"""Entity name and key of a row."""
 
 
 def forget(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[int, list[Row]]]:
-    """Remove every trace of freed rows: of `rows`, and of the others that are due.
+    """Remove the entries and deadlines of freed rows: of `rows`, and of other freed rows that are due.
 
     Returns:
-        How many are gone, and those of `rows` that stay, because there is something at their place.
+        The number of removed rows, and those of `rows` that stay because a document exists under their key.
     """
     freed, stuck = yield from _freed(context, partition, rows)
     if freed:
@@ -41,18 +41,18 @@ def forget(context: Context, partition: Partition, rows: list[Row]) -> Flow[tupl
         entity, keys = context.package.entities[name], {key for each, key in freed if each == name}
         entries = yield from _entries(context, partition, entity, keys)
         waiting = sorted(keys)
-        for start in range(0, len(waiting), _MANY):
-            part = waiting[start : start + _MANY]
+        for start in range(0, len(waiting), _BATCH):
+            part = waiting[start : start + _BATCH]
             forgotten += yield from _forget(context, partition, entity, part, entries)
     return forgotten, stuck
 
 
 def _freed(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[set[Row], list[Row]]]:
-    """Those of `rows` that have a deadline and no document, and those that have both."""
+    """Return those of `rows` that have a deadline and no document, and those that have both."""
     found: set[Row] = set()
     both: list[Row] = []
-    for start in range(0, len(rows), _MANY):
-        part = rows[start : start + _MANY]
+    for start in range(0, len(rows), _BATCH):
+        part = rows[start : start + _BATCH]
         commands: list[Command] = []
         for row in part:
             commands.append(("EXISTS", partition.document(*row)))
@@ -69,10 +69,12 @@ def _freed(context: Context, partition: Partition, rows: list[Row]) -> Flow[tupl
 
 
 def _due(context: Context, partition: Partition) -> Flow[list[Row]]:
-    """The first rows past their deadline, as this machine knows the server's time."""
+    """Return the first rows that are past their deadline by the estimated server time."""
     known = context.package.entities
     now = context.state.clock.now()
-    (due,) = yield from ask(context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", 0, _MOST),))
+    (due,) = yield from ask(
+        context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", 0, _SEARCH_LIMIT),)
+    )
     pairs = [member.decode(errors="replace").partition(":") for member in due]
     return [(name, key) for name, _, key in pairs if name in known and known[name].group == partition.group]
 
@@ -80,12 +82,12 @@ def _due(context: Context, partition: Partition) -> Flow[list[Row]]:
 def _entries(
     context: Context, partition: Partition, entity: Entity[Any], keys: set[str]
 ) -> Flow[dict[str, list[Entry]]]:
-    """Every entry of the entity's index that names one of `keys`."""
+    """Return every entry in the entity's indexes that belongs to one of `keys`, by key."""
     entries: dict[str, list[Entry]] = defaultdict(list)
     cursor: bytes | int = 0
     pattern = context.keyspace.pattern()
     while True:
-        ((cursor, names),) = yield from ask(context, (("SCAN", cursor, "MATCH", pattern, "COUNT", _MANY),))
+        ((cursor, names),) = yield from ask(context, (("SCAN", cursor, "MATCH", pattern, "COUNT", _BATCH),))
         for name in names:
             place = partition.index_of(name.decode(errors="replace"))
             index = context.package.indexes.get(place[0]) if place is not None else None
@@ -103,11 +105,11 @@ def _entries(
 
 
 def _members(context: Context, name: bytes, keys: set[str]) -> Flow[list[str]]:
-    """Those of `keys` that are members of a view: the smaller of the two is looked through."""
+    """Return those of `keys` that are members of a view, by searching the smaller of the two."""
     (size,) = yield from ask(context, (("ZCARD", name),))
     if size > len(keys):
         wanted = list(keys)
-        parts = [wanted[start : start + _MANY] for start in range(0, len(wanted), _MANY)]
+        parts = [wanted[start : start + _BATCH] for start in range(0, len(wanted), _BATCH)]
         answers = yield from ask(context, tuple(("ZMSCORE", name, *part) for part in parts))
         return [
             key
@@ -116,18 +118,18 @@ def _members(context: Context, name: bytes, keys: set[str]) -> Flow[list[str]]:
             if score is not None
         ]
     found: list[str] = []
-    for start in range(0, size, _MANY):
-        (members,) = yield from ask(context, (("ZRANGE", name, start, start + _MANY - 1),))
+    for start in range(0, size, _BATCH):
+        (members,) = yield from ask(context, (("ZRANGE", name, start, start + _BATCH - 1),))
         found += [member.decode() for member in members if member.decode() in keys]
     return found
 
 
 def _claims(context: Context, name: bytes, keys: set[str]) -> Flow[list[tuple[str, str]]]:
-    """Values of a unique constraint that one of `keys` owns, each with its owner."""
+    """Return the values of a unique constraint that one of `keys` owns, each with its owner."""
     found: list[tuple[str, str]] = []
     cursor: bytes | int = 0
     while True:
-        ((cursor, flat),) = yield from ask(context, (("HSCAN", name, cursor, "COUNT", _MANY),))
+        ((cursor, flat),) = yield from ask(context, (("HSCAN", name, cursor, "COUNT", _BATCH),))
         pairs = zip(flat[0::2], flat[1::2], strict=True)
         found += [(value.decode(), owner.decode()) for value, owner in pairs if owner.decode() in keys]
         if int(cursor) == 0:
@@ -141,7 +143,7 @@ def _forget(
     keys: list[str],
     entries: dict[str, list[Entry]],
 ) -> Flow[int]:
-    """Remove the traces of rows in one plan; one by one where a row has come back meanwhile."""
+    """Remove the entries and deadlines of rows in one plan; row by row when one of them has a document again."""
     plan = Plan(partition, new_op(), remembered=False)
     for key in keys:
         plan.guard_missing(entity, key)

@@ -1,4 +1,4 @@
-"""Reading rows: by key, by several keys, by unique value. A row past its deadline is not there."""
+"""Reading rows: by key, by several keys, by unique value. A row past its deadline counts as missing."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
 
-_MANY = 500
+_BATCH = 500
 
 
 def get(context: Context, entity: Entity[R], key: str) -> Flow[R]:
-    """The row `key`.
+    """Return the row `key`.
 
     Raises:
         NotFoundError: the entity's own error, when there is no live row.
@@ -38,54 +38,54 @@ def get(context: Context, entity: Entity[R], key: str) -> Flow[R]:
 
 
 def find(context: Context, entity: Entity[R], key: str) -> Flow[R | None]:
-    """The row `key`, or None when there is no live row."""
+    """Return the row `key`, or None when there is no live row."""
     if type(key) is not str or not key.isascii():
         checked_text(key)
     unit = context.unit
     if unit is not None:
         change = unit.change_of(entity, key)
         if change is not None:
-            present: R | None = buffered(context, change)
+            present: R | None = buffered_record(context, change)
             return present
     (document,) = yield from ask(context, (("GET", context.partition(entity).document(entity.name, key)),))
     if document is None:
         return None
     record: R = context.codecs[entity.name].load(document)
-    if not (yield from alive(context, record)):
+    if not (yield from is_live(context, record)):
         return None
     if unit is not None:
-        note_loaded(context, entity, key, record)
+        remember_loaded(context, entity, key, record)
     return record
 
 
 def get_many(context: Context, entity: Entity[R], keys: Sequence[str]) -> Flow[list[R | None]]:
-    """The rows of `keys`, in the same order; None where there is no live row."""
+    """Return the rows of `keys` in the same order, with None for each key without a live row."""
     if isinstance(keys, str):
         raise ValidationError(f"{entity.name}: expected several keys, got one string", entity=entity.name)
     wanted = [checked_text(key) for key in keys]
     partition, codec = context.partition(entity), context.codec(entity)
     found: dict[str, R | None] = {}
-    for start in range(0, len(wanted), _MANY):
-        part = wanted[start : start + _MANY]
+    for start in range(0, len(wanted), _BATCH):
+        part = wanted[start : start + _BATCH]
         command: Command = ("MGET", *[partition.document(entity.name, key) for key in part])
         (documents,) = yield from ask(context, (command,))
         present = [key for key, document in zip(part, documents, strict=True) if document is not None]
         records = codec.load_all([document for document in documents if document is not None])
         found |= dict.fromkeys(part)
         for key, record in zip(present, records, strict=True):
-            if (yield from alive(context, record)):
+            if (yield from is_live(context, record)):
                 found[key] = record
     unit = context.unit
     if unit is not None:
         for key in found:
             change = unit.change_of(entity, key)
             if change is not None:
-                found[key] = buffered(context, change)
+                found[key] = buffered_record(context, change)
     return [found[key] for key in wanted]
 
 
 def find_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R | None]:
-    """The row that holds a unique value (`claim.owner` is not used), or None."""
+    """Return the row that owns a unique value, or None. `claim.owner` is ignored."""
     value = checked_text(claim.value)
     if context.state.unbuilt:
         yield from require_built(context, entity, claim.unique)
@@ -93,33 +93,36 @@ def find_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R | 
     if unit is not None:
         for entry, change in unit.claims(entity):
             if entry.unique == claim.unique and entry.value == value:
-                present: R | None = buffered(context, change)
+                present: R | None = buffered_record(context, change)
                 return present
     previous: str | None = None
     key: str | None
     record: R | None
     while True:
-        key, record = yield from context.strategy.holder(context, entity, claim.unique, value)
+        key, record = yield from context.strategy.owner(context, entity, claim.unique, value)
         if key is None or key == previous:
             return None
         if unit is not None and unit.change_of(entity, key) is not None:
             return None
-        held = ClaimEntry(claim.unique, value, key)
+        owned = ClaimEntry(claim.unique, value, key)
         if record is None:
-            released = yield from heal_claim(context, entity, held)
+            released = yield from heal_claim(context, entity, owned)
             if not released:
                 return None
-        elif held in entity.entries(record):
+        elif owned in entity.entries(record):
             return record
-        previous = key  # the value may have passed to another row meanwhile
+        previous = key  # another row may have claimed the value meanwhile, so it is looked up again
 
 
-def holder_by_script(
+def owner_by_script(
     context: Context, entity: Entity[R], unique: str, value: str
 ) -> Flow[tuple[str | None, R | None]]:
-    """The owner of a unique value, or None, and its live row, or None."""
+    """Return the owner of a unique value, or None, and the owner's live row, or None."""
     partition = context.partition(entity)
-    keys, arguments = (partition.claims(entity.name, unique),), (partition.documents(entity.name), value)
+    keys, arguments = (partition.claims(entity.name, unique),), (
+        partition.document_prefix(entity.name),
+        value,
+    )
     reply = yield from ask_script(context, "lookup", keys, arguments)
     if reply is None:
         return None, None
@@ -127,13 +130,13 @@ def holder_by_script(
     if document is None:
         return owner.decode(), None
     record: R = context.codecs[entity.name].load(document)
-    return owner.decode(), record if (yield from alive(context, record)) else None
+    return owner.decode(), record if (yield from is_live(context, record)) else None
 
 
-def holder_by_keys(
+def owner_by_keys(
     context: Context, entity: Entity[R], unique: str, value: str
 ) -> Flow[tuple[str | None, R | None]]:
-    """What `holder_by_script` returns, in two trips."""
+    """Return what `owner_by_script` returns, in two round trips."""
     claims = context.partition(entity).claims(entity.name, unique)
     (owner,) = yield from ask(context, (("HGET", claims, value),))
     if owner is None:
@@ -143,10 +146,10 @@ def holder_by_keys(
 
 
 def get_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R]:
-    """The row that holds a unique value.
+    """Return the row that owns a unique value. `claim.owner` is ignored.
 
     Raises:
-        NotFoundError: the entity's own error, when nobody holds it.
+        NotFoundError: the entity's own error, when no live row owns it.
     """
     record = yield from find_by(context, entity, claim)
     if record is None:
@@ -154,8 +157,8 @@ def get_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R]:
     return record
 
 
-def alive(context: Context, record: Record) -> Flow[bool]:
-    """Whether a loaded record is before its deadline."""
+def is_live(context: Context, record: Record) -> Flow[bool]:
+    """Return whether the deadline of a loaded record has not passed."""
     stored = memory_of(record)
     if stored is None or stored.expires == 0:
         return True
@@ -165,8 +168,8 @@ def alive(context: Context, record: Record) -> Flow[bool]:
     return not passed
 
 
-def buffered(context: Context, change: Change) -> Any:
-    """A fresh record of a buffered change, or None for a buffered deletion."""
+def buffered_record(context: Context, change: Change) -> Any:
+    """Return a new record with the values of a buffered change, or None for a buffered deletion."""
     prepared = change.prepared
     if prepared is None:
         return None
@@ -180,8 +183,8 @@ def buffered(context: Context, change: Change) -> Any:
     return record
 
 
-def note_loaded(context: Context, entity: Entity[Any], key: str, record: Record) -> None:
-    """Remember in the transaction what it has seen of a row."""
+def remember_loaded(context: Context, entity: Entity[Any], key: str, record: Record) -> None:
+    """Record in the transaction what it has read of a row."""
     stored = memory_of(record)
     if context.unit is not None and stored is not None:
         context.unit.loaded[entity.name, key] = stored

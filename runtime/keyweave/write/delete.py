@@ -1,4 +1,4 @@
-"""Deleting a row by its key with everything that refers to it, at once or inside a transaction."""
+"""Deleting a row by key with the rows that refer to it, at once or inside a transaction."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from keyweave.commit.remove import remove_rows
 from keyweave.effects import Flow
 from keyweave.errors import TransactionConflictError
 from keyweave.exchange.deadline import deadline_passed
-from keyweave.expiry.tend import tidy
+from keyweave.expiry.tend import sweep_after_write
 from keyweave.model.entity import Entity
 from keyweave.model.keytext import checked_text
 from keyweave.model.record import Stored
@@ -34,7 +34,7 @@ def delete(context: Context, entity: Entity[Any], key: str) -> Flow[None]:
     Raises:
         NotFoundError: the entity's own error, when there is no live row.
         ReferenceViolationError: a row refers to it with restrict.
-        TransactionConflictError: other writers kept changing the family.
+        TransactionConflictError: every attempt lost to other writers.
     """
     deleted = yield from discard(context, entity, key)
     if not deleted:
@@ -42,7 +42,7 @@ def delete(context: Context, entity: Entity[Any], key: str) -> Flow[None]:
 
 
 def discard(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
-    """Delete a row like `delete`, and tell whether it was there."""
+    """Delete a row like `delete`, and return whether it existed."""
     checked_text(key)
     unit = context.unit
     if unit is not None:
@@ -52,7 +52,7 @@ def discard(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
     if guess is not None:
         removed, newer = yield from _discard_remembered(context, entity, key, guess)
         if removed:
-            yield from tidy(context, entity)
+            yield from sweep_after_write(context, entity)
             return True
     attempts = context.policy.attempts
     for _ in range(attempts):
@@ -62,30 +62,30 @@ def discard(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
             return False
         change, family = found
         if (yield from remove_rows(context, [change], family)):
-            yield from tidy(context, entity)
+            yield from sweep_after_write(context, entity)
             return True
     raise TransactionConflictError(
-        f"{entity.name}: deleting lost {attempts} tries to other writers", attempts=attempts
+        f"{entity.name}: a delete lost all {attempts} attempts to other writers", attempts=attempts
     )
 
 
 def _discard_remembered(
     context: Context, entity: Entity[Any], key: str, guess: Stored
 ) -> Flow[tuple[bool, Change | None]]:
-    """Try to remove a row that nobody refers to as this process wrote it last.
+    """Try to remove a row without possible referrers in the state in which this process last wrote it.
 
     Returns:
-        Whether it was removed, and the removal of what a refusal brought. The row has to be read when it brought nothing:
-        it may be gone, and it may be past its deadline.
+        Whether the row was removed. If not, also the removal of the document in the refusal. When the refusal has no
+        document, the caller has to read the row: it may be deleted or past its deadline.
     """
     entries = context.codec(entity).entries_of(guess)
     change = Change(entity, key, old=guess, old_entries=entries, prepared=None, guard="revision")
     started = context.monotonic()
-    refusal = yield from commit(context, [change], show=True)
+    refusal = yield from commit(context, [change], with_document=True)
     if refusal is None:
         return True, None
-    # A lost try that landed left a mark, by which the next would have been recognised. So it did not, and cannot later:
-    # the guess was out of date, or is by now.
+    # An applied plan leaves a marker, by which the server recognizes a repeated attempt. The refusal therefore means
+    # that no attempt was applied, unless the marker may have expired meanwhile.
     if not refusal.certain and context.monotonic() - started >= context.policy.marker_ttl:
         raise refused(refusal)
     context.state.recent.drop(entity.name, key)
@@ -96,7 +96,7 @@ def _discard_remembered(
 def _read(
     context: Context, entity: Entity[Any], key: str, *, whole: bool = False
 ) -> Flow[tuple[Change, Family | None] | None]:
-    """The removal of a live row, and who refers to it, all of them if the family is wanted `whole`."""
+    """Read the removal of a live row and its family: all of it if `whole`, else enough for one plan."""
     found = yield from read_family(
         context, entity, key, "revision", None if whole else context.policy.chunk + 1
     )
@@ -110,10 +110,10 @@ def _read(
 
 
 def _discard_buffered(context: Context, unit: UnitOfWork, entity: Entity[Any], key: str) -> Flow[bool]:
-    """Buffer the deletion of a row and of everything that refers to it as this unit sees it.
+    """Buffer the deletion of a row and of the rows that refer to it, as this unit sees them.
 
-    A stored row that the unit has changed counts with its new references only: it stays, with its own family,
-    when it was moved away, and goes when it was moved here.
+    For a row that the unit has changed, only its new references count. If it no longer refers to a deleted row, it
+    stays with its own family. If it now does, it is deleted.
     """
     own = unit.change_of(entity, key)
     if own is not None and own.prepared is None:
@@ -130,36 +130,36 @@ def _discard_buffered(context: Context, unit: UnitOfWork, entity: Entity[Any], k
     else:
         change = _as_deletion(own)
         members = yield from members_of(context, [change], None)
-    doomed: dict[RowId, Change] = {}
+    deletions: dict[RowId, Change] = {}
     level = [change]
     while level:
-        doomed |= {row_id(row): row for row in level}
+        deletions |= {row_id(row): row for row in level}
         stored = [
             member
             for member in members
-            if member_id(member) not in doomed and unit.change_of(member[1].entity, member[2]) is None
+            if member_id(member) not in deletions and unit.change_of(member[1].entity, member[2]) is None
         ]
         level, members = yield from load_members(context, stored, None)
-        moved = _buffered_referrers(unit, doomed)
+        moved = _buffered_referrers(unit, deletions)
         members += yield from members_of(context, moved, None)
         level += moved
-    for row in reversed(doomed.values()):
+    for row in reversed(deletions.values()):
         unit.buffer(row)
     return True
 
 
-def _buffered_referrers(unit: UnitOfWork, doomed: dict[RowId, Change]) -> list[Change]:
-    """Rows of this unit that refer to a doomed row.
+def _buffered_referrers(unit: UnitOfWork, deletions: dict[RowId, Change]) -> list[Change]:
+    """Return the deletions of buffered rows that refer to a deleted row.
 
     Raises:
-        ReferenceViolationError: one of them does with restrict.
+        ReferenceViolationError: one of them refers to it with restrict.
     """
     found: dict[RowId, Change] = {}
     for change in unit.changes.values():
-        if change.prepared is None or row_id(change) in doomed:
+        if change.prepared is None or row_id(change) in deletions:
             continue
         for reference in change.entity.references:
-            parent = doomed.get((reference.target, getattr(change.prepared.snapshot, reference.field)))
+            parent = deletions.get((reference.target, getattr(change.prepared.snapshot, reference.field)))
             if parent is None:
                 continue
             if not reference.cascade:
@@ -169,7 +169,7 @@ def _buffered_referrers(unit: UnitOfWork, doomed: dict[RowId, Change]) -> list[C
 
 
 def _as_deletion(change: Change) -> Change:
-    """The deletion of a row that this unit has changed before."""
+    """Return the deletion of a row that this unit has changed before."""
     return Change(
         change.entity,
         change.key,
