@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from keyweave import aio
-from keyweave.connection.direct.link_aio import TOGETHER
+from keyweave.connection.direct.link_aio import COALESCED
 from keyweave.connection.pool_state import PoolState
 from keyweave.connection.settings import parse_url
 from keyweave.effects import ConnectionFailure
@@ -53,7 +53,7 @@ async def crowded(shell: aio.Shell, waiting: int) -> PoolState:
         while True:
             state = shell.pool_state()
             assert state is not None
-            if state.open == state.most and state.waiting == waiting:
+            if state.open == state.limit and state.waiting == waiting:
                 return state
             await asyncio.sleep(0.001)
 
@@ -174,7 +174,7 @@ def test_what_begins_in_one_turn_of_the_loop_goes_out_in_few_pieces() -> None:
     with peer(batching(sizes, 10)) as address:
         replies = with_shell(work, f"redis://{address}", pool_size=1)
     assert replies == [[str(n).encode()] for n in range(10)]
-    assert len(sizes) <= 1 + ceil(9 / TOGETHER)  # the first goes at once
+    assert len(sizes) <= 1 + ceil(9 / COALESCED)  # the first goes at once
     assert sum(sizes) == 10
 
 
@@ -332,7 +332,7 @@ def test_nobody_shares_a_connection_before_it_proved_to_be_alive() -> None:
 
     async def work(shell: aio.Shell) -> list[Any]:
         assert await outcomes([started(shell, echo(n)) for n in range(APART)]) == [[b"0"], [b"1"]]
-        for link in shell._pool._free:
+        for link in shell._pool._idle:
             link.last_used -= 3600
         return await outcomes([started(shell, echo(n)) for n in range(8)])
 
@@ -343,11 +343,11 @@ def test_nobody_shares_a_connection_before_it_proved_to_be_alive() -> None:
 def test_a_connection_that_proves_to_be_alive_is_shared_again() -> None:
     async def work(shell: aio.Shell) -> list[Any]:
         (before,) = await shell.run(sending(("CLIENT", "ID")))
-        (link,) = shell._pool._free
+        (link,) = shell._pool._idle
         link.last_used -= 3600
         replies = await outcomes([started(shell, ("CLIENT", "ID"), echo(n)) for n in range(8)])
         assert {reply[0] for reply in replies} == {before}
-        (link,) = shell._pool._free
+        (link,) = shell._pool._idle
         link.last_used -= 3600
         tasks = [started(shell, ("CLIENT", "ID"), echo(n)) for n in range(8)]
         await asyncio.sleep(0)

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from keyweave.connection.direct import wire
 from keyweave.connection.direct.busy_poll import busy_poll
-from keyweave.connection.direct.link_aio import Link, connected
+from keyweave.connection.direct.link_aio import Link, open_link
 from keyweave.connection.direct.pool_aio import Pool
 from keyweave.connection.pool_state import PoolState, PoolWatch
 from keyweave.connection.settings import ConnectionSettings
@@ -50,7 +50,7 @@ class Shell:
         polling = busy_poll(settings)
         # A link from elsewhere carries one exchange at a time.
         depth = settings.pipelining if connection_factory is None else 1
-        connect = connection_factory or (lambda: connected(settings, tls, polling))
+        connect = connection_factory or (lambda: open_link(settings, tls, polling))
         self._pool = Pool(settings, connect, depth, polling)
 
     async def run(self, flow: Flow[T], *_about: str) -> T:

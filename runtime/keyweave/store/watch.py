@@ -27,5 +27,5 @@ class Watch(EventSink, Protocol):
     def attach(self, pool_state: Callable[[], Any], refresh: Callable[[], None]) -> None:
         """Say how gauges are read: the pool's state, and what looks at the server again."""
 
-    def pool_waited(self, seconds: float, *, in_vain: bool) -> None:
-        """Record a wait for a connection; `in_vain` when it timed out."""
+    def pool_waited(self, seconds: float, *, timed_out: bool) -> None:
+        """Record a wait for a connection; `timed_out` if it got none in time."""

@@ -95,11 +95,11 @@ class Telemetry:
         if self.instruments is not None:
             self.instruments.spend(metric, seconds, self._of(entity))
 
-    def pool_waited(self, seconds: float, *, in_vain: bool) -> None:
+    def pool_waited(self, seconds: float, *, timed_out: bool) -> None:
         """Somebody waited for a connection."""
         if self.instruments is not None:
             self.instruments.spend("keyweave.connection.wait_time", seconds, self._pool)
-            if in_vain:
+            if timed_out:
                 self.instruments.count("db.client.connection.timeouts", 1, self._pool)
 
     def is_open(self) -> bool:
@@ -125,7 +125,7 @@ class Telemetry:
         if state is None:
             return
         if name == "db.client.connection.max":
-            yield state.most, self._pool
+            yield state.limit, self._pool
         elif name == "db.client.connection.pending_requests":
             yield state.waiting, self._pool
         else:
