@@ -1,4 +1,4 @@
-"""Deciding whether a store has telemetry: only with providers that do something."""
+"""Decides whether a store has telemetry: only with providers that record something."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keyweave.telemetry.instruments import Attributes, instruments_of
 from keyweave.telemetry.report import Telemetry
 
 _IDLE: Final = ("opentelemetry.trace", "opentelemetry.metrics")
-"""Where the API package defines the providers that do nothing, and the proxies that stand in until an SDK is set."""
+"""The modules of the API that define the no-op providers, and the proxies that stand in until an SDK is set."""
 
 
 def telemetry_of(
@@ -24,16 +24,16 @@ def telemetry_of(
     tracer_provider: object,
     meter_provider: object,
 ) -> Telemetry | None:
-    """The telemetry of a store, or None when nobody would get to see it.
+    """Return the telemetry of a store; None when no provider would record it.
 
     Args:
-        settings: where the store's server is.
-        package: whose errors and entities are told by name.
-        namespace: what the store's keys begin with; never told to anybody.
+        settings: the address of the store's server.
+        package: its errors and entities are reported by name.
+        namespace: the prefix of the store's keys; never reported.
         tracer_provider, meter_provider: of OpenTelemetry; None stands for the global ones, as they are now.
 
     Raises:
-        ConfigurationError: a provider is none.
+        ConfigurationError: a provider has the wrong type.
     """
     meters = metrics.get_meter_provider() if meter_provider is None else meter_provider
     tracers = trace.get_tracer_provider() if tracer_provider is None else tracer_provider
@@ -61,7 +61,7 @@ def telemetry_of(
 
 
 def server_address(settings: ConnectionSettings) -> tuple[str, int | None]:
-    """Host and port of a TCP server; path and None of a socket; `embedded` and None of a server of our own."""
+    """Return host and port of a TCP server, path and None for a socket, `embedded` and None for an embedded server."""
     if settings.scheme == "unix":
         return settings.path, None
     if settings.scheme == "embedded":
