@@ -14,9 +14,9 @@ from keyweave.evolution.build import SHOWN, Build
 from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import deadline_passed
 from keyweave.exchange.handshake import handshake, indexes_of, read_registries
-from keyweave.integrity.check import begin, unobserved
+from keyweave.integrity.check import begin, ignore_progress
 from keyweave.integrity.repair import reindex
-from keyweave.integrity.scan import Portions, Walk
+from keyweave.integrity.scan import Batches, Walk
 from keyweave.integrity.survey import Observer
 from keyweave.keyspace.keys import Partition
 from keyweave.keyspace.parse import KeyKind, Locator, ParsedKey
@@ -55,7 +55,7 @@ def backfill(
     before = yield from read_registries(context, partitions)
     uniques = {index.name for index in wanted.values() if isinstance(index.of, Unique)}
     if uniques:
-        yield from _collisions(context, build, uniques, observe or unobserved)
+        yield from _collisions(context, build, uniques, observe or ignore_progress)
     if build.collisions or dry_run:
         return
     everything = context.reading_unbuilt()
@@ -107,12 +107,12 @@ def _collisions(context: Context, build: Build, uniques: set[str], observe: Obse
     holders: dict[tuple[str, str], str] = {}
     twice: set[tuple[str, str]] = set()
     progress = yield from begin(context, "unique values")
-    walk, portions = Walk(context, Locator(context.package, context.keyspace, entities)), Portions()
-    while not walk.over:
+    walk, batches = Walk(context, Locator(context.package, context.keyspace, entities)), Batches()
+    while not walk.done:
         places = yield from walk.keys()
         rows = [place for place in places if place.what is KeyKind.DOCUMENT]
-        for part in portions.of(rows):
-            claims = yield from _claims(context, part, portions)
+        for part in batches.of(rows):
+            claims = yield from _claims(context, part, batches)
             for name, claim in claims:
                 place = (f"{name}.{claim.unique}", claim.value)
                 if place[0] not in uniques:
@@ -130,12 +130,12 @@ def _collisions(context: Context, build: Build, uniques: set[str], observe: Obse
 
 
 def _claims(
-    context: Context, places: Iterable[ParsedKey], portions: Portions
+    context: Context, places: Iterable[ParsedKey], batches: Batches
 ) -> Flow[list[tuple[str, ClaimEntry]]]:
     """What live rows claim, with the entity's name. Rows that cannot be read claim nothing; the repair names them."""
     rows = list(places)
     (documents,) = yield from ask(context, (("MGET", *[place.key for place in rows]),))
-    portions.saw(documents)
+    batches.learn(documents)
     found: list[tuple[str, ClaimEntry]] = []
     for place, document in zip(rows, documents, strict=True):
         if document is None or place.entity is None:

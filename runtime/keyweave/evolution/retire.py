@@ -13,8 +13,8 @@ from keyweave.effects import Command, Flow
 from keyweave.errors import ConfigurationError, CorruptDocumentError
 from keyweave.exchange.ask import apply, ask
 from keyweave.exchange.handshake import read_registries
-from keyweave.integrity.check import begin, locator_for, unobserved
-from keyweave.integrity.scan import Portions, Walk
+from keyweave.integrity.check import begin, ignore_progress, locator_for
+from keyweave.integrity.scan import Batches, Walk
 from keyweave.integrity.survey import Observer
 from keyweave.keyspace.keys import Partition
 from keyweave.keyspace.parse import KeyKind, Locator, ParsedKey
@@ -55,14 +55,14 @@ def drop_index(context: Context, stored: str, *, observe: Observer | None = None
     others = {name for registry in registries for name in registry.indexes}
     walk = Walk(context, Locator(context.package, context.keyspace, others=others))
     progress, dropped = (yield from begin(context, "drop")), 0
-    while not walk.over:
+    while not walk.done:
         places = yield from walk.keys()
         keys = [place.key for place in places if place.what is KeyKind.OTHER and place.label == stored]
         if keys:
             (gone,) = yield from ask(context, (("UNLINK", *keys),))
             dropped += int(gone)
         progress.keys += len(places)
-        (observe or unobserved)(progress)
+        (observe or ignore_progress)(progress)
     commands: tuple[Command, ...] = tuple(
         ("HDEL", partition.schema, index_field(stored)) for partition in holding
     )
@@ -98,20 +98,20 @@ def rewrite_documents(
             raise ConfigurationError(
                 f"{entity.name}.{alive[0]} is a field of this schema; it cannot be purged"
             )
-    walk, portions = Walk(context, locator), Portions()
+    walk, batches = Walk(context, locator), Batches()
     progress = yield from begin(context, "documents")
-    while not walk.over:
+    while not walk.done:
         places = yield from walk.keys()
         rows = [place for place in places if place.what is KeyKind.DOCUMENT]
-        for part in portions.of(rows):
+        for part in batches.of(rows):
             (documents,) = yield from ask(context, (("MGET", *[place.key for place in part]),))
-            portions.saw(documents)
+            batches.learn(documents)
             for place, document in zip(part, documents, strict=True):
                 if document is not None:
                     yield from _rewrite(context, rewrite, place, document, frozenset(purge), dry_run=dry_run)
         progress.keys += len(places)
         progress.documents += len(rows)
-        (observe or unobserved)(progress)
+        (observe or ignore_progress)(progress)
 
 
 def _rewrite(

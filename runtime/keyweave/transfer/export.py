@@ -9,8 +9,8 @@ from typing import Final
 from keyweave.effects import Call, Flow
 from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.ask import ask
-from keyweave.integrity.check import begin, locator_for, unobserved
-from keyweave.integrity.scan import Portions, Walk
+from keyweave.integrity.check import begin, ignore_progress, locator_for
+from keyweave.integrity.scan import Batches, Walk
 from keyweave.integrity.survey import Observer
 from keyweave.keyspace.parse import KeyKind, ParsedKey
 from keyweave.store.context import Context
@@ -41,16 +41,16 @@ def export(
     """
     walk = Walk(context, (yield from locator_for(context, entities)))
     progress = yield from begin(context, EXPORT)
-    portions = Portions()
+    batches = Batches()
     yield Call(write, writer.header(context.package, context.state.clock.now()))
-    while not walk.over:
+    while not walk.done:
         places = yield from walk.keys()
         documents = [place for place in places if place.what is KeyKind.DOCUMENT]
-        for portion in portions.of(documents):
-            read = yield from _lines(context, writer, write, portion, portions)
+        for batch in batches.of(documents):
+            read = yield from _lines(context, writer, write, batch, batches)
             progress.documents += read
         progress.keys += len(places)
-        yield Call(observe or unobserved, progress)
+        yield Call(observe or ignore_progress, progress)
     yield Call(write, writer.end())
 
 
@@ -59,10 +59,10 @@ def _lines(
     writer: Writer,
     write: Callable[[bytes], object],
     places: list[ParsedKey],
-    portions: Portions,
+    batches: Batches,
 ) -> Flow[int]:
     (found,) = yield from ask(context, (("MGET", *[place.key for place in places]),))
-    portions.saw(found)
+    batches.learn(found)
     rows: defaultdict[str, list[bytes]] = defaultdict(list)
     for place, document in zip(places, found, strict=True):
         assert place.entity is not None
