@@ -1,4 +1,4 @@
-"""Retiring what a schema has left behind: indexes that no code keeps any more, and old names of fields in documents."""
+"""Retires what a schema change has left behind: indexes that no code keeps, and old names of fields in documents."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ from keyweave.store.registry import index_field
 
 
 def drop_index(context: Context, stored: str, *, observe: Observer | None = None) -> Flow[int]:
-    """Delete the keys of an index that this code does not keep, and what the registry says of it.
+    """Delete the keys of an index that this code does not keep, and its entry in the registry.
 
     Args:
-        stored: what its keys begin with: `TaskState.by_agent`, or `TaskState.by_agent.2` for a later generation.
+        stored: its stored name: `TaskState.by_agent`, or `TaskState.by_agent.2` for a later generation.
+        observe: called with the progress.
 
     Returns:
-        How many keys were deleted.
+        The number of deleted keys.
 
     Raises:
-        ConfigurationError: this code keeps the index, or the namespace does not know it.
+        ConfigurationError: this code keeps the index, or the namespace has no such index.
     """
     if stored in context.package.indexes:
-        raise ConfigurationError(f"{stored}: this code keeps it; remove it from the schema first")
+        raise ConfigurationError(f"{stored}: this code keeps the index; remove it from the schema first")
     partitions = context.keyspace.partitions()
     registries = yield from read_registries(context, partitions)
     holding = [
@@ -50,7 +51,8 @@ def drop_index(context: Context, stored: str, *, observe: Observer | None = None
             name for registry in registries for name in registry.indexes
         } - context.package.indexes.keys()
         raise ConfigurationError(
-            f"{stored}: no index of this namespace (left behind are: {', '.join(sorted(known)) or 'none'})"
+            f"{stored}: this namespace has no such index "
+            f"(indexes that this code does not keep: {', '.join(sorted(known)) or 'none'})"
         )
     others = {name for registry in registries for name in registry.indexes}
     walk = Walk(context, Locator(context.package, context.keyspace, others=others))
@@ -79,24 +81,27 @@ def rewrite_documents(
     dry_run: bool = False,
     observe: Observer | None = None,
 ) -> Flow[None]:
-    """Write documents anew as this schema writes them: renamed fields under their new names, `purge` left out.
+    """Rewrite documents as this schema writes them: renamed fields under their new names, without the names in `purge`.
 
-    Revision, creation and deadline stay as they are. Each document is guarded by its revision.
+    Revision, creation time and deadline stay as they are. Each rewrite is guarded by the document's revision.
 
     Args:
-        rewrite: is told what was done, as it is done.
-        purge: names that are no fields of this schema any more, to be removed for good.
+        rewrite: updated as work is done.
+        entities: names of the entities; by default all.
+        purge: names of removed fields, to be deleted permanently.
+        dry_run: only report what would be written.
+        observe: called with the progress.
 
     Raises:
-        ConfigurationError: there is no such entity, or a name to purge is a field.
+        ConfigurationError: there is no such entity, or a name in `purge` is a field of the schema.
     """
     locator = yield from locator_for(context, entities)
     chosen = [entity for entity in context.package.entities.values() if locator.wanted(entity)]
     for entity in chosen:
-        alive = sorted(set(purge) & entity.known)
-        if alive:
+        kept = sorted(set(purge) & entity.known)
+        if kept:
             raise ConfigurationError(
-                f"{entity.name}.{alive[0]} is a field of this schema; it cannot be purged"
+                f"{entity.name}.{kept[0]} is a field of this schema; it cannot be purged"
             )
     walk, batches = Walk(context, locator), Batches()
     progress = yield from begin(context, "documents")

@@ -1,4 +1,4 @@
-"""Exporting: every live document as its stored bytes, each as of one moment. It is no snapshot of the whole store."""
+"""Exports every live document as its stored bytes, each as of one moment. The file is no snapshot of the whole store."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def export(
     entities: Collection[str] | None = None,
     observe: Observer | None = None,
 ) -> Flow[None]:
-    """Write the namespace, or some entities of it, as a file's bytes. Rows past their deadline are left out.
+    """Export the namespace, or some entities of it, as the bytes of a file. Rows past their deadline are left out.
 
     Args:
-        writer: makes and counts the lines.
-        write: is given the file's bytes, in order.
-        entities: names of the entities; all by default.
-        observe: is told how far it is.
+        writer: formats and counts the lines.
+        write: called with the bytes of the file, in order.
+        entities: names of the entities; by default all.
+        observe: called with the progress.
 
     Raises:
         ConfigurationError: there is no such entity.
-        StoreUnavailableError: the server cannot be used; what was written has no end, so it is no export.
+        StoreUnavailableError: the server cannot be used; the bytes written so far have no last line, so they are no export.
     """
     walk = Walk(context, (yield from locator_for(context, entities)))
     progress = yield from begin(context, EXPORT)
@@ -67,7 +67,7 @@ def _lines(
     for place, document in zip(places, found, strict=True):
         assert place.entity is not None
         if document is None:
-            continue  # gone, or of another type: a check tells
+            continue  # deleted, or of another type, which a check reports
         try:
             record, head = context.codec(place.entity).peek(document)
         except CorruptDocumentError:
