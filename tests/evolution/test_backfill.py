@@ -196,9 +196,9 @@ def test_an_index_that_was_removed_is_dropped_and_others_stay(stack: ExitStack) 
         new.db.notes.create(note(NEW, f"n{number}"))
     later = opened(stack, new, OLD)
     context = later.db.session.context
-    with pytest.raises(ConfigurationError, match="this code keeps it"):
+    with pytest.raises(ConfigurationError, match="this code keeps the index"):
         later.db.session.run(drop_index(context, "Note.all"))
-    with pytest.raises(ConfigurationError, match=r"left behind are: Note\.by_state, Note\.slug"):
+    with pytest.raises(ConfigurationError, match=r"does not keep: Note\.by_state, Note\.slug"):
         later.db.session.run(drop_index(context, "Note.by_owner"))
     assert later.db.session.run(drop_index(context, "Note.by_state")) == 1
     assert later.db.session.run(drop_index(context, "Note.slug")) == 1

@@ -53,7 +53,7 @@ class Site:
     def check(self, **options: Any) -> tuple[Report, list[Drift]]:
         """The report of a check, and everything that it found."""
         found: list[Drift] = []
-        report = self.store.session.run(check_flows.check(self.context, see=found.extend, **options))
+        report = self.store.session.run(check_flows.check(self.context, on_drift=found.extend, **options))
         assert Counter((finding.where, finding.kind) for finding in found) == report.drift
         return report, found
 

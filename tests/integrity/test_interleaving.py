@@ -164,7 +164,7 @@ def test_a_row_that_is_written_between_all_readings_is_not_reported(site: Site) 
     site.send(("ZADD", site.view("TaskState", "by_agent", "a"), 1, "busy"))
     found: list[Any] = []
     moves = iter([Status.PAUSED, Status.RUNNING] * 20)
-    flow = check_flows.check(site.context, see=found.extend)
+    flow = check_flows.check(site.context, on_drift=found.extend)
     assert disturbed(site, flow, holds("MULTI"), lambda: set_status(site, "busy", next(moves))) > 8
     assert [each.kind for each in found] == [Kind.WRONG_VALUE]
 
@@ -183,7 +183,7 @@ def test_a_row_that_moved_while_it_was_looked_at_is_looked_at_again(site: Site) 
 
     disturbed(
         site,
-        check_flows.check(site.context, see=found.extend),
+        check_flows.check(site.context, on_drift=found.extend),
         when,
         lambda: set_status(site, "root", move[seen[-1]]),
     )
@@ -202,7 +202,7 @@ def test_only_what_was_seen_in_both_looks_is_reported(site: Site) -> None:
 
     looks = disturbed(
         site,
-        check_flows.check(site.context, see=found.extend),
+        check_flows.check(site.context, on_drift=found.extend),
         lambda effect: isinstance(effect, Sleep),
         mend_one_and_damage_another,
     )
@@ -215,7 +215,7 @@ def test_a_row_that_ends_while_it_is_looked_at_is_not_reported(site: Site) -> No
     site.send(("ZREM", site.view(*STATUS), "t1"))
     found: list[Any] = []
     delete = once(lambda: site.store.task_states.delete("t1"))
-    disturbed(site, check_flows.check(site.context, see=found.extend), holds("MULTI"), delete)
+    disturbed(site, check_flows.check(site.context, on_drift=found.extend), holds("MULTI"), delete)
     assert found == []
 
 

@@ -29,7 +29,7 @@ def test_a_sum_is_zero_when_and_only_when_the_entries_are_the_same(
 ) -> None:
     assert not LEDGER.close()
     steps = [(LEDGER.add, ("E", "k", amount_of(place, "k", score))) for place, score in implied.items()]
-    more = [(LEDGER.take_all, ("E", place, pairs("k", score))) for place, score in held.items()]
+    more = [(LEDGER.subtract_view, ("E", place, pairs("k", score))) for place, score in held.items()]
     mixed: list[tuple[Callable[..., None], tuple[Any, ...]]] = [*steps, *more]
     order.shuffle(mixed)
     for step, arguments in mixed:

@@ -78,10 +78,10 @@ def live_once(stores: Any) -> None:
     _fails(CorruptDocumentError, lambda: stores.db.users.get(f"{name}?"))
     stores.send(("DEL", damaged))
     pool = stores.db.session.shell._pool
-    links = [pool.take() for _ in range(4)]
+    links = [pool.lease() for _ in range(4)]
     _fails(ConnectionFailure, lambda: stores.db.session.shell.run(_ping()))
     for link in links:
-        pool.give_back(link)
+        pool.release(link)
 
 
 def _locking(tx: Any) -> Generator[Any, Any, None]:

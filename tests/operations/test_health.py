@@ -178,4 +178,4 @@ def test_a_memory_budget_is_a_size(server: Running, budget: str, status: int) ->
     arguments = ["doctor", "--url", server.url, "-p", "compozy_store"]
     result = RUNNER.invoke(app, [*arguments, f"--memory-budget={budget}"])
     assert result.exit_code == status
-    assert ("is no size" in result.output) == (status == 2)
+    assert ("is not a size" in result.output) == (status == 2)

@@ -48,14 +48,14 @@ READ = {
 }  # fmt: skip
 
 REFUSED = [
-    ("", "the URL must look like redis://"),
-    ("db.example:6379", "the URL must look like redis://"),
+    ("", "the URL must have the form redis://"),
+    ("db.example:6379", "the URL must have the form redis://"),
     ("http://db", "unknown scheme"),
     ("reddis://db", "did you mean 'redis'?"),
     ("embedded://data", "unknown scheme"),
-    ("redis://", "host: the URL names none"),
-    ("redis://:7000", "host: the URL names none"),
-    ("redis://ann:word@", "host: the URL names none"),
+    ("redis://", "host: missing in the URL"),
+    ("redis://:7000", "host: missing in the URL"),
+    ("redis://ann:word@", "host: missing in the URL"),
     ("redis://a b", "host: not a name or address"),
     ("redis://::1", "host: not a name or address"),
     ("redis://db:0", "port: must be a number from 1 to 65535"),
@@ -69,7 +69,7 @@ REFUSED = [
     ("redis://db?timeout=nan", "timeout: must be a number of seconds"),
     ("redis://db?timeout=inf", "timeout: must be a number of seconds"),
     ("redis://db?timeout=soon", "timeout: must be a number of seconds"),
-    ("redis://db?timeout=1&timeout=2", "option 'timeout' stands twice"),
+    ("redis://db?timeout=1&timeout=2", "option 'timeout' is given twice"),
     ("redis://db?time_out=1", "unknown option 'time_out'; did you mean 'timeout'?"),
     ("redis://db?colour=red", "unknown option 'colour'"),
     ("redis://db?pool_size=0", "pool_size: must be from 1"),
@@ -77,13 +77,13 @@ REFUSED = [
     ("redis://db?tls_verify=perhaps", "tls_verify: must be true or false"),
     ("redis://db?client_name=a%20b", "client_name: must be printable ASCII without spaces"),
     ("redis://db?tls_ca_file=/x", "tls_ca_file: only a rediss:// URL uses TLS"),
-    ("rediss://db?tls_key_file=/x", "tls_key_file: needs tls_cert_file"),
-    ("redis://:%FF@db", "password: its percent-encoding is not UTF-8"),
-    ("redis://db%00", "host: holds a NUL character"),
-    ("redis://:a\nb@db", "the URL holds a control character"),
+    ("rediss://db?tls_key_file=/x", "tls_key_file: also needs tls_cert_file"),
+    ("redis://:%FF@db", "password: the percent-encoding is not UTF-8"),
+    ("redis://db%00", "host: contains a NUL character"),
+    ("redis://:a\nb@db", "the URL contains a control character"),
     ("unix://", "path: a unix URL names the socket"),
     ("unix://run/r.sock", "three slashes"),
-    ("embedded:?username=ann", "the embedded server takes no credentials"),
+    ("embedded:?username=ann", "the embedded server has no credentials"),
 ]
 
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=6, max_size=20)

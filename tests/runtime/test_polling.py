@@ -303,7 +303,7 @@ def test_a_forked_child_polls_although_its_parent_was_waiting(opened: Open, poll
     pool._polling.begin(-1)
     store.send(("PING",))
     assert polled == []
-    inherited = list(pool._free)
+    inherited = list(pool._idle)
     pool.forget()  # what a fork calls in the child
     assert store.send(("ECHO", "child")) == [b"child"]
     assert polled

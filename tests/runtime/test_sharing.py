@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from keyweave import aio
-from keyweave.connection.direct.link_aio import TOGETHER
+from keyweave.connection.direct.link_aio import COALESCED
 from keyweave.connection.pool_state import PoolState
 from keyweave.connection.settings import parse_url
 from keyweave.effects import ConnectionFailure
@@ -57,7 +57,7 @@ def state_of(shell: aio.Shell) -> PoolState:
 def carried(shell: aio.Shell) -> int:
     """How many exchanges the connections carry, those that were given up included."""
     links: Any = shell._pool._users
-    return sum(link.carried for link in links)
+    return sum(link.in_flight for link in links)
 
 
 async def under_way(shell: aio.Shell, exchanges: int, waiting: int = 0) -> None:
@@ -67,7 +67,7 @@ async def under_way(shell: aio.Shell, exchanges: int, waiting: int = 0) -> None:
 
 async def crowded(shell: aio.Shell, waiting: int) -> None:
     """Wait until every connection that the pool may open is open, and so many callers wait."""
-    await until(lambda: (state_of(shell).open, state_of(shell).waiting) == (state_of(shell).most, waiting))
+    await until(lambda: (state_of(shell).open, state_of(shell).waiting) == (state_of(shell).limit, waiting))
 
 
 def batching(sizes: list[int], wait_for: int) -> Behaviour:
@@ -187,7 +187,7 @@ def test_what_begins_together_goes_out_in_few_pieces() -> None:
     with peer(batching(sizes, 10)) as address:
         replies = with_shell(work, f"redis://{address}", pool_size=1)
     assert replies == [[str(n).encode()] for n in range(10)]
-    assert len(sizes) <= 1 + ceil(9 / TOGETHER)  # the first goes at once
+    assert len(sizes) <= 1 + ceil(9 / COALESCED)  # the first goes at once
     assert sum(sizes) == 10
 
 
@@ -346,7 +346,7 @@ def test_nobody_shares_a_connection_before_it_proved_to_be_alive() -> None:
 
     async def work(shell: aio.Shell) -> list[Any]:
         assert await outcomes([started(shell, echo(n)) for n in range(APART)]) == [[b"0"], [b"1"]]
-        for link in shell._pool._free:
+        for link in shell._pool._idle:
             link.last_used -= 3600
         return await outcomes([started(shell, echo(n)) for n in range(8)])
 
@@ -357,7 +357,7 @@ def test_nobody_shares_a_connection_before_it_proved_to_be_alive() -> None:
 def test_a_connection_that_proves_to_be_alive_is_shared_again() -> None:
     async def work(shell: aio.Shell) -> list[Any]:
         (before,) = await shell.run(sending(("CLIENT", "ID")))
-        (link,) = shell._pool._free
+        (link,) = shell._pool._idle
         link.last_used -= 3600
         replies = await outcomes([started(shell, ("CLIENT", "ID"), echo(n)) for n in range(8)])
         assert {reply[0] for reply in replies} == {before}
@@ -381,7 +381,7 @@ def test_one_who_gives_up_while_a_connection_proves_to_be_alive_loses_none() -> 
 
     async def work(shell: aio.Shell) -> list[Any]:
         assert await shell.run(sending(echo(9))) == [b"9"]
-        (link,) = shell._pool._free
+        (link,) = shell._pool._idle
         link.last_used -= 3600
         tasks = [started(shell, echo(n)) for n in range(8)]
         await until(asked.is_set)

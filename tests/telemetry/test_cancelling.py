@@ -22,7 +22,7 @@ async def opened(recording: Recording) -> Any:
     store = await aio.Store.connect(
         server_url(), namespace=new_namespace("cancel"), pool_size=1, pipelining=1, **recording.options
     )
-    return store, await store.session.shell._pool.take()
+    return store, await store.session.shell._pool.lease()
 
 
 def test_a_canceled_operation_is_told(recording: Recording) -> None:
@@ -33,7 +33,7 @@ def test_a_canceled_operation_is_told(recording: Recording) -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        store.session.shell._pool.give_back(link)
+        store.session.shell._pool.release(link)
         assert await store.users.find("u") is None
         await store.close()
 
@@ -55,7 +55,7 @@ def test_an_operation_that_is_thrown_away_leaves_the_context_alone(
         waiting.send(None)
         waiting.close()
         assert not trace.get_current_span().get_span_context().is_valid
-        store.session.shell._pool.give_back(link)
+        store.session.shell._pool.release(link)
         await store.close()
 
     asyncio.run(main())

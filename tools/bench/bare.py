@@ -26,7 +26,7 @@ import redis.asyncio
 from compozy_engine import Engine
 from compozy_store import PACKAGE
 from keyweave.connection.direct.busy_poll import BusyPoll
-from keyweave.connection.direct.link_aio import TOGETHER, Link, connected
+from keyweave.connection.direct.link_aio import COALESCED, Link, open_link
 from keyweave.connection.direct.wire import INCOMPLETE, READ_SIZE, new_reader, pack_command
 from keyweave.connection.settings import parse_url
 from keyweave.effects import Command, Reply, ServerError
@@ -260,7 +260,7 @@ class _Wire(asyncio.BufferedProtocol):
             if not self._unsent:
                 self._loop.call_soon(self._flush)
             self._unsent.append(payload)
-            if len(self._unsent) >= TOGETHER:
+            if len(self._unsent) >= COALESCED:
                 self._flush()
         return answer
 
@@ -352,7 +352,7 @@ async def bare_sides(
     settings = parse_url(f"unix://{socket}")
 
     async def tapped() -> Link:
-        return Tap(await connected(settings, None), kept)
+        return Tap(await open_link(settings, None), kept)
 
     client = redis.asyncio.Redis(unix_socket_path=socket, protocol=2)
     async with Engine.open(f"unix://{socket}", namespace=namespace, connection_factory=tapped) as engine:

@@ -60,7 +60,7 @@ def check(
         listing = Listing(session.context.package, wanted=show_ids)
         with Meter("check") as meter:
             report = session.shell.run(
-                check_flow(session.context, entities=entity, observe=meter, see=listing.take)
+                check_flow(session.context, entities=entity, observe=meter, on_drift=listing.add)
             )
     if format is Format.JSON:
         typer.echo(json.dumps(_shape(report, listing, show_ids=show_ids)))

@@ -43,7 +43,7 @@ class Listing:
         self._wanted = wanted
         self.rows: list[dict[str, str]] = []
 
-    def take(self, found: Iterable[Drift]) -> None:
+    def add(self, found: Iterable[Drift]) -> None:
         """Remember findings while there is room."""
         if self._wanted:
             room = SHOWN - len(self.rows)

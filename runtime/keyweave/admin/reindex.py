@@ -69,7 +69,7 @@ def reindex(
                 entities=entity,
                 dry_run=dry_run,
                 observe=(meter := Meter("reindex")),
-                see=listing.take,
+                on_drift=listing.add,
             )
             with meter:
                 session.shell.run(flow)

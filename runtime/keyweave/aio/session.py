@@ -1,4 +1,4 @@
-"""The asyncio session: what generated repositories of this flavour run their flows in."""
+"""The asyncio session: runs the flows of generated repositories of this flavour."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class Session:
-    """A shell and the context of its flows. Repositories of a transaction share the shell of their store."""
+    """A shell and the context of its flows. The repositories of a transaction share the shell of their store."""
 
     __slots__ = ("_sweepers", "_unwatched", "context", "run", "shell")
 
@@ -46,27 +46,27 @@ class Session:
         return self.shell.run(flow, *about)
 
     def run_for(self, entity: Entity[Any] | None = None) -> Run:
-        """What runs the flows of an entity's repository, or of the store; see `keyweave.aio.watch`."""
+        """Return the function that runs the flows of an entity's repository, or of the store; see `keyweave.aio.watch`."""
         return watched_run(self._unwatched, self.context, entity)
 
     def within(self, context: Context) -> Session:
-        """A session on the same connections with another context."""
+        """Return a session on the same connections with another context."""
         return Session(self.shell, context)
 
     def sweeper(self, *, interval: float, share: float) -> Sweeper:
-        """A sweeper on these connections, not started yet."""
+        """Return a sweeper on these connections, which is not started yet."""
         sweeper = Sweeper(self.shell, self.context, Pace(interval, share))
         self._sweepers.append(sweeper)
         return sweeper
 
     async def check(self) -> Report:
-        """Compare every document with every derived entry, both ways. The check is imported when it is first used."""
+        """Compare every document with every derived entry, both ways. Imports the check at its first use."""
         from keyweave.integrity.check import check
 
         return await self.run(check(self.context), "check")
 
     async def health(self, *, memory_budget: int | None = None) -> Health:
-        """How the server and this namespace are now: one round trip, no retries.
+        """Return the health of the server and of this namespace: one round trip, no retries.
 
         Args:
             memory_budget: bytes that the data may take; the server's own limit by default.
@@ -87,7 +87,7 @@ class Session:
     async def iterate(
         self, next_page: Callable[[str | None], Flow[Page[R]]], run: Run, *about: str
     ) -> AsyncIterator[R]:
-        """Every record of every page, reading a page when the one before is used up."""
+        """Yield every record of every page. Reads a page when the page before is exhausted."""
         cursor: str | None = None
         while True:
             page = await run(next_page(cursor), *about)
@@ -102,7 +102,7 @@ async def open_session(package: Any, url: str, *, connection_factory: Any = None
     """Connect to a store; options as for `keyweave.opening.prepare.prepare`.
 
     Raises:
-        ConfigurationError: an option makes no sense.
+        ConfigurationError: an option is not valid.
         SchemaMismatchError: the namespace holds an index with another definition.
         StoreUnavailableError: the server cannot be used.
     """

@@ -1,6 +1,6 @@
 """The asyncio shell: carries out a flow's effects on a pool of connections. It belongs to one event loop.
 
-It sends what a flow asks for exactly once and knows nothing about what it means.
+It sends a flow's commands exactly once and knows nothing about their meaning.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from keyweave.connection.direct import wire
 from keyweave.connection.direct.busy_poll import busy_poll
-from keyweave.connection.direct.link_aio import Link, connected
+from keyweave.connection.direct.link_aio import Link, open_link
 from keyweave.connection.direct.pool_aio import Pool
 from keyweave.connection.pool_state import PoolState, PoolWatch
 from keyweave.connection.settings import ConnectionSettings
@@ -24,10 +24,10 @@ T = TypeVar("T")
 
 
 class Shell:
-    """Runs flows on the event loop that runs the first. `aclose` it, or use it as an async context manager.
+    """Runs flows on the event loop of its first run. Call `aclose`, or use it as an async context manager.
 
     Args:
-        settings: where the server is. For `embedded`, the server is started here if it does not run yet.
+        settings: the address of the server. For `embedded`, the server is started if it does not run yet.
         connection_factory: opens a link instead of the connection that the settings describe.
 
     Raises:
@@ -48,18 +48,18 @@ class Shell:
             settings = self._lease.settings(settings)
         self.settings: Final = settings
         polling = busy_poll(settings)
-        # A link from elsewhere carries one exchange at a time.
+        # A link of a connection factory carries one exchange at a time.
         depth = settings.pipelining if connection_factory is None else 1
-        connect = connection_factory or (lambda: connected(settings, tls, polling))
+        connect = connection_factory or (lambda: open_link(settings, tls, polling))
         self._pool = Pool(settings, connect, depth, polling)
 
     async def run(self, flow: Flow[T], *_about: str) -> T:
-        """Drive a flow to its end and return its result. What goes wrong is thrown into the flow.
+        """Drive a flow to its end and return its result. Errors are thrown into the flow.
 
-        `_about` says what the flow is for, to whoever watches a shell's runs; the shell itself does not look at it.
+        `_about` is the purpose of the flow, for a caller that watches the runs of a shell; the shell ignores it.
 
         Raises:
-            ConfigurationError: thrown into the flow when another event loop than the first one runs it.
+            ConfigurationError: thrown into the flow if it runs on another event loop than the first flow.
         """
         answer: object = None
         failure: BaseException | None = None
@@ -80,26 +80,26 @@ class Shell:
                         if inspect.isawaitable(answer):
                             answer = await answer
                     else:
-                        raise TypeError(f"a flow yielded {type(effect).__name__}, which is no effect")
+                        raise TypeError(f"a flow yielded {type(effect).__name__}, which is not an effect")
                 except GeneratorExit:
-                    # The coroutine is thrown away and must not await again, so the flow cannot go on either.
+                    # The coroutine is being closed and must not await again, so the flow cannot continue either.
                     raise
                 except BaseException as error:  # noqa: BLE001 - the flow decides what to do about it
                     failure = error
         finally:
-            # An exception that refers to the frame that refers to it is garbage only a collector finds.
+            # The frame and the exception's traceback refer to each other: only the garbage collector would free them.
             failure = None
 
     def pool_state(self) -> PoolState | None:
-        """How many connections there are; None once the shell is closed."""
+        """Return the state of the pool; None once the shell is closed."""
         return self._pool.state()
 
     def watch_pool(self, watch: PoolWatch) -> None:
-        """Have `watch` told about every wait for a connection."""
+        """Let `watch` record every wait for a connection."""
         self._pool.watch = watch
 
     async def aclose(self) -> None:
-        """Close idle connections now, the others when they come back; end the use of an embedded server."""
+        """Close idle connections now and leased ones when they are released; end the use of an embedded server."""
         await self._pool.close()
         lease, self._lease = self._lease, None
         if lease is not None:

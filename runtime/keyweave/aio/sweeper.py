@@ -1,4 +1,4 @@
-"""The asyncio sweeper: a task that removes rows past their deadline while the program does other things."""
+"""The asyncio sweeper: a task that removes rows past their deadline."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _LOG: Final = logging.getLogger("keyweave")
 
 
 class Sweeper:
-    """Sweeps in a task. Use it as an async context manager, or `start` and `stop` it; closing its store stops it too.
+    """Sweeps in a task. Use it as an async context manager, or call `start` and `stop`. Closing its store also stops it.
 
-    Any number of sweepers, in any number of processes, may work on one store: the guards of their plans decide who
-    removes a row.
+    Any number of sweepers, in any number of processes, may work on one store: the guards of their plans decide which of
+    them removes a row.
 
     Attributes:
-        progress: what it has done, and whether it fails.
+        progress: what it has done, and whether it is failing.
     """
 
     def __init__(self, shell: Shell, context: Context, pace: Pace) -> None:
@@ -33,17 +33,17 @@ class Sweeper:
 
     @property
     def running(self) -> bool:
-        """Whether it sweeps."""
+        """Whether the sweeper is running."""
         return self._task is not None and not self._task.done()
 
     def start(self) -> Sweeper:
-        """Begin to sweep on the running event loop; nothing happens when it does already."""
+        """Start the task on the running event loop, unless it is running. Returns this sweeper."""
         if not self.running:
             self._task = asyncio.get_running_loop().create_task(self._work(), name="keyweave-sweeper")
         return self
 
     async def stop(self) -> None:
-        """End the sweeping. A step is atomic on the server, so nothing is left half done."""
+        """Cancel the task and wait for it. A step is atomic on the server, so no row is left half removed."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -53,8 +53,8 @@ class Sweeper:
         self._context.state.sweepers += 1
         try:
             await self._shell.run(tend(self._context, self._pace, self.progress))
-        except Exception:  # noqa: BLE001 - whoever started it is not here to be told
-            _LOG.exception("sweeper: ended by a fault of its own")
+        except Exception:  # noqa: BLE001 - no caller is there to receive it
+            _LOG.exception("sweeper: ended by an unexpected error")
         finally:
             self._context.state.sweepers -= 1
 

@@ -1,4 +1,4 @@
-"""Running flows where somebody watches, in asyncio: what a session of this flavour does for its store's telemetry."""
+"""Runs flows under the watch of a store's telemetry, in asyncio."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 
 class Run(Protocol):
-    """Runs a flow; `about` says what the flow is for: the operation and the view."""
+    """Runs a flow; `about` is its purpose: the operation and the view."""
 
     def __call__(self, flow: Flow[T], /, *about: str) -> Awaitable[T]:
-        """The flow's result."""
+        """Run the flow and return its result."""
 
 
 def watched_run(run: Run, context: Context, entity: Entity[Any] | None = None) -> Run:
-    """What runs the flows of an entity's repository, or of the store: `run` itself when nobody watches."""
+    """Return the function that runs the flows of an entity's repository, or of the store: `run` itself without telemetry."""
     telemetry = context.telemetry
     if telemetry is None:
         return run
@@ -39,25 +39,25 @@ def watched_run(run: Run, context: Context, entity: Entity[Any] | None = None) -
 
 
 async def report(shell: Shell, context: Context) -> None:
-    """Let gauges tell about the pool and the server.
+    """Let gauges report the pool and the server.
 
-    An SDK collects in a thread of its own, which must not wait for the loop: it gets what the last look at the
-    server has shown, and has the loop look again.
+    An SDK collects on its own thread, which must not wait for the event loop: it reads the last measurement of the
+    server, and lets the loop start the next one.
     """
     telemetry = context.telemetry
     if telemetry is None:
         return
     loop = asyncio.get_running_loop()
-    looking: set[asyncio.Task[None]] = set()
+    measuring: set[asyncio.Task[None]] = set()
 
-    async def look() -> None:
+    async def measure_server() -> None:
         telemetry.server = await shell.run(measure(context))
 
     def begin() -> None:
-        if not looking:
-            task = loop.create_task(look())
-            looking.add(task)
-            task.add_done_callback(looking.discard)
+        if not measuring:
+            task = loop.create_task(measure_server())
+            measuring.add(task)
+            task.add_done_callback(measuring.discard)
 
     def refresh() -> None:
         if not loop.is_closed():
@@ -66,4 +66,4 @@ async def report(shell: Shell, context: Context) -> None:
     shell.watch_pool(telemetry)
     telemetry.attach(shell.pool_state, refresh)
     if telemetry.instruments is not None:
-        await look()
+        await measure_server()

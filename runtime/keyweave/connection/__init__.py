@@ -1,1 +1,1 @@
-"""The only package that knows bytes: settings, pools and links."""
+"""The only package that reads and writes bytes: settings, pools and links."""

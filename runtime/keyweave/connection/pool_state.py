@@ -1,4 +1,4 @@
-"""What a pool of connections tells about itself, the same for both shells."""
+"""What a connection pool reports about itself, the same for both shells."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from typing import NamedTuple, Protocol
 
 
 class PoolState(NamedTuple):
-    """A pool at one moment.
+    """The state of a pool at one moment.
 
     Attributes:
-        open: connections, those being opened included.
-        idle: open connections that nobody uses.
-        waiting: threads or tasks that wait for a connection.
-        most: most connections that the pool opens.
+        open: number of connections, including those that are being opened.
+        idle: number of open connections that are not leased.
+        waiting: number of threads or tasks that wait for a connection.
+        limit: the most connections that the pool opens.
     """
 
     open: int
     idle: int
     waiting: int
-    most: int
+    limit: int
 
 
 class PoolWatch(Protocol):
-    """Who is told when somebody had to wait for a connection."""
+    """Records every wait for a connection."""
 
-    def pool_waited(self, seconds: float, *, in_vain: bool) -> None:
-        """Somebody waited for a connection; `in_vain` when none came free in time."""
+    def pool_waited(self, seconds: float, *, timed_out: bool) -> None:
+        """Record that a thread or task waited for a connection; `timed_out` if it got none in time."""

@@ -1,7 +1,7 @@
-"""Where the store is and how to talk to it. Everything here is decided before anything is connected.
+"""The address, credentials and limits of a store, read and checked before anything connects.
 
-No message, `repr` or `str` of this module shows a credential. A mistake inside a URL can shift a part of the
-password into another place of the URL, so messages name options and rules and never quote text from a URL.
+No message, `repr` or `str` of this module shows a credential. A mistake in a URL can move a part of the password
+into another part of the URL, so messages name options and rules and never quote text from a URL.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ class ConnectionSettings:
     """One store's address, credentials and limits. Times are in seconds.
 
     Attributes:
-        scheme: `redis` (TCP), `rediss` (TCP with TLS), `unix` (socket), or `embedded` (a server of our own).
+        scheme: `redis` (TCP), `rediss` (TCP with TLS), `unix` (socket), or `embedded` (a server that Keyweave starts).
         host, port: of a TCP server.
-        path: the socket of `unix`, or the data folder of `embedded` (empty: data ends with the last store).
+        path: the socket of `unix`, or the data folder of `embedded` (empty: the data is lost with the last store).
         db: number of the logical database.
-        username, password: credentials; kept out of every text.
-        timeout: the longest that the replies of one pipeline may take.
-        connect_timeout: the longest that connecting may take, TLS and authentication included.
-        deadline: the longest that one operation may take, retries included.
+        username, password: credentials; never shown in any text.
+        timeout: the longest time that the replies of one pipeline may take.
+        connect_timeout: the longest time that connecting may take, TLS and authentication included.
+        deadline: the longest time that one operation may take, retries included.
         pool_size: the most connections that one store opens.
         pool_timeout: the longest wait for a free connection when all are in use.
-        pipelining: the most pipelines that one connection carries at once when asyncio callers share it; 1: none is shared.
-        tls_ca_file: certificates to trust instead of the system's.
-        tls_cert_file, tls_key_file: the client's own certificate and key.
-        tls_verify, tls_check_hostname: whether the server must prove who it is.
-        client_name: shown by the server's CLIENT LIST.
-        health_check_interval: a connection that was idle for longer is tried with PING before use; 0: never.
-        busy_poll: the longest that a caller who waits alone for a server on this machine looks for its reply before it sleeps; 0: never.
+        pipelining: the most pipelines that one connection carries at once when asyncio callers share it; 1: connections are not shared.
+        tls_ca_file: file of CA certificates to trust instead of the system's.
+        tls_cert_file, tls_key_file: files of the client's certificate and private key.
+        tls_verify, tls_check_hostname: whether the server's certificate, and the host name in it, are verified.
+        client_name: name of the connections in the server's CLIENT LIST.
+        health_check_interval: a connection that was idle for longer is checked with PING before use; 0: never.
+        busy_poll: the longest time to poll for a reply before the wait blocks, when one connection waits alone for a server on this machine; 0: never.
     """
 
     scheme: str
@@ -78,7 +78,7 @@ class ConnectionSettings:
 
     @property
     def address(self) -> str:
-        """`host:port`, the socket's path, or `embedded:PATH`: what messages call the server."""
+        """`host:port`, the socket's path, or `embedded:PATH`: the name of the server in messages."""
         if self.scheme == "unix":
             return self.path
         if self.scheme == "embedded":
@@ -92,7 +92,7 @@ class ConnectionSettings:
 
     @property
     def local(self) -> bool:
-        """Whether the connection stays on this machine. A name other than `localhost` counts as another machine."""
+        """Whether the server is on this machine. A host name other than `localhost` counts as another machine."""
         if self.scheme in ("unix", "embedded"):
             return True
         try:
@@ -104,36 +104,36 @@ class ConnectionSettings:
         shown = [f"{self.scheme} {self.address}"]
         for each in fields(self):
             value = getattr(self, each.name)
-            if each.name not in _SILENT and value != each.default:
+            if each.name not in _NOT_SHOWN and value != each.default:
                 shown.append(f"{each.name}={value!r}")
         return f"ConnectionSettings({', '.join(shown)})"
 
     __str__ = __repr__
 
 
-_SILENT: Final = frozenset({"scheme", "host", "port", "path", "username", "password"})
+_NOT_SHOWN: Final = frozenset({"scheme", "host", "port", "path", "username", "password"})
 
 
 def parse_url(url: str, **options: object) -> ConnectionSettings:
-    """Read a store's URL. Options stand in its query (`?timeout=2`) or are arguments, which win.
+    """Read a store's URL. Options are given in its query (`?timeout=2`) or as arguments, which take precedence.
 
     Schemes: `redis://[user[:password]@]host[:port][/db]`, `rediss://` the same with TLS,
     `unix:///path/of/socket`, `embedded:` and `embedded:PATH`. User, password, host and path are
     percent-decoded.
 
     Raises:
-        ConfigurationError: the URL or an option makes no sense. The message names the option.
+        ConfigurationError: the URL or an option is not valid. The message names the option.
     """
     if not isinstance(url, str):
         raise ConfigurationError(f"the URL must be a string, not {type(url).__name__}")
     if any(ord(character) < 32 or ord(character) == 127 for character in url):
-        raise ConfigurationError("the URL holds a control character: percent-encode it")
+        raise ConfigurationError("the URL contains a control character: percent-encode it")
     embedded = _EMBEDDED.fullmatch(url)
     if embedded is not None:
         parts: dict[str, object] = {"scheme": "embedded", "path": _decoded("path", embedded[1])}
         query = embedded[2]
     else:
-        parts, query = _located(url)
+        parts, query = _split_url(url)
     chosen = _from_query(query or "") | {name: value for name, value in options.items() if value is not None}
     for name, value in chosen.items():
         reader = _OPTIONS.get(name)
@@ -145,17 +145,17 @@ def parse_url(url: str, **options: object) -> ConnectionSettings:
     return _consistent(ConnectionSettings(**parts))  # type: ignore[arg-type]
 
 
-def _located(url: str) -> tuple[dict[str, object], str | None]:
-    """What scheme, authority and path say, and the query that is left to read."""
+def _split_url(url: str) -> tuple[dict[str, object], str | None]:
+    """Return the settings in scheme, authority and path, and the query as text."""
     match = _URL.fullmatch(url)
     if match is None:
         scheme = url.partition(":")[0].lower()
         if "#" in url and scheme in SCHEMES:
-            raise ConfigurationError("a URL has no '#': percent-encode it (%23) inside a password")
+            raise ConfigurationError("the URL contains a '#': percent-encode it (%23) inside a password")
         expected = (
             "redis://host:port/db, rediss://host:port/db, unix:///path/of/socket, embedded: or embedded:PATH"
         )
-        raise ConfigurationError(f"the URL must look like {expected}{_suggestion(scheme, SCHEMES)}")
+        raise ConfigurationError(f"the URL must have the form {expected}{_suggestion(scheme, SCHEMES)}")
     scheme, authority, path, query = match[1].lower(), match[2], match[3] or "", match[4]
     if scheme not in SCHEMES or scheme == "embedded":
         raise ConfigurationError(
@@ -163,7 +163,7 @@ def _located(url: str) -> tuple[dict[str, object], str | None]:
         )
     if (authority and "@" in path) or "@" in (query or ""):
         raise ConfigurationError("'/', '?' and '@' must be percent-encoded inside a user, password or option")
-    credentials, _, place = authority.rpartition("@")
+    credentials, _, location = authority.rpartition("@")
     username, colon, password = credentials.partition(":")
     parts: dict[str, object] = {"scheme": scheme}
     if username:
@@ -171,24 +171,24 @@ def _located(url: str) -> tuple[dict[str, object], str | None]:
     if password or (username and colon):
         parts["password"] = _decoded("password", password)
     if scheme == "unix":
-        if place:
+        if location:
             raise ConfigurationError("a unix URL has three slashes: unix:///path/of/socket")
         parts["path"] = _decoded("path", path)
     else:
-        parts |= _host_and_port(place) | _database(path)
+        parts |= _host_and_port(location) | _database(path)
     return parts, query
 
 
-def _host_and_port(place: str) -> dict[str, object]:
-    match = _HOST_AND_PORT.fullmatch(place)
+def _host_and_port(location: str) -> dict[str, object]:
+    match = _HOST_AND_PORT.fullmatch(location)
     if match is None:
         raise ConfigurationError(
-            "host: not a name or address; an IPv6 address stands in [brackets], and '/', '?' and '#' inside "
-            "a password must be percent-encoded"
+            "host: not a name or address; put an IPv6 address in [brackets], and percent-encode '/', '?' and '#' "
+            "inside a password"
         )
     host = _decoded("host", match[1].strip("[]"))
     if not host or any(character.isspace() for character in host):
-        raise ConfigurationError("host: the URL names none")
+        raise ConfigurationError("host: missing in the URL")
     return {"host": host, "port": _port(match[2]) if match[2] else DEFAULT_PORT}
 
 
@@ -214,23 +214,23 @@ def _from_query(query: str) -> dict[str, object]:
         raw_name, _, raw_value = pair.partition("=")
         name = _decoded("query", raw_name)
         if name in found:
-            raise ConfigurationError(f"option {name!r} stands twice in the URL")
+            raise ConfigurationError(f"option {name!r} is given twice in the URL")
         found[name] = _decoded(name, raw_value)
     return found
 
 
 def _consistent(settings: ConnectionSettings) -> ConnectionSettings:
-    """Refuse settings that are well-formed one by one and make no sense together."""
+    """Return the settings. Refuses those that are valid one by one and contradict each other."""
     if settings.scheme != "rediss":
         for name in ("tls_ca_file", "tls_cert_file", "tls_key_file"):
             if getattr(settings, name) is not None:
                 raise ConfigurationError(f"{name}: only a rediss:// URL uses TLS")
     if settings.tls_key_file is not None and settings.tls_cert_file is None:
-        raise ConfigurationError("tls_key_file: needs tls_cert_file as well")
+        raise ConfigurationError("tls_key_file: also needs tls_cert_file")
     if settings.scheme == "unix" and len(settings.path.encode()) < 2:
         raise ConfigurationError("path: a unix URL names the socket: unix:///path/of/socket")
     if settings.scheme == "embedded" and (settings.username or settings.password):
-        raise ConfigurationError("username, password: the embedded server takes no credentials")
+        raise ConfigurationError("username, password: the embedded server has no credentials")
     return settings
 
 
@@ -238,9 +238,9 @@ def _decoded(name: str, text: str) -> str:
     try:
         decoded = unquote(text, errors="strict")
     except UnicodeDecodeError:
-        raise ConfigurationError(f"{name}: its percent-encoding is not UTF-8") from None
+        raise ConfigurationError(f"{name}: the percent-encoding is not UTF-8") from None
     if "\x00" in decoded and name != "password":
-        raise ConfigurationError(f"{name}: holds a NUL character")
+        raise ConfigurationError(f"{name}: contains a NUL character")
     return decoded
 
 
@@ -276,7 +276,7 @@ def _seconds_or_zero(name: str, value: object) -> float:
 def _instant(name: str, value: object) -> float:
     number = _number(name, value)
     if not 0 <= number <= _LONGEST_POLL:
-        raise ConfigurationError(f"{name}: must be at most {_LONGEST_POLL:g} seconds, or 0, got {number:g}")
+        raise ConfigurationError(f"{name}: must be from 0 to {_LONGEST_POLL:g} seconds, got {number:g}")
     return number
 
 
@@ -305,7 +305,7 @@ def _switch(name: str, value: object) -> bool:
 
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or not value:
-        raise ConfigurationError(f"{name}: must be a string that is not empty")
+        raise ConfigurationError(f"{name}: must be a non-empty string")
     return value
 
 

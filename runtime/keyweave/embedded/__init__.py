@@ -1,1 +1,1 @@
-"""A server from a wheel, started on demand and ended with its last user."""
+"""A server from a wheel, started on demand and stopped after its last user."""

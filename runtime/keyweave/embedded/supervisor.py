@@ -1,17 +1,17 @@
-"""Runs the embedded server and ends it with its last user. A program of its own: it imports nothing of ours.
+"""Runs the embedded server and stops it after its last user. A separate program: it imports nothing of Keyweave.
 
     python supervisor.py RUN_FOLDER KEEP SERVER_LOCK SERVER ARGUMENT...
 
-Every process that uses the server holds a shared lock on the users file of RUN_FOLDER, which the kernel drops
-however that process ends, SIGKILL included. This program waits for the exclusive lock. Having it means that
-nobody uses the server and that nobody can begin to; so it stops the server, and only then lets go.
+Every process that uses the server holds a shared lock on the users file of RUN_FOLDER. The kernel releases that lock
+however the process ends, SIGKILL included. This program waits for the exclusive lock. While it holds that lock, no
+process uses the server and none can begin to; so it stops the server, and only then releases the lock.
 
-KEEP is 1 when data must survive (stop with SIGTERM: everything acknowledged reaches the disk) and 0 when it
-may go (SIGKILL). SERVER_LOCK is the number of an inherited, locked file that the server alone keeps open: as
-long as it is locked, a server is alive.
+KEEP is 1 if the data must survive (the server is stopped with SIGTERM: every acknowledged write reaches the disk) and 0
+if it may be lost (SIGKILL). SERVER_LOCK is the descriptor of an inherited, locked file that only the server keeps open:
+as long as the file is locked, the server is running.
 """
 
-# Importing pathlib or contextlib would lengthen the time that every server takes to start.
+# Importing pathlib or contextlib would make every server start later.
 # ruff: noqa: PTH108, PTH106, PTH208, SIM105
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ GRACE = 30
 
 
 class _ServerEndedError(Exception):
-    """The server ended unasked."""
+    """The server ended before this program stopped it."""
 
 
 class _GraceEndedError(Exception):
-    """The server was asked to stop and did not."""
+    """The server did not stop within `GRACE` seconds."""
 
 
 def main() -> int:
@@ -41,7 +41,7 @@ def main() -> int:
     users = os.open(f"{folder}/{USERS}", os.O_RDWR | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, _on_child)
     try:
-        server = _started(int(lock), command)
+        server = _start(int(lock), command)
         fcntl.flock(users, fcntl.LOCK_EX)
         _stop(server, signal.SIGTERM if keep == "1" else signal.SIGKILL)
     except _ServerEndedError:
@@ -51,7 +51,7 @@ def main() -> int:
     return 0
 
 
-def _started(lock: int, command: list[str]) -> int:
+def _start(lock: int, command: list[str]) -> int:
     server = os.fork()
     if server == 0:
         try:
@@ -66,7 +66,7 @@ def _started(lock: int, command: list[str]) -> int:
 
 
 def _die_with_parent() -> None:
-    """Have the kernel end the server when this program is killed. Linux only: elsewhere its lock remains."""
+    """Let the kernel stop the server when this program is killed. Linux only: elsewhere the server keeps its lock."""
     try:
         import ctypes
 
@@ -88,7 +88,7 @@ def _stop(server: int, number: int) -> None:
 
 
 def _reap() -> None:
-    """Not every container has a first process that collects orphans."""
+    """Reap the ended server: not every container has an init process that reaps orphans."""
     try:
         os.waitpid(-1, os.WNOHANG)
     except ChildProcessError:
@@ -96,7 +96,7 @@ def _reap() -> None:
 
 
 def _remove(folder: str) -> None:
-    """Remove a flat folder."""
+    """Remove a folder that has no subfolders."""
     try:
         for name in os.listdir(folder):
             os.unlink(f"{folder}/{name}")

@@ -1,1 +1,1 @@
-"""A schema that changes: indexes that are built beside writers, and what is retired."""
+"""Schema changes: building new indexes while applications write, and retiring old indexes and field names."""

@@ -1,7 +1,7 @@
-"""Building indexes that are new to a namespace, beside writers: what a repair writes, then the word that it is done.
+"""Builds indexes that are new to a namespace while applications write: a repair writes them, then the registry says so.
 
-How many writes of older code an index has missed is read before the build. If there are more afterwards, the index
-does not count as built, whoever says so: that is decided by the registry's numbers, not by a lock.
+The registry counts the writes of older code that an index has missed. The count is read before the build. If it is higher
+afterwards, the index does not count as built, even if the registry says so: the numbers decide this, not a lock.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from keyweave.evolution.build import SHOWN, Build
 from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import deadline_passed
 from keyweave.exchange.handshake import handshake, indexes_of, read_registries
-from keyweave.integrity.check import begin, unobserved
+from keyweave.integrity.check import begin, ignore_progress
 from keyweave.integrity.repair import reindex
-from keyweave.integrity.scan import Portions, Walk
+from keyweave.integrity.scan import Batches, Walk
 from keyweave.integrity.survey import Observer
 from keyweave.keyspace.keys import Partition
 from keyweave.keyspace.parse import KeyKind, Locator, ParsedKey
@@ -34,13 +34,13 @@ def backfill(
     dry_run: bool = False,
     observe: Observer | None = None,
 ) -> Flow[None]:
-    """Build the indexes that must not be read yet. No document is touched; it may be interrupted and run again.
+    """Build the indexes that are not built yet. Documents never change; the flow may be interrupted and run again.
 
     Args:
-        build: is told what was done, as it is done.
-        only: indexes, as entity and name (`TaskState.by_status`); all by default. Indexes of one entity are built together.
-        dry_run: only tell what would be built, and which values collide.
-        observe: is told how far it is.
+        build: updated as work is done.
+        only: indexes, as entity and name (`TaskState.by_status`); by default all. Indexes of one entity are built together.
+        dry_run: only report what would be built, and which values collide.
+        observe: called with the progress.
 
     Raises:
         ConfigurationError: there is no such index.
@@ -55,7 +55,7 @@ def backfill(
     before = yield from read_registries(context, partitions)
     uniques = {index.name for index in wanted.values() if isinstance(index.of, Unique)}
     if uniques:
-        yield from _collisions(context, build, uniques, observe or unobserved)
+        yield from _collisions(context, build, uniques, observe or ignore_progress)
     if build.collisions or dry_run:
         return
     everything = context.reading_unbuilt()
@@ -80,7 +80,7 @@ def _wanted(context: Context, only: Collection[str] | None) -> dict[str, Index]:
 def _declare(
     context: Context, build: Build, wanted: dict[str, Index], before: list[tuple[Partition, Registry]]
 ) -> Flow[None]:
-    """Say what is built, as of the writes that were missed before the build began."""
+    """Declare the indexes built, with the number of writes that they had missed before the build began."""
     stuck = {drift.where for drift in (*build.repairs.left, *build.repairs.postponed)}
     commands: list[Command] = []
     for partition, registry in before:
@@ -102,40 +102,40 @@ def _declare(
 
 
 def _collisions(context: Context, build: Build, uniques: set[str], observe: Observer) -> Flow[None]:
-    """Look for values that several live rows claim. Holds one id for each value: about 150 bytes a row."""
+    """Find values that several live rows claim. Keeps one id per value in memory: about 150 bytes a row."""
     entities = {name.partition(".")[0] for name in uniques}
     holders: dict[tuple[str, str], str] = {}
-    twice: set[tuple[str, str]] = set()
+    colliding: set[tuple[str, str]] = set()
     progress = yield from begin(context, "unique values")
-    walk, portions = Walk(context, Locator(context.package, context.keyspace, entities)), Portions()
-    while not walk.over:
+    walk, batches = Walk(context, Locator(context.package, context.keyspace, entities)), Batches()
+    while not walk.done:
         places = yield from walk.keys()
         rows = [place for place in places if place.what is KeyKind.DOCUMENT]
-        for part in portions.of(rows):
-            claims = yield from _claims(context, part, portions)
+        for part in batches.of(rows):
+            claims = yield from _claims(context, part, batches)
             for name, claim in claims:
                 place = (f"{name}.{claim.unique}", claim.value)
                 if place[0] not in uniques:
                     continue
                 holder = holders.setdefault(place, claim.owner)
                 if holder != claim.owner:
-                    twice.add(place)
+                    colliding.add(place)
                     if len(build.colliding) < SHOWN:
                         build.colliding.append((place[0], holder, claim.owner))
         progress.keys += len(places)
         progress.documents += len(rows)
         observe(progress)
-    for name, _ in twice:
+    for name, _ in colliding:
         build.collisions[name] = build.collisions.get(name, 0) + 1
 
 
 def _claims(
-    context: Context, places: Iterable[ParsedKey], portions: Portions
+    context: Context, places: Iterable[ParsedKey], batches: Batches
 ) -> Flow[list[tuple[str, ClaimEntry]]]:
-    """What live rows claim, with the entity's name. Rows that cannot be read claim nothing; the repair names them."""
+    """Return the claims of live rows, with the entity's name. Unreadable rows have none; the repair reports such rows."""
     rows = list(places)
     (documents,) = yield from ask(context, (("MGET", *[place.key for place in rows]),))
-    portions.saw(documents)
+    batches.learn(documents)
     found: list[tuple[str, ClaimEntry]] = []
     for place, document in zip(rows, documents, strict=True):
         if document is None or place.entity is None:

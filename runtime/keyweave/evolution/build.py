@@ -1,4 +1,4 @@
-"""What a build of indexes came to."""
+"""The result of building indexes."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from keyweave.integrity.remedy import Repairs
 
 SHOWN = 1000
-"""Most colliding rows that are kept by their ids."""
+"""The most pairs of colliding rows that are kept with their ids."""
 
 
 @dataclass(slots=True)
 class Build:
-    """A build of the indexes that are new to a namespace.
+    """The result of building the indexes that are new to a namespace.
 
     Attributes:
         wanted: indexes that were not built, as entity and name.
-        collisions: number of values that several rows claim, by unique constraint; with one, nothing was changed.
-        colliding: up to `SHOWN` pairs of rows with one value: constraint, id, id.
-        repairs: what was written, and what could not be.
-        passed: writes of older code during the build, by index: it is not complete while there are any.
-        built: indexes that are complete now.
+        collisions: number of values that several rows claim, by unique constraint; if there are any, nothing was changed.
+        colliding: up to `SHOWN` pairs of rows with the same value: constraint, id, id.
+        repairs: what was written, and what could not be written.
+        passed: number of writes of older code during the build, by index; an index with any is not built.
+        built: indexes that are built now.
     """
 
     wanted: tuple[str, ...] = ()
@@ -32,5 +32,5 @@ class Build:
 
     @property
     def complete(self) -> bool:
-        """Whether every index that was wanted is built."""
+        """Whether every wanted index is built."""
         return set(self.wanted) == set(self.built)

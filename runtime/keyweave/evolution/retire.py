@@ -1,4 +1,4 @@
-"""Retiring what a schema has left behind: indexes that no code keeps any more, and old names of fields in documents."""
+"""Retires what a schema change has left behind: indexes that no code keeps, and old names of fields in documents."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from keyweave.effects import Command, Flow
 from keyweave.errors import ConfigurationError, CorruptDocumentError
 from keyweave.exchange.ask import apply, ask
 from keyweave.exchange.handshake import read_registries
-from keyweave.integrity.check import begin, locator_for, unobserved
-from keyweave.integrity.scan import Portions, Walk
+from keyweave.integrity.check import begin, ignore_progress, locator_for
+from keyweave.integrity.scan import Batches, Walk
 from keyweave.integrity.survey import Observer
 from keyweave.keyspace.keys import Partition
 from keyweave.keyspace.parse import KeyKind, Locator, ParsedKey
@@ -25,19 +25,20 @@ from keyweave.store.registry import index_field
 
 
 def drop_index(context: Context, stored: str, *, observe: Observer | None = None) -> Flow[int]:
-    """Delete the keys of an index that this code does not keep, and what the registry says of it.
+    """Delete the keys of an index that this code does not keep, and its entry in the registry.
 
     Args:
-        stored: what its keys begin with: `TaskState.by_agent`, or `TaskState.by_agent.2` for a later generation.
+        stored: its stored name: `TaskState.by_agent`, or `TaskState.by_agent.2` for a later generation.
+        observe: called with the progress.
 
     Returns:
-        How many keys were deleted.
+        The number of deleted keys.
 
     Raises:
-        ConfigurationError: this code keeps the index, or the namespace does not know it.
+        ConfigurationError: this code keeps the index, or the namespace has no such index.
     """
     if stored in context.package.indexes:
-        raise ConfigurationError(f"{stored}: this code keeps it; remove it from the schema first")
+        raise ConfigurationError(f"{stored}: this code keeps the index; remove it from the schema first")
     partitions = context.keyspace.partitions()
     registries = yield from read_registries(context, partitions)
     holding = [
@@ -50,19 +51,20 @@ def drop_index(context: Context, stored: str, *, observe: Observer | None = None
             name for registry in registries for name in registry.indexes
         } - context.package.indexes.keys()
         raise ConfigurationError(
-            f"{stored}: no index of this namespace (left behind are: {', '.join(sorted(known)) or 'none'})"
+            f"{stored}: this namespace has no such index "
+            f"(indexes that this code does not keep: {', '.join(sorted(known)) or 'none'})"
         )
     others = {name for registry in registries for name in registry.indexes}
     walk = Walk(context, Locator(context.package, context.keyspace, others=others))
     progress, dropped = (yield from begin(context, "drop")), 0
-    while not walk.over:
+    while not walk.done:
         places = yield from walk.keys()
         keys = [place.key for place in places if place.what is KeyKind.OTHER and place.label == stored]
         if keys:
             (gone,) = yield from ask(context, (("UNLINK", *keys),))
             dropped += int(gone)
         progress.keys += len(places)
-        (observe or unobserved)(progress)
+        (observe or ignore_progress)(progress)
     commands: tuple[Command, ...] = tuple(
         ("HDEL", partition.schema, index_field(stored)) for partition in holding
     )
@@ -79,39 +81,42 @@ def rewrite_documents(
     dry_run: bool = False,
     observe: Observer | None = None,
 ) -> Flow[None]:
-    """Write documents anew as this schema writes them: renamed fields under their new names, `purge` left out.
+    """Rewrite documents as this schema writes them: renamed fields under their new names, without the names in `purge`.
 
-    Revision, creation and deadline stay as they are. Each document is guarded by its revision.
+    Revision, creation time and deadline stay as they are. Each rewrite is guarded by the document's revision.
 
     Args:
-        rewrite: is told what was done, as it is done.
-        purge: names that are no fields of this schema any more, to be removed for good.
+        rewrite: updated as work is done.
+        entities: names of the entities; by default all.
+        purge: names of removed fields, to be deleted permanently.
+        dry_run: only report what would be written.
+        observe: called with the progress.
 
     Raises:
-        ConfigurationError: there is no such entity, or a name to purge is a field.
+        ConfigurationError: there is no such entity, or a name in `purge` is a field of the schema.
     """
     locator = yield from locator_for(context, entities)
     chosen = [entity for entity in context.package.entities.values() if locator.wanted(entity)]
     for entity in chosen:
-        alive = sorted(set(purge) & entity.known)
-        if alive:
+        kept = sorted(set(purge) & entity.known)
+        if kept:
             raise ConfigurationError(
-                f"{entity.name}.{alive[0]} is a field of this schema; it cannot be purged"
+                f"{entity.name}.{kept[0]} is a field of this schema; it cannot be purged"
             )
-    walk, portions = Walk(context, locator), Portions()
+    walk, batches = Walk(context, locator), Batches()
     progress = yield from begin(context, "documents")
-    while not walk.over:
+    while not walk.done:
         places = yield from walk.keys()
         rows = [place for place in places if place.what is KeyKind.DOCUMENT]
-        for part in portions.of(rows):
+        for part in batches.of(rows):
             (documents,) = yield from ask(context, (("MGET", *[place.key for place in part]),))
-            portions.saw(documents)
+            batches.learn(documents)
             for place, document in zip(part, documents, strict=True):
                 if document is not None:
                     yield from _rewrite(context, rewrite, place, document, frozenset(purge), dry_run=dry_run)
         progress.keys += len(places)
         progress.documents += len(rows)
-        (observe or unobserved)(progress)
+        (observe or ignore_progress)(progress)
 
 
 def _rewrite(

@@ -1,1 +1,1 @@
-"""How a server and a namespace are: facts, findings with what to do, and figures for gauges."""
+"""The health of a server and a namespace: facts, findings with what to do, and figures for gauges."""

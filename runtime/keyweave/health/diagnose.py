@@ -1,6 +1,6 @@
 """What is wrong with a store, why it matters and what to do: one small rule per finding, from facts alone.
 
-A rule stays silent about what the server did not say; one finding tells that something was not said.
+A rule ignores facts that the server did not report; one finding lists them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Rule = Callable[[Health, Limits], Iterator[Finding]]
 
 
 def diagnose(health: Health, limits: Limits) -> tuple[Finding, ...]:
-    """Everything that is not as primary data needs it, worst first."""
+    """Return a finding for everything that is not as primary data needs it, worst first."""
     found = [finding for rule in _RULES for finding in rule(health, limits)]
     return tuple(sorted(found, key=lambda finding: _ORDER[finding.severity]))
 

@@ -1,4 +1,4 @@
-"""Examining a server and a namespace: one round trip, no retries. What a server refuses to tell is unknown."""
+"""Examines a server and a namespace: one round trip, no retries. A fact that a server refuses to report is unknown."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def examine(
     limits: Limits | None = None,
     wall: Callable[[], float] = time.time,
 ) -> Flow[Health]:
-    """Look at the server and the namespace. Nothing is retried: a probe wants to know how it is now.
+    """Examine the server and the namespace. Nothing is retried: a probe reports the state as it is now.
 
     Args:
         memory_budget: bytes that the data may take; the server's own limit by default.
-        limits: from where on something is a finding.
+        limits: thresholds above which something is a finding.
         wall: this machine's clock, in seconds since 1970.
 
     Raises:
         ConfigurationError: the budget is not positive.
-        StoreUnavailableError: or one of its children: the server does not answer at all.
+        StoreUnavailableError: or a subclass: the server does not answer.
     """
     if memory_budget is not None and memory_budget <= 0:
         raise ConfigurationError("memory_budget: must be more than 0 bytes")
@@ -69,7 +69,7 @@ def examine(
 
 
 def _skew(server: float, before: float, after: float) -> float:
-    """How far the server's time lies outside the round trip in which it was read."""
+    """Return by how many seconds the server's time lies outside the round trip in which it was read."""
     if server < before:
         return server - before
     return max(0.0, server - after)
@@ -81,6 +81,6 @@ def _lag(now: int, oldest: Sequence[Reply]) -> float:
 
 
 def _data_schema(own: str, replies: Sequence[Reply]) -> str | None:
-    """The fingerprint that the partitions carry: one that is not this code's, if any is."""
+    """Return the fingerprint that the partitions carry, preferring one that differs from this code's."""
     carried = [reply.decode() for reply in replies if isinstance(reply, bytes)]
     return next((each for each in carried if each != own), own if carried else None)

@@ -1,6 +1,6 @@
-"""What a server says about itself, read from INFO and, where it is permitted, CONFIG GET. Nothing here asks or judges.
+"""The facts that a server reports, read from INFO and, where it is permitted, CONFIG GET. Sends and judges nothing.
 
-Managed services and access rules may refuse either command. What a server does not say is None, never a guess.
+Managed services and access rules may refuse either command. A fact that a server does not report is None, never a guess.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ class ReplicaFacts:
     """One replica, as its primary sees it.
 
     Attributes:
-        state: `online` once it follows the primary.
+        state: `online` while it follows the primary.
         behind: bytes of the primary's writes that it has not confirmed.
-        silent: seconds since it last confirmed anything; negative before it first did.
+        silent: seconds since its last confirmation; negative before the first one.
     """
 
     state: str
@@ -28,26 +28,26 @@ class ReplicaFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerFacts:
-    """A server as it describes itself; None wherever it does not say.
+    """A server as it describes itself; None for every fact that it does not report.
 
     Attributes:
         product: `redis` or `valkey`.
         version: such as `8.0.2`.
         role: `primary` or `replica`.
-        loading: whether it still reads its data from disk.
-        scripts: whether it runs scripts with the `#!lua` line, as Keyweave's have.
-        declared_keys: whether its scripts may only touch keys that the caller declares.
-        refusal: the code with which it refuses writes now, such as `OOM`; None when it takes them.
+        loading: whether it is still loading its data from disk.
+        scripts: whether it runs scripts that begin with a `#!lua` line, as Keyweave's do.
+        declared_keys: whether its scripts may access declared keys only.
+        refusal: the error code with which it refuses writes now, such as `OOM`; None when it accepts them.
         aof: whether it appends every write to a file.
         appendfsync: `always`, `everysec` or `no`; None where CONFIG GET is refused.
         snapshots: whether it saves snapshots by itself; None where CONFIG GET is refused.
-        persistence_failing: whether the last write of the file or the last snapshot failed.
+        persistence_failing: whether the last snapshot, or the last write or rewrite of the append-only file, failed.
         eviction_policy: such as `noeviction`.
         used_memory: bytes in use.
         max_memory: limit in bytes; 0 for none.
         replicas: the replicas of a primary.
         primary_link: of a replica: whether it is connected to its primary.
-        primary_silent: of a replica: seconds since the primary last spoke.
+        primary_silent: of a replica: seconds since it last received anything from its primary.
     """
 
     product: str | None = None
@@ -70,7 +70,7 @@ class ServerFacts:
 
     @property
     def persistence(self) -> str:
-        """In a word or two: `aof everysec`, `snapshots`, `none`, or `unknown`."""
+        """A summary in a word or two: `aof everysec`, `snapshots`, `none` or `unknown`."""
         if self.aof:
             return f"aof {self.appendfsync}" if self.appendfsync else "aof"
         if self.aof is None:
@@ -81,51 +81,51 @@ class ServerFacts:
 def read_facts(
     info: Reply, settings: Reply, *, scripts: bool | None, refusal: str | None, declared_keys: bool = False
 ) -> ServerFacts:
-    """The facts in the replies to INFO and to CONFIG GET appendfsync save; one that was refused says nothing.
+    """Return the facts in the replies to INFO and to CONFIG GET appendfsync save. Either may be an error reply.
 
     Args:
-        scripts: whether a script ran, or would have run if the server took writes.
-        refusal: the code with which the server refused it as a write.
-        declared_keys: whether it was refused a key that was not declared.
+        scripts: whether a script ran, or would have run if the server accepted writes.
+        refusal: the error code with which the server refused the script as a write.
+        declared_keys: whether the server refused the script a key that was not declared.
     """
-    said = _parsed(info)
-    product, version = _product(said)
-    role = {"master": "primary", "slave": "replica"}.get(said.get("role", ""))
+    fields = _parse_info(info)
+    product, version = _product(fields)
+    role = {"master": "primary", "slave": "replica"}.get(fields.get("role", ""))
     configured = _configured(settings)
     points = configured.get("save")
     return ServerFacts(
         product=product,
         version=version,
         role=role,
-        loading=said.get("loading") == "1",
+        loading=fields.get("loading") == "1",
         scripts=scripts,
         declared_keys=declared_keys,
         refusal=refusal,
-        aof=_flag(said.get("aof_enabled")),
+        aof=_flag(fields.get("aof_enabled")),
         appendfsync=configured.get("appendfsync"),
         snapshots=None if points is None else bool(points),
-        persistence_failing=_failing(said),
-        eviction_policy=said.get("maxmemory_policy"),
-        used_memory=_number(said.get("used_memory")),
-        max_memory=_number(said.get("maxmemory")),
-        replicas=_replicas(said) if role == "primary" else (),
-        primary_link=said.get("master_link_status") == "up" if role == "replica" else None,
-        primary_silent=_number(said.get("master_last_io_seconds_ago")) if role == "replica" else None,
+        persistence_failing=_failing(fields),
+        eviction_policy=fields.get("maxmemory_policy"),
+        used_memory=_number(fields.get("used_memory")),
+        max_memory=_number(fields.get("maxmemory")),
+        replicas=_replicas(fields) if role == "primary" else (),
+        primary_link=fields.get("master_link_status") == "up" if role == "replica" else None,
+        primary_silent=_number(fields.get("master_last_io_seconds_ago")) if role == "replica" else None,
     )
 
 
-def _parsed(info: Reply) -> dict[str, str]:
+def _parse_info(info: Reply) -> dict[str, str]:
     if not isinstance(info, bytes):
         return {}
     lines = info.decode("utf-8", "replace").splitlines()
     return {name: value for name, colon, value in (line.partition(":") for line in lines) if colon}
 
 
-def _product(said: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """Valkey goes on telling the version of Redis that it is compatible with, so its own counts first."""
-    if "valkey_version" in said:
-        return "valkey", said["valkey_version"]
-    version = said.get("redis_version")
+def _product(fields: Mapping[str, str]) -> tuple[str | None, str | None]:
+    # Valkey also reports a `redis_version`: the version of Redis that it is compatible with.
+    if "valkey_version" in fields:
+        return "valkey", fields["valkey_version"]
+    version = fields.get("redis_version")
     return ("redis" if version else None), version
 
 
@@ -147,19 +147,19 @@ def _number(text: str | None) -> int | None:
         return None
 
 
-def _failing(said: Mapping[str, str]) -> bool | None:
-    states = [said.get("rdb_last_bgsave_status")]
-    if said.get("aof_enabled") == "1":
-        states += [said.get("aof_last_write_status"), said.get("aof_last_bgrewrite_status")]
-    told = [state for state in states if state is not None]
-    return any(state != "ok" for state in told) if told else None
+def _failing(fields: Mapping[str, str]) -> bool | None:
+    states = [fields.get("rdb_last_bgsave_status")]
+    if fields.get("aof_enabled") == "1":
+        states += [fields.get("aof_last_write_status"), fields.get("aof_last_bgrewrite_status")]
+    reported = [state for state in states if state is not None]
+    return any(state != "ok" for state in reported) if reported else None
 
 
-def _replicas(said: Mapping[str, str]) -> tuple[ReplicaFacts, ...]:
-    written = _number(said.get("master_repl_offset")) or 0
+def _replicas(fields: Mapping[str, str]) -> tuple[ReplicaFacts, ...]:
+    written = _number(fields.get("master_repl_offset")) or 0
     found = []
-    for number in range(_number(said.get("connected_slaves")) or 0):
-        pairs = (pair.partition("=") for pair in said.get(f"slave{number}", "").split(","))
+    for number in range(_number(fields.get("connected_slaves")) or 0):
+        pairs = (pair.partition("=") for pair in fields.get(f"slave{number}", "").split(","))
         replica = {name: value for name, _, value in pairs}
         confirmed, silent = _number(replica.get("offset")), _number(replica.get("lag"))
         found.append(

@@ -1,6 +1,6 @@
-"""Looking at the server and at what retention has left to do, in one round trip, for gauges.
+"""Measures the server and the backlog of the sweepers in one round trip, for gauges.
 
-Nothing is sent twice: whoever looks again later sees more than a retry would show.
+Nothing is sent twice: the next measurement is worth more than a retry.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ _SECTIONS = ("memory", "stats", "clients", "persistence")
 
 @dataclass(frozen=True, slots=True)
 class ServerState:
-    """A server at one moment. What its user may not see is None.
+    """The state of a server at one moment. What the user may not read is None.
 
     Attributes:
         up: whether it answered.
         memory_used, memory_limit: in bytes; the limit is None without one.
-        keys: in the logical database.
-        clients: that are connected.
-        evicted: keys dropped for lack of memory since the server started.
-        durable: whether it keeps an append-only file, and its last write to it worked.
-        overdue: rows past their deadline that nobody has swept, in this store's namespace.
-        lag: microseconds that the oldest of them is past its deadline.
+        keys: number of keys in the logical database.
+        clients: number of connected clients.
+        evicted: number of keys that the server has evicted since it started.
+        durable: whether it keeps an append-only file and its last write to it succeeded.
+        overdue: number of rows past their deadline that are not swept yet, in this store's namespace.
+        lag: microseconds since the earliest of their deadlines.
     """
 
     up: bool
@@ -42,7 +42,7 @@ class ServerState:
 
 
 def measure(context: Context) -> Flow[ServerState]:
-    """The server's state. A server that does not answer is `up=False`; this flow raises nothing of its own."""
+    """Return the server's state. A server that does not answer has `up=False`; this flow raises no error itself."""
     partitions = context.keyspace.partitions()
     now = context.state.clock.now()
     commands: list[Command] = [("INFO", section) for section in _SECTIONS]
@@ -91,7 +91,7 @@ def _durable(fields: dict[str, str]) -> bool | None:
 
 
 def _backlog(expiry: list[Any], now: int) -> tuple[int | None, int | None]:
-    """How many rows are due in all partitions, and for how long the oldest has been."""
+    """Return the number of due rows in all partitions, and microseconds since their earliest deadline."""
     if any(type(reply) is ServerError for reply in expiry):
         return None, None
     overdue = sum(int(number) for number in expiry[0::2])

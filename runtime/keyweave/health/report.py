@@ -1,4 +1,4 @@
-"""What an examination of a store found: a typed report, the same in both flavours and in JSON. Values, no behaviour."""
+"""The result of examining a store: a typed report, the same in both flavours and in JSON. Values, no behaviour."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from keyweave.health.facts import ServerFacts
 
 
 class Severity(enum.StrEnum):
-    """How bad a finding is, mildest first."""
+    """The severity of a finding, mildest first."""
 
     NOTICE = "notice"
     """Worth knowing; nothing is wrong yet."""
     WARNING = "warning"
-    """Will hurt when something else goes wrong. Plan the change."""
+    """Makes another failure worse. Plan the change."""
     CRITICAL = "critical"
     """Data can be lost, or the store does not serve. Act now."""
 
@@ -26,10 +26,10 @@ class Finding:
     Attributes:
         id: stable name, such as `eviction-policy`.
         severity: how bad it is.
-        what: what was seen.
+        what: what was found.
         why: why it matters.
         action: what to do.
-        command: what to type for it, when that can be said.
+        command: a command that does it, or shows more; empty if there is none.
     """
 
     id: str
@@ -42,21 +42,21 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """One store's state at one moment.
+    """The health of one store at one moment.
 
     Attributes:
         address: host and port, or path of the socket.
-        encrypted: whether TLS is used.
-        local: whether the connection stays on this machine.
-        serving: whether reads and writes are answered now.
-        latency: seconds that the examination took: one round trip, and connecting where no connection was open.
+        encrypted: whether the connection uses TLS.
+        local: whether the server is on this machine.
+        serving: whether the server accepts reads and writes now.
+        latency: seconds that the examination took: one round trip, and connecting if no connection was open.
         clock_skew: seconds by which the server's clock is ahead of this machine's, beyond what the round trip explains.
-        sweep_lag: seconds for which the oldest row that is past its deadline has waited to be swept; 0 for none.
-        memory_budget: bytes that the data may take: what was given, or else the server's limit; None without either.
+        sweep_lag: seconds since the earliest deadline of a row that is not swept yet; 0 without such a row.
+        memory_budget: bytes that the data may take: the given budget, else the server's limit; None without either.
         schema: fingerprint of the schema that the code was generated from.
-        data_schema: fingerprint that the namespace carries; None when it carries none.
-        server: what the server says about itself.
-        findings: what is not as it should be, worst first.
+        data_schema: fingerprint that the namespace carries; None if it carries none.
+        server: the facts that the server reports.
+        findings: what is not as primary data needs it, worst first.
     """
 
     address: str
@@ -74,11 +74,11 @@ class Health:
 
     @property
     def memory_share(self) -> float | None:
-        """The part of the budget that is used, 1.0 for all of it; None without a budget."""
+        """The used share of the budget, 1.0 for all of it; None without a budget or without the used memory."""
         used = self.server.used_memory
         return used / self.memory_budget if self.memory_budget and used is not None else None
 
     @property
     def worst(self) -> Severity | None:
-        """The severity of the worst finding; None when there is none."""
+        """The severity of the worst finding; None without findings."""
         return self.findings[0].severity if self.findings else None

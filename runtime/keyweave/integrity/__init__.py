@@ -1,1 +1,1 @@
-"""Drift between documents and what is derived from them: found by a check, mended by a repair."""
+"""Drift between documents and the entries derived from them: a check finds it, a repair mends it."""

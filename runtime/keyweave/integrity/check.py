@@ -1,6 +1,7 @@
-"""Checking: every document against every derived entry, both ways, by the same `index_entries` that writing uses.
+"""Compares every document with every derived entry, both ways, using the same `index_entries` as writes do.
 
-A survey finds where to look, a verification what is wrong there. Memory is constant, and others may write.
+A survey finds the rows to inspect; a verification finds what is wrong with them. Memory is constant, and other processes
+may write at the same time.
 """
 
 from __future__ import annotations
@@ -29,14 +30,16 @@ def check(
     *,
     entities: Collection[str] | None = None,
     observe: Observer | None = None,
-    see: Callable[[list[Drift]], object] | None = None,
+    on_drift: Callable[[list[Drift]], object] | None = None,
 ) -> Flow[Report]:
-    """Compare the namespace, or some entities of it. Safe while others write: what is reported was seen twice.
+    """Compare the namespace, or some entities of it, and return a report.
+
+    Safe while other processes write: reported drift was found by two inspections.
 
     Args:
-        entities: names of the entities to compare; all by default, and with them the keys that belong to none.
-        observe: is told how far the check is.
-        see: is given the findings, a bounded number at a time.
+        entities: names of the entities to compare; by default all, and the keys that belong to no entity.
+        observe: called with the progress of the check.
+        on_drift: called with the findings, a bounded number at a time.
 
     Raises:
         ConfigurationError: there is no such entity.
@@ -47,18 +50,18 @@ def check(
     def counted(found: list[Drift]) -> Flow[None]:
         for finding in found:
             report.add(finding)
-        if see is not None:
-            yield Call(see, found)
+        if on_drift is not None:
+            yield Call(on_drift, found)
 
     locator = yield from locator_for(context, entities)
-    yield from walk(context, locator, report, observe or unobserved, counted)
+    yield from walk(context, locator, report, observe or ignore_progress, counted)
     return report
 
 
 def walk(
     context: Context, locator: Locator, report: Report, observe: Observer, handle: Handler
 ) -> Flow[None]:
-    """Survey and verify; `handle` is given what was found twice, the report is told how much was read."""
+    """Survey and verify. Calls `handle` with confirmed drift, and sets in the report how much was read."""
     survey = Survey(context, locator, (yield from begin(context, SURVEY)), observe)
     yield from survey.run()
     progress = survey.progress
@@ -68,7 +71,7 @@ def walk(
     if survey.ledger.close():
         progress = yield from begin(context, VERIFY)
         verification = Verification(
-            context, locator, progress, observe, survey.ledger, handle, survey.portions
+            context, locator, progress, observe, survey.ledger, handle, survey.batches
         )
         yield from verification.run()
     if not locator.limited:
@@ -78,7 +81,7 @@ def walk(
 
 
 def locator_for(context: Context, entities: Collection[str] | None) -> Flow[Locator]:
-    """What is of interest.
+    """Return the locator that selects and parses the keys of some entities, by default of all.
 
     Raises:
         ConfigurationError: there is no such entity.
@@ -88,7 +91,7 @@ def locator_for(context: Context, entities: Collection[str] | None) -> Flow[Loca
         known = ", ".join(sorted(context.package.entities))
         raise ConfigurationError(f"there is no entity {unknown[0]!r} (there are: {known})")
     if context.state.unbuilt:
-        yield from handshake(context)  # a build may have ended meanwhile
+        yield from handshake(context)  # a build may have completed since the store was opened
     registries = yield from read_registries(context, context.keyspace.partitions())
     others = {stored for registry in registries for stored in registry.indexes}
     return Locator(
@@ -97,14 +100,17 @@ def locator_for(context: Context, entities: Collection[str] | None) -> Flow[Loca
 
 
 def begin(context: Context, stage: str) -> Flow[Progress]:
-    """The start of a walk: the server's time, and how many keys there are."""
+    """Start a walk: set the store's clock, and return its progress with the number of keys in the database."""
     time, total = yield from ask(context, (("TIME",), ("DBSIZE",)))
     context.state.clock.set(micros_of(time))
     return Progress(stage, total=int(total))
 
 
 def _clocks(context: Context, ledger: Ledger) -> Flow[list[Drift]]:
-    """Clocks that are behind a revision which they have handed out. A clock is read after the documents."""
+    """Return drift of the revision clocks: unreadable, or behind the highest revision of a document.
+
+    A clock is read after the documents, so a revision issued meanwhile is no drift.
+    """
     partitions = context.keyspace.partitions()
     replies = yield from ask(
         context, tuple(("GET", partition.clock) for partition in partitions), tolerated=WRONGTYPE
@@ -120,5 +126,5 @@ def _clocks(context: Context, ledger: Ledger) -> Flow[list[Drift]]:
     return found
 
 
-def unobserved(progress: Progress) -> None:
-    """Nobody wants to know."""
+def ignore_progress(progress: Progress) -> None:
+    """Ignore the progress of a walk: the default observer."""

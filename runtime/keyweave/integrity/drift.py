@@ -1,6 +1,6 @@
-"""What a check finds: drift between documents and what is derived from them, by kind.
+"""What a check finds: drift between documents and the entries derived from them, by kind.
 
-A finding knows the keys and ids that it is about, for repairs; a report has numbers only.
+A finding has the keys and ids that it is about, for repairs; a report has numbers only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from keyweave.keyspace.parse import ParsedKey
 
 
 class Kind(enum.StrEnum):
-    """The kinds of drift, in words. `Kind.code` is the name for programs."""
+    """The kinds of drift, as text for people. `Kind.code` is the name for programs."""
 
     MISSING_ENTRY = "missing entry"
     STALE_ENTRY = "entry without a document"
@@ -37,12 +37,12 @@ class Kind(enum.StrEnum):
     UNREADABLE_DOCUMENT = "unreadable document"
     WRONG_KEY = "document under the wrong key"
     WRONG_TYPE = "key of the wrong type"
-    FOREIGN_KEY = "key that belongs to nothing"
+    FOREIGN_KEY = "unknown key"
     FOREIGN_ENTRY = "expiry entry of an unknown entity"
     CLOCK_BEHIND = "clock behind the documents"
     BAD_CLOCK = "unreadable clock"
-    ENDING_KEY = "native TTL on a key that has to stay"
-    ENDLESS_MARK = "lock or marker without an end"
+    ENDING_KEY = "native TTL on a key that must not expire"
+    ENDLESS_MARK = "lock or marker without a TTL"
 
     @property
     def code(self) -> str:
@@ -51,7 +51,7 @@ class Kind(enum.StrEnum):
 
 
 class Suspect(NamedTuple):
-    """Something to look at closely: a row, an entry of an index, or a key.
+    """A row, an entry of an index, or a key to inspect.
 
     Attributes:
         place: the document, the index that holds the entry, or the key.
@@ -65,26 +65,26 @@ class Suspect(NamedTuple):
 
     @property
     def identity(self) -> tuple[str | None, ...]:
-        """What tells it from other suspects."""
+        """The values that identify it among suspects."""
         return self.place.key, self.member, self.value
 
     @property
     def row(self) -> str:
-        """The id of the row that it is about."""
+        """The id of the row; the suspect must not be a key."""
         assert self.member is not None
         return self.member
 
 
 class Drift(NamedTuple):
-    """One drift.
+    """One difference between a document and what is derived from it.
 
     Attributes:
         kind: what is wrong.
         where: the entity, index, field or special key, without ids and values.
-        suspect: what was looked at.
+        suspect: what was inspected.
         place: the index that has, or lacks, an entry; else the key of the suspect.
-        value: the claimed value, where it is about a claim.
-        other: the other row that a claim is about.
+        value: the claimed value, for drift of a claim.
+        other: the id of the other row that is involved in a claim.
     """
 
     kind: Kind
@@ -96,12 +96,12 @@ class Drift(NamedTuple):
 
     @property
     def identity(self) -> tuple[str | None, ...]:
-        """What tells it from other findings."""
+        """The values that identify it among findings."""
         return self.kind.name, self.place, self.value, *self.suspect.identity
 
 
 class DriftGroup(NamedTuple):
-    """A kind of drift at a place, as reports count it."""
+    """A kind of drift at one entity, index or field: what reports count by."""
 
     where: str
     kind: Kind
@@ -118,12 +118,12 @@ class Report:
     """The result of a check.
 
     Attributes:
-        documents: how many documents were read.
-        entries: how many index entries were compared.
+        documents: number of documents that were read.
+        entries: number of index entries that were compared.
         drift: number of differences by place and kind, such as `TaskState.by_status: missing entry`.
-        set_aside: keys that repairs have put aside for somebody to look at; no drift.
-        others: keys of indexes that another version of the schema keeps here; they were not compared.
-        unbuilt: indexes that are not built yet; they were not compared.
+        set_aside: number of keys that repairs have set aside for a person to inspect; no drift.
+        others: number of keys of indexes that another version of the schema keeps here; they were not compared.
+        unbuilt: names of indexes that are not built yet; they were not compared.
     """
 
     documents: int = 0
@@ -135,7 +135,7 @@ class Report:
 
     @property
     def clean(self) -> bool:
-        """Whether every index agrees with its documents."""
+        """Whether every index matches its documents."""
         return not self.drift
 
     def add(self, finding: Drift) -> None:

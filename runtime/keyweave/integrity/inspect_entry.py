@@ -1,4 +1,4 @@
-"""The close look of a check at an entry: back to its row, both in one atomic read."""
+"""Inspects index entries: each entry and the row that it refers to, in one atomic read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keyweave.store.context import Context
 
 
 def trace_entries(context: Context, suspects: Sequence[Suspect]) -> Flow[list[Drift]]:
-    """Entries that their rows do not imply. Rows that cannot be read are silent: they are found by themselves."""
+    """Return the entries that their rows do not imply. Those of unreadable rows are left out: a check reports such rows."""
     suspects = yield from _unimplied(context, suspects)
     rows = _by_row(context, suspects)
     commands: list[Command] = []
@@ -53,7 +53,7 @@ def _by_row(context: Context, suspects: Iterable[Suspect]) -> dict[str, list[Sus
 
 
 def _unimplied(context: Context, suspects: Sequence[Suspect]) -> Flow[list[Suspect]]:
-    """Suspects that their row's document does not imply. Most are implied, and need no atomic read."""
+    """Return the suspects that their row's document does not imply. Most are implied, and need no atomic read."""
     rows = _by_row(context, suspects)
     (documents,) = yield from ask(context, (("MGET", *map(word, rows)),))
     left: list[Suspect] = []
@@ -81,7 +81,7 @@ def _place(suspect: Suspect) -> tuple[str, str]:
 
 
 def _implied(context: Context, suspect: Suspect, document: Reply) -> set[tuple[str, str]] | None:
-    """Where entries of a row are: key, and value of a claim. None for a row that cannot be read."""
+    """Return where a row's entries belong: key, and value of a claim. None for a row that cannot be read."""
     if document is None:
         return set()
     entity, partition = _entity(context, suspect), partition_of(suspect)
@@ -96,7 +96,7 @@ def _implied(context: Context, suspect: Suspect, document: Reply) -> set[tuple[s
         )
         for entry in seen.entries
     }
-    # What a document implies of the expiry set is judged with its row; here it counts that there is a document.
+    # An expiry entry is compared with its document when the row is inspected; here it only needs a document.
     return places | {(partition.expiry, "")}
 
 
@@ -117,5 +117,5 @@ def _judge(
 
 
 def _entity(context: Context, suspect: Suspect) -> Entity[Any]:
-    """The entity of an entry; those of the expiry set carry its name in the value."""
+    """Return the entity of an entry. An entry of the expiry set has its name as the value."""
     return suspect.place.entity or context.package.entities[suspect.value]

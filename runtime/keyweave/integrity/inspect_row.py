@@ -1,7 +1,7 @@
-"""The close look of a check at a row: the document and everything that it implies, in one atomic read.
+"""Inspects rows: the document and everything that it implies, in one atomic read.
 
-A row is read first to know where to look, and again together with its entries. When the second reading implies
-other places than the first, somebody wrote in between, and the row is read once more.
+A row is read once to know where its entries belong, and again together with its entries. If the second document implies
+other entries than the first, another process wrote in between, and the row is read again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Seen(NamedTuple):
 
 
 def read_row(context: Context, entity: Entity[Any], document: Reply) -> Seen | None:
-    """What a reply to GET holds; None for nothing, another type, or a document that cannot be read."""
+    """Return the row in a reply to GET; None for no document, a key of another type, or an unreadable document."""
     if not isinstance(document, bytes):
         return None
     try:
@@ -45,7 +45,10 @@ def read_row(context: Context, entity: Entity[Any], document: Reply) -> Seen | N
 
 
 def inspect_rows(context: Context, rows: Sequence[Suspect]) -> Flow[list[Drift]]:
-    """Everything that is wrong with rows as of one moment each. Rows that never hold still are left out."""
+    """Return everything that is wrong with rows, each as of one moment.
+
+    A row that other processes change during every try is left out.
+    """
     replies = yield from ask(context, tuple(("GET", row.place.key) for row in rows), tolerated=WRONGTYPE)
     waiting = [
         (row, read_row(context, entity_of(row), reply)) for row, reply in zip(rows, replies, strict=True)
@@ -63,16 +66,16 @@ def inspect_rows(context: Context, rows: Sequence[Suspect]) -> Flow[list[Drift]]
         again = []
         for (row, seen), end in zip(waiting, ends, strict=True):
             fresh = read_row(context, entity_of(row), replies[end][0])
-            if _looked_at(fresh) == _looked_at(seen):
+            if _implied(fresh) == _implied(seen):
                 found += _judge(context, row, fresh, replies[end])
             else:
                 again.append((row, fresh))
         waiting = again
-    return (yield from _tell_duplicates(context, found))
+    return (yield from _classify_owners(context, found))
 
 
-def _looked_at(seen: Seen | None) -> list[Any] | None:
-    """Where the entries of a row are, and what it refers to."""
+def _implied(seen: Seen | None) -> list[Any] | None:
+    """Return the claims and the places of view entries that a row implies, without scores."""
     if seen is None:
         return None
     return [
@@ -105,7 +108,7 @@ def _reading(row: Suspect, seen: Seen | None) -> list[Command]:
 
 
 def _targets(entity: Entity[Any], partition: Partition, record: Any) -> dict[str, str]:
-    """The document that each reference needs, by field."""
+    """Return the key of the document that each reference needs, by field."""
     return {
         reference.field: partition.document(reference.target, value)
         for reference in entity.references
@@ -121,7 +124,7 @@ def _judge(context: Context, row: Suspect, seen: Seen | None, replies: list[Repl
             return [Drift(Kind.WRONG_TYPE, entity.name, row, key)]
         return [] if document is None else [Drift(Kind.UNREADABLE_DOCUMENT, entity.name, row, key)]
     if kind == b"none":
-        return []  # it ended in this very moment
+        return []  # the key expired within this transaction
     if getattr(seen.record, entity.key) != row.row:
         return [Drift(Kind.WRONG_KEY, entity.name, row, key)]
     now = int(seconds) * 1_000_000 + int(micros)
@@ -142,7 +145,7 @@ def _judge(context: Context, row: Suspect, seen: Seen | None, replies: list[Repl
 def _judge_deadline(context: Context, row: Suspect, head: Head, ends: int, deadline: Reply) -> list[Drift]:
     entity, expiry = entity_of(row), partition_of(row).expiry
     kinds: list[tuple[Kind, str]] = []
-    # An expiry set of another type is found by itself, and has no entry.
+    # An expiry set of the wrong type is found by itself, and counts as empty here.
     score = None if deadline is None or isinstance(deadline, ServerError) else float(deadline)
     if head.expires == 0 and score is not None:
         kinds.append((Kind.UNDUE_DEADLINE, expiry))
@@ -159,7 +162,7 @@ def _judge_deadline(context: Context, row: Suspect, head: Head, ends: int, deadl
 def _judge_entry(row: Suspect, entry: Entry, head: Head, answer: Reply) -> Drift | None:
     entity, partition = entity_of(row), partition_of(row)
     if isinstance(answer, ServerError):
-        answer = None  # the key of another type is found by itself
+        answer = None  # a key of the wrong type is found by itself
     if isinstance(entry, ViewEntry):
         place, where = partition.view(entity.name, entry.view, entry.values), f"{entity.name}.{entry.view}"
         if answer is None:
@@ -174,8 +177,8 @@ def _judge_entry(row: Suspect, entry: Entry, head: Head, answer: Reply) -> Drift
     return Drift(Kind.WRONG_OWNER, where, row, place, entry.value, owner)
 
 
-def _tell_duplicates(context: Context, found: list[Drift]) -> Flow[list[Drift]]:
-    """A claim of another row is a wrong owner, unless that row has the value too, or cannot be read."""
+def _classify_owners(context: Context, found: list[Drift]) -> Flow[list[Drift]]:
+    """Refine findings of a wrong owner: the other row may have the same value, or may be unreadable."""
     doubtful = [finding for finding in found if finding.kind is Kind.WRONG_OWNER]
     if not doubtful:
         return found
@@ -197,12 +200,12 @@ def _tell_duplicates(context: Context, found: list[Drift]) -> Flow[list[Drift]]:
 
 
 def partition_of(suspect: Suspect) -> Partition:
-    """The partition that a suspect is in."""
+    """Return the partition of a suspect."""
     assert suspect.place.partition is not None
     return suspect.place.partition
 
 
 def entity_of(suspect: Suspect) -> Entity[Any]:
-    """The entity of a row, or of an entry that is not in the expiry set."""
+    """Return the entity of a row, or of an entry that is not in the expiry set."""
     assert suspect.place.entity is not None
     return suspect.place.entity

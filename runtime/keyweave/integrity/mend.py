@@ -1,4 +1,4 @@
-"""Mending one row: everything that was found about it in one plan, guarded by its revision. Documents stay as they are."""
+"""Mends one row: applies everything that was found about it in one plan, guarded by its revision. Documents never change."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ DEADLINES: Final = frozenset(
 
 
 class _Blocked(Exception):
-    """What was found is not so any more, or cannot be mended now."""
+    """The finding is no longer true, or cannot be mended now."""
 
 
 class _RepairPlan(Plan):
-    """A plan that may be applied twice, and whose names may be what somebody else wrote: bytes that are no text."""
+    """A plan that may be applied twice, and whose keys and members may be bytes that are not valid text."""
 
     __slots__ = ()
 
@@ -51,7 +51,7 @@ class _RepairPlan(Plan):
 def mend_row(
     context: Context, partition: Partition, entity: Entity[Any], key: str, findings: list[Drift]
 ) -> Flow[bool]:
-    """Mend what was found about one row. False when something is in the way, or somebody else was quicker."""
+    """Mend what was found about one row. Returns False if a document is unreadable or has changed since."""
     (document,) = yield from ask(
         context, (("GET", word(partition.document(entity.name, key))),), tolerated=WRONGTYPE
     )
@@ -131,7 +131,7 @@ def _held(seen: Seen, entry: ViewEntry) -> bool:
 
 
 def _guard_other(context: Context, plan: Plan, entity: Entity[Any], finding: Drift) -> Flow[None]:
-    """The row that holds a claim must not have the value, now and when the plan is applied."""
+    """Guard that the row which holds a claim does not have the value, now and when the plan is applied."""
     unique = finding.where.partition(".")[2]
     (document,) = yield from ask(
         context, (("GET", word(plan.partition.document(entity.name, finding.other))),), tolerated=WRONGTYPE

@@ -1,4 +1,4 @@
-"""What a repair does about each kind of drift, and what it did."""
+"""What a repair does about each kind of drift, and the result of a repair."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REMEDIES: Final[dict[Kind, str]] = {
     Kind.MISSING_CLAIM: "add the claim",
     Kind.STALE_CLAIM: "release the claim",
     Kind.UNDUE_CLAIM: "release the claim",
-    Kind.WRONG_OWNER: "give the claim to its owner",
+    Kind.WRONG_OWNER: "give the claim to the row that has the value",
     Kind.MISSING_DEADLINE: "add the expiry entry",
     Kind.STALE_DEADLINE: "remove the expiry entry",
     Kind.UNDUE_DEADLINE: "remove the expiry entry",
@@ -30,32 +30,32 @@ REMEDIES: Final[dict[Kind, str]] = {
     Kind.CLOCK_BEHIND: "advance the clock",
     Kind.BAD_CLOCK: "set the clock aside and advance a new one",
     Kind.ENDING_KEY: "remove the native TTL",
-    Kind.ENDLESS_MARK: "let it end in a minute",
+    Kind.ENDLESS_MARK: "set a TTL of a minute",
 }
-"""Kinds that a repair mends, and how."""
+"""The kinds that a repair mends, and how."""
 
 REASONS: Final[dict[Kind, str]] = {
-    Kind.UNREADABLE_DOCUMENT: "its data is for a person to judge",
+    Kind.UNREADABLE_DOCUMENT: "a person must decide: correct the document, or delete it",
     Kind.WRONG_KEY: "rename it to the key of the id that it holds, or delete it",
-    Kind.UNCLEAR_OWNER: "mend or delete the document that holds the claim",
+    Kind.UNCLEAR_OWNER: "correct or delete the document that holds the claim",
     Kind.DUPLICATE_VALUE: "two documents have the value: change one of them",
     Kind.DANGLING_REFERENCE: "restore the row that it refers to, or delete the referring row",
-    Kind.FOREIGN_KEY: "this schema knows no such key: delete it, or use the schema that does",
-    Kind.FOREIGN_ENTRY: "this schema knows no such entity",
-    Kind.WRONG_TYPE: "a document's key holds another type: look at it",
+    Kind.FOREIGN_KEY: "this schema has no such key: delete it, or use the schema that has it",
+    Kind.FOREIGN_ENTRY: "this schema has no such entity",
+    Kind.WRONG_TYPE: "the key of a document has another type: inspect it",
 }
-"""Kinds that are left alone, and what a person can do."""
+"""The kinds that a repair leaves alone, and what a person can do."""
 
 
 @dataclass(slots=True)
 class Repairs:
-    """What a repair did, or would do.
+    """What a repair did, or in a dry run would do.
 
     Attributes:
-        report: what was read in the last round, and what was found there.
-        mended: what was repaired; in a dry run, what would be.
-        left: what was left alone.
-        postponed: what could not be repaired now, because a key was in the way or others were quicker.
+        report: what the last round read and found.
+        mended: drift that was mended; in a dry run, that would be.
+        left: drift that is left for a person.
+        postponed: drift that could not be mended now, because of a key of the wrong type or another process's write.
     """
 
     report: Report = field(default_factory=Report)
@@ -65,17 +65,17 @@ class Repairs:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to repair by hand or in another run."""
+        """Whether nothing is left for a person or for another run."""
         return not self.left and not self.postponed
 
 
 def drift_of(findings: Iterable[Drift]) -> Counter[DriftGroup]:
-    """Findings, counted."""
+    """Return findings counted by place and kind."""
     return Counter(DriftGroup(finding.where, finding.kind) for finding in findings)
 
 
 def mendable(finding: Drift) -> bool:
-    """Whether a repair does something about it."""
+    """Return whether a repair mends the finding."""
     if finding.kind is Kind.WRONG_TYPE:
         return finding.suspect.place.what is not KeyKind.DOCUMENT
     return finding.kind in REMEDIES

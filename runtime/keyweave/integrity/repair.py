@@ -1,6 +1,6 @@
-"""Repairing: a check whose findings are mended, one row at a time. It may be ended at any moment and run again.
+"""Repairs a namespace: a check whose findings are mended, one row at a time. It may be interrupted and run again.
 
-A key that was set aside leaves entries to rebuild, so rounds follow each other until nothing more can be done.
+A key that was set aside leaves entries to rebuild, so rounds are repeated until a round can do nothing more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final
 from keyweave.changes.plan import Applied, Plan, new_op
 from keyweave.effects import Call, Flow
 from keyweave.exchange.ask import apply, ask, ask_script
-from keyweave.integrity.check import locator_for, unobserved, walk
+from keyweave.integrity.check import ignore_progress, locator_for, walk
 from keyweave.integrity.drift import Drift, Kind
 from keyweave.integrity.mend import mend_row
 from keyweave.integrity.remedy import Repairs, drift_of, mendable
@@ -39,16 +39,16 @@ def reindex(
     entities: Collection[str] | None = None,
     dry_run: bool = False,
     observe: Observer | None = None,
-    see: Callable[[list[Drift]], object] | None = None,
+    on_drift: Callable[[list[Drift]], object] | None = None,
 ) -> Flow[None]:
-    """Mend the namespace, or some entities of it, beside writers. No document is touched.
+    """Mend the namespace, or some entities of it, while other processes may write. Documents never change.
 
     Args:
-        repairs: is told what was done, as it is done.
-        entities: names of the entities; all by default, and with them the keys that belong to none.
-        dry_run: only tell what would be done.
-        observe: is told how far it is.
-        see: is given what was found, a bounded number at a time; in later rounds some of it again.
+        repairs: updated as drift is mended.
+        entities: names of the entities; by default all, and the keys that belong to no entity.
+        dry_run: only report what would be done.
+        observe: called with the progress.
+        on_drift: called with the findings, a bounded number at a time; later rounds may report a finding again.
 
     Raises:
         ConfigurationError: there is no such entity.
@@ -57,8 +57,8 @@ def reindex(
     locator = yield from locator_for(context, entities)
 
     def handle(found: list[Drift]) -> Flow[None]:
-        if see is not None:
-            yield Call(see, found)
+        if on_drift is not None:
+            yield Call(on_drift, found)
         for finding in found:
             repairs.report.add(finding)
         repairs.left += drift_of(finding for finding in found if not mendable(finding))
@@ -72,7 +72,7 @@ def reindex(
         for counter in (repairs.report.drift, repairs.left, repairs.postponed):
             counter.clear()
         before = repairs.mended.total()
-        yield from walk(context, locator, repairs.report, observe or unobserved, handle)
+        yield from walk(context, locator, repairs.report, observe or ignore_progress, handle)
         rebuilt = any(drift.kind in (Kind.WRONG_TYPE, Kind.BAD_CLOCK) for drift in repairs.report.drift)
         stuck = number > 0 and repairs.mended.total() == before
         if stuck or not (repairs.postponed or rebuilt):
@@ -89,14 +89,14 @@ def _mend(context: Context, repairs: Repairs, findings: list[Drift]) -> Flow[Non
             rows[suspect.place.partition, name, suspect.row].append(finding)
         else:
             done = yield from _mend_key(context, suspect.place.partition, finding)
-            _tell(repairs, [finding], done)
+            _record(repairs, [finding], done)
     for (partition, name, key), about in rows.items():
         entity: Entity[Any] = context.package.entities[name]
         done = yield from mend_row(context, partition, entity, key, about)
-        _tell(repairs, about, done)
+        _record(repairs, about, done)
 
 
-def _tell(repairs: Repairs, findings: list[Drift], done: bool) -> None:
+def _record(repairs: Repairs, findings: list[Drift], done: bool) -> None:
     if done:
         repairs.mended += drift_of(findings)
     else:

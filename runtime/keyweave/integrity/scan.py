@@ -1,6 +1,6 @@
-"""Going through a namespace in constant memory: keys by SCAN, documents by MGET, entries by ZSCAN and HSCAN.
+"""Walks through a namespace in constant memory: keys by SCAN, documents by MGET, entries by ZSCAN and HSCAN.
 
-The server may hand out a key or member twice, and may or may not hand out one that came or went meanwhile.
+The server may return a key or member twice. One that is created or deleted during the walk may or may not be returned.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _INDEXES: Final = 100
 _MEMBERS: Final = 5_000
 _DOCUMENTS: Final = 500
 _BYTES: Final = 8 * 1024 * 1024
-"""About the most that the documents of one reply take."""
+"""The approximate limit of the documents in one reply."""
 
 
 class Walk:
-    """All keys of the namespace, a batch at a time."""
+    """Iterates over all keys of the namespace, a batch at a time."""
 
     __slots__ = ("_context", "_cursor", "_locator", "_pattern")
 
@@ -35,12 +35,12 @@ class Walk:
         self._cursor: int | None = 0
 
     @property
-    def over(self) -> bool:
-        """Whether all keys were handed out."""
+    def done(self) -> bool:
+        """Whether all keys were returned."""
         return self._cursor is None
 
     def keys(self) -> Flow[list[ParsedKey]]:
-        """The next keys of interest; there may be none among them."""
+        """Return the next keys that the locator selects; the batch may be empty."""
         command: Command = ("SCAN", self._cursor or 0, "MATCH", self._pattern, "COUNT", _KEYS)
         ((cursor, names),) = yield from ask(self._context, (command,))
         self._cursor = int(cursor) or None
@@ -50,11 +50,11 @@ class Walk:
 
 
 class Held(NamedTuple):
-    """Some of what an index holds.
+    """Some entries of an index.
 
     Attributes:
         place: the index.
-        pairs: member and score of a view, member and deadline of the expiry set, value and owner of claims, in turn.
+        pairs: alternating member and score of a view, member and deadline of the expiry set, value and owner of claims.
     """
 
     place: ParsedKey
@@ -62,7 +62,7 @@ class Held(NamedTuple):
 
 
 class Contents:
-    """What indexes hold, a bounded number of entries at a time."""
+    """Iterates over the entries of indexes, a bounded number at a time."""
 
     __slots__ = ("_context", "_pending", "wrong")
 
@@ -70,15 +70,15 @@ class Contents:
         self._context: Final = context
         self._pending: list[tuple[ParsedKey, int]] = [(place, 0) for place in places]
         self.wrong: list[ParsedKey] = []
-        """Keys that hold something else."""
+        """Keys that have another type."""
 
     @property
-    def over(self) -> bool:
-        """Whether everything was handed out."""
+    def done(self) -> bool:
+        """Whether all entries were returned."""
         return not self._pending
 
     def read(self) -> Flow[list[Held]]:
-        """The next entries."""
+        """Return the next entries."""
         now, self._pending = self._pending[:_INDEXES], self._pending[_INDEXES:]
         count = max(50, _MEMBERS // len(now))
         commands: list[Command] = [
@@ -98,32 +98,32 @@ class Contents:
         return found
 
 
-class Portions:
-    """Cuts lists of rows so that their documents fit into memory, by the size of those seen before."""
+class Batches:
+    """Splits lists of rows into batches whose documents fit into memory, by the size of the documents read before."""
 
     __slots__ = ("_average",)
 
     def __init__(self) -> None:
-        self._average = _BYTES / 16  # a careful start
+        self._average = _BYTES / 16  # large, so that the first batch is small
 
     def of(self, rows: Sequence[Any], most: int = _DOCUMENTS) -> Iterator[Any]:
-        """The rows in portions. `saw` between two of them decides the size of the next."""
+        """Yield the rows in batches of at most `most`. Each batch's size follows from the latest call of `learn`."""
         start = 0
         while start < len(rows):
             size = max(1, min(most, int(_BYTES / self._average)))
             yield rows[start : start + size]
             start += size
 
-    def saw(self, documents: Iterable[bytes | None]) -> None:
-        """Learn from documents."""
+    def learn(self, documents: Iterable[bytes | None]) -> None:
+        """Update the average size from documents."""
         sizes = [len(document) for document in documents if document is not None]
         if sizes:
-            # The largest counts: memory must do for the worst of what is common here.
+            # The largest document counts twice, and the average falls slowly: a batch of large documents must still fit.
             self._average = max(256.0, 0.5 * self._average, (sum(sizes) + max(sizes)) / (len(sizes) + 1))
 
 
 def read_documents(context: Context, places: Sequence[ParsedKey]) -> Flow[list[tuple[bytes | None, int]]]:
-    """Documents with the moment at which the server frees them (ms since 1970; -1 never, -2 not there)."""
+    """Return documents with the time at which the server frees them (ms since 1970; -1 never, -2 no such key)."""
     keys = [place.key for place in places]
     documents, *ends = yield from ask(context, (("MGET", *keys), *[("PEXPIRETIME", key) for key in keys]))
     return list(zip(documents, ends, strict=True))

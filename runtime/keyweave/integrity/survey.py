@@ -1,11 +1,11 @@
-"""The first look of a check: sums that tell, in constant memory, which rows deserve a close look.
+"""The first pass of a check: sums that show, in constant memory, which rows to inspect.
 
-Every entry that a document implies is added to its row's sum, every entry that is there is taken away, so the
-sum of a row whose indexes agree is zero, in whatever order keys come. Rows share a million sums. A sum that is
-not zero proves nothing: somebody may have written in between. It only says where to look closely.
+The hash of every entry that a document implies is added to its row's sum, and the hash of every existing entry is
+subtracted. So the sum of a row whose indexes match is zero, in whatever order keys are read. Rows share a million sums.
+A sum that is not zero proves nothing, because another process may have written in between: it marks rows to inspect.
 
 A sum of plain hashes of tuples would be zero too often: they are so nearly linear that exchanged scores cancel out.
-So a name is hashed as one text, which Python does with SipHash, and multiplied with the score.
+So a name is hashed as one text, which Python does with SipHash, and multiplied by the score.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from keyweave.document.codec import Head
 from keyweave.effects import Call, Flow
 from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.ask import ask
-from keyweave.integrity.scan import Contents, Held, Portions, Walk, read_documents
+from keyweave.integrity.scan import Batches, Contents, Held, Walk, read_documents
 from keyweave.keyspace.keys import Partition
 from keyweave.keyspace.parse import INDEXES, KeyKind, Locator, ParsedKey, text
 from keyweave.model.entity import Entity
@@ -30,7 +30,7 @@ _SUMS: Final = 1 << 20
 _INDEX: Final = _SUMS - 1
 _WORD: Final = (1 << 64) - 1
 _SALT: Final = hash("score") | 1
-"""So that a score of zero counts."""
+"""Added to the hash of a score, so that an entry with the score zero counts."""
 
 _BLOCK: Final = 1 << 10
 _ZEROS: Final = array("Q", bytes(8 * _BLOCK))
@@ -40,14 +40,14 @@ _LASTING: Final = INDEXES | {KeyKind.CLOCK, KeyKind.SCHEMA}
 
 @dataclass(slots=True)
 class Progress:
-    """How far a walk through the namespace is.
+    """The progress of a walk through the namespace.
 
     Attributes:
-        stage: what is being done.
-        keys: how many keys the walk has passed.
-        total: keys of the database, other namespaces included.
-        documents: how many documents were read.
-        entries: how many entries were read.
+        stage: name of the walk, such as `survey`.
+        keys: number of keys that the walk has passed.
+        total: number of keys in the database, other namespaces included.
+        documents: number of documents that were read.
+        entries: number of entries that were read.
     """
 
     stage: str = ""
@@ -61,7 +61,7 @@ Observer: TypeAlias = Callable[[Progress], object]
 
 
 class Ledger:
-    """The sums, and which of them, and which keys, deserve a close look."""
+    """The sums of rows, and marks for the rows and keys to inspect."""
 
     __slots__ = ("_marks", "_sums", "highest")
 
@@ -69,15 +69,15 @@ class Ledger:
         self._sums: Final = array("Q", bytes(8 * _SUMS))
         self._marks: Final = bytearray(_SUMS)
         self.highest: dict[str, int] = {}
-        """The highest revision seen, by the partition's tag."""
+        """The highest revision read, by the partition's tag."""
 
     def add(self, entity: str, key: str, amount: int) -> None:
-        """Change a row's sum."""
+        """Add to a row's sum."""
         at = hash((entity, key)) & _INDEX
         self._sums[at] = (self._sums[at] + amount) & _WORD
 
-    def take_all(self, entity: str, place: str, pairs: list[bytes]) -> None:
-        """Take every entry of a view away from its row's sum."""
+    def subtract_view(self, entity: str, place: str, pairs: list[bytes]) -> None:
+        """Subtract every entry of a view from the sum of its row."""
         sums = self._sums
         for at in range(0, len(pairs), 2):
             member = pairs[at].decode("utf-8", "surrogateescape")
@@ -86,15 +86,15 @@ class Ledger:
             sums[row] = (sums[row] - amount) & _WORD
 
     def balanced(self, entity: str, key: str) -> bool:
-        """Whether a row's sum is zero."""
+        """Return whether a row's sum is zero."""
         return self._sums[hash((entity, key)) & _INDEX] == 0
 
     def mark(self, entity: str, key: str) -> None:
-        """The row, or with an empty entity the key, deserves a close look."""
+        """Mark a row, or with an empty entity a key, for inspection."""
         self._marks[hash((entity, key)) & _INDEX] = 1
 
     def close(self) -> bool:
-        """Mark every row whose sum is not zero. Tells whether anything is marked."""
+        """Mark every row whose sum is not zero. Returns whether anything is marked."""
         for start in range(0, _SUMS, _BLOCK):
             block = self._sums[start : start + _BLOCK]
             if block != _ZEROS:
@@ -104,7 +104,7 @@ class Ledger:
         return 1 in self._marks
 
     def marked(self, entity: str, key: str) -> bool:
-        """Whether a row, or with an empty entity a key, deserves a close look."""
+        """Return whether a row, or with an empty entity a key, is to be inspected."""
         return self._marks[hash((entity, key)) & _INDEX] == 1
 
 
@@ -117,26 +117,26 @@ class Survey:
     progress: Progress
     observe: Observer
     ledger: Ledger = field(default_factory=Ledger)
-    portions: Portions = field(default_factory=Portions)
+    batches: Batches = field(default_factory=Batches)
     set_aside: int = 0
     others: int = 0
 
     def run(self) -> Flow[None]:
-        """Read every key of interest once."""
+        """Read every selected key once."""
         walk = Walk(self.context, self.locator)
-        while not walk.over:
+        while not walk.done:
             places = yield from walk.keys()
             documents = [place for place in places if place.what is KeyKind.DOCUMENT]
-            for portion in self.portions.of(documents):
-                yield from self._documents(portion)
+            for batch in self.batches.of(documents):
+                yield from self._documents(batch)
             contents = Contents(self.context, [place for place in places if place.what in INDEXES])
-            while not contents.over:
+            while not contents.done:
                 for held in (yield from contents.read()):
                     self._held(held)
                 yield Call(self.observe, self.progress)
             for place in contents.wrong:
                 self.ledger.mark("", place.key)
-            yield from self._others(places)
+            yield from self._other_keys(places)
             self.progress.keys += len(places)
             yield Call(self.observe, self.progress)
 
@@ -165,7 +165,7 @@ class Survey:
                 if value is not None:
                     target = partition.document(reference.target, value)
                     targets.setdefault(partition, []).append((target, entity.name, place.rest))
-        self.portions.saw(document for document, _ in found)
+        self.batches.learn(document for document, _ in found)
         for each in targets.values():
             yield from self._references(each)
 
@@ -183,14 +183,14 @@ class Survey:
         return total
 
     def _references(self, targets: list[tuple[str, str, str]]) -> Flow[None]:
-        """One count tells whether all of some targets are there."""
-        portions = [targets[start : start + _TARGETS] for start in range(0, len(targets), _TARGETS)]
+        """Mark the referring rows of every batch of targets that does not exist completely."""
+        batches = [targets[start : start + _TARGETS] for start in range(0, len(targets), _TARGETS)]
         counts = yield from ask(
-            self.context, tuple(("EXISTS", *[target for target, _, _ in portion]) for portion in portions)
+            self.context, tuple(("EXISTS", *[target for target, _, _ in batch]) for batch in batches)
         )
-        for portion, count in zip(portions, counts, strict=True):
-            if count != len(portion):
-                for _, entity, key in portion:
+        for batch, count in zip(batches, counts, strict=True):
+            if count != len(batch):
+                for _, entity, key in batch:
                     self.ledger.mark(entity, key)
 
     def _held(self, held: Held) -> None:
@@ -198,7 +198,7 @@ class Survey:
         self.progress.entries += len(pairs) // 2
         if place.what is KeyKind.VIEW:
             assert place.entity is not None
-            ledger.take_all(place.entity.name, place.key, pairs)
+            ledger.subtract_view(place.entity.name, place.key, pairs)
         elif place.what is KeyKind.CLAIMS:
             assert place.entity is not None
             for value, owner in zip(pairs[0::2], pairs[1::2], strict=True):
@@ -218,8 +218,11 @@ class Survey:
             elif self.locator.wanted(entity):
                 self.ledger.add(name, key, -amount_of(name, key, float(deadline)))
 
-    def _others(self, places: list[ParsedKey]) -> Flow[None]:
-        """Keys that belong to nothing, and keys that end although they must stay, or the other way round."""
+    def _other_keys(self, places: list[ParsedKey]) -> Flow[None]:
+        """Mark unknown keys, lasting keys that have a TTL, and locks and markers that have none.
+
+        Counts keys that were set aside, and keys of another version of the schema.
+        """
         lasting = [place for place in places if place.what in _LASTING or place.what is KeyKind.MARK]
         if lasting:
             ends = yield from ask(self.context, tuple(("PEXPIRETIME", place.key) for place in lasting))
@@ -234,7 +237,7 @@ class Survey:
 
 
 def entries_of(context: Context, entity: Entity[Any], record: Any) -> list[Entry]:
-    """The entries that a document implies, without those of indexes that are not built yet."""
+    """Return the entries that a document implies, without those of indexes that are not built yet."""
     entries = entity.entries(record)
     if not context.state.unbuilt:
         return entries
@@ -247,26 +250,29 @@ def entries_of(context: Context, entity: Entity[Any], record: Any) -> list[Entry
 
 
 def amount_of(place: str, member: str, score: float) -> int:
-    """What an entry with a score weighs."""
+    """Return the amount of an entry with a score in its row's sum."""
     return hash(f"{place}\n{member}") * (hash(score) + _SALT)
 
 
 def claim_amount(place: str, value: str, owner: str) -> int:
-    """What a claim weighs."""
+    """Return the amount of a claim in its row's sum."""
     return hash(f"{place}\n{value}\n{owner}")
 
 
 def score_of(entry: ViewEntry, head: Head) -> float:
-    """The score that an entry of a document with this head has."""
+    """Return the score of an entry of a document with this head."""
     if entry.score == CREATED:
         return float(head.created)
     return float(head.revision if entry.score == REVISION else entry.score)
 
 
 def fits(context: Context, head: Head, ends: int) -> bool:
-    """Whether the server frees a document when it should: the grace after its deadline, or never."""
+    """Return whether a document's native TTL is right: it ends the grace period after the deadline, or never.
+
+    `ends` is the time at which the server frees the document, in ms since 1970; -1 for never.
+    """
     if head.expires == 0:
         return ends == -1
     due = head.expires // 1000 + context.policy.grace_ms
-    # Setting a moment that has passed would free the document at once, so a repair gives such a row a later one.
+    # A TTL that ends in the past would free the document at once, so a repair sets a later end for such a row.
     return ends == due or (ends > due and due * 1000 <= context.state.clock.now())

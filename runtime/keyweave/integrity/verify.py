@@ -1,6 +1,6 @@
-"""The second look of a check: what the survey marked is inspected, and what is wrong is inspected again a moment later.
+"""The second pass of a check: inspects what the survey marked, and inspects what is wrong again a moment later.
 
-Only what both inspections found, each in one atomic read, is handed on.
+Only drift that both inspections found, each in one atomic read, is reported.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from keyweave.exchange.ask import ask
 from keyweave.integrity.drift import Drift, Kind, Suspect
 from keyweave.integrity.inspect_entry import trace_entries
 from keyweave.integrity.inspect_row import inspect_rows
-from keyweave.integrity.scan import Contents, Held, Portions, Walk
+from keyweave.integrity.scan import Batches, Contents, Held, Walk
 from keyweave.integrity.survey import Ledger, Observer, Progress
 from keyweave.keyspace.parse import INDEXES, KeyKind, Locator, ParsedKey, text, word
 from keyweave.store.context import Context
@@ -31,10 +31,10 @@ _TYPES: Final = {
     KeyKind.SCHEMA: b"hash",
     KeyKind.MARK: b"string",
 }
-"""The type that each kind of key has."""
+"""The type of each kind of key."""
 
 Handler: TypeAlias = Callable[[list[Drift]], Flow[None]]
-"""Is given what was found twice, a bounded number at a time."""
+"""A flow that is called with confirmed drift, a bounded number of findings at a time."""
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class Verification:
     observe: Observer
     ledger: Ledger
     handle: Handler
-    portions: Portions
+    batches: Batches
     _pending: list[Drift] = field(default_factory=list)
     _since: float = 0.0
     _handled: set[int] = field(default_factory=set)
@@ -55,17 +55,17 @@ class Verification:
     def run(self) -> Flow[None]:
         """Inspect everything that is marked."""
         walk = Walk(self.context, self.locator)
-        while not walk.over:
+        while not walk.done:
             places = yield from walk.keys()
-            yield from self._suspect([each for place in places for each in self._marked(place)])
+            yield from self._inspect_once([each for place in places for each in self._marked(place)])
             contents = Contents(self.context, [place for place in places if place.what in INDEXES])
-            while not contents.over:
+            while not contents.done:
                 held = yield from contents.read()
-                yield from self._suspect([each for some in held for each in self._marked_entries(some)])
+                yield from self._inspect_once([each for some in held for each in self._marked_entries(some)])
                 yield Call(self.observe, self.progress)
             self.progress.keys += len(places)
             yield Call(self.observe, self.progress)
-        yield from self._settle()
+        yield from self._confirm()
 
     def _marked(self, place: ParsedKey) -> Iterator[Suspect]:
         if place.what is KeyKind.DOCUMENT and place.entity is not None:
@@ -101,7 +101,7 @@ class Verification:
         elif self.locator.wanted(entity) and self.ledger.marked(name, key):
             yield Suspect(place, key, name)
 
-    def _suspect(self, suspects: list[Suspect]) -> Flow[None]:
+    def _inspect_once(self, suspects: list[Suspect]) -> Flow[None]:
         found = yield from self.inspect(suspects)
         rows = sum(each.place.what is KeyKind.DOCUMENT for each in suspects)
         self.progress.documents += rows
@@ -110,10 +110,10 @@ class Verification:
             self._since = self.context.monotonic()
         self._pending += found
         if len(self._pending) >= _PENDING:
-            yield from self._settle()
+            yield from self._confirm()
 
-    def _settle(self) -> Flow[None]:
-        """Inspect again what is pending, and hand on what is still so."""
+    def _confirm(self) -> Flow[None]:
+        """Inspect pending findings again, and call the handler with those that are confirmed."""
         if not self._pending:
             return
         rest = self._since + self.context.policy.moment - self.context.monotonic()
@@ -128,7 +128,7 @@ class Verification:
             yield from self.handle(confirmed)
 
     def _new(self, finding: Drift) -> bool:
-        """Whether it was not handed on before: the server may hand out a key twice."""
+        """Return whether the finding was not reported before: a walk may return a key twice."""
         digest = hash(finding.identity)
         if digest in self._handled:
             return False
@@ -137,26 +137,26 @@ class Verification:
         return True
 
     def inspect(self, suspects: Sequence[Suspect]) -> Flow[list[Drift]]:
-        """Everything that is wrong with suspects of any kind."""
+        """Return everything that is wrong with suspects of any kind."""
         rows = [each for each in suspects if each.place.what is KeyKind.DOCUMENT]
         entries = [each for each in suspects if each.place.what in INDEXES and each.member is not None]
-        strangers = [each for each in entries if each.place.what is KeyKind.EXPIRY and not each.value]
+        foreign = [each for each in entries if each.place.what is KeyKind.EXPIRY and not each.value]
         known = [each for each in entries if each.place.what is not KeyKind.EXPIRY or each.value]
         keys = [each for each in suspects if each.member is None]
         found: list[Drift] = []
-        for portion in self.portions.of(rows, _ENTRIES):
-            found += yield from inspect_rows(self.context, portion)
-        for portion in self.portions.of(known, _ENTRIES):
-            found += yield from trace_entries(self.context, portion)
-        if strangers:
-            found += yield from _inspect_strangers(self.context, strangers)
+        for batch in self.batches.of(rows, _ENTRIES):
+            found += yield from inspect_rows(self.context, batch)
+        for batch in self.batches.of(known, _ENTRIES):
+            found += yield from trace_entries(self.context, batch)
+        if foreign:
+            found += yield from _inspect_foreign(self.context, foreign)
         if keys:
             found += yield from _inspect_keys(self.context, keys)
         return found
 
 
-def _inspect_strangers(context: Context, suspects: list[Suspect]) -> Flow[list[Drift]]:
-    """Expiry entries whose entity this schema lacks."""
+def _inspect_foreign(context: Context, suspects: list[Suspect]) -> Flow[list[Drift]]:
+    """Return drift for every expiry entry of an unknown entity that still exists."""
     scores = yield from ask(context, tuple(("ZSCORE", each.place.key, word(each.row)) for each in suspects))
     return [
         Drift(Kind.FOREIGN_ENTRY, each.place.label, each, each.place.key)
@@ -166,7 +166,7 @@ def _inspect_strangers(context: Context, suspects: list[Suspect]) -> Flow[list[D
 
 
 def _inspect_keys(context: Context, suspects: list[Suspect]) -> Flow[list[Drift]]:
-    """Keys that belong to nothing, hold another type than they should, or never end."""
+    """Return drift for unknown keys, keys of the wrong type, and keys with a wrong native TTL."""
     commands: list[Command] = []
     for each in suspects:
         key = word(each.place.key)
@@ -182,7 +182,7 @@ def _inspect_keys(context: Context, suspects: list[Suspect]) -> Flow[list[Drift]
 
 
 def _judge_key(what: KeyKind, kind: bytes, ends: int) -> Kind | None:
-    # A ledger may mark more than it was told to, so keys come here of which nothing is to be said.
+    # Keys share the marks of a ledger, so a key can be marked that is not wrong.
     if kind == b"none" or what in (KeyKind.ASIDE, KeyKind.OTHER):
         return None
     if what is KeyKind.FOREIGN:

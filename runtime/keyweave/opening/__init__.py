@@ -1,1 +1,1 @@
-"""What opening a store means in both flavours: options are checked before anything connects."""
+"""Opening a store, the same in both flavours: options are checked before anything connects."""

@@ -1,4 +1,4 @@
-"""Telling the log that a store was opened, in one line. Kinds and addresses, never a credential."""
+"""Logs that a store was opened, in one line: facts and addresses, never a credential."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from keyweave.health.facts import ServerFacts
 from keyweave.store.context import Context
 
 STORE_DRIVER: Final = "redis"
-"""What telemetry and logs call the kind of store, whichever product answers."""
+"""The kind of store in telemetry and logs, whichever product the server is."""
 
 _LOGGER: Final = logging.getLogger("keyweave")
 
 
 def announce(settings: ConnectionSettings, context: Context, server: ServerFacts) -> None:
-    """Log that a store was opened: one line, with the same facts as fields for whoever collects logs.
+    """Log that a store was opened: one line, and the same facts as fields of the log record.
 
-    The line names host and port, never a credential, and not the tenant, which may be somebody's id.
+    The line names host and port, never a credential, and not the tenant, which may be the id of a person.
     """
     if not _LOGGER.isEnabledFor(logging.INFO):
         return
     app, version, _, _ = context.package.namespace
     network = settings.scheme in ("redis", "rediss")
-    said = {
+    facts = {
         "store_driver": STORE_DRIVER,
         "server_address": settings.host if network else settings.address,
         "server_port": settings.port if network else None,
@@ -40,11 +40,11 @@ def announce(settings: ConnectionSettings, context: Context, server: ServerFacts
         "keyspace": f"{app}:{version}",
         "schema": context.package.fingerprint[:12],
     }
-    line = " ".join(f"{name}={_word(value)}" for name, value in said.items() if value is not None)
-    _LOGGER.info("store opened: %s", line, extra=said)
+    line = " ".join(f"{name}={_word(value)}" for name, value in facts.items() if value is not None)
+    _LOGGER.info("store opened: %s", line, extra=facts)
 
 
 def _word(value: object) -> str:
-    """A value as one word, so that the line can be split at its spaces."""
+    """Return a value as one word: a text with spaces is quoted, so that the line can be split at its spaces."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return f'"{text}"' if " " in text else text

@@ -1,4 +1,4 @@
-"""What opening a store means in both flavours: options are checked and a context is made before anything connects."""
+"""Opening a store, the same in both flavours: options are checked and a context is created before anything connects."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ def prepare(
     meter_provider: object = None,
     **options: Any,
 ) -> tuple[ConnectionSettings, Context]:
-    """Check everything that was configured.
+    """Check all options, and return the settings of the connection and the context of the store.
 
     Args:
         url: `redis://`, `rediss://`, `unix://` or `embedded:`.
         namespace: the tenant, any non-empty text; separates tenants and tests.
-        environment: such as `production`; the schema's by default.
+        environment: such as `production`; by default the schema's.
         retention: how long rows of an entity live, by entity name; replaces the environment's and the schema's.
-        tracer_provider, meter_provider: of OpenTelemetry; by default the global ones, as they are now.
-        options: of the connection (see `keyweave.connection.settings`) or of `keyweave.store.context.Policy`.
+        tracer_provider, meter_provider: of OpenTelemetry; by default the global ones at the time of the call.
+        options: of the connection (see `keyweave.connection.settings`) or of `keyweave.store.policy.Policy`.
 
     Raises:
         FormatError: the generated code has another format than this version runs. Nothing was connected.
-        ConfigurationError: something makes no sense. Nothing was connected.
+        ConfigurationError: an option is not valid. Nothing was connected.
     """
     _check_format(package)
     chosen = {name: options.pop(name) for name in list(options) if name in _POLICY}
@@ -102,7 +102,7 @@ def _check_format(package: Package) -> None:
 
 
 def _check_policy(name: str, value: object) -> None:
-    """Refuse what the server or a loop would stumble over later, perhaps in the middle of a write."""
+    """Refuse a value that would fail later, in a loop or on the server, perhaps during a write."""
     if value == 0 and name in _MAY_BE_ZERO and type(value) is int:
         return
     kinds = int if isinstance(_POLICY[name], int) else int | float
@@ -116,7 +116,7 @@ def _check_policy(name: str, value: object) -> None:
 
 
 def _lifetimes(package: Package, retention: Mapping[str, timedelta]) -> dict[str, Lifetime]:
-    """How long rows live; what is not as recommended is logged."""
+    """Return the lifetime of each entity's rows. Logs a warning for one that is outside the recommended range."""
     micros: dict[str, int] = {}
     for name, duration in retention.items():
         if not isinstance(duration, timedelta):

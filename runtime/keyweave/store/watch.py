@@ -32,5 +32,5 @@ class Watch(EventSink, Protocol):
     def attach(self, pool_state: Callable[[], Any], refresh: Callable[[], None]) -> None:
         """Set the sources of gauges: `pool_state` returns the pool's state, `refresh` updates `server`."""
 
-    def pool_waited(self, seconds: float, *, in_vain: bool) -> None:
-        """Record a wait for a connection; `in_vain` when it timed out."""
+    def pool_waited(self, seconds: float, *, timed_out: bool) -> None:
+        """Record a wait for a connection; `timed_out` if it got none in time."""

@@ -1,6 +1,6 @@
 """The blocking shell: carries out a flow's effects on a pool of sockets. Safe to share between threads.
 
-It sends what a flow asks for exactly once and knows nothing about what it means.
+It sends a flow's commands exactly once and knows nothing about their meaning.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ T = TypeVar("T")
 
 
 class Shell:
-    """Runs flows, blocking. `close` it, or use it as a context manager.
+    """Runs flows, blocking. Call `close`, or use it as a context manager.
 
     Args:
-        settings: where the server is. For `embedded`, the server is started here if it does not run yet.
+        settings: the address of the server. For `embedded`, the server is started if it does not run yet.
         connection_factory: opens a link instead of the socket that the settings describe.
 
     Raises:
@@ -51,9 +51,9 @@ class Shell:
         )
 
     def run(self, flow: Flow[T], *_about: str, sleep: Callable[[float], object] = time.sleep) -> T:
-        """Drive a flow to its end and return its result. What goes wrong is thrown into the flow, `sleep` included.
+        """Drive a flow to its end and return its result. Errors are thrown into the flow, including those of `sleep`.
 
-        `_about` says what the flow is for, to whoever watches a shell's runs; the shell itself does not look at it.
+        `_about` is the purpose of the flow, for a caller that watches the runs of a shell; the shell ignores it.
         """
         answer: object = None
         failure: BaseException | None = None
@@ -74,26 +74,26 @@ class Shell:
                         if inspect.iscoroutine(answer):
                             answer.close()
                             raise ConfigurationError(
-                                "an asynchronous function was given to a blocking store; use the asyncio one"
+                                "the function is asynchronous and the store is blocking; use the asyncio store"
                             )
                     else:
-                        raise TypeError(f"a flow yielded {type(effect).__name__}, which is no effect")
+                        raise TypeError(f"a flow yielded {type(effect).__name__}, which is not an effect")
                 except BaseException as error:  # noqa: BLE001 - the flow decides what to do about it
                     failure = error
         finally:
-            # An exception that refers to the frame that refers to it is garbage only a collector finds.
+            # The frame and the exception's traceback refer to each other: only the garbage collector would free them.
             failure = None
 
     def pool_state(self) -> PoolState | None:
-        """How many connections there are; None once the shell is closed."""
+        """Return the state of the pool; None once the shell is closed."""
         return self._pool.state()
 
     def watch_pool(self, watch: PoolWatch) -> None:
-        """Have `watch` told about every wait for a connection."""
+        """Let `watch` record every wait for a connection."""
         self._pool.watch = watch
 
     def close(self) -> None:
-        """Close idle connections now, the others when they come back; end the use of an embedded server."""
+        """Close idle connections now and leased ones when they are released; end the use of an embedded server."""
         self._pool.close()
         lease, self._lease = self._lease, None
         if lease is not None:

@@ -1,4 +1,4 @@
-"""The blocking sweeper: a daemon thread that removes rows past their deadline while the program does other things."""
+"""The blocking sweeper: a daemon thread that removes rows past their deadline."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _LOG: Final = logging.getLogger("keyweave")
 
 
 class Sweeper:
-    """Sweeps in a thread. Use it as a context manager, or `start` and `stop` it; closing its store stops it too.
+    """Sweeps in a thread. Use it as a context manager, or call `start` and `stop`. Closing its store also stops it.
 
-    Any number of sweepers, in any number of processes, may work on one store: the guards of their plans decide who
-    removes a row. A forked child inherits no running sweeper; it may start its own.
+    Any number of sweepers, in any number of processes, may work on one store: the guards of their plans decide which of
+    them removes a row. A forked child inherits no running sweeper; it may start its own.
 
     Attributes:
-        progress: what it has done, and whether it fails.
+        progress: what it has done, and whether it is failing.
     """
 
     def __init__(self, shell: Shell, context: Context, pace: Pace) -> None:
@@ -31,20 +31,20 @@ class Sweeper:
         self._shell = shell
         self._context = context
         self._pace = pace
-        self._rest()
+        self._reset()
         _SWEEPERS.add(self)
 
-    def _rest(self) -> None:
+    def _reset(self) -> None:
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
 
     @property
     def running(self) -> bool:
-        """Whether it sweeps."""
+        """Whether the sweeper is running."""
         return self._thread is not None and self._thread.is_alive()
 
     def start(self) -> Sweeper:
-        """Begin to sweep; nothing happens when it does already."""
+        """Start the thread, unless it is running. Returns this sweeper."""
         if not self.running:
             self._stopping = threading.Event()
             self._thread = threading.Thread(
@@ -54,7 +54,7 @@ class Sweeper:
         return self
 
     def stop(self) -> None:
-        """End the sweeping, after the step at hand. A step is atomic, so nothing is left half done."""
+        """Stop after the current step and wait for it. A step is atomic, so no row is left half removed."""
         thread, stopping = self._thread, self._stopping
         stopping.set()
         if thread is not None and thread is not threading.current_thread():
@@ -71,15 +71,15 @@ class Sweeper:
             self._shell.run(tend(self._context, self._pace, self.progress), sleep=sleep)
         except _Stopped:
             pass
-        except Exception:  # noqa: BLE001 - whoever started it is not here to be told
-            _LOG.exception("sweeper: ended by a fault of its own")
+        except Exception:  # noqa: BLE001 - no caller is there to receive it
+            _LOG.exception("sweeper: ended by an unexpected error")
         finally:
             self._context.state.sweepers -= 1
 
     def forget(self) -> None:
-        """In a forked child: the thread goes on in the parent only."""
+        """Reset in a forked child: the thread runs in the parent only."""
         self._context.state.sweepers = 0
-        self._rest()
+        self._reset()
 
     def __enter__(self) -> Sweeper:
         return self.start()
@@ -91,7 +91,7 @@ class Sweeper:
 
 
 class _Stopped(Exception):
-    """Thrown into the flow where it sleeps."""
+    """Thrown into the flow at its next sleep, to end it."""
 
 
 _SWEEPERS: Final[WeakSet[Sweeper]] = WeakSet()

@@ -1,4 +1,4 @@
-"""Running flows where somebody watches, blocking: what a session of this flavour does for its store's telemetry."""
+"""Runs flows under the watch of a store's telemetry, blocking."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ T = TypeVar("T")
 
 
 class Run(Protocol):
-    """Runs a flow; `about` says what the flow is for: the operation and the view."""
+    """Runs a flow; `about` is its purpose: the operation and the view."""
 
     def __call__(self, flow: Flow[T], /, *about: str) -> T:
-        """The flow's result."""
+        """Run the flow and return its result."""
 
 
 def watched_run(run: Run, context: Context, entity: Entity[Any] | None = None) -> Run:
-    """What runs the flows of an entity's repository, or of the store: `run` itself when nobody watches."""
+    """Return the function that runs the flows of an entity's repository, or of the store: `run` itself without telemetry."""
     telemetry = context.telemetry
     if telemetry is None:
         return run
@@ -37,7 +37,7 @@ def watched_run(run: Run, context: Context, entity: Entity[Any] | None = None) -
 
 
 def report(shell: Shell, context: Context) -> None:
-    """Let gauges tell about the pool and the server, which is looked at whenever an SDK collects."""
+    """Let gauges report the pool and the server, which is measured whenever an SDK collects."""
     telemetry = context.telemetry
     if telemetry is None:
         return

@@ -91,7 +91,7 @@ def global_provider_possible(environment: Mapping[str, str]) -> bool:
 
 
 def server_address(settings: ConnectionSettings) -> tuple[str, int | None]:
-    """Host and port of a TCP server; path and None of a socket; `embedded` and None of a server of our own."""
+    """Return host and port of a TCP server, path and None for a socket, `embedded` and None for an embedded server."""
     if settings.scheme == "unix":
         return settings.path, None
     if settings.scheme == "embedded":

@@ -1,4 +1,4 @@
-"""One store's telemetry: what it is called, where its events go, and what its gauges show."""
+"""One store's telemetry: its attributes, the destination of its events, and the values of its gauges."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from keyweave.telemetry.watch import Watcher
 
 
 class Telemetry:
-    """What a store tells. It is an `EventSink` and a `PoolWatch`.
+    """Reports what a store does. It is an `EventSink` and a `PoolWatch`.
 
     Args:
-        store: attributes of everything that this store tells.
-        pool: name of its pool of connections.
-        namespace: tells stores on the same rows apart from others; never told to anybody.
-        package: whose entities and errors are told by name.
-        instruments: where metrics go; None without an SDK for metrics.
-        tracer: makes spans; None without an SDK for traces.
+        store: attributes of everything that this store reports.
+        pool: name of its connection pool.
+        namespace: identifies stores that see the same rows; never reported.
+        package: its entities and errors are reported by name.
+        instruments: record metrics; None without an SDK for metrics.
+        tracer: creates spans; None without an SDK for traces.
     """
 
     def __init__(
@@ -50,18 +50,18 @@ class Telemetry:
         self._watchers: Final[dict[tuple[str, bool], Watcher]] = {}
 
     def watcher(self, entity: str, *, inside: bool) -> Watcher:
-        """Who watches the operations of an entity's repository (empty: of the store), `inside` a transaction or not."""
+        """Return the watcher of an entity's repository (empty: of the store), `inside` a transaction or not."""
         found = self._watchers.get((entity, inside))
         if found is None:
             found = self._watchers.setdefault((entity, inside), Watcher(self, entity, inside=inside))
         return found
 
     def attach(self, pool_state: Callable[[], PoolState | None], refresh: Callable[[], None]) -> None:
-        """Say how gauges are read.
+        """Set the functions that gauges call.
 
         Args:
-            pool_state: the pool as it is; None once it is closed.
-            refresh: takes a new `server`, or begins to; called by the thread in which an SDK collects.
+            pool_state: returns the state of the pool; None once it is closed.
+            refresh: sets a new `server`, or starts to; called on the thread in which an SDK collects.
         """
         self._pool_state = pool_state
         self._refresh = refresh
@@ -70,7 +70,7 @@ class Telemetry:
             self.instruments.join(self)
 
     def _begin_at_zero(self) -> None:
-        """Let every counter exist from now on: a rise from nothing to one is no rise to whoever asks for rates."""
+        """Create every counter at zero: a query for a rate does not see the step from no data point to one."""
         for metric in METRICS:
             if metric.kind is not Kind.COUNTER:
                 continue
@@ -83,7 +83,7 @@ class Telemetry:
                     self.count(metric.name, 0, entity, reason)
 
     def count(self, metric: str, number: int, entity: str = "", reason: str = "") -> None:
-        """Something happened."""
+        """Add to a counter."""
         if self.instruments is not None:
             attributes = self._of(entity)
             if reason:
@@ -91,28 +91,28 @@ class Telemetry:
             self.instruments.count(metric, number, attributes)
 
     def spend(self, metric: str, seconds: float, entity: str = "") -> None:
-        """Something took so long."""
+        """Record a duration in seconds."""
         if self.instruments is not None:
             self.instruments.spend(metric, seconds, self._of(entity))
 
-    def pool_waited(self, seconds: float, *, in_vain: bool) -> None:
-        """Somebody waited for a connection."""
+    def pool_waited(self, seconds: float, *, timed_out: bool) -> None:
+        """Record the time that an operation waited for a connection, and whether the wait timed out."""
         if self.instruments is not None:
             self.instruments.spend("keyweave.connection.wait_time", seconds, self._pool)
-            if in_vain:
+            if timed_out:
                 self.instruments.count("db.client.connection.timeouts", 1, self._pool)
 
     def is_open(self) -> bool:
-        """Whether the store still has a pool."""
+        """Return whether the store still has a pool."""
         return self._pool_state() is not None
 
     def refresh(self) -> None:
-        """Look at the server again."""
+        """Measure the server again."""
         if self._refresh is not None:
             self._refresh()
 
     def observed(self, name: str) -> Iterator[tuple[int | float, Attributes]]:
-        """What a gauge shows of this store."""
+        """Yield this store's values of a gauge and their attributes."""
         if name.startswith("db."):
             yield from self._observed_pool(name)
         elif self.server is not None:
@@ -125,7 +125,7 @@ class Telemetry:
         if state is None:
             return
         if name == "db.client.connection.max":
-            yield state.most, self._pool
+            yield state.limit, self._pool
         elif name == "db.client.connection.pending_requests":
             yield state.waiting, self._pool
         else:

@@ -1,4 +1,4 @@
-"""Watching operations: how long each took and what came of it, as a duration and, with a tracer, as a span."""
+"""Watches operations: records the duration and outcome of each and, with a tracer, a span."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from keyweave.telemetry.instruments import Attributes, Instruments
 from keyweave.telemetry.outcomes import FAULTS, ErrorTypes, outcome_of, status_code
 
 About: TypeAlias = tuple[str, ...]
-"""What a flow is for, as generated code says it: the operation, and the view or unique constraint that it reads."""
+"""The purpose of a flow, given by generated code: the operation, and the view or unique constraint that it reads."""
 
 
 class Told(Protocol):
-    """What a watcher needs to know of its store's telemetry."""
+    """The part of a store's telemetry that a watcher uses."""
 
     @property
     def store(self) -> Attributes:
-        """Attributes of everything that the store tells."""
+        """Attributes of everything that the store reports."""
 
     @property
     def errors(self) -> ErrorTypes:
-        """Names of errors that may be told."""
+        """The names of errors."""
 
     @property
     def instruments(self) -> Instruments | None:
-        """Where metrics go."""
+        """Record metrics; None without an SDK for metrics."""
 
     @property
     def tracer(self) -> Tracer | None:
-        """Makes spans."""
+        """Creates spans; None without an SDK for traces."""
 
 
 class Watcher:
-    """Watches the operations of one repository. Calling it gives a context manager to carry one out in."""
+    """Watches the operations of one repository. A call returns a context manager that watches one operation."""
 
     __slots__ = ("_entity", "_inside", "_operations", "_telemetry")
 
@@ -49,7 +49,7 @@ class Watcher:
         self._operations: Final[dict[About, _Operation]] = {}
 
     def __call__(self, about: About) -> Timed:
-        """Watch one operation."""
+        """Return a context manager that watches one operation."""
         operation = self._operations.get(about)
         if operation is None:
             operation = self._operations.setdefault(about, self._operation(*about))
@@ -60,7 +60,7 @@ class Watcher:
 
 
 class _Operation:
-    """One operation on one view: its attributes, which are the same every time, and where its durations go."""
+    """One operation on one view: its attributes, which never change, and the series of its durations."""
 
     __slots__ = ("_attributes", "_errors", "_instruments", "name", "span_attributes", "spend", "tracer")
 
@@ -79,12 +79,12 @@ class _Operation:
         self.spend: Final = series.spend if series is not None else None
 
     def spend_now(self, seconds: float) -> None:
-        """Record a duration while its span is current, so that the SDK can tie them together."""
+        """Record a duration while its span is current, so that the SDK can link them."""
         if self._instruments is not None:
             self._instruments.spend(DURATION, seconds, self._attributes)
 
     def fail(self, seconds: float, error: BaseException) -> Attributes:
-        """Record the duration of an operation that raised `error`, and return what else is to say about it."""
+        """Record the duration of an operation that raised `error`, and return the attributes of the error."""
         told: Attributes = {"error.type": self._errors.name(error)}
         code = status_code(error)
         if code:
@@ -95,7 +95,7 @@ class _Operation:
 
 
 class Timed:
-    """Takes an operation's time."""
+    """Measures the duration of an operation."""
 
     __slots__ = ("_operation", "_started")
 
@@ -116,7 +116,7 @@ class Timed:
 
 
 class Traced(Timed):
-    """Takes an operation's time and makes a span of it. The error's text and stack stay out: they may hold values."""
+    """Measures the duration of an operation and creates its span, without an error's text and stack: they may hold values."""
 
     __slots__ = ("_context", "_span", "_token")
 
@@ -142,6 +142,6 @@ class Traced(Timed):
             if outcome in FAULTS:
                 self._span.set_status(Status(StatusCode.ERROR))
         self._span.set_attribute("keyweave.outcome", outcome.value)
-        if get_current() is self._context:  # a coroutine that is thrown away may end in somebody else's
+        if get_current() is self._context:  # a discarded coroutine may be closed in another context
             detach(self._token)
         self._span.end()

@@ -1,1 +1,1 @@
-"""Export to a file, import from it, and clearing a namespace."""
+"""Exports a namespace to a file, imports such a file, and clears a namespace."""

@@ -1,4 +1,4 @@
-"""Clearing a namespace: removing every key that it has. For tests; nothing in production calls this."""
+"""Clears a namespace: removes every key that it has. For tests; nothing in production calls this."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from keyweave.store.context import Context
 
 
 def clear(context: Context) -> Flow[int]:
-    """Remove every key of the namespace and return how many there were. Other namespaces stay as they are.
+    """Remove every key of the namespace and return their number. Other namespaces do not change.
 
     Raises:
-        StoreUnavailableError: or one of its children.
+        StoreUnavailableError: or a subclass: the server cannot be used.
     """
     removed = 0
     cursor: bytes | int = 0

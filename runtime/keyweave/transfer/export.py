@@ -1,4 +1,4 @@
-"""Exporting: every live document as its stored bytes, each as of one moment. It is no snapshot of the whole store."""
+"""Exports every live document as its stored bytes, each as of one moment. The file is no snapshot of the whole store."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Final
 from keyweave.effects import Call, Flow
 from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.ask import ask
-from keyweave.integrity.check import begin, locator_for, unobserved
-from keyweave.integrity.scan import Portions, Walk
+from keyweave.integrity.check import begin, ignore_progress, locator_for
+from keyweave.integrity.scan import Batches, Walk
 from keyweave.integrity.survey import Observer
 from keyweave.keyspace.parse import KeyKind, ParsedKey
 from keyweave.store.context import Context
@@ -27,30 +27,30 @@ def export(
     entities: Collection[str] | None = None,
     observe: Observer | None = None,
 ) -> Flow[None]:
-    """Write the namespace, or some entities of it, as a file's bytes. Rows past their deadline are left out.
+    """Export the namespace, or some entities of it, as the bytes of a file. Rows past their deadline are left out.
 
     Args:
-        writer: makes and counts the lines.
-        write: is given the file's bytes, in order.
-        entities: names of the entities; all by default.
-        observe: is told how far it is.
+        writer: formats and counts the lines.
+        write: called with the bytes of the file, in order.
+        entities: names of the entities; by default all.
+        observe: called with the progress.
 
     Raises:
         ConfigurationError: there is no such entity.
-        StoreUnavailableError: the server cannot be used; what was written has no end, so it is no export.
+        StoreUnavailableError: the server cannot be used; the bytes written so far have no last line, so they are no export.
     """
     walk = Walk(context, (yield from locator_for(context, entities)))
     progress = yield from begin(context, EXPORT)
-    portions = Portions()
+    batches = Batches()
     yield Call(write, writer.header(context.package, context.state.clock.now()))
-    while not walk.over:
+    while not walk.done:
         places = yield from walk.keys()
         documents = [place for place in places if place.what is KeyKind.DOCUMENT]
-        for portion in portions.of(documents):
-            read = yield from _lines(context, writer, write, portion, portions)
+        for batch in batches.of(documents):
+            read = yield from _lines(context, writer, write, batch, batches)
             progress.documents += read
         progress.keys += len(places)
-        yield Call(observe or unobserved, progress)
+        yield Call(observe or ignore_progress, progress)
     yield Call(write, writer.end())
 
 
@@ -59,15 +59,15 @@ def _lines(
     writer: Writer,
     write: Callable[[bytes], object],
     places: list[ParsedKey],
-    portions: Portions,
+    batches: Batches,
 ) -> Flow[int]:
     (found,) = yield from ask(context, (("MGET", *[place.key for place in places]),))
-    portions.saw(found)
+    batches.learn(found)
     rows: defaultdict[str, list[bytes]] = defaultdict(list)
     for place, document in zip(places, found, strict=True):
         assert place.entity is not None
         if document is None:
-            continue  # gone, or of another type: a check tells
+            continue  # deleted, or of another type, which a check reports
         try:
             record, head = context.codec(place.entity).peek(document)
         except CorruptDocumentError:

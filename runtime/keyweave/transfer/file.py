@@ -1,11 +1,11 @@
-"""The file of an export: a header, one line of JSON for each document, and an end that proves that the file is whole.
+"""The file of an export: a header, one line of JSON per document, and a last line that proves the file complete.
 
     {"keyweave_export":1,"package":"...","fingerprint":"...","time":<µs>}
     {"entity":"User","document":{"revision":...,...}}
     {"end":true,"documents":1,"counts":{"User":1},"left_out":0,"sha256":"..."}
 
-Documents are the stored bytes, so members of a newer schema are in it too. The digest covers every line before
-the end. Nothing here opens a file.
+Documents are the stored bytes, so they include fields of a newer schema. The digest covers every line before the last.
+Nothing here opens a file.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ class End(msgspec.Struct, frozen=True):
 
     Attributes:
         end: always true.
-        documents: number of lines between header and end.
+        documents: number of lines between the first and the last.
         counts: the same by entity.
-        left_out: documents that could not be read.
-        sha256: of all lines before.
+        left_out: number of documents that could not be read.
+        sha256: digest of all lines before, in hexadecimal.
     """
 
     end: bool
@@ -74,7 +74,7 @@ read_line: Final = msgspec.json.Decoder(Line).decode
 
 @dataclass(slots=True)
 class Writer:
-    """Makes the bytes of an export, in order, and counts them."""
+    """Formats the bytes of an export, in order, and counts documents."""
 
     counts: Counter[str] = field(default_factory=Counter)
     left_out: int = 0
@@ -82,21 +82,21 @@ class Writer:
     _digest: hashlib._Hash = field(default_factory=hashlib.sha256)
 
     def header(self, package: Package, time: int) -> bytes:
-        """The first line."""
-        return self._seen(_encode(Header(FORMAT, package.name, package.fingerprint, time)) + b"\n")
+        """Return the first line."""
+        return self._digested(_encode(Header(FORMAT, package.name, package.fingerprint, time)) + b"\n")
 
     def lines(self, entity: str, documents: Iterable[bytes]) -> bytes:
-        """Lines of documents of one entity."""
-        # Between the tokens of a document that somebody wrote by hand there may be line breaks; within strings, never.
-        made = [
+        """Return the lines of documents of one entity."""
+        # A document written by hand may have line breaks between its tokens; a JSON string cannot contain one.
+        lines = [
             b'{"entity":"%b","document":%b}\n' % (entity.encode(), document.replace(b"\n", b" "))
             for document in documents
         ]
-        self.counts[entity] += len(made)
-        return self._seen(b"".join(made))
+        self.counts[entity] += len(lines)
+        return self._digested(b"".join(lines))
 
     def end(self) -> bytes:
-        """The last line."""
+        """Return the last line."""
         end = End(
             True,
             self.counts.total(),
@@ -106,27 +106,27 @@ class Writer:
         )
         return _encode(end) + b"\n"
 
-    def _seen(self, made: bytes) -> bytes:
-        self._digest.update(made)
-        return made
+    def _digested(self, text: bytes) -> bytes:
+        self._digest.update(text)
+        return text
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a whole file says of itself."""
+    """The first and the last line of a complete file."""
 
     header: Header
     end: End
 
 
 def verify(lines: Iterable[bytes]) -> Contents:
-    """Read a whole file.
+    """Read a complete file and return its first and last line.
 
     Args:
-        lines: with their line breaks.
+        lines: all lines, with their line breaks.
 
     Raises:
-        ExportFileError: it is no export, or not all of one, or was changed.
+        ExportFileError: the file is no export, is not complete, or was changed.
     """
     header: Header | None = None
     digest = hashlib.sha256()
@@ -143,22 +143,28 @@ def verify(lines: Iterable[bytes]) -> Contents:
     try:
         end = _end(last)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise ExportFileError(f"the file is cut off: it has no end after line {number + 1}") from None
+        raise ExportFileError(
+            f"the file is cut off: line {number + 1} is not the last line of an export; export again"
+        ) from None
     if not last.endswith(b"\n") or end.documents != number - 1 or end.sha256 != digest.hexdigest():
         raise ExportFileError("the file is not what was exported: its count or digest does not match")
     return Contents(header, end)
 
 
 def check_schema(contents: Contents, package: Package, *, other_schema: bool) -> None:
-    """Make sure that a file can be imported with this package.
+    """Check that a file can be imported with this package.
+
+    Args:
+        other_schema: accept a file that was exported with another schema.
 
     Raises:
-        ExportFileError: it is of another schema, and that was not asked for; or has entities that this one lacks.
+        ExportFileError: the file was exported with another schema, or has entities that this schema lacks.
     """
     if contents.header.fingerprint != package.fingerprint and not other_schema:
         raise ExportFileError(
             f"the file was exported with another schema ({contents.header.package}, "
-            f"{contents.header.fingerprint[:12]}; this one is {package.name}, {package.fingerprint[:12]})"
+            f"{contents.header.fingerprint[:12]}; this one is {package.name}, {package.fingerprint[:12]}); "
+            "import it anyway with --other-schema"
         )
     unknown = sorted(contents.end.counts.keys() - package.entities.keys())
     if unknown:
@@ -169,7 +175,9 @@ def _read_header(line: bytes) -> Header:
     try:
         header = _header(line)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise ExportFileError("the file is no export: its first line is no header") from None
+        raise ExportFileError("the file is not an export: its first line is not a header") from None
     if header.keyweave_export != FORMAT:
-        raise ExportFileError(f"the file has format {header.keyweave_export}; this release reads {FORMAT}")
+        raise ExportFileError(
+            f"the file has format {header.keyweave_export}; this release reads format {FORMAT}"
+        )
     return header

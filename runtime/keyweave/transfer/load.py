@@ -1,6 +1,6 @@
-"""Importing: documents with the heads that they had, and everything that follows from them. It may be run again.
+"""Imports documents with the heads that they had, and every entry derived from them. It may be run again.
 
-Every document of one file carries an op that names the file, so a second run tells its own rows from others.
+Every document of one file carries an op that identifies the file, so a second run recognises the rows of the first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from keyweave.model.entry import Entry
 from keyweave.store.context import Context
 
 ROWS: Final = 50
-"""Most rows of one plan."""
+"""The most rows of one plan."""
 
 _TRIES: Final = 4
 
@@ -41,14 +41,14 @@ class Row(NamedTuple):
 
 @dataclass(slots=True)
 class Imported:
-    """What became of the documents.
+    """The number of documents by result.
 
     Attributes:
-        written: they are there now.
-        present: they were there already.
-        expired: their deadline has passed since the export.
-        conflicts: another row has their id, or one of their unique values; nothing was changed.
-        unreadable: they are not what this schema understands.
+        written: documents that were written.
+        present: documents that existed already.
+        expired: documents whose deadline has passed since the export; not written.
+        conflicts: documents whose id, or one of whose unique values, another row has; not written.
+        unreadable: documents that this schema cannot read; not written.
     """
 
     written: int = 0
@@ -59,20 +59,20 @@ class Imported:
 
     @property
     def complete(self) -> bool:
-        """Whether everything is there."""
+        """Whether every document that is not expired exists now."""
         return not self.conflicts and not self.unreadable
 
 
 def load(context: Context, lines: Sequence[tuple[str, bytes]], op: str, imported: Imported) -> Flow[None]:
-    """Import documents: entity and stored bytes of each.
+    """Import documents: the entity's name and the stored bytes of each.
 
     Args:
-        op: names the file; the same for all of its documents, in every run.
-        imported: is told what became of them.
+        op: identifies the file; the same for all of its documents, in every run.
+        imported: updated with the results.
 
     Raises:
-        StoreUnavailableError: the server cannot be used. The documents before this call are there.
-        CorruptDocumentError: a key that is needed holds something else; run a check.
+        StoreUnavailableError: the server cannot be used. Documents of earlier calls are written.
+        CorruptDocumentError: a key does not hold what Keyweave writes; run a check.
     """
     now = yield from server_time(context)
     partitions: defaultdict[Partition, list[Row]] = defaultdict(list)
@@ -102,7 +102,7 @@ def _row(context: Context, entity: Entity[Any], document: bytes) -> Row:
 def _load_rows(
     context: Context, partition: Partition, rows: list[Row], op: str, imported: Imported
 ) -> Flow[None]:
-    """All at once where nothing is in the way, else one after the other."""
+    """Import rows in one plan; if a guard refuses it, one row at a time."""
     if len({(row.entity.name, row.key) for row in rows}) == len(rows):
         plan = Plan(partition, op)
         for row in rows:
@@ -133,19 +133,21 @@ def _load_row(context: Context, partition: Partition, row: Row, op: str, importe
     for _ in range(_TRIES):
         (document,) = yield from ask(context, (("GET", partition.document(row.entity.name, row.key)),))
         if document is not None:
-            there = read_head(document)
-            if there is None:
+            stored = read_head(document)
+            if stored is None:
                 break
-            if there.revision == row.head.revision or (there.op == op and there.revision > row.head.revision):
+            if stored.revision == row.head.revision or (
+                stored.op == op and stored.revision > row.head.revision
+            ):
                 imported.present += 1
                 return
-            if 0 < there.expires <= context.state.clock.now():
+            if 0 < stored.expires <= context.state.clock.now():
                 yield from sweep_row(context, row.entity, row.key)
                 continue
-            if there.op != op:
+            if stored.op != op:
                 break
-            # The file has this row twice, because it changed while it was exported: the later one counts.
-            outcome = yield from _replace(context, partition, row, document, there, op)
+            # The file has this row twice, because it changed during the export: the higher revision wins.
+            outcome = yield from _replace(context, partition, row, document, stored, op)
         else:
             plan = Plan(partition, op)
             _add(plan, row)
@@ -159,11 +161,11 @@ def _load_row(context: Context, partition: Partition, row: Row, op: str, importe
 
 
 def _replace(
-    context: Context, partition: Partition, row: Row, document: bytes, there: Head, op: str
+    context: Context, partition: Partition, row: Row, document: bytes, stored: Head, op: str
 ) -> Flow[Any]:
     old = _row(context, row.entity, document).entries
     plan = Plan(partition, op)
-    plan.guard_unchanged(row.entity, row.key, there.revision)
+    plan.guard_unchanged(row.entity, row.key, stored.revision)
     for claim in claims_of(row.entries):
         if claim not in old:
             plan.guard_free(row.entity, claim)

@@ -1,1 +1,1 @@
-"""The direct channel: sockets and pools of its own on the hiredis parser."""
+"""The direct channel: Keyweave's own sockets and pools, with the parser of hiredis."""

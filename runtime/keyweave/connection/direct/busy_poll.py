@@ -1,9 +1,9 @@
-"""Busy polling: looking for a reply again and again for a moment, before going to sleep.
+"""Busy polling: check for a reply repeatedly for a short time before the wait blocks.
 
-On one machine, falling asleep and being woken takes longer than most answers do. So whoever waits alone for a server
-that is near looks for the reply first. Who waits beside others sleeps, because they have better things to do with the
-processor, and so does who looked in vain lately, because then the server is slow. Other processes that want the
-processor get it between two looks.
+On one machine, putting a thread to sleep and waking it takes longer than most replies do. So a connection polls for
+its reply if the server is on the same machine and no other connection of the shell waits. While several connections
+wait, none of them starts to poll: the processor has other work. After a poll that found nothing the server is
+slow, so the next waits do not poll. Between two polls the processor is yielded to other processes.
 """
 
 from __future__ import annotations
@@ -16,70 +16,75 @@ from typing import Final
 
 from keyweave.connection.settings import ConnectionSettings
 
-_LONGEST_REST: Final = 256
-_give_way: Final[Callable[[], None]] = getattr(os, "sched_yield", lambda: None)
+_MAX_SKIPPED: Final = 256
+_yield_processor: Final[Callable[[], None]] = getattr(os, "sched_yield", lambda: None)
 
 
 class BusyPoll:
-    """Decides which waits begin with polling, and polls. The connections of a shell share one, threads included.
+    """Decides which waits poll, and polls. All connections of a shell share one instance, also between threads.
 
     Args:
-        limit: the longest that one wait polls, in seconds.
+        limit: the longest time that one wait polls, in seconds.
     """
 
-    __slots__ = ("_limit", "_missed", "_rest", "_waiting")
+    __slots__ = ("_limit", "_misses", "_skip", "_waiting")
 
     def __init__(self, limit: float) -> None:
         self._limit: Final = limit
         self._waiting: set[int] = set()
-        self._missed = 0
-        self._rest = 0
+        self._misses = 0
+        self._skip = 0
 
     def begin(self, connection: int) -> bool:
-        """A connection begins to wait for replies. Tells whether it is to poll for them."""
+        """Record that a connection waits for replies. Returns True if it is to poll for them."""
         self._waiting.add(connection)
         if len(self._waiting) > 1:
             return False
-        if self._rest:
-            self._rest -= 1
+        if self._skip:
+            self._skip -= 1
             return False
         return True
 
     def end(self, connection: int) -> None:
-        """A connection has its replies, or waits no longer."""
+        """Record that a connection no longer waits for replies."""
         self._waiting.discard(connection)
 
     def poll(self, poller: select.poll, since: float) -> bool:
-        """Look until there is something to read, or until the limit. After looks in vain, more and more waits do without.
+        """Poll until there is something to read or the limit is reached. Returns False at the limit.
+
+        After each miss, polling is skipped for twice as many waits as after the miss before, up to 256.
 
         Args:
-            poller: asks for the socket of the connection.
+            poller: has the connection's socket registered.
             since: when the connection began to wait, on the monotonic clock.
         """
         until = since + self._limit
         while not poller.poll(0):
             if time.monotonic() >= until:
-                self._missed += 1
-                self._rest = min(1 << self._missed, _LONGEST_REST)
+                self._misses += 1
+                self._skip = min(1 << self._misses, _MAX_SKIPPED)
                 return False
-            _give_way()
-        self._missed = 0
+            _yield_processor()
+        self._misses = 0
         return True
 
     def forget(self) -> None:
-        """In a forked child: nobody waits yet."""
+        """Forget the waits of the parent, in a forked child."""
         self._waiting.clear()
 
 
 def busy_poll(settings: ConnectionSettings) -> BusyPoll | None:
-    """How the connections to a server poll; None where it cannot pay: far servers, TLS, a single processor."""
+    """Return the busy polling of a server's connections.
+
+    Returns None where polling does not help: a server on another machine, TLS, a single processor.
+    """
     if not settings.busy_poll or not settings.local or settings.encrypted or _processors() < 2:
         return None
     return BusyPoll(settings.busy_poll)
 
 
 def _processors() -> int:
-    """How many processors this process may use."""
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""One asyncio connection, driven by the event loop's callbacks: streams would cost more than the exchange."""
+"""One asyncio connection, driven by the event loop's callbacks: asyncio's streams cost more than the exchange itself."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from keyweave.effects import Command, ConnectionFailure, Reply
 _POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
 
 
-TOGETHER: Final = 4
-"""Pipelines that go out in one piece when they begin in the same turn of the loop.
+COALESCED: Final = 4
+"""The most pipelines that are sent with one system call when they begin in the same iteration of the event loop.
 
-More of them would save system calls, and let the server wait for the first while the last is still being made.
+A higher number would save system calls, but the server would wait for the first pipeline until the last is packed.
 """
 
 
@@ -33,20 +33,20 @@ class Link(Protocol):
 
     @property
     def usable(self) -> bool:
-        """False while an exchange is under way, and for good once one was cut short."""
+        """False during an exchange, and permanently after one that did not complete."""
 
     def exchange(self, commands: Sequence[Command]) -> Awaitable[list[Reply]]:
-        """Send all commands, read all replies. Raises ConnectionFailure."""
+        """Send all commands and read all replies. Raises ConnectionFailure."""
 
     def stale(self) -> bool:
-        """Whether the server hung up, or said something unasked, since the last exchange."""
+        """Return whether the server closed the connection, or sent unrequested bytes, since the last exchange."""
 
     def close(self) -> Awaitable[None]:
-        """Let go of the connection at once, awaited or not; the server is not told."""
+        """Close the connection at once, awaited or not, without sending anything."""
 
 
 class _Exchange:
-    """One pipeline on its way: who waits for it, and the replies that have come."""
+    """One pipeline in flight: the future that its caller awaits, and the replies received so far."""
 
     __slots__ = ("answer", "began", "expected", "replies")
 
@@ -58,13 +58,13 @@ class _Exchange:
 
 
 class StreamLink(asyncio.BufferedProtocol):
-    """A connection as the event loop sees it; `connected` makes one that is ready for use.
+    """A connection as a protocol of the event loop; `open_link` returns one that is ready for use.
 
-    It carries several exchanges at once: the server answers them in their order. Of one that was given up, the replies
-    are dropped when they come.
+    It carries several exchanges at once, and the server answers them in order. The replies of an exchange that its
+    caller abandoned are dropped when they arrive.
 
     Attributes:
-        broken: no exchange can begin any more.
+        broken: whether no further exchange can begin.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class StreamLink(asyncio.BufferedProtocol):
         self._polling = polling
         self._timeout = settings.connect_timeout
         self._reader = wire.new_reader()
-        # A view, because asyncio's TLS slices what it is given and means to write through the slice.
+        # A view, because asyncio's TLS writes into a slice of the buffer, and a slice of a bytearray is a copy.
         self._buffer = memoryview(bytearray(wire.READ_SIZE))
         self._pending: deque[_Exchange] = deque()
         self._unsent: list[bytes] = []
-        self._alarm: asyncio.TimerHandle | None = None
-        self._lost: asyncio.Future[None] = loop.create_future()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed: asyncio.Future[None] = loop.create_future()
         self.broken = False
         self.last_used = 0.0
 
@@ -89,8 +89,8 @@ class StreamLink(asyncio.BufferedProtocol):
         return not self.broken and not self._pending
 
     @property
-    def carried(self) -> int:
-        """Exchanges under way, those that were given up included."""
+    def in_flight(self) -> int:
+        """The number of exchanges without all of their replies, including abandoned ones."""
         return len(self._pending)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102 - BufferedProtocol
@@ -113,18 +113,18 @@ class StreamLink(asyncio.BufferedProtocol):
         alone = not pending
         self.last_used = began = time.monotonic()
         pending.append(_Exchange(answer, len(commands), began))
-        if self._alarm is None:
-            self._alarm = self._loop.call_later(self._timeout, self._watch)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._timeout, self._check_timeout)
         if alone:
             self._transport.write(payload)
             if self._polling is not None and self._polling.begin(self._socket):
-                # Whatever else is ready to run goes first, while the server works.
-                self._loop.call_soon(self._look)
+                # Other callbacks that are ready run first, while the server works.
+                self._loop.call_soon(self._poll_now)
         else:
             if not self._unsent:
                 self._loop.call_soon(self._flush)
             self._unsent.append(payload)
-            if len(self._unsent) >= TOGETHER:
+            if len(self._unsent) >= COALESCED:
                 self._flush()
         return answer
 
@@ -133,8 +133,8 @@ class StreamLink(asyncio.BufferedProtocol):
             self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
 
-    def _look(self) -> None:
-        """Poll for the replies, and read them here: the event loop would take another turn."""
+    def _poll_now(self) -> None:
+        """Poll for the replies and read them here: the event loop would take one more iteration."""
         pending, polling = self._pending, self._polling
         if len(pending) != 1 or pending[0].answer.done() or polling is None:
             return
@@ -144,19 +144,22 @@ class StreamLink(asyncio.BufferedProtocol):
             try:
                 size = os.readv(self._socket, [self._buffer])
             except OSError:
-                return  # what is wrong the event loop meets as well
+                return  # the event loop will see the same error
             if not size:
                 return
             self.buffer_updated(size)
 
-    def _watch(self) -> None:
-        """End exchanges that take too long. One timer serves many of them: one for each would be dear."""
-        self._alarm = None
+    def _check_timeout(self) -> None:
+        """Fail the connection if its oldest exchange timed out.
+
+        All exchanges share one timer: a timer per exchange is too expensive.
+        """
+        self._timer = None
         if not self._pending:
             return
         remaining = self._pending[0].began + self._timeout - time.monotonic()
         if remaining > 0:
-            self._alarm = self._loop.call_later(remaining, self._watch)
+            self._timer = self._loop.call_later(remaining, self._check_timeout)
         else:
             self._fail(wire.timed_out(self._settings, self._timeout))
 
@@ -180,68 +183,67 @@ class StreamLink(asyncio.BufferedProtocol):
             self._fail(wire.connection_lost(self._settings, error, _last_replies(pending)), answered)
             return
         if not pending:
-            self._settle()
+            self._end_polling()
             if reader.has_data():
-                self._give_up()  # nobody asked for what has begun to arrive
+                self._abort()  # the beginning of a reply that no command asked for
         for exchange in answered:
             if not exchange.answer.done():
                 exchange.answer.set_result(exchange.replies)
 
-    def _settle(self) -> None:
-        """No exchange is under way any more."""
+    def _end_polling(self) -> None:
         if self._polling is not None:
             self._polling.end(self._socket)
 
-    def _give_up(self) -> None:
+    def _abort(self) -> None:
         self.broken = True
         self._transport.abort()
 
     def _fail(self, failure: ConnectionFailure, more: Sequence[_Exchange] = ()) -> None:
-        """End the connection, and with it every exchange under way, and `more`."""
+        """Close the connection, and fail every exchange in flight and `more`."""
         failed = [*more, *self._pending]
         self._pending.clear()
         self._unsent.clear()
-        self._settle()
-        self._give_up()
+        self._end_polling()
+        self._abort()
         for exchange in failed:
             if not exchange.answer.done():
                 exchange.answer.set_exception(failure.copy())
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: D102 - BufferedProtocol
         self._fail(wire.connection_lost(self._settings, exc, _last_replies(self._pending)))
-        self._silence()
-        if not self._lost.done():
-            self._lost.set_result(None)
+        self._cancel_timer()
+        if not self._closed.done():
+            self._closed.set_result(None)
 
-    def _silence(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     async def greet(self) -> None:
-        """Authenticate and choose the database; from then on the timeout is that of an exchange."""
+        """Authenticate and select the database. Until then `connect_timeout` applies, afterwards `timeout`."""
         greeting = wire.greeting(self._settings)
         wire.check_greeting(self._settings, greeting, await self.exchange(greeting))
         self._timeout = self._settings.timeout
-        self._silence()
+        self._cancel_timer()
 
     def stale(self) -> bool:  # noqa: D102 - Link
         return self.broken or bool(self._poll.poll(0))
 
     def close(self) -> asyncio.Future[None]:  # noqa: D102 - Link
-        self._give_up()
-        return self._lost
+        self._abort()
+        return self._closed
 
 
 def _last_replies(pending: Sequence[_Exchange]) -> list[Reply]:
-    """What has come of the exchange that is being answered."""
+    """Return the replies received so far for the oldest exchange."""
     return pending[0].replies if pending else []
 
 
-async def connected(
+async def open_link(
     settings: ConnectionSettings, tls: wire.TLS | None, polling: BusyPoll | None = None
 ) -> StreamLink:
-    """A connected, authenticated link. Raises ConnectionFailure."""
+    """Open a connected, authenticated link. Raises ConnectionFailure."""
     loop = asyncio.get_running_loop()
     link = StreamLink(settings, loop, polling)
     opened = False

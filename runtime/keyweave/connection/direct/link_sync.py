@@ -1,4 +1,4 @@
-"""One blocking connection: a socket and a parser, nothing in between."""
+"""One blocking connection: a socket and a parser, with nothing in between."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ class Link(Protocol):
     """One connection, used by one thread at a time."""
 
     usable: bool
-    """False while an exchange is under way, and for good once one was cut short."""
+    """False during an exchange, and permanently after one that did not complete."""
     last_used: float
     """When the last exchange began, on the monotonic clock."""
 
     def exchange(self, commands: Sequence[Command]) -> list[Reply]:
-        """Send all commands, read all replies. Raises ConnectionFailure."""
+        """Send all commands and read all replies. Raises ConnectionFailure."""
 
     def stale(self) -> bool:
-        """Whether the server hung up, or said something unasked, since the last exchange."""
+        """Return whether the server closed the connection, or sent unrequested bytes, since the last exchange."""
 
     def close(self) -> None:
-        """Let go of the connection; the server is not told."""
+        """Close the connection without sending anything."""
 
 
 class SocketLink:
-    """A connected, authenticated socket. Making one raises ConnectionFailure, and so does `exchange`."""
+    """A connected, authenticated socket. The constructor and `exchange` raise ConnectionFailure."""
 
     __slots__ = (
         "_buffer",
@@ -61,7 +61,7 @@ class SocketLink:
         self.usable = True
         deadline = time.monotonic() + settings.connect_timeout
         try:
-            self._socket = _connected(settings, tls)
+            self._socket = _connect_socket(settings, tls)
         except (OSError, UnicodeError) as error:
             raise wire.connect_failed(settings, error) from error
         self._number = self._socket.fileno()
@@ -130,7 +130,7 @@ class SocketLink:
         self._socket.close()
 
 
-def _connected(settings: ConnectionSettings, tls: wire.TLS | None) -> socket.socket:
+def _connect_socket(settings: ConnectionSettings, tls: wire.TLS | None) -> socket.socket:
     if settings.scheme == "unix":
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:

@@ -18,21 +18,22 @@ from keyweave.connection.settings import ConnectionSettings
 from keyweave.effects import Command, ConnectionFailure, Reply
 from keyweave.errors import ConfigurationError, StoreUnavailableError
 
-_APART: Final = 2
-"""Links that callers have for themselves before they share."""
+_EXCLUSIVE: Final = 2
+"""Links that each serve one caller before callers share links."""
 
 
 class Pool:
-    """At most `pool_size` links, the most recently used first. Waiting tasks are served in order.
+    """At most `pool_size` links; the most recently used is leased first. Waiting tasks are served in order.
 
-    A link carries several exchanges where it can. Few callers have a link each; more of them share, because what they send
-    in the same turn of the loop then takes fewer system calls, here and in the server, and so do the replies.
+    A link carries several exchanges at once where it can. A few callers have a link each. More callers share links:
+    pipelines sent in the same iteration of the event loop then take fewer system calls, here and in the server, and so
+    do their replies.
 
     Args:
-        settings: how many links there may be, and for how long to wait for one.
+        settings: how many links may be open, and how long to wait for one.
         connect: opens a link.
-        depth: most exchanges that one link carries at once.
-        polling: what the links poll by, if they do.
+        depth: the most exchanges that one link carries at once.
+        polling: the busy polling that the links share; None without it.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Pool:
         self._settings = settings
         self._connect = connect
         self._depth = depth
-        self._apart = min(_APART, settings.pool_size) if depth > 1 else settings.pool_size
+        self._exclusive = min(_EXCLUSIVE, settings.pool_size) if depth > 1 else settings.pool_size
         self._polling = polling
         self._closed = False
         self.watch: PoolWatch | None = None
@@ -55,140 +56,141 @@ class Pool:
 
     def _start_empty(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._free: list[Link] = []
+        self._idle: list[Link] = []
         self._users: dict[Link, int] = {}
         self._open = 0
         self._opening = 0
         self._waiters: deque[asyncio.Future[Link | None]] = deque()
 
     async def exchange(self, commands: Sequence[Command]) -> list[Reply]:
-        """Send commands as one pipeline on one link, and read their replies. Raises ConnectionFailure."""
+        """Send commands as one pipeline on one link and return their replies. Raises ConnectionFailure."""
         if not commands:
             return []
-        link = self.take_ready() or await self.take()
+        link = self.try_lease() or await self.lease()
         try:
             return await link.exchange(commands)
         finally:
-            self.give_back(link)
+            self.release(link)
 
-    def take_ready(self) -> Link | None:
-        """A link that is fit for use at once; None when there is none."""
+    def try_lease(self) -> Link | None:
+        """Return a link that needs neither waiting nor a health check; None when there is none."""
         if self._loop is not asyncio.get_running_loop() or self._closed:
-            self._refuse_misuse()
-        while self._free:
+            self._bind_loop()
+        while self._idle:
             interval = self._settings.health_check_interval
-            if interval and time.monotonic() - self._free[-1].last_used >= interval:
+            if interval and time.monotonic() - self._idle[-1].last_used >= interval:
                 return None
-            link = self._free.pop()
+            link = self._idle.pop()
             self._users[link] = 1
             if not link.stale():
                 return link
             self._discard(link)
-        return self._shared() if len(self._users) >= self._apart else None
+        return self._share() if len(self._users) >= self._exclusive else None
 
-    def _shared(self) -> Link | None:
-        """One more use of the link in use that carries the least; None when all carry what they can."""
+    def _share(self) -> Link | None:
+        """Lease the leased link with the fewest exchanges once more; None when every link is at its depth."""
         if self._depth == 1:
             return None
         chosen, least = None, self._depth
         for link, users in cast(dict[StreamLink, int], self._users).items():
             if users >= least or link.broken:
                 continue
-            # Some have yet to begin, others gave up.
-            load = max(users, link.carried)
+            # A user may not have begun its exchange; an abandoned exchange has no user any more.
+            load = max(users, link.in_flight)
             if load < least:
                 chosen, least = link, load
         if chosen is not None:
             self._users[chosen] += 1
         return chosen
 
-    def _refuse_misuse(self) -> None:
+    def _bind_loop(self) -> None:
+        """Bind an open pool to the first event loop that uses it; refuse any other loop, and a closed pool."""
         if self._closed:
             raise StoreUnavailableError(f"this store is closed ({self._settings.address})")
         if self._loop is not None:
             raise ConfigurationError(
-                "this store belongs to another event loop: open one in every loop (asyncio.run makes one)"
+                "this store belongs to another event loop: open one store per event loop (each asyncio.run has its own)"
             )
         self._loop = asyncio.get_running_loop()
 
-    async def take(self) -> Link:
-        """A link that is fit for use. Raises ConnectionFailure."""
+    async def lease(self) -> Link:
+        """Return a link that is fit for use, until `release`. Raises ConnectionFailure."""
         while True:
-            link = await self._next()
+            link = await self._link_or_permit()
             if link is None:
-                return await self._opened()
+                return await self._open_link()
             if self._users[link] > 1 or await self._alive(link):
                 return link
             self._discard(link)
 
-    async def _next(self) -> Link | None:
-        """A link, or None for the right to open one."""
-        if self._free:
-            link = self._free.pop()
+    async def _link_or_permit(self) -> Link | None:
+        """Return a link, or None as a permit to open one. Waits up to `pool_timeout` for either."""
+        if self._idle:
+            link = self._idle.pop()
             self._users[link] = 1
             return link
-        # Links that are being opened will do for all who come meanwhile.
-        enough = self._opening and self._open >= self._apart
+        # A link that is being opened can be shared by every caller that arrives until it is open.
+        enough = self._opening and self._open >= self._exclusive
         if self._open < self._settings.pool_size and not enough:
             self._open += 1
             return None
-        turn: asyncio.Future[Link | None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(turn)
+        waiter: asyncio.Future[Link | None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
         started = time.monotonic()
-        in_vain = False
+        timed_out = False
         try:
             async with asyncio.timeout(self._settings.pool_timeout):
-                return await turn
+                return await waiter
         except BaseException as error:
-            offered = turn.done() and not turn.cancelled()
-            if turn in self._waiters:
-                self._waiters.remove(turn)
+            served = waiter.done() and not waiter.cancelled()
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
             if isinstance(error, TimeoutError):
-                if offered:
-                    return turn.result()
+                if served:
+                    return waiter.result()
                 if self._open < self._settings.pool_size:
-                    # It was the opening of others' links that took so long.
+                    # The wait was for links that other callers are opening, not for a full pool.
                     self._open += 1
                     return None
-                in_vain = True
+                timed_out = True
                 raise wire.pool_exhausted(self._settings) from None
-            if offered:
-                self._refuse(turn.result())
+            if served:
+                self._decline(waiter.result())
             raise
         finally:
             if self.watch is not None:
-                self.watch.pool_waited(time.monotonic() - started, in_vain=in_vain)
+                self.watch.pool_waited(time.monotonic() - started, timed_out=timed_out)
 
     def state(self) -> PoolState | None:
-        """The pool as it is; None once it is closed."""
+        """Return the current state of the pool; None once it is closed."""
         if self._closed:
             return None
-        return PoolState(self._open, len(self._free), len(self._waiters), self._settings.pool_size)
+        return PoolState(self._open, len(self._idle), len(self._waiters), self._settings.pool_size)
 
-    async def _opened(self) -> Link:
+    async def _open_link(self) -> Link:
         self._opening += 1
         try:
             link = await self._connect()
         except BaseException as error:
             self._opening -= 1
-            self._hand_on(None)
+            self._reassign(None)
             if isinstance(error, ConnectionFailure):
-                self._share_out()
-                # All at once: one after another would take too long where no link can be opened.
-                self._let_open(len(self._waiters))
+                self._share_with_waiters()
+                # All waiters try at once: one after another would take too long where no link can be opened.
+                self._grant_permits(len(self._waiters))
             raise
         self._opening -= 1
         self._users[link] = 1
-        self._share_out()
+        self._share_with_waiters()
         if not self._opening:
-            self._let_open(1)
+            self._grant_permits(1)
         return link
 
-    def _let_open(self, most: int) -> None:
-        """Give so many who wait the right to open a link of their own, as far as the pool may grow."""
-        for _ in range(min(most, len(self._waiters), self._settings.pool_size - self._open)):
+    def _grant_permits(self, count: int) -> None:
+        """Let up to `count` waiters open a link each, as far as the pool may grow."""
+        for _ in range(min(count, len(self._waiters), self._settings.pool_size - self._open)):
             self._open += 1
-            self._hand_on(None)
+            self._reassign(None)
 
     async def _alive(self, link: Link) -> bool:
         if link.stale():
@@ -196,7 +198,7 @@ class Pool:
         interval = self._settings.health_check_interval
         if not interval or time.monotonic() - link.last_used < interval:
             return True
-        # It seems full, so that nobody shares what may be dead.
+        # The link counts as full during the check, so that no other caller shares a link that may be dead.
         self._users[link] = self._depth
         try:
             await link.exchange((wire.PING,))
@@ -204,77 +206,78 @@ class Pool:
             return False
         except BaseException:
             self._users[link] = 1
-            self.give_back(link)
+            self.release(link)
             raise
         self._users[link] = 1
-        self._share_out()
+        self._share_with_waiters()
         return True
 
-    def give_back(self, link: Link) -> None:
-        """End a use of a link. With the last one, a link whose exchange was cut short is closed, others are free again."""
+    def release(self, link: Link) -> None:
+        """End one use of a leased link. After the last use it is idle, or closed if an exchange did not complete."""
         if link not in self._users:
-            return  # it is the parent's, from before a fork
+            return  # leased before a fork: the link is the parent's
         users = self._users[link] - 1
         if users:
             self._users[link] = users
-            self._share_out()
+            self._share_with_waiters()
         elif not link.usable or self._closed:
             self._discard(link)
         else:
-            self._hand_on(link)
+            self._reassign(link)
 
     def _discard(self, link: Link) -> None:
-        """Close a link in use. All of its users are told by their exchanges."""
+        """Close a leased link. The exchanges of its users fail."""
         del self._users[link]
         link.close()
-        self._hand_on(None)
+        self._reassign(None)
 
-    def _refuse(self, offered: Link | None) -> None:
-        """Somebody was given a link, or the right to open one, and waits no longer."""
-        if offered is None:
-            self._hand_on(None)
+    def _decline(self, offer: Link | None) -> None:
+        """Return the link or permit that was passed to a waiter which had been cancelled."""
+        if offer is None:
+            self._reassign(None)
         else:
-            self.give_back(offered)
+            self.release(offer)
 
-    def _share_out(self) -> None:
-        """Give those who wait what the links in use can still carry."""
-        while self._waiters and (link := self._shared()) is not None:
+    def _share_with_waiters(self) -> None:
+        """Share leased links with waiters, as far as their depth allows."""
+        while self._waiters and (link := self._share()) is not None:
             if not self._offer(link):
                 self._users[link] -= 1
 
-    def _hand_on(self, link: Link | None) -> None:
-        """Give a free link, or the right to open one, to who waits longest."""
+    def _reassign(self, link: Link | None) -> None:
+        """Pass a link, or None as a permit to open one, to the longest waiter; without waiters, take it back."""
         if link is not None:
             self._users[link] = 1
         if self._offer(link):
             if link is not None:
-                self._share_out()
+                self._share_with_waiters()
         elif link is None:
             self._open -= 1
         else:
             del self._users[link]
-            self._free.append(link)
+            self._idle.append(link)
 
     def _offer(self, link: Link | None) -> bool:
+        """Pass a link or a permit to the longest waiter that is not cancelled. Returns False without one."""
         while self._waiters:
-            turn = self._waiters.popleft()
-            if not turn.done():
-                turn.set_result(link)
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(link)
                 return True
         return False
 
     async def close(self) -> None:
-        """Close idle links now; the others are closed when they come back."""
+        """Close idle links now. A leased link is closed when it is released."""
         self._closed = True
-        idle, self._free = self._free, []
+        idle, self._idle = self._idle, []
         self._open -= len(idle)
         if self._loop is asyncio.get_running_loop():
-            for ending in [link.close() for link in idle]:
-                await ending
+            for closing in [link.close() for link in idle]:
+                await closing
 
     def forget(self) -> None:
-        """In a forked child: the parent's loop goes on with its connections, so they stay as they are."""
-        self._inherited.append((self._free, self._users))
+        """Start empty in a forked child. Inherited links stay open: the parent's event loop still uses them."""
+        self._inherited.append((self._idle, self._users))
         self._start_empty()
         if self._polling is not None:
             self._polling.forget()

@@ -21,7 +21,7 @@ from keyweave.errors import StoreUnavailableError
 
 
 class Pool:
-    """At most `pool_size` links, the most recently used first. Waiting threads are served in order."""
+    """At most `pool_size` links; the most recently used is leased first. Waiting threads are served in order."""
 
     def __init__(
         self, settings: ConnectionSettings, connect: Callable[[], Link], polling: BusyPoll | None
@@ -36,76 +36,76 @@ class Pool:
 
     def _start_empty(self) -> None:
         self._lock = threading.Lock()
-        self._free: list[Link] = []
+        self._idle: list[Link] = []
         self._open = 0
         self._waiters: deque[SimpleQueue[Link | None]] = deque()
 
     def exchange(self, commands: Sequence[Command]) -> list[Reply]:
-        """Send commands as one pipeline on one link, and read their replies. Raises ConnectionFailure."""
+        """Send commands as one pipeline on one link and return their replies. Raises ConnectionFailure."""
         if not commands:
             return []
-        link = self.take()
+        link = self.lease()
         try:
             return link.exchange(commands)
         finally:
-            self.give_back(link)
+            self.release(link)
 
-    def take(self) -> Link:
-        """A link that no other thread uses. Raises ConnectionFailure."""
+    def lease(self) -> Link:
+        """Return a link for this thread alone, until `release`. Raises ConnectionFailure."""
         while True:
-            link = self._next()
+            link = self._link_or_permit()
             if link is None:
-                return self._opened()
+                return self._open_link()
             if self._alive(link):
                 return link
-            self.give_back(link)
+            self.release(link)
 
-    def _next(self) -> Link | None:
-        """An idle link, or None for the right to open one."""
+    def _link_or_permit(self) -> Link | None:
+        """Return an idle link, or None as a permit to open one. Waits up to `pool_timeout` for either."""
         with self._lock:
             if self._closed:
                 raise StoreUnavailableError(f"this store is closed ({self._settings.address})")
-            if self._free:
-                return self._free.pop()
+            if self._idle:
+                return self._idle.pop()
             if self._open < self._settings.pool_size:
                 self._open += 1
                 return None
-            turn: SimpleQueue[Link | None] = SimpleQueue()
-            self._waiters.append(turn)
+            waiter: SimpleQueue[Link | None] = SimpleQueue()
+            self._waiters.append(waiter)
         started = time.monotonic()
-        in_vain = False
+        timed_out = False
         try:
-            return turn.get(timeout=self._settings.pool_timeout)
+            return waiter.get(timeout=self._settings.pool_timeout)
         except BaseException as error:
             with self._lock:
-                late = turn not in self._waiters
-                if not late:
-                    self._waiters.remove(turn)
-            if late:
-                handed = turn.get()
+                served = waiter not in self._waiters
+                if not served:
+                    self._waiters.remove(waiter)
+            if served:
+                link = waiter.get()
                 if isinstance(error, Empty):
-                    return handed
-                self._hand_on(handed)
+                    return link
+                self._reassign(link)
             if isinstance(error, Empty):
-                in_vain = True
+                timed_out = True
                 raise wire.pool_exhausted(self._settings) from None
             raise
         finally:
             if self.watch is not None:
-                self.watch.pool_waited(time.monotonic() - started, in_vain=in_vain)
+                self.watch.pool_waited(time.monotonic() - started, timed_out=timed_out)
 
     def state(self) -> PoolState | None:
-        """The pool as it is; None once it is closed."""
+        """Return the current state of the pool; None once it is closed."""
         if self._closed:
             return None
         with self._lock:
-            return PoolState(self._open, len(self._free), len(self._waiters), self._settings.pool_size)
+            return PoolState(self._open, len(self._idle), len(self._waiters), self._settings.pool_size)
 
-    def _opened(self) -> Link:
+    def _open_link(self) -> Link:
         try:
             return self._connect()
         except BaseException:
-            self._hand_on(None)
+            self._reassign(None)
             raise
 
     def _alive(self, link: Link) -> bool:
@@ -121,36 +121,36 @@ class Pool:
             return False
         return True
 
-    def give_back(self, link: Link) -> None:
-        """Return a link; one whose exchange was cut short is closed instead of being used again."""
+    def release(self, link: Link) -> None:
+        """Return a leased link to the pool. A link whose exchange did not complete is closed, not reused."""
         if not link.usable or self._closed:
             link.close()
-            self._hand_on(None)
+            self._reassign(None)
         else:
-            self._hand_on(link)
+            self._reassign(link)
 
-    def _hand_on(self, link: Link | None) -> None:
-        """Give a link, or the right to open one, to who waits longest."""
+    def _reassign(self, link: Link | None) -> None:
+        """Pass a link, or None as a permit to open one, to the longest waiter; without waiters, take it back."""
         with self._lock:
             if self._waiters:
                 self._waiters.popleft().put(link)
             elif link is None:
                 self._open -= 1
             else:
-                self._free.append(link)
+                self._idle.append(link)
 
     def close(self) -> None:
-        """Close idle links now; the others are closed when they come back."""
+        """Close idle links now. A leased link is closed when it is released."""
         with self._lock:
             self._closed = True
-            idle, self._free = self._free, []
+            idle, self._idle = self._idle, []
             self._open -= len(idle)
         for link in idle:
             link.close()
 
     def forget(self) -> None:
-        """In a forked child: the parent goes on using its connections; only the child's copies are closed."""
-        inherited = self._free
+        """Start empty in a forked child. Closes only the child's copies: the parent still uses its connections."""
+        inherited = self._idle
         self._start_empty()
         if self._polling is not None:
             self._polling.forget()

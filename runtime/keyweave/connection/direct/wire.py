@@ -1,7 +1,7 @@
-"""What goes over the wire, the same for both shells: packing, parsing, handshake, TLS. Opens no socket.
+"""The wire format, the same for both shells: packing, parsing, greeting, TLS. Opens no socket.
 
-Replies are read as RESP2: bytes, int, None and lists; an error reply becomes a `ServerError` value wherever
-it stands. RESP2 needs no HELLO, has no push messages, and gives the same values on every server.
+Replies are read as RESP2: bytes, int, None and lists; an error reply becomes a `ServerError` value wherever it
+occurs. RESP2 needs no HELLO, has no push messages, and gives the same values on every server.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from keyweave.effects import Command, ConnectionFailure, Reply, ServerError
 from keyweave.errors import ConfigurationError
 
 INCOMPLETE: Final = object()
-"""What a reader answers while a reply is not complete."""
+"""What a reader returns while a reply is not complete."""
 
 PING: Final[Command] = ("PING",)
 READ_SIZE: Final = 65_536
 ProtocolError: Final = hiredis.ProtocolError
-"""What a reader raises when the bytes are no Redis protocol."""
+"""What a reader raises when the bytes are not the Redis protocol."""
 
 TLS: TypeAlias = ssl.SSLContext
 
@@ -34,11 +34,11 @@ _KEEPALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT",
 
 # hiredis's own annotation describes a tuple of one word.
 pack_command: Final[Callable[[Command], bytes]] = hiredis.pack_command  # type: ignore[assignment]
-"""A command as bytes. Raises TypeError for a word that is not str, bytes, int or float."""
+"""Return a command as bytes. Raises TypeError for a word that is not str, bytes, int or float."""
 
 
 def new_reader() -> Any:
-    """An incremental parser: `feed(bytes)`, then `gets()` until it answers `INCOMPLETE`."""
+    """Return an incremental parser: `feed(bytes)`, then `gets()` until it returns `INCOMPLETE`."""
     return hiredis.Reader(replyError=_server_error, notEnoughData=INCOMPLETE)
 
 
@@ -47,7 +47,7 @@ def _server_error(text: str) -> ServerError:
 
 
 def greeting(settings: ConnectionSettings) -> list[Command]:
-    """What a new connection sends first, as one pipeline. The PING at its end proves that it is alive."""
+    """Return what a new connection sends first, as one pipeline. The reply to the PING at its end proves it alive."""
     commands: list[Command] = []
     if settings.username:
         commands.append(("AUTH", settings.username, settings.password or ""))
@@ -64,10 +64,10 @@ def greeting(settings: ConnectionSettings) -> list[Command]:
 def check_greeting(
     settings: ConnectionSettings, commands: Sequence[Command], replies: Sequence[Reply]
 ) -> None:
-    """Raise ConnectionFailure when the server refused credentials or database.
+    """Raise ConnectionFailure if the server refused the credentials, the database or one more client.
 
-    A server that is loading, or a replica that lost its master, is a connection all the same: the commands
-    that follow are answered with the server's own words.
+    A server that is loading, or a replica that lost its primary, is usable as a connection: it answers the commands
+    that follow with its own error.
     """
     for command, reply in zip(commands, replies, strict=True):
         if not isinstance(reply, ServerError):
@@ -81,7 +81,7 @@ def check_greeting(
 
 
 def tls_context(settings: ConnectionSettings) -> TLS | None:
-    """How to speak TLS, or None for a scheme without it.
+    """Return the TLS context for the settings; None for a scheme without TLS.
 
     Raises:
         ConfigurationError: a certificate or key file cannot be read.
@@ -96,7 +96,7 @@ def tls_context(settings: ConnectionSettings) -> TLS | None:
     context.verify_mode = ssl.CERT_REQUIRED if settings.tls_verify else ssl.CERT_NONE
     if settings.tls_cert_file is not None:
         try:
-            # An encrypted key would make OpenSSL ask on the terminal.
+            # Without a password, OpenSSL would prompt for that of an encrypted key on the terminal.
             context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file, password="")
         except OSError as error:
             raise ConfigurationError(f"tls_cert_file, tls_key_file: {cause(error)}") from error
@@ -104,7 +104,7 @@ def tls_context(settings: ConnectionSettings) -> TLS | None:
 
 
 def tune(connection: socket.socket) -> None:
-    """Send at once, and let the kernel find out about peers that vanished."""
+    """Disable Nagle's algorithm, and let the kernel detect dead peers by TCP keepalive."""
     if connection.family not in (socket.AF_INET, socket.AF_INET6):
         return
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -116,12 +116,12 @@ def tune(connection: socket.socket) -> None:
 
 
 def cause(error: BaseException) -> str:
-    """An operating system's error in its own words, without errno and addresses."""
+    """Return the message of an operating system error, without errno and addresses."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def connect_failed(settings: ConnectionSettings, error: BaseException) -> ConnectionFailure:
-    """Connecting failed: nothing of the flow's was sent."""
+    """Return the failure of connecting. None of the flow's commands were sent."""
     if isinstance(error, TimeoutError):
         message = f"connecting to {settings.address} took longer than {settings.connect_timeout:g} s"
         return ConnectionFailure("timeout", message, sent=False)
@@ -129,35 +129,35 @@ def connect_failed(settings: ConnectionSettings, error: BaseException) -> Connec
 
 
 def timed_out(settings: ConnectionSettings, seconds: float) -> ConnectionFailure:
-    """The replies did not come in time: the server may have run the commands."""
+    """Return the failure of replies that did not arrive in time. The server may have run the commands."""
     return ConnectionFailure("timeout", f"{settings.address} did not answer within {seconds:g} s", sent=True)
 
 
 def connection_lost(
     settings: ConnectionSettings, error: BaseException | None, replies: Sequence[Reply] = ()
 ) -> ConnectionFailure:
-    """The connection ended before the last reply: the server may have run the commands."""
+    """Return the failure of a connection that ended before the last reply. The server may have run the commands."""
     reason = cause(error) if error is not None else "the server closed it"
     if replies and isinstance(replies[-1], ServerError):
-        # A server that turns a client away says why before it hangs up.
+        # A server that rejects a client sends the reason before it closes the connection.
         reason = replies[-1].message
     return ConnectionFailure("closed", f"the connection to {settings.address} broke: {reason}", sent=True)
 
 
 def unexpected_reply(settings: ConnectionSettings) -> ConnectionFailure:
-    """There are more replies than commands, so which answers which is a guess."""
+    """Return the failure of more replies than commands: which reply belongs to which command is unknown."""
     message = f"{settings.address} sent more replies than there were commands"
     return ConnectionFailure("closed", message, sent=True)
 
 
 def pool_exhausted(settings: ConnectionSettings) -> ConnectionFailure:
-    """All connections are in use and none came free in time: nothing was sent."""
+    """Return the failure of a wait for a connection that timed out. Nothing was sent."""
     busy = f"all {settings.pool_size} connections to {settings.address} stayed busy"
     return ConnectionFailure("pool", f"{busy} for {settings.pool_timeout:g} s", sent=False)
 
 
 def before_sending(settings: ConnectionSettings, failure: ConnectionFailure) -> ConnectionFailure:
-    """The same failure, of a handshake: nothing of the flow's was sent."""
+    """Return a failure of the greeting as a failure to connect: none of the flow's commands were sent."""
     if failure.reason == "timeout":
         return connect_failed(settings, TimeoutError())
     reason = "connect" if failure.reason == "closed" else failure.reason
