@@ -35,5 +35,5 @@ PACKAGE = Package(
             "aside",
         )
     },
-    fingerprint="3b6fc44dc3ed6a99363c0870df6581245411da584724c539d2c27ce701b7b2ee",
+    fingerprint="dfaf631d2ae9c9a34576dc80c1a7b6915d7a112ac2ac714af19d062ac5593167",
 )

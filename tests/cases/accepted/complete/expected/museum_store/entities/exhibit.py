@@ -17,11 +17,13 @@ from .. import errors, models
 def index_entries(record: models.Exhibit) -> list[Entry]:
     """Every index entry that a Exhibit implies."""
     entries: list[Entry] = [
-        ViewEntry("by_gallery_turn", (record.gallery,), record.id, duration_micros(record.turn))
+        ViewEntry("by_gallery", (record.gallery,), record.id, duration_micros(record.turn))
     ]
     if record.sealed is not None:
         entries.append(
-            ViewEntry("by_gallery", (record.gallery, key_text(record.sealed)), record.id, record.height)
+            ViewEntry(
+                "by_gallery_sealed", (record.gallery, key_text(record.sealed)), record.id, record.height
+            )
         )
     if record.part_of is not None:
         entries.append(ViewEntry("by_part_of", (record.part_of,), record.id, CREATED))
@@ -156,16 +158,18 @@ EXHIBIT = Entity(
         "width": "int",
     },
     views={
-        "by_gallery": View("by_gallery", ("gallery", "sealed"), "height", ("false", "true"), generation=3),
+        "by_gallery_sealed": View(
+            "by_gallery_sealed", ("gallery", "sealed"), "height", ("false", "true"), generation=3
+        ),
         "by_part_of": View("by_part_of", ("part_of",), "created", ()),
-        "by_gallery_turn": View("by_gallery_turn", ("gallery",), "turn", ()),
+        "by_gallery": View("by_gallery", ("gallery",), "turn", ()),
     },
     uniques={
         "title": Unique("title", ("title", "part_of"), errors.SameTitleError, normalize=("trim", "lower")),
         "seal": Unique("seal", ("found_at", "state", "seal"), errors.ExhibitSealExistsError, generation=2),
     },
     references=(
-        Reference("gallery", "Gallery", False, "by_gallery_turn"),
+        Reference("gallery", "Gallery", False, "by_gallery"),
         Reference("part_of", "Exhibit", True, "by_part_of"),
     ),
     retention=Retention(

@@ -33,7 +33,7 @@ from ..entities.exhibit import EXHIBIT_PARTS
 from ..models import Exhibit, Part, State
 
 _Order = Literal["height", "created", "turn"]
-_View = Literal["by_gallery", "by_part_of", "by_gallery_turn"]
+_View = Literal["by_gallery_sealed", "by_part_of", "by_gallery"]
 
 
 class ExhibitRepository:
@@ -142,7 +142,7 @@ class ExhibitRepository:
         )
         return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "seal")
 
-    def list_by_gallery(
+    def list_by_gallery_sealed(
         self, gallery: str, sealed: bool, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Exhibit]:
         """One page, highest `height` first unless `newest` is False.
@@ -156,43 +156,47 @@ class ExhibitRepository:
         values_ = (key_text(gallery, "str"), key_text(sealed, "bool"))
         return self._run(
             paging.page(
-                self._context, ENTITY, "by_gallery", values_, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_gallery_sealed", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
-            "by_gallery",
+            "by_gallery_sealed",
         )
 
-    def iterate_by_gallery(
+    def iterate_by_gallery_sealed(
         self, gallery: str, sealed: bool, *, batch: int = 200, newest: bool = True
     ) -> Iterator[Exhibit]:
-        """Every row of `list_by_gallery`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_gallery_sealed`, read `batch` at a time; rows written meanwhile may or may
+        not appear.
         """
         values_ = (key_text(gallery, "str"), key_text(sealed, "bool"))
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_gallery", values_, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_gallery_sealed", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
             "iterate",
-            "by_gallery",
+            "by_gallery_sealed",
         )
 
-    def fetch_by_gallery(self, gallery: str, sealed: bool, *, newest: bool = True) -> list[Exhibit]:
-        """All rows of `list_by_gallery`, however many, as one list; `iterate_by_gallery` holds no more than a
-        batch in memory.
+    def fetch_by_gallery_sealed(self, gallery: str, sealed: bool, *, newest: bool = True) -> list[Exhibit]:
+        """All rows of `list_by_gallery_sealed`, however many, as one list; `iterate_by_gallery_sealed` holds no
+        more than a batch in memory.
 
         Rows written meanwhile may or may not appear, but none twice.
         """
         values_ = (key_text(gallery, "str"), key_text(sealed, "bool"))
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_gallery", values_, newest=newest), "fetch", "by_gallery"
+            fetching.fetch(self._context, ENTITY, "by_gallery_sealed", values_, newest=newest),
+            "fetch",
+            "by_gallery_sealed",
         )
 
-    def count_by_gallery(self, gallery: str, sealed: bool) -> int:
-        """How many rows `list_by_gallery` has, without reading them."""
+    def count_by_gallery_sealed(self, gallery: str, sealed: bool) -> int:
+        """How many rows `list_by_gallery_sealed` has, without reading them."""
         values_ = (key_text(gallery, "str"), key_text(sealed, "bool"))
-        return self._run(counting.count(self._context, ENTITY, "by_gallery", values_), "count", "by_gallery")
+        return self._run(
+            counting.count(self._context, ENTITY, "by_gallery_sealed", values_), "count", "by_gallery_sealed"
+        )
 
     def list_by_part_of(
         self, part_of: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -253,7 +257,7 @@ class ExhibitRepository:
             "by_part_of",
         )
 
-    def list_by_gallery_turn(
+    def list_by_gallery(
         self, gallery: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Exhibit]:
         """One page, highest `turn` first unless `newest` is False.
@@ -267,62 +271,58 @@ class ExhibitRepository:
         values_ = (key_text(gallery, "str"),)
         return self._run(
             paging.page(
-                self._context, ENTITY, "by_gallery_turn", values_, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_gallery", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
-            "by_gallery_turn",
+            "by_gallery",
         )
 
-    def iterate_by_gallery_turn(
-        self, gallery: str, *, batch: int = 200, newest: bool = True
-    ) -> Iterator[Exhibit]:
-        """Every row of `list_by_gallery_turn`, read `batch` at a time; rows written meanwhile may or may not
+    def iterate_by_gallery(self, gallery: str, *, batch: int = 200, newest: bool = True) -> Iterator[Exhibit]:
+        """Every row of `list_by_gallery`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
         values_ = (key_text(gallery, "str"),)
         return self._session.iterate(
             lambda cursor: paging.page(
-                self._context, ENTITY, "by_gallery_turn", values_, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, "by_gallery", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
             "iterate",
-            "by_gallery_turn",
+            "by_gallery",
         )
 
-    def fetch_by_gallery_turn(self, gallery: str, *, newest: bool = True) -> list[Exhibit]:
-        """All rows of `list_by_gallery_turn`, however many, as one list; `iterate_by_gallery_turn` holds no more
-        than a batch in memory.
+    def fetch_by_gallery(self, gallery: str, *, newest: bool = True) -> list[Exhibit]:
+        """All rows of `list_by_gallery`, however many, as one list; `iterate_by_gallery` holds no more than a
+        batch in memory.
 
         Rows written meanwhile may or may not appear, but none twice.
         """
         values_ = (key_text(gallery, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_gallery_turn", values_, newest=newest),
-            "fetch",
-            "by_gallery_turn",
+            fetching.fetch(self._context, ENTITY, "by_gallery", values_, newest=newest), "fetch", "by_gallery"
         )
 
-    def count_by_gallery_turn(self, gallery: str) -> int:
-        """How many rows `list_by_gallery_turn` has, without reading them."""
+    def count_by_gallery(self, gallery: str) -> int:
+        """How many rows `list_by_gallery` has, without reading them."""
         values_ = (key_text(gallery, "str"),)
-        return self._run(
-            counting.count(self._context, ENTITY, "by_gallery_turn", values_), "count", "by_gallery_turn"
-        )
+        return self._run(counting.count(self._context, ENTITY, "by_gallery", values_), "count", "by_gallery")
 
-    def gather_by_gallery_turn(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Exhibit]]:
-        """For each of several keys every row of `list_by_gallery_turn`, in a few round trips."""
+    def gather_by_gallery(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Exhibit]]:
+        """For each of several keys every row of `list_by_gallery`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
-            gathering.gather(self._context, ENTITY, "by_gallery_turn", values_, newest=newest),
+            gathering.gather(self._context, ENTITY, "by_gallery", values_, newest=newest),
             "gather",
-            "by_gallery_turn",
+            "by_gallery",
         )
 
-    def group_counts_by_gallery(self, gallery: str) -> dict[bool, int]:
+    def group_counts_by_gallery_sealed(self, gallery: str) -> dict[bool, int]:
         """How many rows each `sealed` has, without reading them; those with none are left out."""
         values_ = (key_text(gallery, "str"),)
         counts = self._run(
-            counting.group_counts(self._context, ENTITY, "by_gallery", values_), "group_counts", "by_gallery"
+            counting.group_counts(self._context, ENTITY, "by_gallery_sealed", values_),
+            "group_counts",
+            "by_gallery_sealed",
         )
         return {group == "true": number for group, number in counts.items()}
 
