@@ -12,7 +12,7 @@ _FORMAT: Final = black.Mode(
     line_length=110, target_versions={TargetVersion.PY311}, magic_trailing_comma=False
 )
 _SUBSTITUTION: Final = (
-    # An asyncio store that was connected in a coroutine is closed in another one, so `open` wraps `connect`.
+    # A coroutine is no context manager, so the asyncio flavour has `open` besides `connect`.
     (r"    @classmethod\n    @asynccontextmanager\n.*?(?=    @classmethod\n)", ""),
     (r"from contextlib import asynccontextmanager\n", ""),
     (r"\bAsyncIterator, Awaitable, ", ""),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-from keyweave.model.entity import Package
+from keyweave.entity import Package
 
 from .entities import EXHIBIT, GALLERY
 
@@ -22,19 +22,18 @@ PACKAGE = Package(
         name: _script(name)
         for name in (
             "apply",
-            "aside",
-            "count",
-            "first_and_page",
-            "having",
-            "lookup",
             "page",
-            "row_and_page",
-            "row_and_referrers",
             "select",
+            "lookup",
             "tree",
+            "having",
+            "family",
+            "kin",
+            "first",
+            "count",
             "unlock",
+            "aside",
         )
     },
-    fingerprint="3b6fc44dc3ed6a99363c0870df6581245411da584724c539d2c27ce701b7b2ee",
-    format=1,
+    fingerprint="dfaf631d2ae9c9a34576dc80c1a7b6915d7a112ac2ac714af19d062ac5593167",
 )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from keyweave.entity import Entity, Reference, Retention, Unique, View
+from keyweave.entry import CREATED, ClaimEntry, Entry, ViewEntry
 from keyweave.errors import CheckViolationError
-from keyweave.keyspace.keys import join
-from keyweave.model.entity import Entity, Reference, Retention, Unique, View
-from keyweave.model.entry import CREATED, ClaimEntry, Entry, ViewEntry
-from keyweave.model.keytext import key_text
-from keyweave.model.merge import Merge, add, first, greatest, least, union
-from keyweave.model.moment import duration_micros
-from keyweave.model.normalize import compact
+from keyweave.keyspace import join
+from keyweave.keytext import key_text
+from keyweave.merging import Merge, add, first, greatest, least, union
+from keyweave.moment import duration_micros
+from keyweave.normalizing import compact
 
 from .. import errors, models
 
@@ -17,11 +17,13 @@ from .. import errors, models
 def index_entries(record: models.Exhibit) -> list[Entry]:
     """Every index entry that a Exhibit implies."""
     entries: list[Entry] = [
-        ViewEntry("by_gallery_turn", (record.gallery,), record.id, duration_micros(record.turn))
+        ViewEntry("by_gallery", (record.gallery,), record.id, duration_micros(record.turn))
     ]
     if record.sealed is not None:
         entries.append(
-            ViewEntry("by_gallery", (record.gallery, key_text(record.sealed)), record.id, record.height)
+            ViewEntry(
+                "by_gallery_sealed", (record.gallery, key_text(record.sealed)), record.id, record.height
+            )
         )
     if record.part_of is not None:
         entries.append(ViewEntry("by_part_of", (record.part_of,), record.id, CREATED))
@@ -141,6 +143,8 @@ EXHIBIT = Entity(
     normalize=models.normalize_exhibit,
     json=("notes",),
     nested=("parts", "crates", "largest"),
+    created=None,
+    updated=None,
     normalized=("title", "crates", "largest"),
     renamed=(("belongs_to", "part_of"),),
     enums=("state",),
@@ -154,16 +158,18 @@ EXHIBIT = Entity(
         "width": "int",
     },
     views={
-        "by_gallery": View("by_gallery", ("gallery", "sealed"), "height", ("false", "true"), generation=3),
-        "by_part_of": View("by_part_of", ("part_of",), "created"),
-        "by_gallery_turn": View("by_gallery_turn", ("gallery",), "turn"),
+        "by_gallery_sealed": View(
+            "by_gallery_sealed", ("gallery", "sealed"), "height", ("false", "true"), generation=3
+        ),
+        "by_part_of": View("by_part_of", ("part_of",), "created", ()),
+        "by_gallery": View("by_gallery", ("gallery",), "turn", ()),
     },
     uniques={
         "title": Unique("title", ("title", "part_of"), errors.SameTitleError, normalize=("trim", "lower")),
         "seal": Unique("seal", ("found_at", "state", "seal"), errors.ExhibitSealExistsError, generation=2),
     },
     references=(
-        Reference("gallery", "Gallery", False, "by_gallery_turn"),
+        Reference("gallery", "Gallery", False, "by_gallery"),
         Reference("part_of", "Exhibit", True, "by_part_of"),
     ),
     retention=Retention(
@@ -172,4 +178,5 @@ EXHIBIT = Entity(
         (5400000000, 2592000000000),
     ),
     not_found=errors.ExhibitNotFoundError,
+    exists=errors.AlreadyExistsError,
 )

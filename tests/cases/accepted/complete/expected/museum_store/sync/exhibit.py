@@ -6,24 +6,26 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from keyweave.keyspace.keys import join
-from keyweave.model.entry import ClaimEntry
-from keyweave.model.keytext import key_text
-from keyweave.model.page import Page
-from keyweave.read import count as _count
-from keyweave.read import fetch as _fetch
-from keyweave.read import gather as _gather
-from keyweave.read import get as _get
-from keyweave.read import join as _join
-from keyweave.read import lock as _lock
-from keyweave.read import page as _page
-from keyweave.read import search as _search
-from keyweave.read import tree as _tree
-from keyweave.write import delete as _delete
-from keyweave.write import merge as _merge
-from keyweave.write import save as _save
-from keyweave.write import touch as _touch
-from keyweave.sync.session import Session
+from keyweave.entry import ClaimEntry
+from keyweave.flows import (
+    counting,
+    fetching,
+    gathering,
+    growing,
+    joining,
+    merging,
+    paging,
+    reading,
+    removing,
+    searching,
+    touching,
+    transacting,
+    writing,
+)
+from keyweave.keyspace import join
+from keyweave.keytext import key_text
+from keyweave.page import Page
+from keyweave.session_sync import Session
 
 from .. import filters
 from ..entities.exhibit import EXHIBIT as ENTITY
@@ -31,7 +33,7 @@ from ..entities.exhibit import EXHIBIT_PARTS
 from ..models import Exhibit, Part, State
 
 _Order = Literal["height", "created", "turn"]
-_View = Literal["by_gallery", "by_part_of", "by_gallery_turn"]
+_View = Literal["by_gallery_sealed", "by_part_of", "by_gallery"]
 
 
 class ExhibitRepository:
@@ -45,7 +47,7 @@ class ExhibitRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.run_for(ENTITY)
+        self._run = session.runner(ENTITY)
 
     def get(self, id: str) -> Exhibit:
         """The row with this key.
@@ -53,15 +55,15 @@ class ExhibitRepository:
         Raises:
             ExhibitNotFoundError: it is not there, or its retention has ended.
         """
-        return self._run(_get.get(self._context, ENTITY, id), "get")
+        return self._run(reading.get(self._context, ENTITY, id), "get")
 
     def find(self, id: str) -> Exhibit | None:
         """The row with this key, or None."""
-        return self._run(_get.find(self._context, ENTITY, id), "find")
+        return self._run(reading.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Exhibit | None]:
         """The rows with these keys, in the same order; None where there is none."""
-        return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
+        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> Exhibit:
         """The row, locked until the transaction ends; `wait` is in seconds.
@@ -71,7 +73,7 @@ class ExhibitRepository:
             ExhibitNotFoundError: it is not there.
             LockTimeoutError: the lock was not free in time.
         """
-        return self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
+        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     def get_with_exhibits(
         self, id: str, *, newest: bool = True, for_update: bool = False
@@ -86,7 +88,7 @@ class ExhibitRepository:
             LockTimeoutError: the lock was not free in time.
         """
         return self._run(
-            _gather.get_with(
+            gathering.get_with(
                 self._context, ENTITY, id, "Exhibit", "part_of", newest=newest, for_update=for_update
             ),
             "get_with",
@@ -105,7 +107,7 @@ class ExhibitRepository:
             join((key_text(title, "str").strip().lower(), key_text(part_of, "str").strip().lower())),
             "",
         )
-        return self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "title")
+        return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "title")
 
     def find_by_title(self, title: str, part_of: str) -> Exhibit | None:
         """The row with this unique value, or None."""
@@ -114,7 +116,7 @@ class ExhibitRepository:
             join((key_text(title, "str").strip().lower(), key_text(part_of, "str").strip().lower())),
             "",
         )
-        return self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "title")
+        return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "title")
 
     def get_by_seal(self, found_at: datetime, state: State, seal: bytes) -> Exhibit:
         """The row with this unique value.
@@ -129,7 +131,7 @@ class ExhibitRepository:
             join((key_text(found_at, "datetime"), key_text(state, "str"), key_text(seal, "bytes"))),
             "",
         )
-        return self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "seal")
+        return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "seal")
 
     def find_by_seal(self, found_at: datetime, state: State, seal: bytes) -> Exhibit | None:
         """The row with this unique value, or None."""
@@ -138,9 +140,9 @@ class ExhibitRepository:
             join((key_text(found_at, "datetime"), key_text(state, "str"), key_text(seal, "bytes"))),
             "",
         )
-        return self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "seal")
+        return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "seal")
 
-    def list_by_gallery(
+    def list_by_gallery_sealed(
         self, gallery: str, sealed: bool, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Exhibit]:
         """One page, highest `height` first unless `newest` is False.
@@ -153,44 +155,48 @@ class ExhibitRepository:
         """
         values_ = (key_text(gallery, "str"), key_text(sealed, "bool"))
         return self._run(
-            _page.page(
-                self._context, ENTITY, "by_gallery", values_, limit=limit, cursor=cursor, newest=newest
+            paging.page(
+                self._context, ENTITY, "by_gallery_sealed", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
-            "by_gallery",
+            "by_gallery_sealed",
         )
 
-    def iterate_by_gallery(
+    def iterate_by_gallery_sealed(
         self, gallery: str, sealed: bool, *, batch: int = 200, newest: bool = True
     ) -> Iterator[Exhibit]:
-        """Every row of `list_by_gallery`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_gallery_sealed`, read `batch` at a time; rows written meanwhile may or may
+        not appear.
         """
         values_ = (key_text(gallery, "str"), key_text(sealed, "bool"))
         return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context, ENTITY, "by_gallery", values_, limit=batch, cursor=cursor, newest=newest
+            lambda cursor: paging.page(
+                self._context, ENTITY, "by_gallery_sealed", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
             "iterate",
-            "by_gallery",
+            "by_gallery_sealed",
         )
 
-    def fetch_by_gallery(self, gallery: str, sealed: bool, *, newest: bool = True) -> list[Exhibit]:
-        """All rows of `list_by_gallery`, however many, as one list; `iterate_by_gallery` holds no more than a
-        batch in memory.
+    def fetch_by_gallery_sealed(self, gallery: str, sealed: bool, *, newest: bool = True) -> list[Exhibit]:
+        """All rows of `list_by_gallery_sealed`, however many, as one list; `iterate_by_gallery_sealed` holds no
+        more than a batch in memory.
 
         Rows written meanwhile may or may not appear, but none twice.
         """
         values_ = (key_text(gallery, "str"), key_text(sealed, "bool"))
         return self._run(
-            _fetch.fetch(self._context, ENTITY, "by_gallery", values_, newest=newest), "fetch", "by_gallery"
+            fetching.fetch(self._context, ENTITY, "by_gallery_sealed", values_, newest=newest),
+            "fetch",
+            "by_gallery_sealed",
         )
 
-    def count_by_gallery(self, gallery: str, sealed: bool) -> int:
-        """How many rows `list_by_gallery` has, without reading them."""
+    def count_by_gallery_sealed(self, gallery: str, sealed: bool) -> int:
+        """How many rows `list_by_gallery_sealed` has, without reading them."""
         values_ = (key_text(gallery, "str"), key_text(sealed, "bool"))
-        return self._run(_count.count(self._context, ENTITY, "by_gallery", values_), "count", "by_gallery")
+        return self._run(
+            counting.count(self._context, ENTITY, "by_gallery_sealed", values_), "count", "by_gallery_sealed"
+        )
 
     def list_by_part_of(
         self, part_of: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -205,7 +211,7 @@ class ExhibitRepository:
         """
         values_ = (key_text(part_of, "str"),)
         return self._run(
-            _page.page(
+            paging.page(
                 self._context, ENTITY, "by_part_of", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -218,7 +224,7 @@ class ExhibitRepository:
         """
         values_ = (key_text(part_of, "str"),)
         return self._session.iterate(
-            lambda cursor: _page.page(
+            lambda cursor: paging.page(
                 self._context, ENTITY, "by_part_of", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -234,24 +240,24 @@ class ExhibitRepository:
         """
         values_ = (key_text(part_of, "str"),)
         return self._run(
-            _fetch.fetch(self._context, ENTITY, "by_part_of", values_, newest=newest), "fetch", "by_part_of"
+            fetching.fetch(self._context, ENTITY, "by_part_of", values_, newest=newest), "fetch", "by_part_of"
         )
 
     def count_by_part_of(self, part_of: str) -> int:
         """How many rows `list_by_part_of` has, without reading them."""
         values_ = (key_text(part_of, "str"),)
-        return self._run(_count.count(self._context, ENTITY, "by_part_of", values_), "count", "by_part_of")
+        return self._run(counting.count(self._context, ENTITY, "by_part_of", values_), "count", "by_part_of")
 
     def gather_by_part_of(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Exhibit]]:
         """For each of several keys every row of `list_by_part_of`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
-            _gather.gather(self._context, ENTITY, "by_part_of", values_, newest=newest),
+            gathering.gather(self._context, ENTITY, "by_part_of", values_, newest=newest),
             "gather",
             "by_part_of",
         )
 
-    def list_by_gallery_turn(
+    def list_by_gallery(
         self, gallery: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[Exhibit]:
         """One page, highest `turn` first unless `newest` is False.
@@ -264,63 +270,59 @@ class ExhibitRepository:
         """
         values_ = (key_text(gallery, "str"),)
         return self._run(
-            _page.page(
-                self._context, ENTITY, "by_gallery_turn", values_, limit=limit, cursor=cursor, newest=newest
+            paging.page(
+                self._context, ENTITY, "by_gallery", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
-            "by_gallery_turn",
+            "by_gallery",
         )
 
-    def iterate_by_gallery_turn(
-        self, gallery: str, *, batch: int = 200, newest: bool = True
-    ) -> Iterator[Exhibit]:
-        """Every row of `list_by_gallery_turn`, read `batch` at a time; rows written meanwhile may or may not
+    def iterate_by_gallery(self, gallery: str, *, batch: int = 200, newest: bool = True) -> Iterator[Exhibit]:
+        """Every row of `list_by_gallery`, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
         values_ = (key_text(gallery, "str"),)
         return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context, ENTITY, "by_gallery_turn", values_, limit=batch, cursor=cursor, newest=newest
+            lambda cursor: paging.page(
+                self._context, ENTITY, "by_gallery", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
             "iterate",
-            "by_gallery_turn",
+            "by_gallery",
         )
 
-    def fetch_by_gallery_turn(self, gallery: str, *, newest: bool = True) -> list[Exhibit]:
-        """All rows of `list_by_gallery_turn`, however many, as one list; `iterate_by_gallery_turn` holds no more
-        than a batch in memory.
+    def fetch_by_gallery(self, gallery: str, *, newest: bool = True) -> list[Exhibit]:
+        """All rows of `list_by_gallery`, however many, as one list; `iterate_by_gallery` holds no more than a
+        batch in memory.
 
         Rows written meanwhile may or may not appear, but none twice.
         """
         values_ = (key_text(gallery, "str"),)
         return self._run(
-            _fetch.fetch(self._context, ENTITY, "by_gallery_turn", values_, newest=newest),
-            "fetch",
-            "by_gallery_turn",
+            fetching.fetch(self._context, ENTITY, "by_gallery", values_, newest=newest), "fetch", "by_gallery"
         )
 
-    def count_by_gallery_turn(self, gallery: str) -> int:
-        """How many rows `list_by_gallery_turn` has, without reading them."""
+    def count_by_gallery(self, gallery: str) -> int:
+        """How many rows `list_by_gallery` has, without reading them."""
         values_ = (key_text(gallery, "str"),)
-        return self._run(
-            _count.count(self._context, ENTITY, "by_gallery_turn", values_), "count", "by_gallery_turn"
-        )
+        return self._run(counting.count(self._context, ENTITY, "by_gallery", values_), "count", "by_gallery")
 
-    def gather_by_gallery_turn(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Exhibit]]:
-        """For each of several keys every row of `list_by_gallery_turn`, in a few round trips."""
+    def gather_by_gallery(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Exhibit]]:
+        """For each of several keys every row of `list_by_gallery`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
-            _gather.gather(self._context, ENTITY, "by_gallery_turn", values_, newest=newest),
+            gathering.gather(self._context, ENTITY, "by_gallery", values_, newest=newest),
             "gather",
-            "by_gallery_turn",
+            "by_gallery",
         )
 
-    def group_counts_by_gallery(self, gallery: str) -> dict[bool, int]:
+    def group_counts_by_gallery_sealed(self, gallery: str) -> dict[bool, int]:
         """How many rows each `sealed` has, without reading them; those with none are left out."""
         values_ = (key_text(gallery, "str"),)
         counts = self._run(
-            _count.group_counts(self._context, ENTITY, "by_gallery", values_), "group_counts", "by_gallery"
+            counting.group_counts(self._context, ENTITY, "by_gallery_sealed", values_),
+            "group_counts",
+            "by_gallery_sealed",
         )
         return {group == "true": number for group, number in counts.items()}
 
@@ -348,12 +350,12 @@ class ExhibitRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` is not one of this order.
         """
-        equal = _search.given(
+        equal = searching.given(
             id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
         )
-        having = _join.having(("Exhibit", "part_of", having_exhibit))
+        having = joining.having(("Exhibit", "part_of", having_exhibit))
         return self._run(
-            _search.search(
+            searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -378,11 +380,11 @@ class ExhibitRepository:
             ExhibitNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = _search.given(
+        equal = searching.given(
             id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
         )
-        having = _join.having(("Exhibit", "part_of", having_exhibit))
-        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
+        having = joining.having(("Exhibit", "part_of", having_exhibit))
+        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def first_with_exhibits(
         self,
@@ -404,12 +406,12 @@ class ExhibitRepository:
             ExhibitNotFoundError: there is none.
             ValidationError: no view covers the order.
         """
-        equal = _search.given(
+        equal = searching.given(
             id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
         )
-        having = _join.having(("Exhibit", "part_of", having_exhibit))
+        having = joining.having(("Exhibit", "part_of", having_exhibit))
         return self._run(
-            _gather.first_with(
+            gathering.first_with(
                 self._context, ENTITY, equal, having, "Exhibit", "part_of", order=order, newest=newest
             ),
             "first_with",
@@ -433,12 +435,12 @@ class ExhibitRepository:
         """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
         appear.
         """
-        equal = _search.given(
+        equal = searching.given(
             id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
         )
-        having = _join.having(("Exhibit", "part_of", having_exhibit))
+        having = joining.having(("Exhibit", "part_of", having_exhibit))
         return self._session.iterate(
-            lambda cursor: _search.search(
+            lambda cursor: searching.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -466,12 +468,12 @@ class ExhibitRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = _search.given(
+        equal = searching.given(
             id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
         )
-        having = _join.having(("Exhibit", "part_of", having_exhibit))
+        having = joining.having(("Exhibit", "part_of", having_exhibit))
         return self._run(
-            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(
@@ -485,14 +487,14 @@ class ExhibitRepository:
         sealed: bool | None = None,
         width: int | None = None,
         order: _Order = "height",
-    ) -> _search.Explanation:
+    ) -> searching.Explanation:
         """Which view `search` would read with these arguments, which others there are, and what it would
         compare.
         """
-        equal = _search.given(
+        equal = searching.given(
             id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
         )
-        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
+        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Exhibit, *, if_none: _View | None = None) -> Exhibit:
         """Insert a row. The record learns its managed values.
@@ -506,7 +508,7 @@ class ExhibitRepository:
             ReferenceViolationError: a reference leads nowhere.
             ViewNotEmptyError: `if_none`, and there is such a row.
         """
-        return self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: Exhibit) -> Exhibit:
         """Write a loaded record back, if nobody else wrote the row since.
@@ -517,7 +519,7 @@ class ExhibitRepository:
             ExhibitNotFoundError: the row is gone.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(_save.save(self._context, ENTITY, record), "save")
+        return self._run(writing.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Exhibit) -> Exhibit:
         """Insert a row, or replace all of it but its creation; the last writer wins.
@@ -526,7 +528,7 @@ class ExhibitRepository:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
             TransactionConflictError: other writers won every try.
         """
-        return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
+        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[Exhibit], Any]) -> Exhibit:
         """Read the row, let `function` change it, write it; again when somebody else wrote in between.
@@ -536,7 +538,7 @@ class ExhibitRepository:
             TransactionConflictError: other writers won every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(_save.change(self._context, ENTITY, id, function), "change")
+        return self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
         """Delete the row, and with it the rows that refer to it with cascade.
@@ -545,11 +547,11 @@ class ExhibitRepository:
             ExhibitNotFoundError: it is not there.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(_delete.delete(self._context, ENTITY, id), "delete")
+        self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
         """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(_delete.discard(self._context, ENTITY, id), "discard")
+        return self._run(removing.discard(self._context, ENTITY, id), "discard")
 
     def merge_parts(self, id: str, entries: Sequence[Part]) -> Exhibit:
         """Merge entries into `parts` by the schema's rules; concurrent merges lose nothing.
@@ -558,16 +560,16 @@ class ExhibitRepository:
             ExhibitNotFoundError: it is not there.
             ValidationError: an entry breaks its type or limits.
         """
-        return self._run(_merge.merge(self._context, ENTITY, id, EXHIBIT_PARTS, entries), "merge")
+        return self._run(merging.merge(self._context, ENTITY, id, EXHIBIT_PARTS, entries), "merge")
 
     def touch_found_at(self, id: str, at: datetime | None = None) -> bool:
         """Set `found_at` to `at`, by default the server's time, never back in time; tell whether the row is
         there.
         """
-        return self._run(_touch.touch(self._context, ENTITY, id, "found_at", at), "touch")
+        return self._run(touching.touch(self._context, ENTITY, id, "found_at", at), "touch")
 
     def tree(self, id: str, *, max_depth: int = 100) -> list[Exhibit]:
         """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty
         when it is not there.
         """
-        return self._run(_tree.tree(self._context, ENTITY, id, "by_part_of", max_depth=max_depth), "tree")
+        return self._run(growing.tree(self._context, ENTITY, id, "by_part_of", max_depth=max_depth), "tree")
