@@ -1,8 +1,8 @@
-"""The generator's commands. They read arguments, call one stage after the other, and print; they decide nothing else.
+"""The generator's commands. They read arguments, call the stages and print the results.
 
-Exit status: 0 when all is well, 1 for a bad schema, a stale output or a path that cannot be used, 2 for wrong arguments;
+Exit status: 0 for success, 1 for a bad schema, a stale output or a path that cannot be used, 2 for wrong arguments;
 `diff` has its own, see there.
-Results go to standard output; everything that is wrong goes to standard error.
+Results go to standard output, problems to standard error.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Examples:
 
   keyweave generate --check                  write nothing; fail if something would change (for CI)
 
-Files are written all or none. Only files that changed are touched; files that the schema no longer gives are
+All files are written, or none. Only files that changed are touched; files that the schema no longer produces are
 deleted. A file that keyweave did not write is neither overwritten nor deleted.
 """
 
@@ -55,8 +55,8 @@ Examples:
 
   keyweave validate services/db  check another folder
 
-Each mistake is one line, `file:line:col: message`, which editors can jump to. All mistakes of all files are shown
-at once, and nothing is written.
+Each mistake is one line, `file:line:col: message`, which editors can open. All mistakes of all files are printed,
+and nothing is written.
 """
 
 _SCHEMA_EPILOG = """\
@@ -78,7 +78,7 @@ Examples:
 
   keyweave init                              in this folder
 
-Nothing that is there already is overwritten. The schema has one entity to begin with; replace it by yours.
+Existing files are not overwritten. The schema has one example entity; replace it with your own.
 """
 
 
@@ -111,7 +111,7 @@ def generate(
 def validate(
     schema: Annotated[Path, typer.Argument(help="Folder of the YAML files.")] = Path("schema"),
 ) -> None:
-    """Check a schema and report every mistake at once."""
+    """Check a schema and report all mistakes."""
     found = _load(schema)
     views = sum(len(entity.views) for entity in found.entities)
     uniques = sum(len(entity.uniques) for entity in found.entities)
@@ -143,7 +143,7 @@ def init(
         str | None, typer.Option("--name", help="The application's name. Default: the folder's.")
     ] = None,
 ) -> None:
-    """Begin a project: a schema, a Makefile, tests, and a Redis 8 to run on."""
+    """Create a project: a schema, a Makefile, tests, and a compose file with Redis 8."""
     files = project(name or folder.resolve().name)
     try:
         write_new(folder, files)
@@ -166,7 +166,7 @@ def _load(folder: Path) -> Schema:
 
 
 def _render(found: Schema) -> dict[str, str]:
-    """Render late: the formatter is slow to import, and only this command needs it."""
+    """Import the renderer late: the formatter is slow to import, and only this command needs it."""
     try:
         from .render import render
     except ModuleNotFoundError as error:

@@ -52,7 +52,7 @@ def test_a_new_projects_tests_pass(tmp_path: Path) -> None:
 def test_what_is_there_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text("mine")
     result = RUNNER.invoke(app, ["init", str(tmp_path)])
-    assert (result.exit_code, "Makefile already there" in result.output) == (1, True)
+    assert (result.exit_code, "these files exist already: Makefile;" in result.output) == (1, True)
     assert [path.name for path in tmp_path.iterdir()] == ["Makefile"]
     assert (tmp_path / "Makefile").read_text() == "mine"
 

@@ -1,4 +1,4 @@
-"""What generated code uses of the runtime. The only place that knows in which module of `keyweave` a name is."""
+"""The names of the runtime that generated code uses. Only this module knows in which module of `keyweave` a name is."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _NAMES: Final = {
     "keyweave.session_{flavour}": ("Session", "open_session"),
     "keyweave.sweeper_{flavour}": ("Sweeper",),
 }
-"""Names by module. `{flavour}` stands for the flavour of the module that imports them."""
+"""Names by module. `{flavour}` is replaced by the flavour of the importing module."""
 
 MODULE_OF: Final = {name: module for module, names in _NAMES.items() for name in names}
 """The module of each name."""

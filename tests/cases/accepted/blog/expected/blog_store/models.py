@@ -51,7 +51,7 @@ class Comment(Record, kw_only=True):
 
 
 def normalize_comment(record: Comment) -> bool:
-    """Bring a Comment into its stored form, in place, and tell whether that changed it."""
+    """Bring a Comment into its stored form, in place, and return whether that changed it."""
     changed = False
     changed = trim(record, "text") or changed
     return changed
@@ -73,7 +73,7 @@ class Post(Record, kw_only=True):
 
 
 def normalize_post(record: Post) -> bool:
-    """Bring a Post into its stored form, in place, and tell whether that changed it."""
+    """Bring a Post into its stored form, in place, and return whether that changed it."""
     changed = False
     changed = trim(record, "title") or changed
     return changed

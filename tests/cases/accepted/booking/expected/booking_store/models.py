@@ -66,7 +66,7 @@ class Room(Record, kw_only=True):
 
 
 def normalize_room(record: Room) -> bool:
-    """Bring a Room into its stored form, in place, and tell whether that changed it."""
+    """Bring a Room into its stored form, in place, and return whether that changed it."""
     changed = False
     changed = trim(record, "name") or changed
     return changed

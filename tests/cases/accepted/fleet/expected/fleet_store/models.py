@@ -41,7 +41,7 @@ class Track(Value, kw_only=True):
 
 
 def normalize_track(record: Track) -> bool:
-    """Bring a Track into its stored form, in place, and tell whether that changed it."""
+    """Bring a Track into its stored form, in place, and return whether that changed it."""
     changed = False
     changed = trim(record, "name") or changed
     return changed
@@ -79,7 +79,7 @@ class Device(Record, kw_only=True):
 
 
 def normalize_device(record: Device) -> bool:
-    """Bring a Device into its stored form, in place, and tell whether that changed it."""
+    """Bring a Device into its stored form, in place, and return whether that changed it."""
     changed = False
     if record.track is not None:
         changed = normalize_track(record.track) or changed
@@ -121,7 +121,7 @@ class Telemetry(Record, kw_only=True):
 
 
 def normalize_telemetry(record: Telemetry) -> bool:
-    """Bring a Telemetry into its stored form, in place, and tell whether that changed it."""
+    """Bring a Telemetry into its stored form, in place, and return whether that changed it."""
     changed = False
     for each_routes in record.routes:
         for each_routes_2 in each_routes:

@@ -38,7 +38,7 @@ class Alert(Value, kw_only=True):
 
 
 def normalize_alert(record: Alert) -> bool:
-    """Bring a Alert into its stored form, in place, and tell whether that changed it."""
+    """Bring a Alert into its stored form, in place, and return whether that changed it."""
     changed = False
     changed = trim(record, "code") or changed
     return changed
@@ -91,7 +91,7 @@ class Account(Record, kw_only=True):
 
 
 def normalize_account(record: Account) -> bool:
-    """Bring a Account into its stored form, in place, and tell whether that changed it."""
+    """Bring a Account into its stored form, in place, and return whether that changed it."""
     changed = False
     for each_alerts in record.alerts or ():
         changed = normalize_alert(each_alerts) or changed

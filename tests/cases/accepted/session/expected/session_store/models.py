@@ -40,7 +40,7 @@ class Client(Value, kw_only=True):
 
 
 def normalize_client(record: Client) -> bool:
-    """Bring a Client into its stored form, in place, and tell whether that changed it."""
+    """Bring a Client into its stored form, in place, and return whether that changed it."""
     changed = False
     changed = trim(record, "name") or changed
     return changed
@@ -87,7 +87,7 @@ class OneTimeToken(Record, kw_only=True):
 
 
 def normalize_one_time_token(record: OneTimeToken) -> bool:
-    """Bring a OneTimeToken into its stored form, in place, and tell whether that changed it."""
+    """Bring a OneTimeToken into its stored form, in place, and return whether that changed it."""
     changed = False
     changed = trim(record, "code") or changed
     return changed
@@ -108,7 +108,7 @@ class SignIn(Record, kw_only=True):
 
 
 def normalize_sign_in(record: SignIn) -> bool:
-    """Bring a SignIn into its stored form, in place, and tell whether that changed it."""
+    """Bring a SignIn into its stored form, in place, and return whether that changed it."""
     changed = False
     if record.client is not None:
         changed = normalize_client(record.client) or changed

@@ -43,7 +43,7 @@ class Address(Value, kw_only=True):
 
 
 def normalize_address(record: Address) -> bool:
-    """Bring a Address into its stored form, in place, and tell whether that changed it."""
+    """Bring a Address into its stored form, in place, and return whether that changed it."""
     changed = False
     changed = trim(record, "street") or changed
     changed = trim(record, "city") or changed
@@ -61,7 +61,7 @@ class Line(Value, kw_only=True):
 
 
 def normalize_line(record: Line) -> bool:
-    """Bring a Line into its stored form, in place, and tell whether that changed it."""
+    """Bring a Line into its stored form, in place, and return whether that changed it."""
     changed = False
     changed = fill_zero(record, "total", (record.count * record.price)) or changed
     return changed
@@ -80,7 +80,7 @@ class Customer(Record, kw_only=True):
 
 
 def normalize_customer(record: Customer) -> bool:
-    """Bring a Customer into its stored form, in place, and tell whether that changed it."""
+    """Bring a Customer into its stored form, in place, and return whether that changed it."""
     changed = False
     changed = trim(record, "email") or changed
     if record.address is not None:
@@ -109,7 +109,7 @@ class Order(Record, kw_only=True):
 
 
 def normalize_order(record: Order) -> bool:
-    """Bring a Order into its stored form, in place, and tell whether that changed it."""
+    """Bring a Order into its stored form, in place, and return whether that changed it."""
     changed = False
     for each_lines in record.lines:
         changed = normalize_line(each_lines) or changed
@@ -139,7 +139,7 @@ class Product(Record, kw_only=True):
 
 
 def normalize_product(record: Product) -> bool:
-    """Bring a Product into its stored form, in place, and tell whether that changed it."""
+    """Bring a Product into its stored form, in place, and return whether that changed it."""
     changed = False
     changed = trim(record, "sku") or changed
     changed = trim(record, "category") or changed

@@ -48,7 +48,7 @@ class PostRepository:
         """The row with this key.
 
         Raises:
-            PostNotFoundError: it is not there, or its retention has ended.
+            PostNotFoundError: it does not exist, or its retention has ended.
         """
         return await self._run(reading.get(self._context, ENTITY, slug), "get")
 
@@ -57,7 +57,7 @@ class PostRepository:
         return await self._run(reading.find(self._context, ENTITY, slug), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Post | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, slug: str, *, wait: float | None = None) -> Post:
@@ -65,8 +65,8 @@ class PostRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            PostNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            PostNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
             transacting.get_for_update(self._context, ENTITY, slug, wait=wait), "get_for_update"
@@ -75,14 +75,14 @@ class PostRepository:
     async def get_with_comments(
         self, slug: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[Post, list[Comment]]:
-        """The row with this key, and every Comment whose `post` it is.
+        """The row with this key, and every Comment that refers to it by `post`.
 
-        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+        With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
 
         Raises:
-            PostNotFoundError: it is not there.
+            PostNotFoundError: it does not exist.
             TransactionRequiredError: `for_update` outside a transaction.
-            LockTimeoutError: the lock was not free in time.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
             gathering.get_with(
@@ -100,7 +100,7 @@ class PostRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = ()
         return await self._run(
@@ -110,7 +110,7 @@ class PostRepository:
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Post]:
-        """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_all`, read `batch` at a time; rows that are written meanwhile may be missing."""
         values_ = ()
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -122,9 +122,9 @@ class PostRepository:
         )
 
     async def fetch_all(self, *, newest: bool = True) -> list[Post]:
-        """All rows of `list_all`, however many, as one list; `iterate_all` holds no more than a batch in memory.
+        """All rows of `list_all` as one list; `iterate_all` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = ()
         return await self._run(
@@ -132,7 +132,7 @@ class PostRepository:
         )
 
     async def count_all(self) -> int:
-        """How many rows `list_all` has, without reading them."""
+        """The number of rows of `list_all`, without reading them."""
         values_ = ()
         return await self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
 
@@ -145,7 +145,7 @@ class PostRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(author, "str"),)
         return await self._run(
@@ -157,8 +157,8 @@ class PostRepository:
         )
 
     def iterate_by_author(self, author: str, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Post]:
-        """Every row of `list_by_author`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_author`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(author, "str"),)
         return self._session.iterate(
@@ -171,10 +171,9 @@ class PostRepository:
         )
 
     async def fetch_by_author(self, author: str, *, newest: bool = True) -> list[Post]:
-        """All rows of `list_by_author`, however many, as one list; `iterate_by_author` holds no more than a
-        batch in memory.
+        """All rows of `list_by_author` as one list; `iterate_by_author` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(author, "str"),)
         return await self._run(
@@ -182,14 +181,14 @@ class PostRepository:
         )
 
     async def count_by_author(self, author: str) -> int:
-        """How many rows `list_by_author` has, without reading them."""
+        """The number of rows of `list_by_author`, without reading them."""
         values_ = (key_text(author, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_author", values_), "count", "by_author"
         )
 
     async def gather_by_author(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Post]]:
-        """For each of several keys every row of `list_by_author`, in a few round trips."""
+        """For each of the keys, every row of `list_by_author`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
             gathering.gather(self._context, ENTITY, "by_author", values_, newest=newest),
@@ -206,7 +205,7 @@ class PostRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(editor, "str"),)
         return await self._run(
@@ -218,8 +217,8 @@ class PostRepository:
         )
 
     def iterate_by_editor(self, editor: str, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Post]:
-        """Every row of `list_by_editor`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_editor`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(editor, "str"),)
         return self._session.iterate(
@@ -232,10 +231,9 @@ class PostRepository:
         )
 
     async def fetch_by_editor(self, editor: str, *, newest: bool = True) -> list[Post]:
-        """All rows of `list_by_editor`, however many, as one list; `iterate_by_editor` holds no more than a
-        batch in memory.
+        """All rows of `list_by_editor` as one list; `iterate_by_editor` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(editor, "str"),)
         return await self._run(
@@ -243,14 +241,14 @@ class PostRepository:
         )
 
     async def count_by_editor(self, editor: str) -> int:
-        """How many rows `list_by_editor` has, without reading them."""
+        """The number of rows of `list_by_editor`, without reading them."""
         values_ = (key_text(editor, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_editor", values_), "count", "by_editor"
         )
 
     async def gather_by_editor(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Post]]:
-        """For each of several keys every row of `list_by_editor`, in a few round trips."""
+        """For each of the keys, every row of `list_by_editor`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
             gathering.gather(self._context, ENTITY, "by_editor", values_, newest=newest),
@@ -273,7 +271,7 @@ class PostRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(author, "str"), key_text(visibility, "str"))
         return await self._run(
@@ -293,8 +291,8 @@ class PostRepository:
     def iterate_by_author_visibility(
         self, author: str, visibility: Visibility, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Post]:
-        """Every row of `list_by_author_visibility`, read `batch` at a time; rows written meanwhile may or may
-        not appear.
+        """Every row of `list_by_author_visibility`, read `batch` at a time; rows that are written meanwhile
+        may be missing.
         """
         values_ = (key_text(author, "str"), key_text(visibility, "str"))
         return self._session.iterate(
@@ -315,10 +313,10 @@ class PostRepository:
     async def fetch_by_author_visibility(
         self, author: str, visibility: Visibility, *, newest: bool = True
     ) -> list[Post]:
-        """All rows of `list_by_author_visibility`, however many, as one list; `iterate_by_author_visibility`
-        holds no more than a batch in memory.
+        """All rows of `list_by_author_visibility` as one list; `iterate_by_author_visibility` holds no more than
+        a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(author, "str"), key_text(visibility, "str"))
         return await self._run(
@@ -328,7 +326,7 @@ class PostRepository:
         )
 
     async def count_by_author_visibility(self, author: str, visibility: Visibility) -> int:
-        """How many rows `list_by_author_visibility` has, without reading them."""
+        """The number of rows of `list_by_author_visibility`, without reading them."""
         values_ = (key_text(author, "str"), key_text(visibility, "str"))
         return await self._run(
             counting.count(self._context, ENTITY, "by_author_visibility", values_),
@@ -345,7 +343,7 @@ class PostRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(visibility, "str"),)
         return await self._run(
@@ -359,8 +357,8 @@ class PostRepository:
     def iterate_by_visibility(
         self, visibility: Visibility, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Post]:
-        """Every row of `list_by_visibility`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_visibility`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(visibility, "str"),)
         return self._session.iterate(
@@ -373,10 +371,10 @@ class PostRepository:
         )
 
     async def fetch_by_visibility(self, visibility: Visibility, *, newest: bool = True) -> list[Post]:
-        """All rows of `list_by_visibility`, however many, as one list; `iterate_by_visibility` holds no more
-        than a batch in memory.
+        """All rows of `list_by_visibility` as one list; `iterate_by_visibility` holds no more than a batch in
+        memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(visibility, "str"),)
         return await self._run(
@@ -386,14 +384,16 @@ class PostRepository:
         )
 
     async def count_by_visibility(self, visibility: Visibility) -> int:
-        """How many rows `list_by_visibility` has, without reading them."""
+        """The number of rows of `list_by_visibility`, without reading them."""
         values_ = (key_text(visibility, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_visibility", values_), "count", "by_visibility"
         )
 
     async def group_counts_by_author_visibility(self, author: str) -> dict[Visibility, int]:
-        """How many rows each `visibility` has, without reading them; those with none are left out."""
+        """The number of rows for each `visibility`, without reading them; a value without rows is left
+        out.
+        """
         values_ = (key_text(author, "str"),)
         counts = await self._run(
             counting.group_counts(self._context, ENTITY, "by_author_visibility", values_),
@@ -403,7 +403,9 @@ class PostRepository:
         return {Visibility(group): number for group, number in counts.items()}
 
     async def group_counts_by_visibility(self) -> dict[Visibility, int]:
-        """How many rows each `visibility` has, without reading them; those with none are left out."""
+        """The number of rows for each `visibility`, without reading them; a value without rows is left
+        out.
+        """
         values_ = ()
         counts = await self._run(
             counting.group_counts(self._context, ENTITY, "by_visibility", values_),
@@ -427,13 +429,13 @@ class PostRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Post]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
-        A `having` argument asks for rows to which such a row refers.
+        A `having_…` argument selects rows to which such a row refers.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = searching.given(
             slug=slug, author=author, editor=editor, title=title, text=text, visibility=visibility
@@ -458,10 +460,10 @@ class PostRepository:
         having_comment: filters.CommentFilter | None = None,
         order: _Order = "revision",
     ) -> Post:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            PostNotFoundError: there is none.
+            PostNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(
@@ -483,10 +485,10 @@ class PostRepository:
         order: _Order = "revision",
         newest: bool = True,
     ) -> tuple[Post, list[Comment]]:
-        """The row that `first` finds, and every Comment whose `post` it is.
+        """The row that `first` finds, and every Comment that refers to it by `post`.
 
         Raises:
-            PostNotFoundError: there is none.
+            PostNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(
@@ -514,8 +516,8 @@ class PostRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[Post]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = searching.given(
             slug=slug, author=author, editor=editor, title=title, text=text, visibility=visibility
@@ -542,9 +544,9 @@ class PostRepository:
         order: _Order = "revision",
         newest: bool = True,
     ) -> list[Post]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -568,7 +570,7 @@ class PostRepository:
         visibility: Visibility | None = None,
         order: _Order = "revision",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = searching.given(
@@ -577,64 +579,64 @@ class PostRepository:
         return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Post, *, if_none: _View | None = None) -> Post:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
         return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Post) -> Post:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            PostNotFoundError: the row is gone.
+            PostNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Post) -> Post:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, slug: str, function: Callable[[Post], Any]) -> Post:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            PostNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            PostNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.change(self._context, ENTITY, slug, function), "change")
 
     async def delete(self, slug: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            PostNotFoundError: it is not there.
+            PostNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         await self._run(removing.delete(self._context, ENTITY, slug), "delete")
 
     async def discard(self, slug: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return await self._run(removing.discard(self._context, ENTITY, slug), "discard")
 
     async def touch_published_at(self, slug: str, at: datetime | None = None) -> bool:
-        """Set `published_at` to `at`, by default the server's time, never back in time; tell whether the row
-        is there.
+        """Set `published_at` to `at`, by default the server's time, but never to an earlier time; return
+        whether the row exists.
         """
         return await self._run(touching.touch(self._context, ENTITY, slug, "published_at", at), "touch")

@@ -33,7 +33,7 @@ class AuthorRepository:
         """The row with this key.
 
         Raises:
-            AuthorNotFoundError: it is not there, or its retention has ended.
+            AuthorNotFoundError: it does not exist, or its retention has ended.
         """
         return self._run(reading.get(self._context, ENTITY, handle), "get")
 
@@ -42,7 +42,7 @@ class AuthorRepository:
         return self._run(reading.find(self._context, ENTITY, handle), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Author | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, handle: str, *, wait: float | None = None) -> Author:
@@ -50,8 +50,8 @@ class AuthorRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            AuthorNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            AuthorNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return self._run(
             transacting.get_for_update(self._context, ENTITY, handle, wait=wait), "get_for_update"
@@ -60,14 +60,14 @@ class AuthorRepository:
     def get_with_posts_by_author(
         self, handle: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[Author, list[Post]]:
-        """The row with this key, and every Post whose `author` it is.
+        """The row with this key, and every Post that refers to it by `author`.
 
-        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+        With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
 
         Raises:
-            AuthorNotFoundError: it is not there.
+            AuthorNotFoundError: it does not exist.
             TransactionRequiredError: `for_update` outside a transaction.
-            LockTimeoutError: the lock was not free in time.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return self._run(
             gathering.get_with(
@@ -79,14 +79,14 @@ class AuthorRepository:
     def get_with_posts_by_editor(
         self, handle: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[Author, list[Post]]:
-        """The row with this key, and every Post whose `editor` it is.
+        """The row with this key, and every Post that refers to it by `editor`.
 
-        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+        With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
 
         Raises:
-            AuthorNotFoundError: it is not there.
+            AuthorNotFoundError: it does not exist.
             TransactionRequiredError: `for_update` outside a transaction.
-            LockTimeoutError: the lock was not free in time.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return self._run(
             gathering.get_with(
@@ -107,13 +107,13 @@ class AuthorRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Author]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
-        A `having` argument asks for rows to which such a row refers.
+        A `having_…` argument selects rows to which such a row refers.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = searching.given(handle=handle, about=about)
         having = joining.having(
@@ -135,10 +135,10 @@ class AuthorRepository:
         having_post_by_editor: filters.PostFilter | None = None,
         order: _Order = "created",
     ) -> Author:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            AuthorNotFoundError: there is none.
+            AuthorNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(handle=handle, about=about)
@@ -157,10 +157,10 @@ class AuthorRepository:
         order: _Order = "created",
         newest: bool = True,
     ) -> tuple[Author, list[Post]]:
-        """The row that `first` finds, and every Post whose `author` it is.
+        """The row that `first` finds, and every Post that refers to it by `author`.
 
         Raises:
-            AuthorNotFoundError: there is none.
+            AuthorNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(handle=handle, about=about)
@@ -184,10 +184,10 @@ class AuthorRepository:
         order: _Order = "created",
         newest: bool = True,
     ) -> tuple[Author, list[Post]]:
-        """The row that `first` finds, and every Post whose `editor` it is.
+        """The row that `first` finds, and every Post that refers to it by `editor`.
 
         Raises:
-            AuthorNotFoundError: there is none.
+            AuthorNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(handle=handle, about=about)
@@ -212,8 +212,8 @@ class AuthorRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[Author]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = searching.given(handle=handle, about=about)
         having = joining.having(
@@ -237,9 +237,9 @@ class AuthorRepository:
         order: _Order = "created",
         newest: bool = True,
     ) -> list[Author]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -255,62 +255,62 @@ class AuthorRepository:
     def explain(
         self, *, handle: str | None = None, about: str | None = None, order: _Order = "created"
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = searching.given(handle=handle, about=about)
         return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Author) -> Author:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             HandleTakenError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
+            ReferenceViolationError: a referenced row does not exist.
         """
         return self._run(writing.create(self._context, ENTITY, record), "create")
 
     def save(self, record: Author) -> Author:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            AuthorNotFoundError: the row is gone.
+            AuthorNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(writing.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Author) -> Author:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, handle: str, function: Callable[[Author], Any]) -> Author:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            AuthorNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            AuthorNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(writing.change(self._context, ENTITY, handle, function), "change")
 
     def delete(self, handle: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            AuthorNotFoundError: it is not there.
+            AuthorNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         self._run(removing.delete(self._context, ENTITY, handle), "delete")
 
     def discard(self, handle: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return self._run(removing.discard(self._context, ENTITY, handle), "discard")

@@ -47,7 +47,7 @@ class CommentRepository:
         """The row with this key.
 
         Raises:
-            CommentNotFoundError: it is not there, or its retention has ended.
+            CommentNotFoundError: it does not exist, or its retention has ended.
         """
         return self._run(reading.get(self._context, ENTITY, id), "get")
 
@@ -56,7 +56,7 @@ class CommentRepository:
         return self._run(reading.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Comment | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> Comment:
@@ -64,22 +64,22 @@ class CommentRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            CommentNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            CommentNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     def get_with_comments(
         self, id: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[Comment, list[Comment]]:
-        """The row with this key, and every Comment whose `reply_to` it is.
+        """The row with this key, and every Comment that refers to it by `reply_to`.
 
-        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+        With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
 
         Raises:
-            CommentNotFoundError: it is not there.
+            CommentNotFoundError: it does not exist.
             TransactionRequiredError: `for_update` outside a transaction.
-            LockTimeoutError: the lock was not free in time.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return self._run(
             gathering.get_with(
@@ -97,7 +97,7 @@ class CommentRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(post, "str"),)
         return self._run(
@@ -107,8 +107,8 @@ class CommentRepository:
         )
 
     def iterate_by_post(self, post: str, *, batch: int = 200, newest: bool = True) -> Iterator[Comment]:
-        """Every row of `list_by_post`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_post`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(post, "str"),)
         return self._session.iterate(
@@ -121,10 +121,9 @@ class CommentRepository:
         )
 
     def fetch_by_post(self, post: str, *, newest: bool = True) -> list[Comment]:
-        """All rows of `list_by_post`, however many, as one list; `iterate_by_post` holds no more than a batch in
-        memory.
+        """All rows of `list_by_post` as one list; `iterate_by_post` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(post, "str"),)
         return self._run(
@@ -132,12 +131,12 @@ class CommentRepository:
         )
 
     def count_by_post(self, post: str) -> int:
-        """How many rows `list_by_post` has, without reading them."""
+        """The number of rows of `list_by_post`, without reading them."""
         values_ = (key_text(post, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_post", values_), "count", "by_post")
 
     def gather_by_post(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Comment]]:
-        """For each of several keys every row of `list_by_post`, in a few round trips."""
+        """For each of the keys, every row of `list_by_post`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
             gathering.gather(self._context, ENTITY, "by_post", values_, newest=newest), "gather", "by_post"
@@ -152,7 +151,7 @@ class CommentRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(post, "str"), key_text(hidden, "bool"))
         return self._run(
@@ -166,8 +165,8 @@ class CommentRepository:
     def iterate_by_post_hidden(
         self, post: str, hidden: bool, *, batch: int = 200, newest: bool = True
     ) -> Iterator[Comment]:
-        """Every row of `list_by_post_hidden`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_post_hidden`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(post, "str"), key_text(hidden, "bool"))
         return self._session.iterate(
@@ -180,10 +179,10 @@ class CommentRepository:
         )
 
     def fetch_by_post_hidden(self, post: str, hidden: bool, *, newest: bool = True) -> list[Comment]:
-        """All rows of `list_by_post_hidden`, however many, as one list; `iterate_by_post_hidden` holds no more
-        than a batch in memory.
+        """All rows of `list_by_post_hidden` as one list; `iterate_by_post_hidden` holds no more than a batch in
+        memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(post, "str"), key_text(hidden, "bool"))
         return self._run(
@@ -193,7 +192,7 @@ class CommentRepository:
         )
 
     def count_by_post_hidden(self, post: str, hidden: bool) -> int:
-        """How many rows `list_by_post_hidden` has, without reading them."""
+        """The number of rows of `list_by_post_hidden`, without reading them."""
         values_ = (key_text(post, "str"), key_text(hidden, "bool"))
         return self._run(
             counting.count(self._context, ENTITY, "by_post_hidden", values_), "count", "by_post_hidden"
@@ -208,7 +207,7 @@ class CommentRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(reply_to, "str"),)
         return self._run(
@@ -220,8 +219,8 @@ class CommentRepository:
         )
 
     def iterate_by_reply(self, reply_to: str, *, batch: int = 200, newest: bool = True) -> Iterator[Comment]:
-        """Every row of `list_by_reply`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_reply`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(reply_to, "str"),)
         return self._session.iterate(
@@ -234,10 +233,9 @@ class CommentRepository:
         )
 
     def fetch_by_reply(self, reply_to: str, *, newest: bool = True) -> list[Comment]:
-        """All rows of `list_by_reply`, however many, as one list; `iterate_by_reply` holds no more than a batch
-        in memory.
+        """All rows of `list_by_reply` as one list; `iterate_by_reply` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(reply_to, "str"),)
         return self._run(
@@ -245,12 +243,12 @@ class CommentRepository:
         )
 
     def count_by_reply(self, reply_to: str) -> int:
-        """How many rows `list_by_reply` has, without reading them."""
+        """The number of rows of `list_by_reply`, without reading them."""
         values_ = (key_text(reply_to, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_reply", values_), "count", "by_reply")
 
     def gather_by_reply(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Comment]]:
-        """For each of several keys every row of `list_by_reply`, in a few round trips."""
+        """For each of the keys, every row of `list_by_reply`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
             gathering.gather(self._context, ENTITY, "by_reply", values_, newest=newest), "gather", "by_reply"
@@ -265,7 +263,7 @@ class CommentRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(flagged, "bool"),)
         return self._run(
@@ -275,8 +273,8 @@ class CommentRepository:
         )
 
     def iterate_by_flag(self, flagged: bool, *, batch: int = 200, newest: bool = True) -> Iterator[Comment]:
-        """Every row of `list_by_flag`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_flag`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(flagged, "bool"),)
         return self._session.iterate(
@@ -289,10 +287,9 @@ class CommentRepository:
         )
 
     def fetch_by_flag(self, flagged: bool, *, newest: bool = True) -> list[Comment]:
-        """All rows of `list_by_flag`, however many, as one list; `iterate_by_flag` holds no more than a batch in
-        memory.
+        """All rows of `list_by_flag` as one list; `iterate_by_flag` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(flagged, "bool"),)
         return self._run(
@@ -300,12 +297,12 @@ class CommentRepository:
         )
 
     def count_by_flag(self, flagged: bool) -> int:
-        """How many rows `list_by_flag` has, without reading them."""
+        """The number of rows of `list_by_flag`, without reading them."""
         values_ = (key_text(flagged, "bool"),)
         return self._run(counting.count(self._context, ENTITY, "by_flag", values_), "count", "by_flag")
 
     def group_counts_by_post_hidden(self, post: str) -> dict[bool, int]:
-        """How many rows each `hidden` has, without reading them; those with none are left out."""
+        """The number of rows for each `hidden`, without reading them; a value without rows is left out."""
         values_ = (key_text(post, "str"),)
         counts = self._run(
             counting.group_counts(self._context, ENTITY, "by_post_hidden", values_),
@@ -315,7 +312,7 @@ class CommentRepository:
         return {group == "true": number for group, number in counts.items()}
 
     def group_counts_by_flag(self) -> dict[bool, int]:
-        """How many rows each `flagged` has, without reading them; those with none are left out."""
+        """The number of rows for each `flagged`, without reading them; a value without rows is left out."""
         values_ = ()
         counts = self._run(
             counting.group_counts(self._context, ENTITY, "by_flag", values_), "group_counts", "by_flag"
@@ -337,13 +334,13 @@ class CommentRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Comment]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
-        A `having` argument asks for rows to which such a row refers.
+        A `having_…` argument selects rows to which such a row refers.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = searching.given(
             id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged
@@ -368,10 +365,10 @@ class CommentRepository:
         having_comment: filters.CommentFilter | None = None,
         order: _Order = "created",
     ) -> Comment:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            CommentNotFoundError: there is none.
+            CommentNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(
@@ -393,10 +390,10 @@ class CommentRepository:
         order: _Order = "created",
         newest: bool = True,
     ) -> tuple[Comment, list[Comment]]:
-        """The row that `first` finds, and every Comment whose `reply_to` it is.
+        """The row that `first` finds, and every Comment that refers to it by `reply_to`.
 
         Raises:
-            CommentNotFoundError: there is none.
+            CommentNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(
@@ -424,8 +421,8 @@ class CommentRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[Comment]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = searching.given(
             id=id, post=post, reply_to=reply_to, text=text, hidden=hidden, flagged=flagged
@@ -452,9 +449,9 @@ class CommentRepository:
         order: _Order = "created",
         newest: bool = True,
     ) -> list[Comment]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -478,7 +475,7 @@ class CommentRepository:
         flagged: bool | None = None,
         order: _Order = "created",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = searching.given(
@@ -487,64 +484,64 @@ class CommentRepository:
         return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Comment, *, if_none: _View | None = None) -> Comment:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
         return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: Comment) -> Comment:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            CommentNotFoundError: the row is gone.
+            CommentNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(writing.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Comment) -> Comment:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[Comment], Any]) -> Comment:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            CommentNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            CommentNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            CommentNotFoundError: it is not there.
+            CommentNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return self._run(removing.discard(self._context, ENTITY, id), "discard")
 
     def tree(self, id: str, *, max_depth: int = 100) -> list[Comment]:
-        """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty
-        when it is not there.
+        """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty if
+        it does not exist.
         """
         return self._run(growing.tree(self._context, ENTITY, id, "by_reply", max_depth=max_depth), "tree")

@@ -49,7 +49,7 @@ class BookingRepository:
         """The row with this key.
 
         Raises:
-            BookingNotFoundError: it is not there, or its retention has ended.
+            BookingNotFoundError: it does not exist, or its retention has ended.
         """
         return await self._run(reading.get(self._context, ENTITY, id), "get")
 
@@ -58,7 +58,7 @@ class BookingRepository:
         return await self._run(reading.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Booking | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> Booking:
@@ -66,8 +66,8 @@ class BookingRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            BookingNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            BookingNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
             transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
@@ -79,7 +79,7 @@ class BookingRepository:
         Two bookings cannot begin at once.
 
         Raises:
-            BookingNotFoundError: nobody has it.
+            BookingNotFoundError: no row has it.
         """
         claim_ = ClaimEntry("start", join((key_text(room, "str"), key_text(starts, "datetime"))), "")
         return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "start")
@@ -95,7 +95,7 @@ class BookingRepository:
         One Booking for each host and title.
 
         Raises:
-            BookingNotFoundError: nobody has it.
+            BookingNotFoundError: no row has it.
         """
         claim_ = ClaimEntry("host", join((key_text(host, "str").lower(), key_text(title, "str").lower())), "")
         return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "host")
@@ -114,7 +114,7 @@ class BookingRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(room, "str"),)
         return await self._run(
@@ -124,8 +124,8 @@ class BookingRepository:
         )
 
     def iterate_by_room(self, room: str, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Booking]:
-        """Every row of `list_by_room`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_room`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(room, "str"),)
         return self._session.iterate(
@@ -138,10 +138,9 @@ class BookingRepository:
         )
 
     async def fetch_by_room(self, room: str, *, newest: bool = True) -> list[Booking]:
-        """All rows of `list_by_room`, however many, as one list; `iterate_by_room` holds no more than a batch in
-        memory.
+        """All rows of `list_by_room` as one list; `iterate_by_room` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(room, "str"),)
         return await self._run(
@@ -149,12 +148,12 @@ class BookingRepository:
         )
 
     async def count_by_room(self, room: str) -> int:
-        """How many rows `list_by_room` has, without reading them."""
+        """The number of rows of `list_by_room`, without reading them."""
         values_ = (key_text(room, "str"),)
         return await self._run(counting.count(self._context, ENTITY, "by_room", values_), "count", "by_room")
 
     async def gather_by_room(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Booking]]:
-        """For each of several keys every row of `list_by_room`, in a few round trips."""
+        """For each of the keys, every row of `list_by_room`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
             gathering.gather(self._context, ENTITY, "by_room", values_, newest=newest), "gather", "by_room"
@@ -169,7 +168,7 @@ class BookingRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(room, "str"), key_text(kind, "str"))
         return await self._run(
@@ -183,8 +182,8 @@ class BookingRepository:
     def iterate_by_room_kind(
         self, room: str, kind: Kind, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Booking]:
-        """Every row of `list_by_room_kind`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_room_kind`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(room, "str"), key_text(kind, "str"))
         return self._session.iterate(
@@ -197,10 +196,10 @@ class BookingRepository:
         )
 
     async def fetch_by_room_kind(self, room: str, kind: Kind, *, newest: bool = True) -> list[Booking]:
-        """All rows of `list_by_room_kind`, however many, as one list; `iterate_by_room_kind` holds no more than
-        a batch in memory.
+        """All rows of `list_by_room_kind` as one list; `iterate_by_room_kind` holds no more than a batch in
+        memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(room, "str"), key_text(kind, "str"))
         return await self._run(
@@ -210,7 +209,7 @@ class BookingRepository:
         )
 
     async def count_by_room_kind(self, room: str, kind: Kind) -> int:
-        """How many rows `list_by_room_kind` has, without reading them."""
+        """The number of rows of `list_by_room_kind`, without reading them."""
         values_ = (key_text(room, "str"), key_text(kind, "str"))
         return await self._run(
             counting.count(self._context, ENTITY, "by_room_kind", values_), "count", "by_room_kind"
@@ -225,7 +224,7 @@ class BookingRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(room, "str"),)
         return await self._run(
@@ -239,8 +238,8 @@ class BookingRepository:
     def iterate_by_room_created(
         self, room: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Booking]:
-        """Every row of `list_by_room_created`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_room_created`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(room, "str"),)
         return self._session.iterate(
@@ -253,10 +252,10 @@ class BookingRepository:
         )
 
     async def fetch_by_room_created(self, room: str, *, newest: bool = True) -> list[Booking]:
-        """All rows of `list_by_room_created`, however many, as one list; `iterate_by_room_created` holds no more
-        than a batch in memory.
+        """All rows of `list_by_room_created` as one list; `iterate_by_room_created` holds no more than a batch
+        in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(room, "str"),)
         return await self._run(
@@ -266,7 +265,7 @@ class BookingRepository:
         )
 
     async def count_by_room_created(self, room: str) -> int:
-        """How many rows `list_by_room_created` has, without reading them."""
+        """The number of rows of `list_by_room_created`, without reading them."""
         values_ = (key_text(room, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_room_created", values_), "count", "by_room_created"
@@ -275,7 +274,7 @@ class BookingRepository:
     async def gather_by_room_created(
         self, keys: Sequence[str], *, newest: bool = True
     ) -> list[list[Booking]]:
-        """For each of several keys every row of `list_by_room_created`, in a few round trips."""
+        """For each of the keys, every row of `list_by_room_created`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
             gathering.gather(self._context, ENTITY, "by_room_created", values_, newest=newest),
@@ -292,7 +291,7 @@ class BookingRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(kind, "str"),)
         return await self._run(
@@ -306,8 +305,8 @@ class BookingRepository:
     def iterate_by_length(
         self, kind: Kind, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Booking]:
-        """Every row of `list_by_length`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_length`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(kind, "str"),)
         return self._session.iterate(
@@ -320,10 +319,9 @@ class BookingRepository:
         )
 
     async def fetch_by_length(self, kind: Kind, *, newest: bool = True) -> list[Booking]:
-        """All rows of `list_by_length`, however many, as one list; `iterate_by_length` holds no more than a
-        batch in memory.
+        """All rows of `list_by_length` as one list; `iterate_by_length` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(kind, "str"),)
         return await self._run(
@@ -331,14 +329,14 @@ class BookingRepository:
         )
 
     async def count_by_length(self, kind: Kind) -> int:
-        """How many rows `list_by_length` has, without reading them."""
+        """The number of rows of `list_by_length`, without reading them."""
         values_ = (key_text(kind, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_length", values_), "count", "by_length"
         )
 
     async def group_counts_by_room_kind(self, room: str) -> dict[Kind, int]:
-        """How many rows each `kind` has, without reading them; those with none are left out."""
+        """The number of rows for each `kind`, without reading them; a value without rows is left out."""
         values_ = (key_text(room, "str"),)
         counts = await self._run(
             counting.group_counts(self._context, ENTITY, "by_room_kind", values_),
@@ -348,7 +346,7 @@ class BookingRepository:
         return {Kind(group): number for group, number in counts.items()}
 
     async def group_counts_by_length(self) -> dict[Kind, int]:
-        """How many rows each `kind` has, without reading them; those with none are left out."""
+        """The number of rows for each `kind`, without reading them; a value without rows is left out."""
         values_ = ()
         counts = await self._run(
             counting.group_counts(self._context, ENTITY, "by_length", values_), "group_counts", "by_length"
@@ -371,11 +369,11 @@ class BookingRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Booking]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = searching.given(
             id=id,
@@ -408,10 +406,10 @@ class BookingRepository:
         confirmed: bool | None = None,
         order: _Order = "starts",
     ) -> Booking:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            BookingNotFoundError: there is none.
+            BookingNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(
@@ -442,8 +440,8 @@ class BookingRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[Booking]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = searching.given(
             id=id,
@@ -478,9 +476,9 @@ class BookingRepository:
         order: _Order = "starts",
         newest: bool = True,
     ) -> list[Booking]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -513,7 +511,7 @@ class BookingRepository:
         confirmed: bool | None = None,
         order: _Order = "starts",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = searching.given(
@@ -529,76 +527,76 @@ class BookingRepository:
         return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Booking, *, if_none: _View | None = None) -> Booking:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
         return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Booking) -> Booking:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            BookingNotFoundError: the row is gone.
+            BookingNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Booking) -> Booking:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[Booking], Any]) -> Booking:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            BookingNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            BookingNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            BookingNotFoundError: it is not there.
+            BookingNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         await self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return await self._run(removing.discard(self._context, ENTITY, id), "discard")
 
     async def touch_starts(self, id: str, at: datetime | None = None) -> bool:
-        """Set `starts` to `at`, by default the server's time, never back in time; tell whether the row is
-        there.
+        """Set `starts` to `at`, by default the server's time, but never to an earlier time; return whether
+        the row exists.
         """
         return await self._run(touching.touch(self._context, ENTITY, id, "starts", at), "touch")
 
     async def touch_ends(self, id: str, at: datetime | None = None) -> bool:
-        """Set `ends` to `at`, by default the server's time, never back in time; tell whether the row is
-        there.
+        """Set `ends` to `at`, by default the server's time, but never to an earlier time; return whether the
+        row exists.
         """
         return await self._run(touching.touch(self._context, ENTITY, id, "ends", at), "touch")
 
     async def touch_reminded_at(self, id: str, at: datetime | None = None) -> bool:
-        """Set `reminded_at` to `at`, by default the server's time, never back in time; tell whether the row
-        is there.
+        """Set `reminded_at` to `at`, by default the server's time, but never to an earlier time; return
+        whether the row exists.
         """
         return await self._run(touching.touch(self._context, ENTITY, id, "reminded_at", at), "touch")

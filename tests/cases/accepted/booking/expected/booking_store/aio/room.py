@@ -46,7 +46,7 @@ class RoomRepository:
         """The row with this key.
 
         Raises:
-            RoomNotFoundError: it is not there, or its retention has ended.
+            RoomNotFoundError: it does not exist, or its retention has ended.
         """
         return await self._run(reading.get(self._context, ENTITY, name), "get")
 
@@ -55,7 +55,7 @@ class RoomRepository:
         return await self._run(reading.find(self._context, ENTITY, name), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Room | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, name: str, *, wait: float | None = None) -> Room:
@@ -63,8 +63,8 @@ class RoomRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            RoomNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            RoomNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
             transacting.get_for_update(self._context, ENTITY, name, wait=wait), "get_for_update"
@@ -73,14 +73,14 @@ class RoomRepository:
     async def get_with_bookings(
         self, name: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[Room, list[Booking]]:
-        """The row with this key, and every Booking whose `room` it is.
+        """The row with this key, and every Booking that refers to it by `room`.
 
-        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+        With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
 
         Raises:
-            RoomNotFoundError: it is not there.
+            RoomNotFoundError: it does not exist.
             TransactionRequiredError: `for_update` outside a transaction.
-            LockTimeoutError: the lock was not free in time.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
             gathering.get_with(
@@ -98,7 +98,7 @@ class RoomRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(floor, "int"),)
         return await self._run(
@@ -110,8 +110,8 @@ class RoomRepository:
         )
 
     def iterate_by_floor(self, floor: int, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Room]:
-        """Every row of `list_by_floor`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_floor`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(floor, "int"),)
         return self._session.iterate(
@@ -124,10 +124,9 @@ class RoomRepository:
         )
 
     async def fetch_by_floor(self, floor: int, *, newest: bool = True) -> list[Room]:
-        """All rows of `list_by_floor`, however many, as one list; `iterate_by_floor` holds no more than a batch
-        in memory.
+        """All rows of `list_by_floor` as one list; `iterate_by_floor` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(floor, "int"),)
         return await self._run(
@@ -135,7 +134,7 @@ class RoomRepository:
         )
 
     async def count_by_floor(self, floor: int) -> int:
-        """How many rows `list_by_floor` has, without reading them."""
+        """The number of rows of `list_by_floor`, without reading them."""
         values_ = (key_text(floor, "int"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_floor", values_), "count", "by_floor"
@@ -155,13 +154,13 @@ class RoomRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Room]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
-        A `having` argument asks for rows to which such a row refers.
+        A `having_…` argument selects rows to which such a row refers.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = searching.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
         having = joining.having(("Booking", "room", having_booking))
@@ -183,10 +182,10 @@ class RoomRepository:
         having_booking: filters.BookingFilter | None = None,
         order: _Order = "seats",
     ) -> Room:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            RoomNotFoundError: there is none.
+            RoomNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
@@ -205,10 +204,10 @@ class RoomRepository:
         order: _Order = "seats",
         newest: bool = True,
     ) -> tuple[Room, list[Booking]]:
-        """The row that `first` finds, and every Booking whose `room` it is.
+        """The row that `first` finds, and every Booking that refers to it by `room`.
 
         Raises:
-            RoomNotFoundError: there is none.
+            RoomNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
@@ -233,8 +232,8 @@ class RoomRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[Room]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = searching.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
         having = joining.having(("Booking", "room", having_booking))
@@ -258,9 +257,9 @@ class RoomRepository:
         order: _Order = "seats",
         newest: bool = True,
     ) -> list[Room]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -281,65 +280,65 @@ class RoomRepository:
         locked: bool | None = None,
         order: _Order = "seats",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = searching.given(name=name, floor=floor, seats=seats, standing=standing, locked=locked)
         return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Room, *, if_none: _View | None = None) -> Room:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
         return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Room) -> Room:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            RoomNotFoundError: the row is gone.
+            RoomNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Room) -> Room:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, name: str, function: Callable[[Room], Any]) -> Room:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            RoomNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            RoomNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.change(self._context, ENTITY, name, function), "change")
 
     async def delete(self, name: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            RoomNotFoundError: it is not there.
+            RoomNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         await self._run(removing.delete(self._context, ENTITY, name), "delete")
 
     async def discard(self, name: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return await self._run(removing.discard(self._context, ENTITY, name), "discard")

@@ -61,7 +61,7 @@ class DeviceRepository:
         """The row with this key.
 
         Raises:
-            DeviceNotFoundError: it is not there, or its retention has ended.
+            DeviceNotFoundError: it does not exist, or its retention has ended.
         """
         return await self._run(reading.get(self._context, ENTITY, serial), "get")
 
@@ -70,7 +70,7 @@ class DeviceRepository:
         return await self._run(reading.find(self._context, ENTITY, serial), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Device | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, serial: str, *, wait: float | None = None) -> Device:
@@ -78,8 +78,8 @@ class DeviceRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            DeviceNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            DeviceNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
             transacting.get_for_update(self._context, ENTITY, serial, wait=wait), "get_for_update"
@@ -88,14 +88,14 @@ class DeviceRepository:
     async def get_with_telemetries(
         self, serial: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[Device, list[Telemetry]]:
-        """The row with this key, and every Telemetry whose `device` it is.
+        """The row with this key, and every Telemetry that refers to it by `device`.
 
-        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+        With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
 
         Raises:
-            DeviceNotFoundError: it is not there.
+            DeviceNotFoundError: it does not exist.
             TransactionRequiredError: `for_update` outside a transaction.
-            LockTimeoutError: the lock was not free in time.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
             gathering.get_with(
@@ -110,7 +110,7 @@ class DeviceRepository:
         One Device for each fingerprint.
 
         Raises:
-            DeviceNotFoundError: nobody has it.
+            DeviceNotFoundError: no row has it.
         """
         claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
         return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "fingerprint")
@@ -126,7 +126,7 @@ class DeviceRepository:
         One Device for each channel and mode and rented.
 
         Raises:
-            DeviceNotFoundError: nobody has it.
+            DeviceNotFoundError: no row has it.
         """
         claim_ = ClaimEntry(
             "channel", join((key_text(channel, "int"), key_text(mode, "str"), key_text(rented, "bool"))), ""
@@ -146,7 +146,7 @@ class DeviceRepository:
         One Device for each serviced_at and alarm_after.
 
         Raises:
-            DeviceNotFoundError: nobody has it.
+            DeviceNotFoundError: no row has it.
         """
         claim_ = ClaimEntry(
             "service", join((key_text(serviced_at, "datetime"), key_text(alarm_after, "timedelta"))), ""
@@ -166,7 +166,7 @@ class DeviceRepository:
         One Device for each label and owner.
 
         Raises:
-            DeviceNotFoundError: nobody has it.
+            DeviceNotFoundError: no row has it.
         """
         claim_ = ClaimEntry(
             "label", join((key_text(label, "str").strip(), key_text(owner, "str").strip())), ""
@@ -189,7 +189,7 @@ class DeviceRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = ()
         return await self._run(
@@ -201,8 +201,8 @@ class DeviceRepository:
         )
 
     def iterate_by_uptime(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Device]:
-        """Every row of `list_by_uptime`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_uptime`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = ()
         return self._session.iterate(
@@ -215,10 +215,9 @@ class DeviceRepository:
         )
 
     async def fetch_by_uptime(self, *, newest: bool = True) -> list[Device]:
-        """All rows of `list_by_uptime`, however many, as one list; `iterate_by_uptime` holds no more than a
-        batch in memory.
+        """All rows of `list_by_uptime` as one list; `iterate_by_uptime` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = ()
         return await self._run(
@@ -226,7 +225,7 @@ class DeviceRepository:
         )
 
     async def count_by_uptime(self) -> int:
-        """How many rows `list_by_uptime` has, without reading them."""
+        """The number of rows of `list_by_uptime`, without reading them."""
         values_ = ()
         return await self._run(
             counting.count(self._context, ENTITY, "by_uptime", values_), "count", "by_uptime"
@@ -241,7 +240,7 @@ class DeviceRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(mode, "str"),)
         return await self._run(
@@ -251,8 +250,8 @@ class DeviceRepository:
         )
 
     def iterate_by_mode(self, mode: Mode, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Device]:
-        """Every row of `list_by_mode`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_mode`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(mode, "str"),)
         return self._session.iterate(
@@ -265,10 +264,9 @@ class DeviceRepository:
         )
 
     async def fetch_by_mode(self, mode: Mode, *, newest: bool = True) -> list[Device]:
-        """All rows of `list_by_mode`, however many, as one list; `iterate_by_mode` holds no more than a batch in
-        memory.
+        """All rows of `list_by_mode` as one list; `iterate_by_mode` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(mode, "str"),)
         return await self._run(
@@ -276,7 +274,7 @@ class DeviceRepository:
         )
 
     async def count_by_mode(self, mode: Mode) -> int:
-        """How many rows `list_by_mode` has, without reading them."""
+        """The number of rows of `list_by_mode`, without reading them."""
         values_ = (key_text(mode, "str"),)
         return await self._run(counting.count(self._context, ENTITY, "by_mode", values_), "count", "by_mode")
 
@@ -289,7 +287,7 @@ class DeviceRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(mode, "str"), key_text(online, "bool"))
         return await self._run(
@@ -303,8 +301,8 @@ class DeviceRepository:
     def iterate_by_mode_online(
         self, mode: Mode, online: bool, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Device]:
-        """Every row of `list_by_mode_online`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_mode_online`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(mode, "str"), key_text(online, "bool"))
         return self._session.iterate(
@@ -317,10 +315,10 @@ class DeviceRepository:
         )
 
     async def fetch_by_mode_online(self, mode: Mode, online: bool, *, newest: bool = True) -> list[Device]:
-        """All rows of `list_by_mode_online`, however many, as one list; `iterate_by_mode_online` holds no more
-        than a batch in memory.
+        """All rows of `list_by_mode_online` as one list; `iterate_by_mode_online` holds no more than a batch in
+        memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(mode, "str"), key_text(online, "bool"))
         return await self._run(
@@ -330,7 +328,7 @@ class DeviceRepository:
         )
 
     async def count_by_mode_online(self, mode: Mode, online: bool) -> int:
-        """How many rows `list_by_mode_online` has, without reading them."""
+        """The number of rows of `list_by_mode_online`, without reading them."""
         values_ = (key_text(mode, "str"), key_text(online, "bool"))
         return await self._run(
             counting.count(self._context, ENTITY, "by_mode_online", values_), "count", "by_mode_online"
@@ -345,7 +343,7 @@ class DeviceRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(online, "bool"),)
         return await self._run(
@@ -359,8 +357,8 @@ class DeviceRepository:
     def iterate_by_battery(
         self, online: bool, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Device]:
-        """Every row of `list_by_battery`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_battery`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(online, "bool"),)
         return self._session.iterate(
@@ -373,10 +371,9 @@ class DeviceRepository:
         )
 
     async def fetch_by_battery(self, online: bool, *, newest: bool = True) -> list[Device]:
-        """All rows of `list_by_battery`, however many, as one list; `iterate_by_battery` holds no more than a
-        batch in memory.
+        """All rows of `list_by_battery` as one list; `iterate_by_battery` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(online, "bool"),)
         return await self._run(
@@ -384,7 +381,7 @@ class DeviceRepository:
         )
 
     async def count_by_battery(self, online: bool) -> int:
-        """How many rows `list_by_battery` has, without reading them."""
+        """The number of rows of `list_by_battery`, without reading them."""
         values_ = (key_text(online, "bool"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_battery", values_), "count", "by_battery"
@@ -399,7 +396,7 @@ class DeviceRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(owner, "str"),)
         return await self._run(
@@ -413,8 +410,8 @@ class DeviceRepository:
     def iterate_by_offset(
         self, owner: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Device]:
-        """Every row of `list_by_offset`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_offset`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(owner, "str"),)
         return self._session.iterate(
@@ -427,10 +424,9 @@ class DeviceRepository:
         )
 
     async def fetch_by_offset(self, owner: str, *, newest: bool = True) -> list[Device]:
-        """All rows of `list_by_offset`, however many, as one list; `iterate_by_offset` holds no more than a
-        batch in memory.
+        """All rows of `list_by_offset` as one list; `iterate_by_offset` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(owner, "str"),)
         return await self._run(
@@ -438,7 +434,7 @@ class DeviceRepository:
         )
 
     async def count_by_offset(self, owner: str) -> int:
-        """How many rows `list_by_offset` has, without reading them."""
+        """The number of rows of `list_by_offset`, without reading them."""
         values_ = (key_text(owner, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_offset", values_), "count", "by_offset"
@@ -453,7 +449,7 @@ class DeviceRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(firmware, "int"),)
         return await self._run(
@@ -467,8 +463,8 @@ class DeviceRepository:
     def iterate_by_firmware(
         self, firmware: int, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Device]:
-        """Every row of `list_by_firmware`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_firmware`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(firmware, "int"),)
         return self._session.iterate(
@@ -481,10 +477,10 @@ class DeviceRepository:
         )
 
     async def fetch_by_firmware(self, firmware: int, *, newest: bool = True) -> list[Device]:
-        """All rows of `list_by_firmware`, however many, as one list; `iterate_by_firmware` holds no more than a
-        batch in memory.
+        """All rows of `list_by_firmware` as one list; `iterate_by_firmware` holds no more than a batch in
+        memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(firmware, "int"),)
         return await self._run(
@@ -494,7 +490,7 @@ class DeviceRepository:
         )
 
     async def count_by_firmware(self, firmware: int) -> int:
-        """How many rows `list_by_firmware` has, without reading them."""
+        """The number of rows of `list_by_firmware`, without reading them."""
         values_ = (key_text(firmware, "int"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_firmware", values_), "count", "by_firmware"
@@ -509,7 +505,7 @@ class DeviceRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(serviced_at, "datetime"),)
         return await self._run(
@@ -523,8 +519,8 @@ class DeviceRepository:
     def iterate_by_serviced(
         self, serviced_at: datetime, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Device]:
-        """Every row of `list_by_serviced`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_serviced`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(serviced_at, "datetime"),)
         return self._session.iterate(
@@ -537,10 +533,10 @@ class DeviceRepository:
         )
 
     async def fetch_by_serviced(self, serviced_at: datetime, *, newest: bool = True) -> list[Device]:
-        """All rows of `list_by_serviced`, however many, as one list; `iterate_by_serviced` holds no more than a
-        batch in memory.
+        """All rows of `list_by_serviced` as one list; `iterate_by_serviced` holds no more than a batch in
+        memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(serviced_at, "datetime"),)
         return await self._run(
@@ -550,7 +546,7 @@ class DeviceRepository:
         )
 
     async def count_by_serviced(self, serviced_at: datetime) -> int:
-        """How many rows `list_by_serviced` has, without reading them."""
+        """The number of rows of `list_by_serviced`, without reading them."""
         values_ = (key_text(serviced_at, "datetime"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_serviced", values_), "count", "by_serviced"
@@ -565,7 +561,7 @@ class DeviceRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(alarm_after, "timedelta"),)
         return await self._run(
@@ -579,8 +575,8 @@ class DeviceRepository:
     def iterate_by_alarm(
         self, alarm_after: timedelta, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Device]:
-        """Every row of `list_by_alarm`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_alarm`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(alarm_after, "timedelta"),)
         return self._session.iterate(
@@ -593,10 +589,9 @@ class DeviceRepository:
         )
 
     async def fetch_by_alarm(self, alarm_after: timedelta, *, newest: bool = True) -> list[Device]:
-        """All rows of `list_by_alarm`, however many, as one list; `iterate_by_alarm` holds no more than a batch
-        in memory.
+        """All rows of `list_by_alarm` as one list; `iterate_by_alarm` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(alarm_after, "timedelta"),)
         return await self._run(
@@ -604,7 +599,7 @@ class DeviceRepository:
         )
 
     async def count_by_alarm(self, alarm_after: timedelta) -> int:
-        """How many rows `list_by_alarm` has, without reading them."""
+        """The number of rows of `list_by_alarm`, without reading them."""
         values_ = (key_text(alarm_after, "timedelta"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_alarm", values_), "count", "by_alarm"
@@ -619,7 +614,7 @@ class DeviceRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(badge, "bytes"),)
         return await self._run(
@@ -633,8 +628,8 @@ class DeviceRepository:
     def iterate_by_badge(
         self, badge: bytes, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Device]:
-        """Every row of `list_by_badge`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_badge`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(badge, "bytes"),)
         return self._session.iterate(
@@ -647,10 +642,9 @@ class DeviceRepository:
         )
 
     async def fetch_by_badge(self, badge: bytes, *, newest: bool = True) -> list[Device]:
-        """All rows of `list_by_badge`, however many, as one list; `iterate_by_badge` holds no more than a batch
-        in memory.
+        """All rows of `list_by_badge` as one list; `iterate_by_badge` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(badge, "bytes"),)
         return await self._run(
@@ -658,7 +652,7 @@ class DeviceRepository:
         )
 
     async def count_by_badge(self, badge: bytes) -> int:
-        """How many rows `list_by_badge` has, without reading them."""
+        """The number of rows of `list_by_badge`, without reading them."""
         values_ = (key_text(badge, "bytes"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_badge", values_), "count", "by_badge"
@@ -673,7 +667,7 @@ class DeviceRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(rented, "bool"), key_text(previous, "str"))
         return await self._run(
@@ -687,8 +681,8 @@ class DeviceRepository:
     def iterate_by_previous(
         self, rented: bool, previous: Mode, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Device]:
-        """Every row of `list_by_previous`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_previous`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(rented, "bool"), key_text(previous, "str"))
         return self._session.iterate(
@@ -701,10 +695,10 @@ class DeviceRepository:
         )
 
     async def fetch_by_previous(self, rented: bool, previous: Mode, *, newest: bool = True) -> list[Device]:
-        """All rows of `list_by_previous`, however many, as one list; `iterate_by_previous` holds no more than a
-        batch in memory.
+        """All rows of `list_by_previous` as one list; `iterate_by_previous` holds no more than a batch in
+        memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(rented, "bool"), key_text(previous, "str"))
         return await self._run(
@@ -714,14 +708,14 @@ class DeviceRepository:
         )
 
     async def count_by_previous(self, rented: bool, previous: Mode) -> int:
-        """How many rows `list_by_previous` has, without reading them."""
+        """The number of rows of `list_by_previous`, without reading them."""
         values_ = (key_text(rented, "bool"), key_text(previous, "str"))
         return await self._run(
             counting.count(self._context, ENTITY, "by_previous", values_), "count", "by_previous"
         )
 
     async def group_counts_by_mode(self) -> dict[Mode, int]:
-        """How many rows each `mode` has, without reading them; those with none are left out."""
+        """The number of rows for each `mode`, without reading them; a value without rows is left out."""
         values_ = ()
         counts = await self._run(
             counting.group_counts(self._context, ENTITY, "by_mode", values_), "group_counts", "by_mode"
@@ -729,7 +723,7 @@ class DeviceRepository:
         return {Mode(group): number for group, number in counts.items()}
 
     async def group_counts_by_mode_online(self, mode: Mode) -> dict[bool, int]:
-        """How many rows each `online` has, without reading them; those with none are left out."""
+        """The number of rows for each `online`, without reading them; a value without rows is left out."""
         values_ = (key_text(mode, "str"),)
         counts = await self._run(
             counting.group_counts(self._context, ENTITY, "by_mode_online", values_),
@@ -739,7 +733,7 @@ class DeviceRepository:
         return {group == "true": number for group, number in counts.items()}
 
     async def group_counts_by_battery(self) -> dict[bool, int]:
-        """How many rows each `online` has, without reading them; those with none are left out."""
+        """The number of rows for each `online`, without reading them; a value without rows is left out."""
         values_ = ()
         counts = await self._run(
             counting.group_counts(self._context, ENTITY, "by_battery", values_), "group_counts", "by_battery"
@@ -747,7 +741,7 @@ class DeviceRepository:
         return {group == "true": number for group, number in counts.items()}
 
     async def group_counts_by_previous(self, rented: bool) -> dict[Mode, int]:
-        """How many rows each `previous` has, without reading them; those with none are left out."""
+        """The number of rows for each `previous`, without reading them; a value without rows is left out."""
         values_ = (key_text(rented, "bool"),)
         counts = await self._run(
             counting.group_counts(self._context, ENTITY, "by_previous", values_),
@@ -776,13 +770,13 @@ class DeviceRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Device]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
-        A `having` argument asks for rows to which such a row refers.
+        A `having_…` argument selects rows to which such a row refers.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = searching.given(
             serial=serial,
@@ -822,10 +816,10 @@ class DeviceRepository:
         having_telemetry: filters.TelemetryFilter | None = None,
         order: _Order = "uptime",
     ) -> Device:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            DeviceNotFoundError: there is none.
+            DeviceNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(
@@ -862,10 +856,10 @@ class DeviceRepository:
         order: _Order = "uptime",
         newest: bool = True,
     ) -> tuple[Device, list[Telemetry]]:
-        """The row that `first` finds, and every Telemetry whose `device` it is.
+        """The row that `first` finds, and every Telemetry that refers to it by `device`.
 
         Raises:
-            DeviceNotFoundError: there is none.
+            DeviceNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(
@@ -908,8 +902,8 @@ class DeviceRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[Device]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = searching.given(
             serial=serial,
@@ -951,9 +945,9 @@ class DeviceRepository:
         order: _Order = "uptime",
         newest: bool = True,
     ) -> list[Device]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -992,7 +986,7 @@ class DeviceRepository:
         previous: Mode | None = None,
         order: _Order = "uptime",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = searching.given(
@@ -1011,70 +1005,70 @@ class DeviceRepository:
         return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Device, *, if_none: _View | None = None) -> Device:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
         return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Device) -> Device:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            DeviceNotFoundError: the row is gone.
+            DeviceNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Device) -> Device:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, serial: str, function: Callable[[Device], Any]) -> Device:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            DeviceNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            DeviceNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.change(self._context, ENTITY, serial, function), "change")
 
     async def delete(self, serial: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            DeviceNotFoundError: it is not there.
+            DeviceNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         await self._run(removing.delete(self._context, ENTITY, serial), "delete")
 
     async def discard(self, serial: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return await self._run(removing.discard(self._context, ENTITY, serial), "discard")
 
     async def touch_last_seen(self, serial: str, at: datetime | None = None) -> bool:
-        """Set `last_seen` to `at`, by default the server's time, never back in time; tell whether the row is
-        there.
+        """Set `last_seen` to `at`, by default the server's time, but never to an earlier time; return whether
+        the row exists.
         """
         return await self._run(touching.touch(self._context, ENTITY, serial, "last_seen", at), "touch")
 
     async def touch_serviced_at(self, serial: str, at: datetime | None = None) -> bool:
-        """Set `serviced_at` to `at`, by default the server's time, never back in time; tell whether the row
-        is there.
+        """Set `serviced_at` to `at`, by default the server's time, but never to an earlier time; return
+        whether the row exists.
         """
         return await self._run(touching.touch(self._context, ENTITY, serial, "serviced_at", at), "touch")

@@ -61,7 +61,7 @@ class DeviceRepository:
         """The row with this key.
 
         Raises:
-            DeviceNotFoundError: it is not there, or its retention has ended.
+            DeviceNotFoundError: it does not exist, or its retention has ended.
         """
         return self._run(reading.get(self._context, ENTITY, serial), "get")
 
@@ -70,7 +70,7 @@ class DeviceRepository:
         return self._run(reading.find(self._context, ENTITY, serial), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Device | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, serial: str, *, wait: float | None = None) -> Device:
@@ -78,8 +78,8 @@ class DeviceRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            DeviceNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            DeviceNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return self._run(
             transacting.get_for_update(self._context, ENTITY, serial, wait=wait), "get_for_update"
@@ -88,14 +88,14 @@ class DeviceRepository:
     def get_with_telemetries(
         self, serial: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[Device, list[Telemetry]]:
-        """The row with this key, and every Telemetry whose `device` it is.
+        """The row with this key, and every Telemetry that refers to it by `device`.
 
-        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+        With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
 
         Raises:
-            DeviceNotFoundError: it is not there.
+            DeviceNotFoundError: it does not exist.
             TransactionRequiredError: `for_update` outside a transaction.
-            LockTimeoutError: the lock was not free in time.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return self._run(
             gathering.get_with(
@@ -110,7 +110,7 @@ class DeviceRepository:
         One Device for each fingerprint.
 
         Raises:
-            DeviceNotFoundError: nobody has it.
+            DeviceNotFoundError: no row has it.
         """
         claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
         return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "fingerprint")
@@ -126,7 +126,7 @@ class DeviceRepository:
         One Device for each channel and mode and rented.
 
         Raises:
-            DeviceNotFoundError: nobody has it.
+            DeviceNotFoundError: no row has it.
         """
         claim_ = ClaimEntry(
             "channel", join((key_text(channel, "int"), key_text(mode, "str"), key_text(rented, "bool"))), ""
@@ -146,7 +146,7 @@ class DeviceRepository:
         One Device for each serviced_at and alarm_after.
 
         Raises:
-            DeviceNotFoundError: nobody has it.
+            DeviceNotFoundError: no row has it.
         """
         claim_ = ClaimEntry(
             "service", join((key_text(serviced_at, "datetime"), key_text(alarm_after, "timedelta"))), ""
@@ -166,7 +166,7 @@ class DeviceRepository:
         One Device for each label and owner.
 
         Raises:
-            DeviceNotFoundError: nobody has it.
+            DeviceNotFoundError: no row has it.
         """
         claim_ = ClaimEntry(
             "label", join((key_text(label, "str").strip(), key_text(owner, "str").strip())), ""
@@ -189,7 +189,7 @@ class DeviceRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = ()
         return self._run(
@@ -201,8 +201,8 @@ class DeviceRepository:
         )
 
     def iterate_by_uptime(self, *, batch: int = 200, newest: bool = True) -> Iterator[Device]:
-        """Every row of `list_by_uptime`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_uptime`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = ()
         return self._session.iterate(
@@ -215,10 +215,9 @@ class DeviceRepository:
         )
 
     def fetch_by_uptime(self, *, newest: bool = True) -> list[Device]:
-        """All rows of `list_by_uptime`, however many, as one list; `iterate_by_uptime` holds no more than a
-        batch in memory.
+        """All rows of `list_by_uptime` as one list; `iterate_by_uptime` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = ()
         return self._run(
@@ -226,7 +225,7 @@ class DeviceRepository:
         )
 
     def count_by_uptime(self) -> int:
-        """How many rows `list_by_uptime` has, without reading them."""
+        """The number of rows of `list_by_uptime`, without reading them."""
         values_ = ()
         return self._run(counting.count(self._context, ENTITY, "by_uptime", values_), "count", "by_uptime")
 
@@ -239,7 +238,7 @@ class DeviceRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(mode, "str"),)
         return self._run(
@@ -249,8 +248,8 @@ class DeviceRepository:
         )
 
     def iterate_by_mode(self, mode: Mode, *, batch: int = 200, newest: bool = True) -> Iterator[Device]:
-        """Every row of `list_by_mode`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_mode`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(mode, "str"),)
         return self._session.iterate(
@@ -263,10 +262,9 @@ class DeviceRepository:
         )
 
     def fetch_by_mode(self, mode: Mode, *, newest: bool = True) -> list[Device]:
-        """All rows of `list_by_mode`, however many, as one list; `iterate_by_mode` holds no more than a batch in
-        memory.
+        """All rows of `list_by_mode` as one list; `iterate_by_mode` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(mode, "str"),)
         return self._run(
@@ -274,7 +272,7 @@ class DeviceRepository:
         )
 
     def count_by_mode(self, mode: Mode) -> int:
-        """How many rows `list_by_mode` has, without reading them."""
+        """The number of rows of `list_by_mode`, without reading them."""
         values_ = (key_text(mode, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_mode", values_), "count", "by_mode")
 
@@ -287,7 +285,7 @@ class DeviceRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(mode, "str"), key_text(online, "bool"))
         return self._run(
@@ -301,8 +299,8 @@ class DeviceRepository:
     def iterate_by_mode_online(
         self, mode: Mode, online: bool, *, batch: int = 200, newest: bool = True
     ) -> Iterator[Device]:
-        """Every row of `list_by_mode_online`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_mode_online`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(mode, "str"), key_text(online, "bool"))
         return self._session.iterate(
@@ -315,10 +313,10 @@ class DeviceRepository:
         )
 
     def fetch_by_mode_online(self, mode: Mode, online: bool, *, newest: bool = True) -> list[Device]:
-        """All rows of `list_by_mode_online`, however many, as one list; `iterate_by_mode_online` holds no more
-        than a batch in memory.
+        """All rows of `list_by_mode_online` as one list; `iterate_by_mode_online` holds no more than a batch in
+        memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(mode, "str"), key_text(online, "bool"))
         return self._run(
@@ -328,7 +326,7 @@ class DeviceRepository:
         )
 
     def count_by_mode_online(self, mode: Mode, online: bool) -> int:
-        """How many rows `list_by_mode_online` has, without reading them."""
+        """The number of rows of `list_by_mode_online`, without reading them."""
         values_ = (key_text(mode, "str"), key_text(online, "bool"))
         return self._run(
             counting.count(self._context, ENTITY, "by_mode_online", values_), "count", "by_mode_online"
@@ -343,7 +341,7 @@ class DeviceRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(online, "bool"),)
         return self._run(
@@ -355,8 +353,8 @@ class DeviceRepository:
         )
 
     def iterate_by_battery(self, online: bool, *, batch: int = 200, newest: bool = True) -> Iterator[Device]:
-        """Every row of `list_by_battery`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_battery`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(online, "bool"),)
         return self._session.iterate(
@@ -369,10 +367,9 @@ class DeviceRepository:
         )
 
     def fetch_by_battery(self, online: bool, *, newest: bool = True) -> list[Device]:
-        """All rows of `list_by_battery`, however many, as one list; `iterate_by_battery` holds no more than a
-        batch in memory.
+        """All rows of `list_by_battery` as one list; `iterate_by_battery` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(online, "bool"),)
         return self._run(
@@ -380,7 +377,7 @@ class DeviceRepository:
         )
 
     def count_by_battery(self, online: bool) -> int:
-        """How many rows `list_by_battery` has, without reading them."""
+        """The number of rows of `list_by_battery`, without reading them."""
         values_ = (key_text(online, "bool"),)
         return self._run(counting.count(self._context, ENTITY, "by_battery", values_), "count", "by_battery")
 
@@ -393,7 +390,7 @@ class DeviceRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(owner, "str"),)
         return self._run(
@@ -405,8 +402,8 @@ class DeviceRepository:
         )
 
     def iterate_by_offset(self, owner: str, *, batch: int = 200, newest: bool = True) -> Iterator[Device]:
-        """Every row of `list_by_offset`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_offset`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(owner, "str"),)
         return self._session.iterate(
@@ -419,10 +416,9 @@ class DeviceRepository:
         )
 
     def fetch_by_offset(self, owner: str, *, newest: bool = True) -> list[Device]:
-        """All rows of `list_by_offset`, however many, as one list; `iterate_by_offset` holds no more than a
-        batch in memory.
+        """All rows of `list_by_offset` as one list; `iterate_by_offset` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(owner, "str"),)
         return self._run(
@@ -430,7 +426,7 @@ class DeviceRepository:
         )
 
     def count_by_offset(self, owner: str) -> int:
-        """How many rows `list_by_offset` has, without reading them."""
+        """The number of rows of `list_by_offset`, without reading them."""
         values_ = (key_text(owner, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_offset", values_), "count", "by_offset")
 
@@ -443,7 +439,7 @@ class DeviceRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(firmware, "int"),)
         return self._run(
@@ -457,8 +453,8 @@ class DeviceRepository:
     def iterate_by_firmware(
         self, firmware: int, *, batch: int = 200, newest: bool = True
     ) -> Iterator[Device]:
-        """Every row of `list_by_firmware`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_firmware`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(firmware, "int"),)
         return self._session.iterate(
@@ -471,10 +467,10 @@ class DeviceRepository:
         )
 
     def fetch_by_firmware(self, firmware: int, *, newest: bool = True) -> list[Device]:
-        """All rows of `list_by_firmware`, however many, as one list; `iterate_by_firmware` holds no more than a
-        batch in memory.
+        """All rows of `list_by_firmware` as one list; `iterate_by_firmware` holds no more than a batch in
+        memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(firmware, "int"),)
         return self._run(
@@ -484,7 +480,7 @@ class DeviceRepository:
         )
 
     def count_by_firmware(self, firmware: int) -> int:
-        """How many rows `list_by_firmware` has, without reading them."""
+        """The number of rows of `list_by_firmware`, without reading them."""
         values_ = (key_text(firmware, "int"),)
         return self._run(
             counting.count(self._context, ENTITY, "by_firmware", values_), "count", "by_firmware"
@@ -499,7 +495,7 @@ class DeviceRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(serviced_at, "datetime"),)
         return self._run(
@@ -513,8 +509,8 @@ class DeviceRepository:
     def iterate_by_serviced(
         self, serviced_at: datetime, *, batch: int = 200, newest: bool = True
     ) -> Iterator[Device]:
-        """Every row of `list_by_serviced`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_serviced`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(serviced_at, "datetime"),)
         return self._session.iterate(
@@ -527,10 +523,10 @@ class DeviceRepository:
         )
 
     def fetch_by_serviced(self, serviced_at: datetime, *, newest: bool = True) -> list[Device]:
-        """All rows of `list_by_serviced`, however many, as one list; `iterate_by_serviced` holds no more than a
-        batch in memory.
+        """All rows of `list_by_serviced` as one list; `iterate_by_serviced` holds no more than a batch in
+        memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(serviced_at, "datetime"),)
         return self._run(
@@ -540,7 +536,7 @@ class DeviceRepository:
         )
 
     def count_by_serviced(self, serviced_at: datetime) -> int:
-        """How many rows `list_by_serviced` has, without reading them."""
+        """The number of rows of `list_by_serviced`, without reading them."""
         values_ = (key_text(serviced_at, "datetime"),)
         return self._run(
             counting.count(self._context, ENTITY, "by_serviced", values_), "count", "by_serviced"
@@ -555,7 +551,7 @@ class DeviceRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(alarm_after, "timedelta"),)
         return self._run(
@@ -569,8 +565,8 @@ class DeviceRepository:
     def iterate_by_alarm(
         self, alarm_after: timedelta, *, batch: int = 200, newest: bool = True
     ) -> Iterator[Device]:
-        """Every row of `list_by_alarm`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_alarm`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(alarm_after, "timedelta"),)
         return self._session.iterate(
@@ -583,10 +579,9 @@ class DeviceRepository:
         )
 
     def fetch_by_alarm(self, alarm_after: timedelta, *, newest: bool = True) -> list[Device]:
-        """All rows of `list_by_alarm`, however many, as one list; `iterate_by_alarm` holds no more than a batch
-        in memory.
+        """All rows of `list_by_alarm` as one list; `iterate_by_alarm` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(alarm_after, "timedelta"),)
         return self._run(
@@ -594,7 +589,7 @@ class DeviceRepository:
         )
 
     def count_by_alarm(self, alarm_after: timedelta) -> int:
-        """How many rows `list_by_alarm` has, without reading them."""
+        """The number of rows of `list_by_alarm`, without reading them."""
         values_ = (key_text(alarm_after, "timedelta"),)
         return self._run(counting.count(self._context, ENTITY, "by_alarm", values_), "count", "by_alarm")
 
@@ -607,7 +602,7 @@ class DeviceRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(badge, "bytes"),)
         return self._run(
@@ -619,8 +614,8 @@ class DeviceRepository:
         )
 
     def iterate_by_badge(self, badge: bytes, *, batch: int = 200, newest: bool = True) -> Iterator[Device]:
-        """Every row of `list_by_badge`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_badge`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(badge, "bytes"),)
         return self._session.iterate(
@@ -633,10 +628,9 @@ class DeviceRepository:
         )
 
     def fetch_by_badge(self, badge: bytes, *, newest: bool = True) -> list[Device]:
-        """All rows of `list_by_badge`, however many, as one list; `iterate_by_badge` holds no more than a batch
-        in memory.
+        """All rows of `list_by_badge` as one list; `iterate_by_badge` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(badge, "bytes"),)
         return self._run(
@@ -644,7 +638,7 @@ class DeviceRepository:
         )
 
     def count_by_badge(self, badge: bytes) -> int:
-        """How many rows `list_by_badge` has, without reading them."""
+        """The number of rows of `list_by_badge`, without reading them."""
         values_ = (key_text(badge, "bytes"),)
         return self._run(counting.count(self._context, ENTITY, "by_badge", values_), "count", "by_badge")
 
@@ -657,7 +651,7 @@ class DeviceRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(rented, "bool"), key_text(previous, "str"))
         return self._run(
@@ -671,8 +665,8 @@ class DeviceRepository:
     def iterate_by_previous(
         self, rented: bool, previous: Mode, *, batch: int = 200, newest: bool = True
     ) -> Iterator[Device]:
-        """Every row of `list_by_previous`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_previous`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(rented, "bool"), key_text(previous, "str"))
         return self._session.iterate(
@@ -685,10 +679,10 @@ class DeviceRepository:
         )
 
     def fetch_by_previous(self, rented: bool, previous: Mode, *, newest: bool = True) -> list[Device]:
-        """All rows of `list_by_previous`, however many, as one list; `iterate_by_previous` holds no more than a
-        batch in memory.
+        """All rows of `list_by_previous` as one list; `iterate_by_previous` holds no more than a batch in
+        memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(rented, "bool"), key_text(previous, "str"))
         return self._run(
@@ -698,14 +692,14 @@ class DeviceRepository:
         )
 
     def count_by_previous(self, rented: bool, previous: Mode) -> int:
-        """How many rows `list_by_previous` has, without reading them."""
+        """The number of rows of `list_by_previous`, without reading them."""
         values_ = (key_text(rented, "bool"), key_text(previous, "str"))
         return self._run(
             counting.count(self._context, ENTITY, "by_previous", values_), "count", "by_previous"
         )
 
     def group_counts_by_mode(self) -> dict[Mode, int]:
-        """How many rows each `mode` has, without reading them; those with none are left out."""
+        """The number of rows for each `mode`, without reading them; a value without rows is left out."""
         values_ = ()
         counts = self._run(
             counting.group_counts(self._context, ENTITY, "by_mode", values_), "group_counts", "by_mode"
@@ -713,7 +707,7 @@ class DeviceRepository:
         return {Mode(group): number for group, number in counts.items()}
 
     def group_counts_by_mode_online(self, mode: Mode) -> dict[bool, int]:
-        """How many rows each `online` has, without reading them; those with none are left out."""
+        """The number of rows for each `online`, without reading them; a value without rows is left out."""
         values_ = (key_text(mode, "str"),)
         counts = self._run(
             counting.group_counts(self._context, ENTITY, "by_mode_online", values_),
@@ -723,7 +717,7 @@ class DeviceRepository:
         return {group == "true": number for group, number in counts.items()}
 
     def group_counts_by_battery(self) -> dict[bool, int]:
-        """How many rows each `online` has, without reading them; those with none are left out."""
+        """The number of rows for each `online`, without reading them; a value without rows is left out."""
         values_ = ()
         counts = self._run(
             counting.group_counts(self._context, ENTITY, "by_battery", values_), "group_counts", "by_battery"
@@ -731,7 +725,7 @@ class DeviceRepository:
         return {group == "true": number for group, number in counts.items()}
 
     def group_counts_by_previous(self, rented: bool) -> dict[Mode, int]:
-        """How many rows each `previous` has, without reading them; those with none are left out."""
+        """The number of rows for each `previous`, without reading them; a value without rows is left out."""
         values_ = (key_text(rented, "bool"),)
         counts = self._run(
             counting.group_counts(self._context, ENTITY, "by_previous", values_),
@@ -760,13 +754,13 @@ class DeviceRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Device]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
-        A `having` argument asks for rows to which such a row refers.
+        A `having_…` argument selects rows to which such a row refers.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = searching.given(
             serial=serial,
@@ -806,10 +800,10 @@ class DeviceRepository:
         having_telemetry: filters.TelemetryFilter | None = None,
         order: _Order = "uptime",
     ) -> Device:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            DeviceNotFoundError: there is none.
+            DeviceNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(
@@ -846,10 +840,10 @@ class DeviceRepository:
         order: _Order = "uptime",
         newest: bool = True,
     ) -> tuple[Device, list[Telemetry]]:
-        """The row that `first` finds, and every Telemetry whose `device` it is.
+        """The row that `first` finds, and every Telemetry that refers to it by `device`.
 
         Raises:
-            DeviceNotFoundError: there is none.
+            DeviceNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(
@@ -892,8 +886,8 @@ class DeviceRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[Device]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = searching.given(
             serial=serial,
@@ -935,9 +929,9 @@ class DeviceRepository:
         order: _Order = "uptime",
         newest: bool = True,
     ) -> list[Device]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -976,7 +970,7 @@ class DeviceRepository:
         previous: Mode | None = None,
         order: _Order = "uptime",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = searching.given(
@@ -995,70 +989,70 @@ class DeviceRepository:
         return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Device, *, if_none: _View | None = None) -> Device:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
         return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: Device) -> Device:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            DeviceNotFoundError: the row is gone.
+            DeviceNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(writing.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Device) -> Device:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, serial: str, function: Callable[[Device], Any]) -> Device:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            DeviceNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            DeviceNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(writing.change(self._context, ENTITY, serial, function), "change")
 
     def delete(self, serial: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            DeviceNotFoundError: it is not there.
+            DeviceNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         self._run(removing.delete(self._context, ENTITY, serial), "delete")
 
     def discard(self, serial: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return self._run(removing.discard(self._context, ENTITY, serial), "discard")
 
     def touch_last_seen(self, serial: str, at: datetime | None = None) -> bool:
-        """Set `last_seen` to `at`, by default the server's time, never back in time; tell whether the row is
-        there.
+        """Set `last_seen` to `at`, by default the server's time, but never to an earlier time; return whether
+        the row exists.
         """
         return self._run(touching.touch(self._context, ENTITY, serial, "last_seen", at), "touch")
 
     def touch_serviced_at(self, serial: str, at: datetime | None = None) -> bool:
-        """Set `serviced_at` to `at`, by default the server's time, never back in time; tell whether the row
-        is there.
+        """Set `serviced_at` to `at`, by default the server's time, but never to an earlier time; return
+        whether the row exists.
         """
         return self._run(touching.touch(self._context, ENTITY, serial, "serviced_at", at), "touch")

@@ -45,7 +45,7 @@ class TelemetryRepository:
         """The row with this key.
 
         Raises:
-            TelemetryNotFoundError: it is not there, or its retention has ended.
+            TelemetryNotFoundError: it does not exist, or its retention has ended.
         """
         return self._run(reading.get(self._context, ENTITY, id), "get")
 
@@ -54,7 +54,7 @@ class TelemetryRepository:
         return self._run(reading.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Telemetry | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> Telemetry:
@@ -62,8 +62,8 @@ class TelemetryRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            TelemetryNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            TelemetryNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
@@ -76,7 +76,7 @@ class TelemetryRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(device, "str"),)
         return self._run(
@@ -88,8 +88,8 @@ class TelemetryRepository:
         )
 
     def iterate_by_device(self, device: str, *, batch: int = 200, newest: bool = True) -> Iterator[Telemetry]:
-        """Every row of `list_by_device`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_device`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(device, "str"),)
         return self._session.iterate(
@@ -102,10 +102,9 @@ class TelemetryRepository:
         )
 
     def fetch_by_device(self, device: str, *, newest: bool = True) -> list[Telemetry]:
-        """All rows of `list_by_device`, however many, as one list; `iterate_by_device` holds no more than a
-        batch in memory.
+        """All rows of `list_by_device` as one list; `iterate_by_device` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(device, "str"),)
         return self._run(
@@ -113,12 +112,12 @@ class TelemetryRepository:
         )
 
     def count_by_device(self, device: str) -> int:
-        """How many rows `list_by_device` has, without reading them."""
+        """The number of rows of `list_by_device`, without reading them."""
         values_ = (key_text(device, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_device", values_), "count", "by_device")
 
     def gather_by_device(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Telemetry]]:
-        """For each of several keys every row of `list_by_device`, in a few round trips."""
+        """For each of the keys, every row of `list_by_device`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
             gathering.gather(self._context, ENTITY, "by_device", values_, newest=newest),
@@ -136,11 +135,11 @@ class TelemetryRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Telemetry]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = searching.given(id=id, device=device)
         having = joining.having()
@@ -154,10 +153,10 @@ class TelemetryRepository:
     def first(
         self, *, id: str | None = None, device: str | None = None, order: _Order = "revision"
     ) -> Telemetry:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            TelemetryNotFoundError: there is none.
+            TelemetryNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(id=id, device=device)
@@ -173,8 +172,8 @@ class TelemetryRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[Telemetry]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = searching.given(id=id, device=device)
         having = joining.having()
@@ -194,9 +193,9 @@ class TelemetryRepository:
         order: _Order = "revision",
         newest: bool = True,
     ) -> list[Telemetry]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -210,65 +209,65 @@ class TelemetryRepository:
     def explain(
         self, *, id: str | None = None, device: str | None = None, order: _Order = "revision"
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = searching.given(id=id, device=device)
         return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Telemetry, *, if_none: _View | None = None) -> Telemetry:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
         return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: Telemetry) -> Telemetry:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            TelemetryNotFoundError: the row is gone.
+            TelemetryNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(writing.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Telemetry) -> Telemetry:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[Telemetry], Any]) -> Telemetry:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            TelemetryNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            TelemetryNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            TelemetryNotFoundError: it is not there.
+            TelemetryNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return self._run(removing.discard(self._context, ENTITY, id), "discard")

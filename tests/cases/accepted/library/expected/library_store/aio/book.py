@@ -49,7 +49,7 @@ class BookRepository:
         """The row with this key.
 
         Raises:
-            NoSuchBookError: it is not there, or its retention has ended.
+            NoSuchBookError: it does not exist, or its retention has ended.
         """
         return await self._run(reading.get(self._context, ENTITY, isbn), "get")
 
@@ -58,7 +58,7 @@ class BookRepository:
         return await self._run(reading.find(self._context, ENTITY, isbn), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Book | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, isbn: str, *, wait: float | None = None) -> Book:
@@ -66,8 +66,8 @@ class BookRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            NoSuchBookError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            NoSuchBookError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
             transacting.get_for_update(self._context, ENTITY, isbn, wait=wait), "get_for_update"
@@ -76,14 +76,14 @@ class BookRepository:
     async def get_with_books(
         self, isbn: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[Book, list[Book]]:
-        """The row with this key, and every Book whose `part_of` it is.
+        """The row with this key, and every Book that refers to it by `part_of`.
 
-        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+        With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
 
         Raises:
-            NoSuchBookError: it is not there.
+            NoSuchBookError: it does not exist.
             TransactionRequiredError: `for_update` outside a transaction.
-            LockTimeoutError: the lock was not free in time.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
             gathering.get_with(
@@ -98,7 +98,7 @@ class BookRepository:
         No two books are "the same"
 
         Raises:
-            NoSuchBookError: nobody has it.
+            NoSuchBookError: no row has it.
         """
         claim_ = ClaimEntry("title", join((key_text(title, "str"), key_text(subtitle, "str"))), "")
         return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "title")
@@ -114,7 +114,7 @@ class BookRepository:
         One Book for each claim.
 
         Raises:
-            NoSuchBookError: nobody has it.
+            NoSuchBookError: no row has it.
         """
         claim_ = ClaimEntry("claim", key_text(claim, "int"), "")
         return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "claim")
@@ -133,7 +133,7 @@ class BookRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(shelf, "str"),)
         return await self._run(
@@ -145,8 +145,8 @@ class BookRepository:
         )
 
     def iterate_by_shelf(self, shelf: Shelf, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Book]:
-        """Every row of `list_by_shelf`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_shelf`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(shelf, "str"),)
         return self._session.iterate(
@@ -159,10 +159,9 @@ class BookRepository:
         )
 
     async def fetch_by_shelf(self, shelf: Shelf, *, newest: bool = True) -> list[Book]:
-        """All rows of `list_by_shelf`, however many, as one list; `iterate_by_shelf` holds no more than a batch
-        in memory.
+        """All rows of `list_by_shelf` as one list; `iterate_by_shelf` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(shelf, "str"),)
         return await self._run(
@@ -170,7 +169,7 @@ class BookRepository:
         )
 
     async def count_by_shelf(self, shelf: Shelf) -> int:
-        """How many rows `list_by_shelf` has, without reading them."""
+        """The number of rows of `list_by_shelf`, without reading them."""
         values_ = (key_text(shelf, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_shelf", values_), "count", "by_shelf"
@@ -185,7 +184,7 @@ class BookRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(values, "str"), key_text(entries, "int"))
         return await self._run(
@@ -199,8 +198,8 @@ class BookRepository:
     def iterate_by_values(
         self, values: str, entries: int, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Book]:
-        """Every row of `list_by_values`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_values`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(values, "str"), key_text(entries, "int"))
         return self._session.iterate(
@@ -213,10 +212,9 @@ class BookRepository:
         )
 
     async def fetch_by_values(self, values: str, entries: int, *, newest: bool = True) -> list[Book]:
-        """All rows of `list_by_values`, however many, as one list; `iterate_by_values` holds no more than a
-        batch in memory.
+        """All rows of `list_by_values` as one list; `iterate_by_values` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(values, "str"), key_text(entries, "int"))
         return await self._run(
@@ -224,7 +222,7 @@ class BookRepository:
         )
 
     async def count_by_values(self, values: str, entries: int) -> int:
-        """How many rows `list_by_values` has, without reading them."""
+        """The number of rows of `list_by_values`, without reading them."""
         values_ = (key_text(values, "str"), key_text(entries, "int"))
         return await self._run(
             counting.count(self._context, ENTITY, "by_values", values_), "count", "by_values"
@@ -239,7 +237,7 @@ class BookRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(part_of, "str"),)
         return await self._run(
@@ -253,8 +251,8 @@ class BookRepository:
     def iterate_by_part_of(
         self, part_of: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Book]:
-        """Every row of `list_by_part_of`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_part_of`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(part_of, "str"),)
         return self._session.iterate(
@@ -267,10 +265,9 @@ class BookRepository:
         )
 
     async def fetch_by_part_of(self, part_of: str, *, newest: bool = True) -> list[Book]:
-        """All rows of `list_by_part_of`, however many, as one list; `iterate_by_part_of` holds no more than a
-        batch in memory.
+        """All rows of `list_by_part_of` as one list; `iterate_by_part_of` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(part_of, "str"),)
         return await self._run(
@@ -278,14 +275,14 @@ class BookRepository:
         )
 
     async def count_by_part_of(self, part_of: str) -> int:
-        """How many rows `list_by_part_of` has, without reading them."""
+        """The number of rows of `list_by_part_of`, without reading them."""
         values_ = (key_text(part_of, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_part_of", values_), "count", "by_part_of"
         )
 
     async def gather_by_part_of(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Book]]:
-        """For each of several keys every row of `list_by_part_of`, in a few round trips."""
+        """For each of the keys, every row of `list_by_part_of`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
             gathering.gather(self._context, ENTITY, "by_part_of", values_, newest=newest),
@@ -294,7 +291,7 @@ class BookRepository:
         )
 
     async def group_counts_by_shelf(self) -> dict[Shelf, int]:
-        """How many rows each `shelf` has, without reading them; those with none are left out."""
+        """The number of rows for each `shelf`, without reading them; a value without rows is left out."""
         values_ = ()
         counts = await self._run(
             counting.group_counts(self._context, ENTITY, "by_shelf", values_), "group_counts", "by_shelf"
@@ -324,13 +321,13 @@ class BookRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Book]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
-        A `having` argument asks for rows to which such a row refers.
+        A `having_…` argument selects rows to which such a row refers.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = searching.given(
             isbn=isbn,
@@ -376,10 +373,10 @@ class BookRepository:
         having_book: filters.BookFilter | None = None,
         order: _Order = "created",
     ) -> Book:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            NoSuchBookError: there is none.
+            NoSuchBookError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(
@@ -422,10 +419,10 @@ class BookRepository:
         order: _Order = "created",
         newest: bool = True,
     ) -> tuple[Book, list[Book]]:
-        """The row that `first` finds, and every Book whose `part_of` it is.
+        """The row that `first` finds, and every Book that refers to it by `part_of`.
 
         Raises:
-            NoSuchBookError: there is none.
+            NoSuchBookError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(
@@ -474,8 +471,8 @@ class BookRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[Book]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = searching.given(
             isbn=isbn,
@@ -523,9 +520,9 @@ class BookRepository:
         order: _Order = "created",
         newest: bool = True,
     ) -> list[Book]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -570,7 +567,7 @@ class BookRepository:
         part_of: str | None = None,
         order: _Order = "created",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = searching.given(
@@ -592,65 +589,65 @@ class BookRepository:
         return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Book, *, if_none: _View | None = None) -> Book:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             DoubleBookError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
         return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Book) -> Book:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            NoSuchBookError: the row is gone.
+            NoSuchBookError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Book) -> Book:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, isbn: str, function: Callable[[Book], Any]) -> Book:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            NoSuchBookError: it is not there.
-            TransactionConflictError: other writers won every try.
+            NoSuchBookError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.change(self._context, ENTITY, isbn, function), "change")
 
     async def delete(self, isbn: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            NoSuchBookError: it is not there.
+            NoSuchBookError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         await self._run(removing.delete(self._context, ENTITY, isbn), "delete")
 
     async def discard(self, isbn: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return await self._run(removing.discard(self._context, ENTITY, isbn), "discard")
 
     async def tree(self, isbn: str, *, max_depth: int = 100) -> list[Book]:
-        """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty
-        when it is not there.
+        """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty if
+        it does not exist.
         """
         return await self._run(
             growing.tree(self._context, ENTITY, isbn, "by_part_of", max_depth=max_depth), "tree"

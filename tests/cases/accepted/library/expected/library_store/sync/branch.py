@@ -43,7 +43,7 @@ class BranchRepository:
         """The row with this key.
 
         Raises:
-            BranchNotFoundError: it is not there, or its retention has ended.
+            BranchNotFoundError: it does not exist, or its retention has ended.
         """
         return self._run(reading.get(self._context, ENTITY, city), "get")
 
@@ -52,7 +52,7 @@ class BranchRepository:
         return self._run(reading.find(self._context, ENTITY, city), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Branch | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, city: str, *, wait: float | None = None) -> Branch:
@@ -60,8 +60,8 @@ class BranchRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            BranchNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            BranchNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, city, wait=wait), "get_for_update")
 
@@ -72,7 +72,7 @@ class BranchRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = ()
         return self._run(
@@ -82,7 +82,7 @@ class BranchRepository:
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> Iterator[Branch]:
-        """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_all`, read `batch` at a time; rows that are written meanwhile may be missing."""
         values_ = ()
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -94,15 +94,15 @@ class BranchRepository:
         )
 
     def fetch_all(self, *, newest: bool = True) -> list[Branch]:
-        """All rows of `list_all`, however many, as one list; `iterate_all` holds no more than a batch in memory.
+        """All rows of `list_all` as one list; `iterate_all` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = ()
         return self._run(fetching.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all")
 
     def count_all(self) -> int:
-        """How many rows `list_all` has, without reading them."""
+        """The number of rows of `list_all`, without reading them."""
         values_ = ()
         return self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
 
@@ -116,11 +116,11 @@ class BranchRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Branch]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = searching.given(city=city, opened=opened)
         having = joining.having()
@@ -134,10 +134,10 @@ class BranchRepository:
     def first(
         self, *, city: str | None = None, opened: int | None = None, order: _Order = "opened"
     ) -> Branch:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            BranchNotFoundError: there is none.
+            BranchNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(city=city, opened=opened)
@@ -153,8 +153,8 @@ class BranchRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[Branch]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = searching.given(city=city, opened=opened)
         having = joining.having()
@@ -174,9 +174,9 @@ class BranchRepository:
         order: _Order = "opened",
         newest: bool = True,
     ) -> list[Branch]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -190,65 +190,65 @@ class BranchRepository:
     def explain(
         self, *, city: str | None = None, opened: int | None = None, order: _Order = "opened"
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = searching.given(city=city, opened=opened)
         return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Branch, *, if_none: _View | None = None) -> Branch:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
         return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: Branch) -> Branch:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            BranchNotFoundError: the row is gone.
+            BranchNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(writing.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Branch) -> Branch:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, city: str, function: Callable[[Branch], Any]) -> Branch:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            BranchNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            BranchNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(writing.change(self._context, ENTITY, city, function), "change")
 
     def delete(self, city: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            BranchNotFoundError: it is not there.
+            BranchNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         self._run(removing.delete(self._context, ENTITY, city), "delete")
 
     def discard(self, city: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return self._run(removing.discard(self._context, ENTITY, city), "discard")

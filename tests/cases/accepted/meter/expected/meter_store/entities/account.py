@@ -17,11 +17,7 @@ def index_entries(record: models.Account) -> list[Entry]:
 
 
 def check(record: models.Account) -> None:
-    """Refuse a Account that breaks a check of the schema.
-
-    Raises:
-        CheckViolationError: names the check.
-    """
+    """The schema has no check of a Account."""
 
 
 def _usage_key(value: models.Usage) -> tuple[str, ...]:
@@ -66,7 +62,7 @@ def _combine_usage(left: models.Usage, right: models.Usage) -> None:
 
 
 def _tidy_usage(value: models.Usage) -> None:
-    """Bring one element into the form that merging gives it."""
+    """Bring one element into its merged form."""
     value.hosts = union(value.hosts, None)
     value.ports = union(value.ports, None)
     value.kinds = union(value.kinds, None)
@@ -93,7 +89,7 @@ def _combine_alerts(left: models.Alert, right: models.Alert) -> None:
 
 
 def _tidy_alerts(value: models.Alert) -> None:
-    """Bring one element into the form that merging gives it."""
+    """Bring one element into its merged form."""
 
 
 ACCOUNT_ALERTS = Merge(

@@ -33,7 +33,7 @@ class AccountRepository:
         """The row with this key.
 
         Raises:
-            AccountNotFoundError: it is not there, or its retention has ended.
+            AccountNotFoundError: it does not exist, or its retention has ended.
         """
         return self._run(reading.get(self._context, ENTITY, id), "get")
 
@@ -42,7 +42,7 @@ class AccountRepository:
         return self._run(reading.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Account | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> Account:
@@ -50,8 +50,8 @@ class AccountRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            AccountNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            AccountNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
@@ -64,11 +64,11 @@ class AccountRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Account]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = searching.given(id=id)
         having = joining.having()
@@ -80,10 +80,10 @@ class AccountRepository:
         )
 
     def first(self, *, id: str | None = None, order: _Order = "created") -> Account:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            AccountNotFoundError: there is none.
+            AccountNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(id=id)
@@ -93,8 +93,8 @@ class AccountRepository:
     def iterate(
         self, *, id: str | None = None, order: _Order = "created", batch: int = 200, newest: bool = True
     ) -> Iterator[Account]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = searching.given(id=id)
         having = joining.having()
@@ -109,9 +109,9 @@ class AccountRepository:
     def fetch(
         self, *, id: str | None = None, order: _Order = "created", newest: bool = True
     ) -> list[Account]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -123,71 +123,71 @@ class AccountRepository:
         )
 
     def explain(self, *, id: str | None = None, order: _Order = "created") -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = searching.given(id=id)
         return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Account) -> Account:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
+            ReferenceViolationError: a referenced row does not exist.
         """
         return self._run(writing.create(self._context, ENTITY, record), "create")
 
     def save(self, record: Account) -> Account:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            AccountNotFoundError: the row is gone.
+            AccountNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(writing.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Account) -> Account:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[Account], Any]) -> Account:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            AccountNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            AccountNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            AccountNotFoundError: it is not there.
+            AccountNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return self._run(removing.discard(self._context, ENTITY, id), "discard")
 
     def merge_usage(self, id: str, entries: Sequence[Usage]) -> Account:
         """Merge entries into `usage` by the schema's rules; concurrent merges lose nothing.
 
         Raises:
-            AccountNotFoundError: it is not there.
+            AccountNotFoundError: it does not exist.
             ValidationError: an entry breaks its type or limits.
         """
         return self._run(merging.merge(self._context, ENTITY, id, ACCOUNT_USAGE, entries), "merge")
@@ -196,7 +196,7 @@ class AccountRepository:
         """Merge entries into `alerts` by the schema's rules; concurrent merges lose nothing.
 
         Raises:
-            AccountNotFoundError: it is not there.
+            AccountNotFoundError: it does not exist.
             ValidationError: an entry breaks its type or limits.
         """
         return self._run(merging.merge(self._context, ENTITY, id, ACCOUNT_ALERTS, entries), "merge")

@@ -35,7 +35,7 @@ class AccountRepository:
         """The row with this key.
 
         Raises:
-            AccountNotFoundError: it is not there, or its retention has ended.
+            AccountNotFoundError: it does not exist, or its retention has ended.
         """
         return await self._run(reading.get(self._context, ENTITY, id), "get")
 
@@ -44,7 +44,7 @@ class AccountRepository:
         return await self._run(reading.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Account | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> Account:
@@ -52,8 +52,8 @@ class AccountRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            AccountNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            AccountNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
             transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
@@ -62,14 +62,14 @@ class AccountRepository:
     async def get_with_one_time_tokens(
         self, id: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[Account, list[OneTimeToken]]:
-        """The row with this key, and every OneTimeToken whose `account` it is.
+        """The row with this key, and every OneTimeToken that refers to it by `account`.
 
-        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+        With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
 
         Raises:
-            AccountNotFoundError: it is not there.
+            AccountNotFoundError: it does not exist.
             TransactionRequiredError: `for_update` outside a transaction.
-            LockTimeoutError: the lock was not free in time.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
             gathering.get_with(
@@ -81,14 +81,14 @@ class AccountRepository:
     async def get_with_sign_ins(
         self, id: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[Account, list[SignIn]]:
-        """The row with this key, and every SignIn whose `account` it is.
+        """The row with this key, and every SignIn that refers to it by `account`.
 
-        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+        With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
 
         Raises:
-            AccountNotFoundError: it is not there.
+            AccountNotFoundError: it does not exist.
             TransactionRequiredError: `for_update` outside a transaction.
-            LockTimeoutError: the lock was not free in time.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
             gathering.get_with(
@@ -103,7 +103,7 @@ class AccountRepository:
         One Account for each name.
 
         Raises:
-            AccountNotFoundError: nobody has it.
+            AccountNotFoundError: no row has it.
         """
         claim_ = ClaimEntry("name", key_text(name, "str").strip().lower(), "")
         return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "name")
@@ -125,13 +125,13 @@ class AccountRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Account]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
-        A `having` argument asks for rows to which such a row refers.
+        A `having_…` argument selects rows to which such a row refers.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = searching.given(id=id, name=name)
         having = joining.having(
@@ -153,10 +153,10 @@ class AccountRepository:
         having_sign_in: filters.SignInFilter | None = None,
         order: _Order = "created",
     ) -> Account:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            AccountNotFoundError: there is none.
+            AccountNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(id=id, name=name)
@@ -175,10 +175,10 @@ class AccountRepository:
         order: _Order = "created",
         newest: bool = True,
     ) -> tuple[Account, list[OneTimeToken]]:
-        """The row that `first` finds, and every OneTimeToken whose `account` it is.
+        """The row that `first` finds, and every OneTimeToken that refers to it by `account`.
 
         Raises:
-            AccountNotFoundError: there is none.
+            AccountNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(id=id, name=name)
@@ -202,10 +202,10 @@ class AccountRepository:
         order: _Order = "created",
         newest: bool = True,
     ) -> tuple[Account, list[SignIn]]:
-        """The row that `first` finds, and every SignIn whose `account` it is.
+        """The row that `first` finds, and every SignIn that refers to it by `account`.
 
         Raises:
-            AccountNotFoundError: there is none.
+            AccountNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(id=id, name=name)
@@ -230,8 +230,8 @@ class AccountRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[Account]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = searching.given(id=id, name=name)
         having = joining.having(
@@ -255,9 +255,9 @@ class AccountRepository:
         order: _Order = "created",
         newest: bool = True,
     ) -> list[Account]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -273,62 +273,62 @@ class AccountRepository:
     async def explain(
         self, *, id: str | None = None, name: str | None = None, order: _Order = "created"
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = searching.given(id=id, name=name)
         return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Account) -> Account:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
+            ReferenceViolationError: a referenced row does not exist.
         """
         return await self._run(writing.create(self._context, ENTITY, record), "create")
 
     async def save(self, record: Account) -> Account:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            AccountNotFoundError: the row is gone.
+            AccountNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Account) -> Account:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[Account], Any]) -> Account:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            AccountNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            AccountNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            AccountNotFoundError: it is not there.
+            AccountNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         await self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return await self._run(removing.discard(self._context, ENTITY, id), "discard")

@@ -44,7 +44,7 @@ class AttemptRepository:
         """The row with this key.
 
         Raises:
-            AttemptNotFoundError: it is not there, or its retention has ended.
+            AttemptNotFoundError: it does not exist, or its retention has ended.
         """
         return await self._run(reading.get(self._context, ENTITY, id), "get")
 
@@ -53,7 +53,7 @@ class AttemptRepository:
         return await self._run(reading.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Attempt | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> Attempt:
@@ -61,8 +61,8 @@ class AttemptRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            AttemptNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            AttemptNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
             transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
@@ -77,7 +77,7 @@ class AttemptRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(outcome, "str"),)
         return await self._run(
@@ -91,8 +91,8 @@ class AttemptRepository:
     def iterate_by_outcome(
         self, outcome: Outcome, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Attempt]:
-        """Every row of `list_by_outcome`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_outcome`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(outcome, "str"),)
         return self._session.iterate(
@@ -105,10 +105,9 @@ class AttemptRepository:
         )
 
     async def fetch_by_outcome(self, outcome: Outcome, *, newest: bool = True) -> list[Attempt]:
-        """All rows of `list_by_outcome`, however many, as one list; `iterate_by_outcome` holds no more than a
-        batch in memory.
+        """All rows of `list_by_outcome` as one list; `iterate_by_outcome` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(outcome, "str"),)
         return await self._run(
@@ -116,14 +115,14 @@ class AttemptRepository:
         )
 
     async def count_by_outcome(self, outcome: Outcome) -> int:
-        """How many rows `list_by_outcome` has, without reading them."""
+        """The number of rows of `list_by_outcome`, without reading them."""
         values_ = (key_text(outcome, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_outcome", values_), "count", "by_outcome"
         )
 
     async def group_counts_by_outcome(self) -> dict[Outcome, int]:
-        """How many rows each `outcome` has, without reading them; those with none are left out."""
+        """The number of rows for each `outcome`, without reading them; a value without rows is left out."""
         values_ = ()
         counts = await self._run(
             counting.group_counts(self._context, ENTITY, "by_outcome", values_), "group_counts", "by_outcome"
@@ -141,11 +140,11 @@ class AttemptRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Attempt]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = searching.given(id=id, outcome=outcome, at_once=at_once)
         having = joining.having()
@@ -164,10 +163,10 @@ class AttemptRepository:
         at_once: int | None = None,
         order: _Order = "answered_in",
     ) -> Attempt:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            AttemptNotFoundError: there is none.
+            AttemptNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(id=id, outcome=outcome, at_once=at_once)
@@ -184,8 +183,8 @@ class AttemptRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[Attempt]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = searching.given(id=id, outcome=outcome, at_once=at_once)
         having = joining.having()
@@ -206,9 +205,9 @@ class AttemptRepository:
         order: _Order = "answered_in",
         newest: bool = True,
     ) -> list[Attempt]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -227,65 +226,65 @@ class AttemptRepository:
         at_once: int | None = None,
         order: _Order = "answered_in",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = searching.given(id=id, outcome=outcome, at_once=at_once)
         return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Attempt, *, if_none: _View | None = None) -> Attempt:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
         return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Attempt) -> Attempt:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            AttemptNotFoundError: the row is gone.
+            AttemptNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Attempt) -> Attempt:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[Attempt], Any]) -> Attempt:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            AttemptNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            AttemptNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            AttemptNotFoundError: it is not there.
+            AttemptNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         await self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return await self._run(removing.discard(self._context, ENTITY, id), "discard")

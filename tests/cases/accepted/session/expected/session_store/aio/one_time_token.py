@@ -47,7 +47,7 @@ class OneTimeTokenRepository:
         """The row with this key.
 
         Raises:
-            OneTimeTokenNotFoundError: it is not there, or its retention has ended.
+            OneTimeTokenNotFoundError: it does not exist, or its retention has ended.
         """
         return await self._run(reading.get(self._context, ENTITY, id), "get")
 
@@ -56,7 +56,7 @@ class OneTimeTokenRepository:
         return await self._run(reading.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[OneTimeToken | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> OneTimeToken:
@@ -64,8 +64,8 @@ class OneTimeTokenRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            OneTimeTokenNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            OneTimeTokenNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
             transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
@@ -77,7 +77,7 @@ class OneTimeTokenRepository:
         One OneTimeToken for each purpose and code.
 
         Raises:
-            OneTimeTokenNotFoundError: nobody has it.
+            OneTimeTokenNotFoundError: no row has it.
         """
         claim_ = ClaimEntry("code", join((key_text(purpose, "str"), key_text(code, "str"))), "")
         return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "code")
@@ -96,7 +96,7 @@ class OneTimeTokenRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(account, "str"),)
         return await self._run(
@@ -110,8 +110,8 @@ class OneTimeTokenRepository:
     def iterate_by_account(
         self, account: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[OneTimeToken]:
-        """Every row of `list_by_account`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_account`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(account, "str"),)
         return self._session.iterate(
@@ -124,10 +124,9 @@ class OneTimeTokenRepository:
         )
 
     async def fetch_by_account(self, account: str, *, newest: bool = True) -> list[OneTimeToken]:
-        """All rows of `list_by_account`, however many, as one list; `iterate_by_account` holds no more than a
-        batch in memory.
+        """All rows of `list_by_account` as one list; `iterate_by_account` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(account, "str"),)
         return await self._run(
@@ -135,7 +134,7 @@ class OneTimeTokenRepository:
         )
 
     async def count_by_account(self, account: str) -> int:
-        """How many rows `list_by_account` has, without reading them."""
+        """The number of rows of `list_by_account`, without reading them."""
         values_ = (key_text(account, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_account", values_), "count", "by_account"
@@ -144,7 +143,7 @@ class OneTimeTokenRepository:
     async def gather_by_account(
         self, keys: Sequence[str], *, newest: bool = True
     ) -> list[list[OneTimeToken]]:
-        """For each of several keys every row of `list_by_account`, in a few round trips."""
+        """For each of the keys, every row of `list_by_account`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
             gathering.gather(self._context, ENTITY, "by_account", values_, newest=newest),
@@ -163,11 +162,11 @@ class OneTimeTokenRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[OneTimeToken]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = searching.given(id=id, account=account, tries=tries)
         having = joining.having()
@@ -186,10 +185,10 @@ class OneTimeTokenRepository:
         tries: int | None = None,
         order: _Order = "tries",
     ) -> OneTimeToken:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            OneTimeTokenNotFoundError: there is none.
+            OneTimeTokenNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(id=id, account=account, tries=tries)
@@ -206,8 +205,8 @@ class OneTimeTokenRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[OneTimeToken]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = searching.given(id=id, account=account, tries=tries)
         having = joining.having()
@@ -228,9 +227,9 @@ class OneTimeTokenRepository:
         order: _Order = "tries",
         newest: bool = True,
     ) -> list[OneTimeToken]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -249,65 +248,65 @@ class OneTimeTokenRepository:
         tries: int | None = None,
         order: _Order = "tries",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = searching.given(id=id, account=account, tries=tries)
         return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: OneTimeToken, *, if_none: _View | None = None) -> OneTimeToken:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
         return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: OneTimeToken) -> OneTimeToken:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            OneTimeTokenNotFoundError: the row is gone.
+            OneTimeTokenNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: OneTimeToken) -> OneTimeToken:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[OneTimeToken], Any]) -> OneTimeToken:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            OneTimeTokenNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            OneTimeTokenNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            OneTimeTokenNotFoundError: it is not there.
+            OneTimeTokenNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         await self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return await self._run(removing.discard(self._context, ENTITY, id), "discard")

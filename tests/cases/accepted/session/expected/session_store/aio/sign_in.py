@@ -48,7 +48,7 @@ class SignInRepository:
         """The row with this key.
 
         Raises:
-            SignInNotFoundError: it is not there, or its retention has ended.
+            SignInNotFoundError: it does not exist, or its retention has ended.
         """
         return await self._run(reading.get(self._context, ENTITY, id), "get")
 
@@ -57,7 +57,7 @@ class SignInRepository:
         return await self._run(reading.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[SignIn | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> SignIn:
@@ -65,8 +65,8 @@ class SignInRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            SignInNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            SignInNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
             transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
@@ -78,7 +78,7 @@ class SignInRepository:
         One SignIn for each digest.
 
         Raises:
-            SignInNotFoundError: nobody has it.
+            SignInNotFoundError: no row has it.
         """
         claim_ = ClaimEntry("digest", key_text(digest, "bytes"), "")
         return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "digest")
@@ -97,7 +97,7 @@ class SignInRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(account, "str"),)
         return await self._run(
@@ -111,8 +111,8 @@ class SignInRepository:
     def iterate_by_account(
         self, account: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[SignIn]:
-        """Every row of `list_by_account`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_account`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(account, "str"),)
         return self._session.iterate(
@@ -125,10 +125,9 @@ class SignInRepository:
         )
 
     async def fetch_by_account(self, account: str, *, newest: bool = True) -> list[SignIn]:
-        """All rows of `list_by_account`, however many, as one list; `iterate_by_account` holds no more than a
-        batch in memory.
+        """All rows of `list_by_account` as one list; `iterate_by_account` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(account, "str"),)
         return await self._run(
@@ -136,14 +135,14 @@ class SignInRepository:
         )
 
     async def count_by_account(self, account: str) -> int:
-        """How many rows `list_by_account` has, without reading them."""
+        """The number of rows of `list_by_account`, without reading them."""
         values_ = (key_text(account, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_account", values_), "count", "by_account"
         )
 
     async def gather_by_account(self, keys: Sequence[str], *, newest: bool = True) -> list[list[SignIn]]:
-        """For each of several keys every row of `list_by_account`, in a few round trips."""
+        """For each of the keys, every row of `list_by_account`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
             gathering.gather(self._context, ENTITY, "by_account", values_, newest=newest),
@@ -160,7 +159,7 @@ class SignInRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(account, "str"), key_text(closed, "bool"))
         return await self._run(
@@ -174,8 +173,8 @@ class SignInRepository:
     def iterate_by_account_closed(
         self, account: str, closed: bool, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[SignIn]:
-        """Every row of `list_by_account_closed`, read `batch` at a time; rows written meanwhile may or may
-        not appear.
+        """Every row of `list_by_account_closed`, read `batch` at a time; rows that are written meanwhile may
+        be missing.
         """
         values_ = (key_text(account, "str"), key_text(closed, "bool"))
         return self._session.iterate(
@@ -190,10 +189,10 @@ class SignInRepository:
     async def fetch_by_account_closed(
         self, account: str, closed: bool, *, newest: bool = True
     ) -> list[SignIn]:
-        """All rows of `list_by_account_closed`, however many, as one list; `iterate_by_account_closed` holds no
-        more than a batch in memory.
+        """All rows of `list_by_account_closed` as one list; `iterate_by_account_closed` holds no more than a
+        batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(account, "str"), key_text(closed, "bool"))
         return await self._run(
@@ -203,14 +202,14 @@ class SignInRepository:
         )
 
     async def count_by_account_closed(self, account: str, closed: bool) -> int:
-        """How many rows `list_by_account_closed` has, without reading them."""
+        """The number of rows of `list_by_account_closed`, without reading them."""
         values_ = (key_text(account, "str"), key_text(closed, "bool"))
         return await self._run(
             counting.count(self._context, ENTITY, "by_account_closed", values_), "count", "by_account_closed"
         )
 
     async def group_counts_by_account_closed(self, account: str) -> dict[bool, int]:
-        """How many rows each `closed` has, without reading them; those with none are left out."""
+        """The number of rows for each `closed`, without reading them; a value without rows is left out."""
         values_ = (key_text(account, "str"),)
         counts = await self._run(
             counting.group_counts(self._context, ENTITY, "by_account_closed", values_),
@@ -230,11 +229,11 @@ class SignInRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[SignIn]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = searching.given(id=id, account=account, closed=closed)
         having = joining.having()
@@ -253,10 +252,10 @@ class SignInRepository:
         closed: bool | None = None,
         order: _Order = "seen_at",
     ) -> SignIn:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            SignInNotFoundError: there is none.
+            SignInNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(id=id, account=account, closed=closed)
@@ -273,8 +272,8 @@ class SignInRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[SignIn]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = searching.given(id=id, account=account, closed=closed)
         having = joining.having()
@@ -295,9 +294,9 @@ class SignInRepository:
         order: _Order = "seen_at",
         newest: bool = True,
     ) -> list[SignIn]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -316,77 +315,77 @@ class SignInRepository:
         closed: bool | None = None,
         order: _Order = "seen_at",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = searching.given(id=id, account=account, closed=closed)
         return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: SignIn, *, if_none: _View | None = None) -> SignIn:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
         return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: SignIn) -> SignIn:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            SignInNotFoundError: the row is gone.
+            SignInNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: SignIn) -> SignIn:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[SignIn], Any]) -> SignIn:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            SignInNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            SignInNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            SignInNotFoundError: it is not there.
+            SignInNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         await self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return await self._run(removing.discard(self._context, ENTITY, id), "discard")
 
     async def touch_seen_at(self, id: str, at: datetime | None = None) -> bool:
-        """Set `seen_at` to `at`, by default the server's time, never back in time; tell whether the row is
-        there.
+        """Set `seen_at` to `at`, by default the server's time, but never to an earlier time; return whether
+        the row exists.
         """
         return await self._run(touching.touch(self._context, ENTITY, id, "seen_at", at), "touch")
 
     async def touch_renewed_at(self, id: str, at: datetime | None = None) -> bool:
-        """Set `renewed_at` to `at`, by default the server's time, never back in time; tell whether the row is
-        there.
+        """Set `renewed_at` to `at`, by default the server's time, but never to an earlier time; return
+        whether the row exists.
         """
         return await self._run(touching.touch(self._context, ENTITY, id, "renewed_at", at), "touch")

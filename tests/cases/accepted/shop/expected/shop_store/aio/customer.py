@@ -47,7 +47,7 @@ class CustomerRepository:
         """The row with this key.
 
         Raises:
-            NoSuchCustomerError: it is not there, or its retention has ended.
+            NoSuchCustomerError: it does not exist, or its retention has ended.
         """
         return await self._run(reading.get(self._context, ENTITY, id), "get")
 
@@ -56,7 +56,7 @@ class CustomerRepository:
         return await self._run(reading.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Customer | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> Customer:
@@ -64,8 +64,8 @@ class CustomerRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            NoSuchCustomerError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            NoSuchCustomerError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
             transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
@@ -74,14 +74,14 @@ class CustomerRepository:
     async def get_with_orders(
         self, id: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[Customer, list[Order]]:
-        """The row with this key, and every Order whose `customer_id` it is.
+        """The row with this key, and every Order that refers to it by `customer_id`.
 
-        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+        With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
 
         Raises:
-            NoSuchCustomerError: it is not there.
+            NoSuchCustomerError: it does not exist.
             TransactionRequiredError: `for_update` outside a transaction.
-            LockTimeoutError: the lock was not free in time.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
             gathering.get_with(
@@ -96,7 +96,7 @@ class CustomerRepository:
         One customer for each address, in any case.
 
         Raises:
-            NoSuchCustomerError: nobody has it.
+            NoSuchCustomerError: no row has it.
         """
         claim_ = ClaimEntry("email", key_text(email, "str").lower(), "")
         return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "email")
@@ -115,7 +115,7 @@ class CustomerRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = ()
         return await self._run(
@@ -125,7 +125,7 @@ class CustomerRepository:
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Customer]:
-        """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_all`, read `batch` at a time; rows that are written meanwhile may be missing."""
         values_ = ()
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -137,9 +137,9 @@ class CustomerRepository:
         )
 
     async def fetch_all(self, *, newest: bool = True) -> list[Customer]:
-        """All rows of `list_all`, however many, as one list; `iterate_all` holds no more than a batch in memory.
+        """All rows of `list_all` as one list; `iterate_all` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = ()
         return await self._run(
@@ -147,7 +147,7 @@ class CustomerRepository:
         )
 
     async def count_all(self) -> int:
-        """How many rows `list_all` has, without reading them."""
+        """The number of rows of `list_all`, without reading them."""
         values_ = ()
         return await self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
 
@@ -160,7 +160,7 @@ class CustomerRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(vip, "bool"),)
         return await self._run(
@@ -170,8 +170,8 @@ class CustomerRepository:
         )
 
     def iterate_by_vip(self, vip: bool, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Customer]:
-        """Every row of `list_by_vip`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_vip`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(vip, "bool"),)
         return self._session.iterate(
@@ -184,10 +184,9 @@ class CustomerRepository:
         )
 
     async def fetch_by_vip(self, vip: bool, *, newest: bool = True) -> list[Customer]:
-        """All rows of `list_by_vip`, however many, as one list; `iterate_by_vip` holds no more than a batch in
-        memory.
+        """All rows of `list_by_vip` as one list; `iterate_by_vip` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(vip, "bool"),)
         return await self._run(
@@ -195,12 +194,12 @@ class CustomerRepository:
         )
 
     async def count_by_vip(self, vip: bool) -> int:
-        """How many rows `list_by_vip` has, without reading them."""
+        """The number of rows of `list_by_vip`, without reading them."""
         values_ = (key_text(vip, "bool"),)
         return await self._run(counting.count(self._context, ENTITY, "by_vip", values_), "count", "by_vip")
 
     async def group_counts_by_vip(self) -> dict[bool, int]:
-        """How many rows each `vip` has, without reading them; those with none are left out."""
+        """The number of rows for each `vip`, without reading them; a value without rows is left out."""
         values_ = ()
         counts = await self._run(
             counting.group_counts(self._context, ENTITY, "by_vip", values_), "group_counts", "by_vip"
@@ -220,13 +219,13 @@ class CustomerRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Customer]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
-        A `having` argument asks for rows to which such a row refers.
+        A `having_…` argument selects rows to which such a row refers.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = searching.given(id=id, email=email, name=name, vip=vip)
         having = joining.having(("Order", "customer_id", having_order))
@@ -247,10 +246,10 @@ class CustomerRepository:
         having_order: filters.OrderFilter | None = None,
         order: _Order = "created",
     ) -> Customer:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            NoSuchCustomerError: there is none.
+            NoSuchCustomerError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(id=id, email=email, name=name, vip=vip)
@@ -268,10 +267,10 @@ class CustomerRepository:
         order: _Order = "created",
         newest: bool = True,
     ) -> tuple[Customer, list[Order]]:
-        """The row that `first` finds, and every Order whose `customer_id` it is.
+        """The row that `first` finds, and every Order that refers to it by `customer_id`.
 
         Raises:
-            NoSuchCustomerError: there is none.
+            NoSuchCustomerError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(id=id, email=email, name=name, vip=vip)
@@ -295,8 +294,8 @@ class CustomerRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[Customer]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = searching.given(id=id, email=email, name=name, vip=vip)
         having = joining.having(("Order", "customer_id", having_order))
@@ -319,9 +318,9 @@ class CustomerRepository:
         order: _Order = "created",
         newest: bool = True,
     ) -> list[Customer]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -341,65 +340,65 @@ class CustomerRepository:
         vip: bool | None = None,
         order: _Order = "created",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = searching.given(id=id, email=email, name=name, vip=vip)
         return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Customer, *, if_none: _View | None = None) -> Customer:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             CustomerExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
         return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Customer) -> Customer:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            NoSuchCustomerError: the row is gone.
+            NoSuchCustomerError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Customer) -> Customer:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[Customer], Any]) -> Customer:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            NoSuchCustomerError: it is not there.
-            TransactionConflictError: other writers won every try.
+            NoSuchCustomerError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            NoSuchCustomerError: it is not there.
+            NoSuchCustomerError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         await self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return await self._run(removing.discard(self._context, ENTITY, id), "discard")

@@ -48,7 +48,7 @@ class OrderRepository:
         """The row with this key.
 
         Raises:
-            OrderNotFoundError: it is not there, or its retention has ended.
+            OrderNotFoundError: it does not exist, or its retention has ended.
         """
         return await self._run(reading.get(self._context, ENTITY, id), "get")
 
@@ -57,7 +57,7 @@ class OrderRepository:
         return await self._run(reading.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Order | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> Order:
@@ -65,8 +65,8 @@ class OrderRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            OrderNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            OrderNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
             transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
@@ -75,14 +75,14 @@ class OrderRepository:
     async def get_with_parcels(
         self, id: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[Order, list[Parcel]]:
-        """The row with this key, and every Parcel whose `order_id` it is.
+        """The row with this key, and every Parcel that refers to it by `order_id`.
 
-        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+        With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
 
         Raises:
-            OrderNotFoundError: it is not there.
+            OrderNotFoundError: it does not exist.
             TransactionRequiredError: `for_update` outside a transaction.
-            LockTimeoutError: the lock was not free in time.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
             gathering.get_with(
@@ -100,7 +100,7 @@ class OrderRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = ()
         return await self._run(
@@ -110,7 +110,7 @@ class OrderRepository:
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Order]:
-        """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_all`, read `batch` at a time; rows that are written meanwhile may be missing."""
         values_ = ()
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -122,9 +122,9 @@ class OrderRepository:
         )
 
     async def fetch_all(self, *, newest: bool = True) -> list[Order]:
-        """All rows of `list_all`, however many, as one list; `iterate_all` holds no more than a batch in memory.
+        """All rows of `list_all` as one list; `iterate_all` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = ()
         return await self._run(
@@ -132,7 +132,7 @@ class OrderRepository:
         )
 
     async def count_all(self) -> int:
-        """How many rows `list_all` has, without reading them."""
+        """The number of rows of `list_all`, without reading them."""
         values_ = ()
         return await self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
 
@@ -145,7 +145,7 @@ class OrderRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(customer_id, "str"),)
         return await self._run(
@@ -159,8 +159,8 @@ class OrderRepository:
     def iterate_by_customer(
         self, customer_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Order]:
-        """Every row of `list_by_customer`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_customer`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(customer_id, "str"),)
         return self._session.iterate(
@@ -173,10 +173,10 @@ class OrderRepository:
         )
 
     async def fetch_by_customer(self, customer_id: str, *, newest: bool = True) -> list[Order]:
-        """All rows of `list_by_customer`, however many, as one list; `iterate_by_customer` holds no more than a
-        batch in memory.
+        """All rows of `list_by_customer` as one list; `iterate_by_customer` holds no more than a batch in
+        memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(customer_id, "str"),)
         return await self._run(
@@ -186,14 +186,14 @@ class OrderRepository:
         )
 
     async def count_by_customer(self, customer_id: str) -> int:
-        """How many rows `list_by_customer` has, without reading them."""
+        """The number of rows of `list_by_customer`, without reading them."""
         values_ = (key_text(customer_id, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_customer", values_), "count", "by_customer"
         )
 
     async def gather_by_customer(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Order]]:
-        """For each of several keys every row of `list_by_customer`, in a few round trips."""
+        """For each of the keys, every row of `list_by_customer`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
             gathering.gather(self._context, ENTITY, "by_customer", values_, newest=newest),
@@ -216,7 +216,7 @@ class OrderRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(customer_id, "str"), key_text(state, "str"))
         return await self._run(
@@ -230,8 +230,8 @@ class OrderRepository:
     def iterate_by_customer_state(
         self, customer_id: str, state: OrderState, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Order]:
-        """Every row of `list_by_customer_state`, read `batch` at a time; rows written meanwhile may or may
-        not appear.
+        """Every row of `list_by_customer_state`, read `batch` at a time; rows that are written meanwhile may
+        be missing.
         """
         values_ = (key_text(customer_id, "str"), key_text(state, "str"))
         return self._session.iterate(
@@ -246,10 +246,10 @@ class OrderRepository:
     async def fetch_by_customer_state(
         self, customer_id: str, state: OrderState, *, newest: bool = True
     ) -> list[Order]:
-        """All rows of `list_by_customer_state`, however many, as one list; `iterate_by_customer_state` holds no
-        more than a batch in memory.
+        """All rows of `list_by_customer_state` as one list; `iterate_by_customer_state` holds no more than a
+        batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(customer_id, "str"), key_text(state, "str"))
         return await self._run(
@@ -259,7 +259,7 @@ class OrderRepository:
         )
 
     async def count_by_customer_state(self, customer_id: str, state: OrderState) -> int:
-        """How many rows `list_by_customer_state` has, without reading them."""
+        """The number of rows of `list_by_customer_state`, without reading them."""
         values_ = (key_text(customer_id, "str"), key_text(state, "str"))
         return await self._run(
             counting.count(self._context, ENTITY, "by_customer_state", values_), "count", "by_customer_state"
@@ -274,7 +274,7 @@ class OrderRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(state, "str"),)
         return await self._run(
@@ -288,8 +288,8 @@ class OrderRepository:
     def iterate_by_total(
         self, state: OrderState, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Order]:
-        """Every row of `list_by_total`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_total`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(state, "str"),)
         return self._session.iterate(
@@ -302,10 +302,9 @@ class OrderRepository:
         )
 
     async def fetch_by_total(self, state: OrderState, *, newest: bool = True) -> list[Order]:
-        """All rows of `list_by_total`, however many, as one list; `iterate_by_total` holds no more than a batch
-        in memory.
+        """All rows of `list_by_total` as one list; `iterate_by_total` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(state, "str"),)
         return await self._run(
@@ -313,14 +312,14 @@ class OrderRepository:
         )
 
     async def count_by_total(self, state: OrderState) -> int:
-        """How many rows `list_by_total` has, without reading them."""
+        """The number of rows of `list_by_total`, without reading them."""
         values_ = (key_text(state, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_total", values_), "count", "by_total"
         )
 
     async def group_counts_by_customer_state(self, customer_id: str) -> dict[OrderState, int]:
-        """How many rows each `state` has, without reading them; those with none are left out."""
+        """The number of rows for each `state`, without reading them; a value without rows is left out."""
         values_ = (key_text(customer_id, "str"),)
         counts = await self._run(
             counting.group_counts(self._context, ENTITY, "by_customer_state", values_),
@@ -330,7 +329,7 @@ class OrderRepository:
         return {OrderState(group): number for group, number in counts.items()}
 
     async def group_counts_by_total(self) -> dict[OrderState, int]:
-        """How many rows each `state` has, without reading them; those with none are left out."""
+        """The number of rows for each `state`, without reading them; a value without rows is left out."""
         values_ = ()
         counts = await self._run(
             counting.group_counts(self._context, ENTITY, "by_total", values_), "group_counts", "by_total"
@@ -353,13 +352,13 @@ class OrderRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Order]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
-        A `having` argument asks for rows to which such a row refers.
+        A `having_…` argument selects rows to which such a row refers.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = searching.given(
             id=id,
@@ -391,10 +390,10 @@ class OrderRepository:
         having_parcel: filters.ParcelFilter | None = None,
         order: _Order = "revision",
     ) -> Order:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            OrderNotFoundError: there is none.
+            OrderNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(
@@ -423,10 +422,10 @@ class OrderRepository:
         order: _Order = "revision",
         newest: bool = True,
     ) -> tuple[Order, list[Parcel]]:
-        """The row that `first` finds, and every Parcel whose `order_id` it is.
+        """The row that `first` finds, and every Parcel that refers to it by `order_id`.
 
         Raises:
-            OrderNotFoundError: there is none.
+            OrderNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(
@@ -461,8 +460,8 @@ class OrderRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[Order]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = searching.given(
             id=id,
@@ -496,9 +495,9 @@ class OrderRepository:
         order: _Order = "revision",
         newest: bool = True,
     ) -> list[Order]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -529,7 +528,7 @@ class OrderRepository:
         tracking: str | None = None,
         order: _Order = "revision",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = searching.given(
@@ -544,64 +543,64 @@ class OrderRepository:
         return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Order, *, if_none: _View | None = None) -> Order:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
         return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Order) -> Order:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            OrderNotFoundError: the row is gone.
+            OrderNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Order) -> Order:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[Order], Any]) -> Order:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            OrderNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            OrderNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            OrderNotFoundError: it is not there.
+            OrderNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         await self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return await self._run(removing.discard(self._context, ENTITY, id), "discard")
 
     async def touch_sent_at(self, id: str, at: datetime | None = None) -> bool:
-        """Set `sent_at` to `at`, by default the server's time, never back in time; tell whether the row is
-        there.
+        """Set `sent_at` to `at`, by default the server's time, but never to an earlier time; return whether
+        the row exists.
         """
         return await self._run(touching.touch(self._context, ENTITY, id, "sent_at", at), "touch")

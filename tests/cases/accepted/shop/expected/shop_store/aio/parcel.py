@@ -45,7 +45,7 @@ class ParcelRepository:
         """The row with this key.
 
         Raises:
-            ParcelNotFoundError: it is not there, or its retention has ended.
+            ParcelNotFoundError: it does not exist, or its retention has ended.
         """
         return await self._run(reading.get(self._context, ENTITY, id), "get")
 
@@ -54,7 +54,7 @@ class ParcelRepository:
         return await self._run(reading.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[Parcel | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> Parcel:
@@ -62,8 +62,8 @@ class ParcelRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            ParcelNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            ParcelNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
             transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
@@ -78,7 +78,7 @@ class ParcelRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(order_id, "str"),)
         return await self._run(
@@ -92,8 +92,8 @@ class ParcelRepository:
     def iterate_by_order(
         self, order_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[Parcel]:
-        """Every row of `list_by_order`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_order`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(order_id, "str"),)
         return self._session.iterate(
@@ -106,10 +106,9 @@ class ParcelRepository:
         )
 
     async def fetch_by_order(self, order_id: str, *, newest: bool = True) -> list[Parcel]:
-        """All rows of `list_by_order`, however many, as one list; `iterate_by_order` holds no more than a batch
-        in memory.
+        """All rows of `list_by_order` as one list; `iterate_by_order` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(order_id, "str"),)
         return await self._run(
@@ -117,14 +116,14 @@ class ParcelRepository:
         )
 
     async def count_by_order(self, order_id: str) -> int:
-        """How many rows `list_by_order` has, without reading them."""
+        """The number of rows of `list_by_order`, without reading them."""
         values_ = (key_text(order_id, "str"),)
         return await self._run(
             counting.count(self._context, ENTITY, "by_order", values_), "count", "by_order"
         )
 
     async def gather_by_order(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Parcel]]:
-        """For each of several keys every row of `list_by_order`, in a few round trips."""
+        """For each of the keys, every row of `list_by_order`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
             gathering.gather(self._context, ENTITY, "by_order", values_, newest=newest), "gather", "by_order"
@@ -139,7 +138,7 @@ class ParcelRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(sku, "str"),)
         return await self._run(
@@ -149,8 +148,8 @@ class ParcelRepository:
         )
 
     def iterate_by_sku(self, sku: str, *, batch: int = 200, newest: bool = True) -> AsyncIterator[Parcel]:
-        """Every row of `list_by_sku`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_sku`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(sku, "str"),)
         return self._session.iterate(
@@ -163,10 +162,9 @@ class ParcelRepository:
         )
 
     async def fetch_by_sku(self, sku: str, *, newest: bool = True) -> list[Parcel]:
-        """All rows of `list_by_sku`, however many, as one list; `iterate_by_sku` holds no more than a batch in
-        memory.
+        """All rows of `list_by_sku` as one list; `iterate_by_sku` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(sku, "str"),)
         return await self._run(
@@ -174,12 +172,12 @@ class ParcelRepository:
         )
 
     async def count_by_sku(self, sku: str) -> int:
-        """How many rows `list_by_sku` has, without reading them."""
+        """The number of rows of `list_by_sku`, without reading them."""
         values_ = (key_text(sku, "str"),)
         return await self._run(counting.count(self._context, ENTITY, "by_sku", values_), "count", "by_sku")
 
     async def gather_by_sku(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Parcel]]:
-        """For each of several keys every row of `list_by_sku`, in a few round trips."""
+        """For each of the keys, every row of `list_by_sku`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
             gathering.gather(self._context, ENTITY, "by_sku", values_, newest=newest), "gather", "by_sku"
@@ -196,11 +194,11 @@ class ParcelRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Parcel]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = searching.given(id=id, order_id=order_id, sku=sku)
         having = joining.having()
@@ -219,10 +217,10 @@ class ParcelRepository:
         sku: str | None = None,
         order: _Order = "weight",
     ) -> Parcel:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            ParcelNotFoundError: there is none.
+            ParcelNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(id=id, order_id=order_id, sku=sku)
@@ -239,8 +237,8 @@ class ParcelRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[Parcel]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = searching.given(id=id, order_id=order_id, sku=sku)
         having = joining.having()
@@ -261,9 +259,9 @@ class ParcelRepository:
         order: _Order = "weight",
         newest: bool = True,
     ) -> list[Parcel]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -282,65 +280,65 @@ class ParcelRepository:
         sku: str | None = None,
         order: _Order = "weight",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = searching.given(id=id, order_id=order_id, sku=sku)
         return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: Parcel, *, if_none: _View | None = None) -> Parcel:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
         return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: Parcel) -> Parcel:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            ParcelNotFoundError: the row is gone.
+            ParcelNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: Parcel) -> Parcel:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[Parcel], Any]) -> Parcel:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            ParcelNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            ParcelNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            ParcelNotFoundError: it is not there.
+            ParcelNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         await self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return await self._run(removing.discard(self._context, ENTITY, id), "discard")

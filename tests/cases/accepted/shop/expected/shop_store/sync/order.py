@@ -48,7 +48,7 @@ class OrderRepository:
         """The row with this key.
 
         Raises:
-            OrderNotFoundError: it is not there, or its retention has ended.
+            OrderNotFoundError: it does not exist, or its retention has ended.
         """
         return self._run(reading.get(self._context, ENTITY, id), "get")
 
@@ -57,7 +57,7 @@ class OrderRepository:
         return self._run(reading.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Order | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> Order:
@@ -65,22 +65,22 @@ class OrderRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            OrderNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            OrderNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     def get_with_parcels(
         self, id: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[Order, list[Parcel]]:
-        """The row with this key, and every Parcel whose `order_id` it is.
+        """The row with this key, and every Parcel that refers to it by `order_id`.
 
-        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+        With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
 
         Raises:
-            OrderNotFoundError: it is not there.
+            OrderNotFoundError: it does not exist.
             TransactionRequiredError: `for_update` outside a transaction.
-            LockTimeoutError: the lock was not free in time.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return self._run(
             gathering.get_with(
@@ -96,7 +96,7 @@ class OrderRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = ()
         return self._run(
@@ -106,7 +106,7 @@ class OrderRepository:
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> Iterator[Order]:
-        """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_all`, read `batch` at a time; rows that are written meanwhile may be missing."""
         values_ = ()
         return self._session.iterate(
             lambda cursor: paging.page(
@@ -118,15 +118,15 @@ class OrderRepository:
         )
 
     def fetch_all(self, *, newest: bool = True) -> list[Order]:
-        """All rows of `list_all`, however many, as one list; `iterate_all` holds no more than a batch in memory.
+        """All rows of `list_all` as one list; `iterate_all` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = ()
         return self._run(fetching.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all")
 
     def count_all(self) -> int:
-        """How many rows `list_all` has, without reading them."""
+        """The number of rows of `list_all`, without reading them."""
         values_ = ()
         return self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
 
@@ -139,7 +139,7 @@ class OrderRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(customer_id, "str"),)
         return self._run(
@@ -153,8 +153,8 @@ class OrderRepository:
     def iterate_by_customer(
         self, customer_id: str, *, batch: int = 200, newest: bool = True
     ) -> Iterator[Order]:
-        """Every row of `list_by_customer`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_customer`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(customer_id, "str"),)
         return self._session.iterate(
@@ -167,10 +167,10 @@ class OrderRepository:
         )
 
     def fetch_by_customer(self, customer_id: str, *, newest: bool = True) -> list[Order]:
-        """All rows of `list_by_customer`, however many, as one list; `iterate_by_customer` holds no more than a
-        batch in memory.
+        """All rows of `list_by_customer` as one list; `iterate_by_customer` holds no more than a batch in
+        memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(customer_id, "str"),)
         return self._run(
@@ -180,14 +180,14 @@ class OrderRepository:
         )
 
     def count_by_customer(self, customer_id: str) -> int:
-        """How many rows `list_by_customer` has, without reading them."""
+        """The number of rows of `list_by_customer`, without reading them."""
         values_ = (key_text(customer_id, "str"),)
         return self._run(
             counting.count(self._context, ENTITY, "by_customer", values_), "count", "by_customer"
         )
 
     def gather_by_customer(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Order]]:
-        """For each of several keys every row of `list_by_customer`, in a few round trips."""
+        """For each of the keys, every row of `list_by_customer`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
             gathering.gather(self._context, ENTITY, "by_customer", values_, newest=newest),
@@ -210,7 +210,7 @@ class OrderRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(customer_id, "str"), key_text(state, "str"))
         return self._run(
@@ -224,8 +224,8 @@ class OrderRepository:
     def iterate_by_customer_state(
         self, customer_id: str, state: OrderState, *, batch: int = 200, newest: bool = True
     ) -> Iterator[Order]:
-        """Every row of `list_by_customer_state`, read `batch` at a time; rows written meanwhile may or may
-        not appear.
+        """Every row of `list_by_customer_state`, read `batch` at a time; rows that are written meanwhile may
+        be missing.
         """
         values_ = (key_text(customer_id, "str"), key_text(state, "str"))
         return self._session.iterate(
@@ -240,10 +240,10 @@ class OrderRepository:
     def fetch_by_customer_state(
         self, customer_id: str, state: OrderState, *, newest: bool = True
     ) -> list[Order]:
-        """All rows of `list_by_customer_state`, however many, as one list; `iterate_by_customer_state` holds no
-        more than a batch in memory.
+        """All rows of `list_by_customer_state` as one list; `iterate_by_customer_state` holds no more than a
+        batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(customer_id, "str"), key_text(state, "str"))
         return self._run(
@@ -253,7 +253,7 @@ class OrderRepository:
         )
 
     def count_by_customer_state(self, customer_id: str, state: OrderState) -> int:
-        """How many rows `list_by_customer_state` has, without reading them."""
+        """The number of rows of `list_by_customer_state`, without reading them."""
         values_ = (key_text(customer_id, "str"), key_text(state, "str"))
         return self._run(
             counting.count(self._context, ENTITY, "by_customer_state", values_), "count", "by_customer_state"
@@ -268,7 +268,7 @@ class OrderRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(state, "str"),)
         return self._run(
@@ -282,8 +282,8 @@ class OrderRepository:
     def iterate_by_total(
         self, state: OrderState, *, batch: int = 200, newest: bool = True
     ) -> Iterator[Order]:
-        """Every row of `list_by_total`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_total`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(state, "str"),)
         return self._session.iterate(
@@ -296,10 +296,9 @@ class OrderRepository:
         )
 
     def fetch_by_total(self, state: OrderState, *, newest: bool = True) -> list[Order]:
-        """All rows of `list_by_total`, however many, as one list; `iterate_by_total` holds no more than a batch
-        in memory.
+        """All rows of `list_by_total` as one list; `iterate_by_total` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(state, "str"),)
         return self._run(
@@ -307,12 +306,12 @@ class OrderRepository:
         )
 
     def count_by_total(self, state: OrderState) -> int:
-        """How many rows `list_by_total` has, without reading them."""
+        """The number of rows of `list_by_total`, without reading them."""
         values_ = (key_text(state, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_total", values_), "count", "by_total")
 
     def group_counts_by_customer_state(self, customer_id: str) -> dict[OrderState, int]:
-        """How many rows each `state` has, without reading them; those with none are left out."""
+        """The number of rows for each `state`, without reading them; a value without rows is left out."""
         values_ = (key_text(customer_id, "str"),)
         counts = self._run(
             counting.group_counts(self._context, ENTITY, "by_customer_state", values_),
@@ -322,7 +321,7 @@ class OrderRepository:
         return {OrderState(group): number for group, number in counts.items()}
 
     def group_counts_by_total(self) -> dict[OrderState, int]:
-        """How many rows each `state` has, without reading them; those with none are left out."""
+        """The number of rows for each `state`, without reading them; a value without rows is left out."""
         values_ = ()
         counts = self._run(
             counting.group_counts(self._context, ENTITY, "by_total", values_), "group_counts", "by_total"
@@ -345,13 +344,13 @@ class OrderRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Order]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
-        A `having` argument asks for rows to which such a row refers.
+        A `having_…` argument selects rows to which such a row refers.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = searching.given(
             id=id,
@@ -383,10 +382,10 @@ class OrderRepository:
         having_parcel: filters.ParcelFilter | None = None,
         order: _Order = "revision",
     ) -> Order:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            OrderNotFoundError: there is none.
+            OrderNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(
@@ -415,10 +414,10 @@ class OrderRepository:
         order: _Order = "revision",
         newest: bool = True,
     ) -> tuple[Order, list[Parcel]]:
-        """The row that `first` finds, and every Parcel whose `order_id` it is.
+        """The row that `first` finds, and every Parcel that refers to it by `order_id`.
 
         Raises:
-            OrderNotFoundError: there is none.
+            OrderNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(
@@ -453,8 +452,8 @@ class OrderRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[Order]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = searching.given(
             id=id,
@@ -488,9 +487,9 @@ class OrderRepository:
         order: _Order = "revision",
         newest: bool = True,
     ) -> list[Order]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -521,7 +520,7 @@ class OrderRepository:
         tracking: str | None = None,
         order: _Order = "revision",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = searching.given(
@@ -536,64 +535,64 @@ class OrderRepository:
         return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Order, *, if_none: _View | None = None) -> Order:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
         return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: Order) -> Order:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            OrderNotFoundError: the row is gone.
+            OrderNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(writing.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Order) -> Order:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[Order], Any]) -> Order:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            OrderNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            OrderNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(writing.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            OrderNotFoundError: it is not there.
+            OrderNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         self._run(removing.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return self._run(removing.discard(self._context, ENTITY, id), "discard")
 
     def touch_sent_at(self, id: str, at: datetime | None = None) -> bool:
-        """Set `sent_at` to `at`, by default the server's time, never back in time; tell whether the row is
-        there.
+        """Set `sent_at` to `at`, by default the server's time, but never to an earlier time; return whether
+        the row exists.
         """
         return self._run(touching.touch(self._context, ENTITY, id, "sent_at", at), "touch")

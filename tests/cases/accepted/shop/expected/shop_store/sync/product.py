@@ -48,7 +48,7 @@ class ProductRepository:
         """The row with this key.
 
         Raises:
-            ProductNotFoundError: it is not there, or its retention has ended.
+            ProductNotFoundError: it does not exist, or its retention has ended.
         """
         return self._run(reading.get(self._context, ENTITY, sku), "get")
 
@@ -57,7 +57,7 @@ class ProductRepository:
         return self._run(reading.find(self._context, ENTITY, sku), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Product | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, sku: str, *, wait: float | None = None) -> Product:
@@ -65,22 +65,22 @@ class ProductRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            ProductNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            ProductNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return self._run(transacting.get_for_update(self._context, ENTITY, sku, wait=wait), "get_for_update")
 
     def get_with_parcels(
         self, sku: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[Product, list[Parcel]]:
-        """The row with this key, and every Parcel whose `sku` it is.
+        """The row with this key, and every Parcel that refers to it by `sku`.
 
-        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+        With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
 
         Raises:
-            ProductNotFoundError: it is not there.
+            ProductNotFoundError: it does not exist.
             TransactionRequiredError: `for_update` outside a transaction.
-            LockTimeoutError: the lock was not free in time.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return self._run(
             gathering.get_with(
@@ -95,7 +95,7 @@ class ProductRepository:
         One Product for each category and title.
 
         Raises:
-            ProductNotFoundError: nobody has it.
+            ProductNotFoundError: no row has it.
         """
         claim_ = ClaimEntry(
             "title",
@@ -122,7 +122,7 @@ class ProductRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(category, "str"),)
         return self._run(
@@ -134,8 +134,8 @@ class ProductRepository:
         )
 
     def iterate_by_price(self, category: str, *, batch: int = 200, newest: bool = True) -> Iterator[Product]:
-        """Every row of `list_by_price`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_price`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(category, "str"),)
         return self._session.iterate(
@@ -148,10 +148,9 @@ class ProductRepository:
         )
 
     def fetch_by_price(self, category: str, *, newest: bool = True) -> list[Product]:
-        """All rows of `list_by_price`, however many, as one list; `iterate_by_price` holds no more than a batch
-        in memory.
+        """All rows of `list_by_price` as one list; `iterate_by_price` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(category, "str"),)
         return self._run(
@@ -159,7 +158,7 @@ class ProductRepository:
         )
 
     def count_by_price(self, category: str) -> int:
-        """How many rows `list_by_price` has, without reading them."""
+        """The number of rows of `list_by_price`, without reading them."""
         values_ = (key_text(category, "str"),)
         return self._run(counting.count(self._context, ENTITY, "by_price", values_), "count", "by_price")
 
@@ -172,7 +171,7 @@ class ProductRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = ()
         return self._run(
@@ -184,8 +183,8 @@ class ProductRepository:
         )
 
     def iterate_by_stock(self, *, batch: int = 200, newest: bool = True) -> Iterator[Product]:
-        """Every row of `list_by_stock`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_stock`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = ()
         return self._session.iterate(
@@ -198,10 +197,9 @@ class ProductRepository:
         )
 
     def fetch_by_stock(self, *, newest: bool = True) -> list[Product]:
-        """All rows of `list_by_stock`, however many, as one list; `iterate_by_stock` holds no more than a batch
-        in memory.
+        """All rows of `list_by_stock` as one list; `iterate_by_stock` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = ()
         return self._run(
@@ -209,7 +207,7 @@ class ProductRepository:
         )
 
     def count_by_stock(self) -> int:
-        """How many rows `list_by_stock` has, without reading them."""
+        """The number of rows of `list_by_stock`, without reading them."""
         values_ = ()
         return self._run(counting.count(self._context, ENTITY, "by_stock", values_), "count", "by_stock")
 
@@ -226,13 +224,13 @@ class ProductRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Product]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
-        A `having` argument asks for rows to which such a row refers.
+        A `having_…` argument selects rows to which such a row refers.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = searching.given(sku=sku, category=category, title=title, stock=stock)
         having = joining.having(("Parcel", "sku", having_parcel))
@@ -253,10 +251,10 @@ class ProductRepository:
         having_parcel: filters.ParcelFilter | None = None,
         order: _Order = "price",
     ) -> Product:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            ProductNotFoundError: there is none.
+            ProductNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(sku=sku, category=category, title=title, stock=stock)
@@ -274,10 +272,10 @@ class ProductRepository:
         order: _Order = "price",
         newest: bool = True,
     ) -> tuple[Product, list[Parcel]]:
-        """The row that `first` finds, and every Parcel whose `sku` it is.
+        """The row that `first` finds, and every Parcel that refers to it by `sku`.
 
         Raises:
-            ProductNotFoundError: there is none.
+            ProductNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = searching.given(sku=sku, category=category, title=title, stock=stock)
@@ -301,8 +299,8 @@ class ProductRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[Product]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = searching.given(sku=sku, category=category, title=title, stock=stock)
         having = joining.having(("Parcel", "sku", having_parcel))
@@ -325,9 +323,9 @@ class ProductRepository:
         order: _Order = "price",
         newest: bool = True,
     ) -> list[Product]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -347,65 +345,65 @@ class ProductRepository:
         stock: int | None = None,
         order: _Order = "price",
     ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = searching.given(sku=sku, category=category, title=title, stock=stock)
         return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Product, *, if_none: _View | None = None) -> Product:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
         return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: Product) -> Product:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            ProductNotFoundError: the row is gone.
+            ProductNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(writing.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Product) -> Product:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, sku: str, function: Callable[[Product], Any]) -> Product:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            ProductNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            ProductNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(writing.change(self._context, ENTITY, sku, function), "change")
 
     def delete(self, sku: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            ProductNotFoundError: it is not there.
+            ProductNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         self._run(removing.delete(self._context, ENTITY, sku), "delete")
 
     def discard(self, sku: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return self._run(removing.discard(self._context, ENTITY, sku), "discard")
