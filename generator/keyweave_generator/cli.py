@@ -38,13 +38,13 @@ class FileKind(enum.Enum):
 _GENERATE_EPILOG = """\
 Examples:
 
-  keyweave generate                          schema/ -> generated/
+  keyweave generate                           schema/ -> generated/
 
   keyweave generate --schema db --output src  other folders
 
-  keyweave generate --check                  write nothing; fail if something would change (for CI)
+  keyweave generate --check                   fail if a file would change
 
-All files are written, or none. Only files that changed are touched; files that the schema no longer produces are
+All files are written, or none. Only files that changed are touched; files that the schema no longer produces are \
 deleted. A file that keyweave did not write is neither overwritten nor deleted.
 """
 
@@ -55,16 +55,16 @@ Examples:
 
   keyweave validate services/db  check another folder
 
-Each mistake is one line, `file:line:col: message`, which editors can open. All mistakes of all files are printed,
+Each mistake is one line, `file:line:col: message`, which editors can open. All mistakes of all files are printed, \
 and nothing is written.
 """
 
 _SCHEMA_EPILOG = """\
 Examples:
 
-  keyweave schema > keyweave.schema.json        one JSON Schema for every file of a schema folder
+  keyweave schema > keyweave.schema.json   for all schema files
 
-  keyweave schema --for entity                  for entity files only
+  keyweave schema --for entity             for entity files only
 
 Editors with a YAML language server complete and check a file that starts with this line:
 
@@ -74,9 +74,9 @@ Editors with a YAML language server complete and check a file that starts with t
 _INIT_EPILOG = """\
 Examples:
 
-  keyweave init shop && make -C shop test    a project in the folder shop, and its first tests
+  keyweave init shop && make -C shop test   in the folder shop, and test it
 
-  keyweave init                              in this folder
+  keyweave init                             in this folder
 
 Existing files are not overwritten. The schema has one example entity; replace it with your own.
 """

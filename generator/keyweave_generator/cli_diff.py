@@ -34,14 +34,15 @@ Examples:
 
   keyweave diff --format markdown      for a comment on a pull request
 
-Without --against, the schema is compared with the merge base of HEAD and the default branch: the first of
-origin/HEAD, origin/main, origin/master, main and master that exists; if there is none, with HEAD. A folder
+Without --against, the schema is compared with the merge base of HEAD and the default branch: the first of \
+origin/HEAD, origin/main, origin/master, main and master that exists; if there is none, with HEAD. A folder \
 of that name takes precedence over a revision. If there was no schema, everything is new, and there are no findings.
 
 Levels: error: stored data would be lost or unreadable. warning: action is needed. info: no action is needed.
+
 Exit status: 0: no finding at the level or above. 1: at least one. 2: the comparison failed.
 
-A finding is accepted by an entry under `ignore` in package.yaml, with the reason; one of level error must be named
+A finding is accepted by an entry under `ignore` in package.yaml, with the reason; one of level error must be named \
 with its entity and field: {rule: FIELD_TYPE_NARROWED, entity: User, field: age, reason: ...}.
 """
 
