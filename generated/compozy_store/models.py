@@ -94,7 +94,7 @@ class UsageEntry(Value, kw_only=True):
 
 
 def normalize_usage_entry(record: UsageEntry) -> bool:
-    """Bring a UsageEntry into its stored form, in place, and tell whether that changed it."""
+    """Bring a UsageEntry into its stored form, in place, and return whether that changed it."""
     changed = False
     changed = trim(record, "provider") or changed
     changed = trim(record, "model") or changed
@@ -145,7 +145,7 @@ class TaskState(Record, kw_only=True):
 
 
 def normalize_task_state(record: TaskState) -> bool:
-    """Bring a TaskState into its stored form, in place, and tell whether that changed it."""
+    """Bring a TaskState into its stored form, in place, and return whether that changed it."""
     changed = False
     for each_usage in record.usage or ():
         changed = normalize_usage_entry(each_usage) or changed
@@ -180,7 +180,7 @@ class WorkflowState(Record, kw_only=True):
 
 
 def normalize_workflow_state(record: WorkflowState) -> bool:
-    """Bring a WorkflowState into its stored form, in place, and tell whether that changed it."""
+    """Bring a WorkflowState into its stored form, in place, and return whether that changed it."""
     changed = False
     for each_usage in record.usage or ():
         changed = normalize_usage_entry(each_usage) or changed

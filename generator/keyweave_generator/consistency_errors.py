@@ -1,4 +1,4 @@
-"""Rules for the errors that a schema names: one name stands under one parent, throughout the package."""
+"""Consistency of the errors that a schema names: each name has one parent throughout the package."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from .model import Entity
 from .node import Node
 from .problems import Problems, quote
 
-_ABSENT = "a row that is not there"
+_ABSENT = "a row that does not exist"
 _PRESENT = "a key that is taken"
 _TAKEN = "a unique value that is taken"
 
 
 def check_errors(entities: Sequence[Entity], nodes: Mapping[str, Node], problems: Problems) -> None:
-    """Report error names that would have to stand for two different mistakes."""
+    """Report error names that would name two different errors."""
     meanings: dict[str, str] = {}
     for entity in entities:
         for node, name, meaning in _errors(entity, nodes[entity.name]):
@@ -22,7 +22,7 @@ def check_errors(entities: Sequence[Entity], nodes: Mapping[str, Node], problems
             if known != meaning:
                 problems.add(
                     node.position,
-                    f"{entity.name}: {quote(name)} stands for {known} already, so it cannot stand for {meaning}",
+                    f"{entity.name}: {quote(name)} already names the error for {known}, so it cannot name the error for {meaning}",
                 )
 
 

@@ -1,4 +1,4 @@
-"""Rules between entities: where references lead, and whether deleting and inserting stay possible."""
+"""Consistency between entities: the targets of references, and whether rows can still be inserted and deleted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check_references(
     *,
     complete: bool,
 ) -> None:
-    """Report references that lead nowhere, across groups, into retention, or in a required circle."""
+    """Report references without a target, across groups, to rows with a retention, or in a required cycle."""
     by_name = {entity.name: entity for entity in entities}
     ending = _ending(entities)
     for entity in entities:
@@ -40,7 +40,7 @@ def check_references(
                 problems.add(
                     named.position,
                     f"{what}: {target.name} is in group {target.group}, {entity.name} in {entity.group}; "
-                    "rows that refer to each other share a group",
+                    "rows that refer to each other must share a group",
                 )
             if reference.on_delete is OnDelete.RESTRICT and target.name in ending:
                 action = node.get("on_delete") or node
@@ -49,11 +49,11 @@ def check_references(
                 problems.add(
                     action.position, f"{what}: {target.name} {why} restrict would block; use cascade"
                 )
-    _check_circles(by_name, nodes, problems)
+    _check_cycles(by_name, nodes, problems)
 
 
 def _ending(entities: Sequence[Entity]) -> dict[str, str]:
-    """Entities whose rows end by a retention, with the entity that takes them along; empty for their own retention."""
+    """Entities whose rows end by a retention, with the entity whose rows they are deleted with; empty for their own retention."""
     ending = {entity.name: "" for entity in entities if entity.retention is not None}
     found = list(ending)
     for name in found:
@@ -65,7 +65,7 @@ def _ending(entities: Sequence[Entity]) -> dict[str, str]:
     return ending
 
 
-def _check_circles(by_name: Mapping[str, Entity], nodes: Mapping[str, Node], problems: Problems) -> None:
+def _check_cycles(by_name: Mapping[str, Entity], nodes: Mapping[str, Node], problems: Problems) -> None:
     required = {
         name: sorted(
             {
@@ -80,17 +80,17 @@ def _check_circles(by_name: Mapping[str, Entity], nodes: Mapping[str, Node], pro
     }
     reported: set[frozenset[str]] = set()
     for start in sorted(required):
-        path = _circle(start, required)
+        path = _cycle(start, required)
         if path is not None and frozenset(path) not in reported:
             reported.add(frozenset(path))
             node = nodes[start].get("references") or nodes[start]
             problems.add(
                 node.position,
-                f"{start}: the required references {' -> '.join([*path, start])} form a circle, so no row could be the first",
+                f"{start}: the required references {' -> '.join([*path, start])} form a cycle, so that no row could be the first",
             )
 
 
-def _circle(start: str, edges: Mapping[str, Sequence[str]]) -> list[str] | None:
+def _cycle(start: str, edges: Mapping[str, Sequence[str]]) -> list[str] | None:
     stack = [(start, [start])]
     seen: set[str] = set()
     while stack:

@@ -90,7 +90,7 @@ def locate_sources(sources: Mapping[str, str | bytes], *, folder: str = "schema"
         else:
             entities.append(check_structure(document, ENTITY_FILE, problems))
     for extra in packages[1:]:
-        problems.add(Position(extra.file, 1, 1), f"there is a package file already: {packages[0].file}")
+        problems.add(Position(extra.file, 1, 1), f"there is already a package file: {packages[0].file}")
     if not packages:
         if not any(_stem(file) == "package" for file in sources):
             problems.add(

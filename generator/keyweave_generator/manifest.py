@@ -16,7 +16,7 @@ from .stamp import FORMAT, NOTICE
 
 
 def fingerprint(schema: Schema) -> str:
-    """A digest of everything that the schema says, without comments and positions."""
+    """A digest of the schema, without comments and positions."""
     return hashlib.sha256(json.dumps(_plain(schema), sort_keys=True).encode()).hexdigest()
 
 

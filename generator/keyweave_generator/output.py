@@ -1,7 +1,7 @@
 """Writing generated files: all of them or none, and nothing that the generator did not write itself.
 
 A file is overwritten only if the last run listed it in its manifest, or if it carries the generator's mark; it is
-deleted only if the last run listed it and this one does not. Whatever fails, the folder is as it was before.
+deleted only if the last run listed it and this one does not. If anything fails, the folder stays as it was.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Difference:
 
 
 def outdated(root: Path, files: Mapping[str, str]) -> list[Difference]:
-    """Return how the folder `root` differs from `files`, ordered by path.
+    """Return how the folder `root` differs from `files`, sorted by path.
 
     Args:
         root: the output folder; it need not exist.
@@ -101,16 +101,16 @@ class _Step:
     folders: list[Path] = field(default_factory=list)
 
     def stage(self, path: Path, content: bytes) -> None:
-        """Write `content` next to `path`, so that putting it in place is one rename."""
+        """Write `content` next to `path`, so that one rename publishes it."""
         self._make_folder(path.parent)
         if path.is_dir():
-            raise OutputError(f"{path}: a folder stands where a file has to be written")
+            raise OutputError(f"{path}: there is a folder where a file has to be written")
         beside = path.with_name(f".{path.name}.{os.getpid()}.new")
         self.staged[path] = beside
         beside.write_bytes(content)
 
     def publish(self) -> None:
-        """Put everything that was staged in place."""
+        """Rename every staged file to its own path."""
         for path, beside in self.staged.items():
             self._publish_one(path, beside)
 
@@ -126,7 +126,7 @@ class _Step:
         self.replaced[path] = content
 
     def undo(self) -> None:
-        """Put everything back; what cannot be put back is left for the next run to repair."""
+        """Restore everything; what cannot be restored is left for the next run to repair."""
         for path, content in self.replaced.items():
             with contextlib.suppress(OSError):
                 if content is None:
@@ -167,13 +167,13 @@ def _read(path: Path) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except IsADirectoryError:
-        raise OutputError(f"{path}: a folder stands where a file has to be written") from None
+        raise OutputError(f"{path}: there is a folder where a file has to be written") from None
     except OSError as error:
         raise OutputError(_reason(error, path)) from error
 
 
 def _listed(root: Path, files: Mapping[str, str]) -> list[str]:
-    """Return what the last run's manifests list and the folder still holds."""
+    """Return the files that the last run's manifests list and that still exist."""
     found: set[str] = set()
     for manifest in files:
         place = PurePosixPath(manifest)

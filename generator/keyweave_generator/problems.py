@@ -1,7 +1,7 @@
 """What is wrong with a schema: a position and one sentence, collected until everything has been read.
 
-No stage stops at its first finding. Each reports here and goes on with what it could still read, so
-that one run names every mistake of every file.
+No stage stops at its first problem. Each reports here and continues with the rest, so that one run
+names every mistake of every file.
 """
 
 from __future__ import annotations
@@ -94,4 +94,4 @@ LONGEST_QUOTE = 60
 
 def a(noun: str) -> str:
     """Return `noun` behind its article."""
-    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"

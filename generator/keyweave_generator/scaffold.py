@@ -1,4 +1,4 @@
-"""A new project: a schema, its tests, a Makefile and a server to run it on, as texts. Writes only where nothing is.
+"""A new project: a schema, its tests, a Makefile and a server to run it on, as texts. Existing files are never touched.
 
 The texts are the files of `project/`, with `@app@` and `@name@` filled in.
 """
@@ -67,14 +67,14 @@ def own_requirement() -> str | None:
 
 
 def write_new(root: Path, files: dict[str, str]) -> None:
-    """Write files below `root`, all of them or none: nothing that is there is touched.
+    """Write files below `root`, all of them or none. Existing files are not touched.
 
     Raises:
-        OutputError: one of them is there already, or the folder cannot be written.
+        OutputError: one of them exists already, or the folder cannot be written.
     """
     taken = [path for path in files if (root / path).exists()]
     if taken:
-        raise OutputError(f"{root}: {', '.join(taken)} already there; nothing was written")
+        raise OutputError(f"{root}: these files exist already: {', '.join(taken)}; nothing was written")
     try:
         for path, text in files.items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ No script depends on a schema, so all generated packages hold the same texts, an
 
 A source file begins with `--@ word text` lines. Those of a script are the only source of its header, so a script cannot
 take a key or an argument that its header does not name. A file names the includes that it uses directly; an include may
-have includes of its own.
+have includes too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final
 from .stamp import NOTICE
 
 INCLUDE: Final = "include/"
-"""The folder of the files that are no scripts of their own."""
+"""The folder of the files that other files include."""
 
 _SUFFIX: Final = ".lua"
 
@@ -34,7 +34,7 @@ _SECTIONS: Final = {
 
 
 class ScriptError(Exception):
-    """A script cannot be assembled. The library has a mistake, whatever the schema."""
+    """A script cannot be assembled. The mistake is in the library, not in a schema."""
 
 
 @cache

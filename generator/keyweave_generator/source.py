@@ -1,9 +1,9 @@
-"""YAML text -> plain values that remember where they stand.
+"""YAML text -> plain values with their positions.
 
-The reader takes the part of YAML that a schema needs: mappings, lists and scalars, with the scalar rules of
-YAML 1.2 (`yes` and `2024-01-01` are strings). Whatever else YAML can do (tags, anchors, merge keys,
-several documents) is a problem with a position. It builds from parser events with a stack of its own, so that
-no input, however deep, ends in a recursion error.
+The reader accepts the part of YAML that a schema needs: mappings, lists and scalars, with the scalar rules of
+YAML 1.2 (`yes` and `2024-01-01` are strings). Everything else in YAML (tags, anchors, merge keys,
+several documents) is reported as a problem. Values are built from parser events with a stack, so that deep input
+cannot cause a recursion error.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Document:
     broken: frozenset[KeyPath] = frozenset()
 
     def position(self, path: KeyPath) -> Position:
-        """Where the value at `path` starts; its nearest ancestor when nothing is written there."""
+        """Where the value at `path` starts, or its nearest ancestor if there is no such value."""
         return self._position(path, self.values)
 
     def key_position(self, path: KeyPath) -> Position:
@@ -87,7 +87,7 @@ class Document:
 
 
 def read(file: str, content: str | bytes, problems: Problems) -> Document | None:
-    """Read one YAML file. Reports what is wrong with it; None when nothing of it can be used."""
+    """Read one YAML file, and report its problems. Returns None when nothing of it can be used."""
     text = _decode(file, content, problems)
     if text is None:
         return None
@@ -95,7 +95,7 @@ def read(file: str, content: str | bytes, problems: Problems) -> Document | None
     try:
         for event in _events(text):
             composer.take(event)
-    except _HopelessError:
+    except _StopReading:
         return None
     except yaml.YAMLError as error:
         problems.add(*_syntax_problem(file, error))
@@ -109,7 +109,10 @@ def read(file: str, content: str | bytes, problems: Problems) -> Document | None
 def _decode(file: str, content: str | bytes, problems: Problems) -> str | None:
     start = Position(file, 1, 1)
     if len(content) > LARGEST_FILE:
-        problems.add(Position(file, 0, 0), f"larger than {LARGEST_FILE // 1024} KiB, which no schema file is")
+        problems.add(
+            Position(file, 0, 0),
+            f"the file is larger than {LARGEST_FILE // 1024} KiB, the most that a schema file may have",
+        )
         return None
     if isinstance(content, bytes):
         try:
@@ -136,7 +139,7 @@ def _position_after(file: str, before: str) -> Position:
 
 
 def _events(text: str) -> Iterator[Any]:
-    """Parse with the C parser where there is one; its complaints differ by build, so they come from Python's."""
+    """Parse with the C parser if it is available. Its messages differ by build, so errors come from the Python parser."""
     try:
         yield from list(yaml.parse(text, Loader=_PARSER))
     except (yaml.YAMLError, ValueError, OverflowError):
@@ -153,8 +156,8 @@ def _syntax_problem(file: str, error: yaml.YAMLError) -> tuple[Position, str]:
     return where, f"not YAML: {context}, {reason}" if context else f"not YAML: {reason}"
 
 
-class _HopelessError(Exception):
-    """The rest of the file need not be parsed: a problem is reported, and the parser would take quadratic time."""
+class _StopReading(Exception):
+    """Reading stops: a problem is reported already, and parsing the rest would take quadratic time."""
 
 
 @dataclass(slots=True)
@@ -202,7 +205,7 @@ class _Composer:
             self._scalar(event)
 
     def document(self) -> Document | None:
-        """The finished document, or None (reported) when the file holds nothing that can be a schema."""
+        """The finished document. Returns None, and reports a problem, when the file cannot be a schema."""
         if self._documents == 0:
             self._problems.add(Position(self._file, 1, 1), "the file is empty")
             return None
@@ -224,7 +227,7 @@ class _Composer:
         if self._skipping:
             self._skipping += 1
             if self._skipping > GIVE_UP_NESTING:
-                raise _HopelessError
+                raise _StopReading
             return
         self._refuse_properties(event)
         mapping = isinstance(event, yaml.MappingStartEvent)
@@ -297,7 +300,7 @@ class _Composer:
         frame.at_key = False
         if key is not None and (*frame.path, key) in self._keys:
             line, _ = self._keys[(*frame.path, key)]
-            self._report(event, f"the key {quote(key)} is here twice; it was set on line {line} already")
+            self._report(event, f"duplicate key {quote(key)}; it is already set on line {line}")
             key = None
         frame.key = key
         if key is not None:
@@ -340,7 +343,7 @@ def _mark(event: Any) -> Mark:
 
 
 def _plain_value(text: str) -> str | int | float | bool | None:
-    """The value of an unquoted scalar. Raises ValueError, with a message for the author, where YAML is a trap."""
+    """The value of an unquoted scalar. Raises ValueError, with the message of a problem, where YAML is easily misread."""
     if text in _WORDS:
         return _WORDS[text]
     if _INT.match(text):

@@ -1,4 +1,4 @@
-"""What generated files say about themselves."""
+"""The notice and the format number in generated files."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The shape of a schema file: which keys there are, and what kind of value each takes.
 
-The shape itself is `schema.json`, which editors use too. This module says in one sentence each what breaks it,
-at the right place. It knows no names of fields, types or entities: what they mean is `resolve`'s matter.
+The shape itself is `schema.json`, which editors use too. This module reports each violation in one
+sentence, with its position. It knows no names of fields, types or entities; `resolve` looks them up.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def json_schema(kind: str | None = None) -> dict[str, Any]:
 
 
 def check_structure(document: Document, definition: str, problems: Problems) -> Document:
-    """Report each way in which `document` differs in shape from `definition`; return it with those places marked."""
+    """Report each way in which `document` differs in shape from `definition`; return it with these paths marked."""
     broken: set[KeyPath] = set()
     for error in _validator(definition).iter_errors(document.value):
         path = tuple(error.absolute_path)
@@ -129,7 +129,7 @@ def _bad_name(path: KeyPath, error: ValidationError) -> str:
 
 
 def _respelled(name: str, error: ValidationError) -> str:
-    """Suggest the same words in the case that the pattern wants."""
+    """Suggest the same words in the case that the pattern requires."""
     words = [word for word in re.split(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])", name) if word]
     if not words or not name.isascii():
         return ""
@@ -178,7 +178,7 @@ def _type_hint(kinds: list[Any], value: object) -> str:
 def _size_sentence(rule: str, value: object, limit: object, path: KeyPath) -> str:
     match rule:
         case "minimum":
-            return f"{quote(value)} is too small; the least is {limit}"
+            return f"{quote(value)} is too small; the minimum is {limit}"
         case "minProperties" | "minItems" if limit == 1:
             return f"{quote(path[-1] if path else '')} must not be empty"
         case "minLength":

@@ -23,8 +23,8 @@ from keyweave.evolution.retire import drop_index, rewrite_documents
 from keyweave.store.registry import read_registry
 from tests.evolution.hammer import SEEDS
 from tests.evolution.packages import ALL, BY_STATE, NOTE, OLD, SLUG, generated
+from tests.harness import Harness, harness
 from tests.servers.running import server_url
-from tests.store.harness import Harness, harness
 
 NEW = NOTE + ALL + BY_STATE + SLUG
 SECOND = NOTE + ALL.replace("order: created", "order: revision\n    generation: 2")

@@ -13,9 +13,9 @@ from keyweave.errors import CorruptDocumentError, SchemaMismatchError, ViewNotBu
 from keyweave.exchange.handshake import handshake
 from keyweave.store.registry import index_field, read_registry, state_text
 from tests.evolution.packages import ALL, BY_STATE, NOTE, OLD, REMARK, SLUG, generated
-from tests.flows.script import Scripted
+from tests.harness import FLAVOURS, Harness, harness
+from tests.scripted import Scripted
 from tests.servers.running import new_namespace, server_url
-from tests.store.harness import FLAVOURS, Harness, harness
 
 NEW = NOTE + ALL + BY_STATE + SLUG
 

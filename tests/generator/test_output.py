@@ -129,7 +129,7 @@ def test_an_output_that_is_a_file_is_one_clear_error(tmp_path: Path) -> None:
 
 def test_a_folder_in_the_way_of_a_file_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "shop/b.py").mkdir(parents=True)
-    with pytest.raises(OutputError, match=r"b\.py: a folder stands"):
+    with pytest.raises(OutputError, match=r"b\.py: there is a folder"):
         write(tmp_path, files(a="1", b="1"))
     assert tree(tmp_path) == {}
 

@@ -16,8 +16,8 @@ from keyweave.integrity import repair as repair_flows
 from keyweave.integrity.drift import Drift, Kind, Report
 from keyweave.integrity.remedy import Repairs
 from keyweave.keyspace.keys import Partition
+from tests.harness import run, task
 from tests.servers.running import new_namespace, server_url
-from tests.store.harness import run, task
 
 DAY = timedelta(days=1)
 

@@ -12,9 +12,9 @@ from typer.testing import CliRunner, Result
 from keyweave.cli import commands
 from keyweave.effects import Flow
 from keyweave.integrity.mend import mend_row
+from tests.harness import AT_ONCE
 from tests.integrity.site import Site, healthy
 from tests.servers.running import server_url
-from tests.store.harness import AT_ONCE
 
 app = commands.assemble(commands.installed())
 

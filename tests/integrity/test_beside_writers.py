@@ -24,9 +24,9 @@ from keyweave.integrity import check as check_flows
 from keyweave.integrity import repair as repair_flows
 from keyweave.integrity.drift import Kind
 from keyweave.integrity.remedy import Repairs
+from tests.harness import AT_ONCE, run, task, user
 from tests.integrity.site import Site, healthy
 from tests.servers.running import server_url
-from tests.store.harness import AT_ONCE, run, task, user
 
 STATES = list(Status)
 

@@ -13,8 +13,8 @@ from keyweave.integrity import check as check_flows
 from keyweave.integrity import repair as repair_flows
 from keyweave.integrity.drift import Kind
 from keyweave.integrity.remedy import Repairs
+from tests.harness import task, user
 from tests.integrity.site import Site, healthy
-from tests.store.harness import task, user
 
 
 @pytest.fixture

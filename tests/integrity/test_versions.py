@@ -13,7 +13,7 @@ from keyweave.integrity.drift import Kind
 from keyweave.integrity.remedy import Repairs
 from keyweave.integrity.survey import Ledger
 from tests.evolution.packages import ALL, BY_STATE, NOTE, OLD, SLUG, generated
-from tests.store.harness import Harness, harness
+from tests.harness import Harness, harness
 
 NEW = NOTE + ALL + BY_STATE + SLUG
 LATER = NOTE + ALL + BY_STATE.replace("order: created", "order: created\n    generation: 2")

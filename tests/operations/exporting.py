@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from compozy_store import Role, Status
 from keyweave.effects import ConnectionFailure, Flow, Send
 from keyweave.errors import ConflictError, CorruptDocumentError, KeyweaveError, LockTimeoutError
+from tests.harness import AT_ONCE, add_tasks, harness, run, task, user
 from tests.servers.running import new_namespace
-from tests.store.harness import AT_ONCE, add_tasks, harness, run, task, user
 
 MEMORY: Final = 256 * 1024 * 1024
 

@@ -14,7 +14,7 @@ from keyweave.effects import ConnectionFailure
 from keyweave.errors import ConflictError, LockTimeoutError
 from keyweave.telemetry.catalogue import METRICS, Kind
 from keyweave.write import save as save_flows
-from tests.store.harness import (
+from tests.harness import (
     AT_ONCE,
     FLAVOURS,
     Harness,

@@ -12,9 +12,9 @@ from compozy_store import aio
 from keyweave.effects import ServerError
 from keyweave.errors import StoreUnavailableError
 from keyweave.health.measure import ServerState, measure
-from tests.flows.script import LOST, Scripted
+from tests.harness import FLAVOURS, harness, user
+from tests.scripted import LOST, Scripted
 from tests.servers.running import new_namespace, server_url
-from tests.store.harness import FLAVOURS, harness, user
 from tests.telemetry.recording import Recording
 
 

@@ -25,7 +25,7 @@ from keyweave.effects import ConnectionFailure
 from keyweave.errors import ConflictError, StoreUnavailableError
 from keyweave.telemetry.catalogue import DURATION, OPERATIONS
 from keyweave.telemetry.outcomes import OTHER
-from tests.store.harness import FLAVOURS, Harness, harness, run, task, user
+from tests.harness import FLAVOURS, Harness, harness, run, task, user
 from tests.telemetry.recording import Recording
 
 ROOT = Path(__file__).resolve().parents[2]

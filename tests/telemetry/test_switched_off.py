@@ -13,7 +13,7 @@ from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracerProvider
 
 from keyweave.errors import ConfigurationError
-from tests.store.harness import FLAVOURS, harness
+from tests.harness import FLAVOURS, harness
 from tests.telemetry.recording import Recording
 
 

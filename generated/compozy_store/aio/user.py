@@ -45,7 +45,7 @@ class UserRepository:
         """The row with this key.
 
         Raises:
-            UserNotFoundError: it is not there, or its retention has ended.
+            UserNotFoundError: it does not exist, or its retention has ended.
         """
         return await self._run(_get.get(self._context, ENTITY, id), "get")
 
@@ -54,7 +54,7 @@ class UserRepository:
         return await self._run(_get.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[User | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return await self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> User:
@@ -62,22 +62,22 @@ class UserRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            UserNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            UserNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     async def get_with_api_keys(
         self, id: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[User, list[APIKey]]:
-        """The row with this key, and every APIKey whose `user_id` it is.
+        """The row with this key, and every APIKey that refers to it by `user_id`.
 
-        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+        With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
 
         Raises:
-            UserNotFoundError: it is not there.
+            UserNotFoundError: it does not exist.
             TransactionRequiredError: `for_update` outside a transaction.
-            LockTimeoutError: the lock was not free in time.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
             _gather.get_with(
@@ -92,7 +92,7 @@ class UserRepository:
         One user per email address, without regard to case.
 
         Raises:
-            UserNotFoundError: nobody has it.
+            UserNotFoundError: no row has it.
         """
         claim_ = ClaimEntry("email", key_text(email, "str").lower(), "")
         return await self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "email")
@@ -111,7 +111,7 @@ class UserRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = ()
         return await self._run(
@@ -121,7 +121,7 @@ class UserRepository:
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[User]:
-        """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_all`, read `batch` at a time; rows that are written meanwhile may be missing."""
         values_ = ()
         return self._session.iterate(
             lambda cursor: _page.page(
@@ -133,9 +133,9 @@ class UserRepository:
         )
 
     async def fetch_all(self, *, newest: bool = True) -> list[User]:
-        """All rows of `list_all`, however many, as one list; `iterate_all` holds no more than a batch in memory.
+        """All rows of `list_all` as one list; `iterate_all` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = ()
         return await self._run(
@@ -143,7 +143,7 @@ class UserRepository:
         )
 
     async def count_all(self) -> int:
-        """How many rows `list_all` has, without reading them."""
+        """The number of rows of `list_all`, without reading them."""
         values_ = ()
         return await self._run(_count.count(self._context, ENTITY, "all", values_), "count", "all")
 
@@ -156,7 +156,7 @@ class UserRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(role, "str"),)
         return await self._run(
@@ -166,8 +166,8 @@ class UserRepository:
         )
 
     def iterate_by_role(self, role: Role, *, batch: int = 200, newest: bool = True) -> AsyncIterator[User]:
-        """Every row of `list_by_role`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_role`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(role, "str"),)
         return self._session.iterate(
@@ -180,10 +180,9 @@ class UserRepository:
         )
 
     async def fetch_by_role(self, role: Role, *, newest: bool = True) -> list[User]:
-        """All rows of `list_by_role`, however many, as one list; `iterate_by_role` holds no more than a batch in
-        memory.
+        """All rows of `list_by_role` as one list; `iterate_by_role` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(role, "str"),)
         return await self._run(
@@ -191,12 +190,12 @@ class UserRepository:
         )
 
     async def count_by_role(self, role: Role) -> int:
-        """How many rows `list_by_role` has, without reading them."""
+        """The number of rows of `list_by_role`, without reading them."""
         values_ = (key_text(role, "str"),)
         return await self._run(_count.count(self._context, ENTITY, "by_role", values_), "count", "by_role")
 
     async def group_counts_by_role(self) -> dict[Role, int]:
-        """How many rows each `role` has, without reading them; those with none are left out."""
+        """The number of rows for each `role`, without reading them; a value without rows is left out."""
         values_ = ()
         counts = await self._run(
             _count.group_counts(self._context, ENTITY, "by_role", values_), "group_counts", "by_role"
@@ -215,13 +214,13 @@ class UserRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[User]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
-        A `having` argument asks for rows to which such a row refers.
+        A `having_…` argument selects rows to which such a row refers.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = _search.given(id=id, email=email, role=role)
         having = _join.having(("APIKey", "user_id", having_api_key))
@@ -241,10 +240,10 @@ class UserRepository:
         having_api_key: filters.APIKeyFilter | None = None,
         order: _Order = "created",
     ) -> User:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            UserNotFoundError: there is none.
+            UserNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = _search.given(id=id, email=email, role=role)
@@ -261,10 +260,10 @@ class UserRepository:
         order: _Order = "created",
         newest: bool = True,
     ) -> tuple[User, list[APIKey]]:
-        """The row that `first` finds, and every APIKey whose `user_id` it is.
+        """The row that `first` finds, and every APIKey that refers to it by `user_id`.
 
         Raises:
-            UserNotFoundError: there is none.
+            UserNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = _search.given(id=id, email=email, role=role)
@@ -287,8 +286,8 @@ class UserRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[User]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = _search.given(id=id, email=email, role=role)
         having = _join.having(("APIKey", "user_id", having_api_key))
@@ -310,9 +309,9 @@ class UserRepository:
         order: _Order = "created",
         newest: bool = True,
     ) -> list[User]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -331,65 +330,65 @@ class UserRepository:
         role: Role | None = None,
         order: _Order = "created",
     ) -> _search.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = _search.given(id=id, email=email, role=role)
         return await self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: User, *, if_none: _View | None = None) -> User:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
         return await self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: User) -> User:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            UserNotFoundError: the row is gone.
+            UserNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(_save.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: User) -> User:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return await self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[User], Any]) -> User:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            UserNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            UserNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(_save.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            UserNotFoundError: it is not there.
+            UserNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         await self._run(_delete.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return await self._run(_delete.discard(self._context, ENTITY, id), "discard")

@@ -46,7 +46,7 @@ class WorkflowStateRepository:
         """The row with this key.
 
         Raises:
-            WorkflowNotFoundError: it is not there, or its retention has ended.
+            WorkflowNotFoundError: it does not exist, or its retention has ended.
         """
         return await self._run(_get.get(self._context, ENTITY, workflow_exec_id), "get")
 
@@ -55,7 +55,7 @@ class WorkflowStateRepository:
         return await self._run(_get.find(self._context, ENTITY, workflow_exec_id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[WorkflowState | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return await self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, workflow_exec_id: str, *, wait: float | None = None) -> WorkflowState:
@@ -63,8 +63,8 @@ class WorkflowStateRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            WorkflowNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            WorkflowNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
             _lock.get_for_update(self._context, ENTITY, workflow_exec_id, wait=wait), "get_for_update"
@@ -73,14 +73,14 @@ class WorkflowStateRepository:
     async def get_with_task_states(
         self, workflow_exec_id: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[WorkflowState, list[TaskState]]:
-        """The row with this key, and every TaskState whose `workflow_exec_id` it is.
+        """The row with this key, and every TaskState that refers to it by `workflow_exec_id`.
 
-        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+        With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
 
         Raises:
-            WorkflowNotFoundError: it is not there.
+            WorkflowNotFoundError: it does not exist.
             TransactionRequiredError: `for_update` outside a transaction.
-            LockTimeoutError: the lock was not free in time.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
             _gather.get_with(
@@ -104,7 +104,7 @@ class WorkflowStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = ()
         return await self._run(
@@ -114,7 +114,7 @@ class WorkflowStateRepository:
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[WorkflowState]:
-        """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_all`, read `batch` at a time; rows that are written meanwhile may be missing."""
         values_ = ()
         return self._session.iterate(
             lambda cursor: _page.page(
@@ -126,9 +126,9 @@ class WorkflowStateRepository:
         )
 
     async def fetch_all(self, *, newest: bool = True) -> list[WorkflowState]:
-        """All rows of `list_all`, however many, as one list; `iterate_all` holds no more than a batch in memory.
+        """All rows of `list_all` as one list; `iterate_all` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = ()
         return await self._run(
@@ -136,7 +136,7 @@ class WorkflowStateRepository:
         )
 
     async def count_all(self) -> int:
-        """How many rows `list_all` has, without reading them."""
+        """The number of rows of `list_all`, without reading them."""
         values_ = ()
         return await self._run(_count.count(self._context, ENTITY, "all", values_), "count", "all")
 
@@ -149,7 +149,7 @@ class WorkflowStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(status, "str"),)
         return await self._run(
@@ -163,8 +163,8 @@ class WorkflowStateRepository:
     def iterate_by_status(
         self, status: Status, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[WorkflowState]:
-        """Every row of `list_by_status`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_status`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(status, "str"),)
         return self._session.iterate(
@@ -177,10 +177,9 @@ class WorkflowStateRepository:
         )
 
     async def fetch_by_status(self, status: Status, *, newest: bool = True) -> list[WorkflowState]:
-        """All rows of `list_by_status`, however many, as one list; `iterate_by_status` holds no more than a
-        batch in memory.
+        """All rows of `list_by_status` as one list; `iterate_by_status` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(status, "str"),)
         return await self._run(
@@ -188,7 +187,7 @@ class WorkflowStateRepository:
         )
 
     async def count_by_status(self, status: Status) -> int:
-        """How many rows `list_by_status` has, without reading them."""
+        """The number of rows of `list_by_status`, without reading them."""
         values_ = (key_text(status, "str"),)
         return await self._run(
             _count.count(self._context, ENTITY, "by_status", values_), "count", "by_status"
@@ -203,7 +202,7 @@ class WorkflowStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(workflow_id, "str"),)
         return await self._run(
@@ -217,8 +216,8 @@ class WorkflowStateRepository:
     def iterate_by_workflow(
         self, workflow_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[WorkflowState]:
-        """Every row of `list_by_workflow`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_workflow`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(workflow_id, "str"),)
         return self._session.iterate(
@@ -231,10 +230,10 @@ class WorkflowStateRepository:
         )
 
     async def fetch_by_workflow(self, workflow_id: str, *, newest: bool = True) -> list[WorkflowState]:
-        """All rows of `list_by_workflow`, however many, as one list; `iterate_by_workflow` holds no more than a
-        batch in memory.
+        """All rows of `list_by_workflow` as one list; `iterate_by_workflow` holds no more than a batch in
+        memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(workflow_id, "str"),)
         return await self._run(
@@ -242,7 +241,7 @@ class WorkflowStateRepository:
         )
 
     async def count_by_workflow(self, workflow_id: str) -> int:
-        """How many rows `list_by_workflow` has, without reading them."""
+        """The number of rows of `list_by_workflow`, without reading them."""
         values_ = (key_text(workflow_id, "str"),)
         return await self._run(
             _count.count(self._context, ENTITY, "by_workflow", values_), "count", "by_workflow"
@@ -258,7 +257,7 @@ class WorkflowStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(workflow_id, "str"),)
         return await self._run(
@@ -278,8 +277,8 @@ class WorkflowStateRepository:
     def iterate_newest_of_workflow(
         self, workflow_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[WorkflowState]:
-        """Every row of `list_newest_of_workflow`, read `batch` at a time; rows written meanwhile may or may
-        not appear.
+        """Every row of `list_newest_of_workflow`, read `batch` at a time; rows that are written meanwhile may
+        be missing.
         """
         values_ = (key_text(workflow_id, "str"),)
         return self._session.iterate(
@@ -298,10 +297,10 @@ class WorkflowStateRepository:
         )
 
     async def fetch_newest_of_workflow(self, workflow_id: str, *, newest: bool = True) -> list[WorkflowState]:
-        """All rows of `list_newest_of_workflow`, however many, as one list; `iterate_newest_of_workflow` holds
-        no more than a batch in memory.
+        """All rows of `list_newest_of_workflow` as one list; `iterate_newest_of_workflow` holds no more than a
+        batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(workflow_id, "str"),)
         return await self._run(
@@ -311,14 +310,14 @@ class WorkflowStateRepository:
         )
 
     async def count_newest_of_workflow(self, workflow_id: str) -> int:
-        """How many rows `list_newest_of_workflow` has, without reading them."""
+        """The number of rows of `list_newest_of_workflow`, without reading them."""
         values_ = (key_text(workflow_id, "str"),)
         return await self._run(
             _count.count(self._context, ENTITY, "newest_of_workflow", values_), "count", "newest_of_workflow"
         )
 
     async def group_counts_by_status(self) -> dict[Status, int]:
-        """How many rows each `status` has, without reading them; those with none are left out."""
+        """The number of rows for each `status`, without reading them; a value without rows is left out."""
         values_ = ()
         counts = await self._run(
             _count.group_counts(self._context, ENTITY, "by_status", values_), "group_counts", "by_status"
@@ -337,13 +336,13 @@ class WorkflowStateRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[WorkflowState]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
-        A `having` argument asks for rows to which such a row refers.
+        A `having_…` argument selects rows to which such a row refers.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
         having = _join.having(("TaskState", "workflow_exec_id", having_task_state))
@@ -363,10 +362,10 @@ class WorkflowStateRepository:
         having_task_state: filters.TaskStateFilter | None = None,
         order: _Order = "revision",
     ) -> WorkflowState:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            WorkflowNotFoundError: there is none.
+            WorkflowNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
@@ -383,10 +382,10 @@ class WorkflowStateRepository:
         order: _Order = "revision",
         newest: bool = True,
     ) -> tuple[WorkflowState, list[TaskState]]:
-        """The row that `first` finds, and every TaskState whose `workflow_exec_id` it is.
+        """The row that `first` finds, and every TaskState that refers to it by `workflow_exec_id`.
 
         Raises:
-            WorkflowNotFoundError: there is none.
+            WorkflowNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
@@ -416,8 +415,8 @@ class WorkflowStateRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[WorkflowState]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
         having = _join.having(("TaskState", "workflow_exec_id", having_task_state))
@@ -439,9 +438,9 @@ class WorkflowStateRepository:
         order: _Order = "revision",
         newest: bool = True,
     ) -> list[WorkflowState]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -460,74 +459,74 @@ class WorkflowStateRepository:
         status: Status | None = None,
         order: _Order = "revision",
     ) -> _search.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
         return await self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: WorkflowState, *, if_none: _View | None = None) -> WorkflowState:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
         return await self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: WorkflowState) -> WorkflowState:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            WorkflowNotFoundError: the row is gone.
+            WorkflowNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(_save.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: WorkflowState) -> WorkflowState:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return await self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, workflow_exec_id: str, function: Callable[[WorkflowState], Any]) -> WorkflowState:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            WorkflowNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            WorkflowNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(_save.change(self._context, ENTITY, workflow_exec_id, function), "change")
 
     async def delete(self, workflow_exec_id: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            WorkflowNotFoundError: it is not there.
+            WorkflowNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         await self._run(_delete.delete(self._context, ENTITY, workflow_exec_id), "delete")
 
     async def discard(self, workflow_exec_id: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return await self._run(_delete.discard(self._context, ENTITY, workflow_exec_id), "discard")
 
     async def merge_usage(self, workflow_exec_id: str, entries: Sequence[UsageEntry]) -> WorkflowState:
         """Merge entries into `usage` by the schema's rules; concurrent merges lose nothing.
 
         Raises:
-            WorkflowNotFoundError: it is not there.
+            WorkflowNotFoundError: it does not exist.
             ValidationError: an entry breaks its type or limits.
         """
         return await self._run(

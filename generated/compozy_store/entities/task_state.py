@@ -110,7 +110,7 @@ def _combine_usage(left: models.UsageEntry, right: models.UsageEntry) -> None:
 
 
 def _tidy_usage(value: models.UsageEntry) -> None:
-    """Bring one element into the form that merging gives it."""
+    """Bring one element into its merged form."""
     value.agent_ids = union(value.agent_ids, None)
 
 

@@ -22,11 +22,7 @@ def index_entries(record: models.WorkflowState) -> list[Entry]:
 
 
 def check(record: models.WorkflowState) -> None:
-    """Refuse a WorkflowState that breaks a check of the schema.
-
-    Raises:
-        CheckViolationError: names the check.
-    """
+    """The schema has no check of a WorkflowState."""
 
 
 def _usage_key(value: models.UsageEntry) -> tuple[str, ...]:
@@ -47,7 +43,7 @@ def _combine_usage(left: models.UsageEntry, right: models.UsageEntry) -> None:
 
 
 def _tidy_usage(value: models.UsageEntry) -> None:
-    """Bring one element into the form that merging gives it."""
+    """Bring one element into its merged form."""
     value.agent_ids = union(value.agent_ids, None)
 
 

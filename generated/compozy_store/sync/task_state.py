@@ -59,7 +59,7 @@ class TaskStateRepository:
         """The row with this key.
 
         Raises:
-            TaskNotFoundError: it is not there, or its retention has ended.
+            TaskNotFoundError: it does not exist, or its retention has ended.
         """
         return self._run(_get.get(self._context, ENTITY, task_exec_id), "get")
 
@@ -68,7 +68,7 @@ class TaskStateRepository:
         return self._run(_get.find(self._context, ENTITY, task_exec_id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[TaskState | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, task_exec_id: str, *, wait: float | None = None) -> TaskState:
@@ -76,8 +76,8 @@ class TaskStateRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            TaskNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            TaskNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return self._run(
             _lock.get_for_update(self._context, ENTITY, task_exec_id, wait=wait), "get_for_update"
@@ -86,14 +86,14 @@ class TaskStateRepository:
     def get_with_task_states(
         self, task_exec_id: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[TaskState, list[TaskState]]:
-        """The row with this key, and every TaskState whose `parent_state_id` it is.
+        """The row with this key, and every TaskState that refers to it by `parent_state_id`.
 
-        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+        With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
 
         Raises:
-            TaskNotFoundError: it is not there.
+            TaskNotFoundError: it does not exist.
             TransactionRequiredError: `for_update` outside a transaction.
-            LockTimeoutError: the lock was not free in time.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return self._run(
             _gather.get_with(
@@ -115,7 +115,7 @@ class TaskStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = ()
         return self._run(
@@ -125,7 +125,7 @@ class TaskStateRepository:
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> Iterator[TaskState]:
-        """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_all`, read `batch` at a time; rows that are written meanwhile may be missing."""
         values_ = ()
         return self._session.iterate(
             lambda cursor: _page.page(
@@ -137,15 +137,15 @@ class TaskStateRepository:
         )
 
     def fetch_all(self, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_all`, however many, as one list; `iterate_all` holds no more than a batch in memory.
+        """All rows of `list_all` as one list; `iterate_all` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = ()
         return self._run(_fetch.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all")
 
     def count_all(self) -> int:
-        """How many rows `list_all` has, without reading them."""
+        """The number of rows of `list_all`, without reading them."""
         values_ = ()
         return self._run(_count.count(self._context, ENTITY, "all", values_), "count", "all")
 
@@ -159,7 +159,7 @@ class TaskStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(workflow_exec_id, "str"),)
         return self._run(
@@ -173,8 +173,8 @@ class TaskStateRepository:
     def iterate_by_workflow(
         self, workflow_exec_id: str, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
-        """Every row of `list_by_workflow`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_workflow`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(workflow_exec_id, "str"),)
         return self._session.iterate(
@@ -187,10 +187,10 @@ class TaskStateRepository:
         )
 
     def fetch_by_workflow(self, workflow_exec_id: str, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_workflow`, however many, as one list; `iterate_by_workflow` holds no more than a
-        batch in memory.
+        """All rows of `list_by_workflow` as one list; `iterate_by_workflow` holds no more than a batch in
+        memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(workflow_exec_id, "str"),)
         return self._run(
@@ -198,12 +198,12 @@ class TaskStateRepository:
         )
 
     def count_by_workflow(self, workflow_exec_id: str) -> int:
-        """How many rows `list_by_workflow` has, without reading them."""
+        """The number of rows of `list_by_workflow`, without reading them."""
         values_ = (key_text(workflow_exec_id, "str"),)
         return self._run(_count.count(self._context, ENTITY, "by_workflow", values_), "count", "by_workflow")
 
     def gather_by_workflow(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
-        """For each of several keys every row of `list_by_workflow`, in a few round trips."""
+        """For each of the keys, every row of `list_by_workflow`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
             _gather.gather(self._context, ENTITY, "by_workflow", values_, newest=newest),
@@ -220,7 +220,7 @@ class TaskStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(parent_state_id, "str"),)
         return self._run(
@@ -234,8 +234,8 @@ class TaskStateRepository:
     def iterate_by_parent(
         self, parent_state_id: str, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
-        """Every row of `list_by_parent`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_parent`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(parent_state_id, "str"),)
         return self._session.iterate(
@@ -248,10 +248,9 @@ class TaskStateRepository:
         )
 
     def fetch_by_parent(self, parent_state_id: str, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_parent`, however many, as one list; `iterate_by_parent` holds no more than a
-        batch in memory.
+        """All rows of `list_by_parent` as one list; `iterate_by_parent` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(parent_state_id, "str"),)
         return self._run(
@@ -259,12 +258,12 @@ class TaskStateRepository:
         )
 
     def count_by_parent(self, parent_state_id: str) -> int:
-        """How many rows `list_by_parent` has, without reading them."""
+        """The number of rows of `list_by_parent`, without reading them."""
         values_ = (key_text(parent_state_id, "str"),)
         return self._run(_count.count(self._context, ENTITY, "by_parent", values_), "count", "by_parent")
 
     def gather_by_parent(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
-        """For each of several keys every row of `list_by_parent`, in a few round trips."""
+        """For each of the keys, every row of `list_by_parent`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
             _gather.gather(self._context, ENTITY, "by_parent", values_, newest=newest), "gather", "by_parent"
@@ -285,7 +284,7 @@ class TaskStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
         return self._run(
@@ -299,8 +298,8 @@ class TaskStateRepository:
     def iterate_by_parent_status(
         self, parent_state_id: str, status: Status, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
-        """Every row of `list_by_parent_status`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_parent_status`, read `batch` at a time; rows that are written meanwhile may
+        be missing.
         """
         values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
         return self._session.iterate(
@@ -315,10 +314,10 @@ class TaskStateRepository:
     def fetch_by_parent_status(
         self, parent_state_id: str, status: Status, *, newest: bool = True
     ) -> list[TaskState]:
-        """All rows of `list_by_parent_status`, however many, as one list; `iterate_by_parent_status` holds no
-        more than a batch in memory.
+        """All rows of `list_by_parent_status` as one list; `iterate_by_parent_status` holds no more than a batch
+        in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
         return self._run(
@@ -328,7 +327,7 @@ class TaskStateRepository:
         )
 
     def count_by_parent_status(self, parent_state_id: str, status: Status) -> int:
-        """How many rows `list_by_parent_status` has, without reading them."""
+        """The number of rows of `list_by_parent_status`, without reading them."""
         values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
         return self._run(
             _count.count(self._context, ENTITY, "by_parent_status", values_), "count", "by_parent_status"
@@ -343,7 +342,7 @@ class TaskStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(status, "str"),)
         return self._run(
@@ -357,8 +356,8 @@ class TaskStateRepository:
     def iterate_by_status(
         self, status: Status, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
-        """Every row of `list_by_status`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_status`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(status, "str"),)
         return self._session.iterate(
@@ -371,10 +370,9 @@ class TaskStateRepository:
         )
 
     def fetch_by_status(self, status: Status, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_status`, however many, as one list; `iterate_by_status` holds no more than a
-        batch in memory.
+        """All rows of `list_by_status` as one list; `iterate_by_status` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(status, "str"),)
         return self._run(
@@ -382,7 +380,7 @@ class TaskStateRepository:
         )
 
     def count_by_status(self, status: Status) -> int:
-        """How many rows `list_by_status` has, without reading them."""
+        """The number of rows of `list_by_status`, without reading them."""
         values_ = (key_text(status, "str"),)
         return self._run(_count.count(self._context, ENTITY, "by_status", values_), "count", "by_status")
 
@@ -395,7 +393,7 @@ class TaskStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(workflow_id, "str"),)
         return self._run(
@@ -409,8 +407,8 @@ class TaskStateRepository:
     def iterate_by_workflow_id(
         self, workflow_id: str, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
-        """Every row of `list_by_workflow_id`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_workflow_id`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(workflow_id, "str"),)
         return self._session.iterate(
@@ -423,10 +421,10 @@ class TaskStateRepository:
         )
 
     def fetch_by_workflow_id(self, workflow_id: str, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_workflow_id`, however many, as one list; `iterate_by_workflow_id` holds no more
-        than a batch in memory.
+        """All rows of `list_by_workflow_id` as one list; `iterate_by_workflow_id` holds no more than a batch in
+        memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(workflow_id, "str"),)
         return self._run(
@@ -436,7 +434,7 @@ class TaskStateRepository:
         )
 
     def count_by_workflow_id(self, workflow_id: str) -> int:
-        """How many rows `list_by_workflow_id` has, without reading them."""
+        """The number of rows of `list_by_workflow_id`, without reading them."""
         values_ = (key_text(workflow_id, "str"),)
         return self._run(
             _count.count(self._context, ENTITY, "by_workflow_id", values_), "count", "by_workflow_id"
@@ -451,7 +449,7 @@ class TaskStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(task_id, "str"),)
         return self._run(
@@ -465,8 +463,8 @@ class TaskStateRepository:
     def iterate_by_task_id(
         self, task_id: str, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
-        """Every row of `list_by_task_id`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_task_id`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(task_id, "str"),)
         return self._session.iterate(
@@ -479,10 +477,9 @@ class TaskStateRepository:
         )
 
     def fetch_by_task_id(self, task_id: str, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_task_id`, however many, as one list; `iterate_by_task_id` holds no more than a
-        batch in memory.
+        """All rows of `list_by_task_id` as one list; `iterate_by_task_id` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(task_id, "str"),)
         return self._run(
@@ -490,7 +487,7 @@ class TaskStateRepository:
         )
 
     def count_by_task_id(self, task_id: str) -> int:
-        """How many rows `list_by_task_id` has, without reading them."""
+        """The number of rows of `list_by_task_id`, without reading them."""
         values_ = (key_text(task_id, "str"),)
         return self._run(_count.count(self._context, ENTITY, "by_task_id", values_), "count", "by_task_id")
 
@@ -503,7 +500,7 @@ class TaskStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(agent_id, "str"),)
         return self._run(
@@ -515,8 +512,8 @@ class TaskStateRepository:
     def iterate_by_agent(
         self, agent_id: str, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
-        """Every row of `list_by_agent`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_agent`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(agent_id, "str"),)
         return self._session.iterate(
@@ -529,10 +526,9 @@ class TaskStateRepository:
         )
 
     def fetch_by_agent(self, agent_id: str, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_agent`, however many, as one list; `iterate_by_agent` holds no more than a batch
-        in memory.
+        """All rows of `list_by_agent` as one list; `iterate_by_agent` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(agent_id, "str"),)
         return self._run(
@@ -540,7 +536,7 @@ class TaskStateRepository:
         )
 
     def count_by_agent(self, agent_id: str) -> int:
-        """How many rows `list_by_agent` has, without reading them."""
+        """The number of rows of `list_by_agent`, without reading them."""
         values_ = (key_text(agent_id, "str"),)
         return self._run(_count.count(self._context, ENTITY, "by_agent", values_), "count", "by_agent")
 
@@ -553,7 +549,7 @@ class TaskStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(action_id, "str"),)
         return self._run(
@@ -567,8 +563,8 @@ class TaskStateRepository:
     def iterate_by_action(
         self, action_id: str, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
-        """Every row of `list_by_action`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_action`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(action_id, "str"),)
         return self._session.iterate(
@@ -581,10 +577,9 @@ class TaskStateRepository:
         )
 
     def fetch_by_action(self, action_id: str, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_action`, however many, as one list; `iterate_by_action` holds no more than a
-        batch in memory.
+        """All rows of `list_by_action` as one list; `iterate_by_action` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(action_id, "str"),)
         return self._run(
@@ -592,7 +587,7 @@ class TaskStateRepository:
         )
 
     def count_by_action(self, action_id: str) -> int:
-        """How many rows `list_by_action` has, without reading them."""
+        """The number of rows of `list_by_action`, without reading them."""
         values_ = (key_text(action_id, "str"),)
         return self._run(_count.count(self._context, ENTITY, "by_action", values_), "count", "by_action")
 
@@ -605,7 +600,7 @@ class TaskStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(tool_id, "str"),)
         return self._run(
@@ -615,8 +610,8 @@ class TaskStateRepository:
         )
 
     def iterate_by_tool(self, tool_id: str, *, batch: int = 200, newest: bool = True) -> Iterator[TaskState]:
-        """Every row of `list_by_tool`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_tool`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(tool_id, "str"),)
         return self._session.iterate(
@@ -629,10 +624,9 @@ class TaskStateRepository:
         )
 
     def fetch_by_tool(self, tool_id: str, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_tool`, however many, as one list; `iterate_by_tool` holds no more than a batch in
-        memory.
+        """All rows of `list_by_tool` as one list; `iterate_by_tool` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(tool_id, "str"),)
         return self._run(
@@ -640,7 +634,7 @@ class TaskStateRepository:
         )
 
     def count_by_tool(self, tool_id: str) -> int:
-        """How many rows `list_by_tool` has, without reading them."""
+        """The number of rows of `list_by_tool`, without reading them."""
         values_ = (key_text(tool_id, "str"),)
         return self._run(_count.count(self._context, ENTITY, "by_tool", values_), "count", "by_tool")
 
@@ -658,7 +652,7 @@ class TaskStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(execution_type, "str"),)
         return self._run(
@@ -672,8 +666,8 @@ class TaskStateRepository:
     def iterate_by_execution_type(
         self, execution_type: ExecutionType, *, batch: int = 200, newest: bool = True
     ) -> Iterator[TaskState]:
-        """Every row of `list_by_execution_type`, read `batch` at a time; rows written meanwhile may or may
-        not appear.
+        """Every row of `list_by_execution_type`, read `batch` at a time; rows that are written meanwhile may
+        be missing.
         """
         values_ = (key_text(execution_type, "str"),)
         return self._session.iterate(
@@ -688,10 +682,10 @@ class TaskStateRepository:
     def fetch_by_execution_type(
         self, execution_type: ExecutionType, *, newest: bool = True
     ) -> list[TaskState]:
-        """All rows of `list_by_execution_type`, however many, as one list; `iterate_by_execution_type` holds no
-        more than a batch in memory.
+        """All rows of `list_by_execution_type` as one list; `iterate_by_execution_type` holds no more than a
+        batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(execution_type, "str"),)
         return self._run(
@@ -701,14 +695,14 @@ class TaskStateRepository:
         )
 
     def count_by_execution_type(self, execution_type: ExecutionType) -> int:
-        """How many rows `list_by_execution_type` has, without reading them."""
+        """The number of rows of `list_by_execution_type`, without reading them."""
         values_ = (key_text(execution_type, "str"),)
         return self._run(
             _count.count(self._context, ENTITY, "by_execution_type", values_), "count", "by_execution_type"
         )
 
     def group_counts_by_parent_status(self, parent_state_id: str) -> dict[Status, int]:
-        """How many rows each `status` has, without reading them; those with none are left out."""
+        """The number of rows for each `status`, without reading them; a value without rows is left out."""
         values_ = (key_text(parent_state_id, "str"),)
         counts = self._run(
             _count.group_counts(self._context, ENTITY, "by_parent_status", values_),
@@ -718,7 +712,7 @@ class TaskStateRepository:
         return {Status(group): number for group, number in counts.items()}
 
     def group_counts_by_status(self) -> dict[Status, int]:
-        """How many rows each `status` has, without reading them; those with none are left out."""
+        """The number of rows for each `status`, without reading them; a value without rows is left out."""
         values_ = ()
         counts = self._run(
             _count.group_counts(self._context, ENTITY, "by_status", values_), "group_counts", "by_status"
@@ -726,7 +720,9 @@ class TaskStateRepository:
         return {Status(group): number for group, number in counts.items()}
 
     def group_counts_by_execution_type(self) -> dict[ExecutionType, int]:
-        """How many rows each `execution_type` has, without reading them; those with none are left out."""
+        """The number of rows for each `execution_type`, without reading them; a value without rows is left
+        out.
+        """
         values_ = ()
         counts = self._run(
             _count.group_counts(self._context, ENTITY, "by_execution_type", values_),
@@ -755,13 +751,13 @@ class TaskStateRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[TaskState]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
-        A `having` argument asks for rows to which such a row refers.
+        A `having_…` argument selects rows to which such a row refers.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = _search.given(
             task_exec_id=task_exec_id,
@@ -801,10 +797,10 @@ class TaskStateRepository:
         having_task_state: filters.TaskStateFilter | None = None,
         order: _Order = "created",
     ) -> TaskState:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            TaskNotFoundError: there is none.
+            TaskNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = _search.given(
@@ -841,10 +837,10 @@ class TaskStateRepository:
         order: _Order = "created",
         newest: bool = True,
     ) -> tuple[TaskState, list[TaskState]]:
-        """The row that `first` finds, and every TaskState whose `parent_state_id` it is.
+        """The row that `first` finds, and every TaskState that refers to it by `parent_state_id`.
 
         Raises:
-            TaskNotFoundError: there is none.
+            TaskNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = _search.given(
@@ -894,8 +890,8 @@ class TaskStateRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[TaskState]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = _search.given(
             task_exec_id=task_exec_id,
@@ -937,9 +933,9 @@ class TaskStateRepository:
         order: _Order = "created",
         newest: bool = True,
     ) -> list[TaskState]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -978,7 +974,7 @@ class TaskStateRepository:
         tool_id: str | None = None,
         order: _Order = "created",
     ) -> _search.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = _search.given(
@@ -997,67 +993,67 @@ class TaskStateRepository:
         return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: TaskState, *, if_none: _View | None = None) -> TaskState:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
         return self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: TaskState) -> TaskState:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            TaskNotFoundError: the row is gone.
+            TaskNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(_save.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: TaskState) -> TaskState:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, task_exec_id: str, function: Callable[[TaskState], Any]) -> TaskState:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            TaskNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            TaskNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(_save.change(self._context, ENTITY, task_exec_id, function), "change")
 
     def delete(self, task_exec_id: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            TaskNotFoundError: it is not there.
+            TaskNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         self._run(_delete.delete(self._context, ENTITY, task_exec_id), "delete")
 
     def discard(self, task_exec_id: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return self._run(_delete.discard(self._context, ENTITY, task_exec_id), "discard")
 
     def merge_usage(self, task_exec_id: str, entries: Sequence[UsageEntry]) -> TaskState:
         """Merge entries into `usage` by the schema's rules; concurrent merges lose nothing.
 
         Raises:
-            TaskNotFoundError: it is not there.
+            TaskNotFoundError: it does not exist.
             ValidationError: an entry breaks its type or limits.
         """
         return self._run(
@@ -1065,8 +1061,8 @@ class TaskStateRepository:
         )
 
     def tree(self, task_exec_id: str, *, max_depth: int = 100) -> list[TaskState]:
-        """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty
-        when it is not there.
+        """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty if
+        it does not exist.
         """
         return self._run(
             _tree.tree(self._context, ENTITY, task_exec_id, "by_parent", max_depth=max_depth), "tree"

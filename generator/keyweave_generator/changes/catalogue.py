@@ -43,7 +43,7 @@ SECTIONS: Final[Mapping[str, ModuleType]] = {
     "Retention": of_retention,
     "Texts and order": of_text,
 }
-"""The modules of rules, by what their section of the documentation is called."""
+"""The modules of rules, by the title of their section in the documentation."""
 
 
 def rules_of(module: ModuleType) -> tuple[Rule[Any], ...]:
@@ -52,10 +52,10 @@ def rules_of(module: ModuleType) -> tuple[Rule[Any], ...]:
 
 
 RULES: Final[tuple[Rule[Any], ...]] = tuple(rule for module in SECTIONS.values() for rule in rules_of(module))
-"""What `comparing` asks."""
+"""Every rule."""
 
 IGNORE_UNUSED: Final = "IGNORE_UNUSED"
-"""The id of what is said about an ignore that matches nothing; no comparison finds it."""
+"""The rule of an ignore that matches no finding. No pair of parts shows it, so `compare` does not apply it."""
 
 IGNORE_UNUSED_PURPOSE: Final = "An `ignore` of the package file matches no finding."
 IGNORE_UNUSED_CATEGORY: Final = Category.SAFE

@@ -1,4 +1,4 @@
-"""Comparing two schemas: every pair is shown to every rule that is about such pairs, then ignores are applied."""
+"""Compare two schemas: each rule examines every pair of its kind, then ignores are applied."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def compare(old: Located | None, new: Located, *, against: str = "", prefix: str
     """What changed from `old` to `new`.
 
     Args:
-        old: None when there was no schema: everything is new, and nothing is stored that could mind.
+        old: None when there was no schema: everything is new, and no stored data can be affected.
         new: the schema under review; its ignores apply.
-        against: what reports call `old`.
-        prefix: what reports put before its file names.
+        against: the name of `old` in reports.
+        prefix: what reports put before the file names of `old`.
     """
     found = sorted(_findings(old, new), key=lambda finding: finding.order) if old is not None else []
     return apply_ignores(found, new, against=against, prefix=prefix)

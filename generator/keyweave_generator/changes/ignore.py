@@ -1,7 +1,7 @@
 """Ignores: findings that the package file accepts, each with a reason.
 
-An ignore names a rule, and may name an entity and a part of it. What would lose data is accepted only one by one:
-a finding of level error needs an ignore that names everything that the finding is about.
+An ignore names a rule, and may name an entity and a part of it. Findings of level error are accepted only one by one:
+each needs an ignore that names everything that the finding names.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from .finding import Finding, Ignored, Level, Review, Side
 
 
 def apply_ignores(findings: Iterable[Finding], new: Located, *, against: str, prefix: str) -> Review:
-    """Set aside what is ignored, and add a finding for each ignore that silences nothing."""
+    """Separate the findings that are ignored, and add a finding for each ignore that matches none."""
     ignores = new.schema.ignores
     kept: list[Finding] = []
     ignored: list[Ignored] = []
     used: set[int] = set()
     for finding in findings:
-        matching = [index for index, each in enumerate(ignores) if silences(each, finding)]
+        matching = [index for index, each in enumerate(ignores) if accepts(each, finding)]
         used.update(matching)
         if matching:
             ignored.append(Ignored(finding, ignores[matching[0]].reason))
@@ -41,15 +41,15 @@ def apply_ignores(findings: Iterable[Finding], new: Located, *, against: str, pr
     return Review(tuple(sorted(kept, key=lambda finding: finding.order)), tuple(ignored), against, prefix)
 
 
-def silences(ignore: Ignore, finding: Finding) -> bool:
+def accepts(ignore: Ignore, finding: Finding) -> bool:
     """Tell whether `ignore` accepts `finding`."""
-    if not _meets(ignore, finding):
+    if not _matches(ignore, finding):
         return False
     named = (ignore.entity or "", ignore.field or "") == (finding.subject, finding.part)
     return named or finding.level is not Level.ERROR
 
 
-def _meets(ignore: Ignore, finding: Finding) -> bool:
+def _matches(ignore: Ignore, finding: Finding) -> bool:
     return (
         ignore.rule == finding.rule
         and ignore.entity in (None, finding.subject)
@@ -59,7 +59,7 @@ def _meets(ignore: Ignore, finding: Finding) -> bool:
 
 def _unused(index: int, ignore: Ignore, kept: Iterable[Finding], new: Located) -> Finding:
     known = [rule.id for rule in RULES]
-    refused = next((finding for finding in kept if _meets(ignore, finding)), None)
+    refused = next((finding for finding in kept if _matches(ignore, finding)), None)
     if ignore.rule not in known:
         message = f"ignore: there is no rule {ignore.rule}{suggestion(ignore.rule, known)}"
     elif refused is not None:
@@ -68,9 +68,11 @@ def _unused(index: int, ignore: Ignore, kept: Iterable[Finding], new: Located) -
             for key, value in (("entity", refused.subject), ("field", refused.part))
             if value and value not in (ignore.entity, ignore.field)
         ]
-        message = f"ignore: a finding of level error is ignored one by one: add {' and '.join(missing)}"
+        message = (
+            f"ignore: each finding of level error needs an entry of its own: add {' and '.join(missing)}"
+        )
     else:
-        message = f"ignore: there is no such finding of {ignore.rule}"
+        message = f"ignore: no finding of {ignore.rule} matches this entry"
     return Finding(
         rule=IGNORE_UNUSED,
         category=IGNORE_UNUSED_CATEGORY,

@@ -1,4 +1,4 @@
-"""Rules about checks. Writers meet them; readers do not."""
+"""Rules about checks. A check applies when a row is written, not when it is read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .rule import rule
         code="A write that breaks it raises CheckViolationError.",
         data="A stored row that breaks it can be read, but not written until it is corrected.",
         deploy="Old code writes rows that break it.",
-        action="Correct the rows that break it before the deploy, or when they are written.",
+        action="Correct the rows that break it, at the latest when they are written.",
     ),
 )
 def check_added(pair: EntityPair) -> Iterator[Change]:
@@ -37,9 +37,9 @@ def check_added(pair: EntityPair) -> Iterator[Change]:
     "A check is removed or renamed.",
     Effect(
         code="A write that would break it is accepted.",
-        data="Rows that break it may be stored; other code may not expect them.",
-        deploy="Old code can read such a row but refuses to write it.",
-        action="Review the code that relies on the check.",
+        data="Rows may appear that other code does not expect.",
+        deploy="Old code reads such a row, and refuses to write it.",
+        action="Review the code that relies on the rule.",
     ),
 )
 def check_removed(pair: EntityPair) -> Iterator[Change]:
@@ -54,21 +54,21 @@ def check_removed(pair: EntityPair) -> Iterator[Change]:
     CheckPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "A check has another rule. The text does not show whether it is tighter or looser.",
+    "A check has another rule. Its text does not show whether it is stricter.",
     Effect(
         code="Writes that were accepted are refused, or the reverse.",
         data="A stored row that breaks it can be read, but not written until it is corrected.",
         deploy="Old and new code accept different rows.",
-        action="If it is tighter, correct the rows that break it before the deploy, or when they are written.",
+        action="If it is stricter, correct the rows that break it, at the latest when they are written.",
     ),
 )
 def check_changed(pair: CheckPair) -> Iterator[Change]:
-    """Yield another rule, or the same over a set that has other members."""
+    """Yield a rule that differs, or that uses a set whose members differ."""
     old, new = pair.entity.owner.now_in(pair.old.rule.source), " ".join(pair.new.rule.source.split())
     moved = pair.entity.moved_set(new)
     message = ""
     if old != new:
-        message = f"check {pair.new.name} was: {old}; it is: {new}"
+        message = f"check {pair.new.name} was: {old}; it is now: {new}"
     elif moved:
         message = f"check {pair.new.name} uses {moved}, which has other members"
     if message:

@@ -1,4 +1,4 @@
-"""Rules about an entity as a whole: where its rows are stored, and what its errors are called."""
+"""Rules about an entity as a whole: where its rows are stored, and the names of its errors."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .rule import rule
     Level.ERROR,
     "An entity moves to another group, whose name is part of every key.",
     Effect(
-        code="New code runs but sees no row of the entity.",
-        data="Stored rows stay under their old keys, which new code does not read.",
+        code="Runs, but finds no row of the entity.",
+        data="Stored rows stay under their old keys, where new code does not look.",
         deploy="Old and new code work on different rows.",
         action="Leave the entity where it is, or copy its rows with a program that opens both schemas.",
     ),
@@ -35,8 +35,8 @@ def entity_group_changed(pair: EntityPair) -> Iterator[Change]:
     Level.ERROR,
     "Another field identifies the rows of an entity.",
     Effect(
-        code="Methods take the new key.",
-        data="Stored rows stay under the values of the old field, which new code does not read.",
+        code="Methods that take a key expect another field.",
+        data="Stored rows are under the values of the old field, where new code does not look.",
         deploy="Old and new code write different keys for one row.",
         action="Add a new entity with the new key, copy the rows, then remove the old one.",
     ),
@@ -54,10 +54,10 @@ def entity_key_changed(pair: EntityPair) -> Iterator[Change]:
     Level.ERROR,
     "Another field decides in which partition of its group a row is stored.",
     Effect(
-        code="Rows that shared a partition may be in different partitions.",
-        data="With one partition per group, nothing moves. With several, stored rows are not found.",
+        code="Rows that shared a partition may no longer share one.",
+        data="With one partition per group nothing moves. With several, new code looks for rows in the wrong partition.",
         deploy="With several partitions, old and new code work on different rows.",
-        action="This release has one partition per group: ignore the finding with that reason.",
+        action="With one partition, which is all that this release runs, ignore it with that reason.",
     ),
 )
 def entity_partition_changed(pair: EntityPair) -> Iterator[Change]:
@@ -93,4 +93,4 @@ def error_renamed(pair: EntityPair) -> Iterator[Change]:
     for path, old_name, new_name in named:
         if old_name != new_name:
             part = path[1] if path[0] == "unique" else ""
-            yield pair.change(Side.NEW, path, part, f"the error {old_name} is called {new_name} now")
+            yield pair.change(Side.NEW, path, part, f"the error {old_name} is now called {new_name}")

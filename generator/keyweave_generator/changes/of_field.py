@@ -1,4 +1,4 @@
-"""Rules about which fields an entity or record has, what they are called, and which names it reserves.
+"""Rules about the fields of an entity or record, their names, and the names that it reserves.
 
 A name that was used stays taken: documents keep the value of a removed field, and a new field of that name
 would read it.
@@ -42,7 +42,7 @@ def _users(pair: OwnerPair) -> str:
     Effect(
         code="The class has one more field; callers need not pass it.",
         data="Stored rows read as null or as the default.",
-        deploy="Old code preserves the field when it writes a row that has it.",
+        deploy="Old code keeps the field when it writes a row that has it.",
     ),
 )
 def field_added(pair: OwnerPair) -> Iterator[Change]:
@@ -60,10 +60,10 @@ def field_added(pair: OwnerPair) -> Iterator[Change]:
     Level.ERROR,
     "A field is new, required, and has no default.",
     Effect(
-        code="Code that makes a record must pass it.",
+        code="Code that creates a record has to pass it.",
         data="A row that was stored without it cannot be read: CorruptDocumentError.",
         deploy="Rows that old code writes cannot be read by new code.",
-        action="Make it optional or give it a default. Make it required in a later release, when every row has a value.",
+        action="Make it optional or give it a default. Require it in a later release, when every row has a value.",
     ),
 )
 def field_added_required(pair: OwnerPair) -> Iterator[Change]:
@@ -82,7 +82,7 @@ def field_added_required(pair: OwnerPair) -> Iterator[Change]:
     "A field is removed.",
     Effect(
         code="Code that names the field fails.",
-        data="Stored values stay in their documents, even after writes, until they are purged.",
+        data="Stored values stay in their documents, through every write, until they are purged.",
         deploy="Old code cannot read rows that new code creates, if the field was required.",
         action="Reserve the name. Make a required field optional one release earlier. "
         "Purge the values when no old code runs.",
@@ -102,7 +102,7 @@ def field_removed(pair: OwnerPair) -> Iterator[Change]:
     OwnerPair,
     Category.STORAGE,
     Level.ERROR,
-    "A field is removed and its name is not added to `reserved`.",
+    "A field is removed and its name not put into `reserved`.",
     Effect(
         data="A later field of that name would read the old values, which documents keep.",
         action="Add the name to `reserved`.",
@@ -121,9 +121,9 @@ def field_removed_not_reserved(pair: OwnerPair) -> Iterator[Change]:
     OwnerPair,
     Category.STORAGE,
     Level.WARNING,
-    "A field is renamed with `renamed_from`.",
+    "A field has another name, which `renamed_from` declares.",
     Effect(
-        code="Code that names the field must use the new name.",
+        code="Code that names the field has to use the new name.",
         data="New code reads both names. A write stores the new one.",
         deploy="Old code finds no value in rows that new code wrote, and cannot read them if the field was required. "
         "Stop old code first, or add a field and copy the values.",
@@ -135,7 +135,7 @@ def field_renamed(pair: OwnerPair) -> Iterator[Change]:
     """Yield each field that has a new name."""
     for old, new in pair.renamed.items():
         yield pair.change(
-            Side.NEW, ("fields", new, "renamed_from"), new, f"the field {old} is called {new} now"
+            Side.NEW, ("fields", new, "renamed_from"), new, f"the field {old} is now called {new}"
         )
 
 
@@ -144,16 +144,16 @@ def field_renamed(pair: OwnerPair) -> Iterator[Change]:
     OwnerPair,
     Category.STORAGE,
     Level.ERROR,
-    "A field loses its `renamed_from`, so the old name is no longer read.",
+    "A field loses its `renamed_from`: the old name is no longer read.",
     Effect(
         data="A row that still has the old name has no value for the field, and cannot be read if it is required.",
-        action="Rewrite every row with the old schema first. Then ignore the finding with that reason, "
+        action="Rewrite every row with the schema as it was. Then ignore this with that reason, "
         "and reserve the old name.",
         commands=("keyweave migrate-documents",),
     ),
 )
 def field_rename_ended(pair: OwnerPair) -> Iterator[Change]:
-    """Yield each field that does not read its old name any more."""
+    """Yield each field that no longer reads its old name."""
     for each in pair.field_pairs():
         if each.old.renamed_from and each.new.renamed_from is None:
             message = f"the field {each.new.name} is no longer read as {each.old.renamed_from}"
@@ -165,10 +165,10 @@ def field_rename_ended(pair: OwnerPair) -> Iterator[Change]:
     OwnerPair,
     Category.STORAGE,
     Level.ERROR,
-    "A field that is not renamed by this change reads a name that no field of the old schema has.",
+    "A field reads an old name that no field of the old schema has.",
     Effect(
-        data="Documents may hold a value of an earlier field under that name; that value would be read.",
-        action="Remove `renamed_from`, or set it to the field that this change renames.",
+        data="Documents may hold a value of an earlier field under that name, and new code would read it.",
+        action="Remove `renamed_from`, or name the field that this change renames.",
     ),
 )
 def field_rename_changed(pair: OwnerPair) -> Iterator[Change]:
@@ -191,8 +191,8 @@ def field_rename_changed(pair: OwnerPair) -> Iterator[Change]:
     "A field has a name that was reserved.",
     Effect(
         data="Documents may hold a value of the earlier field, which the new one reads.",
-        deploy="Old code preserves the new values.",
-        action="Use another name, and keep this one in `reserved`.",
+        deploy="Old code keeps the new values.",
+        action="Choose another name, and keep this one in `reserved`.",
     ),
 )
 def reserved_name_reused(pair: OwnerPair) -> Iterator[Change]:
@@ -209,14 +209,14 @@ def reserved_name_reused(pair: OwnerPair) -> Iterator[Change]:
     OwnerPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "A name is removed from `reserved` without being used; it can be used again by mistake.",
+    "A name leaves `reserved` without being used; nothing prevents its reuse.",
     Effect(
         data="A later field of that name would read the old values, which documents keep.",
         action="Put the name back into `reserved`, unless its values were purged.",
     ),
 )
 def reserved_name_dropped(pair: OwnerPair) -> Iterator[Change]:
-    """Yield each name that is neither reserved nor used any more."""
+    """Yield each name that is no longer reserved and not used."""
     used = {field.name for field in pair.new.fields}
     for index, name in enumerate(pair.old.reserved):
         if name not in pair.new.reserved and name not in used:

@@ -1,4 +1,4 @@
-"""Rules about merges. A merge works when it is called: what it stored before stays as it is."""
+"""Rules about merges. A merge applies when it is called; lists that it stored before stay as they are."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .wording import names_text
     Category.SAFE,
     Level.INFO,
     "A list of records can be merged.",
-    Effect(code="The repository gets a merge method."),
+    Effect(code="Gets a merge method."),
 )
 def merge_added(pair: EntityPair) -> Iterator[Change]:
     """Yield each merge that is new."""
     before = {*pair.now(each.field for each in pair.old.merges)}
     for each in pair.new.merges:
         if each.field not in before:
-            yield pair.change(Side.NEW, ("merge", each.field), each.field, f"{each.field} can be merged now")
+            yield pair.change(Side.NEW, ("merge", each.field), each.field, f"{each.field} can now be merged")
 
 
 @rule(
@@ -32,7 +32,7 @@ def merge_added(pair: EntityPair) -> Iterator[Change]:
     Category.API,
     Level.WARNING,
     "A list of records can no longer be merged.",
-    Effect(code="Its merge method is removed.", action="Change the code that calls it."),
+    Effect(code="Its merge method is gone.", action="Change the code that calls it."),
 )
 def merge_removed(pair: EntityPair) -> Iterator[Change]:
     """Yield each merge that is gone."""
@@ -51,15 +51,15 @@ def merge_removed(pair: EntityPair) -> Iterator[Change]:
     Level.WARNING,
     "A merge has another key, another normalization, or another rule for a field.",
     Effect(
-        code="The same call has another result.",
-        data="Lists that were merged before do not change; elements with equal new keys stay separate "
-        "until the next merge.",
+        code="The same call gives another result.",
+        data="Lists that were merged before stay as they are; elements that are equal under the new key stay "
+        "separate until the next merge.",
         deploy="Old and new code merge the same row differently.",
         action="If sums matter, stop old code before new code merges.",
     ),
 )
 def merge_changed(pair: MergePair) -> Iterator[Change]:
-    """Yield each part of the merge that differs. Rules of fields that are new say nothing about stored values."""
+    """Yield each part of the merge that differs. Rules of new fields do not affect stored values."""
     old, new = pair.old, pair.new
     if old.key != new.key:
         yield _change(pair, "key", f"the key was {names_text(old.key)} and is {names_text(new.key)}")

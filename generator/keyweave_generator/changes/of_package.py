@@ -25,7 +25,7 @@ def package_renamed(pair: SchemaPair) -> Iterator[Change]:
     """Yield the new name."""
     if pair.old.package != pair.new.package:
         spot = Spot(Side.NEW, None, ("package",))
-        yield Change(spot, f"the package {pair.old.package} is called {pair.new.package} now")
+        yield Change(spot, f"the package {pair.old.package} is now called {pair.new.package}")
 
 
 @rule(
@@ -33,16 +33,16 @@ def package_renamed(pair: SchemaPair) -> Iterator[Change]:
     SchemaPair,
     Category.STORAGE,
     Level.ERROR,
-    "The app or version of the namespace, with which every key begins, changes.",
+    "The app or version of the namespace changes, which every key begins with.",
     Effect(
-        code="New code runs but sees an empty store.",
-        data="Every stored row stays under its old key, which new code does not read.",
+        code="Runs, but finds an empty store.",
+        data="Every stored row stays under its old key, where new code does not look.",
         deploy="Old and new code work on different data.",
-        action="Keep the namespace, or copy the rows with a program that opens both.",
+        action="Keep the namespace, or start with an empty one and copy the rows with a program that opens both.",
     ),
 )
 def namespace_changed(pair: SchemaPair) -> Iterator[Change]:
-    """Yield each part that no option of opening a store can put back."""
+    """Yield each part that no option of opening a store can restore."""
     yield from _namespace(pair, ("app", "version"))
 
 
@@ -53,7 +53,7 @@ def namespace_changed(pair: SchemaPair) -> Iterator[Change]:
     Level.WARNING,
     "The default environment or tenant changes.",
     Effect(
-        code="A store that is opened without `environment` or `namespace` uses another namespace.",
+        code="A store that is opened without `environment` or `namespace` is another one.",
         data="Rows under the old default stay there.",
         deploy="Old and new code that rely on the default work on different data.",
         action="Pass `environment` and `namespace` wherever a store is opened, then change the default.",
@@ -95,7 +95,7 @@ def group_removed(pair: SchemaPair) -> Iterator[Change]:
     Level.INFO,
     "An entity is new.",
     Effect(
-        code="The package gets a class and a repository.",
+        code="Gets a class and a repository.",
         deploy="Old code does not see the rows. A delete by old code does not cascade to them.",
     ),
 )
@@ -111,10 +111,10 @@ def entity_added(pair: SchemaPair) -> Iterator[Change]:
     SchemaPair,
     Category.STORAGE,
     Level.ERROR,
-    "An entity is removed or renamed; its name is part of every key of its rows.",
+    "An entity is removed, or renamed: a name is part of every key of its rows.",
     Effect(
-        code="Its class, its repository and its errors are removed.",
-        data="Its rows and entries stay on the server; new code does not read, expire or delete them.",
+        code="Its class, its repository and its errors are gone.",
+        data="Its rows and entries stay on the server, where no new code reads, expires or deletes them.",
         deploy="Old code continues to write rows. Deletes by new code do not cascade to them.",
         action="Delete the rows with the old code first. To rename an entity, copy its rows.",
     ),
@@ -141,8 +141,8 @@ def record_added(pair: SchemaPair) -> Iterator[Change]:
     Level.WARNING,
     "A record type is removed or renamed.",
     Effect(
-        code="Its class is removed.",
-        action="Change the code that uses it. Fields of this type have their own findings.",
+        code="Its class is gone.",
+        action="Change the code that names it. Fields that held it have findings of their own.",
     ),
 )
 def record_removed(pair: SchemaPair) -> Iterator[Change]:
@@ -167,8 +167,8 @@ def enum_added(pair: SchemaPair) -> Iterator[Change]:
     Level.WARNING,
     "An enum is removed or renamed.",
     Effect(
-        code="Its class is removed.",
-        action="Change the code that uses it. Fields of this type have their own findings.",
+        code="Its class is gone.",
+        action="Change the code that names it. Fields that held it have findings of their own.",
     ),
 )
 def enum_removed(pair: SchemaPair) -> Iterator[Change]:

@@ -1,4 +1,4 @@
-"""Rules about what stands for a value that is left out: null, a default, or nothing.
+"""Rules about the meaning of a value that is left out: null, a default, or nothing.
 
 Documents leave out nulls, and values that equal the default. So a default is part of what is stored: another
 default gives another meaning to every row that leaves the field out.
@@ -18,7 +18,7 @@ from .wording import value_text
 
 
 class Presence(enum.Enum):
-    """What a document without the field means."""
+    """The meaning of a document without the field."""
 
     REQUIRED = "required"
     OPTIONAL = "optional"
@@ -27,7 +27,7 @@ class Presence(enum.Enum):
 
 
 def presence(field: Field) -> Presence:
-    """What a document without `field` means."""
+    """The meaning of a document without `field`."""
     if field.managed is not None:
         return Presence.MANAGED
     if field.optional:
@@ -47,7 +47,7 @@ def _became(pair: FieldPair, old: Presence, new: Presence) -> bool:
     "A required field becomes optional.",
     Effect(
         code="The type of the field gains None.",
-        deploy="Old code cannot read a row in which new code stored null: CorruptDocumentError.",
+        deploy="Old code cannot read a row in which new code left the value out: CorruptDocumentError.",
         action="Deploy everywhere before anything writes null.",
     ),
 )
@@ -64,10 +64,10 @@ def field_made_optional(pair: FieldPair) -> Iterator[Change]:
     Level.ERROR,
     "An optional field becomes required.",
     Effect(
-        code="The type of the field loses None; code that makes a record must pass it.",
+        code="The type of the field loses None, and code that creates a record has to pass it.",
         data="A row in which the value is null cannot be read: CorruptDocumentError.",
         deploy="Rows that old code writes with null cannot be read by new code.",
-        action="Give it a value in every row while it is optional, then ignore the finding with that reason. Or give it a default.",
+        action="Give it a value in every row while it is optional. Then ignore this with that reason, or give it a default.",
     ),
 )
 def field_made_required(pair: FieldPair) -> Iterator[Change]:
@@ -84,7 +84,7 @@ def field_made_required(pair: FieldPair) -> Iterator[Change]:
     "A required field gets a default.",
     Effect(
         code="Callers need not pass it.",
-        data="Rows that new code writes do not store a value that equals the default.",
+        data="Rows that are written from now on leave out a value that equals the default.",
         deploy="Old code cannot read such a row: CorruptDocumentError.",
         action="Stop old code before new code writes.",
     ),
@@ -92,7 +92,7 @@ def field_made_required(pair: FieldPair) -> Iterator[Change]:
 def field_default_added(pair: FieldPair) -> Iterator[Change]:
     """Yield the default."""
     if _became(pair, Presence.REQUIRED, Presence.DEFAULT):
-        yield pair.change("default", f"has a default now: {value_text(pair.new.default)}")
+        yield pair.change("default", f"now has a default: {value_text(pair.new.default)}")
 
 
 @rule(
@@ -102,8 +102,8 @@ def field_default_added(pair: FieldPair) -> Iterator[Change]:
     Level.ERROR,
     "A field loses its default and becomes required.",
     Effect(
-        code="Code that makes a record must pass it.",
-        data="Rows do not store a value that equals the default. Such rows can no longer be read: CorruptDocumentError.",
+        code="Code that creates a record has to pass it.",
+        data="Rows leave out a value that equals the default. They can no longer be read: CorruptDocumentError.",
         deploy="Rows that old code writes cannot be read by new code.",
         action="Keep the default.",
     ),
@@ -111,7 +111,7 @@ def field_default_added(pair: FieldPair) -> Iterator[Change]:
 def field_default_removed(pair: FieldPair) -> Iterator[Change]:
     """Yield the lost default."""
     if _became(pair, Presence.DEFAULT, Presence.REQUIRED):
-        yield pair.change("default", f"has no default now; it was {value_text(pair.old.default)}")
+        yield pair.change("default", f"no longer has a default; it was {value_text(pair.old.default)}")
 
 
 @rule(
@@ -122,7 +122,7 @@ def field_default_removed(pair: FieldPair) -> Iterator[Change]:
     "A field gets another default.",
     Effect(
         code="Callers that do not pass the field store another value.",
-        data="Rows do not store a value that equals the default. They read as the new default: stored values change.",
+        data="Rows leave out a value that equals the default. They read as the new default: stored values change.",
         deploy="Old and new code read different values from the same row.",
         action="Keep the default and pass the value. Or add a field with the new default.",
     ),
@@ -143,7 +143,7 @@ def field_default_changed(pair: FieldPair) -> Iterator[Change]:
     Effect(
         code="The type of the field loses None.",
         data="Rows in which the value is null read as the default.",
-        deploy="Old code reads null where new code reads the default, also in rows in which new code stored the default.",
+        deploy="Old code reads null where new code reads or stores the default.",
         action="Review the code that distinguishes null from a value.",
     ),
 )
@@ -161,7 +161,7 @@ def field_null_becomes_default(pair: FieldPair) -> Iterator[Change]:
     "A field loses its default and becomes optional.",
     Effect(
         code="The type of the field gains None.",
-        data="Rows do not store a value that equals the default. They read as null: stored values are lost.",
+        data="Rows leave out a value that equals the default. They read as null: stored values are lost.",
         deploy="Old code reads the default where new code reads null.",
         action="Keep the default. Or add an optional field and copy the values.",
     ),
@@ -180,8 +180,8 @@ def field_default_becomes_null(pair: FieldPair) -> Iterator[Change]:
     "A field becomes managed, stops being managed, or shows another managed value.",
     Effect(
         code="The store sets the field instead of the caller, or the reverse.",
-        data="Managed values are not stored as fields. A field that becomes managed loses its stored values; "
-        "a field that was managed is missing in every row.",
+        data="Managed values are not among a document's fields. A field that becomes managed loses what was stored; "
+        "one that was managed is absent from every row.",
         deploy="Old and new code show different values for one row.",
         action="Add a field instead, and copy the values.",
     ),

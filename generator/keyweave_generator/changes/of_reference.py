@@ -29,18 +29,18 @@ def _removed(pair: EntityPair) -> list[Reference]:
     Level.WARNING,
     "A field becomes a reference.",
     Effect(
-        code="Writing a reference to a missing row raises ReferenceViolationError. "
-        "Deleting the target row cascades, or is refused.",
-        data="Stored references are not checked; some may dangle.",
-        deploy="Old code does not check references, and deletes without cascade.",
-        action="Deploy everywhere. If the view of the reference is new, build it. Then check.",
+        code="Writing a reference to a row that does not exist raises ReferenceViolationError. "
+        "Deleting the other row cascades, or is refused.",
+        data="Stored references are not checked; some may refer to rows that do not exist.",
+        deploy="Old code writes references unchecked, and deletes without cascade.",
+        action="Deploy everywhere, build the view that finds the rows if it is new, then check.",
         commands=(*BACKFILL, "keyweave check"),
     ),
 )
 def reference_added(pair: EntityPair) -> Iterator[Change]:
     """Yield each reference that is new."""
     for each in _added(pair):
-        message = f"{each.field} refers to {each.entity} now, {each.on_delete.value} on delete"
+        message = f"{each.field} now refers to {each.entity}, {each.on_delete.value} on delete"
         yield pair.change(Side.NEW, ("references", each.field), each.field, message)
 
 
@@ -51,8 +51,8 @@ def reference_added(pair: EntityPair) -> Iterator[Change]:
     Level.WARNING,
     "A field is no longer a reference.",
     Effect(
-        code="Writes do not check that the target row exists. Deleting the target does not delete its referrers.",
-        data="Rows stay when their target is deleted.",
+        code="Nothing checks that the other row exists. Deleting it leaves these rows.",
+        data="Rows stay when the row that they refer to is deleted.",
         deploy="Old code continues to check and to cascade.",
         action="Make sure that other code deletes the rows.",
     ),
@@ -69,12 +69,12 @@ def reference_removed(pair: EntityPair) -> Iterator[Change]:
     ReferencePair,
     Category.SEMANTIC,
     Level.ERROR,
-    "A reference leads to another entity.",
+    "A reference has another target entity.",
     Effect(
         code="Writing a key of the old entity raises ReferenceViolationError.",
-        data="Stored values are keys of the old entity: they dangle, or refer to an unrelated row with the same key.",
+        data="Stored values are keys of the old entity: they refer to no row, or to a row that happens to have the same key.",
         deploy="Old and new code refuse each other's references.",
-        action="Add a field with the new reference, then remove the old one.",
+        action="Add a field with the new reference, and remove the old one.",
     ),
 )
 def reference_target_changed(pair: ReferencePair) -> Iterator[Change]:
@@ -88,11 +88,11 @@ def reference_target_changed(pair: ReferencePair) -> Iterator[Change]:
     ReferencePair,
     Category.SEMANTIC,
     Level.WARNING,
-    "Deleting the target row has another effect.",
+    "Deleting the row that is referred to has another effect.",
     Effect(
         code="A delete that was refused now deletes these rows too, or the reverse.",
         deploy="The effect of a delete depends on which code runs it.",
-        action="Review every delete of the target entity.",
+        action="Review every delete of the other entity.",
     ),
 )
 def reference_on_delete_changed(pair: ReferencePair) -> Iterator[Change]:
@@ -107,19 +107,19 @@ def reference_on_delete_changed(pair: ReferencePair) -> Iterator[Change]:
     ReferencePair,
     Category.INDEX,
     Level.WARNING,
-    "Another view finds the referrers of a deleted row.",
+    "Another view finds the rows that refer to a deleted one.",
     Effect(
-        code="Deletes read the new view.",
-        data="A delete does not find rows that are not in the new view.",
+        code="Deletes read the other view.",
+        data="Rows that the other view misses are not found by a delete.",
         deploy="Old and new code read different views.",
-        action="Build the view before anything is deleted.",
+        action="Build the view before rows are deleted.",
         commands=BACKFILL,
     ),
 )
 def reference_via_changed(pair: ReferencePair) -> Iterator[Change]:
     """Yield the two views."""
     if pair.old.via != pair.new.via:
-        yield _change(pair, "via", f"was via {pair.old.via} and is via {pair.new.via}")
+        yield _change(pair, "via", f"used the view {pair.old.via} and uses {pair.new.via}")
 
 
 def _change(pair: ReferencePair, key: str, message: str) -> Change:
@@ -133,12 +133,12 @@ def _change(pair: ReferencePair, key: str, message: str) -> Change:
     Category.SAFE,
     Level.INFO,
     "An entity becomes a tree.",
-    Effect(code="The repository gets a method that reads the tree below a row."),
+    Effect(code="Gets a method that reads the tree under a row."),
 )
 def hierarchy_added(pair: EntityPair) -> Iterator[Change]:
     """Yield the new tree."""
     if pair.old.hierarchy is None and pair.new.hierarchy is not None:
-        yield pair.change(Side.NEW, ("hierarchy",), "", f"is a tree by {pair.new.hierarchy.parent} now")
+        yield pair.change(Side.NEW, ("hierarchy",), "", f"is now a tree by {pair.new.hierarchy.parent}")
 
 
 @rule(
@@ -148,7 +148,7 @@ def hierarchy_added(pair: EntityPair) -> Iterator[Change]:
     Level.WARNING,
     "An entity is no longer a tree.",
     Effect(
-        code="The method that reads the tree below a row is removed.", action="Change the code that calls it."
+        code="The method that reads the tree under a row is gone.", action="Change the code that calls it."
     ),
 )
 def hierarchy_removed(pair: EntityPair) -> Iterator[Change]:
@@ -164,9 +164,9 @@ def hierarchy_removed(pair: EntityPair) -> Iterator[Change]:
     Level.WARNING,
     "The tree of an entity uses another field or another view.",
     Effect(
-        code="The method that reads the tree returns other rows.",
+        code="The method that reads the tree finds other rows.",
         deploy="Old and new code read different trees.",
-        action="Build the view first. Review the code that reads the tree.",
+        action="Review the code that reads the tree. Build the view before.",
         commands=BACKFILL,
     ),
 )

@@ -1,4 +1,4 @@
-"""Rules about retention. A row gets its deadline from the write that makes the condition true, and keeps it while it is."""
+"""Rules about retention. A row gets its deadline from the write that makes the condition true, and keeps it while the condition holds."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ REWRITE = ("keyweave migrate-documents",)
     EntityPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "Rows of an entity can expire.",
+    "An entity gets a retention.",
     Effect(
-        code="Rows for which the condition is true expire.",
-        data="A stored row gets a deadline at its next write.",
+        code="Rows for which the condition holds are deleted after the given time.",
+        data="A stored row gets a deadline with its next write.",
         deploy="A write by old code removes the deadline.",
-        action="Make sure that the rows may expire. Rewrite them to give all of them a deadline.",
+        action="Make sure that the rows may be deleted. Rewrite them to give each a deadline.",
         commands=REWRITE,
     ),
 )
@@ -30,7 +30,7 @@ def retention_added(pair: EntityPair) -> Iterator[Change]:
     """Yield the new retention."""
     if pair.old.retention is None and pair.new.retention is not None:
         new = pair.new.retention
-        message = f"rows expire {duration_text(new.after)} after: {new.when.source}"
+        message = f"rows end {duration_text(new.after)} after: {new.when.source}"
         yield pair.change(Side.NEW, ("retention",), "", message)
 
 
@@ -39,10 +39,10 @@ def retention_added(pair: EntityPair) -> Iterator[Change]:
     EntityPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "Rows of an entity no longer expire.",
+    "An entity loses its retention.",
     Effect(
-        code="Rows stay, and use memory, until they are deleted.",
-        data="A row that has a deadline still expires, unless it is written before.",
+        code="Rows stay, and take memory, until they are deleted.",
+        data="A row that has a deadline still ends, unless it is written before then.",
         deploy="A write by old code sets a deadline.",
         action="Rewrite the rows that have a deadline and must stay.",
         commands=REWRITE,
@@ -51,7 +51,7 @@ def retention_added(pair: EntityPair) -> Iterator[Change]:
 def retention_removed(pair: EntityPair) -> Iterator[Change]:
     """Yield the lost retention."""
     if pair.old.retention is not None and pair.new.retention is None:
-        message = f"rows no longer expire; they expired {duration_text(pair.old.retention.after)} after: "
+        message = f"rows no longer end; they ended {duration_text(pair.old.retention.after)} after: "
         yield pair.change(Side.OLD, ("retention",), "", message + pair.old.retention.when.source)
 
 
@@ -60,12 +60,12 @@ def retention_removed(pair: EntityPair) -> Iterator[Change]:
     RetentionPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "Rows expire sooner.",
+    "Rows end sooner.",
     Effect(
-        code="Rows expire sooner and cannot be restored. A store that is opened with `retention` is not affected.",
-        data="A row that has a deadline keeps it. New deadlines use the shorter time.",
-        deploy="The deadline of a row depends on which code set it.",
-        action="Make sure that the rows are not needed for longer.",
+        code="Rows are deleted sooner. A store that is opened with `retention` is not affected.",
+        data="A row that has a deadline keeps it. Rows that end from now on get the shorter time.",
+        deploy="The deadline of a row depends on which code ended it.",
+        action="Make sure that no code needs the rows longer.",
     ),
 )
 def retention_shortened(pair: RetentionPair) -> Iterator[Change]:
@@ -79,11 +79,11 @@ def retention_shortened(pair: RetentionPair) -> Iterator[Change]:
     RetentionPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "Rows expire later.",
+    "Rows end later.",
     Effect(
-        code="Rows use memory for longer. A store that is opened with `retention` is not affected.",
-        data="A row that has a deadline keeps it. New deadlines use the longer time.",
-        deploy="The deadline of a row depends on which code set it.",
+        code="Rows take memory for longer. A store that is opened with `retention` is not affected.",
+        data="A row that has a deadline keeps it. Rows that end from now on get the longer time.",
+        deploy="The deadline of a row depends on which code ended it.",
         action="Make sure that the server has enough memory.",
     ),
 )
@@ -98,24 +98,24 @@ def retention_lengthened(pair: RetentionPair) -> Iterator[Change]:
     RetentionPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "Other rows expire.",
+    "The condition of a retention changes.",
     Effect(
-        code="Rows that stayed expire, or the reverse.",
+        code="Rows that used to stay end, or the reverse.",
         data="A row keeps its deadline, or has none, until it is written.",
         deploy="Whether a row has a deadline depends on which code wrote it last.",
-        action="Make sure that the rows may expire. Rewrite them to apply the new condition to all.",
+        action="Make sure that the rows may be deleted. Rewrite them to apply the new condition to all.",
         commands=REWRITE,
     ),
 )
 def retention_condition_changed(pair: RetentionPair) -> Iterator[Change]:
-    """Yield another condition, or the same over a set that has other members."""
+    """Yield a condition that differs, or that uses a set whose members differ."""
     old, new = pair.entity.owner.now_in(pair.old.when.source), " ".join(pair.new.when.source.split())
     moved = pair.entity.moved_set(new)
     message = ""
     if old != new:
-        message = f"rows expired after: {old}; they expire after: {new}"
+        message = f"rows ended after: {old}; they now end after: {new}"
     elif moved:
-        message = f"rows expire after a condition on {moved}, which has other members"
+        message = f"rows end after a condition on {moved}, which has other members"
     if message:
         yield pair.entity.change(Side.NEW, ("retention", "when"), "", message)
 
@@ -130,13 +130,11 @@ def retention_condition_changed(pair: RetentionPair) -> Iterator[Change]:
 def retention_recommended_changed(pair: RetentionPair) -> Iterator[Change]:
     """Yield the change."""
     if pair.old.recommended != pair.new.recommended:
-        yield pair.entity.change(
-            Side.NEW, ("retention", "recommended"), "", "another range of times is recommended"
-        )
+        yield pair.entity.change(Side.NEW, ("retention", "recommended"), "", "the recommended range changed")
 
 
 def _after(pair: RetentionPair) -> Change:
     old, new = duration_text(pair.old.after), duration_text(pair.new.after)
     return pair.entity.change(
-        Side.NEW, ("retention", "after"), "", f"rows expired after {old} and expire after {new}"
+        Side.NEW, ("retention", "after"), "", f"rows ended after {old} and now end after {new}"
     )

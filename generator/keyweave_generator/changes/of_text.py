@@ -1,4 +1,4 @@
-"""Rules about what says nothing about code or data: documentation, and the order in which parts are declared."""
+"""Rules about changes that affect neither code nor data: documentation, and the order of declarations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .pairs import SchemaPair
 from .rule import rule
 
 Location = tuple[str, tuple[str, ...]]
-"""The entity in whose file something stands, or nothing for the package file, and its path there."""
+"""The entity in whose file a part is, or nothing for the package file, and its path there."""
 
 
 @rule(
@@ -19,8 +19,8 @@ Location = tuple[str, tuple[str, ...]]
     SchemaPair,
     Category.SAFE,
     Level.INFO,
-    "The text of a `doc` or `why` changes.",
-    Effect(code="Docstrings and the keyspace page change."),
+    "A `doc` or `why` changes.",
+    Effect(code="Docstrings and the keyspace page have another text."),
 )
 def documentation_changed(pair: SchemaPair) -> Iterator[Change]:
     """Yield each text of a part that is in both schemas."""

@@ -1,4 +1,4 @@
-"""Rules about unique constraints: which there are, and which values their rows claim."""
+"""Rules about unique constraints, and the values that their rows claim."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from .wording import names_text
     Level.WARNING,
     "An entity that may have rows gets a unique constraint.",
     Effect(
-        code="The repository gets a lookup and an error. The lookup raises ViewNotBuiltError until the constraint is built.",
-        data="Stored rows have no claims until it is built. The backfill reports rows that collide and changes nothing.",
+        code="Gets a lookup, which raises ViewNotBuiltError until the constraint is built, and an error.",
+        data="Stored rows claim nothing until it is built. Rows that collide are reported, and nothing is changed.",
         deploy="Old code writes rows without claims, so duplicates can still appear.",
         action="Deploy everywhere, then build the constraint. If rows collide, change them and build again.",
         commands=BACKFILL,
@@ -45,9 +45,9 @@ def unique_added(pair: EntityPair) -> Iterator[Change]:
     Level.WARNING,
     "A unique constraint is removed or renamed.",
     Effect(
-        code="Its lookup is removed, and so is its error if no other constraint uses it.",
+        code="Its lookup is gone, and its error if no other constraint has it.",
         data="Duplicates are accepted. Its claims stay on the server and take memory until they are dropped.",
-        deploy="Old code refuses values that new code accepts, and its lookup does not find rows that new code writes.",
+        deploy="Old code refuses what new code accepts, and does not see the rows that new code writes.",
         action="Stop using it one release earlier. Deploy everywhere, then drop it.",
         commands=DROP,
     ),
@@ -63,11 +63,11 @@ def unique_removed(pair: EntityPair) -> Iterator[Change]:
     UniquePair,
     Category.INDEX,
     Level.WARNING,
-    "A unique constraint covers other fields, or the same fields in another order.",
+    "A unique constraint covers other fields, or the same in another order.",
     Effect(
         code="Its lookup takes other arguments, and raises ViewNotBuiltError until the constraint is built.",
-        data="Under a new generation, stored rows have no claims until it is built. The backfill reports rows that collide.",
-        deploy="Under a new generation, old code continues with the old keys. Old and new code do not see each other's claims, "
+        data="Under a new generation, stored rows claim nothing until it is built. Rows that collide are reported.",
+        deploy="Under a new generation, old code continues with the old keys. Neither sees the claims of the other, "
         "so duplicates can appear.",
         action="Raise `generation`. Deploy everywhere, build the new generation, then drop the old one.",
         commands=(*BACKFILL, *DROP),
@@ -90,16 +90,16 @@ def unique_fields_changed(pair: UniquePair) -> Iterator[Change]:
     Level.WARNING,
     "A unique constraint compares values in another way.",
     Effect(
-        code="Its lookup treats other spellings as equal.",
-        data="Under a new generation, stored rows have no claims until it is built. The backfill reports rows that collide.",
-        deploy="Under a new generation, old code continues with the old keys. Old and new code do not see each other's claims, "
+        code="Its lookup finds other spellings.",
+        data="Under a new generation, stored rows claim nothing until it is built. Rows that collide are reported.",
+        deploy="Under a new generation, old code continues with the old keys. Neither sees the claims of the other, "
         "so duplicates can appear.",
         action="Raise `generation`. Deploy everywhere, build the new generation, then drop the old one.",
         commands=(*BACKFILL, *DROP),
     ),
 )
 def unique_normalize_changed(pair: UniquePair) -> Iterator[Change]:
-    """Yield the two ways."""
+    """Yield the two normalizations."""
     if sorted(pair.old.normalize) != sorted(pair.new.normalize):
         old, new = (" and ".join(each) or "as written" for each in (pair.old.normalize, pair.new.normalize))
         yield _change(pair, "normalize", f"unique {pair.new.name} compared {old} and compares {new}")
@@ -110,16 +110,16 @@ def unique_normalize_changed(pair: UniquePair) -> Iterator[Change]:
     UniquePair,
     Category.INDEX,
     Level.WARNING,
-    "The value that is read for a field of a unique constraint changes in stored rows, so the rows claim other values.",
+    "A field of a unique constraint reads differently from stored rows, so the rows claim other values.",
     Effect(
-        data="Stored rows hold their old claims, or none.",
+        data="Rows that were stored before hold their old claims, or none.",
         deploy="Old and new code claim different values for one row.",
         action="Raise `generation`. Deploy everywhere, build the new generation, then drop the old one.",
         commands=(*BACKFILL, *DROP),
     ),
 )
 def unique_entries_changed(pair: UniquePair) -> Iterator[Change]:
-    """Yield the constraint once for each of its fields that reads differently, unless it begins anew anyway."""
+    """Yield the constraint once for each of its fields that reads differently, unless it gets a later generation."""
     if pair.new.generation > pair.old.generation:
         return
     for field, reason in reread(pair.entity, pair.new.fields):

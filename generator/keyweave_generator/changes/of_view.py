@@ -1,4 +1,4 @@
-"""Rules about views: which there are, and which entries their rows have.
+"""Rules about views, and the entries of their rows.
 
 Old and new code write the entries of their own schema; `of_generation` keeps them apart.
 """
@@ -25,9 +25,9 @@ from .wording import fields_text, order_text, value_text
     Level.WARNING,
     "An entity that may have rows gets a view.",
     Effect(
-        code="The repository gets list, iterate, fetch and count methods. They raise ViewNotBuiltError until the view is built.",
+        code="Gets list, iterate, fetch and count methods. They raise ViewNotBuiltError until the view is built.",
         data="Stored rows are not in the view until it is built.",
-        deploy="Rows that old code writes are not in the view. Old code does not change its entries.",
+        deploy="Rows that old code writes are not in the view. Old code leaves its entries alone.",
         action="Deploy everywhere, then build the view.",
         commands=BACKFILL,
     ),
@@ -48,7 +48,7 @@ def view_added(pair: EntityPair) -> Iterator[Change]:
     Effect(
         code="Its list, iterate, fetch and count methods are gone.",
         data="Its entries stay on the server and take memory until they are dropped.",
-        deploy="New code does not maintain the view, so old code that reads it misses rows.",
+        deploy="New code does not keep the view up to date, so old code that reads it misses rows.",
         action="Stop reading it one release earlier. Deploy everywhere, then drop it.",
         commands=DROP,
     ),
@@ -64,11 +64,11 @@ def view_removed(pair: EntityPair) -> Iterator[Change]:
     ViewPair,
     Category.INDEX,
     Level.WARNING,
-    "A view has other fields, or the same fields in another order.",
+    "A view has other fields, or the same in another order.",
     Effect(
         code="Its methods take other arguments. They raise ViewNotBuiltError until the view is built.",
         data="Under a new generation, stored rows are not in the view until it is built.",
-        deploy="Under a new generation, old code continues with the old keys. Rows that it writes are not in the new generation.",
+        deploy="Under a new generation, old code continues with the old keys. Rows that it writes are not in the new ones.",
         action="Raise `generation`. Deploy everywhere, build the new generation, then drop the old one.",
         commands=(*BACKFILL, *DROP),
     ),
@@ -87,9 +87,9 @@ def view_fields_changed(pair: ViewPair) -> Iterator[Change]:
     Level.WARNING,
     "A view has another order.",
     Effect(
-        code="Pages have another order. Old cursors are refused or skip rows.",
+        code="Pages come in another order. Earlier cursors are refused or skip rows.",
         data="Under a new generation, stored rows are not in the view until it is built.",
-        deploy="Under a new generation, old code continues with the old keys. Rows that it writes are not in the new generation.",
+        deploy="Under a new generation, old code continues with the old keys. Rows that it writes are not in the new ones.",
         action="Raise `generation`. Deploy everywhere, build the new generation, then drop the old one.",
         commands=(*BACKFILL, *DROP),
     ),
@@ -108,16 +108,16 @@ def view_order_changed(pair: ViewPair) -> Iterator[Change]:
     ViewPair,
     Category.INDEX,
     Level.WARNING,
-    "The value that is read for a field of a view changes in stored rows, so the rows have other entries.",
+    "A field of a view reads differently from stored rows, so the rows have other entries.",
     Effect(
-        data="Stored rows are in the view under their old values, or not at all.",
+        data="Rows that were stored before are in the view under their old values, or not at all.",
         deploy="Old and new code write different entries for one row.",
         action="Raise `generation`. Deploy everywhere, build the new generation, then drop the old one.",
         commands=(*BACKFILL, *DROP),
     ),
 )
 def view_entries_changed(pair: ViewPair) -> Iterator[Change]:
-    """Yield the view once for each of its fields that reads differently, unless it begins anew anyway."""
+    """Yield the view once for each of its fields that reads differently, unless it gets a later generation."""
     if pair.new.generation > pair.old.generation:
         return
     names = (*pair.new.fields, *((pair.new.order_field,) if pair.new.order_field else ()))
@@ -132,7 +132,7 @@ def _change(pair: ViewPair, key: str, message: str) -> Change:
 
 
 def reread(entity: EntityPair, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Those of the fields `names` that give stored rows other index entries, each with the reason."""
+    """The fields of `names` that give stored rows other index entries, each with the reason."""
     for name in names:
         pair = entity.field_pair(name)
         reason = _reason(pair) if pair is not None else ""
@@ -143,7 +143,7 @@ def reread(entity: EntityPair, names: tuple[str, ...]) -> Iterator[tuple[str, st
 def _reason(pair: FieldPair) -> str:
     old, new = presence(pair.old), presence(pair.new)
     if _text_kind(pair.old) != _text_kind(pair.new):
-        return f"was {pair.old.type.name} and is {pair.new.type.name}, which index keys encode differently"
+        return f"was {pair.old.type.name} and is {pair.new.type.name}, which is written differently in index keys"
     if new is Presence.DEFAULT and old is Presence.OPTIONAL:
         return f"was null in some rows and reads as {value_text(pair.new.default)} there"
     if new is Presence.OPTIONAL and old is Presence.DEFAULT:
@@ -154,7 +154,7 @@ def _reason(pair: FieldPair) -> str:
 
 
 def _text_kind(field: Field) -> str:
-    """How keys spell values of a field: text as it is, bytes as hex, moments and times as microseconds."""
+    """How keys write values of a field: text as it is, bytes as hex, moments and durations as microseconds."""
     if field.type.kind is TypeKind.ENUM or field.type.name in ("string", "id"):
         return "text"
     if field.type.name in ("int", "float"):

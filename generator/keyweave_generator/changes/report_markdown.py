@@ -1,4 +1,4 @@
-"""The review as Markdown for a comment on a pull request. Its first line is a mark by which the comment is found again."""
+"""The review as Markdown for a comment on a pull request. Its first line is a mark by which the action finds the comment again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The review as text for people: one paragraph per finding, its first line `file:line:column: …` for editors."""
+"""The review as text: one paragraph per finding, whose first line is `file:line:column: …` for editors."""
 
 from __future__ import annotations
 

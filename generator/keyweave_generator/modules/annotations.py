@@ -27,7 +27,7 @@ _IMPORTED: Final = {
 
 
 def kind(type_: TypeRef) -> str:
-    """What the runtime calls the type of values by which rows can be found."""
+    """The runtime's name for the type of values by which rows can be found."""
     if type_.kind is TypeKind.ENUM:
         return "str"
     return _BUILTINS[type_.name] if type_.name in _BUILTINS else _IMPORTED[type_.name][1]
@@ -56,13 +56,13 @@ def bounded(field: Field, imports: Imports) -> str:
 
 
 def _own_bounds(type_: TypeRef) -> dict[str, Any]:
-    """The bounds that a type has by itself: a moment has a time zone, an id has a character."""
+    """The bounds that a type implies: a datetime has a time zone, an id has at least one character."""
     bounds: dict[str, dict[str, Any]] = {"datetime": {"tz": True}, "id": {"min_length": 1}}
     return bounds.get(type_.name, {}) if type_.kind is TypeKind.SCALAR else {}
 
 
 def _annotated(type_: TypeRef, bounds: Mapping[str, Any], imports: Imports) -> str:
-    """A type with its bounds, and with the bounds that its elements have by themselves."""
+    """A type with its bounds, and with the bounds that the types of its elements imply."""
     if type_.of is None:
         text = annotation(type_, imports)
     else:

@@ -77,9 +77,9 @@ def entity_module(entity: Entity, schema: Schema) -> EntityModule:
 
 
 def _check(entity: Entity, check: Check) -> CheckStatement:
-    said = f"{entity.name}: check {check.name}: {' '.join((check.doc or check.rule.source).split())}"
+    message = f"{entity.name}: check {check.name}: {' '.join((check.doc or check.rule.source).split())}"
     return CheckStatement(
-        check.name, check.rule.python, check.rule.fields[0] if check.rule.fields else "", repr(said)
+        check.name, check.rule.python, check.rule.fields[0] if check.rule.fields else "", repr(message)
     )
 
 

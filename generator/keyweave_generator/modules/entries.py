@@ -47,7 +47,7 @@ def argument_text(field: Field, imports: Imports) -> str:
 
 
 def claimed_by_arguments(unique: Unique, entity: Entity, imports: Imports) -> str:
-    """The unique value that arguments with the names of its fields stand for."""
+    """The unique value of arguments that have the names of its fields."""
     fields = {field.name: field for field in entity.fields}
     return _claimed(unique, lambda name: argument_text(fields[name], imports), imports)
 
@@ -78,5 +78,5 @@ def _score(view: View, fields: Mapping[str, Field], imports: Imports) -> str:
 
 
 def _condition(names: tuple[str, ...], fields: Mapping[str, Field]) -> str:
-    """What holds for a record that has an entry: none of the values is null."""
+    """The condition for a record to have an entry: none of the values is null."""
     return " and ".join(f"record.{name} is not None" for name in names if fields[name].optional)

@@ -24,7 +24,7 @@ class ErrorClass:
 
 @dataclass(frozen=True, slots=True)
 class ErrorsModule:
-    """The module of the errors that a schema names. It also exports the errors that they stand under."""
+    """The module of the errors that a schema names. It also exports their parents."""
 
     imports: Imports
     errors: tuple[ErrorClass, ...]
@@ -49,11 +49,11 @@ def error_classes(schema: Schema) -> tuple[ErrorClass, ...]:
     for entity in schema.entities:
         name = not_found_name(entity)
         found[name] = ErrorClass(
-            name, "NotFoundError", f"The {entity.name} is not there, or its retention has ended."
+            name, "NotFoundError", f"The {entity.name} does not exist, or its retention has ended."
         )
         if entity.exists_error:
             found[entity.exists_error] = ErrorClass(
-                entity.exists_error, "AlreadyExistsError", f"A {entity.name} with this key is there."
+                entity.exists_error, "AlreadyExistsError", f"A {entity.name} with this key exists already."
             )
         for unique in entity.uniques:
             if unique.error and unique.error != "UniqueViolationError":

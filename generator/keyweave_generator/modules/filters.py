@@ -1,4 +1,4 @@
-"""The module of what a search can ask of the rows that refer to a row."""
+"""The module of the filters of a search for the rows that refer to a row."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FilterClass:
 
 @dataclass(frozen=True, slots=True)
 class FiltersModule:
-    """The module of what a search can ask of the rows that refer to a row."""
+    """The module of the filters of a search for the rows that refer to a row."""
 
     imports: Imports
     filters: tuple[FilterClass, ...]
@@ -56,6 +56,6 @@ def filter_fields(entity: Entity) -> list[Field]:
 def _filter(entity: Entity, imports: Imports) -> FilterClass:
     return FilterClass(
         filter_name(entity),
-        f"Fields by which a search can ask for rows of {entity.name}, combined with AND.",
+        f"Fields by which a search can select rows of {entity.name}, combined with AND.",
         tuple(f"{field.name}: {annotation(field.type, imports)}" for field in filter_fields(entity)),
     )

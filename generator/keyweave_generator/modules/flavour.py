@@ -12,11 +12,11 @@ class Flavour:
 
     Attributes:
         module: name of the subpackage.
-        title: how documentation calls it.
-        define: how a method that does IO begins.
-        wait: what stands before a call that does IO.
-        iterator: the type of what `iterate` returns.
-        callback: the type of what the function of a transaction returns.
+        title: its name in documentation.
+        define: the keywords of a method that does IO.
+        wait: the prefix of a call that does IO.
+        iterator: the return type of `iterate`.
+        callback: the return type of the function of a transaction.
     """
 
     module: str

@@ -1,4 +1,4 @@
-"""What generated code calls the things of a schema."""
+"""Names in generated code for the parts of a schema."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def descriptor_name(entity: Entity) -> str:
 
 
 def merge_name(entity: Entity, field: str) -> str:
-    """The constant that describes how a list of the entity is merged: `USAGE` of `Task` gives `TASK_USAGE`."""
+    """The constant that describes the merge of a list of the entity: `usage` of `Task` gives `TASK_USAGE`."""
     return f"{descriptor_name(entity)}_{field.upper()}"
 
 

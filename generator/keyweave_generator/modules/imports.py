@@ -17,11 +17,11 @@ _WHOLE: Final = ("", "")
 class Imports:
     """Collects the names that a module uses, and prints the statements that import them.
 
-    Every method that notes a name returns the text by which the module calls it, so that the text can be made in one go.
+    Each method that adds a name returns it as the module writes it, so that it can be used inside a piece of text.
 
     Attributes:
-        classes: the module that holds the schema's enums and classes, such as `..models`; empty when it is this one.
-        flavour: the module's flavour, `sync` or `aio`; empty when it has none.
+        classes: the module of the schema's enums and classes, such as `..models`; empty if it is this module.
+        flavour: the flavour of the module, `sync` or `aio`; empty if it has none.
     """
 
     classes: str = ""
@@ -29,22 +29,22 @@ class Imports:
     _names: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
 
     def use(self, module: str, name: str, *, alias: str = "") -> str:
-        """Note `from module import name as alias`."""
+        """Add `from module import name as alias`."""
         self._names.setdefault(module, set()).add((name, alias))
         return alias or name
 
     def module(self, module: str) -> str:
-        """Note `import module`."""
+        """Add `import module`."""
         self._names.setdefault(module, set()).add(_WHOLE)
         return module
 
     def runtime(self, name: str) -> str:
-        """Note a name of the runtime, from the module that has it."""
+        """Add a name of the runtime, from the module that defines it."""
         module = MODULE_OF[name].format(flavour=self.flavour)
         return self.use(module, name.removeprefix("_"), alias=name if name.startswith("_") else "")
 
     def schema_class(self, name: str) -> str:
-        """Note an enum or a class of the schema."""
+        """Add an enum or a class of the schema."""
         return self.use(self.classes, name) if self.classes else name
 
     def __str__(self) -> str:

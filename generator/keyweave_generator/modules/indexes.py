@@ -1,4 +1,4 @@
-"""Descriptors of views and unique constraints, and what their last field can be."""
+"""Descriptors of views and unique constraints, and the known values of their last field."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def unique_descriptor(unique: Unique, imports: Imports) -> str:
 
 
 def order_of(view: View) -> str:
-    """What a view is ordered by, as the runtime names it."""
+    """The order of a view, in the runtime's words."""
     return (view.order_field or "") if view.order is OrderBy.FIELD else view.order.value
 
 
 def group_texts(view: View, entity: Entity, schema: Schema) -> tuple[str, ...]:
-    """Every value that the last field of a view can have, as key text; empty when they are not known."""
+    """All values that the last field of a view can have, as key texts; empty if they are not known."""
     if not view.fields:
         return ()
     type_ = next(field.type for field in entity.fields if field.name == view.fields[-1])

@@ -1,4 +1,4 @@
-"""How two elements of a keyed list become one."""
+"""The functions that merge two elements of a keyed list into one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COMBINE: Final = {
     MergeRule.UNION: "union",
     MergeRule.FIRST: "first",
 }
-"""The function of the runtime that carries a rule out."""
+"""The function of the runtime for each rule."""
 
 
 @dataclass(frozen=True, slots=True)

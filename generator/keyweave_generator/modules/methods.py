@@ -22,7 +22,7 @@ class GroupMethod:
     Attributes:
         field: name of the last field.
         type: of its values.
-        convert: how a value is made of its key text, which is called `group`.
+        convert: the value of the key text `group`, as Python.
         parameters, values: those of the other fields, as in `ViewMethods`.
     """
 
@@ -39,12 +39,12 @@ class ViewMethods:
 
     Attributes:
         name: of the view.
-        doc: why the view is there.
-        first: which row comes first, such as `newest`.
+        doc: the reason for the view.
+        first: the row that comes first, such as `newest`.
         parameters: one for each field, each with a comma behind it.
         values: the key texts of the parameters, as a tuple.
-        group: the method that counts by the last field; None when its values are not known.
-        gathers: whether the one field is a reference, so that lists can be read for several rows at once.
+        group: the method that counts by the last field; None if its values are not known.
+        gathers: whether its only field is a reference, so that several lists can be read at once.
     """
 
     name: str
@@ -71,9 +71,9 @@ class ReferrerMethods:
     """One incoming reference.
 
     Attributes:
-        keyword: the argument of a search that asks for rows which such a row refers to.
-        suffix: how the methods end that read rows with all rows that refer to them.
-        filter: type of the keyword's value.
+        keyword: the argument of a search that selects rows to which such a row refers.
+        suffix: the end of the names of the methods that read rows together with the referring rows.
+        filter: the type of its value.
         entity: the class of the referring rows.
         field: the referring field.
     """
@@ -119,7 +119,7 @@ def unique_methods(unique: Unique, entity: Entity, imports: Imports) -> UniqueMe
 
 
 def referrer_methods(entity: Entity, schema: Schema, imports: Imports) -> tuple[ReferrerMethods, ...]:
-    """Every reference to an entity; the field is in the names where one entity has several."""
+    """Every reference to an entity. If one entity has several, their names contain the field."""
     incoming = [
         (other, reference)
         for other in schema.entities

@@ -134,7 +134,7 @@ def _field(field: Field, imports: Imports) -> FieldLine:
 
 
 def _default(type_: TypeRef, value: object, imports: Imports) -> str:
-    """The default of a field; every record gets a list or a dict of its own."""
+    """The default of a field; each record gets its own list or dict."""
     if isinstance(value, list | dict):
         factory = f"lambda: {value!r}" if value else type(value).__name__
         return f"{imports.module('msgspec')}.field(default_factory={factory})"

@@ -1,4 +1,4 @@
-"""How a record is brought into its stored form: trimmed, with derived values, and the same in the records inside it."""
+"""Statements that bring a record into its stored form: trimmed, with derived values, including the records inside it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def normalized_fields(fields: Iterable[Field], schema: Schema) -> tuple[str, ...
 
 
 def normalizing_steps(fields: Iterable[Field], schema: Schema, imports: Imports) -> tuple[str, ...]:
-    """Statements that normalize a record called `record`, and set `changed` if that changed it."""
+    """Statements that normalize a record called `record`, and set `changed` if they change it."""
     fields = tuple(fields)
     steps = [
         f'changed = {imports.runtime("trim")}(record, "{field.name}") or changed'

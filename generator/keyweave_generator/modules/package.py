@@ -58,7 +58,7 @@ class PackageModule:
 
 
 def package_doc(schema: Schema) -> str:
-    """What the schema says about the package."""
+    """The documentation of the package."""
     return sentence(schema.doc or f"Generated repositories of {schema.package}.")
 
 

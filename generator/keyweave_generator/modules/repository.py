@@ -36,7 +36,7 @@ _ALWAYS: Final = (
     "_lock",
     "_save",
 )
-"""What the methods of every repository use of the runtime."""
+"""The names of the runtime that every repository uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,13 @@ class RepositoryModule:
         flavour: the words of the flavour.
         name: the repository's class.
         record: the class of the rows.
-        doc: what the schema says about the entity.
+        doc: the documentation of the entity.
         key: name of the key field.
         not_found, exists: names of the entity's errors.
         orders: literals of the orders that a search can ask for; the first one is the default.
         view_names: literals of the names of all views; empty when there are none.
         filters: parameters of a search, each with a comma behind it.
-        having: those parameters of a search that ask for rows which refer to the row.
+        having: the parameters of a search that select rows by the rows that refer to them.
         equal_arguments, having_arguments: how both are passed on.
         touches: names of the fields that can be touched.
         tree_via: the view that finds a row's children; empty when rows form no tree.
@@ -123,7 +123,7 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
 
 
 def _import_for_methods(module: RepositoryModule) -> None:
-    """Note what the template's own text uses."""
+    """Add the imports that the text of the template itself needs."""
     imports = module.imports
     for name in ("Callable", "Sequence", module.flavour.iterator):
         imports.use("collections.abc", name)

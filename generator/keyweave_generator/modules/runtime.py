@@ -1,4 +1,4 @@
-"""What generated code uses of the runtime. The only place that knows in which module of `keyweave` a name is."""
+"""The names of the runtime that generated code uses. Only this module knows in which module of `keyweave` a name is."""
 
 from __future__ import annotations
 

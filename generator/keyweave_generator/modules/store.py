@@ -23,7 +23,7 @@ class StoreModule:
     Attributes:
         imports: what the module imports.
         flavour: the words of the flavour.
-        doc: what the schema says about the package.
+        doc: the documentation of the package.
         repositories: the store's attributes and their classes.
     """
 

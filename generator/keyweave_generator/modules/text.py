@@ -12,7 +12,7 @@ WIDTH: Final = 110
 
 
 def sentence(text: str) -> str:
-    """Text as it can stand in a docstring: one line, without quotes or backslashes that would end it."""
+    """Text in the form of a docstring: one line, without quotes or backslashes that would end it."""
     return " ".join(text.split()).replace("\\", "\\\\").replace('"""', "'''")
 
 
