@@ -10,8 +10,6 @@ from __future__ import annotations
 import enum
 import json
 import shlex
-import shutil
-import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -22,7 +20,7 @@ from .load import load
 from .model import Schema
 from .output import Difference, Kind, OutputError, outdated, write
 from .problems import SchemaError
-from .scaffold import project, write_new
+from .scaffold import own_requirement, project, write_new
 from .structure import json_schema
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -79,6 +77,7 @@ Examples:
   keyweave init                             in this folder
 
 Existing files are not overwritten. The schema has one example entity; replace it with your own.
+`make test` first makes the project\'s own .venv, and installs Keyweave and pytest into it.
 """
 
 
@@ -152,8 +151,9 @@ def init(
     for path in files:
         typer.echo(f"wrote {folder / path}")
     words = ["make", "-C", str(folder), "test"]
-    if shutil.which("python") != sys.executable:
-        words.append(f"PYTHON={sys.executable}")
+    requirement = own_requirement()
+    if requirement is not None:
+        words.append(f"KEYWEAVE={requirement}")
     typer.echo(f"next: {shlex.join(words)}")
 
 

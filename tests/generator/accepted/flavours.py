@@ -17,7 +17,7 @@ _SUBSTITUTION: Final = (
     (r"from contextlib import asynccontextmanager\n", ""),
     (r"\bAsyncIterator, Awaitable, ", ""),
     (r"\bdef connect\(", "def open("),
-    (r"`close` the store afterwards", "use it as a context manager, or `close` it"),
+    (r"answers; `close` the store afterwards", "answers. Use the store as a context manager, or `close` it"),
     (r"\bAsyncIterator, Callable\b", "Callable, Iterator"),
     (r"\bAsyncIterator\b", "Iterator"),
     (r"\bAwaitable\[T\]", "T"),

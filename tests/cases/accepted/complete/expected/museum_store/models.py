@@ -61,7 +61,7 @@ class Crate(Value, kw_only=True):
 
 
 def normalize_crate(record: Crate) -> bool:
-    """Bring a Crate into its stored form, in place, and tell whether that changed it."""
+    """Bring a Crate into its stored form, in place, and return whether that changed it."""
     changed = False
     changed = trim(record, "label") or changed
     changed = fill_zero(record, "total", (record.price * record.weight)) or changed
@@ -93,7 +93,7 @@ class Exhibit(Record, kw_only=True):
 
 
 def normalize_exhibit(record: Exhibit) -> bool:
-    """Bring a Exhibit into its stored form, in place, and tell whether that changed it."""
+    """Bring a Exhibit into its stored form, in place, and return whether that changed it."""
     changed = False
     changed = trim(record, "title") or changed
     for each_crates in record.crates.values():

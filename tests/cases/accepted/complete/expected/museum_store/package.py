@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-from keyweave.entity import Package
+from keyweave.model.entity import Package
 
 from .entities import EXHIBIT, GALLERY
 
@@ -22,18 +22,19 @@ PACKAGE = Package(
         name: _script(name)
         for name in (
             "apply",
-            "page",
-            "select",
-            "lookup",
-            "tree",
-            "having",
-            "family",
-            "kin",
-            "first",
-            "count",
-            "unlock",
             "aside",
+            "count",
+            "first_and_page",
+            "having",
+            "lookup",
+            "page",
+            "row_and_page",
+            "row_and_referrers",
+            "select",
+            "tree",
+            "unlock",
         )
     },
     fingerprint="dfaf631d2ae9c9a34576dc80c1a7b6915d7a112ac2ac714af19d062ac5593167",
+    format=1,
 )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity, Reference, Retention, Unique, View
-from keyweave.entry import CREATED, ClaimEntry, Entry, ViewEntry
 from keyweave.errors import CheckViolationError
-from keyweave.keyspace import join
-from keyweave.keytext import key_text
-from keyweave.merging import Merge, add, first, greatest, least, union
-from keyweave.moment import duration_micros
-from keyweave.normalizing import compact
+from keyweave.keyspace.keys import join
+from keyweave.model.entity import Entity, Reference, Retention, Unique, View
+from keyweave.model.entry import CREATED, ClaimEntry, Entry, ViewEntry
+from keyweave.model.keytext import key_text
+from keyweave.model.merge import Merge, add, first, greatest, least, union
+from keyweave.model.moment import duration_micros
+from keyweave.model.normalize import compact
 
 from .. import errors, models
 
@@ -95,7 +95,7 @@ def _combine_parts(left: models.Part, right: models.Part) -> None:
 
 
 def _tidy_parts(value: models.Part) -> None:
-    """Bring one element into the form that merging gives it."""
+    """Bring one element into its merged form."""
     value.colours = union(value.colours, None)
 
 
@@ -143,8 +143,6 @@ EXHIBIT = Entity(
     normalize=models.normalize_exhibit,
     json=("notes",),
     nested=("parts", "crates", "largest"),
-    created=None,
-    updated=None,
     normalized=("title", "crates", "largest"),
     renamed=(("belongs_to", "part_of"),),
     enums=("state",),
@@ -161,8 +159,8 @@ EXHIBIT = Entity(
         "by_gallery_sealed": View(
             "by_gallery_sealed", ("gallery", "sealed"), "height", ("false", "true"), generation=3
         ),
-        "by_part_of": View("by_part_of", ("part_of",), "created", ()),
-        "by_gallery": View("by_gallery", ("gallery",), "turn", ()),
+        "by_part_of": View("by_part_of", ("part_of",), "created"),
+        "by_gallery": View("by_gallery", ("gallery",), "turn"),
     },
     uniques={
         "title": Unique("title", ("title", "part_of"), errors.SameTitleError, normalize=("trim", "lower")),
@@ -178,5 +176,4 @@ EXHIBIT = Entity(
         (5400000000, 2592000000000),
     ),
     not_found=errors.ExhibitNotFoundError,
-    exists=errors.AlreadyExistsError,
 )

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Transaction:
-    """The repositories, bound to one transaction: reads see its writes; nothing is written before it ends."""
+    """The repositories of one transaction: reads see its writes, and nothing is written before it ends."""
 
     __slots__ = ("_session", "exhibits", "galleries")
 
@@ -41,7 +41,7 @@ class Transaction:
         self.galleries = GalleryRepository(session)
 
     def transact(self, function: Callable[[Transaction], T]) -> T:
-        """Join: run `function` in this transaction."""
+        """Run `function` in this transaction, which is already open."""
         return function(self)
 
 
@@ -64,17 +64,18 @@ class Store:
         retention: Mapping[str, timedelta] | None = None,
         **options: Any,
     ) -> Store:
-        """Connect and make sure that the server answers; use it as a context manager, or `close` it.
+        """Connect, and check that the server answers. Use the store as a context manager, or `close` it.
 
         Args:
             url: `redis://`, `rediss://`, `unix://` or `embedded:`.
-            namespace: separates tenants and tests.
+            namespace: the tenant; separates tenants and tests.
             retention: how long rows of an entity live, by entity name; replaces the environment's and the schema's.
-            options: of the connection, such as `timeout` in seconds; `meter_provider` and `tracer_provider` of
-                OpenTelemetry, by default the global ones.
+            options: options of the connection, such as `timeout` in seconds, and `meter_provider` and
+                `tracer_provider` of OpenTelemetry, by default the global ones.
 
         Raises:
-            ConfigurationError: an option makes no sense.
+            ConfigurationError: an option is not valid.
+            FormatError: the generated code has a format that this version of keyweave does not know.
             StoreUnavailableError: the server cannot be used.
         """
         return cls(open_session(PACKAGE, url, namespace=namespace, retention=retention, **options))
@@ -82,11 +83,11 @@ class Store:
     def transact(self, function: Callable[[Transaction], T]) -> T:
         """Run `function` with repositories of one transaction, and write what it wrote in one atomic step.
 
-        Reads see the transaction's own writes. The function may run again when other writers came first. An
-        exception discards everything and passes through.
+        Reads see the transaction's own writes. The function runs again if another write came first. An
+        exception discards all writes and is passed on.
 
         Raises:
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
             CrossPartitionError: the rows do not share a partition; nothing was sent.
         """
         result: T = self._session.run(transact(self._session.context, self._bind, function), "transact")
@@ -96,27 +97,27 @@ class Store:
         return Transaction(self._session.within(context))
 
     def sweep(self, *, limit: int = 10_000) -> int:
-        """Remove up to `limit` rows that are past their deadline, and return how many were removed."""
+        """Remove up to `limit` rows that are past their deadline, and return their number."""
         return self._session.run(sweep(self._session.context, limit=limit), "sweep")
 
     def sweeper(self, *, interval: float = 30.0, share: float = 0.02) -> Sweeper:
         """A background sweeper: `with store.sweeper(): ...`, or `start` and `stop` it.
 
         Args:
-            interval: seconds between looks when nothing is due.
-            share: most of its time that it spends sweeping while something is due, above 0, at most 1.
+            interval: seconds between sweeps while no row is due.
+            share: the largest part of its time that it sweeps while rows are due, above 0 and at most 1.
 
         Raises:
-            ConfigurationError: a value makes no sense.
+            ConfigurationError: a value is out of range.
         """
         return self._session.sweeper(interval=interval, share=share)
 
     def check(self) -> Report:
-        """Compare every document with every entry that is derived from it, both ways; others may write meanwhile."""
+        """Compare every document with its index entries, in both directions; other writes may go on meanwhile."""
         return self._session.check()
 
     def health(self, *, memory_budget: int | None = None) -> Health:
-        """How the server and this namespace are now: one round trip, no retries.
+        """The state of the server and of this namespace: one round trip, no retries.
 
         Args:
             memory_budget: bytes that the data may take; the server's own limit by default.
@@ -128,12 +129,12 @@ class Store:
 
     @property
     def session(self) -> Session:
-        """What the repositories run in; for tools."""
+        """The session that the repositories use, for tools."""
         return self._session
 
     @property
     def stats(self) -> Stats:
-        """What happened inside operations since the store was opened."""
+        """Counters of events inside operations since the store was opened."""
         return self._session.context.state.stats
 
     def close(self) -> None:

@@ -6,26 +6,24 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from keyweave.entry import ClaimEntry
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    growing,
-    joining,
-    merging,
-    paging,
-    reading,
-    removing,
-    searching,
-    touching,
-    transacting,
-    writing,
-)
-from keyweave.keyspace import join
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_sync import Session
+from keyweave.keyspace.keys import join
+from keyweave.model.entry import ClaimEntry
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.read import tree as _tree
+from keyweave.write import delete as _delete
+from keyweave.write import merge as _merge
+from keyweave.write import save as _save
+from keyweave.write import touch as _touch
+from keyweave.sync.session import Session
 
 from .. import filters
 from ..entities.exhibit import EXHIBIT as ENTITY
@@ -47,48 +45,48 @@ class ExhibitRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.runner(ENTITY)
+        self._run = session.run_for(ENTITY)
 
     def get(self, id: str) -> Exhibit:
         """The row with this key.
 
         Raises:
-            ExhibitNotFoundError: it is not there, or its retention has ended.
+            ExhibitNotFoundError: it does not exist, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, id), "get")
+        return self._run(_get.get(self._context, ENTITY, id), "get")
 
     def find(self, id: str) -> Exhibit | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, id), "find")
+        return self._run(_get.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Exhibit | None]:
-        """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        """The rows with these keys, in the same order; None for a key without a row."""
+        return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> Exhibit:
         """The row, locked until the transaction ends; `wait` is in seconds.
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            ExhibitNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            ExhibitNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
+        return self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     def get_with_exhibits(
         self, id: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[Exhibit, list[Exhibit]]:
-        """The row with this key, and every Exhibit whose `part_of` it is.
+        """The row with this key, and every Exhibit that refers to it by `part_of`.
 
-        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+        With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
 
         Raises:
-            ExhibitNotFoundError: it is not there.
+            ExhibitNotFoundError: it does not exist.
             TransactionRequiredError: `for_update` outside a transaction.
-            LockTimeoutError: the lock was not free in time.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context, ENTITY, id, "Exhibit", "part_of", newest=newest, for_update=for_update
             ),
             "get_with",
@@ -100,14 +98,14 @@ class ExhibitRepository:
         No two are "the same"
 
         Raises:
-            ExhibitNotFoundError: nobody has it.
+            ExhibitNotFoundError: no row has it.
         """
         claim_ = ClaimEntry(
             "title",
             join((key_text(title, "str").strip().lower(), key_text(part_of, "str").strip().lower())),
             "",
         )
-        return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "title")
+        return self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "title")
 
     def find_by_title(self, title: str, part_of: str) -> Exhibit | None:
         """The row with this unique value, or None."""
@@ -116,7 +114,7 @@ class ExhibitRepository:
             join((key_text(title, "str").strip().lower(), key_text(part_of, "str").strip().lower())),
             "",
         )
-        return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "title")
+        return self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "title")
 
     def get_by_seal(self, found_at: datetime, state: State, seal: bytes) -> Exhibit:
         """The row with this unique value.
@@ -124,14 +122,14 @@ class ExhibitRepository:
         One Exhibit for each found_at and state and seal.
 
         Raises:
-            ExhibitNotFoundError: nobody has it.
+            ExhibitNotFoundError: no row has it.
         """
         claim_ = ClaimEntry(
             "seal",
             join((key_text(found_at, "datetime"), key_text(state, "str"), key_text(seal, "bytes"))),
             "",
         )
-        return self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "seal")
+        return self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "seal")
 
     def find_by_seal(self, found_at: datetime, state: State, seal: bytes) -> Exhibit | None:
         """The row with this unique value, or None."""
@@ -140,7 +138,7 @@ class ExhibitRepository:
             join((key_text(found_at, "datetime"), key_text(state, "str"), key_text(seal, "bytes"))),
             "",
         )
-        return self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "seal")
+        return self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "seal")
 
     def list_by_gallery_sealed(
         self, gallery: str, sealed: bool, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -151,11 +149,11 @@ class ExhibitRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(gallery, "str"), key_text(sealed, "bool"))
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_gallery_sealed", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -165,12 +163,12 @@ class ExhibitRepository:
     def iterate_by_gallery_sealed(
         self, gallery: str, sealed: bool, *, batch: int = 200, newest: bool = True
     ) -> Iterator[Exhibit]:
-        """Every row of `list_by_gallery_sealed`, read `batch` at a time; rows written meanwhile may or may
-        not appear.
+        """Every row of `list_by_gallery_sealed`, read `batch` at a time; rows that are written meanwhile may
+        be missing.
         """
         values_ = (key_text(gallery, "str"), key_text(sealed, "bool"))
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_gallery_sealed", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -179,23 +177,23 @@ class ExhibitRepository:
         )
 
     def fetch_by_gallery_sealed(self, gallery: str, sealed: bool, *, newest: bool = True) -> list[Exhibit]:
-        """All rows of `list_by_gallery_sealed`, however many, as one list; `iterate_by_gallery_sealed` holds no
-        more than a batch in memory.
+        """All rows of `list_by_gallery_sealed` as one list; `iterate_by_gallery_sealed` holds no more than a
+        batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(gallery, "str"), key_text(sealed, "bool"))
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_gallery_sealed", values_, newest=newest),
+            _fetch.fetch(self._context, ENTITY, "by_gallery_sealed", values_, newest=newest),
             "fetch",
             "by_gallery_sealed",
         )
 
     def count_by_gallery_sealed(self, gallery: str, sealed: bool) -> int:
-        """How many rows `list_by_gallery_sealed` has, without reading them."""
+        """The number of rows of `list_by_gallery_sealed`, without reading them."""
         values_ = (key_text(gallery, "str"), key_text(sealed, "bool"))
         return self._run(
-            counting.count(self._context, ENTITY, "by_gallery_sealed", values_), "count", "by_gallery_sealed"
+            _count.count(self._context, ENTITY, "by_gallery_sealed", values_), "count", "by_gallery_sealed"
         )
 
     def list_by_part_of(
@@ -207,11 +205,11 @@ class ExhibitRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(part_of, "str"),)
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_part_of", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -219,12 +217,12 @@ class ExhibitRepository:
         )
 
     def iterate_by_part_of(self, part_of: str, *, batch: int = 200, newest: bool = True) -> Iterator[Exhibit]:
-        """Every row of `list_by_part_of`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_part_of`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(part_of, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_part_of", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -233,26 +231,25 @@ class ExhibitRepository:
         )
 
     def fetch_by_part_of(self, part_of: str, *, newest: bool = True) -> list[Exhibit]:
-        """All rows of `list_by_part_of`, however many, as one list; `iterate_by_part_of` holds no more than a
-        batch in memory.
+        """All rows of `list_by_part_of` as one list; `iterate_by_part_of` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(part_of, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_part_of", values_, newest=newest), "fetch", "by_part_of"
+            _fetch.fetch(self._context, ENTITY, "by_part_of", values_, newest=newest), "fetch", "by_part_of"
         )
 
     def count_by_part_of(self, part_of: str) -> int:
-        """How many rows `list_by_part_of` has, without reading them."""
+        """The number of rows of `list_by_part_of`, without reading them."""
         values_ = (key_text(part_of, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_part_of", values_), "count", "by_part_of")
+        return self._run(_count.count(self._context, ENTITY, "by_part_of", values_), "count", "by_part_of")
 
     def gather_by_part_of(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Exhibit]]:
-        """For each of several keys every row of `list_by_part_of`, in a few round trips."""
+        """For each of the keys, every row of `list_by_part_of`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
-            gathering.gather(self._context, ENTITY, "by_part_of", values_, newest=newest),
+            _gather.gather(self._context, ENTITY, "by_part_of", values_, newest=newest),
             "gather",
             "by_part_of",
         )
@@ -266,11 +263,11 @@ class ExhibitRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(gallery, "str"),)
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_gallery", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -278,12 +275,12 @@ class ExhibitRepository:
         )
 
     def iterate_by_gallery(self, gallery: str, *, batch: int = 200, newest: bool = True) -> Iterator[Exhibit]:
-        """Every row of `list_by_gallery`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_gallery`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(gallery, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_gallery", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -292,35 +289,34 @@ class ExhibitRepository:
         )
 
     def fetch_by_gallery(self, gallery: str, *, newest: bool = True) -> list[Exhibit]:
-        """All rows of `list_by_gallery`, however many, as one list; `iterate_by_gallery` holds no more than a
-        batch in memory.
+        """All rows of `list_by_gallery` as one list; `iterate_by_gallery` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(gallery, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_gallery", values_, newest=newest), "fetch", "by_gallery"
+            _fetch.fetch(self._context, ENTITY, "by_gallery", values_, newest=newest), "fetch", "by_gallery"
         )
 
     def count_by_gallery(self, gallery: str) -> int:
-        """How many rows `list_by_gallery` has, without reading them."""
+        """The number of rows of `list_by_gallery`, without reading them."""
         values_ = (key_text(gallery, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_gallery", values_), "count", "by_gallery")
+        return self._run(_count.count(self._context, ENTITY, "by_gallery", values_), "count", "by_gallery")
 
     def gather_by_gallery(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Exhibit]]:
-        """For each of several keys every row of `list_by_gallery`, in a few round trips."""
+        """For each of the keys, every row of `list_by_gallery`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return self._run(
-            gathering.gather(self._context, ENTITY, "by_gallery", values_, newest=newest),
+            _gather.gather(self._context, ENTITY, "by_gallery", values_, newest=newest),
             "gather",
             "by_gallery",
         )
 
     def group_counts_by_gallery_sealed(self, gallery: str) -> dict[bool, int]:
-        """How many rows each `sealed` has, without reading them; those with none are left out."""
+        """The number of rows for each `sealed`, without reading them; a value without rows is left out."""
         values_ = (key_text(gallery, "str"),)
         counts = self._run(
-            counting.group_counts(self._context, ENTITY, "by_gallery_sealed", values_),
+            _count.group_counts(self._context, ENTITY, "by_gallery_sealed", values_),
             "group_counts",
             "by_gallery_sealed",
         )
@@ -342,20 +338,20 @@ class ExhibitRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Exhibit]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
-        A `having` argument asks for rows to which such a row refers.
+        A `having_…` argument selects rows to which such a row refers.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
-        equal = searching.given(
+        equal = _search.given(
             id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
         )
-        having = joining.having(("Exhibit", "part_of", having_exhibit))
+        having = _join.having(("Exhibit", "part_of", having_exhibit))
         return self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -374,17 +370,17 @@ class ExhibitRepository:
         having_exhibit: filters.ExhibitFilter | None = None,
         order: _Order = "height",
     ) -> Exhibit:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            ExhibitNotFoundError: there is none.
+            ExhibitNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
         )
-        having = joining.having(("Exhibit", "part_of", having_exhibit))
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        having = _join.having(("Exhibit", "part_of", having_exhibit))
+        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def first_with_exhibits(
         self,
@@ -400,18 +396,18 @@ class ExhibitRepository:
         order: _Order = "height",
         newest: bool = True,
     ) -> tuple[Exhibit, list[Exhibit]]:
-        """The row that `first` finds, and every Exhibit whose `part_of` it is.
+        """The row that `first` finds, and every Exhibit that refers to it by `part_of`.
 
         Raises:
-            ExhibitNotFoundError: there is none.
+            ExhibitNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
         )
-        having = joining.having(("Exhibit", "part_of", having_exhibit))
+        having = _join.having(("Exhibit", "part_of", having_exhibit))
         return self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context, ENTITY, equal, having, "Exhibit", "part_of", order=order, newest=newest
             ),
             "first_with",
@@ -432,15 +428,15 @@ class ExhibitRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[Exhibit]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
-        equal = searching.given(
+        equal = _search.given(
             id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
         )
-        having = joining.having(("Exhibit", "part_of", having_exhibit))
+        having = _join.having(("Exhibit", "part_of", having_exhibit))
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -461,19 +457,19 @@ class ExhibitRepository:
         order: _Order = "height",
         newest: bool = True,
     ) -> list[Exhibit]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
         )
-        having = joining.having(("Exhibit", "part_of", having_exhibit))
+        having = _join.having(("Exhibit", "part_of", having_exhibit))
         return self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(
@@ -487,89 +483,89 @@ class ExhibitRepository:
         sealed: bool | None = None,
         width: int | None = None,
         order: _Order = "height",
-    ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+    ) -> _search.Explanation:
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
-        equal = searching.given(
+        equal = _search.given(
             id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
         )
-        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Exhibit, *, if_none: _View | None = None) -> Exhibit:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: Exhibit) -> Exhibit:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            ExhibitNotFoundError: the row is gone.
+            ExhibitNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record), "save")
+        return self._run(_save.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Exhibit) -> Exhibit:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[Exhibit], Any]) -> Exhibit:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            ExhibitNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            ExhibitNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, id, function), "change")
+        return self._run(_save.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            ExhibitNotFoundError: it is not there.
+            ExhibitNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, id), "delete")
+        self._run(_delete.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, id), "discard")
+        """Delete the row like `delete`, and return whether it existed."""
+        return self._run(_delete.discard(self._context, ENTITY, id), "discard")
 
     def merge_parts(self, id: str, entries: Sequence[Part]) -> Exhibit:
         """Merge entries into `parts` by the schema's rules; concurrent merges lose nothing.
 
         Raises:
-            ExhibitNotFoundError: it is not there.
+            ExhibitNotFoundError: it does not exist.
             ValidationError: an entry breaks its type or limits.
         """
-        return self._run(merging.merge(self._context, ENTITY, id, EXHIBIT_PARTS, entries), "merge")
+        return self._run(_merge.merge(self._context, ENTITY, id, EXHIBIT_PARTS, entries), "merge")
 
     def touch_found_at(self, id: str, at: datetime | None = None) -> bool:
-        """Set `found_at` to `at`, by default the server's time, never back in time; tell whether the row is
-        there.
+        """Set `found_at` to `at`, by default the server's time, but never to an earlier time; return whether
+        the row exists.
         """
-        return self._run(touching.touch(self._context, ENTITY, id, "found_at", at), "touch")
+        return self._run(_touch.touch(self._context, ENTITY, id, "found_at", at), "touch")
 
     def tree(self, id: str, *, max_depth: int = 100) -> list[Exhibit]:
-        """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty
-        when it is not there.
+        """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty if
+        it does not exist.
         """
-        return self._run(growing.tree(self._context, ENTITY, id, "by_part_of", max_depth=max_depth), "tree")
+        return self._run(_tree.tree(self._context, ENTITY, id, "by_part_of", max_depth=max_depth), "tree")

@@ -43,7 +43,7 @@ class GalleryRepository:
         """The row with this key.
 
         Raises:
-            NoSuchGalleryError: it is not there, or its retention has ended.
+            NoSuchGalleryError: it does not exist, or its retention has ended.
         """
         return self._run(_get.get(self._context, ENTITY, name), "get")
 
@@ -52,7 +52,7 @@ class GalleryRepository:
         return self._run(_get.find(self._context, ENTITY, name), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Gallery | None]:
-        """The rows with these keys, in the same order; None where there is none."""
+        """The rows with these keys, in the same order; None for a key without a row."""
         return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, name: str, *, wait: float | None = None) -> Gallery:
@@ -60,22 +60,22 @@ class GalleryRepository:
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            NoSuchGalleryError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            NoSuchGalleryError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return self._run(_lock.get_for_update(self._context, ENTITY, name, wait=wait), "get_for_update")
 
     def get_with_exhibits(
         self, name: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[Gallery, list[Exhibit]]:
-        """The row with this key, and every Exhibit whose `gallery` it is.
+        """The row with this key, and every Exhibit that refers to it by `gallery`.
 
-        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+        With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
 
         Raises:
-            NoSuchGalleryError: it is not there.
+            NoSuchGalleryError: it does not exist.
             TransactionRequiredError: `for_update` outside a transaction.
-            LockTimeoutError: the lock was not free in time.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return self._run(
             _gather.get_with(
@@ -91,7 +91,7 @@ class GalleryRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = ()
         return self._run(
@@ -101,7 +101,7 @@ class GalleryRepository:
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> Iterator[Gallery]:
-        """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_all`, read `batch` at a time; rows that are written meanwhile may be missing."""
         values_ = ()
         return self._session.iterate(
             lambda cursor: _page.page(
@@ -113,15 +113,15 @@ class GalleryRepository:
         )
 
     def fetch_all(self, *, newest: bool = True) -> list[Gallery]:
-        """All rows of `list_all`, however many, as one list; `iterate_all` holds no more than a batch in memory.
+        """All rows of `list_all` as one list; `iterate_all` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = ()
         return self._run(_fetch.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all")
 
     def count_all(self) -> int:
-        """How many rows `list_all` has, without reading them."""
+        """The number of rows of `list_all`, without reading them."""
         values_ = ()
         return self._run(_count.count(self._context, ENTITY, "all", values_), "count", "all")
 
@@ -135,13 +135,13 @@ class GalleryRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Gallery]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
-        A `having` argument asks for rows to which such a row refers.
+        A `having_…` argument selects rows to which such a row refers.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         equal = _search.given(name=name)
         having = _join.having(("Exhibit", "gallery", having_exhibit))
@@ -159,10 +159,10 @@ class GalleryRepository:
         having_exhibit: filters.ExhibitFilter | None = None,
         order: _Order = "revision",
     ) -> Gallery:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            NoSuchGalleryError: there is none.
+            NoSuchGalleryError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = _search.given(name=name)
@@ -177,10 +177,10 @@ class GalleryRepository:
         order: _Order = "revision",
         newest: bool = True,
     ) -> tuple[Gallery, list[Exhibit]]:
-        """The row that `first` finds, and every Exhibit whose `gallery` it is.
+        """The row that `first` finds, and every Exhibit that refers to it by `gallery`.
 
         Raises:
-            NoSuchGalleryError: there is none.
+            NoSuchGalleryError: no row is found.
             ValidationError: no view covers the order.
         """
         equal = _search.given(name=name)
@@ -201,8 +201,8 @@ class GalleryRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[Gallery]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         equal = _search.given(name=name)
         having = _join.having(("Exhibit", "gallery", having_exhibit))
@@ -222,9 +222,9 @@ class GalleryRepository:
         order: _Order = "revision",
         newest: bool = True,
     ) -> list[Gallery]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
@@ -236,65 +236,65 @@ class GalleryRepository:
         )
 
     def explain(self, *, name: str | None = None, order: _Order = "revision") -> _search.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
         equal = _search.given(name=name)
         return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Gallery, *, if_none: _View | None = None) -> Gallery:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             GalleryExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
         return self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: Gallery) -> Gallery:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            NoSuchGalleryError: the row is gone.
+            NoSuchGalleryError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(_save.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Gallery) -> Gallery:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
         return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, name: str, function: Callable[[Gallery], Any]) -> Gallery:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            NoSuchGalleryError: it is not there.
-            TransactionConflictError: other writers won every try.
+            NoSuchGalleryError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(_save.change(self._context, ENTITY, name, function), "change")
 
     def delete(self, name: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            NoSuchGalleryError: it is not there.
+            NoSuchGalleryError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
         self._run(_delete.delete(self._context, ENTITY, name), "delete")
 
     def discard(self, name: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
+        """Delete the row like `delete`, and return whether it existed."""
         return self._run(_delete.discard(self._context, ENTITY, name), "discard")
