@@ -1,4 +1,4 @@
-"""`keyweave backfill`: build indexes that are new to a namespace."""
+"""`keyweave backfill`: builds indexes that are new to a namespace."""
 
 from __future__ import annotations
 
