@@ -1,4 +1,4 @@
-"""The admin commands, assembled. One module per command; this one only lists them."""
+"""The admin commands: one module per command. This module only lists them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`keyweave check`: does every index agree with its documents?"""
+"""`keyweave check`: compares every index with its documents."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Examples:
 
   keyweave check --url redis://localhost:6379 --entity User   one entity
 
-It only reads, in constant memory, and may run beside writers: what it reports it has seen twice.
+It only reads, in constant memory. It may run while applications write: reported drift was found twice.
 `keyweave reindex` repairs what can be repaired.
 
 Exit status: 0 clean, 1 drift, 2 could not run.
@@ -88,7 +88,7 @@ def _shape(report: Report, listing: Listing, *, show_ids: bool) -> dict[str, obj
 def _lines(report: Report, listing: Listing) -> list[str]:
     lines = [f"{report.documents:,} documents and {report.entries:,} entries compared"]
     if not report.documents:
-        lines.append("there are no documents: is this the namespace that you mean?")
+        lines.append("there are no documents: check that --namespace and --environment are right")
     if report.clean:
         lines.append("clean: every index agrees with its documents")
     else:

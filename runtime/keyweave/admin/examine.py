@@ -1,4 +1,4 @@
-"""Looking at a store for `keyweave health` and `keyweave doctor`: the options they share, and the one round trip."""
+"""Examines a store for `keyweave health` and `keyweave doctor`: their shared option, and the one round trip."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BudgetOption = Annotated[
     typer.Option(
         "--memory-budget",
         envvar="KEYWEAVE_MEMORY_BUDGET",
-        help="What the data may take, such as 4gb. Default: the server's maxmemory.",
+        help="Memory that the data may use, such as 4gb. Default: the server's maxmemory.",
     ),
 ]
 
@@ -28,9 +28,9 @@ BudgetOption = Annotated[
 def examined(
     package: str | None, url: str | None, namespace: str | None, environment: str | None, budget: str | None
 ) -> Health:
-    """The health of the store that the shared options name; ends the command when the server does not answer.
+    """Return the health of the store that the shared options name; end the command if the server does not answer.
 
-    A server that is loading is examined too, which opening a store would refuse.
+    This examines a server that is loading as well; opening a store on it would fail.
     """
     url = named(url)
     found = load_package(package)
@@ -44,7 +44,7 @@ def examined(
 
 
 def as_json(health: Health) -> dict[str, Any]:
-    """The stable shape that `--format json` prints: the fields of `Health`, and what follows from them."""
+    """Return the stable shape that `--format json` prints: the fields of `Health`, and values derived from them."""
     fields: dict[str, Any] = msgspec.to_builtins(health)
     worst = health.worst.value if health.worst else None
     return {**fields, "memory_share": health.memory_share, "worst": worst}

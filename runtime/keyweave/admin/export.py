@@ -1,4 +1,4 @@
-"""`keyweave export`: every document into a file."""
+"""`keyweave export`: writes every document to a file."""
 
 from __future__ import annotations
 
@@ -32,30 +32,31 @@ Example:
 
   keyweave export --url redis://localhost:6379 store.ndjson
 
-The file has secrets in it, as the store has; only its owner may read it. It appears under its name when it is whole.
-Beside writers each document is as of one moment, and the file as a whole is not: see docs/backup-and-persistence.md.
+The file contains the secrets of the store; only its owner can read it. It gets its name when it is complete.
+If applications write, each document is as of one moment, but the file as a whole is not: see
+docs/backup-and-persistence.md.
 
-Exit status: 0 done, 1 done but for documents that cannot be read, 2 could not run.
+Exit status: 0 done, 1 done except for unreadable documents, 2 could not run.
 """
 
 
 def export(
-    file: Annotated[Path, typer.Argument(help="Where to write: JSON, one line for each document.")],
+    file: Annotated[Path, typer.Argument(help="The file to write: JSON, one line per document.")],
     package: PackageOption = None,
     url: UrlOption = None,
     namespace: NamespaceOption = None,
     environment: EnvironmentOption = None,
     entity: EntityOption = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
 ) -> None:
-    """Write every document into a file from which any namespace can be rebuilt."""
+    """Write every document to a file from which a namespace can be rebuilt."""
     if file.exists() and not overwrite:
-        fail(f"{file} is there already; replace it with --overwrite")
+        fail(f"{file} exists already; replace it with --overwrite")
     writer = Writer()
     with (
         opened(package, url, namespace, environment) as session,
-        _whole(file) as output,
+        _complete(file) as output,
         Meter("export") as meter,
     ):
         session.shell.run(export_flow(session.context, writer, output.write, entities=entity, observe=meter))
@@ -68,14 +69,14 @@ def export(
         for name, number in counts.items():
             typer.echo(f"  {number:>9,}  {name}")
         if writer.left_out:
-            typer.echo(f"  {writer.left_out:>9,}  left out: they cannot be read; run a check")
+            typer.echo(f"  {writer.left_out:>9,}  left out: they cannot be read; run: keyweave check")
     if writer.left_out:
         raise typer.Exit(FOUND)
 
 
 @contextmanager
-def _whole(file: Path) -> Iterator[BinaryIO]:
-    """A file that appears when everything was written, and is for its owner only."""
+def _complete(file: Path) -> Iterator[BinaryIO]:
+    """Open a file that gets its name when everything is written, and that only its owner can read."""
     part = file.with_name(f"{file.name}.part")
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -1,4 +1,4 @@
-"""`keyweave import`: the documents of an export into a namespace."""
+"""`keyweave import`: writes the documents of an export to a namespace."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ Example:
 
   keyweave import --url redis://localhost:6379 --namespace restored store.ndjson
 
-The whole file is verified before anything is written. Revisions, creation and deadlines are kept; every index is built
-anew. Rows that are there already stay as they are, so an import that was interrupted may be run again.
+The whole file is verified before anything is written. Revisions, creation times and deadlines are kept; every index is
+built anew. Existing rows are not changed, so an interrupted import may be run again.
 
-Exit status: 0 everything is there, 1 some rows were in conflict or unreadable, 2 could not run.
+Exit status: 0 everything is imported, 1 some documents are in conflict or unreadable, 2 could not run.
 """
 
 _BYTES: Final = 4 * 1024 * 1024
@@ -46,18 +46,18 @@ _LINES: Final = 500
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="What keyweave export wrote.")],
+    file: Annotated[Path, typer.Argument(help="A file that keyweave export wrote.")],
     package: PackageOption = None,
     url: UrlOption = None,
     namespace: NamespaceOption = None,
     environment: EnvironmentOption = None,
     other_schema: Annotated[
-        bool, typer.Option("--other-schema", help="Import although the schema is not the one of the export.")
+        bool, typer.Option("--other-schema", help="Accept a file that was exported with another schema.")
     ] = False,
     grace: GraceOption = GRACE,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
 ) -> None:
-    """Write the documents of an export, with every index, into a namespace."""
+    """Write the documents of an export, with every index, to a namespace."""
     imported = Imported()
     try:
         contents = verify(_lines(file))
@@ -68,7 +68,9 @@ def import_(
         with opened(package, url, namespace, environment, grace_ms=round(grace * 1000)) as session:
             _import(session, file, contents, imported)
     except (KeyboardInterrupt, typer.Exit):
-        typer.echo(f"keyweave: stopped; {imported.written:,} written. Run it again for the rest.", err=True)
+        typer.echo(
+            f"keyweave: stopped; {imported.written:,} documents written. Run it again for the rest.", err=True
+        )
         raise typer.Exit(COULD_NOT_RUN) from None
     if format is Format.JSON:
         typer.echo(json.dumps({"complete": imported.complete, **asdict(imported)}))
@@ -91,7 +93,7 @@ def _import(session: Session, file: Path, contents: Contents, imported: Imported
 
 
 def _batches(file: Path) -> Iterator[list[tuple[str, bytes]]]:
-    """The documents between header and end."""
+    """Yield the documents between the first and the last line, in batches."""
     batch: list[tuple[str, bytes]] = []
     size = 0
     held: bytes | None = None

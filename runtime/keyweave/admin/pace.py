@@ -1,4 +1,4 @@
-"""Bounded load: a walk that waits when it is ahead of the rate that was asked for."""
+"""Limits the load of a walk: it waits while it is ahead of the requested rate."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from keyweave.integrity.survey import Observer, Progress
 
 RateOption = Annotated[
     int,
-    typer.Option("--rate", min=0, help="Most documents and entries to read in a second; 0 for no limit."),
+    typer.Option("--rate", min=0, help="The most documents and entries to read per second; 0 for no limit."),
 ]
 
 
 class Paced:
-    """Passes progress on, and pauses so that no more than `rate` documents and entries are read in a second."""
+    """Passes progress to an observer, and pauses so that at most `rate` documents and entries are read per second."""
 
     def __init__(self, observe: Observer, rate: int) -> None:
         self._observe: Final = observe
@@ -25,7 +25,7 @@ class Paced:
         self._began = 0.0
 
     def __call__(self, progress: Progress) -> None:
-        """Show progress, and wait if it was too quick."""
+        """Pass the progress to the observer, and wait while the walk is ahead of the rate."""
         self._observe(progress)
         now = time.monotonic()
         if progress.stage != self._stage:

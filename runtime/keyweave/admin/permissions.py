@@ -1,4 +1,4 @@
-"""The least access rule (ACL) for an application and for the admin tool: what is sent, and no key of others.
+"""The minimal access rule (ACL) for an application and for the admin tool: the commands they send, on this namespace.
 
 A test compares these lists with the source of flows and scripts, in both directions, and runs the engine's whole
 contract under the rule.
@@ -41,7 +41,7 @@ FLOWS: Final = frozenset(
         "zrevrangebyscore",
     }
 )
-"""What an application's flows send."""
+"""The commands that an application's flows send."""
 
 SCRIPTS: Final = frozenset(
     {
@@ -72,7 +72,7 @@ SCRIPTS: Final = frozenset(
         "zscore",
     }
 )
-"""What the scripts call: the server checks that as if the user had sent it."""
+"""The commands that the scripts call: the server checks them as if the user had sent them."""
 
 ADMIN_FLOWS: Final = frozenset(
     {
@@ -91,24 +91,24 @@ ADMIN_FLOWS: Final = frozenset(
         "zscore",
     }
 )
-"""What only the admin tool needs besides. SCAN and CONFIG are not bound to the namespace's keys: an application with
-them could read the names of everybody's keys and the server's settings. It asks for the settings too, when it opens a
-store, and does without."""
+"""The commands that only the admin tool also needs. SCAN and CONFIG are not limited to the namespace's keys: with them an
+application could read the names of all keys and the server's settings. An application also sends CONFIG GET when it opens
+a store, and works without the reply."""
 
 
 ADMIN_SCRIPTS: Final = frozenset({"persist", "pexpireat", "renamenx", "type"})
-"""What scripts call only for repairs."""
+"""The commands that scripts call only for repairs."""
 
 
 class Role(enum.Enum):
-    """For whom a rule is."""
+    """The user that a rule is for."""
 
     APPLICATION = "application"
     ADMIN = "admin"
 
 
 def commands(role: Role, settings: ConnectionSettings) -> list[str]:
-    """The commands that a role sends over such connections, sorted, as ACL SETUSER names them."""
+    """Return the commands that a role sends over such connections, sorted, as ACL SETUSER names them."""
     needed = FLOWS | SCRIPTS | (ADMIN_FLOWS | ADMIN_SCRIPTS if role is Role.ADMIN else frozenset())
     if settings.db:
         needed |= {"select"}
@@ -118,18 +118,18 @@ def commands(role: Role, settings: ConnectionSettings) -> list[str]:
 
 
 def key_pattern(keyspace: Keyspace) -> str:
-    """What matches the keys of a namespace. Rules hold no space and no NUL, so any one byte stands for such a one."""
+    """Return the pattern of a namespace's keys. A rule cannot contain a space or NUL, so `?` replaces each of them."""
     return "~" + re.sub(r"[\s\x00]", "?", keyspace.pattern(), flags=re.ASCII)
 
 
 def rule(context: Context, settings: ConnectionSettings, role: Role, user: str) -> list[str]:
-    """The words that follow ACL SETUSER. The user gets no password by it and keeps those that it has.
+    """Return the words after ACL SETUSER. They set no password, and the user keeps the passwords that it has.
 
     Raises:
-        ConfigurationError: the user's name has a character that access rules cannot hold.
+        ConfigurationError: the user's name has a character that access rules cannot contain.
     """
     if not user or any(character.isspace() or character == "\x00" for character in user):
-        raise ConfigurationError("user: a name without spaces")
+        raise ConfigurationError("user: must be a name without spaces")
     granted = [f"+{command}" for command in commands(role, settings)]
     keys = key_pattern(context.keyspace)
     return [user, "on", "resetkeys", "resetchannels", "clearselectors", keys, "-@all", *granted]

@@ -1,7 +1,7 @@
-"""The `keyweave` command, assembled. It owns no work and names no package: commands come from entry points.
+"""The `keyweave` command. It does no work itself and names no package: its commands come from entry points.
 
-Each entry point of the group `keyweave.commands` names a `typer.Typer`; its commands join the top level.
-So the runtime stays free of the generator, and any installed distribution can add commands.
+Each entry point of the group `keyweave.commands` names a `typer.Typer`, whose commands are added to the top level. So
+the runtime does not depend on the generator, and any installed distribution can add commands.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ _HELP: Final = "Turn entity schemas (YAML) into typed Python repositories on Red
 _EPILOG: Final = """\
 Start from a folder `schema/` with package.yaml and one file per entity:
 
-  keyweave validate          every mistake at once, as file:line:col: message
+  keyweave validate          report every mistake at once, as file:line:col: message
 
-  keyweave generate          write the repositories into generated/
+  keyweave generate          write the repositories to generated/
 
-  keyweave generate --check  fail when generated/ is out of date (for CI)
+  keyweave generate --check  fail if generated/ is out of date (for CI)
 
-  keyweave diff              what a change of the schema does to code, stored data and a rolling deploy
+  keyweave diff              show what a schema change does to code, stored data and a rolling deploy
 
 `keyweave COMMAND --help` explains a command, its options and its exit status.
 """
 
 
 def installed() -> list[EntryPoint]:
-    """Return the entry points of `GROUP`, ordered by name, so that help reads the same everywhere."""
+    """Return the entry points of `GROUP`, ordered by name, so that help is the same everywhere."""
     return sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, entry.value))
 
 
 def assemble(entries: Iterable[EntryPoint]) -> typer.Typer:
     """Build the `keyweave` app from entry points.
 
-    An entry point that cannot be imported is reported on stderr and left out: commands that work must
-    not fall with one that lacks a dependency.
+    An entry point that cannot be imported is reported on stderr and left out: its missing dependency must not
+    break the other commands.
 
     Args:
         entries: the entry points to merge, in the order in which help lists their commands.
@@ -79,7 +79,7 @@ def _options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Accept the options that stand before a command."""
+    """Accept the options before a command."""
 
 
 def _unavailable(entry: EntryPoint, error: Exception) -> str:

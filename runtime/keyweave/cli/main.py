@@ -1,4 +1,4 @@
-"""Where the `keyweave` script starts. It imports nothing optional: a missing extra is told in a sentence."""
+"""The entry point of the `keyweave` script. It imports nothing optional, so a missing extra is reported in one sentence."""
 
 from __future__ import annotations
 

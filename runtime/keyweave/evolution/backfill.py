@@ -1,7 +1,7 @@
-"""Builds indexes that are new to a namespace while applications write: a repair writes them, then the registry says so.
+"""Builds indexes that are new to a namespace while applications write: a repair writes them, the registry declares them.
 
 The registry counts the writes of older code that an index has missed. The count is read before the build. If it is higher
-afterwards, the index does not count as built, even if the registry says so: the numbers decide this, not a lock.
+afterwards, the index does not count as built, even if it is declared so: the numbers decide this, not a lock.
 """
 
 from __future__ import annotations

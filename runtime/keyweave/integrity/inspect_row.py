@@ -145,7 +145,7 @@ def _judge(context: Context, row: Suspect, seen: Seen | None, replies: list[Repl
 def _judge_deadline(context: Context, row: Suspect, head: Head, ends: int, deadline: Reply) -> list[Drift]:
     entity, expiry = entity_of(row), partition_of(row).expiry
     kinds: list[tuple[Kind, str]] = []
-    # An expiry set of the wrong type is found by itself, and counts as empty here.
+    # An expiry set of the wrong type is a finding of its own, and counts as empty here.
     score = None if deadline is None or isinstance(deadline, ServerError) else float(deadline)
     if head.expires == 0 and score is not None:
         kinds.append((Kind.UNDUE_DEADLINE, expiry))
@@ -162,7 +162,7 @@ def _judge_deadline(context: Context, row: Suspect, head: Head, ends: int, deadl
 def _judge_entry(row: Suspect, entry: Entry, head: Head, answer: Reply) -> Drift | None:
     entity, partition = entity_of(row), partition_of(row)
     if isinstance(answer, ServerError):
-        answer = None  # a key of the wrong type is found by itself
+        answer = None  # a key of the wrong type is a finding of its own
     if isinstance(entry, ViewEntry):
         place, where = partition.view(entity.name, entry.view, entry.values), f"{entity.name}.{entry.view}"
         if answer is None:

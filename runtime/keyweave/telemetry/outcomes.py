@@ -40,7 +40,7 @@ class Outcome(enum.StrEnum):
 FAULTS: Final = frozenset({Outcome.UNKNOWN, Outcome.UNAVAILABLE, Outcome.CORRUPT, Outcome.RAISED})
 """Outcomes that set a span's status to error. The others are answers: a missing row is not a failure of the store."""
 
-# The first that fits: children stand before their parents.
+# The first match wins: subclasses come before their parents.
 _BY_ERROR: Final[tuple[tuple[type[BaseException], Outcome], ...]] = (
     (errors.NotFoundError, Outcome.MISSING),
     (errors.AlreadyExistsError, Outcome.TAKEN),

@@ -1,1 +1,1 @@
-"""What applications test with: the pytest plugin."""
+"""Test support for applications: the pytest plugin."""

@@ -1,7 +1,7 @@
-"""pytest fixtures: a store on a real server, with a namespace for each test, emptied afterwards.
+"""pytest fixtures: a store on a real server, with a namespace per test, which is emptied afterwards.
 
-pytest loads this module in every project of an environment that has Keyweave. So it imports nothing but pytest until a
-fixture is asked for, and it adds nothing but options and fixtures, whose names begin with `keyweave`.
+pytest loads this module in every project of an environment that has Keyweave. So it imports only pytest until a fixture
+is requested, and it adds only options and fixtures, whose names begin with `keyweave`.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from keyweave.model.entity import Package
 
 URL_VARIABLE = "KEYWEAVE_TEST_URL"
-"""Another name than the admin tool's: tests must not find production's store by accident."""
+"""Differs from the admin tool's variable: tests must not use the production store by accident."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options that say which server and which package the fixtures use."""
+    """Add the options for the server and the package that the fixtures use."""
     group = parser.getgroup("keyweave", "Keyweave: stores for tests")
     group.addoption(
         "--keyweave-url",
         metavar="URL",
-        help=f"server for keyweave_store; also {URL_VARIABLE} and ini keyweave_url. Default: embedded:",
+        help=f"server of keyweave_store; also {URL_VARIABLE} and the setting keyweave_url. Default: embedded:",
     )
-    parser.addini("keyweave_url", "server for keyweave_store, such as redis://localhost:6379", default="")
+    parser.addini("keyweave_url", "server of keyweave_store, such as redis://localhost:6379", default="")
     parser.addini(
         "keyweave_package",
         "import name of the generated package; default: KEYWEAVE_PACKAGE, or the only one in generated/",
@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def keyweave_url(pytestconfig: pytest.Config) -> str:
-    """The URL of the server that the stores of tests are on. Override it to choose another."""
+    """The URL of the server for the stores of tests. Override it to use another server."""
     return (
         pytestconfig.getoption("--keyweave-url")
         or os.environ.get(URL_VARIABLE)
@@ -52,7 +52,7 @@ def keyweave_url(pytestconfig: pytest.Config) -> str:
 
 @pytest.fixture(scope="session")
 def keyweave_package(pytestconfig: pytest.Config) -> Package:
-    """The generated package that the stores of tests belong to."""
+    """The generated package of the stores of tests."""
     from keyweave.errors import ConfigurationError
     from keyweave.opening.locate import locate
 
@@ -67,7 +67,7 @@ def keyweave_package(pytestconfig: pytest.Config) -> Package:
 
 @pytest.fixture(scope="session")
 def _keyweave_keeper(keyweave_url: str, keyweave_package: Package) -> Iterator[Any]:
-    """A shell that stays open all the time, so that an embedded server starts once."""
+    """A shell that stays open during the whole run, so that an embedded server starts once."""
     from keyweave.opening.prepare import prepare
     from keyweave.sync.shell import Shell
 
@@ -78,7 +78,7 @@ def _keyweave_keeper(keyweave_url: str, keyweave_package: Package) -> Iterator[A
 
 @pytest.fixture
 def keyweave_namespace(_keyweave_keeper: Any, keyweave_url: str, keyweave_package: Package) -> Iterator[str]:
-    """A tenant of this test's own. Every key of it is removed afterwards."""
+    """A tenant for this test alone. All of its keys are removed afterwards."""
     from keyweave.opening.prepare import prepare
     from keyweave.transfer.clear import clear
 
@@ -90,7 +90,7 @@ def keyweave_namespace(_keyweave_keeper: Any, keyweave_url: str, keyweave_packag
 
 @pytest.fixture
 def keyweave_store(keyweave_namespace: str, keyweave_url: str, keyweave_package: Package) -> Iterator[Any]:
-    """A blocking store that holds nothing."""
+    """An empty blocking store."""
     module = importlib.import_module(f"{keyweave_package.name}.sync")
     with module.Store.open(keyweave_url, namespace=keyweave_namespace) as store:
         yield store
@@ -100,9 +100,9 @@ def keyweave_store(keyweave_namespace: str, keyweave_url: str, keyweave_package:
 def keyweave_async_store(
     keyweave_namespace: str, keyweave_url: str, keyweave_package: Package
 ) -> AbstractAsyncContextManager[Any]:
-    """An asyncio store that holds nothing, not yet open: `async with keyweave_async_store as store`.
+    """An empty asyncio store, not open yet: `async with keyweave_async_store as store`.
 
-    A store belongs to the event loop that opens it, and the loop to whichever plugin runs coroutines.
+    A store belongs to the event loop that opens it, and that loop to the plugin that runs coroutines.
     """
     module = importlib.import_module(f"{keyweave_package.name}.aio")
     store: AbstractAsyncContextManager[Any] = module.Store.open(keyweave_url, namespace=keyweave_namespace)
