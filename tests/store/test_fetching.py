@@ -19,7 +19,7 @@ from tests.store.harness import AT_ONCE, FLAVOURS, Harness, add_tasks, harness, 
 @pytest.fixture(params=FLAVOURS)
 def stores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness]:
     """A store with the execution `w`, whose pages have two rows."""
-    monkeypatch.setattr(fetch_flows, "AT_ONCE", 2)
+    monkeypatch.setattr(fetch_flows, "PAGE_SIZE", 2)
     with harness(request.param, "fetching", retention={"TaskState": AT_ONCE}) as opened:
         opened.do(opened.db.workflow_states.create(run()))
         yield opened

@@ -63,10 +63,10 @@ def trips(store: Store, flow: Flow[Any]) -> tuple[Any, int]:
 
 
 def test_lists_come_in_the_order_of_their_keys_and_each_is_whole(store: Store) -> None:
-    for number in range(gather_flows.STRETCH * 2 + 1):
+    for number in range(gather_flows.CHUNK * 2 + 1):
         add(store, f"{number}")
     add(store, "child", "0")
-    large = [f"{number}" for number in range(gather_flows.STRETCH * 2 + 1)]
+    large = [f"{number}" for number in range(gather_flows.CHUNK * 2 + 1)]
     assert keys(store.task_states.gather_by_workflow(["w", "?"], newest=False)) == [[*large, "child"], []]
     assert keys(store.task_states.gather_by_parent(["1", "0", "0"])) == [[], ["child"], ["child"]]
     assert keys(store.task_states.gather_by_workflow(["w"])) == [["child", *reversed(large)]]
@@ -74,7 +74,7 @@ def test_lists_come_in_the_order_of_their_keys_and_each_is_whole(store: Store) -
 
 
 def test_many_lists_need_few_round_trips(store: Store) -> None:
-    parents = [f"p{number}" for number in range(3 * gather_flows.AT_ONCE)]
+    parents = [f"p{number}" for number in range(3 * gather_flows.PIPELINE)]
     for parent in parents:
         add(store, parent)
         add(store, f"{parent}.c", parent)
@@ -84,11 +84,11 @@ def test_many_lists_need_few_round_trips(store: Store) -> None:
     assert keys(lists) == [[f"{parent}.c"] for parent in parents]
     assert count == 3
     add(store, "root")
-    for parent in parents[: gather_flows.AT_ONCE]:
+    for parent in parents[: gather_flows.PIPELINE]:
         store.task_states.change(parent, lambda row: setattr(row, "parent_state_id", "root"))
     assert len(store.task_states.tree("p0")) == 2  # the server knows the script from here on
     tree, count = trips(store, tree_flows.tree(context, entity, "root", "by_parent", max_depth=100))
-    assert len(tree) == 1 + 2 * gather_flows.AT_ONCE
+    assert len(tree) == 1 + 2 * gather_flows.PIPELINE
     assert count == 1
 
 
@@ -138,7 +138,7 @@ def together(store: Any, key: str = "w", **more: Any) -> list[str]:
 
 def test_a_row_comes_with_all_that_refer_to_it(store: Store) -> None:
     assert together(store) == []
-    expected = [f"{number}" for number in range(gather_flows.STRETCH + 2)]
+    expected = [f"{number}" for number in range(gather_flows.CHUNK + 2)]
     for key in expected:
         add(store, key)
     assert together(store, newest=False) == expected
@@ -188,7 +188,7 @@ def leading(store: Any, **more: Any) -> list[str]:
 @pytest.mark.parametrize("declared_only", [False, True])
 def test_the_first_row_comes_with_all_that_refer_to_it(store: Store, declared_only: bool) -> None:
     declare_keys(store.session.context, declared_only)
-    expected = [f"{number}" for number in range(gather_flows.STRETCH + 2)]
+    expected = [f"{number}" for number in range(gather_flows.CHUNK + 2)]
     for key in expected:
         add(store, key)
     assert leading(store, newest=False) == ["w", *expected]
@@ -247,7 +247,7 @@ def test_rows_without_a_document_are_passed_over_and_healed_on_the_way_to_the_fi
 
 
 def test_a_transaction_locks_a_row_and_reads_all_that_refer_to_it_with_its_own_writes(store: Store) -> None:
-    expected = [f"{number}" for number in range(gather_flows.STRETCH + 2)]
+    expected = [f"{number}" for number in range(gather_flows.CHUNK + 2)]
     for key in expected:
         add(store, key)
 

@@ -135,7 +135,7 @@ def test_explain_tells_what_a_server_that_wants_keys_declared_is_asked(stores: H
 def test_a_call_looks_at_a_bounded_number_of_members(
     stores: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(select_flows, "LEAST_SCAN", 10)
+    monkeypatch.setattr(select_flows, "MIN_SCAN", 10)
     stores.do(stores.db.workflow_states.create(run("wide")))
     rows = [task(f"r{number}", workflow="wide", name="r") for number in range(60)]
     add_tasks(stores, [*rows, task("elsewhere", workflow="w", name="r")])

@@ -54,7 +54,7 @@ def found(stores: Harness, task_filter: dict[str, Any], *, batch: int, newest: b
 def test_one_trip_finds_what_plain_commands_find(
     stores: Harness, scan: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe_flows, "SCAN", scan)
+    monkeypatch.setattr(probe_flows, "SCAN_LIMIT", scan)
     conditions: list[dict[str, Any]] = [
         {"task_id": "a"},
         {"task_id": "b", "status": Status.PENDING},

@@ -60,7 +60,7 @@ def page_command(store: Any) -> Command:
         context.scripts["page"].sha,
         1,
         partition.view("TaskState", "by_workflow", ("run",)),
-        partition.documents("TaskState"),
+        partition.document_prefix("TaskState"),
         50,
         "newest",
         "",

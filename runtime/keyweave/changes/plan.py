@@ -83,19 +83,19 @@ class Plan:
         remembered: whether a plan that leaves no document is recognised when it is sent again.
 
     Attributes:
-        frees: whether the plan only removes, so that it needs no memory.
+        only_removes: whether the plan only removes, so that it needs no memory.
     """
 
     __slots__ = (
         "_claims",
+        "_document_on_refusal",
         "_documents",
         "_guard_words",
         "_row_words",
-        "_shown",
         "_views",
-        "changes",
-        "frees",
+        "changes_documents",
         "guards",
+        "only_removes",
         "op",
         "partition",
         "remembered",
@@ -106,20 +106,20 @@ class Plan:
         self.partition: Final = partition
         self.op: Final = op
         self.remembered: Final = remembered
-        self.frees = True
+        self.only_removes = True
         self.guards: list[Guard] = []
-        self.changes = False
+        self.changes_documents = False
         self.written: list[tuple[Entity[Any], str]] = []
         self._documents: dict[str, int] = {}
         self._views: dict[str, int] = {}
         self._claims: dict[str, int] = {}
         self._guard_words: list[Word] = []
         self._row_words: list[Word] = []
-        self._shown = 0
+        self._document_on_refusal = 0
 
-    def show(self, entity: Entity[Any], key: str) -> None:
+    def show_on_refusal(self, entity: Entity[Any], key: str) -> None:
         """Answer a refusal because this row is there, or has changed, with its document."""
-        self._shown = self._document(entity, key)
+        self._document_on_refusal = self._document(entity, key)
 
     def guard_revision(self, entity: Entity[Any], key: str, revision: int) -> None:
         """The row is live and unchanged since `revision`."""
@@ -181,21 +181,21 @@ class Plan:
         self, entity: Entity[Any], key: str, body: bytes, retain: int, old: list[Entry], new: list[Entry]
     ) -> None:
         """Write a document, and the difference between the entries that it had and has."""
-        self.changes = True
+        self.changes_documents = True
         self._row_words += ("put", self._document(entity, key), f"{entity.name}:{key}", retain, body)
         self._difference(entity, old, new)
         self.written.append((entity, key))
-        self.frees = False
+        self.only_removes = False
 
     def delete(self, entity: Entity[Any], key: str, old: list[Entry]) -> None:
         """Delete a document with every entry that it had."""
-        self.changes = True
+        self.changes_documents = True
         self._row_words += ("delete", self._document(entity, key), f"{entity.name}:{key}")
         self._difference(entity, old, [])
 
     def change_entries(self, entity: Entity[Any], old: list[Entry], new: list[Entry]) -> None:
         """Change entries without a document: healing and repair."""
-        self.frees = self.frees and not new
+        self.only_removes = self.only_removes and not new
         self._row_words.append("entries")
         self._difference(entity, old, new)
 
@@ -209,20 +209,20 @@ class Plan:
         new: list[Entry],
     ) -> None:
         """Write a document with a head that it had before (revision, created, expires), here or elsewhere."""
-        self.changes = True
-        self.frees = False
+        self.changes_documents = True
+        self.only_removes = False
         self._row_words += ("restore", self._document(entity, key), f"{entity.name}:{key}", *head, body)
         self._difference(entity, old, new)
         self.written.append((entity, key))
 
     def follow_deadline(self, entity: Entity[Any], key: str) -> None:
         """Make native TTL and expiry entry follow from the document's head, or from its absence."""
-        self.frees = False
+        self.only_removes = False
         self._row_words += ("deadline", self._document(entity, key), f"{entity.name}:{key}")
 
     def advance_clock(self, revision: int) -> None:
         """Make later writes get revisions beyond `revision`."""
-        self.frees = False
+        self.only_removes = False
         self._row_words += ("advance", revision)
 
     def command(
@@ -250,8 +250,8 @@ class Plan:
             views,
             claims,
             marker,
-            writer if self.changes else "",
-            self._shown,
+            writer if self.changes_documents else "",
+            self._document_on_refusal,
             *self._guard_words,
             "rows",
             *self._row_words,
@@ -273,9 +273,9 @@ class Plan:
 
     def _difference(self, entity: Entity[Any], old: list[Entry], new: list[Entry]) -> None:
         words: list[Word] = []
-        views, view_key = self._views, self._own(entity).view
+        views, view_key = self._views, self._partition_of(entity).view
         if old:
-            old, new = _changed(old, new)
+            old, new = _differing(old, new)
         # A few entries are compared quicker than they are hashed: the hash of an enum's value is Python code.
         kept = [(entry.view, entry.values) for entry in new if type(entry) is ViewEntry] if old else []
         for entry in old:
@@ -295,7 +295,7 @@ class Plan:
         self._row_words.append(len(words) // 4)
         self._row_words += words
 
-    def _own(self, entity: Entity[Any]) -> Partition:
+    def _partition_of(self, entity: Entity[Any]) -> Partition:
         if entity.group != self.partition.group:
             raise CrossPartitionError(
                 f"{entity.name} is in group {entity.group!r} and cannot change in one step with group "
@@ -304,22 +304,22 @@ class Plan:
         return self.partition
 
     def _document(self, entity: Entity[Any], key: str) -> int:
-        name = self._own(entity).document(entity.name, key)
+        name = self._partition_of(entity).document(entity.name, key)
         documents = self._documents
         return documents.setdefault(name, len(documents) + 1)
 
     def _view(self, entity: Entity[Any], view: str, values: Sequence[str]) -> int:
-        name = self._own(entity).view(entity.name, view, values)
+        name = self._partition_of(entity).view(entity.name, view, values)
         views = self._views
         return views.setdefault(name, len(views) + 1)
 
     def _claim(self, entity: Entity[Any], unique: str) -> int:
-        name = self._own(entity).claims(entity.name, unique)
+        name = self._partition_of(entity).claims(entity.name, unique)
         claims = self._claims
         return claims.setdefault(name, len(claims) + 1)
 
 
-def _changed(old: list[Entry], new: list[Entry]) -> tuple[list[Entry], list[Entry]]:
+def _differing(old: list[Entry], new: list[Entry]) -> tuple[list[Entry], list[Entry]]:
     """Both lists without the entries that stay as they are, as far as a look from place to place finds them.
 
     Most writes change few entries of many, and a row has at most one entry of each name, in the same order.

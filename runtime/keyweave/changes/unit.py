@@ -15,7 +15,7 @@ from keyweave.model.entity import Entity
 from keyweave.model.entry import CREATED, REVISION, ClaimEntry, Entry, Score, ViewEntry
 from keyweave.model.record import Record, Stored, forget, memory_of, remember
 
-LATER: Final = 1 << 53
+PROVISIONAL: Final = 1 << 53
 """Provisional scores of rows that are not written yet begin here: after every moment that is."""
 
 
@@ -33,22 +33,22 @@ class Change:
         counts: views that must keep their number of members: (entity, view, values, number).
         dangling: entries that lead to no document, or to one that does not imply them, to be removed in the same
             step: (entity, key, revision of the document or None, entries).
-        fresh: the unit deleted the row and made it anew, so nothing of the old one lives on.
-        turn: number of the write within its unit; rows are written in this order.
+        recreated: the unit deleted the row and made it anew, so nothing of the old one lives on.
+        sequence: number of the write within its unit; rows are written in this order.
     """
 
     __slots__ = (
         "counts",
         "dangling",
         "entity",
-        "fresh",
         "guard",
         "key",
         "old",
         "old_entries",
         "prepared",
         "record",
-        "turn",
+        "recreated",
+        "sequence",
     )
 
     def __init__(
@@ -71,13 +71,13 @@ class Change:
         self.guard: Final = guard
         self.counts: list[tuple[Entity[Any], str, tuple[str, ...], int]] = []
         self.dangling: list[tuple[Entity[Any], str, int | None, list[Entry]]] = []
-        self.fresh = False
-        self.turn = 0
+        self.recreated = False
+        self.sequence = 0
 
-    def place(self, score: Score) -> float:
+    def provisional_score(self, score: Score) -> float:
         """The number that orders an entry of this row before it is written; unwritten moments come last, in turn."""
-        if score == REVISION or (score == CREATED and (self.old is None or self.fresh)):
-            return LATER + 2 * self.turn
+        if score == REVISION or (score == CREATED and (self.old is None or self.recreated)):
+            return PROVISIONAL + 2 * self.sequence
         return score_number(score, self.old)
 
     @property
@@ -109,9 +109,9 @@ class UnitOfWork:
     """
 
     __slots__ = (
-        "_memories",
         "_provisional",
-        "_turns",
+        "_saved",
+        "_sequence",
         "changes",
         "conflict",
         "ended",
@@ -131,9 +131,9 @@ class UnitOfWork:
         self.loaded: dict[tuple[str, str], Stored] = {}
         self.conflict: ConflictError | None = None
         self.locks: dict[str, tuple[str, float]] = {}
-        self._memories: list[tuple[Record, Stored | None, dict[str, Any]]] = []
+        self._saved: list[tuple[Record, Stored | None, dict[str, Any]]] = []
         self._provisional = 0
-        self._turns = 0
+        self._sequence = 0
 
     def refuse_late_use(self) -> None:
         """Make sure that what is done with this unit still counts.
@@ -144,7 +144,7 @@ class UnitOfWork:
         if self.ended:
             raise TransactionRequiredError("this transaction has ended; use the store or begin another one")
 
-    def join(self, entity: Entity[Any]) -> None:
+    def enlist(self, entity: Entity[Any]) -> None:
         """Make sure that `entity` can change in this unit.
 
         Raises:
@@ -159,7 +159,7 @@ class UnitOfWork:
                 f"{entity.name} is in group {entity.group!r}; this transaction already uses group {self.group!r}"
             )
 
-    def stale(self, entity: Entity[Any]) -> ConflictError:
+    def conflict_error(self, entity: Entity[Any]) -> ConflictError:
         """The error for a row that somebody else wrote since this unit saw it; it makes the transaction run again."""
         self.conflict = ConflictError(f"{entity.name}: the row changed since this transaction read it")
         return self.conflict
@@ -168,13 +168,13 @@ class UnitOfWork:
         """The buffered change of a row."""
         return self.changes.get((entity.name, key))
 
-    def changes_any(self, entity: Entity[Any]) -> bool:
+    def has_changes(self, entity: Entity[Any]) -> bool:
         """Whether a row of `entity` has a buffered change."""
         return any(name == entity.name for name, _ in self.changes)
 
     def buffer(self, change: Change) -> None:
         """Add a change, on top of an earlier one of the same row."""
-        self.join(change.entity)
+        self.enlist(change.entity)
         place = (change.entity.name, change.key)
         earlier = self.changes.pop(place, None)
         if earlier is not None:
@@ -189,24 +189,24 @@ class UnitOfWork:
             )
             merged.counts = [*earlier.counts, *change.counts]
             merged.dangling = [*earlier.dangling, *change.dangling]
-            merged.fresh = earlier.fresh or (earlier.old is not None and earlier.prepared is None)
+            merged.recreated = earlier.recreated or (earlier.old is not None and earlier.prepared is None)
             change = merged
-        self._turns += 1
-        change.turn = self._turns
+        self._sequence += 1
+        change.sequence = self._sequence
         self.changes[place] = change
 
-    def provisional(self) -> int:
+    def provisional_revision(self) -> int:
         """A revision for a buffered write; negative, so that it never equals a real one."""
         self._provisional -= 1
         return self._provisional
 
-    def touch(self, record: Record, managed: tuple[str, ...]) -> None:
+    def save_memory(self, record: Record, managed: tuple[str, ...]) -> None:
         """Remember what `record` knew, so that a discarded try leaves no trace on it."""
-        self._memories.append((record, memory_of(record), {name: getattr(record, name) for name in managed}))
+        self._saved.append((record, memory_of(record), {name: getattr(record, name) for name in managed}))
 
-    def discard(self) -> None:
+    def roll_back(self) -> None:
         """Give every touched record back what it knew before this try."""
-        for record, stored, managed in reversed(self._memories):
+        for record, stored, managed in reversed(self._saved):
             for name, value in managed.items():
                 setattr(record, name, value)
             if stored is None:
@@ -232,7 +232,7 @@ class UnitOfWork:
                     if type(entry) is ViewEntry and entry.view == view and entry.values == values:
                         yield entry.score, change
 
-    def difference(
+    def net_gain(
         self, entity: Entity[Any], view: str, values: tuple[str, ...], dead: Set[str] = frozenset()
     ) -> int:
         """How many live members a view will have gained by this unit, less those that it will have lost.
@@ -240,9 +240,9 @@ class UnitOfWork:
         `dead` are the keys of rows that were past their deadline before.
         """
         gained = sum(1 for _ in self.members(entity, view, values))
-        return gained - self.leaving(entity, view, values, dead)
+        return gained - self.changed_members(entity, view, values, dead)
 
-    def leaving(
+    def changed_members(
         self, entity: Entity[Any], view: str, values: tuple[str, ...], without: Set[str] = frozenset()
     ) -> int:
         """How many of a view's stored members this unit changes, but for keys in `without`; each is guarded by its revision."""
@@ -258,7 +258,7 @@ class UnitOfWork:
 def score_number(score: Score, stored: Stored | None) -> float:
     """The number that orders an entry of a stored row."""
     if score == CREATED:
-        return stored.created if stored is not None else LATER
+        return stored.created if stored is not None else PROVISIONAL
     if score == REVISION:
-        return stored.revision if stored is not None else LATER
+        return stored.revision if stored is not None else PROVISIONAL
     return float(score)

@@ -24,7 +24,7 @@ def commit(
     watched: list[Watched] | None = None,
     *,
     sweeping: bool = False,
-    show: bool = False,
+    with_document: bool = False,
     trailer: Trailer | None = None,
 ) -> Flow[Refusal | None]:
     """Apply changes of one partition in one atomic step.
@@ -39,12 +39,12 @@ def commit(
     Returns:
         None when everything was written and the records know it; otherwise the guard that did not hold.
     """
-    plan = _plan(context, changes, watched or [], remembered=not sweeping)
-    if show:
-        plan.show(changes[0].entity, changes[0].key)
+    plan = _build_plan(context, changes, watched or [], remembered=not sweeping)
+    if with_document:
+        plan.show_on_refusal(changes[0].entity, changes[0].key)
     outcome = yield from apply(context, plan, trailer)
     if isinstance(outcome, Applied):
-        _learn(context, changes, outcome)
+        _remember_writes(context, changes, outcome)
         return None
     return outcome
 
@@ -80,7 +80,7 @@ def claims_of(entries: list[Entry]) -> list[ClaimEntry]:
     return [entry for entry in entries if type(entry) is ClaimEntry]
 
 
-def _plan(
+def _build_plan(
     context: Context,
     changes: list[Change],
     watched: list[Watched],
@@ -110,7 +110,7 @@ def _plan(
     for change in changes:
         prepared, before = change.prepared, change.old_entries
         if prepared is not None:
-            if change.fresh:
+            if change.recreated:
                 plan.delete(change.entity, change.key, before)
                 before = []
             plan.put(change.entity, change.key, prepared.body, prepared.retain, before, prepared.entries)
@@ -147,9 +147,9 @@ def _guard_claims(plan: Plan, change: Change, released: dict[tuple[str, str, str
     for claim in claims_of(change.new_entries):
         if claim in change.old_entries:
             continue
-        giver = released.get((change.entity.name, claim.unique, claim.value))
-        if giver is not None:
-            plan.guard_holds(change.entity, claim.unique, claim.value, giver)
+        owner = released.get((change.entity.name, claim.unique, claim.value))
+        if owner is not None:
+            plan.guard_holds(change.entity, claim.unique, claim.value, owner)
         else:
             plan.guard_free(change.entity, claim)
 
@@ -167,7 +167,7 @@ def _guard_references(context: Context, plan: Plan, change: Change, puts: set[tu
         plan.guard_exists(target, value, change.entity, change.key, reference.field)
 
 
-def _learn(context: Context, changes: list[Change], applied: Applied) -> None:
+def _remember_writes(context: Context, changes: list[Change], applied: Applied) -> None:
     heads = iter(applied.heads)
     for change in changes:
         name, key, prepared = change.entity.name, change.key, change.prepared
@@ -177,7 +177,9 @@ def _learn(context: Context, changes: list[Change], applied: Applied) -> None:
         revision, created, expires = next(heads)
         if change.record is None:
             continue
-        stored = context.codec(change.entity).written(change.record, prepared, revision, created, expires)
+        stored = context.codec(change.entity).remember_write(
+            change.record, prepared, revision, created, expires
+        )
         # Members that this schema does not know may be purged, and the revision stays: they are not to come back.
         if revision and not prepared.unknown and len(prepared.body) <= LARGEST:
             context.state.recent.put(name, key, stored)

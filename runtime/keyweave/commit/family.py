@@ -20,9 +20,9 @@ from keyweave.model.entity import Entity, Referrer
 from keyweave.model.entry import REVISION, ViewEntry
 from keyweave.store.context import Context
 
-_MANY: Final = 500
+_BATCH: Final = 500
 
-_DEEP: Final = 2
+_MEMBERS_PER_ROW: Final = 2
 """Most members that are looked at, those of the next level included, for each row whose document may come at once."""
 
 RowId: TypeAlias = tuple[str, str]
@@ -49,9 +49,9 @@ class Family:
 
 
 def read_family(
-    context: Context, entity: Entity[Any], key: str, guard: str, most: int | None
+    context: Context, entity: Entity[Any], key: str, guard: str, limit: int | None
 ) -> Flow[tuple[Change, Family | None] | None]:
-    """The removal of a row, dead or alive, and who refers to it: up to `most` by each reference, all for None.
+    """The removal of a row, dead or alive, and who refers to it: up to `limit` by each reference, all for None.
 
     Who refers to it is None when it is not known: while an index is not built, and `members_of` asks for it, or refuses
     to; when the family is too large to be read at once; when the row is past its deadline, and `guard` is not `dead`.
@@ -65,62 +65,64 @@ def read_family(
             return None
         return removal(context, entity, key, document, guard), None if context.state.unbuilt else Family([])
     # A sweep asks plainly: it meets more rows that turn out to be alive than families.
-    if guard == "dead" or most is None:
-        return (yield from family_by_keys(context, entity, key, guard, most))
+    if guard == "dead" or limit is None:
+        return (yield from family_by_keys(context, entity, key, guard, limit))
     found: tuple[Change, Family | None] | None
-    found = yield from context.strategy.family(context, entity, key, guard, most)
+    found = yield from context.strategy.family(context, entity, key, guard, limit)
     return found
 
 
 def family_by_script(
-    context: Context, entity: Entity[Any], key: str, guard: str, most: int
+    context: Context, entity: Entity[Any], key: str, guard: str, limit: int
 ) -> Flow[tuple[Change, Family | None] | None]:
     """What `read_family` returns, in one trip."""
-    reply: Any = yield from ask_script(context, "row_and_referrers", *_kin_call(context, entity, key, most))
-    return _kin(context, entity, key, guard, reply) if reply is not None else None
+    reply: Any = yield from ask_script(
+        context, "row_and_referrers", *_family_call(context, entity, key, limit)
+    )
+    return _parse_family(context, entity, key, guard, reply) if reply is not None else None
 
 
 def family_by_keys(
-    context: Context, entity: Entity[Any], key: str, guard: str, most: int | None
+    context: Context, entity: Entity[Any], key: str, guard: str, limit: int | None
 ) -> Flow[tuple[Change, Family | None] | None]:
     """What `read_family` returns, without the rows of those who refer to the row."""
     document_key = context.partition(entity).document(entity.name, key)
-    ranges = yield from _ranges(context, entity, key, most)
+    ranges = yield from _range_commands(context, entity, key, limit)
     document, *lists = yield from ask(context, (("GET", document_key), *[command for _, command in ranges]))
     if document is None:
         return None
     change = removal(context, entity, key, document, guard)
-    return change, Family(_note(change, [referrer for referrer, _ in ranges], lists))
+    return change, Family(_guard_members(change, [referrer for referrer, _ in ranges], lists))
 
 
-def _kin_call(
-    context: Context, entity: Entity[Any], key: str, most: int
+def _family_call(
+    context: Context, entity: Entity[Any], key: str, limit: int
 ) -> tuple[tuple[Word, ...], tuple[Word, ...]]:
-    """Keys and arguments of `kin`."""
+    """Keys and arguments of `row_and_referrers`."""
     keys: list[Word] = [context.partition(entity).document(entity.name, key)]
-    most = min(most, _MANY)
-    arguments: list[Word] = [most, _DEEP * most]
+    limit = min(limit, _BATCH)
+    arguments: list[Word] = [limit, _MEMBERS_PER_ROW * limit]
     referrers = context.package.referrers
     for referrer in referrers[entity.name]:
         rows = referrer.entity
         partition, below = context.partition(rows), referrers[rows.name]
         keys.append(partition.view(rows.name, referrer.reference.via, (key,)))
-        arguments += (partition.documents(rows.name), len(below))
+        arguments += (partition.document_prefix(rows.name), len(below))
         for each in below:
-            arguments.append(context.partition(each.entity).family(each.entity.name, each.reference.via))
+            arguments.append(context.partition(each.entity).view_prefix(each.entity.name, each.reference.via))
     return tuple(keys), tuple(arguments)
 
 
-def _kin(
+def _parse_family(
     context: Context, entity: Entity[Any], key: str, guard: str, reply: list[Any]
 ) -> tuple[Change, Family | None]:
-    """The removal of the row that `kin` answered with, and its family if that came along."""
+    """The removal of the row that `row_and_referrers` answered with, and its family if that came along."""
     document, *views = reply
     change = removal(context, entity, key, document, guard)
     if not views:
         return change, None
     referrers = context.package.referrers[entity.name]
-    family = Family(_note(change, referrers, [members for members, _, _ in views]))
+    family = Family(_guard_members(change, referrers, [members for members, _, _ in views]))
     places = map(member_id, family.members)
     for referrer, (_, documents, below) in zip(referrers, views, strict=True):
         lists, kinds = iter(below), context.package.referrers[referrer.entity.name]
@@ -132,7 +134,7 @@ def _kin(
 def removal(context: Context, entity: Entity[Any], key: str, document: bytes, guard: str) -> Change:
     """The removal of the row that a document holds."""
     codec = context.codec(entity)
-    stored = codec.recall(document)
+    stored = codec.read_memory(document)
     return Change(entity, key, old=stored, old_entries=codec.entries_of(stored), prepared=None, guard=guard)
 
 
@@ -141,24 +143,24 @@ def row_id(change: Change) -> RowId:
     return change.entity.name, change.key
 
 
-def members_of(context: Context, parents: list[Change], most: int | None) -> Flow[list[Member]]:
-    """Who refers to the parents, up to `most` by each reference. The parents' guards are set accordingly."""
+def members_of(context: Context, parents: list[Change], limit: int | None) -> Flow[list[Member]]:
+    """Who refers to the parents, up to `limit` by each reference. The parents' guards are set accordingly."""
     asked: list[tuple[Change, list[Referrer]]] = []
     commands: list[Command] = []
     for parent in parents:
-        ranges = yield from _ranges(context, parent.entity, parent.key, most)
+        ranges = yield from _range_commands(context, parent.entity, parent.key, limit)
         asked.append((parent, [referrer for referrer, _ in ranges]))
         commands += [command for _, command in ranges]
     lists = iter((yield from ask(context, tuple(commands))) if commands else ())
     return [
         member
         for parent, referrers in asked
-        for member in _note(parent, referrers, [next(lists) for _ in referrers])
+        for member in _guard_members(parent, referrers, [next(lists) for _ in referrers])
     ]
 
 
-def _ranges(
-    context: Context, entity: Entity[Any], key: str, most: int | None
+def _range_commands(
+    context: Context, entity: Entity[Any], key: str, limit: int | None
 ) -> Flow[list[tuple[Referrer, Command]]]:
     """What to ask for to learn who refers to a row, by their views."""
     found: list[tuple[Referrer, Command]] = []
@@ -167,11 +169,11 @@ def _ranges(
             yield from require_built(context, referrer.entity, referrer.reference.via)
         partition = context.partition(referrer.entity)
         view = partition.view(referrer.entity.name, referrer.reference.via, (key,))
-        found.append((referrer, ("ZRANGE", view, 0, -1 if most is None else most - 1)))
+        found.append((referrer, ("ZRANGE", view, 0, -1 if limit is None else limit - 1)))
     return found
 
 
-def _note(parent: Change, referrers: Sequence[Referrer], lists: list[list[bytes]]) -> list[Member]:
+def _guard_members(parent: Change, referrers: Sequence[Referrer], lists: list[list[bytes]]) -> list[Member]:
     """Who refers to a row, as its views say. Its guards are set accordingly."""
     parent.dangling = []
     parent.counts = [
@@ -191,12 +193,12 @@ def member_id(member: Member) -> RowId:
 
 
 def load_members(
-    context: Context, members: list[Member], most: int | None, known: Rows | None = None
+    context: Context, members: list[Member], limit: int | None, known: Rows | None = None
 ) -> Flow[tuple[list[Change], list[Member]]]:
     """The rows of `members`, each once, dead ones included. An entry without a document is noted on its parent.
 
     Args:
-        most: how many of who refers to the rows to ask for, by each reference: None for all, 0 to ask for nobody.
+        limit: how many of who refers to the rows to ask for, by each reference: None for all, 0 to ask for nobody.
         known: what was read of the rows already, if anything was.
 
     Returns:
@@ -207,20 +209,22 @@ def load_members(
     """
     children: dict[RowId, Change] = {}
     below: list[Member] = []
-    for start in range(0, len(members), _MANY):
-        part = members[start : start + _MANY]
-        rows = known or (yield from _read_rows(context, part, most, children))
+    for start in range(0, len(members), _BATCH):
+        part = members[start : start + _BATCH]
+        rows = known or (yield from _read_rows(context, part, limit, children))
         for member in part:
             document, lists = rows[member_id(member)]
             child = yield from _child(context, member, document)
             if child is not None and row_id(child) not in children:
                 children[row_id(child)] = child
-                below += _note(child, context.package.referrers[child.entity.name] if lists else (), lists)
+                below += _guard_members(
+                    child, context.package.referrers[child.entity.name] if lists else (), lists
+                )
     return list(children.values()), below
 
 
 def _read_rows(
-    context: Context, members: list[Member], most: int | None, without: Container[RowId]
+    context: Context, members: list[Member], limit: int | None, without: Container[RowId]
 ) -> Flow[Rows]:
     """The documents of `members`, and but for those in `without` who refers to them."""
     asked: dict[RowId, list[Command]] = {}
@@ -230,8 +234,8 @@ def _read_rows(
         if at in asked:
             continue
         keys.append(context.partition(entity).document(entity.name, key))
-        wanted = most != 0 and at not in without
-        ranges = (yield from _ranges(context, entity, key, most)) if wanted else []
+        wanted = limit != 0 and at not in without
+        ranges = (yield from _range_commands(context, entity, key, limit)) if wanted else []
         asked[at] = [command for _, command in ranges]
     commands = [command for each in asked.values() for command in each]
     documents, *lists = yield from ask(context, (("MGET", *keys), *commands))

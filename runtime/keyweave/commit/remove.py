@@ -35,21 +35,21 @@ def remove_rows(context: Context, roots: list[Change], family: Family | None = N
     sweeping = all(root.guard == "dead" for root in roots)
     waiting: list[list[Change]] = [roots]
     known = family
-    above: set[RowId] = set()
-    gone: set[RowId] = set()
+    postponed: set[RowId] = set()
+    removed: set[RowId] = set()
     while waiting:
-        rows = [row for row in waiting.pop() if row_id(row) not in gone]
-        changes, complete = yield from _collect(context, rows, above, known)
+        rows = [row for row in waiting.pop() if row_id(row) not in removed]
+        changes, complete = yield from _collect(context, rows, postponed, known)
         known = None
         if not complete:
-            if not gone and not above:
+            if not removed and not postponed:
                 yield from _refuse_restricted(context, rows)
             if len(rows) > 1:
                 middle = len(rows) // 2
                 waiting += [rows[middle:], rows[:middle]]
                 continue
-            above.add(row_id(rows[0]))
-            waiting += [rows, changes or (yield from _some_children(context, rows[0], above))]
+            postponed.add(row_id(rows[0]))
+            waiting += [rows, changes or (yield from _some_children(context, rows[0], postponed))]
             continue
         refusal = (yield from commit(context, changes, sweeping=sweeping)) if changes else None
         if refusal is not None:
@@ -57,35 +57,35 @@ def remove_rows(context: Context, roots: list[Change], family: Family | None = N
                 raise refused(refusal)
             context.state.stats.conflict(roots[0].entity.name)
             return False
-        gone |= {row_id(change) for change in changes}
+        removed |= {row_id(change) for change in changes}
     return True
 
 
 def _collect(
-    context: Context, roots: list[Change], above: set[RowId], known: Family | None
+    context: Context, roots: list[Change], postponed: set[RowId], known: Family | None
 ) -> Flow[tuple[list[Change], bool]]:
     """The rows of `roots` with everything that refers to them, leaves first, each guarded, and True.
 
     When they are too many for one plan, the lowest rows that were reached, if they are below the roots, and False.
-    Rows in `above` wait for these to be removed: in a circle of references they are left alone. `known` is who refers
+    Rows in `postponed` wait for these to be removed: in a circle of references they are left alone. `known` is who refers
     to the roots, if that was read already.
     """
-    most = context.policy.chunk
+    limit = context.policy.chunk
     levels = [roots]
-    seen = {*above, *(row_id(root) for root in roots)}
+    seen = {*postponed, *(row_id(root) for root in roots)}
     size = len(roots)
     members = (
-        known.members if known is not None else (yield from members_of(context, roots, most + len(seen)))
+        known.members if known is not None else (yield from members_of(context, roots, limit + len(seen)))
     )
     rows = known.rows if known is not None else None
     while levels[-1]:
         fresh = [member for member in members if member_id(member) not in seen]
         places = {member_id(member) for member in fresh}
         size += len(places)
-        if fresh and size > most:
+        if fresh and size > limit:
             return levels[-1] if len(levels) > 1 else [], False
         # A row without a document is not remembered as seen: each parent drops its own entry of it.
-        reach = most + len(seen) + len(places)
+        reach = limit + len(seen) + len(places)
         children, members = yield from load_members(context, fresh, reach, rows)
         rows = None
         seen |= {row_id(child) for child in children}
@@ -93,20 +93,20 @@ def _collect(
     return [change for level in reversed(levels) for change in level], True
 
 
-def _some_children(context: Context, root: Change, above: set[RowId]) -> Flow[list[Change]]:
+def _some_children(context: Context, root: Change, postponed: set[RowId]) -> Flow[list[Change]]:
     """Some of the rows that refer to `root`; entries that lead to no child are removed."""
-    most = max(1, context.policy.chunk // 2)
-    members = yield from members_of(context, [root], most + len(above))
+    limit = max(1, context.policy.chunk // 2)
+    members = yield from members_of(context, [root], limit + len(postponed))
     children, _ = yield from load_members(
-        context, [each for each in members if member_id(each) not in above], 0
+        context, [each for each in members if member_id(each) not in postponed], 0
     )
     for entity, key, revision, entries in root.dangling:
         yield from heal_entries(context, entity, key, revision, entries)
-    return children[:most]
+    return children[:limit]
 
 
 def _refuse_restricted(context: Context, roots: list[Change]) -> Flow[None]:
-    """Look through a family that will not go in one step, so that a refusal comes before the first row is gone."""
+    """Look through a family that will not go in one step, so that a refusal comes before the first row is removed."""
     if not any(_may_be_restricted(context, root.entity.name) for root in roots):
         return
     seen = {row_id(root) for root in roots}

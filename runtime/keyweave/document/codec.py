@@ -27,9 +27,9 @@ HEAD: Final = re.compile(rb'\{"revision":(\d+),"created":(\d+),"expires":(\d+),"
 HEAD_LENGTH: Final = 128
 """Bytes that certainly hold the whole head."""
 
-_EXPIRES: Final = 66
+_EXPIRES_OFFSET: Final = 66
 _ZERO: Final = ord("0")
-_DIGITS: Final = 16
+_EXPIRES_DIGITS: Final = 16
 
 MAX_DOCUMENT: Final = 64 * 1024 * 1024
 """Most bytes of one document. Redis takes up to 512 MB; a document of this size is a mistake already."""
@@ -105,14 +105,14 @@ class Codec:
         Raises:
             CorruptDocumentError: the document has no head, or its body is not this entity's.
         """
-        stored = self.recall(document)
+        stored = self.read_memory(document)
         assert stored.document is not None
         record = self._decode_stored(stored.document)
         self.entity.manage(record, stored.created, stored.revision)
         remember(record, stored)
         return record
 
-    def recall(self, document: bytes) -> Stored:
+    def read_memory(self, document: bytes) -> Stored:
         """What a record of a stored document would remember, for who needs no record.
 
         Raises:
@@ -169,7 +169,11 @@ class Codec:
         """
         match = HEAD.match(document)
         # Readers rely on the layout: see `load`.
-        if match is None or match.start(3) != _EXPIRES or (match[3] != b"0" and len(match[3]) != _DIGITS):
+        if (
+            match is None
+            or match.start(3) != _EXPIRES_OFFSET
+            or (match[3] != b"0" and len(match[3]) != _EXPIRES_DIGITS)
+        ):
             raise CorruptDocumentError(
                 f"{self.entity.name}: a stored document has no head", entity=self.entity.name
             )
@@ -187,7 +191,7 @@ class Codec:
             stored.snapshot = snapshot
         return stored.snapshot
 
-    def revived(self, stored: Stored) -> Any:
+    def fresh_record(self, stored: Stored) -> Any:
         """A record of its own for what a write left, as loading the row would give it."""
         record = self._decode(_encode(self.snapshot_of(stored)))
         self.entity.manage(record, stored.created, stored.revision)
@@ -228,15 +232,15 @@ class Codec:
         rule = entity.retention
         retain = self.retention if rule is not None and rule.applies(snapshot) else 0
         key: str = getattr(snapshot, entity.key)
-        return self._carrying(key, body, snapshot, entries, retain, stored)
+        return self._with_unknown(key, body, snapshot, entries, retain, stored)
 
     def rebased(self, prepared: Prepared, stored: Stored | None) -> Prepared:
         """The same record, fit to replace another stored document."""
-        return self._carrying(
+        return self._with_unknown(
             prepared.key, prepared.own, prepared.snapshot, prepared.entries, prepared.retain, stored
         )
 
-    def _carrying(
+    def _with_unknown(
         self,
         key: str,
         own: bytes,
@@ -262,7 +266,9 @@ class Codec:
         members = b"," + body[1:] if not unknown else b"," + body[1:-1] + unknown + b"}"
         return Prepared(key, members, own, snapshot, entries, retain, unknown)
 
-    def written(self, record: Any, prepared: Prepared, revision: int, created: int, expires: int) -> Stored:
+    def remember_write(
+        self, record: Any, prepared: Prepared, revision: int, created: int, expires: int
+    ) -> Stored:
         """Make `record` remember a write that succeeded, and return what it remembers."""
         self.entity.manage(record, created, revision)
         for name in self.entity.managed:
@@ -315,7 +321,7 @@ class Codec:
         settled: dict[str, msgspec.Raw] = {}
         try:
             if stored is not None and stored.document is not None and len(stored.document) > _LARGE:
-                settled = self._settled(record, stored, stored.document)
+                settled = self._unchanged_json(record, stored, stored.document)
                 for name in settled:
                     setattr(bare, name, None)
             body = _encode(bare)
@@ -338,7 +344,7 @@ class Codec:
             body = _encode(bare)
         return body, snapshot
 
-    def _settled(self, record: Any, stored: Stored, document: bytes) -> dict[str, msgspec.Raw]:
+    def _unchanged_json(self, record: Any, stored: Stored, document: bytes) -> dict[str, msgspec.Raw]:
         """The json fields that the stored document holds already, to the byte, as JSON text.
 
         Such text was decoded before, and what came of it equals the record's value, so it need not be decoded again.

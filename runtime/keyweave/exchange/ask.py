@@ -64,7 +64,7 @@ def failure_error(context: Context, failure: ConnectionFailure) -> KeyweaveError
     return StoreUnavailableError(f"cannot use the server at {context.address}: {failure}")
 
 
-class Patience:
+class Backoff:
     """Decides whether there is time for another try, and how long to pause before it."""
 
     __slots__ = ("_attempt", "_context", "_until")
@@ -80,7 +80,7 @@ class Patience:
         Raises:
             KeyweaveError: `error`, when it will not pass or when the deadline leaves no time.
         """
-        pause = self._context.pause(self._attempt + 2)
+        pause = self._context.backoff(self._attempt + 2)
         if isinstance(error, AuthenticationError) or self._context.monotonic() + pause >= self._until:
             raise error
         self._attempt += 1
@@ -100,7 +100,7 @@ def ask(
         StoreUnavailableError: or one of its children, when the deadline passed or the refusal is final.
         CorruptDocumentError: a key has the wrong type.
     """
-    patience: Patience | None = None
+    backoff: Backoff | None = None
     while True:
         try:
             replies: list[Reply] = yield Send(commands)
@@ -116,8 +116,8 @@ def ask(
             error = refusal_error(context, refusal)
             if refusal.code not in _TRANSIENT:
                 raise error
-        patience = patience or Patience(context)
-        yield from patience.pause(error)
+        backoff = backoff or Backoff(context)
+        yield from backoff.pause(error)
 
 
 def ask_script(
@@ -137,7 +137,7 @@ def ask_scripts(
 ) -> Flow[list[Reply]]:
     """Run a script once for each of `calls` (keys, arguments) in one pipeline; see `ask_script`."""
     script = context.scripts[name]
-    patience: Patience | None = None
+    backoff: Backoff | None = None
     verb, text = "EVALSHA", script.sha
     while True:
         commands = tuple((verb, text, len(keys), *keys, *arguments) for keys, arguments in calls)
@@ -155,8 +155,8 @@ def ask_scripts(
             error = refusal_error(context, refusal)
             if refusal.code not in _TRANSIENT:
                 raise error
-        patience = patience or Patience(context)
-        yield from patience.pause(error)
+        backoff = backoff or Backoff(context)
+        yield from backoff.pause(error)
 
 
 def script_call(context: Context, name: str, keys: tuple[Word, ...], arguments: tuple[Word, ...]) -> Command:
@@ -200,9 +200,9 @@ def apply(context: Context, plan: Plan, trailer: Trailer | None = None) -> Flow[
         StoreUnavailableError: or another of its children; nothing was written.
         CorruptDocumentError: a key has the wrong type; nothing was written.
     """
-    script = context.scripts["free" if plan.frees else "apply"]
+    script = context.scripts["free" if plan.only_removes else "apply"]
     policy = context.policy
-    patience: Patience | None = None
+    backoff: Backoff | None = None
     verb, text, again = "EVALSHA", script.sha, False
     while True:
         command = plan.command(
@@ -229,12 +229,12 @@ def apply(context: Context, plan: Plan, trailer: Trailer | None = None) -> Flow[
                 continue
             error = refusal_error(context, reply)
             if reply.code not in _TRANSIENT:
-                raise _doubt(context, error) if again else error
-        patience = patience or Patience(context)
-        yield from patience.pause(_doubt(context, error) if again else error)
+                raise _outcome_unknown(context, error) if again else error
+        backoff = backoff or Backoff(context)
+        yield from backoff.pause(_outcome_unknown(context, error) if again else error)
 
 
-def _doubt(context: Context, error: KeyweaveError) -> KeyweaveError:
+def _outcome_unknown(context: Context, error: KeyweaveError) -> KeyweaveError:
     doubt = OutcomeUnknownError(f"a write may or may not have reached the server at {context.address}")
     doubt.__cause__ = error
     doubt.code = error.code

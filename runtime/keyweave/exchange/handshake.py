@@ -19,7 +19,7 @@ from keyweave.exchange.ask import ask
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity, Index
 from keyweave.store.context import Context
-from keyweave.store.registry import Registry, introduction, read_registry
+from keyweave.store.registry import Registry, read_registry, registration_commands
 
 _REFUSED: Final = (StoreReadOnlyError, AuthenticationError)
 
@@ -45,7 +45,7 @@ def handshake(context: Context) -> Flow[None]:
                     f"{index.name}: the namespace holds it as ({state.definition}), this code defines it as "
                     f"({index.of.definition}); give it the next `generation` in the schema"
                 )
-        commands += introduction(context.package, own, registry, partition.schema)
+        commands += registration_commands(context.package, own, registry, partition.schema)
     if commands:
         try:
             yield from ask(context, tuple(commands))

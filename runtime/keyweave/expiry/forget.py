@@ -17,10 +17,10 @@ from keyweave.model.entity import Entity, View
 from keyweave.model.entry import REVISION, ClaimEntry, Entry, ViewEntry
 from keyweave.store.context import Context
 
-_MOST: Final = 10_000
+_SEARCH_LIMIT: Final = 10_000
 """Rows that one search through the index looks for."""
 
-_MANY: Final = 500
+_BATCH: Final = 500
 
 Row: TypeAlias = tuple[str, str]
 """Entity's name and key of a row."""
@@ -41,8 +41,8 @@ def forget(context: Context, partition: Partition, rows: list[Row]) -> Flow[tupl
         entity, keys = context.package.entities[name], {key for each, key in freed if each == name}
         entries = yield from _entries(context, partition, entity, keys)
         waiting = sorted(keys)
-        for start in range(0, len(waiting), _MANY):
-            part = waiting[start : start + _MANY]
+        for start in range(0, len(waiting), _BATCH):
+            part = waiting[start : start + _BATCH]
             forgotten += yield from _forget(context, partition, entity, part, entries)
     return forgotten, stuck
 
@@ -51,8 +51,8 @@ def _freed(context: Context, partition: Partition, rows: list[Row]) -> Flow[tupl
     """Those of `rows` that have a deadline and no document, and those that have both."""
     found: set[Row] = set()
     both: list[Row] = []
-    for start in range(0, len(rows), _MANY):
-        part = rows[start : start + _MANY]
+    for start in range(0, len(rows), _BATCH):
+        part = rows[start : start + _BATCH]
         commands: list[Command] = []
         for row in part:
             commands.append(("EXISTS", partition.document(*row)))
@@ -72,7 +72,9 @@ def _due(context: Context, partition: Partition) -> Flow[list[Row]]:
     """The first rows past their deadline, as this machine knows the server's time."""
     known = context.package.entities
     now = context.state.clock.now()
-    (due,) = yield from ask(context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", 0, _MOST),))
+    (due,) = yield from ask(
+        context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", 0, _SEARCH_LIMIT),)
+    )
     pairs = [member.decode(errors="replace").partition(":") for member in due]
     return [(name, key) for name, _, key in pairs if name in known and known[name].group == partition.group]
 
@@ -85,7 +87,7 @@ def _entries(
     cursor: bytes | int = 0
     pattern = context.keyspace.pattern()
     while True:
-        ((cursor, names),) = yield from ask(context, (("SCAN", cursor, "MATCH", pattern, "COUNT", _MANY),))
+        ((cursor, names),) = yield from ask(context, (("SCAN", cursor, "MATCH", pattern, "COUNT", _BATCH),))
         for name in names:
             place = partition.index_of(name.decode(errors="replace"))
             index = context.package.indexes.get(place[0]) if place is not None else None
@@ -107,7 +109,7 @@ def _members(context: Context, name: bytes, keys: set[str]) -> Flow[list[str]]:
     (size,) = yield from ask(context, (("ZCARD", name),))
     if size > len(keys):
         wanted = list(keys)
-        parts = [wanted[start : start + _MANY] for start in range(0, len(wanted), _MANY)]
+        parts = [wanted[start : start + _BATCH] for start in range(0, len(wanted), _BATCH)]
         answers = yield from ask(context, tuple(("ZMSCORE", name, *part) for part in parts))
         return [
             key
@@ -116,8 +118,8 @@ def _members(context: Context, name: bytes, keys: set[str]) -> Flow[list[str]]:
             if score is not None
         ]
     found: list[str] = []
-    for start in range(0, size, _MANY):
-        (members,) = yield from ask(context, (("ZRANGE", name, start, start + _MANY - 1),))
+    for start in range(0, size, _BATCH):
+        (members,) = yield from ask(context, (("ZRANGE", name, start, start + _BATCH - 1),))
         found += [member.decode() for member in members if member.decode() in keys]
     return found
 
@@ -127,7 +129,7 @@ def _claims(context: Context, name: bytes, keys: set[str]) -> Flow[list[tuple[st
     found: list[tuple[str, str]] = []
     cursor: bytes | int = 0
     while True:
-        ((cursor, flat),) = yield from ask(context, (("HSCAN", name, cursor, "COUNT", _MANY),))
+        ((cursor, flat),) = yield from ask(context, (("HSCAN", name, cursor, "COUNT", _BATCH),))
         pairs = zip(flat[0::2], flat[1::2], strict=True)
         found += [(value.decode(), owner.decode()) for value, owner in pairs if owner.decode() in keys]
         if int(cursor) == 0:

@@ -22,10 +22,10 @@ from keyweave.model.entity import Entity
 from keyweave.model.record import memory_of
 from keyweave.store.context import Context
 
-AT_ONCE: Final = 100
+BATCH: Final = 100
 """Rows that `sweep` removes in one plan."""
 
-AHEAD: Final = 4
+LOOKAHEAD: Final = 4
 """A step looks at this many times its rows and begins at random, so that sweeps at the same time seldom collide."""
 
 
@@ -61,24 +61,24 @@ def sweep(context: Context, *, limit: int = 10_000) -> Flow[int]:
     """Remove up to `limit` rows that are past their deadline, in all partitions. Returns how many were removed."""
     removed = 0
     for partition in context.keyspace.partitions():
-        left = Unsweepable()
+        unsweepable = Unsweepable()
         while removed < limit:
-            step = yield from sweep_step(context, partition, min(AT_ONCE, limit - removed), left)
+            step = yield from sweep_step(context, partition, min(BATCH, limit - removed), unsweepable)
             removed += step.removed
             if not step.found:
                 break
     return removed
 
 
-def sweep_step(context: Context, partition: Partition, most: int, left: Unsweepable) -> Flow[Step]:
-    """Sweep up to `most` rows of one partition, but for those that are `left` already."""
+def sweep_step(context: Context, partition: Partition, most: int, unsweepable: Unsweepable) -> Flow[Step]:
+    """Sweep up to `most` rows of one partition, but for those in `unsweepable`."""
     now = yield from server_time(context)
-    looked = most * AHEAD + len(left.members) - left.leading
+    window = most * LOOKAHEAD + len(unsweepable.members) - unsweepable.leading
     (members,) = yield from ask(
-        context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", left.leading, looked),)
+        context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", unsweepable.leading, window),)
     )
-    due = [member for member in members if member not in left.members]
-    left.leading += members.index(due[0]) if due else len(members)
+    due = [member for member in members if member not in unsweepable.members]
+    unsweepable.leading += members.index(due[0]) if due else len(members)
     start = context.random.randrange(len(due) - most + 1) if len(due) > most else 0
     rows: list[Row] = []
     kept: list[bytes] = []
@@ -91,7 +91,7 @@ def sweep_step(context: Context, partition: Partition, most: int, left: Unsweepa
             kept.append(member)
     removed, stuck = yield from sweep_rows(context, partition, rows)
     kept += {partition.expiring(*row).encode() for row in stuck}
-    left.members.update(kept)
+    unsweepable.members.update(kept)
     return Step(len(due), removed, len(kept))
 
 
@@ -110,7 +110,7 @@ def sweep_row(context: Context, entity: Entity[Any], key: str) -> Flow[bool | No
         return None
     removed: bool = yield from remove_rows(context, [change], family)
     if removed:
-        _note(context, change)
+        _count_swept(context, change)
     return removed
 
 
@@ -144,7 +144,7 @@ def sweep_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[
         places = [(change.entity.name, change.key) for change in dead]
         if done:
             for change in dead:
-                _note(context, change)
+                _count_swept(context, change)
             removed += len(dead)
         elif len(dead) == 1:
             still, _, _ = yield from _read(context, partition, places)
@@ -155,7 +155,7 @@ def sweep_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[
     return removed, kept
 
 
-def _note(context: Context, change: Change) -> None:
+def _count_swept(context: Context, change: Change) -> None:
     if change.old is not None:
         context.state.stats.sweep(change.entity.name, context.state.clock.now() - change.old.expires)
 

@@ -13,15 +13,15 @@ from typing import Any, Final
 from keyweave.effects import Flow, Sleep
 from keyweave.errors import ConfigurationError, KeyweaveError
 from keyweave.exchange.ask import ask
-from keyweave.expiry.sweep import AHEAD, Unsweepable, sweep_step
+from keyweave.expiry.sweep import LOOKAHEAD, Unsweepable, sweep_step
 from keyweave.model.entity import Entity
 from keyweave.store.context import Context
 
 _LOG: Final = logging.getLogger("keyweave")
 _BACKOFF: Final = 0.5
 _LONGEST_BACKOFF: Final = 60.0
-_ROWS: Final = 16
-_IN_SIGHT: Final = _ROWS * AHEAD
+_STEP_ROWS: Final = 16
+_SWEEPER_BACKLOG: Final = _STEP_ROWS * LOOKAHEAD
 """As many due rows are left to a sweeper of the store; when there are more, writes sweep too."""
 _MARGIN: Final = 1_000_000
 """How long a row is dead, in microseconds, before a write looks at it: surely more than clocks are apart."""
@@ -43,7 +43,7 @@ class Pace:
 
     interval: float = 30.0
     share: float = 0.02
-    rows: int = _ROWS
+    rows: int = _STEP_ROWS
 
     def __post_init__(self) -> None:
         if not 0 < self.interval <= 86_400:
@@ -103,35 +103,35 @@ def tend_once(
     """
     kept = removed = 0
     for partition in context.keyspace.partitions():
-        left = Unsweepable()
+        unsweepable = Unsweepable()
         while limit is None or removed < limit:
             started = context.monotonic()
             most = pace.rows if limit is None else min(pace.rows, limit - removed)
-            step = yield from sweep_step(context, partition, most, left)
+            step = yield from sweep_step(context, partition, most, unsweepable)
             removed += step.removed
             progress.swept += step.removed
             if step.found <= step.removed + step.kept:
                 break
             spent = context.monotonic() - started
-            yield from _rest(context, spent * (1 / pace.share - 1), pace.rows)
-        kept += len(left.members)
+            yield from _pause(context, spent * (1 / pace.share - 1), pace.rows)
+        kept += len(unsweepable.members)
     progress.kept = context.state.unsweepable = kept
     progress.rounds += 1
 
 
-def _rest(context: Context, seconds: float, rows: int) -> Flow[None]:
+def _pause(context: Context, seconds: float, rows: int) -> Flow[None]:
     """Pause after a step of so many rows, and once more for as many that writes sweep: writers would notice both.
 
     Only what they sweep in one pause counts ahead, so that the sweeper goes on soon after they have stopped.
     """
     ahead = 0
     while ahead >= 0:
-        tidied = context.state.swept_by_writes
+        before = context.state.swept_by_writes
         yield Sleep(seconds * context.random.uniform(0.5, 1.5))
-        ahead = max(ahead, context.state.swept_by_writes - tidied) - rows
+        ahead = max(ahead, context.state.swept_by_writes - before) - rows
 
 
-def tidy(context: Context, entity: Entity[Any]) -> Flow[None]:
+def sweep_after_write(context: Context, entity: Entity[Any]) -> Flow[None]:
     """Sweep a few rows after a write of `entity`, if it is this write's turn and rows are due.
 
     Beside a sweeper it sweeps only when more rows are due than the sweeper has in sight. The write is done, so no error
@@ -141,11 +141,11 @@ def tidy(context: Context, entity: Entity[Any]) -> Flow[None]:
         return
     partition = context.partition(entity)
     once = context.without_retries()
-    surely = context.state.clock.now() - _MARGIN
-    others = _IN_SIGHT + context.state.unsweepable if context.state.sweepers else 0
+    expired_before = context.state.clock.now() - _MARGIN
+    others = _SWEEPER_BACKLOG + context.state.unsweepable if context.state.sweepers else 0
     try:
         (due,) = yield from ask(
-            once, (("ZRANGEBYSCORE", partition.expiry, "-inf", surely, "LIMIT", others, 1),)
+            once, (("ZRANGEBYSCORE", partition.expiry, "-inf", expired_before, "LIMIT", others, 1),)
         )
         if due:
             step = yield from sweep_step(once, partition, context.policy.sweep_rows, Unsweepable())

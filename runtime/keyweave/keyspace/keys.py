@@ -100,7 +100,7 @@ class Partition:
         self.schema: Final = f"{self.tag}@schema"
         self._stored: Final = stored
 
-    def documents(self, entity: str) -> str:
+    def document_prefix(self, entity: str) -> str:
         """What every document key of `entity` begins with; the id completes it."""
         return f"{self.tag}{entity}:"
 
@@ -119,7 +119,7 @@ class Partition:
             return f"{self.tag}{name}:{escape(value) if ':' in value or '%' in value else value}"
         return f"{self.tag}{name}:{join(values)}" if values else f"{self.tag}{name}"
 
-    def family(self, entity: str, view: str) -> str:
+    def view_prefix(self, entity: str, view: str) -> str:
         """What the keys of a view of one field begin with; the escaped value completes it."""
         name = f"{entity}.{view}"
         return f"{self.tag}{self._stored.get(name, name)}:"

@@ -13,13 +13,15 @@ from keyweave.exchange.handshake import require_built
 from keyweave.model.entity import Entity, View
 from keyweave.model.keytext import key_text
 from keyweave.model.record import Record
-from keyweave.store.access_path import AccessPath, access_path_to
+from keyweave.store.access_path import AccessPath, access_path_of
 from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
 
 
-def survey(context: Context, entity: Entity[Any], filters: Mapping[str, Any], order: str) -> Flow[AccessPath]:
+def find_access_path(
+    context: Context, entity: Entity[Any], filters: Mapping[str, Any], order: str
+) -> Flow[AccessPath]:
     """The views whose fields are all filtered, without those that another one makes useless.
 
     Raises:
@@ -41,8 +43,8 @@ def survey(context: Context, entity: Entity[Any], filters: Mapping[str, Any], or
             rule="view",
         )
     if context.state.unbuilt:
-        ordered = yield from _built(context, entity, ordered)
-    access = access_path_to(
+        ordered = yield from _built_views(context, entity, ordered)
+    access = access_path_of(
         ordered,
         [
             view
@@ -74,7 +76,7 @@ def choose(
     return best, by_name
 
 
-def _built(context: Context, entity: Entity[Any], candidates: list[View]) -> Flow[list[View]]:
+def _built_views(context: Context, entity: Entity[Any], candidates: list[View]) -> Flow[list[View]]:
     """Those of `candidates` that may be read.
 
     Raises:

@@ -8,7 +8,7 @@ from keyweave.effects import Command, Flow
 from keyweave.exchange.ask import ask, ask_script
 from keyweave.exchange.deadline import deadline_passed
 from keyweave.exchange.handshake import require_built
-from keyweave.expiry.sweep import AT_ONCE, Unsweepable, sweep_step
+from keyweave.expiry.sweep import BATCH, Unsweepable, sweep_step
 from keyweave.model.entity import Entity
 from keyweave.store.context import Context
 
@@ -42,7 +42,7 @@ def _cardinalities(
         commands: tuple[Command, ...] = tuple(("ZCARD", key) for key in keys)
         numbers = yield from ask(context, commands)
     else:
-        numbers = yield from _live(context, entity, keys)
+        numbers = yield from _live_counts(context, entity, keys)
     unit = context.unit
     if unit is None:
         return [int(number) for number in numbers]
@@ -53,21 +53,21 @@ def _cardinalities(
             if (yield from deadline_passed(context, change.old.expires)):
                 dead.add(change.key)
     return [
-        int(number) + unit.difference(entity, view, values, dead)
+        int(number) + unit.net_gain(entity, view, values, dead)
         for number, (view, values) in zip(numbers, places, strict=True)
     ]
 
 
-def _live(context: Context, entity: Entity[Any], keys: list[str]) -> Flow[list[int]]:
+def _live_counts(context: Context, entity: Entity[Any], keys: list[str]) -> Flow[list[int]]:
     partition = context.partition(entity)
     prefix = partition.expiring(entity.name, "")
     bound = LOOKUPS
-    left = Unsweepable()
+    unsweepable = Unsweepable()
     while True:
         reply = yield from ask_script(context, "count", (partition.expiry, *keys), (prefix, bound))
         if reply[0] != b"SWEEP_FIRST":
             return [int(number) for number in reply]
-        step = yield from sweep_step(context, partition, AT_ONCE, left)
+        step = yield from sweep_step(context, partition, BATCH, unsweepable)
         if not step.removed:
             # What cannot be swept has to be looked at.
             bound *= 2

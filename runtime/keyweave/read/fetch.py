@@ -17,7 +17,7 @@ from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
 
-AT_ONCE: Final = 500
+PAGE_SIZE: Final = 500
 """Rows of one page, which is one step of the server."""
 
 
@@ -26,9 +26,9 @@ def fetch(
 ) -> Flow[list[R]]:
     """Every row of a view, each once; arguments and errors as for `paging.page`."""
     return (
-        yield from _every(
+        yield from _read_all(
             entity,
-            lambda cursor: page(context, entity, view, values, limit=AT_ONCE, cursor=cursor, newest=newest),
+            lambda cursor: page(context, entity, view, values, limit=PAGE_SIZE, cursor=cursor, newest=newest),
         )
     )
 
@@ -44,16 +44,16 @@ def fetch_matching(
 ) -> Flow[list[R]]:
     """Every row that `searching.search` finds, each once; arguments and errors as there."""
     return (
-        yield from _every(
+        yield from _read_all(
             entity,
             lambda cursor: search(
-                context, entity, filters, having, order=order, limit=AT_ONCE, cursor=cursor, newest=newest
+                context, entity, filters, having, order=order, limit=PAGE_SIZE, cursor=cursor, newest=newest
             ),
         )
     )
 
 
-def _every(entity: Entity[R], next_page: Callable[[str | None], Flow[Page[R]]]) -> Flow[list[R]]:
+def _read_all(entity: Entity[R], next_page: Callable[[str | None], Flow[Page[R]]]) -> Flow[list[R]]:
     found = yield from next_page(None)
     records, cursor = found.records, found.cursor
     if cursor is None:
@@ -62,10 +62,10 @@ def _every(entity: Entity[R], next_page: Callable[[str | None], Flow[Page[R]]]) 
         found = yield from next_page(cursor)
         records += found.records
         cursor = found.cursor
-    return _once(entity, records)
+    return _without_repeats(entity, records)
 
 
-def _once(entity: Entity[R], records: list[R]) -> list[R]:
+def _without_repeats(entity: Entity[R], records: list[R]) -> list[R]:
     """Rows that moved on while pages were read, and so were met again, only where they were met last."""
     key_of = attrgetter(entity.key)
     if len(set(map(key_of, records))) == len(records):

@@ -12,20 +12,20 @@ from keyweave.model.entity import Entity, Referrer
 from keyweave.model.keytext import check_filters, checked_text
 from keyweave.model.page import Position, write_cursor
 from keyweave.model.record import Record
-from keyweave.read.choose import matches, survey, values_of
-from keyweave.read.get import alive, find
+from keyweave.read.choose import find_access_path, matches, values_of
+from keyweave.read.get import find, is_live
 from keyweave.read.join import Having
-from keyweave.read.lock import find_for_update_beside
+from keyweave.read.lock import find_for_update_with
 from keyweave.read.page import SCAN_FACTOR, all_pages, page_call, read_replies, read_reply
 from keyweave.read.search import first
 from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
 
-AT_ONCE: Final = 64
+PIPELINE: Final = 64
 """Lists in one pipeline."""
 
-STRETCH: Final = 200
+CHUNK: Final = 200
 """Most records of one list in one reply, so that no reply outgrows what a server may buffer for a client."""
 
 
@@ -51,14 +51,14 @@ def lists_by_script(
     lists: dict[int, list[R]] = {number: [] for number in range(len(values))}
     waiting: list[tuple[int, Position | None]] = [(number, None) for number in lists]
     while waiting:
-        wave, waiting = waiting[:AT_ONCE], waiting[AT_ONCE:]
+        batch, waiting = waiting[:PIPELINE], waiting[PIPELINE:]
         calls = tuple(
-            page_call(context, entity, view, values[number], STRETCH, place, newest) for number, place in wave
+            page_call(context, entity, view, values[number], CHUNK, place, newest) for number, place in batch
         )
         replies: list[Any] = yield from ask_scripts(context, "page", calls)
-        asked = [values[number] for number, _ in wave]
+        asked = [values[number] for number, _ in batch]
         read = yield from read_replies(context, entity, view, asked, newest, replies)
-        for (number, _), (found, place) in zip(wave, read, strict=True):
+        for (number, _), (found, place) in zip(batch, read, strict=True):
             lists[number] += found
             if place is not None:
                 waiting.append((number, place))
@@ -124,12 +124,12 @@ def row_and_list_by_script(
     partition, theirs = context.partition(entity), context.partition(rows)
     keys = (partition.document(entity.name, key), theirs.view(rows.name, via, (key,)))
     direction = "newest" if newest else "oldest"
-    arguments = (theirs.documents(rows.name), STRETCH, direction, STRETCH * SCAN_FACTOR)
+    arguments = (theirs.document_prefix(rows.name), CHUNK, direction, CHUNK * SCAN_FACTOR)
     reply: Any = yield from ask_script(context, "row_and_page", keys, arguments)
     record: R | None = context.codecs[entity.name].load(reply[0]) if reply is not None else None
-    if record is None or not (yield from alive(context, record)):
+    if record is None or not (yield from is_live(context, record)):
         return None
-    return record, (yield from _family(context, rows, via, (key,), newest, reply[1:]))
+    return record, (yield from _complete_list(context, rows, via, (key,), newest, reply[1:]))
 
 
 def row_and_list_by_keys(
@@ -148,15 +148,15 @@ def _get_with_for_update(
     rows, via, values = referrer.entity, referrer.reference.via, (checked_text(key),)
     if context.state.unbuilt:
         yield from require_built(context, rows, via)
-    beside: Command | None = None
-    if context.strategy.lists_beside_lock and context.unit is not None and not context.unit.changes_any(rows):
-        keys, arguments = page_call(context, rows, via, values, STRETCH, None, newest)
-        beside = script_call(context, "page", keys, arguments)
-    record, reply = yield from find_for_update_beside(context, entity, key, beside)
+    extra: Command | None = None
+    if context.strategy.list_with_lock and context.unit is not None and not context.unit.has_changes(rows):
+        keys, arguments = page_call(context, rows, via, values, CHUNK, None, newest)
+        extra = script_call(context, "page", keys, arguments)
+    record, reply = yield from find_for_update_with(context, entity, key, extra)
     if record is None:
         raise entity.missing(key)
     if reply is not None and script_ran(context, reply):
-        return record, (yield from _family(context, rows, via, values, newest, reply))
+        return record, (yield from _complete_list(context, rows, via, values, newest, reply))
     return record, (yield from all_pages(context, rows, via, values, newest=newest))
 
 
@@ -213,8 +213,8 @@ def first_and_list_by_script(
     Raises:
         NotFoundError: the entity's own error, when the view has no row.
     """
-    access = yield from survey(context, entity, filters, order)
-    view = access.only(filters)
+    access = yield from find_access_path(context, entity, filters, order)
+    view = access.single_view(filters)
     if view is None:
         return None
     rows, via = referrer.entity, referrer.reference.via
@@ -223,13 +223,13 @@ def first_and_list_by_script(
     partition, theirs = context.partition(entity), context.partition(rows)
     values = values_of(view, filters)
     arguments = (
-        partition.documents(entity.name),
+        partition.document_prefix(entity.name),
         SCAN_FACTOR,
-        theirs.family(rows.name, via),
-        theirs.documents(rows.name),
-        STRETCH,
+        theirs.view_prefix(rows.name, via),
+        theirs.document_prefix(rows.name),
+        CHUNK,
         "newest" if newest else "oldest",
-        STRETCH * SCAN_FACTOR,
+        CHUNK * SCAN_FACTOR,
     )
     keys = (partition.view(entity.name, view.name, values),)
     reply: Any = yield from ask_script(context, "first_and_page", keys, arguments)
@@ -241,7 +241,7 @@ def first_and_list_by_script(
         return None
     record = records[0]
     family = (checked_text(getattr(record, entity.key)),)
-    return record, (yield from _family(context, rows, via, family, newest, reply[1]))
+    return record, (yield from _complete_list(context, rows, via, family, newest, reply[1]))
 
 
 def first_and_list_by_keys(*_: Any) -> Flow[None]:
@@ -249,7 +249,7 @@ def first_and_list_by_keys(*_: Any) -> Flow[None]:
     yield from ()
 
 
-def _family(
+def _complete_list(
     context: Context, rows: Entity[R], via: str, values: tuple[str, ...], newest: bool, reply: Any
 ) -> Flow[list[R]]:
     """Every row of a list, the first of which are in a reply of the script `page`."""

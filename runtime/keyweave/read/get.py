@@ -22,7 +22,7 @@ from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
 
-_MANY = 500
+_BATCH = 500
 
 
 def get(context: Context, entity: Entity[R], key: str) -> Flow[R]:
@@ -45,16 +45,16 @@ def find(context: Context, entity: Entity[R], key: str) -> Flow[R | None]:
     if unit is not None:
         change = unit.change_of(entity, key)
         if change is not None:
-            present: R | None = buffered(context, change)
+            present: R | None = buffered_record(context, change)
             return present
     (document,) = yield from ask(context, (("GET", context.partition(entity).document(entity.name, key)),))
     if document is None:
         return None
     record: R = context.codecs[entity.name].load(document)
-    if not (yield from alive(context, record)):
+    if not (yield from is_live(context, record)):
         return None
     if unit is not None:
-        note_loaded(context, entity, key, record)
+        remember_loaded(context, entity, key, record)
     return record
 
 
@@ -65,22 +65,22 @@ def get_many(context: Context, entity: Entity[R], keys: Sequence[str]) -> Flow[l
     wanted = [checked_text(key) for key in keys]
     partition, codec = context.partition(entity), context.codec(entity)
     found: dict[str, R | None] = {}
-    for start in range(0, len(wanted), _MANY):
-        part = wanted[start : start + _MANY]
+    for start in range(0, len(wanted), _BATCH):
+        part = wanted[start : start + _BATCH]
         command: Command = ("MGET", *[partition.document(entity.name, key) for key in part])
         (documents,) = yield from ask(context, (command,))
         present = [key for key, document in zip(part, documents, strict=True) if document is not None]
         records = codec.load_all([document for document in documents if document is not None])
         found |= dict.fromkeys(part)
         for key, record in zip(present, records, strict=True):
-            if (yield from alive(context, record)):
+            if (yield from is_live(context, record)):
                 found[key] = record
     unit = context.unit
     if unit is not None:
         for key in found:
             change = unit.change_of(entity, key)
             if change is not None:
-                found[key] = buffered(context, change)
+                found[key] = buffered_record(context, change)
     return [found[key] for key in wanted]
 
 
@@ -93,13 +93,13 @@ def find_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R | 
     if unit is not None:
         for entry, change in unit.claims(entity):
             if entry.unique == claim.unique and entry.value == value:
-                present: R | None = buffered(context, change)
+                present: R | None = buffered_record(context, change)
                 return present
     previous: str | None = None
     key: str | None
     record: R | None
     while True:
-        key, record = yield from context.strategy.holder(context, entity, claim.unique, value)
+        key, record = yield from context.strategy.owner(context, entity, claim.unique, value)
         if key is None or key == previous:
             return None
         if unit is not None and unit.change_of(entity, key) is not None:
@@ -114,12 +114,15 @@ def find_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R | 
         previous = key  # the value may have passed to another row meanwhile
 
 
-def holder_by_script(
+def owner_by_script(
     context: Context, entity: Entity[R], unique: str, value: str
 ) -> Flow[tuple[str | None, R | None]]:
     """The owner of a unique value, or None, and its live row, or None."""
     partition = context.partition(entity)
-    keys, arguments = (partition.claims(entity.name, unique),), (partition.documents(entity.name), value)
+    keys, arguments = (partition.claims(entity.name, unique),), (
+        partition.document_prefix(entity.name),
+        value,
+    )
     reply = yield from ask_script(context, "lookup", keys, arguments)
     if reply is None:
         return None, None
@@ -127,13 +130,13 @@ def holder_by_script(
     if document is None:
         return owner.decode(), None
     record: R = context.codecs[entity.name].load(document)
-    return owner.decode(), record if (yield from alive(context, record)) else None
+    return owner.decode(), record if (yield from is_live(context, record)) else None
 
 
-def holder_by_keys(
+def owner_by_keys(
     context: Context, entity: Entity[R], unique: str, value: str
 ) -> Flow[tuple[str | None, R | None]]:
-    """What `holder_by_script` returns, in two trips."""
+    """What `owner_by_script` returns, in two trips."""
     claims = context.partition(entity).claims(entity.name, unique)
     (owner,) = yield from ask(context, (("HGET", claims, value),))
     if owner is None:
@@ -154,7 +157,7 @@ def get_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R]:
     return record
 
 
-def alive(context: Context, record: Record) -> Flow[bool]:
+def is_live(context: Context, record: Record) -> Flow[bool]:
     """Whether a loaded record is before its deadline."""
     stored = memory_of(record)
     if stored is None or stored.expires == 0:
@@ -165,8 +168,8 @@ def alive(context: Context, record: Record) -> Flow[bool]:
     return not passed
 
 
-def buffered(context: Context, change: Change) -> Any:
-    """A fresh record of a buffered change, or None for a buffered deletion."""
+def buffered_record(context: Context, change: Change) -> Any:
+    """A fresh record of a buffered_record change, or None for a buffered_record deletion."""
     prepared = change.prepared
     if prepared is None:
         return None
@@ -180,7 +183,7 @@ def buffered(context: Context, change: Change) -> Any:
     return record
 
 
-def note_loaded(context: Context, entity: Entity[Any], key: str, record: Record) -> None:
+def remember_loaded(context: Context, entity: Entity[Any], key: str, record: Record) -> None:
     """Remember in the transaction what it has seen of a row."""
     stored = memory_of(record)
     if context.unit is not None and stored is not None:

@@ -20,7 +20,7 @@ from keyweave.exchange.ask import Trailer, ask, ask_script, refusal_error
 from keyweave.model.entity import Entity
 from keyweave.model.keytext import checked_text
 from keyweave.model.record import Record, memory_of
-from keyweave.read.get import alive, find, note_loaded
+from keyweave.read.get import find, is_live, remember_loaded
 from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
@@ -51,12 +51,12 @@ def find_for_update(
     context: Context, entity: Entity[R], key: str, *, wait: float | None = None
 ) -> Flow[R | None]:
     """Like `get_for_update`, or None; the row's absence is guarded too."""
-    record, _ = yield from find_for_update_beside(context, entity, key, None, wait=wait)
+    record, _ = yield from find_for_update_with(context, entity, key, None, wait=wait)
     return record
 
 
-def find_for_update_beside(
-    context: Context, entity: Entity[R], key: str, beside: Command | None, *, wait: float | None = None
+def find_for_update_with(
+    context: Context, entity: Entity[R], key: str, extra: Command | None, *, wait: float | None = None
 ) -> Flow[tuple[R | None, Reply]]:
     """Like `find_for_update`, with the reply of a read that is sent behind that of the row, in the same exchange.
 
@@ -68,34 +68,34 @@ def find_for_update_beside(
     if unit is None:
         raise TransactionRequiredError(f"{entity.name}: a read for update needs a transaction")
     checked_text(key)
-    unit.join(entity)
+    unit.enlist(entity)
     patience = context.policy.lock_wait if wait is None else wait
-    seen = yield from _lock(context, unit, entity, key, patience, beside)
+    seen = yield from _lock(context, unit, entity, key, patience, extra)
     if seen is None:
         record = yield from find(context, entity, key)
     else:
-        record = yield from _row_in(context, entity, key, seen[0])
+        record = yield from _live_row(context, entity, key, seen[0])
     if unit.change_of(entity, key) is None:
         stored = memory_of(record) if record is not None else None
         unit.watched.setdefault((entity.name, key), (entity, stored.revision if stored is not None else None))
-    return record, seen[1] if seen is not None and beside is not None else None
+    return record, seen[1] if seen is not None and extra is not None else None
 
 
-def _row_in(context: Context, entity: Entity[R], key: str, document: bytes | None) -> Flow[R | None]:
+def _live_row(context: Context, entity: Entity[R], key: str, document: bytes | None) -> Flow[R | None]:
     """The live row of a document."""
     if document is None:
         return None
     record: R = context.codec(entity).load(document)
-    if not (yield from alive(context, record)):
+    if not (yield from is_live(context, record)):
         return None
-    note_loaded(context, entity, key, record)
+    remember_loaded(context, entity, key, record)
     return record
 
 
 def _lock(
-    context: Context, unit: UnitOfWork, entity: Entity[Any], key: str, wait: float, beside: Command | None
+    context: Context, unit: UnitOfWork, entity: Entity[Any], key: str, wait: float, extra: Command | None
 ) -> Flow[list[Reply] | None]:
-    """Take the lock of a row. Returns the document that was read right behind it, and the reply of `beside`, if they were."""
+    """Take the lock of a row. Returns the document that was read right behind it, and the reply of `extra`, if they were."""
     partition = context.partition(entity)
     name = partition.lock(entity.name, key)
     if name in unit.locks:
@@ -110,11 +110,11 @@ def _lock(
         reads = attempt == 0 and unit.change_of(entity, key) is None
         if reads:
             commands = (*commands, ("GET", partition.document(entity.name, key)))
-            commands = commands if beside is None else (*commands, beside)
+            commands = commands if extra is None else (*commands, extra)
         try:
-            taken, owner, *read = yield from _ask_beside(context, commands, 3)
+            taken, owner, *read = yield from _ask_with_script(context, commands, 3)
         except (AuthenticationError, CorruptDocumentError):
-            # The row, or what is read beside it, cannot be read or must not; the lock before it may be ours. Releasing one that is not does nothing.
+            # The row, or what is read extra it, cannot be read or must not; the lock before it may be ours. Releasing one that is not does nothing.
             unit.locks[name] = (entity.name, context.monotonic())
             raise
         now = context.monotonic()
@@ -122,10 +122,10 @@ def _lock(
         if taken is not None or owner == unit.token.encode():
             unit.locks[name] = (entity.name, now)
             if attempt:
-                context.state.stats.lock_waited(entity.name, waited, in_vain=False)
+                context.state.stats.lock_waited(entity.name, waited, timed_out=False)
             return read if reads else None
         if waited >= wait:
-            context.state.stats.lock_waited(entity.name, waited, in_vain=True)
+            context.state.stats.lock_waited(entity.name, waited, timed_out=True)
             raise LockTimeoutError(f"{entity.name}: a row stayed locked for {waited:.1f} s", waited=waited)
         if not attempt:
             context.state.stats.wait_for_lock()
@@ -133,7 +133,7 @@ def _lock(
         attempt += 1
 
 
-def _ask_beside(context: Context, commands: tuple[Command, ...], plain: int) -> Flow[list[Reply]]:
+def _ask_with_script(context: Context, commands: tuple[Command, ...], plain: int) -> Flow[list[Reply]]:
     """Replies; after the first `plain` ones come those of scripts, which a server may refuse to run."""
     tolerated = _SCRIPT_REFUSED if len(commands) > plain else frozenset()
     replies = yield from ask(context, commands, tolerated=tolerated)
@@ -143,7 +143,7 @@ def _ask_beside(context: Context, commands: tuple[Command, ...], plain: int) -> 
     return replies
 
 
-def unlocking(context: Context, unit: UnitOfWork) -> Trailer | None:
+def unlock_trailer(context: Context, unit: UnitOfWork) -> Trailer | None:
     """The release of the locks, to be sent behind the plan. Guards keep the rows safe if that has to be sent again."""
     if not unit.locks:
         return None
@@ -159,10 +159,10 @@ def unlock(context: Context, unit: UnitOfWork) -> Flow[None]:
         yield from ask_script(context, "unlock", tuple(locks), (unit.token,))
     except KeyweaveError:
         return  # the work is done or undone already
-    note_held(context, locks)
+    record_hold_times(context, locks)
 
 
-def note_held(context: Context, locks: dict[str, tuple[str, float]]) -> None:
+def record_hold_times(context: Context, locks: dict[str, tuple[str, float]]) -> None:
     """Record for how long released locks were held: entity and moment of taking, by the lock's key."""
     now = context.monotonic()
     for entity, since in locks.values():

@@ -13,7 +13,7 @@ from keyweave.exchange.heal import heal_members
 from keyweave.model.entity import Entity
 from keyweave.model.page import Page, Position, check_limit, read_cursor, write_cursor
 from keyweave.model.record import Record, memory_of
-from keyweave.read.get import alive, buffered
+from keyweave.read.get import buffered_record, is_live
 from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
@@ -56,7 +56,7 @@ def page(
     records: list[R] = []
     at, more = place, True
     while more and len(records) < limit:
-        stretch, at = yield from context.strategy.stretch(
+        stretch, at = yield from context.strategy.page(
             context, entity, view, values, limit - len(records), at, newest
         )
         if hidden:
@@ -68,7 +68,7 @@ def page(
     return Page(records, write_cursor(at) if at is not None else None)
 
 
-def stretch_by_script(
+def page_by_script(
     context: Context,
     entity: Entity[R],
     view: str,
@@ -96,7 +96,7 @@ def page_call(
     """Keys and arguments of the script `page`."""
     partition = context.partition(entity)
     return (partition.view(entity.name, view, values),), (
-        partition.documents(entity.name),
+        partition.document_prefix(entity.name),
         limit,
         "newest" if newest else "oldest",
         place.score if place is not None else "",
@@ -112,7 +112,7 @@ def read_reply(
     yield from _heal(context, entity, view, values, reply)
     documents = reply[3:]
     records = context.codecs[entity.name].load_all(documents) if documents else []
-    return records, _onward(entity, view, newest, reply)
+    return records, _next_position(entity, view, newest, reply)
 
 
 def read_replies(
@@ -132,7 +132,7 @@ def read_replies(
     found, start = [], 0
     for reply in replies:
         end = start + len(reply) - 3
-        found.append((records[start:end], _onward(entity, view, newest, reply)))
+        found.append((records[start:end], _next_position(entity, view, newest, reply)))
         start = end
     return found
 
@@ -145,14 +145,14 @@ def _heal(
         yield from heal_members(context, entity, view, values, [name.decode() for name in dangling])
 
 
-def _onward(entity: Entity[Any], view: str, newest: bool, reply: Any) -> Position | None:
+def _next_position(entity: Entity[Any], view: str, newest: bool, reply: Any) -> Position | None:
     score, member = reply[0], reply[1]
     if not score:
         return None
     return Position(entity.name, entity.views[view].order, newest, score.decode(), member.decode())
 
 
-def stretch_by_keys(
+def page_by_keys(
     context: Context,
     entity: Entity[R],
     view: str,
@@ -161,7 +161,7 @@ def stretch_by_keys(
     place: Position | None,
     newest: bool,
 ) -> Flow[tuple[list[R], Position | None]]:
-    """What `stretch_by_script` returns, by a range of the view and MGET."""
+    """What `page_by_script` returns, by a range of the view and MGET."""
     order = entity.views[view].order
     key = context.partition(entity).view(entity.name, view, values)
     low, high = ("-inf", "+inf")
@@ -187,21 +187,21 @@ def stretch_by_keys(
             ),
         )
         found = [(flat[index].decode(), flat[index + 1].decode()) for index in range(0, len(flat), 2)]
-        taken += [pair for pair in found if not _before(pair, place, newest)]
+        taken += [pair for pair in found if not _at_or_before(pair, place, newest)]
         offset += len(found)
         if len(found) < want:
             break
     stretch = taken[:limit]
     if not stretch:
         return [], None
-    prefix = context.partition(entity).documents(entity.name)
+    prefix = context.partition(entity).document_prefix(entity.name)
     (documents,) = yield from ask(context, (("MGET", *[prefix + member for member, _ in stretch]),))
     codec = context.codec(entity)
     records: list[R] = []
     for document in documents:
         if document is not None:
             record = codec.load(document)
-            if (yield from alive(context, record)):
+            if (yield from is_live(context, record)):
                 records.append(record)
     if len(taken) <= limit:
         return records, None
@@ -209,7 +209,7 @@ def stretch_by_keys(
     return records, Position(entity.name, order, newest, score, member)
 
 
-def _before(pair: tuple[str, str], place: Position | None, newest: bool) -> bool:
+def _at_or_before(pair: tuple[str, str], place: Position | None, newest: bool) -> bool:
     """Whether a member comes at or before the cursor."""
     if place is None or float(pair[1]) != float(place.score):
         return False
@@ -240,11 +240,11 @@ def _overlay(
     edge = (float(at.score), at.member.encode()) if at is not None else None
     start = (float(place.score), place.member.encode()) if place is not None else None
     for entry_score, change in context.unit.members(entity, view, values):
-        spot = (change.place(entry_score), change.key.encode())
+        spot = (change.provisional_score(entry_score), change.key.encode())
         after_start = start is None or (spot < start if newest else spot > start)
         within = edge is None or (spot >= edge if newest else spot <= edge)
         if after_start and within:
-            rows.append((spot, buffered(context, change)))
+            rows.append((spot, buffered_record(context, change)))
     rows.sort(key=lambda row: row[0], reverse=newest)
     if len(rows) > limit:
         (number, member), _ = rows[limit - 1]

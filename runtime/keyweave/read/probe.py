@@ -23,7 +23,7 @@ from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
 
-SCAN: Final = 500
+SCAN_LIMIT: Final = 500
 """Most rows whose referring rows one call counts."""
 
 
@@ -47,7 +47,7 @@ def probe(
     """
     if len(having) != 1:
         return None
-    view = access.only(filters)
+    view = access.single_view(filters)
     if view is None:
         return None
     (condition,) = having
@@ -68,14 +68,14 @@ def probe(
     found: list[R] = []
     while True:
         arguments: tuple[Word, ...] = (
-            partition.documents(entity.name),
+            partition.document_prefix(entity.name),
             limit - len(found),
             "newest" if newest else "oldest",
             place.score if place is not None else "",
             place.member if place is not None else "",
-            SCAN,
-            rows.family(child.name, via),
-            rows.documents(child.name),
+            SCAN_LIMIT,
+            rows.view_prefix(child.name, via),
+            rows.document_prefix(child.name),
         )
         reply: Any = yield from ask_script(context, "having", keys, arguments)
         score, member, dangling = reply[0], reply[1], reply[2]

@@ -11,7 +11,7 @@ from keyweave.model.entity import Entity, View
 from keyweave.model.keytext import check_filters
 from keyweave.model.page import MAX_LIMIT, Page, check_limit, read_cursor, write_cursor
 from keyweave.model.record import Record
-from keyweave.read.choose import choose, matches, matching, survey, values_of
+from keyweave.read.choose import choose, find_access_path, matches, matching, values_of
 from keyweave.read.get import find
 from keyweave.read.join import Having, keep_having
 from keyweave.read.page import page, position_of
@@ -20,7 +20,7 @@ from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
 
-_LEAST_BATCH: Final = 50
+_MIN_BATCH: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def explain(
     if filters.get(entity.key) is not None:
         compared = tuple(sorted(filters.keys() - {entity.key}))
         return Explanation(entity.name, "key", None, order, {}, (), compared)
-    access = yield from survey(context, entity, filters, order)
+    access = yield from find_access_path(context, entity, filters, order)
     view, sizes = yield from choose(context, entity, access, filters)
     answered, others = frozenset(view.fields), []
     if selectable(context, access):
@@ -96,7 +96,7 @@ def search(
         record = yield from find(context, entity, filters[entity.key])
         found = [record] if record is not None and matches(record, filters) else []
         return Page((yield from keep_having(context, entity, found, having)), None)
-    access = yield from survey(context, entity, filters, order)
+    access = yield from find_access_path(context, entity, filters, order)
     probed: Page[R] | None = yield from context.strategy.probe(
         context, entity, access, filters, having, order=order, limit=limit, cursor=cursor, newest=newest
     )
@@ -105,7 +105,7 @@ def search(
     one: View | None = None
     records: list[R] = []
     at = cursor
-    batch = min(MAX_LIMIT, max(_LEAST_BATCH, limit))
+    batch = min(MAX_LIMIT, max(_MIN_BATCH, limit))
     while True:
         if one is None and not selectable(context, access):
             one, _ = yield from choose(context, entity, access, filters)

@@ -21,7 +21,7 @@ from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
 
-LEAST_SCAN: Final = 4000
+MIN_SCAN: Final = 4000
 """Members that one call may look at, also for a small page: few of them may be in the other views."""
 
 
@@ -55,12 +55,12 @@ def select(
     place = read_cursor(cursor, entity.name, order, newest)
     views = access.views
     arguments: tuple[Word, ...] = (
-        context.partition(entity).documents(entity.name),
+        context.partition(entity).document_prefix(entity.name),
         limit,
         "newest" if newest else "oldest",
         place.score if place is not None else "",
         place.member if place is not None else "",
-        max(LEAST_SCAN, limit * SCAN_FACTOR),
+        max(MIN_SCAN, limit * SCAN_FACTOR),
         len(access.readable),
     )
     keys = tuple([view_key(context, entity, view, filters) for view in views])

@@ -14,8 +14,8 @@ from keyweave.read.gather import (
     row_and_list_by_keys,
     row_and_list_by_script,
 )
-from keyweave.read.get import holder_by_keys, holder_by_script
-from keyweave.read.page import stretch_by_keys, stretch_by_script
+from keyweave.read.get import owner_by_keys, owner_by_script
+from keyweave.read.page import page_by_keys, page_by_script
 from keyweave.read.probe import probe, probe_by_pages
 from keyweave.read.select import select
 from keyweave.read.tree import levels_by_keys, levels_by_script
@@ -23,29 +23,29 @@ from keyweave.store.strategy import Strategy
 
 BY_KEYS: Final = Strategy(
     family=family_by_keys,
-    holder=holder_by_keys,
-    stretch=stretch_by_keys,
+    owner=owner_by_keys,
+    page=page_by_keys,
     lists=lists_by_keys,
     row_and_list=row_and_list_by_keys,
     first_and_list=first_and_list_by_keys,
     select=None,
     probe=probe_by_pages,
     levels=levels_by_keys,
-    lists_beside_lock=False,
+    list_with_lock=False,
 )
 """For servers whose scripts may only touch keys that the caller declares."""
 
 BY_SCRIPT: Final = Strategy(
     family=family_by_script,
-    holder=holder_by_script,
-    stretch=stretch_by_script,
+    owner=owner_by_script,
+    page=page_by_script,
     lists=lists_by_script,
     row_and_list=row_and_list_by_script,
     first_and_list=first_and_list_by_script,
     select=select,
     probe=probe,
     levels=levels_by_script,
-    lists_beside_lock=True,
-    inside=replace(BY_KEYS, stretch=stretch_by_script, lists_beside_lock=True),
+    list_with_lock=True,
+    inside=replace(BY_KEYS, page=page_by_script, list_with_lock=True),
 )
 """For all others. A transaction reads by script only where its own rows can be laid over the reply."""

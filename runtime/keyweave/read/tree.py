@@ -80,8 +80,8 @@ def levels_by_script(
         yield from require_built(context, entity, via)
     partition = context.partition(entity)
     arguments: tuple[Word, ...] = (
-        partition.documents(entity.name),
-        partition.family(entity.name, via),
+        partition.document_prefix(entity.name),
+        partition.view_prefix(entity.name, via),
         root,
         depth,
         BOUND,

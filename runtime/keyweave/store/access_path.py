@@ -28,14 +28,14 @@ class AccessPath:
         """All of them."""
         return (*self.readable, *self.narrowing)
 
-    def only(self, filters: Mapping[str, Any]) -> View | None:
+    def single_view(self, filters: Mapping[str, Any]) -> View | None:
         """The view that answers for all of `filters`; None where that takes several, or a look at the documents."""
         if len(self.readable) > 1 or self.narrowing or not self.covered.issuperset(filters):
             return None
         return self.readable[0]
 
 
-def access_path_to(ordered: Iterable[View], others: Iterable[View]) -> AccessPath:
+def access_path_of(ordered: Iterable[View], others: Iterable[View]) -> AccessPath:
     """The access by views in the wanted order and in others; each view's fields are all filtered."""
     readable = widest(ordered)
     narrowing = widest(others, [name for view in readable for name in view.fields])

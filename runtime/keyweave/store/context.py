@@ -42,7 +42,7 @@ class Context:
         state: what this store has learned and counted; shared by all of its contexts.
         codecs: by entity name.
         scripts: by name.
-        ending: groups with rows that may end.
+        expiring_groups: groups with rows that may end.
     """
 
     package: Package
@@ -60,7 +60,7 @@ class Context:
     state: StoreState = field(init=False)
     codecs: Mapping[str, Codec] = field(init=False)
     scripts: Mapping[str, Script] = field(init=False)
-    ending: frozenset[str] = field(init=False)
+    expiring_groups: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         entities = self.package.entities
@@ -69,7 +69,7 @@ class Context:
             "state": StoreState(ServerClock(self.monotonic), Recent(self.policy.remembered)),
             "codecs": {name: Codec(entity, micros.get(name, 0)) for name, entity in entities.items()},
             "scripts": scripts_of(self.package.scripts),
-            "ending": frozenset(entities[name].group for name in self.retention),
+            "expiring_groups": frozenset(entities[name].group for name in self.retention),
         }
         for name, value in made.items():
             object.__setattr__(self, name, value)
@@ -107,12 +107,12 @@ class Context:
 
     def due_for_sweep(self, group: str) -> bool:
         """Whether it is the turn of this write to look for rows to sweep."""
-        if group not in self.ending or not self.policy.sweep_every:
+        if group not in self.expiring_groups or not self.policy.sweep_every:
             return False
         self.state.writes += 1
         return self.state.writes % self.policy.sweep_every == 0
 
-    def pause(self, attempt: int) -> float:
+    def backoff(self, attempt: int) -> float:
         """Seconds to wait before try number `attempt` + 1: exponential, bounded, with full jitter."""
         longest = min(self.policy.backoff_limit, self.policy.backoff * (1 << min(attempt, 16)))
         return self.random.uniform(0, longest)

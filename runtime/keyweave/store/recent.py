@@ -17,15 +17,15 @@ _Slot: TypeAlias = tuple[str, str, Stored] | None
 
 
 class Recent:
-    """A fixed number of places, one of which a row shares with others: the latest of them is known.
+    """A fixed number of slots, one of which a row shares with others: the latest of them is known.
 
     There is nothing to evict, and threads need no lock: a place is read or replaced in one step.
     """
 
     __slots__ = ("_slots",)
 
-    def __init__(self, places: int) -> None:
-        self._slots: Final[list[_Slot]] = [None] * places
+    def __init__(self, slots: int) -> None:
+        self._slots: Final[list[_Slot]] = [None] * slots
 
     def put(self, entity: str, key: str, stored: Stored) -> None:
         """Keep what a write left in the store."""

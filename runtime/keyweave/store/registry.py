@@ -102,7 +102,9 @@ def read_registry(flat: Sequence[bytes]) -> Registry:
     return registry
 
 
-def introduction(package: Package, own: Mapping[str, Index], registry: Registry, key: str) -> list[Command]:
+def registration_commands(
+    package: Package, own: Mapping[str, Index], registry: Registry, key: str
+) -> list[Command]:
     """The commands that make a schema known to a partition; none when it is known.
 
     Args:

@@ -64,10 +64,10 @@ class Stats:
         """A lock is not free at once."""
         self.lock_waits += 1
 
-    def lock_waited(self, entity: str, seconds: float, *, in_vain: bool) -> None:
+    def lock_waited(self, entity: str, seconds: float, *, timed_out: bool) -> None:
         """A lock that was not free at once came free, or did not in time."""
         self._spend("keyweave.lock.wait_time", seconds, entity)
-        if in_vain:
+        if timed_out:
             self.lock_timeouts += 1
             self._count("keyweave.lock.timeouts", 1, entity)
 

@@ -23,26 +23,26 @@ class Strategy:
 
     Attributes:
         family: a row with everything that refers to it, for its removal.
-        holder: the owner of a unique value, with its row.
-        stretch: a part of a view with its rows.
+        owner: the owner of a unique value, with its row.
+        page: a part of a view with its rows.
         lists: every row of each of several lists.
         row_and_list: a row with every row of a list.
         first_and_list: the first row of a view with every row of a list; None where another way is needed.
         select: the rows that several views have in common; None where the server does not put views together.
         probe: the rows of a view that a referring row qualifies; None where another way is needed.
         levels: the levels of a tree that can be read at once.
-        lists_beside_lock: a list may be read in the exchange that takes a lock.
+        list_with_lock: a list may be read in the exchange that takes a lock.
         inside: the strategy of a transaction; None for the same.
     """
 
     family: ReadFlow
-    holder: ReadFlow
-    stretch: ReadFlow
+    owner: ReadFlow
+    page: ReadFlow
     lists: ReadFlow
     row_and_list: ReadFlow
     first_and_list: ReadFlow
     select: ReadFlow | None
     probe: ReadFlow
     levels: ReadFlow
-    lists_beside_lock: bool
+    list_with_lock: bool
     inside: Strategy | None = None

@@ -20,11 +20,11 @@ from keyweave.model.entry import ClaimEntry
 from keyweave.model.record import Record, Stored, memory_of, remember
 from keyweave.read.get import find
 from keyweave.store.context import Context
-from keyweave.write.require_empty import refuse_members
+from keyweave.write.require_empty import require_empty
 
 
 @dataclass(slots=True)
-class _Facts:
+class _Lookup:
     """What the store says.
 
     Attributes:
@@ -53,13 +53,13 @@ def buffer_create(
         UniqueViolationError, ReferenceViolationError: as for a write outside.
     """
     unit = _unit_of(context, entity)
-    present, facts = yield from _current(context, unit, entity, prepared)
+    present, facts = yield from _current_row(context, unit, entity, prepared)
     if present is not None:
         raise entity.taken(prepared.key)
     change = replacement(context.codecs[entity.name], record, None, prepared)
     if if_none is not None:
-        yield from refuse_members(context, entity, *if_none)
-        change.counts.append((entity, *if_none, unit.leaving(entity, *if_none)))
+        yield from require_empty(context, entity, *if_none)
+        change.counts.append((entity, *if_none, unit.changed_members(entity, *if_none)))
     yield from _buffer(context, unit, change, facts)
 
 
@@ -78,13 +78,13 @@ def buffer_save(
     revision: int | None = stored.revision
     loaded = unit.loaded.get((entity.name, prepared.key))
     if own is not None or (loaded is not None and loaded.revision == stored.revision):
-        facts = yield from _ask(context, unit, entity, prepared, stored, None)
+        facts = yield from _look_up(context, unit, entity, prepared, stored, None)
         if own is not None:
-            latest = provisional_memory(own)
+            latest = buffered_memory(own)
             revision = latest.revision if latest is not None else None
     else:
         name = context.partition(entity).document(entity.name, prepared.key)
-        facts = yield from _ask(
+        facts = yield from _look_up(
             context, unit, entity, prepared, stored, ("GETRANGE", name, 0, HEAD_LENGTH - 1)
         )
         head = read_head(facts.row or b"")
@@ -95,7 +95,7 @@ def buffer_save(
     if revision is None:
         raise entity.missing(prepared.key)
     if revision != stored.revision:
-        raise unit.stale(entity)
+        raise unit.conflict_error(entity)
     yield from _buffer(
         context, unit, replacement(context.codecs[entity.name], record, stored, prepared), facts
     )
@@ -108,14 +108,14 @@ def buffer_upsert(context: Context, entity: Entity[Any], record: Record, prepare
         UniqueViolationError, ReferenceViolationError: as for a write outside.
     """
     unit = _unit_of(context, entity)
-    stored, facts = yield from _current(context, unit, entity, prepared)
+    stored, facts = yield from _current_row(context, unit, entity, prepared)
     prepared = context.codec(entity).rebased(prepared, stored)
     yield from _buffer(
         context, unit, replacement(context.codecs[entity.name], record, stored, prepared), facts
     )
 
 
-def provisional_memory(own: Change) -> Stored | None:
+def buffered_memory(own: Change) -> Stored | None:
     """What the row of a buffered change is to later writes; None for a deletion."""
     if own.prepared is None:
         return None
@@ -125,38 +125,38 @@ def provisional_memory(own: Change) -> Stored | None:
 def _unit_of(context: Context, entity: Entity[Any]) -> UnitOfWork:
     unit = context.unit
     assert unit is not None
-    unit.join(entity)
+    unit.enlist(entity)
     return unit
 
 
-def _current(
+def _current_row(
     context: Context, unit: UnitOfWork, entity: Entity[Any], prepared: Prepared
-) -> Flow[tuple[Stored | None, _Facts]]:
+) -> Flow[tuple[Stored | None, _Lookup]]:
     """What a transaction sees of a row now, and what else the store says."""
     place = (entity.name, prepared.key)
     own = unit.change_of(entity, prepared.key)
     if own is not None or place in unit.loaded or place in unit.watched:
-        seen = provisional_memory(own) if own is not None else unit.loaded.get(place)
-        return seen, (yield from _ask(context, unit, entity, prepared, seen, None))
+        seen = buffered_memory(own) if own is not None else unit.loaded.get(place)
+        return seen, (yield from _look_up(context, unit, entity, prepared, seen, None))
     name = context.partition(entity).document(entity.name, prepared.key)
-    facts = yield from _ask(context, unit, entity, prepared, None, ("GET", name))
+    facts = yield from _look_up(context, unit, entity, prepared, None, ("GET", name))
     if facts.row is None:
         return None, facts
-    stored = context.codec(entity).recall(facts.row)
+    stored = context.codec(entity).read_memory(facts.row)
     if stored.expires and (yield from deadline_passed(context, stored.expires)):
         context.state.stats.meet_expired(entity.name)
         return None, facts
     return stored, facts
 
 
-def _ask(
+def _look_up(
     context: Context,
     unit: UnitOfWork,
     entity: Entity[Any],
     prepared: Prepared,
     old: Stored | None,
     row: Command | None,
-) -> Flow[_Facts]:
+) -> Flow[_Lookup]:
     """Ask for everything that decides about a write: `row`, and what is new beside `old`."""
     partition = context.partition(entity)
     before = context.codec(entity).entries_of(old) if old is not None and entity.uniques else []
@@ -173,9 +173,9 @@ def _ask(
         for target, value in fields.values()
     ]
     if not commands:
-        return _Facts()
+        return _Lookup()
     replies = iter((yield from ask(context, tuple(commands))))
-    return _Facts(
+    return _Lookup(
         row=next(replies) if row is not None else None,
         owners=dict(zip(claims, replies, strict=False)),
         heads=dict(zip(fields, replies, strict=False)),
@@ -198,15 +198,15 @@ def _new_references(
     return found
 
 
-def _buffer(context: Context, unit: UnitOfWork, change: Change, facts: _Facts) -> Flow[None]:
+def _buffer(context: Context, unit: UnitOfWork, change: Change, facts: _Lookup) -> Flow[None]:
     """Check a write by what the store says and the unit holds, then buffer it."""
     record, prepared = change.record, change.prepared
     assert prepared is not None and record is not None
     yield from _check_claims(context, unit, change, facts)
     yield from _check_references(context, unit, change, facts)
-    unit.touch(record, change.entity.managed)
+    unit.save_memory(record, change.entity.managed)
     unit.buffer(change)
-    revision = unit.provisional()
+    revision = unit.provisional_revision()
     created = change.old.created if change.old is not None else revision
     expires = change.old.expires if change.old is not None else 0
     remember(record, context.codec(change.entity).memory(prepared, revision, created, expires))
@@ -216,7 +216,7 @@ def _buffer(context: Context, unit: UnitOfWork, change: Change, facts: _Facts) -
         change.entity.manage(seen, created if created > 0 else now, now)
 
 
-def _check_claims(context: Context, unit: UnitOfWork, change: Change, facts: _Facts) -> Flow[None]:
+def _check_claims(context: Context, unit: UnitOfWork, change: Change, facts: _Lookup) -> Flow[None]:
     entity = change.entity
     wanted = [claim for claim in claims_of(change.new_entries) if claim not in change.old_entries]
     for claim in wanted:
@@ -233,7 +233,7 @@ def _check_claims(context: Context, unit: UnitOfWork, change: Change, facts: _Fa
             raise entity.violated(claim.unique)
 
 
-def _check_references(context: Context, unit: UnitOfWork, change: Change, facts: _Facts) -> Flow[None]:
+def _check_references(context: Context, unit: UnitOfWork, change: Change, facts: _Lookup) -> Flow[None]:
     assert change.prepared is not None
     for reference, target, value in _new_references(context, change.entity, change.prepared, change.old):
         own = unit.change_of(target, value)

@@ -21,7 +21,7 @@ from keyweave.commit.remove import remove_rows
 from keyweave.effects import Flow
 from keyweave.errors import TransactionConflictError
 from keyweave.exchange.deadline import deadline_passed
-from keyweave.expiry.tend import tidy
+from keyweave.expiry.tend import sweep_after_write
 from keyweave.model.entity import Entity
 from keyweave.model.keytext import checked_text
 from keyweave.model.record import Stored
@@ -52,7 +52,7 @@ def discard(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
     if guess is not None:
         removed, newer = yield from _discard_remembered(context, entity, key, guess)
         if removed:
-            yield from tidy(context, entity)
+            yield from sweep_after_write(context, entity)
             return True
     attempts = context.policy.attempts
     for _ in range(attempts):
@@ -62,7 +62,7 @@ def discard(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
             return False
         change, family = found
         if (yield from remove_rows(context, [change], family)):
-            yield from tidy(context, entity)
+            yield from sweep_after_write(context, entity)
             return True
     raise TransactionConflictError(
         f"{entity.name}: deleting lost {attempts} tries to other writers", attempts=attempts
@@ -81,7 +81,7 @@ def _discard_remembered(
     entries = context.codec(entity).entries_of(guess)
     change = Change(entity, key, old=guess, old_entries=entries, prepared=None, guard="revision")
     started = context.monotonic()
-    refusal = yield from commit(context, [change], show=True)
+    refusal = yield from commit(context, [change], with_document=True)
     if refusal is None:
         return True, None
     # A lost try that landed left a mark, by which the next would have been recognised. So it did not, and cannot later:
@@ -130,36 +130,36 @@ def _discard_buffered(context: Context, unit: UnitOfWork, entity: Entity[Any], k
     else:
         change = _as_deletion(own)
         members = yield from members_of(context, [change], None)
-    doomed: dict[RowId, Change] = {}
+    deletions: dict[RowId, Change] = {}
     level = [change]
     while level:
-        doomed |= {row_id(row): row for row in level}
+        deletions |= {row_id(row): row for row in level}
         stored = [
             member
             for member in members
-            if member_id(member) not in doomed and unit.change_of(member[1].entity, member[2]) is None
+            if member_id(member) not in deletions and unit.change_of(member[1].entity, member[2]) is None
         ]
         level, members = yield from load_members(context, stored, None)
-        moved = _buffered_referrers(unit, doomed)
+        moved = _buffered_referrers(unit, deletions)
         members += yield from members_of(context, moved, None)
         level += moved
-    for row in reversed(doomed.values()):
+    for row in reversed(deletions.values()):
         unit.buffer(row)
     return True
 
 
-def _buffered_referrers(unit: UnitOfWork, doomed: dict[RowId, Change]) -> list[Change]:
-    """Rows of this unit that refer to a doomed row.
+def _buffered_referrers(unit: UnitOfWork, deletions: dict[RowId, Change]) -> list[Change]:
+    """Rows of this unit that refer to a deletions row.
 
     Raises:
         ReferenceViolationError: one of them does with restrict.
     """
     found: dict[RowId, Change] = {}
     for change in unit.changes.values():
-        if change.prepared is None or row_id(change) in doomed:
+        if change.prepared is None or row_id(change) in deletions:
             continue
         for reference in change.entity.references:
-            parent = doomed.get((reference.target, getattr(change.prepared.snapshot, reference.field)))
+            parent = deletions.get((reference.target, getattr(change.prepared.snapshot, reference.field)))
             if parent is None:
                 continue
             if not reference.cascade:

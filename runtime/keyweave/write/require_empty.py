@@ -13,10 +13,10 @@ from keyweave.model.entity import Entity
 from keyweave.read.page import page
 from keyweave.store.context import Context
 
-_CLEANED = 100
+_BATCH = 100
 
 
-def refuse_members(context: Context, entity: Entity[Any], view: str, values: tuple[str, ...]) -> Flow[None]:
+def require_empty(context: Context, entity: Entity[Any], view: str, values: tuple[str, ...]) -> Flow[None]:
     """Make sure that a view has no live member under `values`. Dead members are swept, dangling ones healed.
 
     Raises:
@@ -31,10 +31,10 @@ def refuse_members(context: Context, entity: Entity[Any], view: str, values: tup
             fields = " and ".join(entity.views[view].fields)
             same = f"a row with the same {fields}" if fields else "a row"
             raise ViewNotEmptyError(f"{entity.name}: there is {same} already", entity=entity.name, view=view)
-        (members,) = yield from ask(context, (("ZRANGE", key, 0, _CLEANED - 1),))
+        (members,) = yield from ask(context, (("ZRANGE", key, 0, _BATCH - 1),))
         names = [member.decode() for member in members]
         swept, _ = yield from sweep_rows(context, partition, [(entity.name, name) for name in names])
         if not swept:
             yield from heal_members(context, entity, view, values, names)
-        if not swept or len(names) < _CLEANED:
+        if not swept or len(names) < _BATCH:
             return

@@ -25,7 +25,7 @@ from keyweave.model.record import Record, Stored, memory_of, remember
 from keyweave.read.get import find, get
 from keyweave.store.context import Context
 from keyweave.write.buffer import buffer_create, buffer_save, buffer_upsert
-from keyweave.write.require_empty import refuse_members
+from keyweave.write.require_empty import require_empty
 from keyweave.write.settle import settle
 
 R = TypeVar("R", bound=Record)
@@ -62,7 +62,7 @@ def create(context: Context, entity: Entity[R], record: R, *, if_none: str | Non
             return record
         if refusal.status is not Status.COUNT or if_none is None or values is None:
             raise refused(refusal)
-        yield from refuse_members(context, entity, if_none, values)
+        yield from require_empty(context, entity, if_none, values)
     raise _exhausted(context, entity)
 
 
@@ -135,7 +135,7 @@ def upsert(context: Context, entity: Entity[R], record: R) -> Flow[R]:
         prepared = codec.rebased(prepared, stored)
     for attempt in range(context.policy.attempts):
         change = replacement(codec, record, stored, prepared)
-        refusal = yield from settle(context, [change], show=attempt == 0)
+        refusal = yield from settle(context, [change], with_document=attempt == 0)
         if refusal is None:
             return record
         if refusal.status not in (Status.EXISTS, Status.CHANGED, Status.MISSING):
@@ -143,12 +143,12 @@ def upsert(context: Context, entity: Entity[R], record: R) -> Flow[R]:
         if attempt > 0 or (stored is not None and stored is not guess):
             context.state.stats.conflict(entity.name)
         if refusal.document is not None:
-            stored = codec.recall(refusal.document)
+            stored = codec.read_memory(refusal.document)
         elif attempt == 0:
             stored = None  # it is gone: the next try is an insert
         else:
             # What the refusal would have brought is old after a pause.
-            yield Sleep(context.pause(attempt))
+            yield Sleep(context.backoff(attempt))
             current = yield from find(context, entity, prepared.key)
             stored = memory_of(current) if current is not None else None
         prepared = codec.rebased(prepared, stored)
@@ -189,7 +189,7 @@ def change(
         except OutcomeUnknownError:
             raise
         except ConflictError:
-            yield Sleep(context.pause(attempt))
+            yield Sleep(context.backoff(attempt))
     raise _exhausted(context, entity)
 
 
@@ -222,14 +222,14 @@ def _change_remembered(
     """
     codec = context.codecs[entity.name]
     try:
-        record = yield from _call(entity, function, codec.revived(guess))
+        record = yield from _call(entity, function, codec.fresh_record(guess))
         prepared = codec.prepare(record, guess)
     except Exception:  # noqa: BLE001 - what is remembered may be to blame; the row itself will tell
         return None, None
     snapshot = codec.snapshot_of(guess)
     if getattr(snapshot, entity.key) != prepared.key or (quiet and record == snapshot):
         return None, None
-    refusal = yield from settle(context, [replacement(codec, record, guess, prepared)], show=True)
+    refusal = yield from settle(context, [replacement(codec, record, guess, prepared)], with_document=True)
     if refusal is None:
         return record, None
     if refusal.status not in (Status.CHANGED, Status.MISSING) or not refusal.certain:

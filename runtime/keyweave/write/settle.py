@@ -12,13 +12,13 @@ from keyweave.exchange.ask import Trailer
 from keyweave.exchange.heal import heal_claim
 from keyweave.expiry.forget import forget
 from keyweave.expiry.sweep import sweep_row
-from keyweave.expiry.tend import tidy
+from keyweave.expiry.tend import sweep_after_write
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.record import memory_of
 from keyweave.read.get import find
 from keyweave.store.context import Context
 
-_CLEANINGS: Final = 16
+_MAX_CLEANUPS: Final = 16
 
 
 def settle(
@@ -26,7 +26,7 @@ def settle(
     changes: list[Change],
     watched: list[Watched] | None = None,
     *,
-    show: bool = False,
+    with_document: bool = False,
     trailer: Trailer | None = None,
 ) -> Flow[Refusal | None]:
     """Commit changes, as `commit` does, but clean up behind a refusal and try again. A write also sweeps now and then.
@@ -35,17 +35,17 @@ def settle(
         None when everything was written and the records know it; otherwise the guard that did not hold.
     """
     refusal: Refusal | None = None
-    for _ in range(_CLEANINGS):
-        refusal = yield from commit(context, changes, watched, show=show, trailer=trailer)
+    for _ in range(_MAX_CLEANUPS):
+        refusal = yield from commit(context, changes, watched, with_document=with_document, trailer=trailer)
         if refusal is None:
-            yield from tidy(context, changes[0].entity)
+            yield from sweep_after_write(context, changes[0].entity)
             return None
-        if not (yield from _clean(context, changes, refusal)):
+        if not (yield from _clean_up(context, changes, refusal)):
             return refusal
     return refusal
 
 
-def _clean(context: Context, changes: list[Change], refusal: Refusal) -> Flow[bool]:
+def _clean_up(context: Context, changes: list[Change], refusal: Refusal) -> Flow[bool]:
     """Remove the expired or dangling row behind a refusal. Returns True if a retry may succeed."""
     guard = refusal.guard
     if refusal.status is Status.FREED:

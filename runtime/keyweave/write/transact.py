@@ -18,7 +18,7 @@ from keyweave.errors import (
     TransactionConflictError,
 )
 from keyweave.model.record import Record
-from keyweave.read.lock import note_held, unlock, unlocking
+from keyweave.read.lock import record_hold_times, unlock, unlock_trailer
 from keyweave.store.context import Context
 from keyweave.write.settle import settle
 
@@ -29,7 +29,7 @@ _SCRIPT_REFUSED: Final = frozenset({"NOSCRIPT", "ERR"})
 """Codes of a server that does not know a script, or does not run it; what was asked for has another way then."""
 
 
-class _Again(Exception):
+class _Retry(Exception):
     """Other writers came first."""
 
 
@@ -49,27 +49,27 @@ def transact(context: Context, bind: Callable[[Context], Any], function: Callabl
     for attempt in range(attempts):
         unit = UnitOfWork(new_op())
         try:
-            result = yield from _try(context, unit, bind, function)
-        except _Again:
-            unit.discard()
+            result = yield from _attempt(context, unit, bind, function)
+        except _Retry:
+            unit.roll_back()
             context.state.stats.conflict()
             yield from unlock(context, unit)
         except GeneratorExit:
             # The caller went away: no effect may be yielded any more, the locks end with their time to live.
-            unit.discard()
+            unit.roll_back()
             raise
         except BaseException:
-            unit.discard()
+            unit.roll_back()
             yield from unlock(context, unit)
             raise
         else:
             yield from unlock(context, unit)
             return result
-        yield Sleep(context.pause(attempt))
+        yield Sleep(context.backoff(attempt))
     raise TransactionConflictError(f"a transaction lost {attempts} tries to other writers", attempts=attempts)
 
 
-def _try(
+def _attempt(
     context: Context, unit: UnitOfWork, bind: Callable[[Context], Any], function: Callable[[Any], Any]
 ) -> Flow[Any]:
     try:
@@ -77,7 +77,7 @@ def _try(
     except ConflictError as error:
         if error is not unit.conflict:
             raise
-        raise _Again from error
+        raise _Retry from error
     finally:
         unit.ended = True
     changes = [
@@ -89,22 +89,22 @@ def _try(
         # A row that was locked and then written is guarded by what the lock's owner saw first, however it was written.
         change = unit.changes.get(place)
         if change is not None and (change.old.revision if change.old is not None else None) != revision:
-            raise _Again
+            raise _Retry
     written = {(change.entity.name, change.key) for change in changes}
     watched = [
         (entity, key, revision)
         for (name, key), (entity, revision) in unit.watched.items()
         if (name, key) not in written
     ]
-    trailer = unlocking(context, unit)
+    trailer = unlock_trailer(context, unit)
     try:
         refusal = yield from settle(context, changes, watched, trailer=trailer)
     finally:
         if trailer is not None and trailer.replies and type(trailer.replies[0]) is not ServerError:
             locks, unit.locks = unit.locks, {}
-            note_held(context, locks)
+            record_hold_times(context, locks)
     if refusal is None:
         return result
     if not refusal.certain:
         raise refused(refusal)
-    raise _Again
+    raise _Retry
