@@ -53,8 +53,10 @@ class Repositories(RuleBasedStateMachine):
         keyspace = type(context.keyspace)(
             type(context.keyspace.namespace)("compozy", "v1", "test", name), context.package.groups
         )
-        fresh = type(context)(context.package, keyspace, context.policy, context.address, context.retention)
-        fresh.clock = context.state.clock
+        fresh = type(context)(
+            context.package, keyspace, context.policy, context.address, context.retention, context.strategy
+        )
+        fresh.state.clock = context.state.clock
         self.db: Any = type(type(self).store)(type(self).store.session.within(fresh))
         self.users: dict[str, str] = {}
         self.keys: dict[str, tuple[str, bytes]] = {}
