@@ -1,4 +1,4 @@
-"""Keyweave's runtime: what generated repositories stand on. It knows no entity and imports no generated code."""
+"""Keyweave's runtime, which generated repositories import. It knows no entity and imports no generated code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["KeyweaveError", "Page", "Record", "Report", "Value", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """`Report`, imported when it is asked for: a store that is never checked loads nothing of the check."""
+    """Import `Report` on first access, so that a store that is never checked does not load the checker."""
     if name == "Report":
         from keyweave.integrity.drift import Report
 

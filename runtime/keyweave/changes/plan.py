@@ -1,7 +1,7 @@
 """Plans: what one atomic step checks and writes, and how the server answers.
 
-A plan belongs to one partition. It is built from guards and rows, numbered as `apply` expects them;
-the guards are kept so that a refusal can be turned into the error that its caller understands.
+A plan belongs to one partition. It is built from guards and rows, numbered as the script `apply` expects them.
+It keeps its guards, so that a refusal can be turned into the caller's error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FIXED_KEYS: Final = 4
 
 
 class Status(enum.StrEnum):
-    """The answers of `apply`."""
+    """The statuses in replies of `apply`."""
 
     OK = "OK"
     REPLAYED = "REPLAYED"
@@ -40,7 +40,14 @@ class Status(enum.StrEnum):
 
 
 class Guard(msgspec.Struct, frozen=True, gc=False):
-    """What a guard was about: the row for which it was set, and the reference or constraint that it watches."""
+    """A condition of a plan.
+
+    Attributes:
+        word: kind of the guard, as in `apply`.
+        entity: entity of the row that the guard was set for.
+        key: id of this row.
+        detail: the reference, constraint or view that the guard is about, or empty.
+    """
 
     word: str
     entity: Entity[Any]
@@ -52,11 +59,11 @@ class Refusal(msgspec.Struct, frozen=True):
     """A guard that did not hold.
 
     Attributes:
-        status: what was found instead.
+        status: what the server found instead.
         guard: the guard.
-        certain: False when an earlier try of the same plan may have been applied.
-        owner: who holds the unique value, when it is taken.
-        document: what stands where the plan's shown row would be written, when EXISTS or CHANGED refused it.
+        certain: False when an earlier attempt of the same plan may have been applied.
+        owner: id of the row that holds the unique value, when it is TAKEN; empty otherwise.
+        document: the stored document of the row of `Plan.show_on_refusal`, when the status is EXISTS or CHANGED.
     """
 
     status: Status
@@ -67,7 +74,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """A plan that was applied: revision, created and expires of each document that it wrote, in order."""
+    """An applied plan: revision, created and expires (microseconds since 1970) of each written document, in order."""
 
     heads: tuple[tuple[int, int, int], ...]
 
@@ -80,10 +87,13 @@ class Plan:
 
     Args:
         op: the plan's id.
-        remembered: whether a plan that leaves no document is recognised when it is sent again.
+        remembered: whether the server remembers a plan that leaves no document, to recognize a repeated one.
 
     Attributes:
-        only_removes: whether the plan only removes, so that it needs no memory.
+        guards: the guards, in the order of their numbers in replies.
+        written: entity and key of each document that the plan writes, in order.
+        changes_documents: whether the plan writes or deletes a document.
+        only_removes: whether the plan only removes data, so that a server at its memory limit accepts it.
     """
 
     __slots__ = (
@@ -118,69 +128,74 @@ class Plan:
         self._document_on_refusal = 0
 
     def show_on_refusal(self, entity: Entity[Any], key: str) -> None:
-        """Answer a refusal because this row is there, or has changed, with its document."""
+        """Let an EXISTS or CHANGED refusal for this row include its stored document."""
         self._document_on_refusal = self._document(entity, key)
 
     def guard_revision(self, entity: Entity[Any], key: str, revision: int) -> None:
-        """The row is live and unchanged since `revision`."""
+        """Require that the row is live and unchanged since `revision`."""
         self._guard_words += ("revision", self._document(entity, key), revision)
         self.guards.append(Guard("revision", entity, key))
 
     def guard_absent(self, entity: Entity[Any], key: str) -> None:
-        """There is no live row."""
+        """Require that there is no live row."""
         self._guard_words += ("absent", self._document(entity, key))
         self.guards.append(Guard("absent", entity, key))
 
     def guard_exists(
         self, target: Entity[Any], target_key: str, entity: Entity[Any], key: str, field: str
     ) -> None:
-        """The row that `field` of the row `key` refers to is live."""
+        """Require that the row that `field` of the row `key` refers to is live."""
         self._guard_words += ("exists", self._document(target, target_key))
         self.guards.append(Guard("exists", entity, key, field))
 
     def guard_dead(self, entity: Entity[Any], key: str, revision: int) -> None:
-        """The row is past its deadline and unchanged since `revision`."""
+        """Require that the row is past its deadline and unchanged since `revision`."""
         self._guard_words += ("dead", self._document(entity, key), revision)
         self.guards.append(Guard("dead", entity, key))
 
     def guard_unchanged(self, entity: Entity[Any], key: str, revision: int) -> None:
-        """The document is the one written at `revision`, whether or not its deadline has passed."""
+        """Require that the document has this revision, whether or not its deadline has passed."""
         self._guard_words += ("unchanged", self._document(entity, key), revision)
         self.guards.append(Guard("unchanged", entity, key))
 
     def guard_missing(self, entity: Entity[Any], key: str) -> None:
-        """There is no document at all."""
+        """Require that there is no document, live or dead."""
         self._guard_words += ("missing", self._document(entity, key))
         self.guards.append(Guard("missing", entity, key))
 
     def guard_at(self, entity: Entity[Any], key: str, revision: int | None) -> None:
-        """The document is the one written at `revision`, or there is none when that is None."""
+        """Require that the document has this revision, or that there is no document when `revision` is None."""
         if revision is None:
             self.guard_missing(entity, key)
         else:
             self.guard_unchanged(entity, key, revision)
 
     def guard_free(self, entity: Entity[Any], claim: ClaimEntry) -> None:
-        """The unique value is nobody's, or the owner's own."""
+        """Require that the unique value is unclaimed or belongs to the claim's owner."""
         self._guard_words += ("free", self._claim(entity, claim.unique), claim.value, claim.owner)
         self.guards.append(Guard("free", entity, claim.owner, claim.unique))
 
     def guard_holds(self, entity: Entity[Any], unique: str, value: str, owner: str) -> None:
-        """The unique value is the owner's."""
+        """Require that the unique value belongs to `owner`."""
         self._guard_words += ("holds", self._claim(entity, unique), value, owner)
         self.guards.append(Guard("holds", entity, owner, unique))
 
     def guard_count(
         self, entity: Entity[Any], view: str, values: Sequence[str], number: int, key: str = ""
     ) -> None:
-        """The view has exactly `number` members."""
+        """Require that the view has exactly `number` members."""
         self._guard_words += ("count", self._view(entity, view, values), number)
         self.guards.append(Guard("count", entity, key, view))
 
     def put(
         self, entity: Entity[Any], key: str, body: bytes, retain: int, old: list[Entry], new: list[Entry]
     ) -> None:
-        """Write a document, and the difference between the entries that it had and has."""
+        """Write a document, and the difference between its old and new entries.
+
+        Args:
+            body: as in `Prepared`.
+            retain: microseconds from the write to the deadline, or 0 for none.
+        """
         self.changes_documents = True
         self._row_words += ("put", self._document(entity, key), f"{entity.name}:{key}", retain, body)
         self._difference(entity, old, new)
@@ -188,13 +203,13 @@ class Plan:
         self.only_removes = False
 
     def delete(self, entity: Entity[Any], key: str, old: list[Entry]) -> None:
-        """Delete a document with every entry that it had."""
+        """Delete a document and its entries."""
         self.changes_documents = True
         self._row_words += ("delete", self._document(entity, key), f"{entity.name}:{key}")
         self._difference(entity, old, [])
 
     def change_entries(self, entity: Entity[Any], old: list[Entry], new: list[Entry]) -> None:
-        """Change entries without a document: healing and repair."""
+        """Change entries without writing a document, for healing and repair."""
         self.only_removes = self.only_removes and not new
         self._row_words.append("entries")
         self._difference(entity, old, new)
@@ -208,7 +223,7 @@ class Plan:
         old: list[Entry],
         new: list[Entry],
     ) -> None:
-        """Write a document with a head that it had before (revision, created, expires), here or elsewhere."""
+        """Write a document with a given head (revision, created, expires), for imports and rewrites."""
         self.changes_documents = True
         self.only_removes = False
         self._row_words += ("restore", self._document(entity, key), f"{entity.name}:{key}", *head, body)
@@ -216,19 +231,28 @@ class Plan:
         self.written.append((entity, key))
 
     def follow_deadline(self, entity: Entity[Any], key: str) -> None:
-        """Make native TTL and expiry entry follow from the document's head, or from its absence."""
+        """Set the native TTL and the expiry entry from the document's head, or remove them when it has none."""
         self.only_removes = False
         self._row_words += ("deadline", self._document(entity, key), f"{entity.name}:{key}")
 
     def advance_clock(self, revision: int) -> None:
-        """Make later writes get revisions beyond `revision`."""
+        """Advance the partition's clock, so that later writes get revisions beyond `revision`."""
         self.only_removes = False
         self._row_words += ("advance", revision)
 
     def command(
         self, sha_or_text: str, verb: str, *, again: bool, grace_ms: int, marker_ttl: int, writer: str
     ) -> Command:
-        """The EVALSHA or EVAL that carries this plan."""
+        """Return the command that applies this plan.
+
+        Args:
+            sha_or_text: digest or text of the script, as `verb` requires.
+            verb: `EVALSHA` or `EVAL`.
+            again: an earlier attempt may have been applied.
+            grace_ms: milliseconds between a row's deadline and its native TTL.
+            marker_ttl: seconds for which the server remembers a plan that leaves no document.
+            writer: digest of the indexes that this code keeps.
+        """
         partition = self.partition
         marker = marker_ttl if self.remembered and not self.written else 0
         views = _FIXED_KEYS + len(self._documents)
@@ -258,7 +282,7 @@ class Plan:
         )
 
     def outcome(self, reply: list[Any]) -> Outcome:
-        """What an answer of `apply` means; REPLAYED and CORRUPT are for the caller to look at first."""
+        """Return the outcome in a reply of `apply`; the caller handles REPLAYED and CORRUPT first."""
         if reply[0] == b"OK":
             numbers = [int(number) for number in reply[1:]]
             return Applied(tuple(zip(numbers[0::3], numbers[1::3], numbers[2::3], strict=True)))
@@ -268,7 +292,7 @@ class Plan:
         return Refusal(status, guard, reply[2] == b"certain", reply[3].decode(), document)
 
     def document_keys(self) -> list[str]:
-        """Keys of the documents that this plan writes, in order."""
+        """Return the keys of the documents that this plan writes, in order."""
         return [self.partition.document(entity.name, key) for entity, key in self.written]
 
     def _difference(self, entity: Entity[Any], old: list[Entry], new: list[Entry]) -> None:
@@ -276,7 +300,7 @@ class Plan:
         views, view_key = self._views, self._partition_of(entity).view
         if old:
             old, new = _differing(old, new)
-        # A few entries are compared quicker than they are hashed: the hash of an enum's value is Python code.
+        # Comparing a few entries is faster than hashing them: an enum member is hashed by Python code.
         kept = [(entry.view, entry.values) for entry in new if type(entry) is ViewEntry] if old else []
         for entry in old:
             if isinstance(entry, ViewEntry):
@@ -320,23 +344,24 @@ class Plan:
 
 
 def _differing(old: list[Entry], new: list[Entry]) -> tuple[list[Entry], list[Entry]]:
-    """Both lists without the entries that stay as they are, as far as a look from place to place finds them.
+    """Return both lists without the entries that do not change, if they have equal lengths.
 
-    Most writes change few entries of many, and a row has at most one entry of each name, in the same order.
+    Entries are compared by index, which finds most pairs: a row has at most one entry of each name, always in the
+    same order. An entry that is ordered by revision stays, because its score changes with every write.
     """
     if len(old) != len(new):
         return old, new
-    gone: list[Entry] = []
-    come: list[Entry] = []
+    removed: list[Entry] = []
+    added: list[Entry] = []
     for before, after in zip(old, new, strict=True):
         if before != after:
-            gone.append(before)
-            come.append(after)
+            removed.append(before)
+            added.append(after)
         elif type(after) is ViewEntry and after.score == REVISION:
-            come.append(after)
-    return gone, come
+            added.append(after)
+    return removed, added
 
 
 def new_op() -> str:
-    """A fresh plan id: 72 random bits. From the system, because a forked process shares its parent's generator."""
+    """Return a new plan id: 72 random bits from the system, because a forked process copies its parent's generator."""
     return os.urandom(9).hex()

@@ -1,7 +1,7 @@
-"""Changes that are not yet written: one row's change, and the unit of work that buffers a transaction's.
+"""Changes that are not yet written: the change of one row, and the unit of work that buffers a transaction.
 
-Reads inside a transaction see its own writes because every buffered change knows the entries that its
-row had and will have, by the same `index_entries` that writing uses.
+Reads inside a transaction see its own writes, because every buffered change has its row's old and new entries,
+from the same `index_entries` that writes use.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from keyweave.model.entry import CREATED, REVISION, ClaimEntry, Entry, Score, Vi
 from keyweave.model.record import Record, Stored, forget, memory_of, remember
 
 PROVISIONAL: Final = 1 << 53
-"""Provisional scores of rows that are not written yet begin here: after every moment that is."""
+"""The smallest score of rows that are not written yet. It is greater than every real moment."""
 
 
 class Change:
-    """What becomes of one row.
+    """The change of one row.
 
     Attributes:
         entity: the row's entity.
         key: the row's id.
         old: what the store holds, or None when there is no live row.
         old_entries: the entries of `old`.
-        prepared: what to write, or None to delete.
-        record: the caller's record, which learns the managed values.
+        prepared: what to write, or None to delete the row.
+        record: the caller's record, which gets the managed values, or None.
         guard: `revision`, `absent`, `unchanged` or `dead`.
         counts: views that must keep their number of members: (entity, view, values, number).
-        dangling: entries that lead to no document, or to one that does not imply them, to be removed in the same
-            step: (entity, key, revision of the document or None, entries).
-        recreated: the unit deleted the row and made it anew, so nothing of the old one lives on.
+        dangling: entries to remove in the same step, because their row has no document or one that does not imply
+            them: (entity, key, revision of the document or None, entries).
+        recreated: the unit deleted the row and created it again, so the new row keeps nothing of the old one.
         sequence: number of the write within its unit; rows are written in this order.
     """
 
@@ -75,7 +75,10 @@ class Change:
         self.sequence = 0
 
     def provisional_score(self, score: Score) -> float:
-        """The number that orders an entry of this row before it is written; unwritten moments come last, in turn."""
+        """Return the number that orders an entry of this row before it is written.
+
+        Moments that the server has not set yet come last, in the order of the writes.
+        """
         if score == REVISION or (score == CREATED and (self.old is None or self.recreated)):
             return PROVISIONAL + 2 * self.sequence
         return score_number(score, self.old)
@@ -87,7 +90,7 @@ class Change:
 
 
 def replacement(codec: Codec, record: Record, stored: Stored | None, prepared: Prepared) -> Change:
-    """The change that puts a record in the place of `stored`, or inserts it."""
+    """Return the change that replaces `stored` by a record, or inserts the record when `stored` is None."""
     return Change(
         codec.entity,
         prepared.key,
@@ -100,12 +103,17 @@ def replacement(codec: Codec, record: Record, stored: Stored | None, prepared: P
 
 
 class UnitOfWork:
-    """The buffered writes, guarded reads and locks of one try of a transaction.
+    """The buffered writes, guarded reads and locks of one attempt of a transaction.
 
     Attributes:
-        conflict: what a write inside was refused with because somebody else wrote the row first.
-        ended: whether the try is over; nothing that is buffered now would ever be written.
-        locks: keys of the locks that it holds, each with its row's entity and the monotonic time since when.
+        token: id of the attempt, which its locks hold.
+        group: the group that this attempt changes, or None before its first change.
+        changes: the buffered change of each row, by entity name and key.
+        watched: rows that must not change, by entity name and key: entity, and revision or None for absent.
+        loaded: what the attempt read of each row, by entity name and key.
+        conflict: the error of a write that was refused because another writer changed the row first, or None.
+        ended: whether the attempt has ended; later changes would never be written.
+        locks: entity name and monotonic time of acquisition of each lock that the attempt holds, by the lock's key.
     """
 
     __slots__ = (
@@ -136,20 +144,20 @@ class UnitOfWork:
         self._sequence = 0
 
     def refuse_late_use(self) -> None:
-        """Make sure that what is done with this unit still counts.
+        """Check that the transaction has not ended.
 
         Raises:
-            TransactionRequiredError: the transaction is over, so a write would be lost and a read would be stale.
+            TransactionRequiredError: it has ended, so a write would be lost and a read would be stale.
         """
         if self.ended:
             raise TransactionRequiredError("this transaction has ended; use the store or begin another one")
 
     def enlist(self, entity: Entity[Any]) -> None:
-        """Make sure that `entity` can change in this unit.
+        """Check that `entity` can change in this unit. The first call fixes the unit's group.
 
         Raises:
-            TransactionRequiredError: the transaction is over.
-            CrossPartitionError: the unit already changes rows of another group.
+            TransactionRequiredError: the transaction has ended.
+            CrossPartitionError: the unit already uses another group.
         """
         self.refuse_late_use()
         if self.group is None:
@@ -160,23 +168,26 @@ class UnitOfWork:
             )
 
     def conflict_error(self, entity: Entity[Any]) -> ConflictError:
-        """The error for a row that somebody else wrote since this unit saw it; it makes the transaction run again."""
+        """Return the error for a row that another writer changed since this unit read it.
+
+        The unit keeps the error: when the caller's function raises it, the transaction is retried.
+        """
         self.conflict = ConflictError(f"{entity.name}: the row changed since this transaction read it")
         return self.conflict
 
     def change_of(self, entity: Entity[Any], key: str) -> Change | None:
-        """The buffered change of a row."""
+        """Return the buffered change of a row, or None."""
         return self.changes.get((entity.name, key))
 
     def has_changes(self, entity: Entity[Any]) -> bool:
-        """Whether a row of `entity` has a buffered change."""
+        """Return whether a row of `entity` has a buffered change."""
         return any(name == entity.name for name, _ in self.changes)
 
     def buffer(self, change: Change) -> None:
-        """Add a change, on top of an earlier one of the same row."""
+        """Add a change. It is merged with an earlier change of the same row."""
         self.enlist(change.entity)
-        place = (change.entity.name, change.key)
-        earlier = self.changes.pop(place, None)
+        row = (change.entity.name, change.key)
+        earlier = self.changes.pop(row, None)
         if earlier is not None:
             merged = Change(
                 change.entity,
@@ -193,19 +204,19 @@ class UnitOfWork:
             change = merged
         self._sequence += 1
         change.sequence = self._sequence
-        self.changes[place] = change
+        self.changes[row] = change
 
     def provisional_revision(self) -> int:
-        """A revision for a buffered write; negative, so that it never equals a real one."""
+        """Return a revision for a buffered write; negative, so that it never equals a real one."""
         self._provisional -= 1
         return self._provisional
 
     def save_memory(self, record: Record, managed: tuple[str, ...]) -> None:
-        """Remember what `record` knew, so that a discarded try leaves no trace on it."""
+        """Save the memory and the managed fields of `record`, for `roll_back` to restore."""
         self._saved.append((record, memory_of(record), {name: getattr(record, name) for name in managed}))
 
     def roll_back(self) -> None:
-        """Give every touched record back what it knew before this try."""
+        """Restore the memory and the managed fields that each record had before this attempt."""
         for record, stored, managed in reversed(self._saved):
             for name, value in managed.items():
                 setattr(record, name, value)
@@ -215,7 +226,7 @@ class UnitOfWork:
                 remember(record, stored)
 
     def claims(self, entity: Entity[Any]) -> Iterator[tuple[ClaimEntry, Change]]:
-        """Claims that buffered rows of `entity` will hold."""
+        """Yield each claim that a buffered row of `entity` will hold, with the row's change."""
         for change in self.changes.values():
             if change.entity is entity:
                 for entry in change.new_entries:
@@ -225,7 +236,7 @@ class UnitOfWork:
     def members(
         self, entity: Entity[Any], view: str, values: tuple[str, ...]
     ) -> Iterator[tuple[Score, Change]]:
-        """Buffered rows of `entity` that will be members of a view."""
+        """Yield the score and change of each buffered row of `entity` that will be a member of a view."""
         for change in self.changes.values():
             if change.entity is entity:
                 for entry in change.new_entries:
@@ -235,9 +246,9 @@ class UnitOfWork:
     def net_gain(
         self, entity: Entity[Any], view: str, values: tuple[str, ...], dead: Set[str] = frozenset()
     ) -> int:
-        """How many live members a view will have gained by this unit, less those that it will have lost.
+        """Return by how many live members this unit changes a view. Negative when the view loses members.
 
-        `dead` are the keys of rows that were past their deadline before.
+        `dead` are the keys of stored rows past their deadline, which do not count as lost.
         """
         gained = sum(1 for _ in self.members(entity, view, values))
         return gained - self.changed_members(entity, view, values, dead)
@@ -245,7 +256,10 @@ class UnitOfWork:
     def changed_members(
         self, entity: Entity[Any], view: str, values: tuple[str, ...], without: Set[str] = frozenset()
     ) -> int:
-        """How many of a view's stored members this unit changes, but for keys in `without`; each is guarded by its revision."""
+        """Return how many stored members of a view this unit changes, without the keys in `without`.
+
+        Each of them is guarded by its revision.
+        """
         return sum(
             1
             for change in self.changes.values()
@@ -256,7 +270,7 @@ class UnitOfWork:
 
 
 def score_number(score: Score, stored: Stored | None) -> float:
-    """The number that orders an entry of a stored row."""
+    """Return the number that orders an entry of a stored row."""
     if score == CREATED:
         return stored.created if stored is not None else PROVISIONAL
     if score == REVISION:

@@ -1,1 +1,1 @@
-"""Documents: JSON to records and back, unknown members kept, renamed fields read."""
+"""Documents: conversion between JSON and records, with unknown members kept and renamed fields read."""

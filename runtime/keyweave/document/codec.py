@@ -1,7 +1,7 @@
 """Documents: `{"revision":R,"created":C,"expires":E,"op":"…", …fields}`, to and from records.
 
-The managed head is written by the server, the body by the client; neither decodes the other's part. A
-record is checked by reading back what would be stored, so what passes here is what every reader gets.
+The server writes the managed head and the client writes the body; neither decodes the other's part. A record is
+checked by decoding the JSON that would be stored, so every reader gets exactly the record that passed the check.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ R = TypeVar("R", bound=Record)
 
 HEAD: Final = re.compile(rb'\{"revision":(\d+),"created":(\d+),"expires":(\d+),"op":"([^"]*)"')
 HEAD_LENGTH: Final = 128
-"""Bytes that certainly hold the whole head."""
+"""Number of bytes that always include the whole head."""
 
 _EXPIRES_OFFSET: Final = 66
 _ZERO: Final = ord("0")
 _EXPIRES_DIGITS: Final = 16
 
 MAX_DOCUMENT: Final = 64 * 1024 * 1024
-"""Most bytes of one document. Redis takes up to 512 MB; a document of this size is a mistake already."""
+"""Maximum size of a document in bytes. Redis accepts 512 MB, but a document larger than this is a mistake."""
 
 _LARGE: Final = 16 * 1024
-"""Bytes of JSON from which on it is quicker to look for what did not change than to decode it again."""
+"""Size of JSON in bytes above which finding the unchanged fields is faster than decoding everything again."""
 
 _encode: Final = msgspec.json.Encoder().encode
 _stored: Final = msgspec.json.Decoder(Stored).decode
@@ -44,7 +44,7 @@ _all_stored: Final = msgspec.json.Decoder(list[Stored]).decode
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
-    """The managed values of a document; moments in microseconds since 1970, `expires` 0 for none."""
+    """The managed values of a document: moments in microseconds since 1970 (`expires` 0 for none), and the op."""
 
     revision: int
     created: int
@@ -53,16 +53,16 @@ class Head(msgspec.Struct, frozen=True, gc=False):
 
 
 class Prepared(msgspec.Struct, frozen=True, gc=False):
-    """A record that is fit to be stored.
+    """A record that was checked and encoded.
 
     Attributes:
         key: the row's id.
-        body: JSON members with a leading comma and the closing brace, to be put behind a head.
-        own: the record's own JSON, without what is carried along from the stored document.
+        body: JSON members with a leading comma and the closing brace; a head comes before it.
+        own: the record's own JSON, without members that are carried over from the stored document.
         snapshot: the record as readers will get it.
-        entries: every index entry that it implies.
-        retain: microseconds until its deadline, or 0 for none.
-        unknown: members that a newer schema wrote, carried along.
+        entries: every index entry that the record implies.
+        retain: microseconds from the write to the deadline, or 0 for none.
+        unknown: members that a newer schema wrote, carried over from the stored document.
     """
 
     key: str
@@ -75,7 +75,7 @@ class Prepared(msgspec.Struct, frozen=True, gc=False):
 
 
 def read_head(document: bytes) -> Head | None:
-    """The head of a stored document, or None when it has none."""
+    """Return the head of a stored document, or None when it has none."""
     match = HEAD.match(document)
     if match is None:
         return None
@@ -84,7 +84,7 @@ def read_head(document: bytes) -> Head | None:
 
 
 class Codec:
-    """Encodes and decodes one entity. Holds the typed decoder, which is costly to build and quick to use.
+    """Encodes and decodes one entity. Holds the typed decoder, which is expensive to build and fast to use.
 
     Args:
         entity: the entity.
@@ -100,10 +100,10 @@ class Codec:
         self._scores = any(view.order not in (CREATED, REVISION) for view in entity.views.values())
 
     def load(self, document: bytes) -> Any:
-        """The record in a stored document, remembering what the store holds.
+        """Decode a stored document into a record that remembers it.
 
         Raises:
-            CorruptDocumentError: the document has no head, or its body is not this entity's.
+            CorruptDocumentError: the document has no head, or its body does not fit the entity.
         """
         stored = self.read_memory(document)
         assert stored.document is not None
@@ -113,14 +113,14 @@ class Codec:
         return record
 
     def read_memory(self, document: bytes) -> Stored:
-        """What a record of a stored document would remember, for who needs no record.
+        """Return the memory of a stored document (head and bytes) without decoding a record.
 
         Raises:
             CorruptDocumentError: the document has no head.
         """
         if self.entity.renamed:
             document = with_new_names(document, self.entity.renamed)
-        # The head's layout is fixed: `expires` begins at byte 66 and is 0 or has 16 digits.
+        # The layout of the head is fixed: `expires` begins at byte 66 and is 0 or has 16 digits.
         head = document[:67] if document[66:67] == b"0" else document[:82]
         try:
             stored = _stored(head + b"}")
@@ -130,9 +130,9 @@ class Codec:
         return stored
 
     def load_all(self, documents: Sequence[bytes]) -> list[Any]:
-        """The records in stored documents, in the same order; see `load`.
+        """Decode stored documents into records, in the same order; see `load`.
 
-        Lists are read here, so what can be done for all documents in one call of C is not done one by one.
+        Heads and moments are decoded for all documents in one call each, which makes long lists faster.
         """
         if not documents:
             return []
@@ -143,15 +143,17 @@ class Codec:
             memories = _all_stored(b"[" + b"},".join(heads) + b"}]")
             records = list(map(self._decode, documents))
         except (IndexError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return [self.load(document) for document in documents]  # it names the one that cannot be read
+            return [
+                self.load(document) for document in documents
+            ]  # raises the error of the unreadable document
         created, updated = self.entity.created, self.entity.updated
         firsts = [stored.created for stored in memories]
         revisions = [stored.revision for stored in memories]
-        made = from_micros_all(firsts)
-        # Rows that never changed, and most lists hold only such, need one moment each.
-        written = made if revisions == firsts else from_micros_all(revisions)
+        created_at = from_micros_all(firsts)
+        # A row that never changed has one moment for both fields, and most lists hold only such rows.
+        updated_at = created_at if revisions == firsts else from_micros_all(revisions)
         for record, stored, document, first, latest in zip(
-            records, memories, documents, made, written, strict=True
+            records, memories, documents, created_at, updated_at, strict=True
         ):
             if created is not None:
                 setattr(record, created, first)
@@ -162,13 +164,13 @@ class Codec:
         return records
 
     def peek(self, document: bytes) -> tuple[Any, Head]:
-        """The record in a stored document without its managed fields, and the head: what checking needs, and no more.
+        """Return the record of a stored document, without managed fields, and the head. For integrity checks.
 
         Raises:
-            CorruptDocumentError: the document has no head, or its body is not this entity's.
+            CorruptDocumentError: the document has no head, or its body does not fit the entity.
         """
         match = HEAD.match(document)
-        # Readers rely on the layout: see `load`.
+        # Readers rely on the layout; see `read_memory`.
         if (
             match is None
             or match.start(3) != _EXPIRES_OFFSET
@@ -183,7 +185,7 @@ class Codec:
         return self._decode_stored(document), head
 
     def snapshot_of(self, stored: Stored) -> Any:
-        """The record as the store holds it, decoded once; its managed fields are set."""
+        """Return the record as the store holds it, with managed fields; decoded on first use."""
         if stored.snapshot is None and stored.document is not None:
             snapshot = self._decode_stored(stored.document)
             self.entity.manage(snapshot, stored.created, stored.revision)
@@ -192,14 +194,14 @@ class Codec:
         return stored.snapshot
 
     def fresh_record(self, stored: Stored) -> Any:
-        """A record of its own for what a write left, as loading the row would give it."""
+        """Return a new record from what a write left in the store, equal to a record loaded from there."""
         record = self._decode(_encode(self.snapshot_of(stored)))
         self.entity.manage(record, stored.created, stored.revision)
         remember(record, stored)
         return record
 
     def entries_of(self, stored: Stored) -> list[Entry]:
-        """Every index entry that the stored document implies."""
+        """Return every index entry that the stored document implies."""
         return self.entity.entries(self.snapshot_of(stored))
 
     def prepare(self, record: Any, stored: Stored | None) -> Prepared:
@@ -235,7 +237,7 @@ class Codec:
         return self._with_unknown(key, body, snapshot, entries, retain, stored)
 
     def rebased(self, prepared: Prepared, stored: Stored | None) -> Prepared:
-        """The same record, fit to replace another stored document."""
+        """Return the same record, prepared to replace another stored document."""
         return self._with_unknown(
             prepared.key, prepared.own, prepared.snapshot, prepared.entries, prepared.retain, stored
         )
@@ -249,7 +251,7 @@ class Codec:
         retain: int,
         stored: Stored | None,
     ) -> Prepared:
-        """A record's own JSON, joined by members of the stored document that this schema does not know."""
+        """Combine a record's own JSON with the members of the stored document that this schema does not know."""
         entity, body, unknown = self.entity, own, b""
         if stored is not None:
             self.snapshot_of(stored)
@@ -262,14 +264,14 @@ class Codec:
                 entity=entity.name,
                 rule="max_document",
             )
-        # A body never is `{}`: the key is required.
+        # A body is never `{}`: the key is required.
         members = b"," + body[1:] if not unknown else b"," + body[1:-1] + unknown + b"}"
         return Prepared(key, members, own, snapshot, entries, retain, unknown)
 
     def remember_write(
         self, record: Any, prepared: Prepared, revision: int, created: int, expires: int
     ) -> Stored:
-        """Make `record` remember a write that succeeded, and return what it remembers."""
+        """Make `record` remember a successful write, and return this memory."""
         self.entity.manage(record, created, revision)
         for name in self.entity.managed:
             setattr(prepared.snapshot, name, getattr(record, name))
@@ -278,8 +280,8 @@ class Codec:
         return stored
 
     def memory(self, prepared: Prepared, revision: int, created: int, expires: int) -> Stored:
-        """What a record remembers of a write, buffered or done."""
-        # The stored document is rebuilt only where nested unknown members may hide in it.
+        """Return what a record remembers of a write, buffered or applied."""
+        # The stored document is needed later only to keep unknown members of nested records.
         document = None
         if self.entity.nested:
             head = f'{{"revision":{revision},"created":{created},"expires":{expires},"op":""'
@@ -287,7 +289,7 @@ class Codec:
         return Stored(revision, created, expires, document, prepared.snapshot, prepared.unknown)
 
     def _check_scores(self, entries: list[Entry]) -> None:
-        """Refuse what the server could not read as a score: it would fail in the middle of the write."""
+        """Refuse integers that the server cannot read as a score: its error would come in the middle of the write."""
         for entry in entries:
             if type(entry) is ViewEntry and type(entry.score) is int:
                 try:
@@ -302,52 +304,57 @@ class Codec:
             raise self._unreadable(document) from None
 
     def _unreadable(self, document: bytes) -> CorruptDocumentError:
-        """What is wrong with a document that could not be loaded."""
+        """Return the error for a document that could not be loaded."""
         name = self.entity.name
         if read_head(document) is None:
-            return CorruptDocumentError(f"{name}: a stored document has no head; run a check", entity=name)
+            return CorruptDocumentError(
+                f"{name}: a stored document has no head; run: keyweave check", entity=name
+            )
         try:
             self._decode(document)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             text = without_value(str(error))
             return CorruptDocumentError(f"{name}: a stored document cannot be read: {text}", entity=name)
-        return CorruptDocumentError(f"{name}: a stored document has a damaged head; run a check", entity=name)
+        return CorruptDocumentError(
+            f"{name}: a stored document has a damaged head; run: keyweave check", entity=name
+        )
 
     def _round_trip(self, record: Any, stored: Stored | None) -> tuple[bytes, Any]:
         entity = self.entity
         bare = record.__copy__()
         for name in entity.managed:
             setattr(bare, name, None)
-        settled: dict[str, msgspec.Raw] = {}
+        unchanged: dict[str, msgspec.Raw] = {}
         try:
             if stored is not None and stored.document is not None and len(stored.document) > _LARGE:
-                settled = self._unchanged_json(record, stored, stored.document)
-                for name in settled:
+                unchanged = self._unchanged_json(record, stored, stored.document)
+                for name in unchanged:
                     setattr(bare, name, None)
             body = _encode(bare)
             snapshot = self._decode(body)
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
             self._refuse(record, error)
         for name in entity.enums:
-            # Text that names a member is stored as the member; the record is to say what the store holds.
+            # A string that equals a member is stored as the member, so the record gets the member as well.
             member = getattr(snapshot, name)
             if getattr(record, name) is not member:
                 setattr(record, name, member)
                 setattr(bare, name, member)
         if not same_json(bare, snapshot):
             self._refuse_changed(bare, snapshot)
-        if settled:
+        if unchanged:
             assert stored is not None
-            for name, text in settled.items():
+            for name, text in unchanged.items():
                 setattr(snapshot, name, getattr(stored.snapshot, name))
                 setattr(bare, name, text)
             body = _encode(bare)
         return body, snapshot
 
     def _unchanged_json(self, record: Any, stored: Stored, document: bytes) -> dict[str, msgspec.Raw]:
-        """The json fields that the stored document holds already, to the byte, as JSON text.
+        """Return the JSON text of those `json` fields that the stored document already holds byte for byte.
 
-        Such text was decoded before, and what came of it equals the record's value, so it need not be decoded again.
+        The snapshot holds the decoded value of this text, and it equals the record's value. Decoding it again is
+        unnecessary.
         """
         old = self.snapshot_of(stored)
         same = [name for name in self.entity.json if same_json(getattr(record, name), getattr(old, name))]
@@ -378,22 +385,27 @@ class Codec:
         self._refuse_field(None, text if not isinstance(error, RecursionError) else "nested too deeply")
 
     def _refuse_changed(self, record: Any, snapshot: Any) -> NoReturn:
-        """Refuse what JSON takes but gives back as another value, such as text where bytes or a moment belong."""
+        """Refuse values that JSON decodes as other values, such as a string in a field of bytes or a datetime."""
         for name in type(record).__struct_fields__:
             given = getattr(record, name)
             if not same_json(given, getattr(snapshot, name)):
                 plain = "plain JSON" if name in self.entity.json else "of the field's type"
-                self._refuse_field(name, f"not {plain}: a {type(given).__name__} would come back changed")
-        self._refuse_field(None, "it would come back changed")
+                self._refuse_field(
+                    name, f"not {plain}: a {type(given).__name__} would be read back as another value"
+                )
+        self._refuse_field(None, "it would be read back as another value")
 
     def _refuse_field(self, field: str | None, rule: str) -> NoReturn:
         where = f"{self.entity.name}.{field}" if field else self.entity.name
-        # What led here may repeat the value, and a traceback would show it.
+        # The cause may quote the value, and a traceback would print it.
         raise ValidationError(f"{where}: {rule}", entity=self.entity.name, field=field, rule=rule) from None
 
 
 def same_json(left: Any, right: Any) -> bool:
-    """Whether two values are the same as far as JSON goes. Python's `==` is stricter about tuples, laxer about `1 == True`."""
+    """Return whether a value equals what JSON gives back for it; False when it is nested too deeply to compare.
+
+    Python's `==` is stricter than JSON about tuples and laxer about `1 == True`.
+    """
     try:
         return bool(left == right)
     except RecursionError:

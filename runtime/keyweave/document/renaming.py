@@ -1,7 +1,7 @@
-"""Documents under the names that fields had before: read as if they had been written under the new ones.
+"""Documents with old field names, read as if they had been written with the new names.
 
-Only the top level of a document has such names. A write stores the new names, so a row that was written once since
-does not come here again.
+Only the top level of a document has old names. Every write stores the new names, so a document needs conversion
+only until its next write.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _encode: Final = msgspec.json.encode
 
 
 def with_new_names(document: bytes, renamed: Sequence[tuple[str, str]]) -> bytes:
-    """The document with every old name replaced by the new one.
+    """Return the document with every old name replaced by the new one.
 
-    Where both are present the old one wins: new code never writes it, so old code has written it since.
+    If both names are present, the old one wins: new code never writes it, so old code wrote it later.
 
     Args:
-        document: a stored document, its head first; what is no JSON object is returned as it is.
+        document: a stored document, its head first. Anything but a JSON object is returned unchanged.
         renamed: old and new name of each renamed field.
     """
     if not any(f'"{old}"'.encode() in document for old, _ in renamed):
@@ -29,7 +29,7 @@ def with_new_names(document: bytes, renamed: Sequence[tuple[str, str]]) -> bytes
     try:
         members = _members(document)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return document  # whoever decodes it says what is wrong
+        return document  # decoding it raises the error
     names = {old: new for old, new in renamed if old in members}
     replaced = set(names.values())
     parts = [

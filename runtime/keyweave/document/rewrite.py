@@ -1,4 +1,4 @@
-"""Rewriting documents: which are concerned, and what they become. Members are moved as the bytes they are, never decoded."""
+"""Rewriting documents: which ones need it, and their new body. Members are copied as bytes and never decoded."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _encode: Final = msgspec.json.encode
 
 @dataclass(slots=True)
 class Rewrite:
-    """A rewrite of stored documents.
+    """The result of a rewrite of stored documents.
 
     Attributes:
-        read: documents that were looked at.
-        written: documents that were written anew; in a dry run, that would be.
-        overtaken: documents that somebody else wrote meanwhile; run it again for them.
-        unreadable: documents that cannot be read; a check names them.
+        read: number of documents that were read.
+        written: number of documents that were rewritten; in a dry run, that would be.
+        overtaken: number of documents that another writer changed first; a second run rewrites them.
+        unreadable: number of documents that cannot be decoded; `keyweave check` lists them.
     """
 
     read: int = 0
@@ -33,15 +33,15 @@ class Rewrite:
 
 
 def rewritten(document: bytes, renamed: tuple[tuple[str, str], ...], purge: frozenset[str]) -> bytes | None:
-    """The body (members with a leading comma, and the closing brace) that a document should have; None for as it is.
+    """Return the new body of a document (members with a leading comma, and the closing brace), or None to keep it.
 
     Args:
         document: a stored document.
         renamed: old and new name of each renamed field.
-        purge: members to leave out.
+        purge: names of the members to remove.
 
     Raises:
-        msgspec.MsgspecError: it is no JSON object.
+        msgspec.MsgspecError: the document is not a JSON object.
     """
     wanted = purge | {old for old, _ in renamed}
     if not wanted or wanted.isdisjoint(_members(document)):

@@ -1,7 +1,7 @@
-"""Members of a stored document that this schema does not know survive a read, a change and a write.
+"""Unknown members: a write keeps the members of a stored document that this schema does not know.
 
-A newer schema may have added fields, to the entity or to a nested record type. Nothing here looks
-inside an unknown member: it is carried as the bytes it was.
+A newer schema may have added fields to the entity or to a nested record type. An unknown member is copied as
+bytes and never decoded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _encode: Final = msgspec.json.encode
 
 
 def unknown_members(document: bytes, known: frozenset[str]) -> bytes:
-    """Members whose names are not in `known`, as JSON text with a leading comma; empty when there are none."""
+    """Return the members whose names are not in `known`, as JSON text with a leading comma; empty for none."""
     members = _members(document)
     if members.keys() <= known:
         return b""
@@ -28,10 +28,10 @@ def unknown_members(document: bytes, known: frozenset[str]) -> bytes:
 
 
 def keep_unknown(entity: Entity[Any], body: bytes, snapshot: Any, old: Any, document: bytes) -> bytes:
-    """Carry unknown members of nested records from the stored `document` into a new `body`.
+    """Copy unknown members of nested records from the stored `document` into a new `body`.
 
-    A nested value that did not change keeps its stored bytes. In a changed list, each element that still
-    equals a stored one keeps that one's bytes, and an element at the same place keeps the unknown members.
+    In a list, an element takes the unknown members of the stored element that it equals, or else of the unmatched
+    stored element at the same index.
     """
     replaced: dict[str, bytes] = {}
     stored: dict[str, msgspec.Raw] | None = None
@@ -41,7 +41,7 @@ def keep_unknown(entity: Entity[Any], body: bytes, snapshot: Any, old: Any, docu
             continue
         stored = stored or _members(document)
         raw = stored.get(name)
-        # What this schema wrote holds nothing that it does not know, and most documents are such.
+        # A value that encodes to the stored bytes has no unknown members, which is the common case.
         if raw is None or bytes(raw) == _encode(before):
             continue
         merged = _merge(msgspec.to_builtins(value), msgspec.to_builtins(before), bytes(raw))
@@ -54,9 +54,9 @@ def keep_unknown(entity: Entity[Any], body: bytes, snapshot: Any, old: Any, docu
 
 
 def _merge(value: Any, before: Any, raw: bytes) -> bytes | None:
-    """The JSON of `value` with unknown members of `raw`, or None when there are none to keep.
+    """Return the JSON of `value` with the unknown members of `raw`, or None when there are none to keep.
 
-    `before` is `raw` as this schema reads it, so a member of `raw` that `before` lacks is unknown.
+    `before` is `raw` as this schema decodes it, so a member of `raw` that `before` lacks is unknown.
     """
     if isinstance(value, dict) and isinstance(before, dict):
         stored = _members(raw)

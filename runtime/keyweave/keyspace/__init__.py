@@ -1,1 +1,1 @@
-"""Keys: built from a namespace, and read back. No other package builds a key."""
+"""Keys: built from a namespace, and parsed. No other package builds a key."""

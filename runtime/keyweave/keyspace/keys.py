@@ -1,14 +1,14 @@
-"""Every key that Keyweave uses is built here, and nowhere else.
+"""Every key that Keyweave uses is built here and nowhere else.
 
     {app:version:environment:tenant:group:partition}:Entity:<id>            document   STRING
     {...}:Entity.view:<value>:<value>                                       view       ZSET
     {...}:Entity.unique                                                     claims     HASH
-    {...}:@clock  @expiry  @schema                                          the partition's own
-    {...}:@lock:Entity:<id>  @done:<op>  @aside:<op>:<key>                  the partition's own
+    {...}:@clock  @expiry  @schema                                          one per partition
+    {...}:@lock:Entity:<id>  @done:<op>  @aside:<op>:<key>                  locks, markers, keys set aside
 
-One partition shares one hash tag, so its keys live on one slot. Entity, view and unique names are
-identifiers, and an id is always the last part of its key, so only the values of a view need escaping
-to keep the mapping from values to keys injective.
+All keys of a partition have one hash tag, so they are in one slot. Names of entities, views and unique
+constraints are identifiers, and an id is always the last part of its key. Therefore only the values of a
+view need escaping to keep the mapping from values to keys injective.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def escape(value: str) -> str:
 
 
 def join(values: Sequence[str]) -> str:
-    """Join values injectively; a single value is its own escaped form."""
+    """Escape values and join them with `:`; the result is injective."""
     text = ":".join(values)
     if "%" not in text and text.count(":") < len(values):
         return text
@@ -41,7 +41,7 @@ def join(values: Sequence[str]) -> str:
 
 
 def split(text: str) -> tuple[str, ...] | None:
-    """The values that `join` made `text` of; None when it never makes such a text."""
+    """Return the values that `join` made `text` from, or None when `join` cannot produce it."""
     if "%" not in text:
         return tuple(text.split(":"))
     if _ESCAPED.fullmatch(text) is None:
@@ -51,13 +51,16 @@ def split(text: str) -> tuple[str, ...] | None:
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """What separates applications, deployments and tenants that share a server.
+    """The namespace that separates applications, deployments and tenants on one server.
 
     Attributes:
         app: name of the application.
         version: generation of its keyspace, such as `v1`.
         environment: such as `dev` or `production`.
-        tenant: anything; tests use a fresh one each.
+        tenant: any non-empty string; each test uses a new one.
+
+    Raises:
+        ConfigurationError: a part is empty, not a string, or not valid Unicode text.
     """
 
     app: str
@@ -81,13 +84,13 @@ class Namespace:
                 raise ConfigurationError(f"namespace: {part} is not valid Unicode text") from None
 
     def prefix(self) -> str:
-        """The part of every hash tag before the group."""
+        """Return the part of every hash tag before the group."""
         parts = (self.app, self.version, self.environment, self.tenant)
         return ":".join([part.translate(_TAG_ESCAPES) for part in parts])
 
 
 class Partition:
-    """The keys of one partition. Two keys of one partition are always on one slot."""
+    """The keys of one partition. They are all in one slot."""
 
     __slots__ = ("_stored", "clock", "expiry", "group", "index", "schema", "tag")
 
@@ -101,36 +104,36 @@ class Partition:
         self._stored: Final = stored
 
     def document_prefix(self, entity: str) -> str:
-        """What every document key of `entity` begins with; the id completes it."""
+        """Return the prefix of every document key of `entity`; the id follows it."""
         return f"{self.tag}{entity}:"
 
     def document(self, entity: str, key: str) -> str:
-        """The document of the row `key`."""
+        """Return the key of the document of the row `key`."""
         return f"{self.tag}{entity}:{key}"
 
     def view(self, entity: str, view: str, values: Sequence[str]) -> str:
-        """The sorted set of one value tuple of a view."""
+        """Return the key of a view's sorted set for one tuple of values."""
         name = f"{entity}.{view}"
         if self._stored:
             name = self._stored.get(name, name)
         if len(values) == 1:
             value = values[0]
-            # Nearly every view of nearly every write comes here, and few values need escaping.
+            # The fast path: most views have one field, and few values need escaping.
             return f"{self.tag}{name}:{escape(value) if ':' in value or '%' in value else value}"
         return f"{self.tag}{name}:{join(values)}" if values else f"{self.tag}{name}"
 
     def view_prefix(self, entity: str, view: str) -> str:
-        """What the keys of a view of one field begin with; the escaped value completes it."""
+        """Return the prefix of the keys of a view with one field; the escaped value follows it."""
         name = f"{entity}.{view}"
         return f"{self.tag}{self._stored.get(name, name)}:"
 
     def claims(self, entity: str, unique: str) -> str:
-        """The hash of a unique constraint: field is the normalised value, value is the owner's id."""
+        """Return the key of a unique constraint's hash, which maps each normalized value to its owner's id."""
         name = f"{entity}.{unique}"
         return f"{self.tag}{self._stored.get(name, name)}"
 
     def index_of(self, key: str) -> tuple[str, tuple[str, ...]] | None:
-        """Of a key of a view or unique constraint: what it begins with, and the values. None for any other key."""
+        """Return the prefix and the values of a key of a view or unique constraint; None for any other key."""
         if not key.startswith(self.tag):
             return None
         stored, colon, values = key[len(self.tag) :].partition(":")
@@ -138,20 +141,20 @@ class Partition:
         return (stored, parts) if "." in stored and parts is not None else None
 
     def lock(self, entity: str, key: str) -> str:
-        """The advisory lock of the row `key`."""
+        """Return the key of the advisory lock of the row `key`."""
         return f"{self.tag}@lock:{entity}:{key}"
 
     def done(self, op: str) -> str:
-        """The marker of an applied plan that left no document to carry its op."""
+        """Return the key of the marker of an applied plan that left no document with its op."""
         return f"{self.tag}@done:{op}"
 
     def aside(self, op: str, key: str) -> str:
-        """Where a repair puts a key of this partition that was in the way."""
+        """Return the key to which a repair moves a key of this partition that holds the wrong thing."""
         return f"{self.tag}@aside:{op}:{key.removeprefix(self.tag)}"
 
     @staticmethod
     def expiring(entity: str, key: str) -> str:
-        """A row's member in the expiry set."""
+        """Return the member of a row in the expiry set."""
         return f"{entity}:{key}"
 
 
@@ -159,9 +162,9 @@ class Keyspace:
     """All partitions of one namespace.
 
     Args:
-        namespace: what the keys begin with.
+        namespace: the namespace of the keys.
         groups: number of partitions of each group.
-        stored: what the keys of an index begin with, by entity and name; an index that is not here has just that.
+        stored: prefix of an index's keys, by index name (`TaskState.by_status`); by default the index name.
     """
 
     __slots__ = ("_partitions", "namespace")
@@ -177,18 +180,18 @@ class Keyspace:
         }
 
     def partition(self, group: str, value: str | None = None) -> Partition:  # noqa: ARG002
-        """The partition of `group` that holds rows whose `partition_by` field has `value`.
+        """Return the partition of `group` that holds rows whose `partition_by` field has `value`.
 
-        This release runs one partition per group, so the value does not matter yet.
+        This release uses one partition per group, so the value has no effect yet.
         """
         return self._partitions[group][0]
 
     def partitions(self) -> list[Partition]:
-        """Every partition of every group."""
+        """Return every partition of every group."""
         return [partition for group in self._partitions.values() for partition in group]
 
     def pattern(self) -> str:
-        """A SCAN pattern that matches every key of this namespace and no other."""
+        """Return a SCAN pattern that matches every key of this namespace and no other."""
         prefix = self.namespace.prefix()
         for special in "\\*?[]^":
             prefix = prefix.replace(special, "\\" + special)

@@ -1,4 +1,4 @@
-"""Reading keys: what a key of the namespace is for. The inverse of `keyspace`, which builds them."""
+"""Parsing keys: what a key of the namespace is for. The inverse of `keys`, which builds them."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class KeyKind(enum.Enum):
     CLOCK = "clock"
     SCHEMA = "schema"
     MARK = "mark"
-    """A lock, or the marker of an applied plan: it ends by itself."""
+    """A lock, or the marker of an applied plan. It expires by its TTL."""
     ASIDE = "aside"
-    """Set aside by a repair; somebody has to look at it."""
+    """Set aside by a repair, for an operator to inspect."""
     OTHER = "other"
-    """Of an index that the namespace holds and this schema lacks: another version of the code keeps it."""
+    """Belongs to an index that this schema lacks and another version of the code keeps."""
     FOREIGN = "foreign"
-    """Keyweave never makes such a key, with this schema."""
+    """Keyweave never creates such a key with this schema."""
 
 
 INDEXES: Final = frozenset({KeyKind.VIEW, KeyKind.CLAIMS, KeyKind.EXPIRY})
-"""Keys that hold entries."""
+"""The kinds of key that hold entries."""
 
 _SPECIAL: Final = {"@clock": KeyKind.CLOCK, "@expiry": KeyKind.EXPIRY, "@schema": KeyKind.SCHEMA}
 _MARKS: Final = {"@lock": KeyKind.MARK, "@done": KeyKind.MARK, "@aside": KeyKind.ASIDE}
@@ -40,11 +40,11 @@ class ParsedKey(NamedTuple):
     """A key, and what it is for.
 
     Attributes:
-        key: as it is on the server. Bytes that are no text are carried as lone surrogates.
-        what: what it is for.
-        partition: where it belongs; None for a foreign key outside of all partitions.
+        key: the key on the server. Bytes that are not valid UTF-8 are represented by lone surrogates.
+        what: what the key is for.
+        partition: the partition of the key; None for a foreign key outside all partitions.
         entity: the entity of a document, view or claims.
-        name: of the view or unique constraint.
+        name: name of the view or unique constraint.
         rest: a document's id, or the joined values of a view.
     """
 
@@ -57,7 +57,7 @@ class ParsedKey(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The key without tag, values and ids: `TaskState.by_status`. It is fit for reports."""
+        """The key without tag, values and ids, for reports: `TaskState.by_status`."""
         if self.entity is not None:
             return f"{self.entity.name}.{self.name}" if self.name else self.entity.name
         if self.what is KeyKind.FOREIGN or self.partition is None:
@@ -66,12 +66,12 @@ class ParsedKey(NamedTuple):
 
 
 class Locator:
-    """Tells what keys of a keyspace are for.
+    """Parses the keys of a keyspace.
 
     Args:
-        entities: the entities of interest; keys of others are told apart all the same.
-        unbuilt: indexes, as entity and name, that are not built yet, so nothing can be said about them.
-        others: what the keys of indexes begin with that other versions of the code keep.
+        entities: names of the chosen entities; None for all. Keys of other entities are parsed as well.
+        unbuilt: names of indexes (`TaskState.by_status`) that are not built yet, so they are not chosen.
+        others: prefixes of the keys of indexes that other versions of the code keep.
     """
 
     __slots__ = ("_chosen", "_entities", "_indexes", "_others", "_partitions", "_unbuilt")
@@ -94,27 +94,30 @@ class Locator:
 
     @property
     def limited(self) -> bool:
-        """Whether some entities are left out."""
+        """Whether some entities are not chosen."""
         return len(self._chosen) < len(self._entities)
 
     def chooses(self, place: ParsedKey) -> bool:
-        """Whether `place` belongs to an entity of interest, or to the partitions themselves and nothing is left out."""
+        """Return whether a key belongs to a chosen entity; keys of no entity count when all entities are chosen.
+
+        The set of deadlines always counts, because it holds rows of every entity.
+        """
         if place.entity is not None:
             built = not self._unbuilt or place.label not in self._unbuilt
             return built and place.entity.name in self._chosen
         return place.what is KeyKind.EXPIRY or not self.limited
 
     def entity(self, partition: Partition, name: str) -> Entity[Any] | None:
-        """The entity `name`, when it lives in the group of `partition`."""
+        """Return the entity `name` if it belongs to the group of `partition`, else None."""
         entity = self._entities.get(name)
         return entity if entity is not None and entity.group == partition.group else None
 
     def wanted(self, entity: Entity[Any]) -> bool:
-        """Whether `entity` is of interest."""
+        """Return whether `entity` is chosen."""
         return entity.name in self._chosen
 
     def locate(self, key: str) -> ParsedKey:
-        """What `key` is for."""
+        """Return what `key` is for."""
         if not _is_text(key):
             return ParsedKey(key, KeyKind.FOREIGN)
         tag, _, rest = key.partition("}:")
@@ -147,12 +150,12 @@ def _index(key: str, partition: Partition, index: Index, colon: str, tail: str) 
 
 
 def text(raw: bytes) -> str:
-    """Bytes of a key or member as text. Bytes that are no text become lone surrogates."""
+    """Decode a key or member. Bytes that are not valid UTF-8 become lone surrogates."""
     return raw.decode("utf-8", "surrogateescape")
 
 
 def word(name: str) -> str | bytes:
-    """What `text` made, as a word of a command."""
+    """Return the result of `text` as a word of a command; the inverse of `text`."""
     return name if name.isascii() else name.encode("utf-8", "surrogateescape")
 
 

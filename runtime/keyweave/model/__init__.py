@@ -1,1 +1,1 @@
-"""What generated code is written with: records, entities, entries, key text, merges. Values only; nothing here asks a server."""
+"""The vocabulary of generated code: records, entities, entries, key text, merges. Values only, without IO."""

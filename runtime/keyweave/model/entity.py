@@ -1,7 +1,7 @@
 """Descriptors: what the runtime knows about an entity. The generator writes one per entity.
 
-A descriptor holds names and plain functions only, so flows need no reflection and no generated code
-needs to think.
+A descriptor holds only names and plain functions, so flows need no reflection and generated code makes no
+decisions.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class View:
         name: unique among the entity's views and unique constraints.
         fields: the fields whose values select one sorted set; empty for a view of all rows.
         order: `created`, `revision`, or the name of the field that is the score.
-        groups: every value that the last field can have, when that is known (enums, booleans), as key text.
-        generation: which definition of the view this is; a later one has keys of its own.
+        groups: key text of every value that the last field can have, when these are known (enums, booleans).
+        generation: number of the view's definition. Each generation has its own keys.
     """
 
     name: str
@@ -39,7 +39,7 @@ class View:
 
     @property
     def definition(self) -> str:
-        """What its entries are made of; two definitions cannot share keys."""
+        """The fields and order of the entries; two definitions cannot share keys."""
         return f"{'+'.join(self.fields)} by {self.order}"
 
 
@@ -50,9 +50,9 @@ class Unique:
     Attributes:
         name: unique among the entity's views and unique constraints.
         fields: the fields that it covers.
-        error: what a violation raises.
-        normalize: what is done to strings before they are compared.
-        generation: which definition of the constraint this is; a later one has keys of its own.
+        error: the error that a violation raises.
+        normalize: the steps applied to strings before they are compared.
+        generation: number of the constraint's definition. Each generation has its own keys.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Unique:
 
     @property
     def definition(self) -> str:
-        """What its claims are made of; two definitions cannot share keys."""
+        """The fields and normalization of the claims; two definitions cannot share keys."""
         return f"unique {'+'.join(self.fields)}{''.join(f' {step}' for step in sorted(self.normalize))}"
 
 
@@ -74,8 +74,8 @@ class Reference:
     Attributes:
         field: the referring field.
         target: name of the entity whose key it holds.
-        cascade: whether deleting the target deletes the referrers; otherwise it is refused.
-        via: view of this entity that finds the referrers of one target.
+        cascade: whether deleting the target deletes the referring rows; if not, the delete is refused.
+        via: view of this entity that finds the rows that refer to one target.
     """
 
     field: str
@@ -86,12 +86,12 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Retention(Generic[R]):
-    """When rows end.
+    """When rows expire.
 
     Attributes:
-        applies: whether the deadline runs for a record.
-        after: microseconds from the write that first makes `applies` true.
-        recommended: least and most recommended value in microseconds, or None.
+        applies: returns whether a record has a deadline.
+        after: microseconds from the write that first makes `applies` true to the deadline.
+        recommended: smallest and largest recommended `after` in microseconds, or None.
     """
 
     applies: Callable[[R], bool]
@@ -101,7 +101,7 @@ class Retention(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class Entity(Generic[R]):
-    """An entity, as flows see it.
+    """The descriptor of an entity, as flows use it.
 
     Attributes:
         name: as in the schema; part of every key.
@@ -109,18 +109,25 @@ class Entity(Generic[R]):
         record: the generated class.
         key: name of the key field.
         partition_by: name of the field that selects the partition.
-        known: every member of a document that this schema understands, the head's included.
-        json: names of fields that hold json, which must come back exactly as it went in.
-        nested: names of fields that hold record types, whose own unknown members must survive.
+        known: every member of a document that this schema defines, including the members of the head.
+        json: names of fields that hold JSON, which must be read back exactly as it was written.
+        nested: names of fields that hold record types, whose own unknown members must be kept.
         entries: the generated `index_entries`.
         check: raises `CheckViolationError`.
-        normalize: trims and derives values in place; tells whether it changed anything. None when there is nothing to do.
-        created: name of the field that shows when the row was made, if there is one.
-        updated: name of the field that shows when the row was last written, if there is one.
+        normalize: trims and derives values in place and returns whether it changed anything; None when the entity
+            needs no normalization.
+        created: name of the field that shows when the row was created, or None.
+        updated: name of the field that shows when the row was last written, or None.
         normalized: names of the fields that `normalize` may change.
         renamed: old and new name of each field that documents may still hold under its old name.
         enums: names of the fields that hold a member of an enum, not in a list or map.
-        filters: the fields by which rows can be searched, with the kind of their values (see `keyweave.model.keytext`).
+        filters: the fields that rows can be searched by, with the kind of their values (see `keyweave.model.keytext`).
+        views: by name.
+        uniques: by name.
+        references: the foreign keys of this entity.
+        retention: when rows expire, or None when they never do.
+        not_found: the error for a row that does not exist.
+        exists: the error for a key that is taken.
         managed: names of the fields that the store sets.
     """
 
@@ -154,18 +161,18 @@ class Entity(Generic[R]):
         object.__setattr__(self, "managed", managed)
 
     def manage(self, record: R, created: int, revision: int) -> None:
-        """Show the managed values of a document's head on a record, both in microseconds since 1970."""
+        """Set the managed fields of a record from a document's head; both values in microseconds since 1970."""
         if self.created is not None:
             setattr(record, self.created, from_micros(created))
         if self.updated is not None:
             setattr(record, self.updated, from_micros(revision))
 
     def missing(self, key: str) -> NotFoundError:
-        """The error for a row that is not there."""
+        """The error for a row that does not exist."""
         return self.not_found(f"{self.name}: no such row", entity=self.name, key=key)
 
     def taken(self, key: str) -> AlreadyExistsError:
-        """The error for a row that is there already."""
+        """The error for a key that is taken."""
         return self.exists(f"{self.name}: a row with this key exists", entity=self.name, key=key)
 
     def violated(self, unique: str) -> UniqueViolationError:
@@ -184,7 +191,7 @@ class Index:
     """A view or a unique constraint of an entity.
 
     Attributes:
-        entity: the entity that it is of.
+        entity: the entity that the index belongs to.
         of: the view or constraint.
     """
 
@@ -193,12 +200,12 @@ class Index:
 
     @property
     def name(self) -> str:
-        """Entity and name, as people write it: `TaskState.by_status`."""
+        """Entity and index name, as users write them: `TaskState.by_status`."""
         return f"{self.entity.name}.{self.of.name}"
 
     @property
     def stored(self) -> str:
-        """What its keys begin with: the name, and the generation of a later one."""
+        """The prefix of the index's keys: the name, followed by the generation when that is not 1."""
         return self.name if self.of.generation == 1 else f"{self.name}.{self.of.generation}"
 
 
@@ -224,10 +231,11 @@ class Package:
         entities: by name.
         scripts: Lua text by name, such as `apply` and `page`.
         fingerprint: digest of the schema.
-        format: the format of the generated code; 0 for code from before formats had numbers.
-        indexes: every view and unique constraint, by what its keys begin with.
-        stored: what the keys of an index begin with, by entity and name, where it is not just that.
-        writer: digest of the indexes that code of this schema keeps; it stands for the schema in the store.
+        format: the format of the generated code; 0 for code that was generated before formats had numbers.
+        indexes: every view and unique constraint, by the prefix of its keys.
+        stored: the prefix of an index's keys, by index name, for indexes where the prefix is not the name.
+        writer: digest of the indexes that code of this schema keeps; it identifies the schema in the store.
+        referrers: the incoming references of each entity, by the entity's name.
     """
 
     __slots__ = (
@@ -253,7 +261,7 @@ class Package:
         entities: tuple[Entity[Any], ...],
         scripts: Mapping[str, str],
         fingerprint: str,
-        format: int = 0,  # noqa: A002 - what the generated code calls it
+        format: int = 0,  # noqa: A002 - the name in generated code
     ) -> None:
         self.name = name
         self.namespace = namespace
@@ -280,7 +288,7 @@ class Package:
         }
 
     def referrer(self, target: str, entity: str, field: str) -> Referrer:
-        """The reference to `target` by a field of an entity."""
+        """The incoming reference to `target` by `field` of `entity`."""
         return next(
             each
             for each in self.referrers[target]

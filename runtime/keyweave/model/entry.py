@@ -1,7 +1,7 @@
 """The two kinds of index entry that a document implies. Generated `index_entries` functions return them.
 
-An entry names its view or constraint and holds plain values: it knows no namespace, so the same entry
-serves writing, deleting, checking, repairing, explaining and a transaction's view of its own writes.
+An entry names its view or constraint and holds plain values. It knows no namespace, so writes, deletes, checks,
+repairs and a transaction's reads of its own writes all use the same entries.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ViewEntry(msgspec.Struct, frozen=True, gc=False):
 
 
 class ClaimEntry(msgspec.Struct, frozen=True, gc=False):
-    """A claim on a unique value: `value` is normalised, and joined when the constraint has several fields."""
+    """A claim of the row `owner` on a unique value: normalized, and joined when the constraint has several fields."""
 
     unique: str
     value: str

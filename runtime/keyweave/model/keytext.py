@@ -1,4 +1,4 @@
-"""Field values as key text: one string per value, and different strings for different values of a field's type."""
+"""Field values as key text: one string per value, and different strings for different values of one field."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _KINDS: Final[dict[str, type]] = {
 
 
 def key_text(value: object, kind: str = "") -> str:
-    """The text of a field's value in keys and claims.
+    """Return the text of a field's value in keys and claims.
 
     Args:
-        value: str (enums included), bool, int, datetime (aware), timedelta or bytes.
-        kind: name of the type that the field has. Without it values of different types may share a text.
+        value: str (including enum members), bool, int, datetime (aware), timedelta or bytes.
+        kind: name of the field's type. Without it, values of different types may have the same text.
 
     Raises:
-        ValidationError: a value of another type, a naive datetime, or text that is not valid Unicode.
+        ValidationError: the value has another type, is a naive datetime, or is not valid Unicode text.
     """
     if kind:
         check_kind(value, kind)
@@ -48,10 +48,10 @@ def key_text(value: object, kind: str = "") -> str:
 
 
 def check_kind(value: object, kind: str, *, entity: str = "", field: str | None = None) -> None:
-    """Refuse a value that a field of this kind cannot have; looking for it would find nothing, or another value.
+    """Check that a field of this kind can have the value; a lookup of any other finds nothing, or another value.
 
     Raises:
-        ValidationError: the value is of another type, None included.
+        ValidationError: the value is None or has another type.
     """
     if not isinstance(value, _KINDS[kind]) or (kind != "bool" and isinstance(value, bool)):
         where = f"{entity}.{field}: " if field else ""
@@ -60,10 +60,10 @@ def check_kind(value: object, kind: str, *, entity: str = "", field: str | None 
 
 
 def check_filters(entity: str, kinds: Mapping[str, str], filters: Mapping[str, Any]) -> None:
-    """Refuse filters that name no field to search by, or whose value is of another type than the field.
+    """Check that each filter names a searchable field and that its value has the field's type.
 
     Raises:
-        ValidationError: names the field.
+        ValidationError: one does not; the error names the field.
     """
     for name, value in filters.items():
         if name not in kinds:
@@ -74,10 +74,10 @@ def check_filters(entity: str, kinds: Mapping[str, str], filters: Mapping[str, A
 
 
 def checked_text(value: object) -> str:
-    """`value`, when it is text that can be stored.
+    """Return `value` if it is text that can be stored.
 
     Raises:
-        ValidationError: not a string, or a string with a lone surrogate.
+        ValidationError: it is not a string, or it contains a lone surrogate.
     """
     if not isinstance(value, str):
         raise ValidationError(f"expected a string, got a {type(value).__name__}", rule="str")

@@ -1,6 +1,6 @@
-"""Keyed merging of lists of records: entries with one key become one entry, field by field.
+"""Keyed merging of lists of records: elements with the same key are combined field by field into one.
 
-The generator writes the key and combination functions of each merge from the schema's rules.
+The generator writes the key and combine functions of each merge from the schema's rules.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ S = TypeVar("S", bound=_Ordered)
 
 @dataclass(frozen=True, slots=True)
 class Merge(Generic[V]):
-    """How a list field merges.
+    """The rules by which a list field merges.
 
     Attributes:
         entity: name of the entity.
         field: name of the list field.
         record: type of the elements.
-        key: what two elements must share to become one; also the order of the result.
-        combine: folds the second element into the first, in place.
-        tidy: brings one element into the form that merging gives it, such as sorted sets.
+        key: returns the key of an element. Elements with equal keys are combined; the result is sorted by key.
+        combine: merges the second element into the first, in place.
+        tidy: brings one element into the form that merging produces, such as sorted sets.
         normalize: trims and derives values of one element in place, or None.
     """
 
@@ -52,35 +52,36 @@ class Merge(Generic[V]):
     normalize: Callable[[V], bool] | None = None
 
     def merged(self, present: Iterable[V] | None, added: Iterable[V]) -> list[V]:
-        """`present` with `added` merged in, ordered by key. The arguments stay as they were.
+        """Return `present` with `added` merged in, sorted by key. The arguments are not modified.
 
         Raises:
             ValidationError: an element breaks its type or limits.
         """
         result: dict[tuple[str, ...], V] = {}
-        for own in self._own([*(present or ()), *added]):
-            key = self.key(own)
+        for element in self._checked_copies([*(present or ()), *added]):
+            key = self.key(element)
             if key in result:
-                self.combine(result[key], own)
+                self.combine(result[key], element)
             else:
-                result[key] = own
+                result[key] = element
         return [result[key] for key in sorted(result)]
 
-    def _own(self, elements: list[V]) -> list[V]:
-        """Copies of elements that may be changed: checked, normalized and tidy."""
+    def _checked_copies(self, elements: list[V]) -> list[V]:
+        """Return copies of the elements: checked, normalized and tidied, so that merging may modify them."""
         for element in elements:
             if not isinstance(element, self.record):
                 rule = f"expected {self.record.__name__}, got {type(element).__name__}"
-                raise self._refusal(f"{self.field}[]", self.field, rule)
+                raise self._invalid(f"{self.field}[]", self.field, rule)
         try:
-            own: list[V] = _reader(self.record)(msgspec.json.encode(elements))
+            copies: list[V] = _reader(self.record)(msgspec.json.encode(elements))
         except (msgspec.MsgspecError, TypeError, ValueError):
-            own = [self._read_back(element) for element in elements]  # it says what is wrong
-        for each in own:
+            # One by one, so that the error names the invalid field.
+            copies = [self._read_back(element) for element in elements]
+        for copy in copies:
             if self.normalize is not None:
-                self.normalize(each)
-            self.tidy(each)
-        return own
+                self.normalize(copy)
+            self.tidy(copy)
+        return copies
 
     def _read_back(self, element: V) -> V:
         try:
@@ -88,15 +89,15 @@ class Merge(Generic[V]):
         except (msgspec.MsgspecError, TypeError, ValueError) as error:
             rule, _, path = without_value(str(error)).partition(" - at `$.")
             field = f"{self.field}[].{path.rstrip('`')}" if path else self.field
-            raise self._refusal(field, field, rule) from None
+            raise self._invalid(field, field, rule) from None
 
-    def _refusal(self, place: str, field: str, rule: str) -> ValidationError:
-        return ValidationError(f"{self.entity}.{place}: {rule}", entity=self.entity, field=field, rule=rule)
+    def _invalid(self, path: str, field: str, rule: str) -> ValidationError:
+        return ValidationError(f"{self.entity}.{path}: {rule}", entity=self.entity, field=field, rule=rule)
 
 
 @cache
 def _reader(record: type[V]) -> Callable[[bytes], list[V]]:
-    """Reads lists of a record type. Decoders are costly to build."""
+    """Return the decoder for lists of a record type. Decoders are expensive to build."""
     return msgspec.json.Decoder(list[record]).decode  # type: ignore[valid-type]
 
 
@@ -105,7 +106,7 @@ def add(left: N, right: N) -> N: ...
 @overload
 def add(left: N | None, right: N | None) -> N | None: ...
 def add(left: N | None, right: N | None) -> N | None:
-    """The sum; absent and absent stays absent."""
+    """The sum. An absent value does not count; two absent values give None."""
     if left is None or right is None:
         return right if left is None else left
     return left + right
@@ -116,7 +117,7 @@ def least(left: O, right: O) -> O: ...
 @overload
 def least(left: O | None, right: O | None) -> O | None: ...
 def least(left: O | None, right: O | None) -> O | None:
-    """The smaller of two values; an absent one does not count."""
+    """The smaller of two values. An absent value does not count."""
     if left is None or right is None:
         return right if left is None else left
     return right if right < left else left
@@ -127,7 +128,7 @@ def greatest(left: O, right: O) -> O: ...
 @overload
 def greatest(left: O | None, right: O | None) -> O | None: ...
 def greatest(left: O | None, right: O | None) -> O | None:
-    """The larger of two values; an absent one does not count."""
+    """The larger of two values. An absent value does not count."""
     if left is None or right is None:
         return right if left is None else left
     return right if left < right else left
@@ -139,5 +140,5 @@ def union(left: list[S] | None, right: list[S] | None) -> list[S]:
 
 
 def first(left: T, right: T) -> T:
-    """The value that was there first, unless it is absent."""
+    """The left value, or the right one when the left one is absent."""
     return right if left is None else left

@@ -1,4 +1,4 @@
-"""Messages of the JSON decoder, made fit to be shown: without the value, which may be a secret."""
+"""Messages of the JSON decoder without the value that they quote, because the value may be secret."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ _ENUM_VALUE: Final = re.compile(r"\AInvalid enum value .*?(?=(?: - at `\$[^`]*`)
 
 
 def without_value(text: str) -> str:
-    """A message of the decoder without the value that it repeats for enums; the path at its end stays."""
+    """Return a message of the decoder without the invalid enum value that it quotes; the path at its end stays."""
     return _ENUM_VALUE.sub("not one of the enum's values", text)

@@ -1,4 +1,4 @@
-"""Steps of generated `normalize` functions. Each changes a record in place and tells whether it did."""
+"""Steps of generated `normalize` functions. Each modifies a record in place and returns whether it changed anything."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from keyweave.model.record import Value
 
 
 def trim(record: Value, name: str) -> bool:
-    """Strip white space around a text field."""
+    """Strip white space from both ends of a text field."""
     value = getattr(record, name)
     if value is None:
         return False
@@ -18,7 +18,7 @@ def trim(record: Value, name: str) -> bool:
 
 
 def fill_zero(record: Value, name: str, value: int | float) -> bool:
-    """Put a derived value where a number field is zero."""
+    """Set a number field to a derived value if the field is zero."""
     if getattr(record, name) != 0 or value == 0:
         return False
     setattr(record, name, value)
@@ -26,5 +26,5 @@ def fill_zero(record: Value, name: str, value: int | float) -> bool:
 
 
 def compact(text: str) -> str:
-    """Text for comparison without regard to case and white space."""
+    """Return text for comparisons that ignore case and white space."""
     return "".join(text.split()).lower()

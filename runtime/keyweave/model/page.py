@@ -1,4 +1,4 @@
-"""Pages and their cursors. A cursor is a place in an order, (score, id), so it stays right while others write."""
+"""Pages and their cursors. A cursor is a position in an order, (score, id), so it stays valid during writes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ MAX_LIMIT: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[R]):
-    """A stretch of a view.
+    """Consecutive records of a view.
 
     Attributes:
         records: in the order of the view.
-        cursor: where the next page begins, or None at the end. Opaque; safe to hand to users.
+        cursor: where the next page begins, or None at the end. Opaque, and safe to pass to users.
     """
 
     records: list[R]
@@ -33,7 +33,7 @@ class Page(Generic[R]):
 
 
 class Position(msgspec.Struct, frozen=True, array_like=True):
-    """What a cursor says: the order it belongs to, and the last member that was looked at."""
+    """The content of a cursor: the order that it belongs to, and the last member that was read."""
 
     entity: str
     order: str
@@ -43,43 +43,43 @@ class Position(msgspec.Struct, frozen=True, array_like=True):
 
 
 _SCORE: Final = re.compile(r"-?(?:inf|\d+(?:\.\d+)?(?:e[+-]?\d+)?)", re.ASCII)
-"""How servers and this side write a score. Python's `float` reads more than that, and servers refuse it."""
+"""Scores as servers and this library write them. Python's `float` accepts more, and servers refuse the rest."""
 
 _decode: Final = msgspec.json.Decoder(Position).decode
 
 
-def write_cursor(place: Position) -> str:
-    """The cursor for a place."""
-    return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
+def write_cursor(position: Position) -> str:
+    """Return the cursor for a position."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(position)).decode().rstrip("=")
 
 
 def read_cursor(cursor: str | None, entity: str, order: str, newest: bool) -> Position | None:
-    """The place that a cursor stands for; None for no cursor.
+    """Return the position of a cursor, or None when there is no cursor.
 
     Raises:
-        InvalidCursorError: the cursor is damaged, or was handed out for another entity, order or direction.
+        InvalidCursorError: the cursor is damaged, or belongs to another entity, order or direction.
     """
     if cursor is None:
         return None
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        place = _decode(base64.b64decode(padded, altchars=b"-_", validate=True))
-        if not _SCORE.fullmatch(place.score):
-            raise ValueError(place.score)
+        position = _decode(base64.b64decode(padded, altchars=b"-_", validate=True))
+        if not _SCORE.fullmatch(position.score):
+            raise ValueError(position.score)
     except (AttributeError, TypeError, ValueError, binascii.Error, msgspec.MsgspecError):
         raise InvalidCursorError("the cursor is damaged", entity=entity, rule="cursor") from None
-    if (place.entity, place.order, place.newest) != (entity, order, newest):
+    if (position.entity, position.order, position.newest) != (entity, order, newest):
         raise InvalidCursorError(
             f"{entity}: the cursor belongs to another order", entity=entity, rule="cursor"
         )
-    return place
+    return position
 
 
 def check_limit(limit: object, entity: str) -> int:
-    """`limit`, when a page can have that many records.
+    """Return `limit` if a page can have that many records.
 
     Raises:
-        ValidationError: not a whole number from 1 to `MAX_LIMIT`.
+        ValidationError: it is not a whole number from 1 to `MAX_LIMIT`.
     """
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
         raise ValidationError(

@@ -1,7 +1,7 @@
-"""Records: what generated entity classes inherit, and what a record remembers of the store.
+"""Records: the parents of generated entity classes, and what a record remembers of the store.
 
-A record that was loaded or written remembers the stored document, its revision and its creation. The
-memory belongs to the instance: a copy, a pickle or `msgspec.structs.replace` makes a new record.
+A record that was loaded or written remembers the stored document, its revision and its creation. This
+memory belongs to the instance: a copy, a pickle or `msgspec.structs.replace` makes a new record without it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, TypeVar
 import msgspec
 
 MEMORY: Final = "_keyweave"
-"""Under which name a record's own dictionary holds its `Stored`."""
+"""The name under which a record's `__dict__` holds its `Stored`."""
 
 
 class Value(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -46,10 +46,10 @@ class Stored(msgspec.Struct, gc=False):
 
     Attributes:
         revision: microseconds since 1970, unique and increasing within the partition; the version for guards.
-        created: revision of the write that first made the row.
+        created: revision of the write that created the row.
         expires: deadline in microseconds since 1970, or 0 for none.
-        snapshot: the record as the store holds it, or None until somebody needs it.
-        document: the whole stored document, or None once it was taken apart.
+        document: the whole stored document, or None when it is not kept.
+        snapshot: the record as the store holds it, or None until it is first needed.
         unknown: fields of the document that this schema does not have, as JSON members with a leading comma.
     """
 
@@ -67,11 +67,11 @@ def remember(record: Record, stored: Stored) -> None:
 
 
 def memory_of(record: Record) -> Stored | None:
-    """What `record` remembers of the store, or None for a record that was never loaded or written."""
+    """Return what `record` remembers of the store, or None for a record that was never loaded or written."""
     stored: Stored | None = record.__dict__.get(MEMORY)
     return stored
 
 
 def forget(record: Record) -> None:
-    """Drop the memory of `record`; it is a new record from here on."""
+    """Drop the memory of `record`, which makes it a new record."""
     record.__dict__.pop(MEMORY, None)
