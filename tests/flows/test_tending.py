@@ -69,7 +69,7 @@ def test_a_sweeper_that_works_again_forgets_its_failures(caplog: pytest.LogCaptu
     with caplog.at_level(logging.INFO, "keyweave"):
         pauses(scripted, [[refused], *NOTHING], Pace(), progress)
     assert (progress.failures, progress.error, progress.rounds) == (0, None, 1)
-    assert caplog.records[-1].getMessage() == "sweeper: works again"
+    assert caplog.records[-1].getMessage() == "sweeper: recovered"
 
 
 def test_a_refusal_is_a_failure_too() -> None:

@@ -1,1 +1,1 @@
-"""Changes become one plan, which is applied once. A refusal is returned, not cleaned up."""
+"""Committing changes as one plan, and removing rows with the rows that refer to them. Refusals are returned."""

@@ -1,4 +1,4 @@
-"""Changes become one plan, and the server applies it once. A refusal is returned: `write.settle` deals with it."""
+"""Committing: changes become one plan, which the server applies once. `write.settle` handles a refusal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keyweave.store.context import Context
 from keyweave.store.recent import LARGEST
 
 Watched: TypeAlias = tuple[Entity[Any], str, int | None]
-"""A row that must not have changed: entity, key, revision (None for absent)."""
+"""A row that must not have changed: entity, key, and revision (None when the row must be absent)."""
 
 
 def commit(
@@ -32,12 +32,15 @@ def commit(
     Args:
         changes: at most one per row.
         watched: rows that must not have changed.
-        sweeping: the changes remove dead rows; a try that may have landed leaves no mark for the next.
-        show: a refusal because the first row is there, or has changed, brings its document.
+        sweeping: whether the changes remove dead rows, so that the server need not remember the plan for a retry.
+        with_document: whether an EXISTS or CHANGED refusal for the first row includes its document.
         trailer: commands that follow the plan in its pipeline.
 
     Returns:
-        None when everything was written and the records know it; otherwise the guard that did not hold.
+        None when everything was written and the records remember it; otherwise the refusal.
+
+    Raises:
+        OutcomeUnknownError, StoreUnavailableError, CorruptDocumentError: as for `exchange.ask.apply`.
     """
     plan = _build_plan(context, changes, watched or [], remembered=not sweeping)
     if with_document:
@@ -50,11 +53,12 @@ def commit(
 
 
 def refused(refusal: Refusal) -> KeyweaveError:
-    """The error that a refused guard means to the caller."""
+    """Return the caller's error for a refusal."""
     guard, entity = refusal.guard, refusal.guard.entity
     if not refusal.certain:
         return OutcomeUnknownError(
-            f"{entity.name}: the connection broke, and the row has changed since; the write may have happened"
+            f"{entity.name}: the connection broke, and the row has changed since; the write may or may not have "
+            "happened"
         )
     if refusal.status in (Status.EXISTS, Status.DEAD, Status.FREED):
         return entity.taken(guard.key)
@@ -68,7 +72,7 @@ def refused(refusal: Refusal) -> KeyweaveError:
 
 
 def dangling_reference(entity: Entity[Any], field: str) -> ReferenceViolationError:
-    """The error for a reference whose target is not there."""
+    """Return the error for a reference whose target does not exist."""
     target = next(reference.target for reference in entity.references if reference.field == field)
     return ReferenceViolationError(
         f"{entity.name}.{field}: no such {target}", entity=entity.name, field=field, target=target
@@ -76,7 +80,7 @@ def dangling_reference(entity: Entity[Any], field: str) -> ReferenceViolationErr
 
 
 def claims_of(entries: list[Entry]) -> list[ClaimEntry]:
-    """The claims among entries."""
+    """Return the claims among `entries`."""
     return [entry for entry in entries if type(entry) is ClaimEntry]
 
 
@@ -134,7 +138,10 @@ def _guard_row(plan: Plan, change: Change) -> None:
 
 
 def _released(changes: list[Change]) -> dict[tuple[str, str, str], str]:
-    """Who gives up each unique value (entity, constraint, value) that another row of the same plan may take."""
+    """Return the present owner of each unique value (entity, constraint, value) that the changes release.
+
+    Another row of the same plan may claim such a value.
+    """
     return {
         (change.entity.name, claim.unique, claim.value): claim.owner
         for change in changes
@@ -180,7 +187,7 @@ def _remember_writes(context: Context, changes: list[Change], applied: Applied) 
         stored = context.codec(change.entity).remember_write(
             change.record, prepared, revision, created, expires
         )
-        # Members that this schema does not know may be purged, and the revision stays: they are not to come back.
+        # A purge of unknown members keeps the revision, so a cached document with such members could restore them.
         if revision and not prepared.unknown and len(prepared.body) <= LARGEST:
             context.state.recent.put(name, key, stored)
         else:

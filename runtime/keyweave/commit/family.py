@@ -1,7 +1,8 @@
-"""Families: a row's removal and everything that refers to the row, found by the views of its references.
+"""Families: the removal of a row, and the rows that refer to it, found by the views of its references.
 
-A row comes with its first level from one script. A further level is read together with the names of the level below
-it, in one pipeline. Nothing that is read here is trusted later: every row is guarded by its revision, and every view by its number of members.
+One script reads a row and its first level. Each further level is read in one pipeline, together with the keys of the
+level below it. Other writers may change all of this before the removal. Therefore every row is guarded by its
+revision, and every view by its number of members.
 """
 
 from __future__ import annotations
@@ -23,25 +24,25 @@ from keyweave.store.context import Context
 _BATCH: Final = 500
 
 _MEMBERS_PER_ROW: Final = 2
-"""Most members that are looked at, those of the next level included, for each row whose document may come at once."""
+"""Maximum number of members that the script reads for each row that it may return, including the next level."""
 
 RowId: TypeAlias = tuple[str, str]
 """Entity and key of a row."""
 
 Member: TypeAlias = tuple[Change, Referrer, str]
-"""An entry that says: by this reference, the row with this key refers to this parent."""
+"""A view entry by which a row refers to a parent: the parent's removal, the reference, the key of the row."""
 
 Rows: TypeAlias = dict[RowId, tuple[bytes | None, list[list[bytes]]]]
-"""The documents of rows, None where there is none, and for each reference to such a row who refers to it."""
+"""For each row its document, or None, and for each reference to such a row the keys of the referring rows."""
 
 
 @dataclass(slots=True)
 class Family:
-    """Who refers to a row.
+    """The rows that refer to a row.
 
     Attributes:
-        members: the entries that say so.
-        rows: what was read of all of them, if anything was.
+        members: the view entries of these rows.
+        rows: the rows of all members, or empty when they have not been read.
     """
 
     members: list[Member]
@@ -51,20 +52,26 @@ class Family:
 def read_family(
     context: Context, entity: Entity[Any], key: str, guard: str, limit: int | None
 ) -> Flow[tuple[Change, Family | None] | None]:
-    """The removal of a row, dead or alive, and who refers to it: up to `limit` by each reference, all for None.
+    """Read a row, live or dead, with its family.
 
-    Who refers to it is None when it is not known: while an index is not built, and `members_of` asks for it, or refuses
-    to; when the family is too large to be read at once; when the row is past its deadline, and `guard` is not `dead`.
+    Args:
+        guard: the guard of the removal.
+        limit: maximum number of members to read for each reference; None for all.
+
+    Returns:
+        The removal of the row and its family, or None when there is no document. The family is None when it was not
+        read: an index is not built, the family is too large for one exchange, or the row is past its deadline and
+        `guard` is not `dead`. `members_of` reads it then.
     """
     if context.state.unbuilt or not context.package.referrers[entity.name]:
-        # An index that is not built is refused only to who needs it: a row that stays needs no family.
+        # Only `members_of` raises the error of an index that is not built: a row that is not removed needs no family.
         (document,) = yield from ask(
             context, (("GET", context.partition(entity).document(entity.name, key)),)
         )
         if document is None:
             return None
         return removal(context, entity, key, document, guard), None if context.state.unbuilt else Family([])
-    # A sweep asks plainly: it meets more rows that turn out to be alive than families.
+    # A sweep uses plain commands: most rows that it reads turn out to be live, or have no family.
     if guard == "dead" or limit is None:
         return (yield from family_by_keys(context, entity, key, guard, limit))
     found: tuple[Change, Family | None] | None
@@ -75,7 +82,7 @@ def read_family(
 def family_by_script(
     context: Context, entity: Entity[Any], key: str, guard: str, limit: int
 ) -> Flow[tuple[Change, Family | None] | None]:
-    """What `read_family` returns, in one trip."""
+    """Return what `read_family` returns, in one round trip."""
     reply: Any = yield from ask_script(
         context, "row_and_referrers", *_family_call(context, entity, key, limit)
     )
@@ -85,7 +92,7 @@ def family_by_script(
 def family_by_keys(
     context: Context, entity: Entity[Any], key: str, guard: str, limit: int | None
 ) -> Flow[tuple[Change, Family | None] | None]:
-    """What `read_family` returns, without the rows of those who refer to the row."""
+    """Return what `read_family` returns, with the members of the family but not their rows."""
     document_key = context.partition(entity).document(entity.name, key)
     ranges = yield from _range_commands(context, entity, key, limit)
     document, *lists = yield from ask(context, (("GET", document_key), *[command for _, command in ranges]))
@@ -98,7 +105,7 @@ def family_by_keys(
 def _family_call(
     context: Context, entity: Entity[Any], key: str, limit: int
 ) -> tuple[tuple[Word, ...], tuple[Word, ...]]:
-    """Keys and arguments of `row_and_referrers`."""
+    """Return the keys and arguments of the script `row_and_referrers`."""
     keys: list[Word] = [context.partition(entity).document(entity.name, key)]
     limit = min(limit, _BATCH)
     arguments: list[Word] = [limit, _MEMBERS_PER_ROW * limit]
@@ -116,35 +123,39 @@ def _family_call(
 def _parse_family(
     context: Context, entity: Entity[Any], key: str, guard: str, reply: list[Any]
 ) -> tuple[Change, Family | None]:
-    """The removal of the row that `row_and_referrers` answered with, and its family if that came along."""
+    """Return the row's removal from a reply of `row_and_referrers`, and the family if the reply includes it."""
     document, *views = reply
     change = removal(context, entity, key, document, guard)
     if not views:
         return change, None
     referrers = context.package.referrers[entity.name]
     family = Family(_guard_members(change, referrers, [members for members, _, _ in views]))
-    places = map(member_id, family.members)
+    row_ids = map(member_id, family.members)
     for referrer, (_, documents, below) in zip(referrers, views, strict=True):
         lists, kinds = iter(below), context.package.referrers[referrer.entity.name]
         for each in documents:
-            family.rows[next(places)] = each, [next(lists) for _ in kinds]
+            family.rows[next(row_ids)] = each, [next(lists) for _ in kinds]
     return change, family
 
 
 def removal(context: Context, entity: Entity[Any], key: str, document: bytes, guard: str) -> Change:
-    """The removal of the row that a document holds."""
+    """Return the removal of the row in a document."""
     codec = context.codec(entity)
     stored = codec.read_memory(document)
     return Change(entity, key, old=stored, old_entries=codec.entries_of(stored), prepared=None, guard=guard)
 
 
 def row_id(change: Change) -> RowId:
-    """Where the row of a change is."""
+    """Return the entity name and key of a change's row."""
     return change.entity.name, change.key
 
 
 def members_of(context: Context, parents: list[Change], limit: int | None) -> Flow[list[Member]]:
-    """Who refers to the parents, up to `limit` by each reference. The parents' guards are set accordingly."""
+    """Read the rows that refer to the parents, up to `limit` for each reference, and set the parents' guards.
+
+    Raises:
+        ViewNotBuiltError: the view of a reference is not built.
+    """
     asked: list[tuple[Change, list[Referrer]]] = []
     commands: list[Command] = []
     for parent in parents:
@@ -162,7 +173,7 @@ def members_of(context: Context, parents: list[Change], limit: int | None) -> Fl
 def _range_commands(
     context: Context, entity: Entity[Any], key: str, limit: int | None
 ) -> Flow[list[tuple[Referrer, Command]]]:
-    """What to ask for to learn who refers to a row, by their views."""
+    """Return the command for each reference to a row that reads the keys of its referring rows."""
     found: list[tuple[Referrer, Command]] = []
     for referrer in context.package.referrers[entity.name]:
         if context.state.unbuilt:
@@ -174,7 +185,7 @@ def _range_commands(
 
 
 def _guard_members(parent: Change, referrers: Sequence[Referrer], lists: list[list[bytes]]) -> list[Member]:
-    """Who refers to a row, as its views say. Its guards are set accordingly."""
+    """Return the members of a row's family from its views, and guard the row by the size of each view."""
     parent.dangling = []
     parent.counts = [
         (referrer.entity, referrer.reference.via, (parent.key,), len(keys))
@@ -188,24 +199,27 @@ def _guard_members(parent: Change, referrers: Sequence[Referrer], lists: list[li
 
 
 def member_id(member: Member) -> RowId:
-    """Where a row is that refers to a parent."""
+    """Return the entity name and key of a member's row."""
     return member[1].entity.name, member[2]
 
 
 def load_members(
     context: Context, members: list[Member], limit: int | None, known: Rows | None = None
 ) -> Flow[tuple[list[Change], list[Member]]]:
-    """The rows of `members`, each once, dead ones included. An entry without a document is noted on its parent.
+    """Read the rows of `members`, each once and including dead ones, with the members of the next level.
+
+    An entry without a matching document is added to its parent's `dangling`.
 
     Args:
-        limit: how many of who refers to the rows to ask for, by each reference: None for all, 0 to ask for nobody.
-        known: what was read of the rows already, if anything was.
+        limit: maximum number of members of the next level for each reference: None for all, 0 to read none.
+        known: the rows, if they have been read.
 
     Returns:
-        The rows, and who refers to them.
+        The removals of the rows, and the members of the next level.
 
     Raises:
         ReferenceViolationError: a live row refers to its parent with restrict.
+        ViewNotBuiltError: the view of a reference is not built.
     """
     children: dict[RowId, Change] = {}
     below: list[Member] = []
@@ -226,7 +240,7 @@ def load_members(
 def _read_rows(
     context: Context, members: list[Member], limit: int | None, without: Container[RowId]
 ) -> Flow[Rows]:
-    """The documents of `members`, and but for those in `without` who refers to them."""
+    """Read the documents of `members`, and the rows that refer to them except for those in `without`."""
     asked: dict[RowId, list[Command]] = {}
     keys: list[str] = []
     for _, referrer, key in members:
@@ -255,7 +269,7 @@ def _child(context: Context, member: Member, document: bytes | None) -> Flow[Cha
     child = removal(context, entity, key, document, "unchanged")
     assert child.old is not None
     if getattr(child.old.snapshot, referrer.reference.field) != parent.key:
-        # The server freed the row of this entry, and its key has been given to another: that one is no child.
+        # The server freed the row of this entry, and another row was created under its key. That row is not a child.
         entry = ViewEntry(via, (parent.key,), key, REVISION)
         parent.dangling.append((entity, key, child.old.revision, [entry]))
         return None
@@ -268,7 +282,7 @@ def _child(context: Context, member: Member, document: bytes | None) -> Flow[Cha
 
 
 def restricted(parent: Change, entity: Entity[Any], field: str) -> ReferenceViolationError:
-    """The error for a row that a live row refers to with restrict."""
+    """Return the error for a row that a live row refers to with restrict."""
     return ReferenceViolationError(
         f"{parent.entity.name}: rows of {entity.name} refer to it by {field}",
         entity=parent.entity.name,

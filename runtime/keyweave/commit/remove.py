@@ -1,7 +1,7 @@
-"""Deleting rows with everything that refers to them.
+"""Deleting rows with the rows that refer to them.
 
-Children are deleted in the same plan, which is guarded so that none can be added meanwhile. A family too large
-for one plan is deleted in chunks, the parent last, so an interrupted delete can be resumed.
+Children are deleted in the same plan, and its guards fail if another writer adds a child. A family too large for one
+plan is deleted in chunks, the parent last, so that an interrupted delete can be resumed.
 """
 
 from __future__ import annotations
@@ -22,15 +22,22 @@ from keyweave.store.context import Context
 
 
 def remove_rows(context: Context, roots: list[Change], family: Family | None = None) -> Flow[bool]:
-    """Remove rows with their families; False when somebody else changed them meanwhile.
+    """Remove rows with their families.
 
-    A family that fits into one plan goes in one step. From a larger one, children are removed first, so that
-    what is left fits in the end. Roots that are guarded as dead are swept: whether a lost try landed does not matter,
-    because the next look tells.
+    A family that fits into one plan is removed in one step. In a larger one, children are removed first, until the
+    rest fits. If all roots have the guard `dead`, this is a sweep: an uncertain outcome is treated as a conflict,
+    because the next sweep finds out what is left.
 
     Args:
         roots: the removals of the rows.
-        family: who refers to them, as `read_family` gives it, or None when that is not known yet.
+        family: the family of the roots from `read_family`, or None when it has not been read.
+
+    Returns:
+        False when another writer changed the rows first.
+
+    Raises:
+        ReferenceViolationError: a live row refers to one of the rows with restrict.
+        OutcomeUnknownError: the connection broke, and the rows have changed since.
     """
     sweeping = all(root.guard == "dead" for root in roots)
     waiting: list[list[Change]] = [roots]
@@ -64,11 +71,15 @@ def remove_rows(context: Context, roots: list[Change], family: Family | None = N
 def _collect(
     context: Context, roots: list[Change], postponed: set[RowId], known: Family | None
 ) -> Flow[tuple[list[Change], bool]]:
-    """The rows of `roots` with everything that refers to them, leaves first, each guarded, and True.
+    """Collect the removals of `roots` and of the rows below them.
 
-    When they are too many for one plan, the lowest rows that were reached, if they are below the roots, and False.
-    Rows in `postponed` wait for these to be removed: in a circle of references they are left alone. `known` is who refers
-    to the roots, if that was read already.
+    Args:
+        postponed: rows that are removed after these. They are skipped, which ends a cycle of references.
+        known: the family of the roots, if it has been read.
+
+    Returns:
+        All removals, leaves first and each guarded, and True. If they are too many for one plan: the lowest level that
+        was reached, or nothing when that is the roots, and False.
     """
     limit = context.policy.chunk
     levels = [roots]
@@ -80,13 +91,13 @@ def _collect(
     rows = known.rows if known is not None else None
     while levels[-1]:
         fresh = [member for member in members if member_id(member) not in seen]
-        places = {member_id(member) for member in fresh}
-        size += len(places)
+        row_ids = {member_id(member) for member in fresh}
+        size += len(row_ids)
         if fresh and size > limit:
             return levels[-1] if len(levels) > 1 else [], False
-        # A row without a document is not remembered as seen: each parent drops its own entry of it.
-        reach = limit + len(seen) + len(places)
-        children, members = yield from load_members(context, fresh, reach, rows)
+        # A row without a document is not added to `seen`: each parent removes its own dangling entry.
+        next_limit = limit + len(seen) + len(row_ids)
+        children, members = yield from load_members(context, fresh, next_limit, rows)
         rows = None
         seen |= {row_id(child) for child in children}
         levels.append(children)
@@ -94,7 +105,7 @@ def _collect(
 
 
 def _some_children(context: Context, root: Change, postponed: set[RowId]) -> Flow[list[Change]]:
-    """Some of the rows that refer to `root`; entries that lead to no child are removed."""
+    """Return the removals of some rows that refer to `root`, and remove entries without a child."""
     limit = max(1, context.policy.chunk // 2)
     members = yield from members_of(context, [root], limit + len(postponed))
     children, _ = yield from load_members(
@@ -106,7 +117,11 @@ def _some_children(context: Context, root: Change, postponed: set[RowId]) -> Flo
 
 
 def _refuse_restricted(context: Context, roots: list[Change]) -> Flow[None]:
-    """Look through a family that will not go in one step, so that a refusal comes before the first row is removed."""
+    """Read a whole family that needs several steps, so that a restrict reference is found before the first removal.
+
+    Raises:
+        ReferenceViolationError: a live row refers to its parent with restrict.
+    """
     if not any(_may_be_restricted(context, root.entity.name) for root in roots):
         return
     seen = {row_id(root) for root in roots}
@@ -118,7 +133,7 @@ def _refuse_restricted(context: Context, roots: list[Change]) -> Flow[None]:
 
 
 def _may_be_restricted(context: Context, name: str) -> bool:
-    """Whether any row below a row of this entity can refer to its parent with restrict."""
+    """Return whether a row below a row of this entity can refer to its parent with restrict."""
     names = [name]
     for each in names:
         for referrer in context.package.referrers[each]:

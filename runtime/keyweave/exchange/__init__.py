@@ -1,1 +1,1 @@
-"""Asking the server: every command leaves through here, with retries, the handshake and healing."""
+"""Exchanges with the server: all commands are sent from here, with retries, the handshake and healing."""

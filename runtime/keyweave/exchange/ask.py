@@ -1,7 +1,7 @@
-"""Asking the server, with Keyweave's own retries. Everything that leaves a flow passes through here.
+"""Sending commands with retries. Every flow sends its commands through this module.
 
-Reads may be sent again after any failure. A plan is sent again with the same op, so that a try which
-did land is recognised; only then is a broken connection not an unknown outcome.
+Reads may be repeated after any failure. A plan is repeated with the same op, so that the server recognizes a plan
+that it has applied. This is why a broken connection usually does not leave the outcome of a write unknown.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from keyweave.errors import (
 from keyweave.store.context import Context
 
 _TRANSIENT: Final = frozenset({"LOADING", "BUSY", "UNKILLABLE", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN"})
-"""Refusals that pass by themselves. The command was not carried out."""
+"""Codes of transient refusals. The server did not run the command."""
 
 _REFUSALS: Final[dict[str, tuple[type[KeyweaveError], str]]] = {
     "LOADING": (StoreLoadingError, "is still loading its data"),
     "OOM": (StoreOutOfMemoryError, "is at its memory limit and refuses writes"),
-    "READONLY": (StoreReadOnlyError, "is a replica and takes no writes"),
-    "MISCONF": (StoreReadOnlyError, "takes no writes because it cannot save to disk"),
-    "NOREPLICAS": (StoreReadOnlyError, "takes no writes because it has too few replicas"),
-    "NOAUTH": (AuthenticationError, "asks for a password"),
+    "READONLY": (StoreReadOnlyError, "is a replica and accepts no writes"),
+    "MISCONF": (StoreReadOnlyError, "accepts no writes because it cannot save to disk"),
+    "NOREPLICAS": (StoreReadOnlyError, "accepts no writes because it has too few replicas"),
+    "NOAUTH": (AuthenticationError, "requires a password"),
     "WRONGPASS": (AuthenticationError, "refused the credentials"),
-    "NOPERM": (AuthenticationError, "does not permit this user a command or key that Keyweave needs"),
+    "NOPERM": (AuthenticationError, "does not permit this user to use a command or key that Keyweave needs"),
     "BUSY": (StoreTimeoutError, "is busy with a script"),
     "UNKILLABLE": (StoreTimeoutError, "is busy with a script"),
 }
 
 
 def refusal_error(context: Context, refusal: ServerError) -> KeyweaveError:
-    """The typed error for an error reply."""
+    """Return the typed error for an error reply."""
     error: KeyweaveError
     if refusal.code == "WRONGTYPE":
-        error = CorruptDocumentError("a key holds another type than Keyweave writes; run a check")
+        error = CorruptDocumentError("a key holds another type than Keyweave writes; run: keyweave check")
     else:
         kind, text = _REFUSALS.get(
             refusal.code, (StoreUnavailableError, f"refused a command: {refusal.code}")
@@ -56,7 +56,7 @@ def refusal_error(context: Context, refusal: ServerError) -> KeyweaveError:
 
 
 def failure_error(context: Context, failure: ConnectionFailure) -> KeyweaveError:
-    """The typed error for a connection that could not be used."""
+    """Return the typed error for a connection that could not be used."""
     if failure.reason == "authentication":
         return AuthenticationError(f"the server at {context.address} refused the credentials")
     if failure.reason == "timeout":
@@ -65,7 +65,7 @@ def failure_error(context: Context, failure: ConnectionFailure) -> KeyweaveError
 
 
 class Backoff:
-    """Decides whether there is time for another try, and how long to pause before it."""
+    """The retries of one operation: pauses before each, until the policy's deadline."""
 
     __slots__ = ("_attempt", "_context", "_until")
 
@@ -75,10 +75,10 @@ class Backoff:
         self._attempt = 0
 
     def pause(self, error: KeyweaveError) -> Flow[None]:
-        """Pause before the next try.
+        """Pause before the next attempt.
 
         Raises:
-            KeyweaveError: `error`, when it will not pass or when the deadline leaves no time.
+            KeyweaveError: `error`, when it is not transient or when the deadline leaves no time.
         """
         pause = self._context.backoff(self._attempt + 2)
         if isinstance(error, AuthenticationError) or self._context.monotonic() + pause >= self._until:
@@ -91,13 +91,13 @@ class Backoff:
 def ask(
     context: Context, commands: tuple[Command, ...], *, tolerated: frozenset[str] = frozenset()
 ) -> Flow[list[Reply]]:
-    """Send commands that may be sent again, and return their replies.
+    """Send commands that may be repeated, and return their replies.
 
     Args:
-        tolerated: codes of refusals that are returned among the replies, as `ServerError`.
+        tolerated: codes of error replies that are returned among the replies, as `ServerError`.
 
     Raises:
-        StoreUnavailableError: or one of its children, when the deadline passed or the refusal is final.
+        StoreUnavailableError: or a subclass, when the deadline has passed or the refusal is final.
         CorruptDocumentError: a key has the wrong type.
     """
     backoff: Backoff | None = None
@@ -126,7 +126,8 @@ def ask_script(
     """Run a script that only reads, or that may run twice, and return its reply.
 
     Raises:
-        StoreUnavailableError: or one of its children.
+        StoreUnavailableError: or a subclass.
+        CorruptDocumentError: a key has the wrong type.
     """
     replies = yield from ask_scripts(context, name, ((keys, arguments),))
     return replies[0]
@@ -160,15 +161,16 @@ def ask_scripts(
 
 
 def script_call(context: Context, name: str, keys: tuple[Word, ...], arguments: tuple[Word, ...]) -> Command:
-    """The call of a script that only reads, for a pipeline with other commands; `script_ran` tells of its reply."""
+    """Return the call of a script that only reads, for a pipeline with other commands; `script_ran` checks its reply."""
     return ("EVALSHA", context.scripts[name].sha, len(keys), *keys, *arguments)
 
 
 def script_ran(context: Context, reply: Reply) -> bool:
-    """Whether a `script_call` was carried out: not where the server does not know the script.
+    """Return whether a `script_call` ran; False when the server does not know the script.
 
     Raises:
-        StoreUnavailableError: or one of its children, for any other refusal.
+        StoreUnavailableError: or a subclass, for any other refusal.
+        CorruptDocumentError: a key has the wrong type.
     """
     if type(reply) is not ServerError:
         return True
@@ -178,11 +180,11 @@ def script_ran(context: Context, reply: Reply) -> bool:
 
 
 class Trailer:
-    """Commands that follow a plan in its pipeline, whatever becomes of the plan. They may be sent again.
+    """Commands that follow a plan in its pipeline, also when the plan is refused. They may be repeated.
 
     Attributes:
-        commands: what to send.
-        replies: the latest answers; none before there was one.
+        commands: the commands.
+        replies: the latest replies; empty before the first ones.
     """
 
     __slots__ = ("commands", "replies")
@@ -193,11 +195,11 @@ class Trailer:
 
 
 def apply(context: Context, plan: Plan, trailer: Trailer | None = None) -> Flow[Outcome]:
-    """Carry out a plan exactly once.
+    """Apply a plan exactly once, and return its outcome.
 
     Raises:
-        OutcomeUnknownError: the connection broke, and no answer came before the deadline.
-        StoreUnavailableError: or another of its children; nothing was written.
+        OutcomeUnknownError: the connection broke, and no attempt was answered before the deadline.
+        StoreUnavailableError: or another subclass; nothing was written.
         CorruptDocumentError: a key has the wrong type; nothing was written.
     """
     script = context.scripts["free" if plan.only_removes else "apply"]
@@ -235,16 +237,18 @@ def apply(context: Context, plan: Plan, trailer: Trailer | None = None) -> Flow[
 
 
 def _outcome_unknown(context: Context, error: KeyweaveError) -> KeyweaveError:
-    doubt = OutcomeUnknownError(f"a write may or may not have reached the server at {context.address}")
-    doubt.__cause__ = error
-    doubt.code = error.code
-    return doubt
+    unknown = OutcomeUnknownError(f"a write may or may not have reached the server at {context.address}")
+    unknown.__cause__ = error
+    unknown.code = error.code
+    return unknown
 
 
 def _outcome(context: Context, plan: Plan, reply: list[Any]) -> Flow[Outcome]:
     word = reply[0]
     if word == b"CORRUPT":
-        raise CorruptDocumentError("a key that this write needs holds something else; run a check")
+        raise CorruptDocumentError(
+            "a key that this write needs does not hold what Keyweave writes; run: keyweave check"
+        )
     if word != b"REPLAYED":
         return plan.outcome(reply)
     context.state.stats.replay()
@@ -257,7 +261,7 @@ def _outcome(context: Context, plan: Plan, reply: list[Any]) -> Flow[Outcome]:
     heads = []
     for document in documents:
         head = read_head(document)
-        # A row that somebody wrote since has no revision that this writer could guard by.
+        # If another writer has changed the row since, this writer must not guard by the row's new revision.
         ours = head is not None and head.op == plan.op
         heads.append((head.revision, head.created, head.expires) if head is not None and ours else (0, 0, 0))
     return Applied(tuple(heads))

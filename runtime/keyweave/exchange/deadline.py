@@ -1,4 +1,4 @@
-"""Deadlines are judged by the server's clock: from its last answer where that is clear, else by asking it."""
+"""Deadlines are compared with the server's clock: its estimate when that is decisive, else the result of TIME."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from keyweave.store.context import Context
 
 
 def deadline_passed(context: Context, expires: int) -> Flow[bool]:
-    """Whether a deadline (microseconds since 1970) has passed on the server's clock."""
+    """Return whether a deadline (microseconds since 1970) has passed on the server's clock."""
     passed = context.state.clock.passed(expires)
     if passed is None:
         passed = expires <= (yield from server_time(context))
@@ -16,7 +16,7 @@ def deadline_passed(context: Context, expires: int) -> Flow[bool]:
 
 
 def server_time(context: Context) -> Flow[int]:
-    """Ask for the server's time, in microseconds since 1970, and keep it in the context's clock."""
+    """Ask for the server's time, in microseconds since 1970, and set the store's clock to it."""
     (reply,) = yield from ask(context, (("TIME",),))
     now = micros_of(reply)
     context.state.clock.set(now)
@@ -24,6 +24,6 @@ def server_time(context: Context) -> Flow[int]:
 
 
 def micros_of(reply: Reply) -> int:
-    """Microseconds since 1970 in a reply to TIME."""
+    """Return the microseconds since 1970 in a reply to TIME."""
     seconds, micros = reply
     return int(seconds) * 1_000_000 + int(micros)

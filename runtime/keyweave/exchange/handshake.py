@@ -1,7 +1,7 @@
-"""The handshake of a store with its namespace: what this schema keeps becomes known, and what is not built is not read.
+"""The handshake of a store with its namespace: it registers the schema's indexes and finds out which are not built.
 
-An index that is new to a namespace with data is kept by every write from here on, but rows that were written
-before have no entry in it. Reading it is refused until `keyweave backfill` has built it.
+Once an index is registered in a namespace with data, every write keeps it, but rows that were written before have no
+entry in it. Reading the index is refused until `keyweave backfill` has built it.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ _REFUSED: Final = (StoreReadOnlyError, AuthenticationError)
 
 
 def handshake(context: Context) -> Flow[None]:
-    """Make this schema known to every partition, and learn which indexes must not be read yet.
+    """Register this schema in every partition, and update the set of indexes that must not be read yet.
 
-    On a replica, or with a user that may not write, nothing is made known.
+    On a replica, or with a user that may not write, nothing is registered.
 
     Raises:
-        SchemaMismatchError: an index is there with another definition.
-        StoreUnavailableError: or one of its children.
+        SchemaMismatchError: the namespace has an index with another definition.
+        CorruptDocumentError: a registry cannot be read.
+        StoreUnavailableError: or a subclass.
     """
     partitions = context.keyspace.partitions()
     registries = yield from read_registries(context, partitions)
@@ -42,7 +43,7 @@ def handshake(context: Context) -> Flow[None]:
             state = registry.indexes.get(stored)
             if state is not None and state.definition != index.of.definition:
                 raise SchemaMismatchError(
-                    f"{index.name}: the namespace holds it as ({state.definition}), this code defines it as "
+                    f"{index.name}: the namespace defines it as ({state.definition}), this code defines it as "
                     f"({index.of.definition}); give it the next `generation` in the schema"
                 )
         commands += registration_commands(context.package, own, registry, partition.schema)
@@ -60,23 +61,23 @@ def handshake(context: Context) -> Flow[None]:
         for stored, index in indexes_of(context, partition).items()
         if not registry.is_built(stored)
     }
-    # Other threads read the set meanwhile: what stays unbuilt is in it at every moment.
+    # Other threads read the set at the same time, so an index that stays unbuilt must never leave it.
     context.state.unbuilt.update(unbuilt)
     context.state.unbuilt.intersection_update(unbuilt)
 
 
 def read_registries(context: Context, partitions: list[Partition]) -> Flow[list[Registry]]:
-    """The registry of each of `partitions`.
+    """Return the registry of each of `partitions`.
 
     Raises:
-        CorruptDocumentError: one cannot be read.
+        CorruptDocumentError: a registry cannot be read.
     """
     replies = yield from ask(context, tuple(("HGETALL", partition.schema) for partition in partitions))
     return [read_registry(reply) for reply in replies]
 
 
 def indexes_of(context: Context, partition: Partition) -> dict[str, Index]:
-    """This schema's indexes in a partition, by what their keys begin with."""
+    """Return this schema's indexes in a partition, by the prefix of their keys."""
     return {
         stored: index
         for stored, index in context.package.indexes.items()
@@ -85,10 +86,10 @@ def indexes_of(context: Context, partition: Partition) -> dict[str, Index]:
 
 
 def require_built(context: Context, entity: Entity[Any], name: str) -> Flow[None]:
-    """Make sure that an index may be read; a build that ended meanwhile is noticed.
+    """Check that an index may be read. The handshake is repeated, because a build may have completed meanwhile.
 
     Raises:
-        ViewNotBuiltError: it may not.
+        ViewNotBuiltError: the index is still not built.
     """
     if f"{entity.name}.{name}" not in context.state.unbuilt:
         return
@@ -98,7 +99,7 @@ def require_built(context: Context, entity: Entity[Any], name: str) -> Flow[None
 
 
 def not_built(entity: Entity[Any], name: str) -> ViewNotBuiltError:
-    """The error for reading an index that is not built."""
+    """Return the error for reading an index that is not built."""
     return ViewNotBuiltError(
         f"{entity.name}.{name} is new to this namespace and not built yet; run: keyweave backfill {entity.name}.{name}",
         entity=entity.name,

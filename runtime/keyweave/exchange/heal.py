@@ -1,4 +1,4 @@
-"""Healing: removing an entry that leads to no document, guarded so that a row in the making is never hurt."""
+"""Healing: removing an entry without a document. A guard ensures that a concurrent insert keeps its entries."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from keyweave.store.context import Context
 def heal_claim(
     context: Context, entity: Entity[Any], claim: ClaimEntry, revision: int | None = None
 ) -> Flow[bool]:
-    """Release a claim whose owner has no document, or one that does not imply it: the one of `revision`.
+    """Release a claim whose owner has no document, or a document of `revision` that does not imply it.
 
-    Tells whether the owner holds it no more, by whatever hand.
+    Returns:
+        True if the owner no longer holds the claim, because this flow or another writer released it.
     """
     context.state.stats.meet_dangling(entity.name)
     plan = Plan(context.partition(entity), new_op())
@@ -34,7 +35,7 @@ def heal_claim(
 def heal_members(
     context: Context, entity: Entity[Any], view: str, values: tuple[str, ...], members: list[str]
 ) -> Flow[None]:
-    """Remove members of a view that have no document."""
+    """Remove members without a document from a view."""
     for member in members:
         yield from heal_entries(context, entity, member, None, [ViewEntry(view, values, member, REVISION)])
 
@@ -42,7 +43,7 @@ def heal_members(
 def heal_entries(
     context: Context, entity: Entity[Any], key: str, revision: int | None, entries: list[Entry]
 ) -> Flow[None]:
-    """Remove entries of a row that has no document, or whose document of `revision` does not imply them."""
+    """Remove entries of a row that has no document, or a document of `revision` that does not imply them."""
     context.state.stats.meet_dangling(entity.name)
     plan = Plan(context.partition(entity), new_op())
     plan.guard_at(entity, key, revision)

@@ -1,1 +1,1 @@
-"""Rows past their deadline: swept, in small steps, and forgotten where the server has freed them."""
+"""Rows past their deadline: sweeping them, and forgetting rows that the server has freed."""

@@ -1,7 +1,7 @@
-"""Forgetting: rows whose document the server has freed by its native TTL, before anything swept them.
+"""Forgetting: removing the entries of rows whose document the native TTL freed before a sweep.
 
-Their entries are no longer known from a document, so they are looked for in the whole index of their entity, and
-removed together with the row's deadline. Until then the deadline stays, and tells counts which members are dead.
+Without a document the entries are unknown. They are searched for in all indexes of the entity and removed together
+with the row's deadline. Until then the deadline stays, so that counts know which members are dead.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from keyweave.model.entry import REVISION, ClaimEntry, Entry, ViewEntry
 from keyweave.store.context import Context
 
 _SEARCH_LIMIT: Final = 10_000
-"""Rows that one search through the index looks for."""
+"""Maximum number of due rows that one search includes."""
 
 _BATCH: Final = 500
 
 Row: TypeAlias = tuple[str, str]
-"""Entity's name and key of a row."""
+"""Entity name and key of a row."""
 
 
 def forget(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[int, list[Row]]]:
-    """Remove every trace of freed rows: of `rows`, and of the others that are due.
+    """Remove the entries and deadlines of freed rows: of `rows`, and of other freed rows that are due.
 
     Returns:
-        How many are gone, and those of `rows` that stay, because there is something at their place.
+        The number of removed rows, and those of `rows` that stay because a document exists under their key.
     """
     freed, stuck = yield from _freed(context, partition, rows)
     if freed:
@@ -48,7 +48,7 @@ def forget(context: Context, partition: Partition, rows: list[Row]) -> Flow[tupl
 
 
 def _freed(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[set[Row], list[Row]]]:
-    """Those of `rows` that have a deadline and no document, and those that have both."""
+    """Return those of `rows` that have a deadline and no document, and those that have both."""
     found: set[Row] = set()
     both: list[Row] = []
     for start in range(0, len(rows), _BATCH):
@@ -69,7 +69,7 @@ def _freed(context: Context, partition: Partition, rows: list[Row]) -> Flow[tupl
 
 
 def _due(context: Context, partition: Partition) -> Flow[list[Row]]:
-    """The first rows past their deadline, as this machine knows the server's time."""
+    """Return the first rows that are past their deadline by the estimated server time."""
     known = context.package.entities
     now = context.state.clock.now()
     (due,) = yield from ask(
@@ -82,7 +82,7 @@ def _due(context: Context, partition: Partition) -> Flow[list[Row]]:
 def _entries(
     context: Context, partition: Partition, entity: Entity[Any], keys: set[str]
 ) -> Flow[dict[str, list[Entry]]]:
-    """Every entry of the entity's index that names one of `keys`."""
+    """Return every entry in the entity's indexes that belongs to one of `keys`, by key."""
     entries: dict[str, list[Entry]] = defaultdict(list)
     cursor: bytes | int = 0
     pattern = context.keyspace.pattern()
@@ -105,7 +105,7 @@ def _entries(
 
 
 def _members(context: Context, name: bytes, keys: set[str]) -> Flow[list[str]]:
-    """Those of `keys` that are members of a view: the smaller of the two is looked through."""
+    """Return those of `keys` that are members of a view, by searching the smaller of the two."""
     (size,) = yield from ask(context, (("ZCARD", name),))
     if size > len(keys):
         wanted = list(keys)
@@ -125,7 +125,7 @@ def _members(context: Context, name: bytes, keys: set[str]) -> Flow[list[str]]:
 
 
 def _claims(context: Context, name: bytes, keys: set[str]) -> Flow[list[tuple[str, str]]]:
-    """Values of a unique constraint that one of `keys` owns, each with its owner."""
+    """Return the values of a unique constraint that one of `keys` owns, each with its owner."""
     found: list[tuple[str, str]] = []
     cursor: bytes | int = 0
     while True:
@@ -143,7 +143,7 @@ def _forget(
     keys: list[str],
     entries: dict[str, list[Entry]],
 ) -> Flow[int]:
-    """Remove the traces of rows in one plan; one by one where a row has come back meanwhile."""
+    """Remove the entries and deadlines of rows in one plan; row by row when one of them has a document again."""
     plan = Plan(partition, new_op(), remembered=False)
     for key in keys:
         plan.guard_missing(entity, key)

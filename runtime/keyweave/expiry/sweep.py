@@ -1,7 +1,7 @@
 """Sweeping: removing rows that are past their deadline, each with all of its entries in one atomic step.
 
-Nothing here may fail because of one row: what cannot be removed is left alone and counted, and the sweep goes on
-behind it. Sweeps at the same time share the work; the guards of their plans decide who removes a row.
+One row must not make a sweep fail: a row that cannot be removed is counted and skipped. Concurrent sweeps share the
+work; the guards of their plans decide which of them removes a row.
 """
 
 from __future__ import annotations
@@ -23,33 +23,36 @@ from keyweave.model.record import memory_of
 from keyweave.store.context import Context
 
 BATCH: Final = 100
-"""Rows that `sweep` removes in one plan."""
+"""Maximum number of rows that `sweep` removes in one plan."""
 
 LOOKAHEAD: Final = 4
-"""A step looks at this many times its rows and begins at random, so that sweeps at the same time seldom collide."""
+"""A step reads this many times its rows and begins at a random one, so that concurrent sweeps seldom collide."""
 
 
 @dataclass(slots=True)
 class Unsweepable:
-    """Rows that a sweep has met and cannot remove, as members of the set of deadlines; it goes on behind them.
+    """Rows that a sweep could not remove, as members of the set of deadlines. The sweep skips them.
 
-    They are of an entity that this schema lacks, unreadable, referred to with restrict, wrongly called due, or others
-    keep changing their families.
+    Their entity is not in this schema, they cannot be decoded, a live row refers to them with restrict, their entry in
+    the set is wrong, or other writers keep changing their families.
+
+    Attributes:
+        members: the rows.
+        leading: number of members of the set, from its beginning, that are known to be all unsweepable.
     """
 
     members: set[bytes] = field(default_factory=set)
     leading: int = 0
-    """How many of them are known to stand at the beginning of the set, where only they can stay."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a step of a sweep came to.
+    """The result of one step of a sweep.
 
     Attributes:
-        found: how many rows were due, as far as the step looked.
-        removed: how many are gone.
-        kept: how many stay; they are in `Unsweepable`.
+        found: number of due rows that the step read.
+        removed: number of rows that it removed.
+        kept: number of rows that it could not remove; they are in `Unsweepable`.
     """
 
     found: int
@@ -58,7 +61,7 @@ class Step:
 
 
 def sweep(context: Context, *, limit: int = 10_000) -> Flow[int]:
-    """Remove up to `limit` rows that are past their deadline, in all partitions. Returns how many were removed."""
+    """Remove up to `limit` rows that are past their deadline, in all partitions. Returns the number of removed rows."""
     removed = 0
     for partition in context.keyspace.partitions():
         unsweepable = Unsweepable()
@@ -70,19 +73,19 @@ def sweep(context: Context, *, limit: int = 10_000) -> Flow[int]:
     return removed
 
 
-def sweep_step(context: Context, partition: Partition, most: int, unsweepable: Unsweepable) -> Flow[Step]:
-    """Sweep up to `most` rows of one partition, but for those in `unsweepable`."""
+def sweep_step(context: Context, partition: Partition, limit: int, unsweepable: Unsweepable) -> Flow[Step]:
+    """Sweep up to `limit` rows of one partition, except for those in `unsweepable`, and add to these."""
     now = yield from server_time(context)
-    window = most * LOOKAHEAD + len(unsweepable.members) - unsweepable.leading
+    window = limit * LOOKAHEAD + len(unsweepable.members) - unsweepable.leading
     (members,) = yield from ask(
         context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", unsweepable.leading, window),)
     )
     due = [member for member in members if member not in unsweepable.members]
     unsweepable.leading += members.index(due[0]) if due else len(members)
-    start = context.random.randrange(len(due) - most + 1) if len(due) > most else 0
+    start = context.random.randrange(len(due) - limit + 1) if len(due) > limit else 0
     rows: list[Row] = []
     kept: list[bytes] = []
-    for member in due[start : start + most]:
+    for member in due[start : start + limit]:
         name, _, key = member.decode(errors="replace").partition(":")
         entity = context.package.entities.get(name)
         if entity is not None and entity.group == partition.group:
@@ -96,10 +99,11 @@ def sweep_step(context: Context, partition: Partition, most: int, unsweepable: U
 
 
 def sweep_row(context: Context, entity: Entity[Any], key: str) -> Flow[bool | None]:
-    """Remove one row that is past its deadline, with everything that hangs on it.
+    """Remove one row that is past its deadline, with its family.
 
     Returns:
-        Whether it was removed: False when somebody else changed it meanwhile, None when there is no such row.
+        True when it was removed, False when another writer changed it first, None when there is no such row or it is
+        not past its deadline.
     """
     found = yield from read_family(context, entity, key, "dead", context.policy.chunk + 1)
     if found is None:
@@ -115,23 +119,23 @@ def sweep_row(context: Context, entity: Entity[Any], key: str) -> Flow[bool | No
 
 
 def sweep_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[int, list[Row]]]:
-    """Remove those of `rows` that are past their deadline: in one plan, or in ever smaller ones where others come between.
+    """Remove those of `rows` that are past their deadline, in one plan, or in smaller ones after a conflict.
 
     Returns:
-        How many are gone, and those that stay although they should go.
+        The number of removed rows, and the due rows that could not be removed.
     """
     removed = 0
     kept: list[Row] = []
     waiting = [rows]
     while waiting:
         part = waiting.pop()
-        dead, freed, others = yield from _read(context, partition, part)
+        dead, freed, others = yield from _classify(context, partition, part)
         kept += yield from _overdue(context, partition, others)
         if freed:
             try:
                 forgotten, stuck = yield from forget(context, partition, freed)
             except (AuthenticationError, CorruptDocumentError):
-                # An application need not be permitted to SCAN; the admin tool's sweep is.
+                # An application may lack the permission for SCAN. The sweep of `keyweave sweep` has it.
                 forgotten, stuck = 0, freed
             removed += forgotten
             kept += stuck
@@ -141,17 +145,17 @@ def sweep_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[
             done = yield from remove_rows(context, dead)
         except (CorruptDocumentError, ReferenceViolationError):
             done = False
-        places = [(change.entity.name, change.key) for change in dead]
+        dead_rows = [(change.entity.name, change.key) for change in dead]
         if done:
             for change in dead:
                 _count_swept(context, change)
             removed += len(dead)
         elif len(dead) == 1:
-            still, _, _ = yield from _read(context, partition, places)
-            kept += places if still else []
+            still_dead, _, _ = yield from _classify(context, partition, dead_rows)
+            kept += dead_rows if still_dead else []
         else:
-            middle = len(places) // 2
-            waiting += [places[middle:], places[:middle]]
+            middle = len(dead_rows) // 2
+            waiting += [dead_rows[middle:], dead_rows[:middle]]
     return removed, kept
 
 
@@ -160,10 +164,10 @@ def _count_swept(context: Context, change: Change) -> None:
         context.state.stats.sweep(change.entity.name, context.state.clock.now() - change.old.expires)
 
 
-def _read(
+def _classify(
     context: Context, partition: Partition, rows: list[Row]
 ) -> Flow[tuple[list[Change], list[Row], list[Row]]]:
-    """The rows that are past their deadline, those without a document, and all others: unreadable, or alive."""
+    """Return the rows that are past their deadline, those without a document, and the others: unreadable or live."""
     if not rows:
         return [], [], []
     (documents,) = yield from ask(context, (("MGET", *[partition.document(*row) for row in rows]),))
@@ -175,7 +179,7 @@ def _read(
             freed.append(row)
             continue
         try:
-            change = yield from _dead(context, context.package.entities[row[0]], row[1], document)
+            change = yield from _removal_of_dead(context, context.package.entities[row[0]], row[1], document)
         except CorruptDocumentError:
             change = None
         if change is not None:
@@ -186,7 +190,7 @@ def _read(
 
 
 def _overdue(context: Context, partition: Partition, rows: list[Row]) -> Flow[list[Row]]:
-    """Those of `rows` that the set of deadlines calls due. A row that was renewed meanwhile is none of them."""
+    """Return those of `rows` whose entry in the set of deadlines is due. A row that was renewed meanwhile is not."""
     if not rows:
         return []
     members = [partition.expiring(*row) for row in rows]
@@ -199,8 +203,8 @@ def _overdue(context: Context, partition: Partition, rows: list[Row]) -> Flow[li
     ]
 
 
-def _dead(context: Context, entity: Entity[Any], key: str, document: bytes) -> Flow[Change | None]:
-    """The removal of a row, or None when it is not past its deadline."""
+def _removal_of_dead(context: Context, entity: Entity[Any], key: str, document: bytes) -> Flow[Change | None]:
+    """Return the removal of a row, or None when it is not past its deadline."""
     codec = context.codec(entity)
     stored = memory_of(codec.load(document))
     assert stored is not None

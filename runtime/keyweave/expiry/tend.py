@@ -1,7 +1,7 @@
-"""Tending: sweeping that never gets in the way of others. A few rows a step, pauses between steps, patience with errors.
+"""Tending: sweeping in the background, in small steps with pauses, so that it does not slow down other work.
 
-`tend` goes on for ever; `tend_once` ends when nothing is due. `tidy` is what a write does now and then, so that a
-store without any sweeper still cleans itself, and one whose sweeper falls behind is no worse off.
+`tend` runs until it is stopped; `tend_once` ends when nothing is due. Writes call `sweep_after_write`, so that a
+store without a sweeper is swept as well, and so is one whose sweeper falls behind.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ _BACKOFF: Final = 0.5
 _LONGEST_BACKOFF: Final = 60.0
 _STEP_ROWS: Final = 16
 _SWEEPER_BACKLOG: Final = _STEP_ROWS * LOOKAHEAD
-"""As many due rows are left to a sweeper of the store; when there are more, writes sweep too."""
+"""Maximum number of due rows that writes leave to a sweeper of the store. When there are more, writes sweep too."""
 _MARGIN: Final = 1_000_000
-"""How long a row is dead, in microseconds, before a write looks at it: surely more than clocks are apart."""
+"""Microseconds after its deadline from which on a write sweeps a row; more than any error of the estimated clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How much a sweeper does.
+    """How much work a sweeper does.
 
     Attributes:
-        interval: seconds between looks when nothing is due; each is a fifth shorter or longer, at random.
-        share: most of its time that it spends sweeping while something is due, above 0, at most 1. Well below a
-            twentieth, so that writes which meet a step of the sweep stay among the slowest twentieth of all.
-        rows: most rows of one step, which is one plan.
+        interval: seconds between rounds when nothing is due; each pause is up to a fifth shorter or longer, at random.
+        share: maximum fraction of its time that a sweeper spends sweeping while rows are due, above 0 and at most 1.
+            The default is well below one twentieth, so that the writes that wait for a step stay among the slowest
+            twentieth of all writes.
+        rows: maximum number of rows in one step, which is one plan.
 
     Raises:
-        ConfigurationError: a value makes no sense.
+        ConfigurationError: a value is out of range.
     """
 
     interval: float = 30.0
@@ -56,14 +57,14 @@ class Pace:
 
 @dataclass(slots=True)
 class SweepProgress:
-    """What a sweeper has done.
+    """The progress of a sweeper.
 
     Attributes:
-        swept: rows removed since it started.
-        kept: rows that are past their deadline and could not be removed when it last looked; see `Unsweepable`.
-        rounds: looks that came to their end.
-        failures: looks in a row that failed; 0 when the last one did not.
-        error: why the last look failed, or None.
+        swept: number of rows removed since it started.
+        kept: number of due rows that its last completed round could not remove; see `Unsweepable`.
+        rounds: number of completed rounds.
+        failures: number of consecutive failed rounds; 0 when the last round succeeded.
+        error: the error of the last round, or None when it succeeded.
     """
 
     swept: int = 0
@@ -74,7 +75,7 @@ class SweepProgress:
 
 
 def tend(context: Context, pace: Pace, progress: SweepProgress) -> Flow[None]:
-    """Sweep for ever. An error is logged, kept in `progress`, and tried again after a growing pause."""
+    """Sweep without end. After an error, log it, record it in `progress`, and retry with increasing pauses."""
     while True:
         try:
             yield from tend_once(context, pace, progress)
@@ -82,12 +83,12 @@ def tend(context: Context, pace: Pace, progress: SweepProgress) -> Flow[None]:
             progress.failures += 1
             progress.error = error
             if progress.failures & (progress.failures - 1) == 0:
-                _LOG.warning("sweeper: %s (failures in a row: %d)", error, progress.failures)
+                _LOG.warning("sweeper: %s (consecutive failures: %d)", error, progress.failures)
             longest = min(_LONGEST_BACKOFF, _BACKOFF * (1 << min(progress.failures, 10)))
             yield Sleep(context.random.uniform(longest / 2, longest))
         else:
             if progress.failures:
-                _LOG.info("sweeper: works again")
+                _LOG.info("sweeper: recovered")
             progress.failures, progress.error = 0, None
             yield Sleep(pace.interval * context.random.uniform(0.8, 1.2))
 
@@ -95,19 +96,19 @@ def tend(context: Context, pace: Pace, progress: SweepProgress) -> Flow[None]:
 def tend_once(
     context: Context, pace: Pace, progress: SweepProgress, *, limit: int | None = None
 ) -> Flow[None]:
-    """Sweep what is due, in steps with pauses, until nothing is or `limit` rows are removed.
+    """Sweep due rows in steps with pauses, until no row is due or `limit` rows are removed.
 
     Raises:
-        StoreUnavailableError: or one of its children.
-        CorruptDocumentError: a set of deadlines is none.
+        StoreUnavailableError: or a subclass.
+        CorruptDocumentError: the key of a set of deadlines holds another type.
     """
     kept = removed = 0
     for partition in context.keyspace.partitions():
         unsweepable = Unsweepable()
         while limit is None or removed < limit:
             started = context.monotonic()
-            most = pace.rows if limit is None else min(pace.rows, limit - removed)
-            step = yield from sweep_step(context, partition, most, unsweepable)
+            rows = pace.rows if limit is None else min(pace.rows, limit - removed)
+            step = yield from sweep_step(context, partition, rows, unsweepable)
             removed += step.removed
             progress.swept += step.removed
             if step.found <= step.removed + step.kept:
@@ -120,35 +121,36 @@ def tend_once(
 
 
 def _pause(context: Context, seconds: float, rows: int) -> Flow[None]:
-    """Pause after a step of so many rows, and once more for as many that writes sweep: writers would notice both.
+    """Pause after a step of `rows` rows, and again for each `rows` rows that writes sweep during a pause.
 
-    Only what they sweep in one pause counts ahead, so that the sweeper goes on soon after they have stopped.
+    Writers notice both kinds of sweeping, so they share one budget. The excess of only one pause is carried over,
+    so that the sweeper resumes soon after the writes stop.
     """
-    ahead = 0
-    while ahead >= 0:
+    excess = 0
+    while excess >= 0:
         before = context.state.swept_by_writes
         yield Sleep(seconds * context.random.uniform(0.5, 1.5))
-        ahead = max(ahead, context.state.swept_by_writes - before) - rows
+        excess = max(excess, context.state.swept_by_writes - before) - rows
 
 
 def sweep_after_write(context: Context, entity: Entity[Any]) -> Flow[None]:
     """Sweep a few rows after a write of `entity`, if it is this write's turn and rows are due.
 
-    Beside a sweeper it sweeps only when more rows are due than the sweeper has in sight. The write is done, so no error
-    is the writer's.
+    While a sweeper runs, a write sweeps only when more rows are due than are left to the sweeper. The write itself has
+    succeeded, so an error is logged and not raised.
     """
     if not context.due_for_sweep(entity.group):
         return
     partition = context.partition(entity)
     once = context.without_retries()
     expired_before = context.state.clock.now() - _MARGIN
-    others = _SWEEPER_BACKLOG + context.state.unsweepable if context.state.sweepers else 0
+    offset = _SWEEPER_BACKLOG + context.state.unsweepable if context.state.sweepers else 0
     try:
         (due,) = yield from ask(
-            once, (("ZRANGEBYSCORE", partition.expiry, "-inf", expired_before, "LIMIT", others, 1),)
+            once, (("ZRANGEBYSCORE", partition.expiry, "-inf", expired_before, "LIMIT", offset, 1),)
         )
         if due:
             step = yield from sweep_step(once, partition, context.policy.sweep_rows, Unsweepable())
             context.state.swept_by_writes += step.removed
     except KeyweaveError:
-        _LOG.debug("a write could not tidy up behind itself", exc_info=True)
+        _LOG.debug("a sweep after a write failed", exc_info=True)

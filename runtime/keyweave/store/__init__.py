@@ -1,1 +1,1 @@
-"""One open store without its IO: context, policy, clock, scripts, counts, and what it has learned."""
+"""One open store, without IO: context, policy, clock, scripts, counters, and the state that it has learned."""

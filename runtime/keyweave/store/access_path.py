@@ -1,4 +1,4 @@
-"""Which views help with a filter. That depends on the names of the fields and the order alone, so it is worked out once."""
+"""Access paths: the views that serve a filter. They depend only on field names and order, so they can be cached."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from keyweave.model.entity import View
 
 @dataclass(frozen=True, slots=True)
 class AccessPath:
-    """The views that help with a filter.
+    """The views that serve a filter.
 
     Attributes:
-        readable: those in the order that is wanted, most fields first: any of them finds every row that matches.
-        narrowing: those in other orders, for fields that none of `readable` has: every row that matches is in them.
-        covered: the fields whose values some of these views answers for.
+        readable: views in the requested order, most fields first. Each of them contains every matching row.
+        narrowing: views in other orders, for fields that no view of `readable` has. They contain every matching row.
+        covered: the fields of these views. Rows that are in all views match the filter on these fields.
     """
 
     readable: tuple[View, ...]
@@ -25,18 +25,18 @@ class AccessPath:
 
     @property
     def views(self) -> tuple[View, ...]:
-        """All of them."""
+        """The readable views, then the narrowing ones."""
         return (*self.readable, *self.narrowing)
 
     def single_view(self, filters: Mapping[str, Any]) -> View | None:
-        """The view that answers for all of `filters`; None where that takes several, or a look at the documents."""
+        """Return the view that covers all of `filters`; None when that needs several views, or the documents."""
         if len(self.readable) > 1 or self.narrowing or not self.covered.issuperset(filters):
             return None
         return self.readable[0]
 
 
 def access_path_of(ordered: Iterable[View], others: Iterable[View]) -> AccessPath:
-    """The access by views in the wanted order and in others; each view's fields are all filtered."""
+    """Return the access path from views in the requested order and in other orders, whose fields are all filtered."""
     readable = widest(ordered)
     narrowing = widest(others, [name for view in readable for name in view.fields])
     covered = frozenset(name for view in (*readable, *narrowing) for name in view.fields)
@@ -44,7 +44,10 @@ def access_path_of(ordered: Iterable[View], others: Iterable[View]) -> AccessPat
 
 
 def widest(views: Iterable[View], covered: Iterable[str] | None = None) -> list[View]:
-    """Views by number of fields, then name, without those whose fields `covered`, or one that is kept, has as well."""
+    """Return views by descending number of fields, then name, without redundant ones.
+
+    A view is redundant when `covered`, or a view that is kept, has all of its fields.
+    """
     kept: list[View] = []
     known = [] if covered is None else [frozenset(covered)]
     for view in sorted(views, key=lambda view: (-len(view.fields), view.name)):

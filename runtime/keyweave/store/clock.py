@@ -1,4 +1,4 @@
-"""The server's time, estimated between its answers."""
+"""The server's time, estimated between its replies."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from typing import Final
 
 
 class ServerClock:
-    """The server's time, estimated from its last answer and this machine's monotonic clock."""
+    """The server's time, estimated from its last reply and the local monotonic clock."""
 
     __slots__ = ("_monotonic", "_reading")
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic: Final = monotonic
-        # Both readings in one value: a thread never sees the time of one answer with the age of another.
+        # One value for both readings, so that a thread never combines the time of one reply with the age of another.
         self._reading = (0, 0.0)
 
     def set(self, micros: int) -> None:
-        """Take the server's time, in microseconds since 1970, as of now."""
+        """Set the server's current time, in microseconds since 1970."""
         self._reading = (micros, self._monotonic())
 
     def now(self) -> int:
-        """The server's time as it probably is, in microseconds since 1970."""
+        """Return the estimated current time of the server, in microseconds since 1970."""
         micros, at = self._reading
         return micros + int((self._monotonic() - at) * 1_000_000)
 
     def passed(self, deadline: int) -> bool | None:
-        """Whether `deadline` (microseconds since 1970) has passed; None when only the server can tell.
+        """Return whether `deadline` (microseconds since 1970) has passed; None when the estimate cannot decide it.
 
-        The margin allows for a slow round trip and for 200 ppm of drift since the last answer.
+        The margin allows for a slow round trip and for 200 ppm of drift since the last reply.
         """
         micros, at = self._reading
         age = self._monotonic() - at

@@ -1,4 +1,4 @@
-"""What every flow is given: the keyspace, the package, the policy, the store's state, and where time and chance come from."""
+"""The context of flows: keyspace, package, policy, the store's state, and the sources of time and randomness."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from keyweave.store.watch import Watch
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What flows work with. It never changes; `state` holds what does.
+    """The context of flows. It is immutable; `state` holds everything that changes.
 
     Attributes:
         package: everything generated from the schema.
         keyspace: the keys of this store's namespace.
-        policy: how long and how often to try.
+        policy: timeouts, attempts and batch sizes.
         address: host and port, or path of the socket, for error messages.
         retention: how long rows live, by entity name.
-        strategy: how reads reach rows whose keys the caller does not know.
-        monotonic: seconds, as `time.monotonic`.
-        random: for jitter.
-        encrypted: the connection uses TLS.
-        local: the connection stays on this machine.
-        telemetry: what watches operations, or None.
+        strategy: how reads find rows whose keys the caller does not know.
+        monotonic: returns seconds, like `time.monotonic`.
+        random: source of jitter.
+        encrypted: whether the connection uses TLS.
+        local: whether the connection stays on this machine.
+        telemetry: receives measurements of operations, or None.
         unit: the transaction that repositories of this context belong to, or None.
         state: what this store has learned and counted; shared by all of its contexts.
         codecs: by entity name.
         scripts: by name.
-        expiring_groups: groups with rows that may end.
+        expiring_groups: groups whose rows may have a deadline.
     """
 
     package: Package
@@ -65,54 +65,54 @@ class Context:
     def __post_init__(self) -> None:
         entities = self.package.entities
         micros = {name: lifetime.micros for name, lifetime in self.retention.items()}
-        made = {
+        derived = {
             "state": StoreState(ServerClock(self.monotonic), Recent(self.policy.remembered)),
             "codecs": {name: Codec(entity, micros.get(name, 0)) for name, entity in entities.items()},
             "scripts": scripts_of(self.package.scripts),
             "expiring_groups": frozenset(entities[name].group for name in self.retention),
         }
-        for name, value in made.items():
+        for name, value in derived.items():
             object.__setattr__(self, name, value)
 
     def inside(self, unit: UnitOfWork) -> Context:
-        """This context, with every read and write going through `unit`."""
+        """Return a copy whose reads and writes go through `unit`."""
         return self._with(unit=unit, strategy=self.strategy.inside or self.strategy)
 
     def using(self, strategy: Strategy) -> Context:
-        """This context, with another way to reach rows."""
+        """Return a copy with another strategy of reading."""
         return self._with(strategy=strategy)
 
     def without_retries(self) -> Context:
-        """This context, but giving up at the first failure."""
+        """Return a copy that raises the first failure instead of retrying."""
         return self._with(policy=replace(self.policy, deadline=0.0))
 
     def reading_unbuilt(self) -> Context:
-        """This context for a build: every index counts as built."""
+        """Return a copy for building indexes: every index counts as built."""
         return self._with(state=replace(self.state, unbuilt=set()))
 
     def _with(self, **changed: Any) -> Context:
-        """A copy. A transaction needs one, so it is made without working anything out again."""
+        """Return a copy with some attributes replaced. Derived attributes are shared, so a transaction's copy is cheap."""
         other = object.__new__(Context)
         for name in self.__slots__:
             object.__setattr__(other, name, changed[name] if name in changed else getattr(self, name))
         return other
 
     def partition(self, entity: Entity[Any]) -> Partition:
-        """The partition that holds the rows of `entity`."""
+        """Return the partition that holds the rows of `entity`."""
         return self.keyspace.partition(entity.group)
 
     def codec(self, entity: Entity[Any]) -> Codec:
-        """The codec of `entity`."""
+        """Return the codec of `entity`."""
         return self.codecs[entity.name]
 
     def due_for_sweep(self, group: str) -> bool:
-        """Whether it is the turn of this write to look for rows to sweep."""
+        """Count a write to `group`, and return whether this write should sweep: one of every `sweep_every` does."""
         if group not in self.expiring_groups or not self.policy.sweep_every:
             return False
         self.state.writes += 1
         return self.state.writes % self.policy.sweep_every == 0
 
     def backoff(self, attempt: int) -> float:
-        """Seconds to wait before try number `attempt` + 1: exponential, bounded, with full jitter."""
+        """Return the seconds to wait before attempt number `attempt` + 1: exponential, bounded, with full jitter."""
         longest = min(self.policy.backoff_limit, self.policy.backoff * (1 << min(attempt, 16)))
         return self.random.uniform(0, longest)

@@ -1,4 +1,4 @@
-"""How long and how often flows try."""
+"""The policy of a store: timeouts, attempts and batch sizes of flows."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ _DAY_MS: Final = 24 * 60 * 60 * 1000
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How long and how often flows try. All times in seconds unless the name says otherwise.
+    """Timeouts, attempts and batch sizes of flows. Times are in seconds unless the name says otherwise.
 
     Attributes:
-        deadline: total time of one operation, tries and pauses included.
-        attempts: tries of a write that loses to other writers.
-        backoff: longest first pause between tries; it doubles with every try and is drawn at random.
-        backoff_limit: longest pause.
-        lock_ttl: life of an advisory lock whose owner died.
-        lock_wait: longest wait for an advisory lock.
-        grace_ms: milliseconds between a row's deadline and the native TTL that frees it if nothing swept it.
-        marker_ttl: how long a plan that leaves no document is remembered for a retry.
-        chunk: most rows that one plan deletes.
-        moment: time between the two looks after which a check reports drift; longer than any plan takes.
-        sweep_every: after so many writes, one also looks for rows to sweep; 0 for never.
-        sweep_rows: most rows that such a write sweeps.
-        remembered: most rows of which a process keeps what it wrote, for the next write of them; 0 for none.
+        deadline: total time of one operation, including retries and pauses.
+        attempts: maximum number of attempts of a write that conflicts with other writers.
+        backoff: maximum first pause between attempts; it doubles with every attempt and is drawn at random.
+        backoff_limit: maximum pause between attempts.
+        lock_ttl: time to live of an advisory lock, in case its owner dies.
+        lock_wait: maximum wait for an advisory lock.
+        grace_ms: milliseconds between a row's deadline and the native TTL that frees the row if nothing swept it.
+        marker_ttl: how long the server remembers a plan that leaves no document, to recognize a retry.
+        chunk: maximum number of rows that one plan deletes.
+        moment: time between the two reads after which a check reports drift; longer than any plan takes.
+        sweep_every: one of this many writes also sweeps; 0 for never.
+        sweep_rows: maximum number of rows that such a write sweeps.
+        remembered: maximum number of recently written rows that a process remembers for its next write; 0 for none.
     """
 
     deadline: float = 10.0

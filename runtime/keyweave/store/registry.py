@@ -1,13 +1,14 @@
-"""The registry of a partition: which indexes it holds, whether they are complete, and what wrote here without keeping them.
+"""The registry of a partition: its indexes, whether they are complete, and the writes that they have missed.
 
-It is a hash, written when a schema is new to the namespace, by builds, and by `apply`: a writer that is not
-the current one counts its writes there, so that an index which it does not keep is known to have missed them.
+The registry is a hash. A store writes it when its schema is new to the namespace, builds write it, and so does
+`apply`: a writer other than the current one counts its writes there, because the indexes that it does not keep miss
+them. A writer is the code of one schema, identified by the digest of its indexes.
 
-    current            the writer that opened the namespace last among those that were new to it
-    fingerprint        of that writer's schema
-    index:<stored>     definition, whether it was built, and how many writes it had missed by then
+    current            digest of the writer that registered last
+    fingerprint        fingerprint of that writer's schema
+    index:<stored>     definition of the index, whether it was built, and how many writes it had missed by then
     writer:<digest>    the indexes that this writer keeps
-    behind:<digest>    writes of this writer while it was not the current one
+    behind:<digest>    number of writes of this writer while it was not the current one
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ _BEHIND: Final = "behind:"
 
 
 class IndexState(msgspec.Struct, frozen=True):
-    """What the registry says of one index.
+    """The registered state of one index.
 
     Attributes:
-        definition: what its entries are made of.
-        built: whether it was complete once.
-        missed: writes of others that it had missed by then, and that were made up for.
+        definition: the definition of its entries.
+        built: whether it has been complete: a build completed it, or the namespace began with it.
+        missed: number of writes of other writers that it had missed by then, and that the build made up for.
     """
 
     definition: str
@@ -53,10 +54,10 @@ class Registry:
 
     Attributes:
         current: digest of the current writer, or None in a namespace that no schema has opened.
-        fingerprint: of the current writer's schema, or None.
-        indexes: by what the keys of an index begin with.
-        writers: the indexes that each writer keeps, by digest.
-        behind: writes of each writer while it was not the current one.
+        fingerprint: fingerprint of the current writer's schema, or None.
+        indexes: state of each index, by the prefix of its keys.
+        writers: the indexes that each writer keeps, by the writer's digest.
+        behind: number of writes of each writer while it was not the current one, by the writer's digest.
     """
 
     current: str | None = None
@@ -66,22 +67,22 @@ class Registry:
     behind: dict[str, int] = field(default_factory=dict)
 
     def missed(self, stored: str) -> int:
-        """Writes of those who do not keep the index `stored`."""
+        """Return the number of writes by writers that do not keep the index `stored`."""
         return sum(
             number for writer, number in self.behind.items() if stored not in self.writers.get(writer, ())
         )
 
     def is_built(self, stored: str) -> bool:
-        """Whether an index has an entry for every row: it was built, and nobody has written past it since."""
+        """Return whether an index has an entry for every row: it was built, and no write has bypassed it since."""
         state = self.indexes.get(stored)
         return state is not None and state.built and state.missed == self.missed(stored)
 
 
 def read_registry(flat: Sequence[bytes]) -> Registry:
-    """The registry in a reply to HGETALL.
+    """Return the registry in a reply to HGETALL.
 
     Raises:
-        CorruptDocumentError: it holds something that Keyweave did not write.
+        CorruptDocumentError: the registry holds something that Keyweave did not write.
     """
     registry = Registry()
     try:
@@ -105,18 +106,19 @@ def read_registry(flat: Sequence[bytes]) -> Registry:
 def registration_commands(
     package: Package, own: Mapping[str, Index], registry: Registry, key: str
 ) -> list[Command]:
-    """The commands that make a schema known to a partition; none when it is known.
+    """Return the commands that register a schema in a partition; empty when it is registered.
 
     Args:
         own: this schema's indexes in the partition.
-        registry: what the partition says now. Without a current writer its data, if any, was written by this
-            schema before there were registries, or it lost its registry.
+        registry: the present registry. If it has no current writer, the partition is new, or its data was written
+            by this schema before registries existed, or its registry was lost.
+        key: the key of the registry.
     """
     commands: list[Command] = []
     for stored, index in own.items():
         if stored not in registry.indexes:
-            whole = registry.current is None and all(stored in kept for kept in registry.writers.values())
-            commands.append(("HSETNX", key, _INDEX + stored, state_text(index, built=whole)))
+            complete = registry.current is None and all(stored in kept for kept in registry.writers.values())
+            commands.append(("HSETNX", key, _INDEX + stored, state_text(index, built=complete)))
     if package.writer not in registry.writers or registry.current is None:
         kept = msgspec.json.encode(sorted(own))
         commands.append(("HSET", key, _WRITER + package.writer, kept))
@@ -125,10 +127,10 @@ def registration_commands(
 
 
 def state_text(index: Index, *, built: bool, missed: int = 0) -> bytes:
-    """What the registry says of an index, as it is stored."""
+    """Return the state of an index as the registry stores it."""
     return msgspec.json.encode(IndexState(index.of.definition, built, missed))
 
 
 def index_field(stored: str) -> str:
-    """The field of an index in the registry."""
+    """Return the field of an index in the registry."""
     return _INDEX + stored

@@ -1,9 +1,9 @@
-"""How long rows of each entity live: the schema's time, replaced by the environment's, replaced by the program's.
+"""How long rows of each entity live: set by the schema, overridden by the environment, overridden by the program.
 
-    KEYWEAVE_RETENTION_TASK_STATE=14d                   for TaskState of whatever package has it
+    KEYWEAVE_RETENTION_TASK_STATE=14d                   for TaskState of every package
     KEYWEAVE_RETENTION_COMPOZY_STORE__TASK_STATE=14d    for TaskState of the package compozy_store
 
-What makes no sense is refused before anything connects; what is outside the recommended range is said, and done.
+An invalid override is refused before anything connects. A value outside the recommended range is used, with a warning.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from keyweave.errors import ConfigurationError
 from keyweave.model.entity import Package
 
 PREFIX: Final = "KEYWEAVE_RETENTION_"
-"""What the names of the environment's variables begin with."""
+"""The prefix of the environment variables."""
 
 LONGEST: Final = 36_500 * 24 * 3600 * 1_000_000
-"""Longest retention in microseconds. The head of a document has room for deadlines until the year 2286."""
+"""Maximum retention in microseconds. The head of a document has room for deadlines until the year 2286."""
 
 _UNITS: Final = {
     "d": 86_400_000_000,
@@ -37,13 +37,13 @@ _WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """How long rows of an entity live once their deadline runs.
+    """How long rows of an entity live once their retention applies.
 
     Attributes:
         entity: name of the entity.
         micros: microseconds.
-        source: who says so: `schema`, `retention`, or the name of a variable of the environment.
-        recommended: the schema's least and most recommended value in microseconds, or None.
+        source: where the value was set: `schema`, `retention`, or the name of an environment variable.
+        recommended: the smallest and largest value that the schema recommends, in microseconds, or None.
     """
 
     entity: str
@@ -53,7 +53,7 @@ class Lifetime:
 
     @property
     def advice(self) -> str | None:
-        """A sentence that names the recommended range, when the value is outside of it."""
+        """A warning that names the recommended range; None when the value is inside it."""
         if self.recommended is None or self.recommended[0] <= self.micros <= self.recommended[1]:
             return None
         least, most = (write_duration(bound) for bound in self.recommended)
@@ -64,15 +64,15 @@ class Lifetime:
 
 
 def resolve(package: Package, given: Mapping[str, int], variables: Mapping[str, str]) -> dict[str, Lifetime]:
-    """The lifetime of each entity with retention.
+    """Return the lifetime of each entity with retention, by entity name.
 
     Args:
         given: microseconds by entity name, from the program.
         variables: the environment.
 
     Raises:
-        ConfigurationError: an override names no entity with retention, or is no duration from 1 µs to 36500d.
-            The message names the variable.
+        ConfigurationError: an override does not name an entity with retention, or is not a duration from 1 µs to
+            36500d. The message names the variable.
     """
     schema = {
         name: entity.retention for name, entity in package.entities.items() if entity.retention is not None
@@ -96,19 +96,19 @@ def resolve(package: Package, given: Mapping[str, int], variables: Mapping[str, 
 
 
 def variable_of(entity: str, package: str | None = None) -> str:
-    """The variable that sets an entity's retention: for every package that has it, or for one."""
+    """Return the environment variable of an entity's retention: for every package, or for one."""
     scope = f"{package.upper()}__" if package is not None else ""
     return f"{PREFIX}{scope}{_WORD.sub('_', entity).upper()}"
 
 
 def read_duration(text: str) -> int | None:
-    """Microseconds of `14d`, `36h`, `90m`, `10s` or `500ms`, as in a schema; None for anything else."""
+    """Return the microseconds of `14d`, `36h`, `90m`, `10s` or `500ms`, as in a schema; None for any other text."""
     match = _DURATION.fullmatch(text.strip())
     return int(match[1]) * _UNITS[match[2]] if match is not None else None
 
 
 def write_duration(micros: int) -> str:
-    """A duration in the largest unit that says it exactly."""
+    """Return a duration as text, in the largest unit that represents it exactly."""
     unit = next(name for name, size in _UNITS.items() if micros % size == 0)
     return f"{micros // _UNITS[unit]}{unit}"
 
@@ -120,7 +120,7 @@ def _from_program(given: Mapping[str, int]) -> list[tuple[str, int, str]]:
 def _from_environment(
     package: Package, known: list[str], variables: Mapping[str, str]
 ) -> list[tuple[str, int, str]]:
-    """Entity, microseconds and variable; a variable for this package alone comes last, and so wins."""
+    """Return entity, microseconds and variable of each override. Variables for this package come last, so they win."""
     own = f"{PREFIX}{package.name.upper()}__"
     names = {variable_of(name): name for name in known} | {
         variable_of(name, package.name): name for name in known

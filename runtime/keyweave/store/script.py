@@ -1,4 +1,4 @@
-"""Lua scripts, and the digests by which a server knows them."""
+"""Lua scripts, and the digests that identify them on a server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 
 class Script:
-    """A Lua script and the digest by which the server knows it."""
+    """A Lua script and its digest, which identifies it on the server."""
 
     __slots__ = ("name", "sha", "text")
 
@@ -19,9 +19,9 @@ class Script:
 
 
 def scripts_of(texts: Mapping[str, str]) -> dict[str, Script]:
-    """The scripts of a package by name, and `free`: `apply` for plans that only free memory.
+    """Return the scripts of a package by name, and `free`: a copy of `apply` for plans that only free memory.
 
-    A server at its memory limit refuses scripts that may write; `free` is allowed to run there.
+    A server at its memory limit refuses scripts that may write, but it accepts `free`.
     """
     freeing = texts["apply"].replace("#!lua", "#!lua flags=allow-oom", 1)
     return {name: Script(name, text) for name, text in {**texts, "free": freeing}.items()}

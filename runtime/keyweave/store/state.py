@@ -1,4 +1,4 @@
-"""What changes while a store is open: one object, which every context of the store shares, so no copy learns alone."""
+"""The state of an open store: one object that all contexts of the store share, so each sees what the others learned."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class StoreState:
 
     Attributes:
         clock: the server's time.
-        recent: rows as this process wrote them last.
-        stats: what happened inside operations.
-        unbuilt: indexes, as entity and name, that are kept by writes but must not be read yet.
-        settings_hidden: the server refuses CONFIG GET, so it is not asked again.
-        writes: writes of groups whose rows may end.
-        sweepers: how many sweepers of this store are at work; writes sweep only when rows pile up.
-        unsweepable: rows that such a sweeper met in its last round and could not remove.
-        swept_by_writes: rows that writes have swept; a sweeper leaves out as many.
-        access_paths: the views that help with a filter, by entity, order and filtered fields, once worked out.
+        recent: recently written rows.
+        stats: counters of events inside operations.
+        unbuilt: names of indexes (`TaskState.by_status`) that writes keep but reads must not use yet.
+        settings_hidden: whether the server has refused CONFIG GET, so that it is not sent again.
+        writes: number of writes to groups whose rows may have a deadline.
+        sweepers: number of running sweepers of this store. While one runs, writes sweep only a backlog.
+        unsweepable: number of rows that a sweeper could not remove in its last round.
+        swept_by_writes: number of rows that writes have swept. A sweeper pauses longer for them.
+        access_paths: cached access paths, by entity, order and filtered fields.
     """
 
     clock: ServerClock

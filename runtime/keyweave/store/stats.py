@@ -1,7 +1,7 @@
-"""What happened inside operations: counted for the store, and told to its telemetry when that is switched on.
+"""Counters of events inside operations, also reported to the store's telemetry when that is enabled.
 
-Flows call one method for each event. Events are rare, so they cost an ordinary call; what they carry is the
-entity's name and a number, never a key.
+Flows call one method per event. Events are rare, so a plain call is cheap enough. An event has the entity's name and
+a number, never a key.
 """
 
 from __future__ import annotations
@@ -11,28 +11,29 @@ from typing import Protocol
 
 
 class EventSink(Protocol):
-    """Where events go besides the counts; `metric` is a name of `keyweave.telemetry.catalogue`."""
+    """Receives events besides the counters. `metric` is a name from `keyweave.telemetry.catalogue`."""
 
     def count(self, metric: str, number: int, entity: str = "", reason: str = "") -> None:
-        """Something happened `number` times."""
+        """Add `number` to a counter."""
 
     def spend(self, metric: str, seconds: float, entity: str = "") -> None:
-        """Something took so long."""
+        """Record a duration in seconds."""
 
 
 @dataclass(slots=True)
 class Stats:
-    """What happened inside operations, counted since the store was opened.
+    """Counters of events inside operations since the store was opened.
 
     Attributes:
-        conflicts: tries that lost to another writer.
-        retries: commands that were sent again after a failure that passes by itself.
-        replays: writes that were sent again and turned out to have been carried out.
+        conflicts: attempts that lost to another writer.
+        retries: exchanges that were repeated after a transient failure.
+        replays: repeated writes that the server had already applied.
         lock_waits: locks that were not free at once.
-        lock_timeouts: locks that did not come free in time.
-        dead_met: rows past their deadline and entries without a document that an operation came upon.
+        lock_timeouts: locks that were not free within their timeout.
+        dead_met: rows past their deadline, and entries without a document, that operations encountered.
         healed: entries without a document that were removed.
         swept: rows past their deadline that were removed.
+        sink: receives the same events, or None.
     """
 
     conflicts: int = 0
@@ -46,52 +47,52 @@ class Stats:
     sink: EventSink | None = field(default=None, repr=False, compare=False)
 
     def conflict(self, entity: str = "") -> None:
-        """A try lost to another writer."""
+        """Count an attempt that lost to another writer."""
         self.conflicts += 1
         self._count("keyweave.conflicts", 1, entity)
 
     def retry(self) -> None:
-        """Commands are sent again."""
+        """Count a repeated exchange."""
         self.retries += 1
         self._count("keyweave.retries", 1)
 
     def replay(self) -> None:
-        """A write that was sent again had been carried out."""
+        """Count a repeated write that the server had already applied."""
         self.replays += 1
         self._count("keyweave.replays", 1)
 
     def wait_for_lock(self) -> None:
-        """A lock is not free at once."""
+        """Count a lock that is not free at once."""
         self.lock_waits += 1
 
     def lock_waited(self, entity: str, seconds: float, *, timed_out: bool) -> None:
-        """A lock that was not free at once came free, or did not in time."""
+        """Record the end of a wait for a lock: it was acquired, or the wait timed out."""
         self._spend("keyweave.lock.wait_time", seconds, entity)
         if timed_out:
             self.lock_timeouts += 1
             self._count("keyweave.lock.timeouts", 1, entity)
 
     def lock_held(self, entity: str, seconds: float) -> None:
-        """A lock was released."""
+        """Record how long a released lock was held, in seconds."""
         self._spend("keyweave.lock.hold_time", seconds, entity)
 
     def meet_expired(self, entity: str) -> None:
-        """An operation came upon a row past its deadline."""
+        """Count a row past its deadline that an operation encountered."""
         self.dead_met += 1
         self._count("keyweave.dead.met", 1, entity, "expired")
 
     def meet_dangling(self, entity: str) -> None:
-        """An operation came upon an entry without a document."""
+        """Count an entry without a document that an operation encountered."""
         self.dead_met += 1
         self._count("keyweave.dead.met", 1, entity, "dangling")
 
     def heal(self, entity: str) -> None:
-        """An entry without a document was removed."""
+        """Count an entry without a document that was removed."""
         self.healed += 1
         self._count("keyweave.dead.healed", 1, entity)
 
     def sweep(self, entity: str, late: int | None) -> None:
-        """A row was removed, `late` microseconds after its deadline; None where the server had freed it before."""
+        """Count a removed row. `late` is microseconds after its deadline; None when the server had freed the document."""
         self.swept += 1
         self._count("keyweave.sweep.rows", 1, entity)
         if late is not None:

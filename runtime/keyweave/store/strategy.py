@@ -1,8 +1,8 @@
-"""How reads reach rows whose keys the caller does not know: by scripts that find them, or by declared keys alone.
+"""Strategies of reading rows whose keys the caller does not know: by scripts, or by commands with declared keys.
 
-A server of one's own lets a script touch keys that it finds in an index, so a page takes one trip. Some services refuse
-that: there the keys come back first and are asked for by a second command. The strategy is chosen once, when a store is
-opened, from what the server answered then; a transaction has its own, because its buffered rows join what is read.
+Redis and Valkey let a script access keys that it finds in an index, so a page takes one round trip. Some managed
+services refuse such access. There, the first command returns the keys and the second one reads them. The strategy is
+chosen once, when a store is opened. A transaction has its own, because its buffered rows are merged into the result.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from typing import Any
 from keyweave.effects import Flow
 
 ReadFlow = Callable[..., Flow[Any]]
-"""A flow of `keyweave.read` or `keyweave.commit`, where its signature and its documentation stand."""
+"""A flow of `keyweave.read` or `keyweave.commit`, which define its signature and documentation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """One way for each kind of read that has two.
+    """One implementation for each kind of read that has several.
 
     Attributes:
-        family: a row with everything that refers to it, for its removal.
-        owner: the owner of a unique value, with its row.
-        page: a part of a view with its rows.
-        lists: every row of each of several lists.
-        row_and_list: a row with every row of a list.
-        first_and_list: the first row of a view with every row of a list; None where another way is needed.
-        select: the rows that several views have in common; None where the server does not put views together.
-        probe: the rows of a view that a referring row qualifies; None where another way is needed.
-        levels: the levels of a tree that can be read at once.
-        list_with_lock: a list may be read in the exchange that takes a lock.
-        inside: the strategy of a transaction; None for the same.
+        family: reads a row and the rows that refer to it, for its removal.
+        owner: reads the owner of a unique value, and the owner's row.
+        page: reads a part of a view with its rows.
+        lists: reads every row of each of several lists.
+        row_and_list: reads a row and every row of a list.
+        first_and_list: reads the first row of a view and every row of a list; returns None when it cannot.
+        select: reads the rows that several views have in common; None when the server does not intersect views.
+        probe: reads the rows of a view that have a qualifying referring row; returns None when it cannot.
+        levels: reads the levels of a tree, as far as one exchange can.
+        list_with_lock: whether a list may be read in the exchange that acquires a lock.
+        inside: the strategy of a transaction; None for the same strategy.
     """
 
     family: ReadFlow

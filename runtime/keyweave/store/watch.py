@@ -1,4 +1,4 @@
-"""Where a store's telemetry goes, as far as flows and shells need to know. `keyweave.telemetry` implements it."""
+"""The telemetry interface of flows and shells. `keyweave.telemetry` implements it."""
 
 from __future__ import annotations
 
@@ -10,22 +10,27 @@ from keyweave.store.stats import EventSink
 
 
 class Watch(EventSink, Protocol):
-    """Watches the operations, the pool and the server of one store."""
+    """Measures the operations, the pool and the server of one store."""
 
     server: Any
-    """The latest state of the server, for gauges; None before the first look at it."""
+    """The latest known state of the server, for gauges; None before the first one."""
 
     @property
     def instruments(self) -> Any:
-        """Where metrics go; None without them."""
+        """The instruments that receive metrics; None without metrics."""
 
     def watcher(
         self, entity: str, *, inside: bool
     ) -> Callable[[tuple[str, ...]], AbstractContextManager[None]]:
-        """What times the operations of an entity's repository (empty: of the store), `inside` a transaction or not."""
+        """Return a function that times one operation: it maps the operation's name (and view) to a context manager.
+
+        Args:
+            entity: name of the repository's entity; empty for operations of the store.
+            inside: whether the repository belongs to a transaction.
+        """
 
     def attach(self, pool_state: Callable[[], Any], refresh: Callable[[], None]) -> None:
-        """Say how gauges are read: the pool's state, and what looks at the server again."""
+        """Set the sources of gauges: `pool_state` returns the pool's state, `refresh` updates `server`."""
 
     def pool_waited(self, seconds: float, *, in_vain: bool) -> None:
         """Record a wait for a connection; `in_vain` when it timed out."""
