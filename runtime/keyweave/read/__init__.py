@@ -1,1 +1,1 @@
-"""Reads: by key, by unique value, pages, filters, families, trees, counts, and rows locked for update."""
+"""Reads: by key, by unique value, pages, filters, lists, trees, counts, and rows locked for update."""

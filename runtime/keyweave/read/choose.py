@@ -1,4 +1,4 @@
-"""The planner of filters: which views can be read, which is read, and what is left to compare on each document."""
+"""Planning of filters: which views can serve a filter, which one is read, and how documents are compared with it."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ R = TypeVar("R", bound=Record)
 def find_access_path(
     context: Context, entity: Entity[Any], filters: Mapping[str, Any], order: str
 ) -> Flow[AccessPath]:
-    """The views whose fields are all filtered, without those that another one makes useless.
+    """Return the views whose fields are all filtered, without redundant ones.
 
     Raises:
-        ValidationError: no view has this order.
-        ViewNotBuiltError: the only views that could be read are not built yet.
+        ValidationError: no usable view has this order.
+        ViewNotBuiltError: the only usable views with this order are not built yet.
     """
-    place = (entity.name, order, frozenset([name for name in filters if filters[name] is not None]))
-    known = context.state.access_paths.get(place)
+    fields = frozenset([name for name in filters if filters[name] is not None])
+    cache_key = (entity.name, order, fields)
+    known = context.state.access_paths.get(cache_key)
     if known is not None and not context.state.unbuilt:
         return known
-    usable = [view for view in entity.views.values() if place[2].issuperset(view.fields)]
+    usable = [view for view in entity.views.values() if fields.issuperset(view.fields)]
     ordered = [view for view in usable if view.order == order]
     if not ordered:
         orders = {"created", "revision"} | {view.order for view in entity.views.values()}
@@ -53,17 +54,19 @@ def find_access_path(
         ],
     )
     if not context.state.unbuilt:
-        context.state.access_paths[place] = access
+        context.state.access_paths[cache_key] = access
     return access
 
 
 def choose(
     context: Context, entity: Entity[Any], access: AccessPath, filters: Mapping[str, Any]
 ) -> Flow[tuple[View, dict[str, int]]]:
-    """The smallest view that can be read, and the size of each where there is a choice.
+    """Return the smallest readable view, and the size of each readable view; no sizes when there is only one.
+
+    Inside a transaction, the sizes are always read.
 
     Raises:
-        ValidationError: a value cannot be looked up.
+        ValidationError: a value has no key text.
     """
     views = access.readable
     keys = [view_key(context, entity, view, filters) for view in views]
@@ -71,16 +74,16 @@ def choose(
         return views[0], {}
     sizes = yield from ask(context, tuple(("ZCARD", key) for key in keys))
     by_name = {view.name: int(size) for view, size in zip(views, sizes, strict=True)}
-    # With equal sizes the view with more fields compares less; it comes first.
+    # Of equal sizes `min` takes the first view, which has the most fields and leaves the fewest to compare.
     best = min(views, key=lambda view: by_name[view.name])
     return best, by_name
 
 
 def _built_views(context: Context, entity: Entity[Any], candidates: list[View]) -> Flow[list[View]]:
-    """Those of `candidates` that may be read.
+    """Return those of `candidates` that are built.
 
     Raises:
-        ViewNotBuiltError: none of them may.
+        ViewNotBuiltError: none is built.
     """
     built = [view for view in candidates if f"{entity.name}.{view.name}" not in context.state.unbuilt]
     if not built:
@@ -89,26 +92,26 @@ def _built_views(context: Context, entity: Entity[Any], candidates: list[View]) 
 
 
 def view_key(context: Context, entity: Entity[Any], view: View, filters: Mapping[str, Any]) -> str:
-    """The key of a view under the values that `filters` has for its fields."""
+    """Return the key of a view for the values that `filters` has for its fields."""
     return context.partition(entity).view(entity.name, view.name, values_of(view, filters))
 
 
 def values_of(view: View, filters: Mapping[str, Any]) -> tuple[str, ...]:
-    """The key texts of a view's fields.
+    """Return the key texts of a view's fields.
 
     Raises:
-        ValidationError: a value cannot be looked up.
+        ValidationError: a value has no key text.
     """
     return tuple(key_text(filters[name]) for name in view.fields)
 
 
 def matches(record: Record, filters: Mapping[str, Any]) -> bool:
-    """Whether a record's fields equal every filter."""
+    """Return whether a record's fields equal every filter."""
     return all(getattr(record, name) == value for name, value in filters.items())
 
 
 def matching(records: list[R], filters: Mapping[str, Any]) -> list[R]:
-    """Those of `records` whose fields equal every filter, in the same order."""
+    """Return those of `records` whose fields equal every filter, in the same order."""
     if not records or not filters:
         return records
     values = attrgetter(*filters)

@@ -1,4 +1,4 @@
-"""Counting a view from cardinalities, never from documents. Rows past their deadline are not counted."""
+"""Counting a view by cardinalities, never by documents. Rows past their deadline are not counted."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from keyweave.model.entity import Entity
 from keyweave.store.context import Context
 
 LOOKUPS: Final = 10_000
-"""Most members that a count looks up to tell the dead from the living; beyond that it sweeps first."""
+"""Maximum number of members that a count looks up to find dead ones. When it needs more, it sweeps first."""
 
 
 def count(context: Context, entity: Entity[Any], view: str, values: tuple[str, ...]) -> Flow[int]:
-    """How many live rows a view has under `values`."""
+    """Return the number of live rows in a view for `values`."""
     numbers = yield from _cardinalities(context, entity, [(view, values)])
     return numbers[0]
 
@@ -25,19 +25,22 @@ def count(context: Context, entity: Entity[Any], view: str, values: tuple[str, .
 def group_counts(
     context: Context, entity: Entity[Any], view: str, values: tuple[str, ...]
 ) -> Flow[dict[str, int]]:
-    """Live rows by the view's last field, under `values` of the fields before it; only groups that occur."""
+    """Return the number of live rows for each value of a view's last field; values without rows are left out.
+
+    `values` are the key texts of the fields before it.
+    """
     groups = entity.views[view].groups
     numbers = yield from _cardinalities(context, entity, [(view, (*values, group)) for group in groups])
     return {group: number for group, number in zip(groups, numbers, strict=True) if number > 0}
 
 
 def _cardinalities(
-    context: Context, entity: Entity[Any], places: list[tuple[str, tuple[str, ...]]]
+    context: Context, entity: Entity[Any], sets: list[tuple[str, tuple[str, ...]]]
 ) -> Flow[list[int]]:
-    if context.state.unbuilt and places:
-        yield from require_built(context, entity, places[0][0])
+    if context.state.unbuilt and sets:
+        yield from require_built(context, entity, sets[0][0])
     partition = context.partition(entity)
-    keys = [partition.view(entity.name, view, values) for view, values in places]
+    keys = [partition.view(entity.name, view, values) for view, values in sets]
     if entity.retention is None:
         commands: tuple[Command, ...] = tuple(("ZCARD", key) for key in keys)
         numbers = yield from ask(context, commands)
@@ -46,7 +49,7 @@ def _cardinalities(
     unit = context.unit
     if unit is None:
         return [int(number) for number in numbers]
-    # A dead row that this unit deletes with its parent is no member already.
+    # A dead row that this unit deletes with its parent is not in `numbers`.
     dead: set[str] = set()
     for change in unit.changes.values():
         if change.entity is entity and change.old is not None and change.old.expires:
@@ -54,7 +57,7 @@ def _cardinalities(
                 dead.add(change.key)
     return [
         int(number) + unit.net_gain(entity, view, values, dead)
-        for number, (view, values) in zip(numbers, places, strict=True)
+        for number, (view, values) in zip(numbers, sets, strict=True)
     ]
 
 
@@ -69,5 +72,5 @@ def _live_counts(context: Context, entity: Entity[Any], keys: list[str]) -> Flow
             return [int(number) for number in reply]
         step = yield from sweep_step(context, partition, BATCH, unsweepable)
         if not step.removed:
-            # What cannot be swept has to be looked at.
+            # The rest cannot be swept, so the count has to look it up.
             bound *= 2

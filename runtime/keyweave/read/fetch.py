@@ -1,4 +1,4 @@
-"""Fetching: all rows of a list or search at once, read page after page. Nothing is left out for its size."""
+"""Fetching: all rows of a list or search, read page by page without a limit on their number."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from keyweave.store.context import Context
 R = TypeVar("R", bound=Record)
 
 PAGE_SIZE: Final = 500
-"""Rows of one page, which is one step of the server."""
+"""Maximum number of rows in one page, which the server reads in one step."""
 
 
 def fetch(
     context: Context, entity: Entity[R], view: str, values: tuple[str, ...], *, newest: bool
 ) -> Flow[list[R]]:
-    """Every row of a view, each once; arguments and errors as for `paging.page`."""
+    """Return every row of a view once; arguments and errors as for `page.page`."""
     return (
         yield from _read_all(
             entity,
@@ -42,7 +42,7 @@ def fetch_matching(
     order: str,
     newest: bool,
 ) -> Flow[list[R]]:
-    """Every row that `searching.search` finds, each once; arguments and errors as there."""
+    """Return every row that `search.search` finds once; arguments and errors as there."""
     return (
         yield from _read_all(
             entity,
@@ -66,7 +66,7 @@ def _read_all(entity: Entity[R], next_page: Callable[[str | None], Flow[Page[R]]
 
 
 def _without_repeats(entity: Entity[R], records: list[R]) -> list[R]:
-    """Rows that moved on while pages were read, and so were met again, only where they were met last."""
+    """Drop earlier occurrences of rows that other writers moved while the pages were read."""
     key_of = attrgetter(entity.key)
     if len(set(map(key_of, records))) == len(records):
         return records

@@ -1,4 +1,4 @@
-"""Whole lists in a few round trips: several of one view at once, or one together with the row that it belongs to."""
+"""Whole lists in few round trips: several lists of one view, or one list with the row that it belongs to."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from keyweave.store.context import Context
 R = TypeVar("R", bound=Record)
 
 PIPELINE: Final = 64
-"""Lists in one pipeline."""
+"""Maximum number of lists in one pipeline."""
 
 CHUNK: Final = 200
-"""Most records of one list in one reply, so that no reply outgrows what a server may buffer for a client."""
+"""Maximum number of records of one list in one reply, to limit the server's output buffer."""
 
 
 def gather(
     context: Context, entity: Entity[R], view: str, values: Sequence[tuple[str, ...]], *, newest: bool
 ) -> Flow[list[list[R]]]:
-    """Every row of each of several lists of a view, in the order of `values`.
+    """Return every row of each of several lists of a view, in the order of `values`.
 
     Args:
         values: key texts of the view's fields, one tuple for each list.
@@ -47,28 +47,29 @@ def gather(
 def lists_by_script(
     context: Context, entity: Entity[R], view: str, values: Sequence[tuple[str, ...]], newest: bool
 ) -> Flow[list[list[R]]]:
-    """Every row of each list, many lists in one pipeline."""
+    """Return every row of each list, with many lists in one pipeline."""
     lists: dict[int, list[R]] = {number: [] for number in range(len(values))}
     waiting: list[tuple[int, Position | None]] = [(number, None) for number in lists]
     while waiting:
         batch, waiting = waiting[:PIPELINE], waiting[PIPELINE:]
         calls = tuple(
-            page_call(context, entity, view, values[number], CHUNK, place, newest) for number, place in batch
+            page_call(context, entity, view, values[number], CHUNK, position, newest)
+            for number, position in batch
         )
         replies: list[Any] = yield from ask_scripts(context, "page", calls)
         asked = [values[number] for number, _ in batch]
         read = yield from read_replies(context, entity, view, asked, newest, replies)
-        for (number, _), (found, place) in zip(batch, read, strict=True):
+        for (number, _), (found, position) in zip(batch, read, strict=True):
             lists[number] += found
-            if place is not None:
-                waiting.append((number, place))
+            if position is not None:
+                waiting.append((number, position))
     return list(lists.values())
 
 
 def lists_by_keys(
     context: Context, entity: Entity[R], view: str, values: Sequence[tuple[str, ...]], newest: bool
 ) -> Flow[list[list[R]]]:
-    """Every row of each list, one list after the other."""
+    """Return every row of each list, read one list after the other."""
     lists: list[list[R]] = []
     for each in values:
         lists.append((yield from all_pages(context, entity, view, each, newest=newest)))
@@ -85,16 +86,16 @@ def get_with(
     newest: bool,
     for_update: bool = False,
 ) -> Flow[tuple[R, list[Any]]]:
-    """The row `key`, and every row of the entity `child` whose `field` it is.
+    """Return the row `key`, and every row of the entity `child` whose `field` refers to it.
 
     Args:
         newest: highest score of the reference's view first.
-        for_update: lock the row as `transacting.get_for_update` does; the others are read under its lock.
+        for_update: lock the row as `lock.get_for_update` does; the referring rows are read under its lock.
 
     Raises:
         NotFoundError: the entity's own error, when there is no live row.
         TransactionRequiredError: `for_update` outside a transaction.
-        LockTimeoutError: the lock was not free in time.
+        LockTimeoutError: the lock was not free within its timeout.
     """
     referrer = context.package.referrer(entity.name, child, field)
     if for_update:
@@ -120,7 +121,10 @@ def _find_with(
 def row_and_list_by_script(
     context: Context, entity: Entity[R], key: str, rows: Entity[Any], via: str, newest: bool
 ) -> Flow[tuple[R, list[Any]] | None]:
-    """A live row and every row of a view under its key; None when there is no such row. One trip for a short list."""
+    """Return a live row and every row of a view for its key, or None when there is no such row.
+
+    A short list takes one round trip.
+    """
     partition, theirs = context.partition(entity), context.partition(rows)
     keys = (partition.document(entity.name, key), theirs.view(rows.name, via, (key,)))
     direction = "newest" if newest else "oldest"
@@ -135,7 +139,7 @@ def row_and_list_by_script(
 def row_and_list_by_keys(
     context: Context, entity: Entity[R], key: str, rows: Entity[Any], via: str, newest: bool
 ) -> Flow[tuple[R, list[Any]] | None]:
-    """What `row_and_list_by_script` returns, the row first and then the list."""
+    """Return what `row_and_list_by_script` returns, by reading the row and then the list."""
     record = yield from find(context, entity, key)
     if record is None:
         return None
@@ -171,14 +175,14 @@ def first_with(
     order: str,
     newest: bool,
 ) -> Flow[tuple[R, list[Any]]]:
-    """The row that `searching.first` finds, and every row of the entity `child` whose `field` it is.
+    """Return the row that `search.first` finds, and every row of the entity `child` whose `field` refers to it.
 
     Args:
         newest: highest score of the reference's view first.
 
     Raises:
         NotFoundError: the entity's own error, when there is no such row.
-        ValidationError: as for `searching.search`.
+        ValidationError: as for `search.search`.
     """
     referrer = context.package.referrer(entity.name, child, field)
     check_filters(entity.name, entity.filters, filters)
@@ -208,7 +212,7 @@ def first_and_list_by_script(
     order: str,
     newest: bool,
 ) -> Flow[tuple[R, list[Any]] | None]:
-    """What `first_with` is for, in one round trip; None where that takes another way.
+    """Return what `first_with` returns, in one round trip, or None when one view does not suffice for that.
 
     Raises:
         NotFoundError: the entity's own error, when the view has no row.
@@ -233,27 +237,28 @@ def first_and_list_by_script(
     )
     keys = (partition.view(entity.name, view.name, values),)
     reply: Any = yield from ask_script(context, "first_and_page", keys, arguments)
-    records, onward = yield from read_reply(context, entity, view.name, values, True, reply[0])
-    if not records and onward is None:
+    records, end = yield from read_reply(context, entity, view.name, values, True, reply[0])
+    if not records and end is None:
         raise entity.missing("")
     if not records or not matches(records[0], filters):
-        # What was looked at is past its deadline, or damaged: what comes behind it is for a search.
+        # The first members are past their deadline or damaged. A search finds the first row behind them.
         return None
     record = records[0]
-    family = (checked_text(getattr(record, entity.key)),)
-    return record, (yield from _complete_list(context, rows, via, family, newest, reply[1]))
+    key = (checked_text(getattr(record, entity.key)),)
+    return record, (yield from _complete_list(context, rows, via, key, newest, reply[1]))
 
 
 def first_and_list_by_keys(*_: Any) -> Flow[None]:
-    """None: without the script the first row is searched for, and its list read afterwards."""
+    """Return None: without the script, `first_with` searches for the first row and then reads its list."""
     yield from ()
 
 
 def _complete_list(
     context: Context, rows: Entity[R], via: str, values: tuple[str, ...], newest: bool, reply: Any
 ) -> Flow[list[R]]:
-    """Every row of a list, the first of which are in a reply of the script `page`."""
-    found, place = yield from read_reply(context, rows, via, values, newest, reply)
-    if place is not None:
-        found += yield from all_pages(context, rows, via, values, newest=newest, cursor=write_cursor(place))
+    """Return every row of a list whose first rows are in a reply of the script `page`."""
+    found, position = yield from read_reply(context, rows, via, values, newest, reply)
+    if position is not None:
+        cursor = write_cursor(position)
+        found += yield from all_pages(context, rows, via, values, newest=newest, cursor=cursor)
     return found

@@ -1,4 +1,4 @@
-"""Reading rows: by key, by several keys, by unique value. A row past its deadline is not there."""
+"""Reading rows: by key, by several keys, by unique value. A row past its deadline counts as missing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BATCH = 500
 
 
 def get(context: Context, entity: Entity[R], key: str) -> Flow[R]:
-    """The row `key`.
+    """Return the row `key`.
 
     Raises:
         NotFoundError: the entity's own error, when there is no live row.
@@ -38,7 +38,7 @@ def get(context: Context, entity: Entity[R], key: str) -> Flow[R]:
 
 
 def find(context: Context, entity: Entity[R], key: str) -> Flow[R | None]:
-    """The row `key`, or None when there is no live row."""
+    """Return the row `key`, or None when there is no live row."""
     if type(key) is not str or not key.isascii():
         checked_text(key)
     unit = context.unit
@@ -59,7 +59,7 @@ def find(context: Context, entity: Entity[R], key: str) -> Flow[R | None]:
 
 
 def get_many(context: Context, entity: Entity[R], keys: Sequence[str]) -> Flow[list[R | None]]:
-    """The rows of `keys`, in the same order; None where there is no live row."""
+    """Return the rows of `keys` in the same order, with None for each key without a live row."""
     if isinstance(keys, str):
         raise ValidationError(f"{entity.name}: expected several keys, got one string", entity=entity.name)
     wanted = [checked_text(key) for key in keys]
@@ -85,7 +85,7 @@ def get_many(context: Context, entity: Entity[R], keys: Sequence[str]) -> Flow[l
 
 
 def find_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R | None]:
-    """The row that holds a unique value (`claim.owner` is not used), or None."""
+    """Return the row that owns a unique value, or None. `claim.owner` is ignored."""
     value = checked_text(claim.value)
     if context.state.unbuilt:
         yield from require_built(context, entity, claim.unique)
@@ -104,20 +104,20 @@ def find_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R | 
             return None
         if unit is not None and unit.change_of(entity, key) is not None:
             return None
-        held = ClaimEntry(claim.unique, value, key)
+        owned = ClaimEntry(claim.unique, value, key)
         if record is None:
-            released = yield from heal_claim(context, entity, held)
+            released = yield from heal_claim(context, entity, owned)
             if not released:
                 return None
-        elif held in entity.entries(record):
+        elif owned in entity.entries(record):
             return record
-        previous = key  # the value may have passed to another row meanwhile
+        previous = key  # another row may have claimed the value meanwhile, so it is looked up again
 
 
 def owner_by_script(
     context: Context, entity: Entity[R], unique: str, value: str
 ) -> Flow[tuple[str | None, R | None]]:
-    """The owner of a unique value, or None, and its live row, or None."""
+    """Return the owner of a unique value, or None, and the owner's live row, or None."""
     partition = context.partition(entity)
     keys, arguments = (partition.claims(entity.name, unique),), (
         partition.document_prefix(entity.name),
@@ -136,7 +136,7 @@ def owner_by_script(
 def owner_by_keys(
     context: Context, entity: Entity[R], unique: str, value: str
 ) -> Flow[tuple[str | None, R | None]]:
-    """What `owner_by_script` returns, in two trips."""
+    """Return what `owner_by_script` returns, in two round trips."""
     claims = context.partition(entity).claims(entity.name, unique)
     (owner,) = yield from ask(context, (("HGET", claims, value),))
     if owner is None:
@@ -146,10 +146,10 @@ def owner_by_keys(
 
 
 def get_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R]:
-    """The row that holds a unique value.
+    """Return the row that owns a unique value. `claim.owner` is ignored.
 
     Raises:
-        NotFoundError: the entity's own error, when nobody holds it.
+        NotFoundError: the entity's own error, when no live row owns it.
     """
     record = yield from find_by(context, entity, claim)
     if record is None:
@@ -158,7 +158,7 @@ def get_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R]:
 
 
 def is_live(context: Context, record: Record) -> Flow[bool]:
-    """Whether a loaded record is before its deadline."""
+    """Return whether the deadline of a loaded record has not passed."""
     stored = memory_of(record)
     if stored is None or stored.expires == 0:
         return True
@@ -169,7 +169,7 @@ def is_live(context: Context, record: Record) -> Flow[bool]:
 
 
 def buffered_record(context: Context, change: Change) -> Any:
-    """A fresh record of a buffered_record change, or None for a buffered_record deletion."""
+    """Return a new record with the values of a buffered change, or None for a buffered deletion."""
     prepared = change.prepared
     if prepared is None:
         return None
@@ -184,7 +184,7 @@ def buffered_record(context: Context, change: Change) -> Any:
 
 
 def remember_loaded(context: Context, entity: Entity[Any], key: str, record: Record) -> None:
-    """Remember in the transaction what it has seen of a row."""
+    """Record in the transaction what it has read of a row."""
     stored = memory_of(record)
     if context.unit is not None and stored is not None:
         context.unit.loaded[entity.name, key] = stored

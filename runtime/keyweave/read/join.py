@@ -1,7 +1,7 @@
-"""Semi-joins: rows that have a referring row with certain fields, such as executions that ran a task.
+"""Semi-joins: rows that have a referring row with certain field values, such as executions that ran a task.
 
-A parent's referrers are one view, the referrers with a field value another; their intersection, made by the
-server, says which parents can match without reading a document. Documents are read to be sure: an entry may
+The rows that refer to a parent are in one view, and the rows with a field value are in another. The server intersects
+the two, so most parents without a match need no document. The documents of the rest are read, because an entry may
 belong to a row that is past its deadline.
 """
 
@@ -30,12 +30,12 @@ _PIPELINE: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Having:
-    """A row qualifies when some row of `entity`, which refers to it by `field`, equals every filter.
+    """A condition of a semi-join: a row of `entity` that refers to the row by `field` equals every filter.
 
     Attributes:
         entity: name of the referring entity.
         field: its reference to the row.
-        filters: field names and values of the referring row, combined with AND.
+        filters: values by field name of the referring row, combined with AND.
     """
 
     entity: str
@@ -44,7 +44,7 @@ class Having:
 
 
 def having(*conditions: tuple[str, str, Mapping[str, Any] | None]) -> tuple[Having, ...]:
-    """The conditions (entity, field, filters) that were given: those whose filters are not None."""
+    """Return the conditions of (entity, field, filters), without those whose filters are None."""
     return tuple(
         Having(entity, field, {name: value for name, value in filters.items() if value is not None})
         for entity, field, filters in conditions
@@ -55,10 +55,10 @@ def having(*conditions: tuple[str, str, Mapping[str, Any] | None]) -> tuple[Havi
 def keep_having(
     context: Context, entity: Entity[R], records: list[R], conditions: Sequence[Having]
 ) -> Flow[list[R]]:
-    """Those of `records` for which every condition holds, in the same order.
+    """Return those of `records` for which every condition holds, in the same order.
 
     Raises:
-        ValidationError: a filter names no field of the referring entity, or a value cannot be looked up.
+        ValidationError: a filter names no field of the referring entity, or its value has another type.
     """
     for condition in conditions:
         referrer = referrer_of(context, entity, condition)
@@ -70,10 +70,10 @@ def keep_having(
 
 
 def referrer_of(context: Context, entity: Entity[Any], condition: Having) -> Referrer:
-    """The incoming reference that a condition is about.
+    """Return the incoming reference of a condition.
 
     Raises:
-        ValidationError: a filter names no field of the referring entity.
+        ValidationError: a filter names no field of the referring entity, or its value has another type.
     """
     referrer = context.package.referrer(entity.name, condition.entity, condition.field)
     check_filters(referrer.entity.name, referrer.entity.filters, condition.filters)
@@ -81,7 +81,7 @@ def referrer_of(context: Context, entity: Entity[Any], condition: Having) -> Ref
 
 
 def narrowing_views(context: Context, referrer: Referrer, filters: Mapping[str, Any]) -> list[View]:
-    """The views that every referring row is in which equals `filters`."""
+    """Return the views that contain every referring row that equals `filters`."""
     child = referrer.entity
     usable = [
         view
@@ -96,7 +96,7 @@ def narrowing_views(context: Context, referrer: Referrer, filters: Mapping[str, 
 def _by_pages(
     context: Context, entity: Entity[R], records: list[R], referrer: Referrer, filters: Mapping[str, Any]
 ) -> Flow[list[R]]:
-    """Inside a transaction: the referrers of each row, with the transaction's own writes laid over."""
+    """Inside a transaction: read the rows that refer to each row, including the transaction's own writes."""
     kept = []
     for record in records:
         rows = yield from all_pages(

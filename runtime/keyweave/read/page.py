@@ -1,4 +1,4 @@
-"""Pages of views, the newest or oldest first, one round trip each, with a transaction's own writes laid over."""
+"""Pages of views, newest or oldest first, in one round trip each, merged with a transaction's own writes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from keyweave.store.context import Context
 R = TypeVar("R", bound=Record)
 
 SCAN_FACTOR: Final = 8
-"""How many members one call may look at, as a multiple of the page's limit."""
+"""Maximum number of members that one call may read, as a multiple of the page's limit."""
 
 
 def page(
@@ -32,40 +32,41 @@ def page(
     cursor: str | None,
     newest: bool,
 ) -> Flow[Page[R]]:
-    """One page of a view.
+    """Return one page of a view.
 
     Args:
         view: name of the view.
         values: key texts of all of its fields.
-        limit: most records, 1 to 1000.
-        cursor: where to go on, from an earlier page with the same order.
+        limit: maximum number of records, 1 to 1000.
+        cursor: where the page begins, from an earlier page with the same order; None for the first page.
         newest: highest score first.
 
     Raises:
-        ValidationError: the limit.
-        InvalidCursorError: the cursor.
+        ValidationError: the limit is out of range.
+        InvalidCursorError: the cursor is damaged or belongs to another order.
+        ViewNotBuiltError: the view is not built.
     """
     check_limit(limit, entity.name)
     if context.state.unbuilt:
         yield from require_built(context, entity, view)
     order = entity.views[view].order
-    place = read_cursor(cursor, entity.name, order, newest)
-    hidden: set[str] = set()
+    start = read_cursor(cursor, entity.name, order, newest)
+    changed: set[str] = set()
     if context.unit is not None:
-        hidden = {key for name, key in context.unit.changes if name == entity.name}
+        changed = {key for name, key in context.unit.changes if name == entity.name}
     records: list[R] = []
-    at, more = place, True
+    end, more = start, True
     while more and len(records) < limit:
-        stretch, at = yield from context.strategy.page(
-            context, entity, view, values, limit - len(records), at, newest
+        found, end = yield from context.strategy.page(
+            context, entity, view, values, limit - len(records), end, newest
         )
-        if hidden:
-            stretch = [record for record in stretch if getattr(record, entity.key) not in hidden]
-        records += stretch
-        more = at is not None
-    if hidden:
-        return _overlay(context, entity, view, values, limit, place, newest, records, at)
-    return Page(records, write_cursor(at) if at is not None else None)
+        if changed:
+            found = [record for record in found if getattr(record, entity.key) not in changed]
+        records += found
+        more = end is not None
+    if changed:
+        return _overlay(context, entity, view, values, limit, start, newest, records, end)
+    return Page(records, write_cursor(end) if end is not None else None)
 
 
 def page_by_script(
@@ -74,12 +75,15 @@ def page_by_script(
     view: str,
     values: tuple[str, ...],
     limit: int,
-    place: Position | None,
+    start: Position | None,
     newest: bool,
 ) -> Flow[tuple[list[R], Position | None]]:
-    """Up to `limit` live rows of a view after a place, and where the view goes on, in one trip."""
+    """Return up to `limit` live rows of a view after a position, and the next position, in one round trip.
+
+    The next position is None at the end of the view.
+    """
     reply: Reply = yield from ask_script(
-        context, "page", *page_call(context, entity, view, values, limit, place, newest)
+        context, "page", *page_call(context, entity, view, values, limit, start, newest)
     )
     return (yield from read_reply(context, entity, view, values, newest, reply))
 
@@ -90,17 +94,17 @@ def page_call(
     view: str,
     values: tuple[str, ...],
     limit: int,
-    place: Position | None,
+    start: Position | None,
     newest: bool,
 ) -> tuple[tuple[Word, ...], tuple[Word, ...]]:
-    """Keys and arguments of the script `page`."""
+    """Return the keys and arguments of the script `page`."""
     partition = context.partition(entity)
     return (partition.view(entity.name, view, values),), (
         partition.document_prefix(entity.name),
         limit,
         "newest" if newest else "oldest",
-        place.score if place is not None else "",
-        place.member if place is not None else "",
+        start.score if start is not None else "",
+        start.member if start is not None else "",
         limit * SCAN_FACTOR,
     )
 
@@ -108,7 +112,7 @@ def page_call(
 def read_reply(
     context: Context, entity: Entity[R], view: str, values: tuple[str, ...], newest: bool, reply: Any
 ) -> Flow[tuple[list[R], Position | None]]:
-    """The records of a reply of the script `page`, and where the view goes on. Heals what dangles."""
+    """Return the records in a reply of the script `page`, and the next position. Entries without a document are healed."""
     yield from _heal(context, entity, view, values, reply)
     documents = reply[3:]
     records = context.codecs[entity.name].load_all(documents) if documents else []
@@ -123,7 +127,7 @@ def read_replies(
     newest: bool,
     replies: Sequence[Any],
 ) -> Flow[list[tuple[list[R], Position | None]]]:
-    """What `read_reply` returns, for the reply of each of several `lists` (the values of the view's fields)."""
+    """Return what `read_reply` returns, for the replies of several `lists` (key texts of the view's fields)."""
     documents: list[bytes] = []
     for values, reply in zip(lists, replies, strict=True):
         yield from _heal(context, entity, view, values, reply)
@@ -158,20 +162,20 @@ def page_by_keys(
     view: str,
     values: tuple[str, ...],
     limit: int,
-    place: Position | None,
+    start: Position | None,
     newest: bool,
 ) -> Flow[tuple[list[R], Position | None]]:
-    """What `page_by_script` returns, by a range of the view and MGET."""
+    """Return what `page_by_script` returns, by a range of the view and MGET."""
     order = entity.views[view].order
     key = context.partition(entity).view(entity.name, view, values)
     low, high = ("-inf", "+inf")
-    if place is not None:
-        low, high = ("-inf", place.score) if newest else (place.score, "+inf")
+    if start is not None:
+        low, high = ("-inf", start.score) if newest else (start.score, "+inf")
     bounds = (high, low) if newest else (low, high)
-    taken: list[tuple[str, str]] = []
+    members: list[tuple[str, str]] = []
     offset = 0
-    want = limit + 1
-    while len(taken) < want:
+    wanted = limit + 1
+    while len(members) < wanted:
         (flat,) = yield from ask(
             context,
             (
@@ -182,20 +186,20 @@ def page_by_keys(
                     "WITHSCORES",
                     "LIMIT",
                     offset,
-                    want,
+                    wanted,
                 ),
             ),
         )
         found = [(flat[index].decode(), flat[index + 1].decode()) for index in range(0, len(flat), 2)]
-        taken += [pair for pair in found if not _at_or_before(pair, place, newest)]
+        members += [pair for pair in found if not _at_or_before(pair, start, newest)]
         offset += len(found)
-        if len(found) < want:
+        if len(found) < wanted:
             break
-    stretch = taken[:limit]
-    if not stretch:
+    page_members = members[:limit]
+    if not page_members:
         return [], None
     prefix = context.partition(entity).document_prefix(entity.name)
-    (documents,) = yield from ask(context, (("MGET", *[prefix + member for member, _ in stretch]),))
+    (documents,) = yield from ask(context, (("MGET", *[prefix + member for member, _ in page_members]),))
     codec = context.codec(entity)
     records: list[R] = []
     for document in documents:
@@ -203,17 +207,17 @@ def page_by_keys(
             record = codec.load(document)
             if (yield from is_live(context, record)):
                 records.append(record)
-    if len(taken) <= limit:
+    if len(members) <= limit:
         return records, None
-    member, score = stretch[-1]
+    member, score = page_members[-1]
     return records, Position(entity.name, order, newest, score, member)
 
 
-def _at_or_before(pair: tuple[str, str], place: Position | None, newest: bool) -> bool:
-    """Whether a member comes at or before the cursor."""
-    if place is None or float(pair[1]) != float(place.score):
+def _at_or_before(pair: tuple[str, str], start: Position | None, newest: bool) -> bool:
+    """Return whether a (member, score) of the range from `start` comes at or before `start`."""
+    if start is None or float(pair[1]) != float(start.score):
         return False
-    left, right = pair[0].encode(), place.member.encode()
+    left, right = pair[0].encode(), start.member.encode()
     return left >= right if newest else left <= right
 
 
@@ -223,12 +227,12 @@ def _overlay(
     view: str,
     values: tuple[str, ...],
     limit: int,
-    place: Position | None,
+    start: Position | None,
     newest: bool,
     records: list[R],
-    at: Position | None,
+    end: Position | None,
 ) -> Page[R]:
-    """Lay the transaction's own rows over what the server holds, in the view's order."""
+    """Merge the transaction's buffered rows into the `records` from the server, in the view's order."""
     assert context.unit is not None
     order = entity.views[view].order
     rows: list[tuple[tuple[float, bytes], R]] = []
@@ -237,24 +241,24 @@ def _overlay(
         score = getattr(record, order) if order not in ("created", "revision") else order
         number = score_number(_entry_score(entity, record, view, values, score), stored)
         rows.append(((number, getattr(record, entity.key).encode()), record))
-    edge = (float(at.score), at.member.encode()) if at is not None else None
-    start = (float(place.score), place.member.encode()) if place is not None else None
+    first = (float(start.score), start.member.encode()) if start is not None else None
+    last = (float(end.score), end.member.encode()) if end is not None else None
     for entry_score, change in context.unit.members(entity, view, values):
-        spot = (change.provisional_score(entry_score), change.key.encode())
-        after_start = start is None or (spot < start if newest else spot > start)
-        within = edge is None or (spot >= edge if newest else spot <= edge)
-        if after_start and within:
-            rows.append((spot, buffered_record(context, change)))
+        rank = (change.provisional_score(entry_score), change.key.encode())
+        after_start = first is None or (rank < first if newest else rank > first)
+        before_end = last is None or (rank >= last if newest else rank <= last)
+        if after_start and before_end:
+            rows.append((rank, buffered_record(context, change)))
     rows.sort(key=lambda row: row[0], reverse=newest)
     if len(rows) > limit:
         (number, member), _ = rows[limit - 1]
-        at = Position(entity.name, order, newest, f"{number:.17g}", member.decode())
+        end = Position(entity.name, order, newest, f"{number:.17g}", member.decode())
         rows = rows[:limit]
-    return Page([record for _, record in rows], write_cursor(at) if at is not None else None)
+    return Page([record for _, record in rows], write_cursor(end) if end is not None else None)
 
 
 def position_of(entity: Entity[R], view: str, values: tuple[str, ...], record: R, newest: bool) -> Position:
-    """Where a record that is written stands in a view."""
+    """Return the position in a view of a record that has been written."""
     order = entity.views[view].order
     score = _entry_score(entity, record, view, values, order)
     number = score_number(score, memory_of(record))
@@ -279,13 +283,13 @@ def all_pages(
     newest: bool,
     cursor: str | None = None,
 ) -> Flow[list[R]]:
-    """Every row of a view that is known to be small, such as the tasks of one execution; those after `cursor`."""
+    """Return every row of a view after `cursor`, for views that are known to be small, such as one execution's tasks."""
     records: list[R] = []
     while True:
-        stretch: Page[R] = yield from page(
+        found: Page[R] = yield from page(
             context, entity, view, values, limit=1000, cursor=cursor, newest=newest
         )
-        records += stretch.records
-        cursor = stretch.cursor
+        records += found.records
+        cursor = found.cursor
         if cursor is None:
             return records

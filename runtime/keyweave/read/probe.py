@@ -1,7 +1,7 @@
-"""Semi-joins in one round trip: rows of one view, each with the document of a row that refers to it as the proof.
+"""Semi-joins in one round trip: rows of one view, each with the document of a referring row as proof.
 
-This serves conditions that views answer for; `joining` serves the others, transactions, and servers that want keys
-declared.
+This works for a condition whose fields are covered by views. `join` handles the other conditions, transactions, and
+servers that require declared keys.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from keyweave.store.context import Context
 R = TypeVar("R", bound=Record)
 
 SCAN_LIMIT: Final = 500
-"""Most rows whose referring rows one call counts."""
+"""Maximum number of rows that one call checks for referring rows."""
 
 
 def probe(
@@ -39,11 +39,11 @@ def probe(
     cursor: str | None,
     newest: bool,
 ) -> Flow[Page[R] | None]:
-    """A page of the rows that equal `filters` and to which such a row refers; None where that takes another way.
+    """Return a page of the rows that equal `filters` and satisfy `having`, or None when this needs another strategy.
 
     Raises:
-        ValidationError: a condition names no field of the referring entity, or a value cannot be looked up.
-        InvalidCursorError: the cursor.
+        ValidationError: a condition names no field of the referring entity, or its value has another type.
+        InvalidCursorError: the cursor is damaged or belongs to another order.
     """
     if len(having) != 1:
         return None
@@ -64,15 +64,15 @@ def probe(
         partition.view(entity.name, view.name, values),
         *[view_key(context, child, each, condition.filters) for each in narrowing],
     )
-    place = read_cursor(cursor, entity.name, order, newest)
+    position = read_cursor(cursor, entity.name, order, newest)
     found: list[R] = []
     while True:
         arguments: tuple[Word, ...] = (
             partition.document_prefix(entity.name),
             limit - len(found),
             "newest" if newest else "oldest",
-            place.score if place is not None else "",
-            place.member if place is not None else "",
+            position.score if position is not None else "",
+            position.member if position is not None else "",
             SCAN_LIMIT,
             rows.view_prefix(child.name, via),
             rows.document_prefix(child.name),
@@ -91,11 +91,11 @@ def probe(
                 found += yield from keep_having(context, entity, [record], having)
         if not score:
             return Page(found, None)
-        place = Position(entity.name, order, newest, score.decode(), member.decode())
+        position = Position(entity.name, order, newest, score.decode(), member.decode())
         if len(found) >= limit:
-            return Page(found, write_cursor(place))
+            return Page(found, write_cursor(position))
 
 
 def probe_by_pages(*_: Any, **__: Any) -> Flow[None]:
-    """None: without the script a search reads pages, and `keep_having` looks at who refers to their rows."""
+    """Return None: without the script, a search reads pages and applies `keep_having` to their rows."""
     yield from ()

@@ -1,4 +1,4 @@
-"""Filters over several fields: views that cover some of them are read, one or all at once, and the rest is compared."""
+"""Filters over several fields: views cover some of them, and the documents are compared with the rest."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _MIN_BATCH: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """How a filter is carried out.
+    """How a search is executed.
 
     Attributes:
         entity: name of the entity.
         access: `key` for a single row, otherwise `view`.
         view: the view that is read, or None for a single row.
-        order: what the result is ordered by.
+        order: the order of the result.
         candidates: every view that could be read, with its number of members.
-        narrowing: views in which a member must be as well before its document is read.
-        compared: fields that no view answers for, so that they are compared on each document that is read.
+        narrowing: other views that a member must be in before its document is read.
+        compared: fields that no view covers, so that they are compared in each document that is read.
     """
 
     entity: str
@@ -49,18 +49,22 @@ class Explanation:
 def explain(
     context: Context, entity: Entity[Any], filters: Mapping[str, Any], order: str
 ) -> Flow[Explanation]:
-    """What `search` would do with these filters, without reading a document."""
+    """Return how `search` would execute these filters, without reading a document.
+
+    Raises:
+        ValidationError: as for `search`.
+    """
     check_filters(entity.name, entity.filters, filters)
     if filters.get(entity.key) is not None:
         compared = tuple(sorted(filters.keys() - {entity.key}))
         return Explanation(entity.name, "key", None, order, {}, (), compared)
     access = yield from find_access_path(context, entity, filters, order)
     view, sizes = yield from choose(context, entity, access, filters)
-    answered, others = frozenset(view.fields), []
+    covered, others = frozenset(view.fields), []
     if selectable(context, access):
-        answered = access.covered
+        covered = access.covered
         others = [each.name for each in access.views if each is not view]
-    compared = tuple(sorted(filters.keys() - answered))
+    compared = tuple(sorted(filters.keys() - covered))
     return Explanation(entity.name, "view", view.name, order, sizes, tuple(others), compared)
 
 
@@ -75,19 +79,20 @@ def search(
     cursor: str | None,
     newest: bool,
 ) -> Flow[Page[R]]:
-    """Rows whose fields equal every filter, one page of them.
+    """Return one page of the rows whose fields equal every filter.
 
     Args:
-        filters: field names and values, combined with AND.
+        filters: values by field name, combined with AND.
         having: conditions on rows that refer to the row.
-        order: `created`, `revision` or a field that some view is ordered by.
-        limit: most records, 1 to 1000.
-        cursor: where to go on.
+        order: `created`, `revision` or a field that a view is ordered by.
+        limit: maximum number of records, 1 to 1000.
+        cursor: where the page begins, from an earlier page; None for the first page.
         newest: highest score first.
 
     Raises:
-        ValidationError: no view has this order, a value cannot be looked up, or the limit.
-        InvalidCursorError: the cursor.
+        ValidationError: no view has this order, a filter is invalid, or the limit is out of range.
+        InvalidCursorError: the cursor is damaged or belongs to another order.
+        ViewNotBuiltError: a view that the search needs is not built.
     """
     check_limit(limit, entity.name)
     check_filters(entity.name, entity.filters, filters)
@@ -102,40 +107,45 @@ def search(
     )
     if probed is not None:
         return probed
-    one: View | None = None
+    single: View | None = None
     records: list[R] = []
-    at = cursor
     batch = min(MAX_LIMIT, max(_MIN_BATCH, limit))
     while True:
-        if one is None and not selectable(context, access):
-            one, _ = yield from choose(context, entity, access, filters)
-        answered = access.covered if one is None else frozenset(one.fields)
-        exact = not having and answered.issuperset(filters)
+        if single is None and not selectable(context, access):
+            single, _ = yield from choose(context, entity, access, filters)
+        covered = access.covered if single is None else frozenset(single.fields)
+        exact = not having and covered.issuperset(filters)
         wanted = limit - len(records) if exact else batch
-        if one is not None:
-            view = one
-            stretch: Page[R] = yield from page(
-                context, entity, view.name, values_of(view, filters), limit=wanted, cursor=at, newest=newest
+        if single is not None:
+            view = single
+            part: Page[R] = yield from page(
+                context,
+                entity,
+                view.name,
+                values_of(view, filters),
+                limit=wanted,
+                cursor=cursor,
+                newest=newest,
             )
         else:
-            assert context.strategy.select is not None  # `selectable` says so
-            view, stretch = yield from context.strategy.select(
-                context, entity, access, filters, order=order, limit=wanted, cursor=at, newest=newest
+            assert context.strategy.select is not None  # implied by `selectable`
+            view, part = yield from context.strategy.select(
+                context, entity, access, filters, order=order, limit=wanted, cursor=cursor, newest=newest
             )
-        found = yield from keep_having(context, entity, matching(stretch.records, filters), having)
+        found = yield from keep_having(context, entity, matching(part.records, filters), having)
         surplus = len(records) + len(found) - limit
         if surplus > 0:
             found = found[:-surplus]
             if context.unit is None:
-                place = position_of(entity, view.name, values_of(view, filters), found[-1], newest)
-                return Page([*records, *found], write_cursor(place))
-            # Places of rows that are not written yet depend on the page: read just as far as is wanted.
-            batch = 1 + next(index for index, row in enumerate(stretch.records) if row is found[-1])
+                position = position_of(entity, view.name, values_of(view, filters), found[-1], newest)
+                return Page([*records, *found], write_cursor(position))
+            # A buffered row has no position of its own, so the same part is read again up to the last wanted row.
+            batch = 1 + next(index for index, row in enumerate(part.records) if row is found[-1])
             continue
         records += found
-        at = stretch.cursor
-        if at is None or len(records) == limit:
-            return Page(records, at)
+        cursor = part.cursor
+        if cursor is None or len(records) == limit:
+            return Page(records, cursor)
 
 
 def first(
@@ -146,7 +156,7 @@ def first(
     *,
     order: str,
 ) -> Flow[R]:
-    """The first row, highest score first, that `search` finds.
+    """Return the first row, highest score first, that `search` finds.
 
     Raises:
         NotFoundError: the entity's own error, when there is none.
@@ -161,5 +171,5 @@ def first(
 
 
 def given(**values: Any) -> dict[str, Any]:
-    """The filters that were given: those that are not None."""
+    """Return the values that are not None, by name."""
     return {name: value for name, value in values.items() if value is not None}

@@ -1,7 +1,7 @@
-"""Rows that are in several views at once, in one round trip: the smallest is read, the others tell which members count.
+"""Rows that are in several views, in one round trip: the smallest view is read, and members of all views are kept.
 
-An entry can be stale only where its row is past its deadline or gone, so a live row that is missing from one of the
-views does not match. What no view answers for is compared on the documents, by the caller.
+An entry is stale only if its row is past its deadline or deleted, so a live row that is missing from a view does not
+match. The caller compares fields that no view covers in the documents.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from keyweave.store.context import Context
 R = TypeVar("R", bound=Record)
 
 MIN_SCAN: Final = 4000
-"""Members that one call may look at, also for a small page: few of them may be in the other views."""
+"""Minimum number of members that one call may read, even for a small page: few of them may be in the other views."""
 
 
 def selectable(context: Context, access: AccessPath) -> bool:
-    """Whether several views can be put together by the server."""
+    """Return whether an access path has several views and the server can intersect them."""
     several = len(access.readable) + len(access.narrowing) > 1
     return several and context.strategy.select is not None
 
@@ -42,24 +42,24 @@ def select(
     cursor: str | None,
     newest: bool,
 ) -> Flow[tuple[View, Page[R]]]:
-    """One stretch of the rows that are in every view of `access`.
+    """Return a page of the rows that are in every view of `access`.
 
     Returns:
-        The view that was read, and a page, which is short only when few of the members that were looked at are in every
-        view.
+        The view that was read, and the page. It may be short before the end, when few of the members that were read are
+        in every view.
 
     Raises:
-        InvalidCursorError: the cursor.
-        ValidationError: a value cannot be looked up.
+        InvalidCursorError: the cursor is damaged or belongs to another order.
+        ValidationError: a value has no key text.
     """
-    place = read_cursor(cursor, entity.name, order, newest)
+    start = read_cursor(cursor, entity.name, order, newest)
     views = access.views
     arguments: tuple[Word, ...] = (
         context.partition(entity).document_prefix(entity.name),
         limit,
         "newest" if newest else "oldest",
-        place.score if place is not None else "",
-        place.member if place is not None else "",
+        start.score if start is not None else "",
+        start.member if start is not None else "",
         max(MIN_SCAN, limit * SCAN_FACTOR),
         len(access.readable),
     )
@@ -67,5 +67,5 @@ def select(
     reply: Any = yield from ask_script(context, "select", keys, arguments)
     view = views[reply[0] - 1]
     values = values_of(view, filters)
-    records, onward = yield from read_reply(context, entity, view.name, values, newest, reply[1:])
-    return view, Page(records, write_cursor(onward) if onward is not None else None)
+    records, end = yield from read_reply(context, entity, view.name, values, newest, reply[1:])
+    return view, Page(records, write_cursor(end) if end is not None else None)

@@ -1,4 +1,4 @@
-"""The two strategies of reading, and which one a store takes; see `keyweave.store.strategy`."""
+"""The two strategies of reading; see `keyweave.store.strategy`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BY_KEYS: Final = Strategy(
     levels=levels_by_keys,
     list_with_lock=False,
 )
-"""For servers whose scripts may only touch keys that the caller declares."""
+"""For servers whose scripts may access only keys that the caller declares."""
 
 BY_SCRIPT: Final = Strategy(
     family=family_by_script,
@@ -48,4 +48,4 @@ BY_SCRIPT: Final = Strategy(
     list_with_lock=True,
     inside=replace(BY_KEYS, page=page_by_script, list_with_lock=True),
 )
-"""For all others. A transaction reads by script only where its own rows can be laid over the reply."""
+"""For all other servers. A transaction uses a script only where its own rows can be merged into the reply."""

@@ -1,4 +1,4 @@
-"""Trees: a row with everything below it, by one script as far as its bound goes, then level by level."""
+"""Trees: a row with its descendants, read by one script up to its bound, then level by level."""
 
 from __future__ import annotations
 
@@ -20,26 +20,29 @@ from keyweave.store.context import Context
 R = TypeVar("R", bound=Record)
 
 BOUND: Final = 500
-"""Most descendants in one reply, so that no reply outgrows what a server may buffer for a client."""
+"""Maximum number of descendants in one reply, to limit the server's output buffer."""
 
 
 def tree(context: Context, entity: Entity[R], root: str, via: str, *, max_depth: int) -> Flow[list[R]]:
-    """The row `root`, then its descendants by depth, and within one depth by creation.
+    """Return the row `root` and its descendants, ordered by depth and within one depth by creation.
 
     Args:
-        root: key of the row to begin with.
+        root: key of the root.
         via: view that finds a row's children.
-        max_depth: how many levels below the root to read.
+        max_depth: number of levels below the root to read.
 
     Raises:
-        ValidationError: `max_depth` is no whole number from 0.
+        ValidationError: `max_depth` is not a whole number from 0.
+        ViewNotBuiltError: the view is not built.
 
     Returns:
         The records; empty when there is no such row. A row that is its own ancestor appears once.
     """
     below = range(_checked_depth(max_depth, entity.name))
     levels: list[list[R]]
-    levels, whole = yield from context.strategy.levels(context, entity, checked_text(root), via, below.stop)
+    levels, complete = yield from context.strategy.levels(
+        context, entity, checked_text(root), via, below.stop
+    )
     if not levels:
         return []
     rows: list[R] = []
@@ -49,11 +52,11 @@ def tree(context: Context, entity: Entity[R], root: str, via: str, *, max_depth:
         rows += level
         seen.update([getattr(row, entity.key) for row in level])
     level = levels[-1]
-    for _ in () if whole else below[len(levels) - 1 :]:
+    for _ in () if complete else below[len(levels) - 1 :]:
         parents = [(getattr(parent, entity.key),) for parent in level]
-        families = yield from gather(context, entity, via, parents, newest=False)
+        lists = yield from gather(context, entity, via, parents, newest=False)
         level = []
-        for child in chain.from_iterable(families):
+        for child in chain.from_iterable(lists):
             key = getattr(child, entity.key)
             if key not in seen:
                 seen.add(key)
@@ -75,7 +78,7 @@ def _checked_depth(depth: object, entity: str) -> int:
 def levels_by_script(
     context: Context, entity: Entity[R], root: str, via: str, depth: int
 ) -> Flow[tuple[list[list[R]], bool]]:
-    """The levels of a tree that one script reads, and whether there are no more."""
+    """Return the levels of a tree that one script reads, and whether the tree is complete."""
     if context.state.unbuilt:
         yield from require_built(context, entity, via)
     partition = context.partition(entity)
@@ -87,17 +90,17 @@ def levels_by_script(
         BOUND,
     )
     reply: Any = yield from ask_script(context, "tree", (partition.document(entity.name, root),), arguments)
-    whole, dangling = reply[0] == 1, reply[1]
+    complete, dangling = reply[0] == 1, reply[1]
     for parent, member in zip(dangling[::2], dangling[1::2], strict=True):
         yield from heal_members(context, entity, via, (parent.decode(),), [member.decode()])
     records = iter(context.codecs[entity.name].load_all(list(chain.from_iterable(reply[2:]))))
-    return [list(islice(records, len(level))) for level in reply[2:]], whole
+    return [list(islice(records, len(level))) for level in reply[2:]], complete
 
 
 def levels_by_keys(
     context: Context, entity: Entity[R], root: str, *_: Any
 ) -> Flow[tuple[list[list[R]], bool]]:
-    """The root alone: what is below it is read level by level."""
+    """Return only the root, so that its descendants are read level by level."""
     first = yield from find(context, entity, root)
     return [[first]] if first is not None else [], False
 
@@ -105,5 +108,5 @@ def levels_by_keys(
 def _creation(record: Any) -> tuple[int, int]:
     stored = memory_of(record)
     assert stored is not None
-    # Rows that a transaction has not written yet come last, in the order in which it made them.
+    # Buffered rows of a transaction come last, in the order of their creation.
     return (0, stored.created) if stored.created > 0 else (1, -stored.created)

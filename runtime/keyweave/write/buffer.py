@@ -1,7 +1,7 @@
-"""Buffering one row's write inside a transaction, checked against the store as PostgreSQL would at once.
+"""Buffering one row's write inside a transaction. Constraints are checked at once, as in PostgreSQL.
 
-What the store says of the row, of its unique values and of its references is asked in one pipeline, and what
-this transaction has read before is not asked again: the commit's guards find out when it has changed since.
+One pipeline reads the row, the owners of its unique values and the targets of its references. What the transaction
+has read before is not read again, because the guards of the commit detect later changes.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from keyweave.write.require_empty import require_empty
 
 @dataclass(slots=True)
 class _Lookup:
-    """What the store says.
+    """What the store holds for a write.
 
     Attributes:
-        row: the row's document, its head, or None when there is none or nobody asked.
-        owners: who holds each unique value that the row will have.
-        heads: the beginnings of the documents that the row will refer to, by field.
+        row: the row's document or its head; None when it does not exist or was not read.
+        owners: the owner of each new unique value of the row, or None.
+        heads: the first bytes of the document of each new reference's target, by field; empty bytes for none.
     """
 
     row: bytes | None = None
@@ -45,12 +45,12 @@ def buffer_create(
     prepared: Prepared,
     if_none: tuple[str, tuple[str, ...]] | None,
 ) -> Flow[None]:
-    """Buffer an insert. `if_none` is a view and the values under which it must have no live row.
+    """Buffer an insert. `if_none` is a view and the values for which it must have no live row.
 
     Raises:
-        AlreadyExistsError: a row with this key is there.
-        ViewNotEmptyError: a row with the same values is there.
-        UniqueViolationError, ReferenceViolationError: as for a write outside.
+        AlreadyExistsError: a row with this key exists.
+        ViewNotEmptyError: the view has a live row with these values.
+        UniqueViolationError, ReferenceViolationError: as for a write outside a transaction.
     """
     unit = _unit_of(context, entity)
     present, facts = yield from _current_row(context, unit, entity, prepared)
@@ -69,9 +69,9 @@ def buffer_save(
     """Buffer a write of a record that remembers the row as `stored`.
 
     Raises:
-        NotFoundError: the row is gone.
+        NotFoundError: the row does not exist any more.
         ConflictError: the row changed since the record was loaded.
-        UniqueViolationError, ReferenceViolationError: as for a write outside.
+        UniqueViolationError, ReferenceViolationError: as for a write outside a transaction.
     """
     unit = _unit_of(context, entity)
     own = unit.change_of(entity, prepared.key)
@@ -102,10 +102,10 @@ def buffer_save(
 
 
 def buffer_upsert(context: Context, entity: Entity[Any], record: Record, prepared: Prepared) -> Flow[None]:
-    """Buffer an insert or a replacement of what this transaction sees.
+    """Buffer an insert, or the replacement of the row that this transaction sees.
 
     Raises:
-        UniqueViolationError, ReferenceViolationError: as for a write outside.
+        UniqueViolationError, ReferenceViolationError: as for a write outside a transaction.
     """
     unit = _unit_of(context, entity)
     stored, facts = yield from _current_row(context, unit, entity, prepared)
@@ -116,7 +116,7 @@ def buffer_upsert(context: Context, entity: Entity[Any], record: Record, prepare
 
 
 def buffered_memory(own: Change) -> Stored | None:
-    """What the row of a buffered change is to later writes; None for a deletion."""
+    """Return the memory that later writes in the transaction see for a changed row; None for a deletion."""
     if own.prepared is None:
         return None
     return memory_of(own.record) if own.record is not None else own.old
@@ -132,12 +132,12 @@ def _unit_of(context: Context, entity: Entity[Any]) -> UnitOfWork:
 def _current_row(
     context: Context, unit: UnitOfWork, entity: Entity[Any], prepared: Prepared
 ) -> Flow[tuple[Stored | None, _Lookup]]:
-    """What a transaction sees of a row now, and what else the store says."""
-    place = (entity.name, prepared.key)
+    """Return the row as the transaction sees it, and what else the store holds for the write."""
+    row = (entity.name, prepared.key)
     own = unit.change_of(entity, prepared.key)
-    if own is not None or place in unit.loaded or place in unit.watched:
-        seen = buffered_memory(own) if own is not None else unit.loaded.get(place)
-        return seen, (yield from _look_up(context, unit, entity, prepared, seen, None))
+    if own is not None or row in unit.loaded or row in unit.watched:
+        visible = buffered_memory(own) if own is not None else unit.loaded.get(row)
+        return visible, (yield from _look_up(context, unit, entity, prepared, visible, None))
     name = context.partition(entity).document(entity.name, prepared.key)
     facts = yield from _look_up(context, unit, entity, prepared, None, ("GET", name))
     if facts.row is None:
@@ -157,7 +157,7 @@ def _look_up(
     old: Stored | None,
     row: Command | None,
 ) -> Flow[_Lookup]:
-    """Ask for everything that decides about a write: `row`, and what is new beside `old`."""
+    """Read what the checks of a write need: the reply to `row`, and the claims and references that `old` lacks."""
     partition = context.partition(entity)
     before = context.codec(entity).entries_of(old) if old is not None and entity.uniques else []
     claims = [claim for claim in claims_of(prepared.entries) if claim not in before]
@@ -185,7 +185,7 @@ def _look_up(
 def _new_references(
     context: Context, entity: Entity[Any], prepared: Prepared, old: Stored | None
 ) -> list[tuple[Any, Entity[Any], str]]:
-    """References to other rows that `old` does not have: reference, target, key of the target."""
+    """Return the references to other rows that `old` does not have: reference, target entity, target key."""
     found = []
     before = context.codec(entity).snapshot_of(old) if old is not None else None
     for reference in entity.references:
@@ -199,7 +199,7 @@ def _new_references(
 
 
 def _buffer(context: Context, unit: UnitOfWork, change: Change, facts: _Lookup) -> Flow[None]:
-    """Check a write by what the store says and the unit holds, then buffer it."""
+    """Check a write against the store and the unit's changes, then buffer it."""
     record, prepared = change.record, change.prepared
     assert prepared is not None and record is not None
     yield from _check_claims(context, unit, change, facts)
@@ -210,18 +210,18 @@ def _buffer(context: Context, unit: UnitOfWork, change: Change, facts: _Lookup) 
     created = change.old.created if change.old is not None else revision
     expires = change.old.expires if change.old is not None else 0
     remember(record, context.codec(change.entity).memory(prepared, revision, created, expires))
-    # Until the commit sets the real values, a reader inside the transaction sees the time of the write.
+    # Until the commit sets the real values, reads inside the transaction see the time of the buffered write.
     now = context.state.clock.now()
-    for seen in (record, prepared.snapshot):
-        change.entity.manage(seen, created if created > 0 else now, now)
+    for target in (record, prepared.snapshot):
+        change.entity.manage(target, created if created > 0 else now, now)
 
 
 def _check_claims(context: Context, unit: UnitOfWork, change: Change, facts: _Lookup) -> Flow[None]:
     entity = change.entity
     wanted = [claim for claim in claims_of(change.new_entries) if claim not in change.old_entries]
     for claim in wanted:
-        for other, holder in unit.claims(entity):
-            if (other.unique, other.value) == (claim.unique, claim.value) and holder.key != change.key:
+        for other, buffered in unit.claims(entity):
+            if (other.unique, other.value) == (claim.unique, claim.value) and buffered.key != change.key:
                 raise entity.violated(claim.unique)
     for claim in wanted:
         owner = facts.owners[claim]

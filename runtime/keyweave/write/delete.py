@@ -1,4 +1,4 @@
-"""Deleting a row by its key with everything that refers to it, at once or inside a transaction."""
+"""Deleting a row by key with the rows that refer to it, at once or inside a transaction."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def delete(context: Context, entity: Entity[Any], key: str) -> Flow[None]:
     Raises:
         NotFoundError: the entity's own error, when there is no live row.
         ReferenceViolationError: a row refers to it with restrict.
-        TransactionConflictError: other writers kept changing the family.
+        TransactionConflictError: every attempt lost to other writers.
     """
     deleted = yield from discard(context, entity, key)
     if not deleted:
@@ -42,7 +42,7 @@ def delete(context: Context, entity: Entity[Any], key: str) -> Flow[None]:
 
 
 def discard(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
-    """Delete a row like `delete`, and tell whether it was there."""
+    """Delete a row like `delete`, and return whether it existed."""
     checked_text(key)
     unit = context.unit
     if unit is not None:
@@ -65,18 +65,18 @@ def discard(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
             yield from sweep_after_write(context, entity)
             return True
     raise TransactionConflictError(
-        f"{entity.name}: deleting lost {attempts} tries to other writers", attempts=attempts
+        f"{entity.name}: a delete lost all {attempts} attempts to other writers", attempts=attempts
     )
 
 
 def _discard_remembered(
     context: Context, entity: Entity[Any], key: str, guess: Stored
 ) -> Flow[tuple[bool, Change | None]]:
-    """Try to remove a row that nobody refers to as this process wrote it last.
+    """Try to remove a row without possible referrers in the state in which this process last wrote it.
 
     Returns:
-        Whether it was removed, and the removal of what a refusal brought. The row has to be read when it brought nothing:
-        it may be gone, and it may be past its deadline.
+        Whether the row was removed. If not, also the removal of the document in the refusal. When the refusal has no
+        document, the caller has to read the row: it may be deleted or past its deadline.
     """
     entries = context.codec(entity).entries_of(guess)
     change = Change(entity, key, old=guess, old_entries=entries, prepared=None, guard="revision")
@@ -84,8 +84,8 @@ def _discard_remembered(
     refusal = yield from commit(context, [change], with_document=True)
     if refusal is None:
         return True, None
-    # A lost try that landed left a mark, by which the next would have been recognised. So it did not, and cannot later:
-    # the guess was out of date, or is by now.
+    # An applied plan leaves a marker, by which the server recognizes a repeated attempt. The refusal therefore means
+    # that no attempt was applied, unless the marker may have expired meanwhile.
     if not refusal.certain and context.monotonic() - started >= context.policy.marker_ttl:
         raise refused(refusal)
     context.state.recent.drop(entity.name, key)
@@ -96,7 +96,7 @@ def _discard_remembered(
 def _read(
     context: Context, entity: Entity[Any], key: str, *, whole: bool = False
 ) -> Flow[tuple[Change, Family | None] | None]:
-    """The removal of a live row, and who refers to it, all of them if the family is wanted `whole`."""
+    """Read the removal of a live row and its family: all of it if `whole`, else enough for one plan."""
     found = yield from read_family(
         context, entity, key, "revision", None if whole else context.policy.chunk + 1
     )
@@ -110,10 +110,10 @@ def _read(
 
 
 def _discard_buffered(context: Context, unit: UnitOfWork, entity: Entity[Any], key: str) -> Flow[bool]:
-    """Buffer the deletion of a row and of everything that refers to it as this unit sees it.
+    """Buffer the deletion of a row and of the rows that refer to it, as this unit sees them.
 
-    A stored row that the unit has changed counts with its new references only: it stays, with its own family,
-    when it was moved away, and goes when it was moved here.
+    For a row that the unit has changed, only its new references count. If it no longer refers to a deleted row, it
+    stays with its own family. If it now does, it is deleted.
     """
     own = unit.change_of(entity, key)
     if own is not None and own.prepared is None:
@@ -149,10 +149,10 @@ def _discard_buffered(context: Context, unit: UnitOfWork, entity: Entity[Any], k
 
 
 def _buffered_referrers(unit: UnitOfWork, deletions: dict[RowId, Change]) -> list[Change]:
-    """Rows of this unit that refer to a deletions row.
+    """Return the deletions of buffered rows that refer to a deleted row.
 
     Raises:
-        ReferenceViolationError: one of them does with restrict.
+        ReferenceViolationError: one of them refers to it with restrict.
     """
     found: dict[RowId, Change] = {}
     for change in unit.changes.values():
@@ -169,7 +169,7 @@ def _buffered_referrers(unit: UnitOfWork, deletions: dict[RowId, Change]) -> lis
 
 
 def _as_deletion(change: Change) -> Change:
-    """The deletion of a row that this unit has changed before."""
+    """Return the deletion of a row that this unit has changed before."""
     return Change(
         change.entity,
         change.key,

@@ -1,4 +1,4 @@
-"""Merging entries into a list field: a read, a merge and a guarded write, repeated until nobody came between."""
+"""Merging elements into a list field: a read, a merge and a guarded write, repeated until no other writer interferes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def merge(context: Context, entity: Entity[R], key: str, rule: Merge[V], added: 
     Raises:
         NotFoundError: the entity's own error.
         ValidationError: an element breaks its type or limits; nothing was written.
-        TransactionConflictError: other writers won every try.
+        TransactionConflictError: every attempt lost to other writers.
     """
     elements = list(added)
 

@@ -1,4 +1,4 @@
-"""Views that must be empty: a live member is an error, dead and dangling ones are cleaned away."""
+"""Views that must be empty: a live member is an error, dead and dangling members are removed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _BATCH = 100
 
 
 def require_empty(context: Context, entity: Entity[Any], view: str, values: tuple[str, ...]) -> Flow[None]:
-    """Make sure that a view has no live member under `values`. Dead members are swept, dangling ones healed.
+    """Check that a view has no live member for `values`. Dead members are swept and dangling ones are healed.
 
     Raises:
-        ViewNotEmptyError: it has one.
+        ViewNotEmptyError: the view has a live member.
     """
     partition = context.partition(entity)
     key = partition.view(entity.name, view, values)
@@ -30,7 +30,7 @@ def require_empty(context: Context, entity: Entity[Any], view: str, values: tupl
         if found.records:
             fields = " and ".join(entity.views[view].fields)
             same = f"a row with the same {fields}" if fields else "a row"
-            raise ViewNotEmptyError(f"{entity.name}: there is {same} already", entity=entity.name, view=view)
+            raise ViewNotEmptyError(f"{entity.name}: {same} exists already", entity=entity.name, view=view)
         (members,) = yield from ask(context, (("ZRANGE", key, 0, _BATCH - 1),))
         names = [member.decode() for member in members]
         swept, _ = yield from sweep_rows(context, partition, [(entity.name, name) for name in names])

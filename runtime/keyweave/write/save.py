@@ -1,4 +1,4 @@
-"""Writing one row: create, save, upsert, change, merge. Inside a transaction the write is checked and buffered."""
+"""Writing one row: create, save, upsert, change. Inside a transaction the write is checked and buffered."""
 
 from __future__ import annotations
 
@@ -32,17 +32,19 @@ R = TypeVar("R", bound=Record)
 
 
 def create(context: Context, entity: Entity[R], record: R, *, if_none: str | None = None) -> Flow[R]:
-    """Insert a row and return the record, which now knows its managed values.
+    """Insert a row and return the record, with its managed fields set.
 
     Args:
         if_none: a view; the row is inserted only if no live row has the same values of the view's fields.
 
     Raises:
-        ViewNotEmptyError: a row with the same values is there.
-        ValidationError, CheckViolationError: the record; nothing was sent.
-        AlreadyExistsError: a row with this key is there.
+        ViewNotEmptyError: a row with the same values exists.
+        ValidationError, CheckViolationError: the record is invalid; nothing was sent.
+        AlreadyExistsError: a row with this key exists.
         UniqueViolationError: the constraint's own error.
-        ReferenceViolationError: a reference leads nowhere.
+        ReferenceViolationError: the target of a reference does not exist.
+        ConfigurationError: there is no view `if_none`.
+        TransactionConflictError: every attempt lost to other writers.
     """
     codec = context.codecs[entity.name]
     prepared = codec.prepare(record, None)
@@ -67,7 +69,7 @@ def create(context: Context, entity: Entity[R], record: R, *, if_none: str | Non
 
 
 def _values_in(prepared: Prepared, entity: Entity[Any], view: str) -> tuple[str, ...] | None:
-    """The values under which a row will be a member of a view; None when it will be no member.
+    """Return the values for which a row will be a member of a view; None when it will not be a member.
 
     Raises:
         ConfigurationError: there is no such view.
@@ -79,13 +81,13 @@ def _values_in(prepared: Prepared, entity: Entity[Any], view: str) -> tuple[str,
 
 
 def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:
-    """Write a loaded record back, if the row did not change since it was loaded.
+    """Write a loaded record back, if the row has not changed since it was loaded.
 
     Raises:
         NotLoadedError: the record was never loaded or written.
         ConflictError: the row changed; load it again.
-        NotFoundError: the row is gone.
-        ValidationError: also when the record's key is not the one that it was loaded with.
+        NotFoundError: the row does not exist any more.
+        ValidationError: also when the record's key differs from the key that it was loaded with.
         ValidationError, CheckViolationError, UniqueViolationError, ReferenceViolationError: as for `create`.
     """
     stored = memory_of(record)
@@ -115,11 +117,11 @@ def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:
 
 
 def upsert(context: Context, entity: Entity[R], record: R) -> Flow[R]:
-    """Insert a row, or replace everything but its creation; the last writer wins.
+    """Insert a row, or replace everything but its creation time. The last writer wins.
 
     Raises:
         ValidationError, CheckViolationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-        TransactionConflictError: other writers won every try.
+        TransactionConflictError: every attempt lost to other writers.
     """
     codec = context.codecs[entity.name]
     stored = memory_of(record)
@@ -145,9 +147,9 @@ def upsert(context: Context, entity: Entity[R], record: R) -> Flow[R]:
         if refusal.document is not None:
             stored = codec.read_memory(refusal.document)
         elif attempt == 0:
-            stored = None  # it is gone: the next try is an insert
+            stored = None  # the row was deleted, so the next attempt is an insert
         else:
-            # What the refusal would have brought is old after a pause.
+            # Read the row after the pause: a document in the refusal would be outdated by then.
             yield Sleep(context.backoff(attempt))
             current = yield from find(context, entity, prepared.key)
             stored = memory_of(current) if current is not None else None
@@ -158,18 +160,18 @@ def upsert(context: Context, entity: Entity[R], record: R) -> Flow[R]:
 def change(
     context: Context, entity: Entity[R], key: str, function: Callable[[R], Any], *, quiet: bool = False
 ) -> Flow[R]:
-    """Read a row, let `function` change the record, and write it; again when somebody else wrote in between.
+    """Read a row, let `function` change the record, and write it. Repeat this after a conflict with another writer.
 
     Args:
         key: the row's id.
         function: changes the record in place, or returns another one; may run several times.
-        quiet: do not write when the function left the record as it was.
+        quiet: do not write when the function left the record unchanged.
 
     Raises:
         NotFoundError: there is no such row.
-        ValidationError: also when `function` changed the key, or returned something else.
-        TransactionConflictError: other writers won every try.
-        Exception: whatever `function` raises; nothing was written.
+        ValidationError: also when `function` changed the key, or returned something other than a record.
+        TransactionConflictError: every attempt lost to other writers.
+        Exception: any exception of `function`; nothing was written.
     """
     found: R | None = None
     guess = context.state.recent.get(entity.name, key) if context.unit is None else None
@@ -194,7 +196,7 @@ def change(
 
 
 def _call(entity: Entity[R], function: Callable[[R], Any], record: R) -> Flow[R]:
-    """The record that a function made of another one. It remembers what that one did."""
+    """Return the record that `function` changed or returned. It takes over the memory of `record`."""
     stored = memory_of(record)
     answer = yield Call(function, record)
     if answer is None or answer is record:
@@ -214,17 +216,18 @@ def _call(entity: Entity[R], function: Callable[[R], Any], record: R) -> Flow[R]
 def _change_remembered(
     context: Context, entity: Entity[R], guess: Stored, function: Callable[[R], Any], *, quiet: bool
 ) -> Flow[tuple[R | None, R | None]]:
-    """Try a change on what this process wrote last.
+    """Try a change on the row as this process last wrote it.
 
     Returns:
-        The record when it was written, and what a refusal brought. Both are None when the row has to be read: only
-        a write proves that what is remembered still holds, so neither an error nor leaving a row as it was counts.
+        The record when it was written, or else the current row from the refusal. Both are None when the row has to be
+        read. Only a write proves that the cached row is current. Therefore an error of `function`, or a record that it
+        left unchanged, does not count.
     """
     codec = context.codecs[entity.name]
     try:
         record = yield from _call(entity, function, codec.fresh_record(guess))
         prepared = codec.prepare(record, guess)
-    except Exception:  # noqa: BLE001 - what is remembered may be to blame; the row itself will tell
+    except Exception:  # noqa: BLE001 - the cached row may be outdated; the caller retries with the row itself
         return None, None
     snapshot = codec.snapshot_of(guess)
     if getattr(snapshot, entity.key) != prepared.key or (quiet and record == snapshot):
@@ -240,5 +243,5 @@ def _change_remembered(
 def _exhausted(context: Context, entity: Entity[Any]) -> TransactionConflictError:
     attempts = context.policy.attempts
     return TransactionConflictError(
-        f"{entity.name}: a write lost {attempts} tries to other writers", attempts=attempts
+        f"{entity.name}: a write lost all {attempts} attempts to other writers", attempts=attempts
     )

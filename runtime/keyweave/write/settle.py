@@ -1,4 +1,4 @@
-"""Writing until the outcome is clear: a refusal by an expired, freed or dangling row is cleaned up, and the write tried again."""
+"""Settling a write: remove the expired, freed or dangling row behind a refusal, and retry the commit."""
 
 from __future__ import annotations
 
@@ -29,10 +29,12 @@ def settle(
     with_document: bool = False,
     trailer: Trailer | None = None,
 ) -> Flow[Refusal | None]:
-    """Commit changes, as `commit` does, but clean up behind a refusal and try again. A write also sweeps now and then.
+    """Commit changes like `commit`, but retry when a refusal is due to an expired, freed or dangling row.
+
+    After a successful write, also sweep if it is this write's turn.
 
     Returns:
-        None when everything was written and the records know it; otherwise the guard that did not hold.
+        None when everything was written and the records remember it; otherwise the refusal.
     """
     refusal: Refusal | None = None
     for _ in range(_MAX_CLEANUPS):
@@ -46,14 +48,14 @@ def settle(
 
 
 def _clean_up(context: Context, changes: list[Change], refusal: Refusal) -> Flow[bool]:
-    """Remove the expired or dangling row behind a refusal. Returns True if a retry may succeed."""
+    """Remove the expired, freed or dangling row behind a refusal. Returns True if a retry may succeed."""
     guard = refusal.guard
     if refusal.status is Status.FREED:
         yield from forget(context, context.partition(guard.entity), [(guard.entity.name, guard.key)])
         return True
     if refusal.status is Status.DEAD:
         yield from sweep_row(context, guard.entity, guard.key)
-        return True  # removed by this sweep or by another one
+        return True  # this sweep or another one has removed the row
     if refusal.status is Status.TAKEN:
         swept = yield from sweep_row(context, guard.entity, refusal.owner)
         if swept is not None:
@@ -69,7 +71,7 @@ def _clean_up(context: Context, changes: list[Change], refusal: Refusal) -> Flow
         owner = yield from find(context, guard.entity, refusal.owner)
         if owner is not None and claim in guard.entity.entries(owner):
             return False
-        # A row under a key of one that the server freed does not hold what that one held.
+        # The server freed the owner, and another row was created under its key. That row does not own the value.
         stored = memory_of(owner) if owner is not None else None
         revision = stored.revision if stored is not None else None
         return (yield from heal_claim(context, guard.entity, claim, revision))

@@ -1,4 +1,4 @@
-"""Touching: moving a moment forward, never back, and writing nothing when it already is later."""
+"""Touching: setting a datetime field to a later moment. Nothing is written when the field holds a later moment."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def touch(
     """Set a datetime field to `at`, or to the server's time, unless it holds a later moment.
 
     Returns:
-        Whether the row is there.
+        Whether the row exists.
 
     Raises:
-        ValidationError: `at` is no moment with a time zone.
-        TransactionConflictError: other writers won every try.
+        ValidationError: `at` is not a datetime with a time zone.
+        TransactionConflictError: every attempt lost to other writers.
     """
     moment = from_micros(context.state.clock.now()) if at is None else at
 

@@ -1,49 +1,40 @@
-"""Transactions: a closure over a unit of work, committed as one plan, run again when other writers came first.
+"""Transactions: a function that works on a unit of work, which is committed as one plan and retried after conflicts.
 
-The advisory locks of `get_for_update` give liveness: contended closures queue. The revision guards give
-safety: a lock that ran out can never lose an update.
+The advisory locks of `get_for_update` provide liveness: transactions on the same rows queue. The revision guards
+provide safety: no update is lost, even when a lock expires.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any
 
 from keyweave.changes.plan import new_op
 from keyweave.changes.unit import UnitOfWork
 from keyweave.commit.commit import refused
 from keyweave.effects import Call, Flow, ServerError, Sleep
-from keyweave.errors import (
-    ConflictError,
-    TransactionConflictError,
-)
-from keyweave.model.record import Record
+from keyweave.errors import ConflictError, TransactionConflictError
 from keyweave.read.lock import record_hold_times, unlock, unlock_trailer
 from keyweave.store.context import Context
 from keyweave.write.settle import settle
 
-R = TypeVar("R", bound=Record)
-
-
-_SCRIPT_REFUSED: Final = frozenset({"NOSCRIPT", "ERR"})
-"""Codes of a server that does not know a script, or does not run it; what was asked for has another way then."""
-
 
 class _Retry(Exception):
-    """Other writers came first."""
+    """Another writer changed a row first; the transaction has to run again."""
 
 
 def transact(context: Context, bind: Callable[[Context], Any], function: Callable[[Any], Any]) -> Flow[Any]:
-    """Run `function` with repositories that belong to one transaction, and write what it wrote in one step.
+    """Run `function` with repositories of one transaction, commit its writes in one step, and return its result.
 
     Args:
-        bind: makes the transaction's repositories from a context.
-        function: may run several times; its result is returned, its exception passes through.
+        bind: returns the transaction's repositories for a context.
+        function: gets these repositories; may run several times.
 
     Raises:
-        TransactionConflictError: other writers won every try.
-        LockTimeoutError: a row's lock was not free in time.
-        CrossPartitionError: the rows do not share a partition; nothing was sent.
+        TransactionConflictError: every attempt lost to other writers.
+        LockTimeoutError: a row's lock was not free within the timeout.
+        CrossPartitionError: the rows are in several partitions; nothing was written.
+        Exception: any exception of `function`; nothing was written.
     """
     attempts = context.policy.attempts
     for attempt in range(attempts):
@@ -55,7 +46,7 @@ def transact(context: Context, bind: Callable[[Context], Any], function: Callabl
             context.state.stats.conflict()
             yield from unlock(context, unit)
         except GeneratorExit:
-            # The caller went away: no effect may be yielded any more, the locks end with their time to live.
+            # The flow was closed, so it may not yield an effect any more. The locks expire by their TTL.
             unit.roll_back()
             raise
         except BaseException:
@@ -66,7 +57,9 @@ def transact(context: Context, bind: Callable[[Context], Any], function: Callabl
             yield from unlock(context, unit)
             return result
         yield Sleep(context.backoff(attempt))
-    raise TransactionConflictError(f"a transaction lost {attempts} tries to other writers", attempts=attempts)
+    raise TransactionConflictError(
+        f"a transaction lost all {attempts} attempts to other writers", attempts=attempts
+    )
 
 
 def _attempt(
@@ -85,9 +78,9 @@ def _attempt(
     ]
     if not changes:
         return result
-    for place, (_, revision) in unit.watched.items():
-        # A row that was locked and then written is guarded by what the lock's owner saw first, however it was written.
-        change = unit.changes.get(place)
+    for row, (_, revision) in unit.watched.items():
+        # A row that was read under its lock and then written is guarded by the revision of that first read.
+        change = unit.changes.get(row)
         if change is not None and (change.old.revision if change.old is not None else None) != revision:
             raise _Retry
     written = {(change.entity.name, change.key) for change in changes}
