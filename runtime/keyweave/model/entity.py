@@ -168,15 +168,15 @@ class Entity(Generic[R]):
             setattr(record, self.updated, from_micros(revision))
 
     def missing(self, key: str) -> NotFoundError:
-        """The error for a row that does not exist."""
+        """Return the error for a row that does not exist."""
         return self.not_found(f"{self.name}: no such row", entity=self.name, key=key)
 
     def taken(self, key: str) -> AlreadyExistsError:
-        """The error for a key that is taken."""
+        """Return the error for a key that is taken."""
         return self.exists(f"{self.name}: a row with this key exists", entity=self.name, key=key)
 
     def violated(self, unique: str) -> UniqueViolationError:
-        """The error for a unique value that another row holds."""
+        """Return the error for a unique value that another row holds."""
         constraint = self.uniques[unique]
         return constraint.error(
             f"{self.name}: another row has the same {' and '.join(constraint.fields)}",
@@ -288,7 +288,7 @@ class Package:
         }
 
     def referrer(self, target: str, entity: str, field: str) -> Referrer:
-        """The incoming reference to `target` by `field` of `entity`."""
+        """Return the incoming reference to `target` by `field` of `entity`."""
         return next(
             each
             for each in self.referrers[target]
