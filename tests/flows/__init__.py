@@ -1,3 +1,3 @@
-"""Flows, driven by hand with literal replies: no shell, no server, no clock."""
+"""Flows, driven with literal replies: no shell, no server, no clock."""
 
 from __future__ import annotations
