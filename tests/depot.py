@@ -1,4 +1,4 @@
-"""A small generated package with what the engine's schema has not: restrict, and a unique value under retention."""
+"""A small generated package with features that the engine's schema lacks: restrict, and a unique value with retention."""
 
 from __future__ import annotations
 

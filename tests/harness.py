@@ -24,7 +24,7 @@ from tests.fakes import fake_async_shell, fake_sync_shell
 from tests.servers.running import new_namespace, server_url
 
 Steps: TypeAlias = Callable[[Any], Generator[Any, Any, Any]]
-"""A transaction's closure for both flavours: yields calls, and is sent their results."""
+"""A transaction's function for both flavours: it yields calls and receives their results."""
 
 AT_ONCE = timedelta(microseconds=1)
 """A retention that has passed before the next command reaches the server."""
@@ -48,7 +48,7 @@ class Harness:
         self.db: Any = stores[0]
 
     def do(self, outcome: Any) -> Any:
-        """The result of a call, awaited or gathered if it needs that."""
+        """Return the result of a call, awaited or gathered if necessary."""
         if inspect.isawaitable(outcome):
             return self.runner.run(_awaited(outcome))
         if hasattr(outcome, "__aiter__"):
@@ -62,11 +62,11 @@ class Harness:
         return self.do((store or self.db).transact(self.closure(steps)))
 
     def closure(self, steps: Steps) -> Callable[[Any], Any]:
-        """The closure of this flavour that runs `steps`."""
+        """Return this flavour's function that runs `steps`."""
         return _blocking(steps) if self.flavour == "sync" else _waiting(steps)
 
     def together(self, calls: Sequence[Callable[[Any], Any]]) -> list[Any]:
-        """Make calls at the same time, spread over the stores: in threads, or as tasks. Errors are returned."""
+        """Make calls concurrently, spread over the stores: in threads, or as tasks. Errors are returned."""
         stores = [self.stores[index % len(self.stores)] for index in range(len(calls))]
         if self.flavour == "aio":
             return self.runner.run(
@@ -85,12 +85,12 @@ class Harness:
             return list(threads.map(one, calls, stores))
 
     def send(self, *commands: Command) -> list[Any]:
-        """Raw commands in one pipeline."""
+        """Send raw commands in one pipeline."""
         replies: list[Any] = self.do(self.db.session.run(_sending(commands)))
         return replies
 
     def contents(self) -> dict[str, Any]:
-        """Every key of the namespace with its type and value, but for clocks, registries and the marks of deletes."""
+        """Every key of the namespace with its type and value, except for clocks, registries and markers of deletes."""
         found: dict[str, Any] = {}
         cursor: Any = 0
         pattern = self.db.session.context.keyspace.pattern()
@@ -116,7 +116,7 @@ class Harness:
         return kind, value, ends
 
     def clean(self) -> bool:
-        """Whether indexes agree with documents, and every reference leads to a row."""
+        """Return whether indexes agree with documents and the target of every reference exists."""
         report = self.do(self.db.check())
         assert report.clean, report.drift
         tasks = self.do(self.db.task_states.iterate_all())
@@ -139,7 +139,7 @@ def harness(
     module: Any = None,
     **options: Any,
 ) -> Iterator[Harness]:
-    """Open stores on a namespace of their own, or on that of other stores, and close them afterwards.
+    """Open stores on a new namespace, or on the namespace of other stores, and close them afterwards.
 
     Args:
         flavour: `sync` or `aio`.
@@ -170,7 +170,7 @@ def harness(
 
 @contextmanager
 def fake_harness(flavour: str, log: list[Command] | None = None) -> Iterator[Harness]:
-    """Open one store on a fake of its own; `log` is told every command that it sends."""
+    """Open one store on a new fake; `log` receives every command that it sends."""
     _, context = prepare(PACKAGE, "redis://fake", namespace="fake")
     with asyncio.Runner() as runner:
         store: Any

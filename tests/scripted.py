@@ -1,4 +1,4 @@
-"""Drives a flow with a list of literal answers and keeps every effect that it yielded."""
+"""Drives a flow with a list of literal replies and keeps every effect that it yielded."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNSENT = ConnectionFailure("connect", "refused", sent=False)
 def row_and_referrers(
     row: bytes, *views: Sequence[tuple[bytes, bytes | None, Sequence[Sequence[bytes]]]]
 ) -> list[Any]:
-    """A reply of `row_and_referrers`: a row, and for each view its members, each with its document and who refers to it."""
+    """A reply of `row_and_referrers`: a row, and for each view its members with their documents and referring rows."""
     return [
         row,
         *[
@@ -40,7 +40,7 @@ def row_and_referrers(
 
 
 def declare_keys(context: Context, wanted: bool = True) -> None:
-    """Let an open store read as if its server's scripts might only touch declared keys, or as usual again."""
+    """Let an open store read by declared keys only, as on a server that refuses other keys to scripts, or by script."""
     object.__setattr__(context, "strategy", BY_KEYS if wanted else BY_SCRIPT)
 
 
@@ -55,7 +55,7 @@ class Time:
 
 
 class Scripted:
-    """A context whose time and chance are fixed, and the effects of the last flow.
+    """A context with fixed time and randomness, and the effects of the last flow.
 
     Args:
         declared_keys: the server's scripts may only touch keys that the caller declares.
@@ -76,7 +76,7 @@ class Scripted:
         )
 
     def run(self, flow: Flow[T], answers: Sequence[Any]) -> T:
-        """The flow's result. Each `Send` takes the next answer; a `ConnectionFailure` is thrown."""
+        """Run a flow and return its result. Each `Send` takes the next reply; a `ConnectionFailure` is thrown."""
         left = list(answers)
         step: Any = None
         failure: BaseException | None = None

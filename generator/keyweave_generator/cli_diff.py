@@ -75,7 +75,7 @@ def diff(
         typer.Option("--format", "-f", help="text, json (a stable shape), markdown, or GitHub annotations."),
     ] = Format.TEXT,
 ) -> None:
-    """Review what changed in a schema: for code, for stored data, and for a rolling deploy."""
+    """Report what a schema change means for code, stored data and a rolling deploy."""
     try:
         review = _review(schema, against)
     except SchemaError as error:

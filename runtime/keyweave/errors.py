@@ -2,7 +2,7 @@
 
     KeyweaveError
     ├── ConfigurationError            the program: a URL, an option or a schema override is invalid
-    │   ├── FormatError               generated code has a format that this version does not know
+    │   ├── FormatError               the generated code has a format that this version does not support
     │   └── SchemaMismatchError       an index in the namespace has another definition than in this code
     ├── ValidationError               the caller: a value breaks its field's type or limits
     │   ├── CheckViolationError       a named check of the entity does not hold
@@ -48,15 +48,15 @@ class KeyweaveError(Exception):
 
 
 class ConfigurationError(KeyweaveError, ValueError):
-    """A URL, option or override is invalid. Raised before anything connects."""
+    """A URL, option, override or argument is invalid. Nothing was written."""
 
 
 class FormatError(ConfigurationError):
-    """The generated code has another format than this version of Keyweave runs. Nothing was connected.
+    """The generated code has a format that this version of Keyweave does not support. Nothing was connected.
 
     Attributes:
         found: the format of the generated code; 0 when it has no number.
-        known: the format that this version runs.
+        known: the format that this version supports.
     """
 
     def __init__(self, message: str, *, found: int, known: int) -> None:

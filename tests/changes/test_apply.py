@@ -1,4 +1,4 @@
-"""`apply` with every guard and every failure on a real server: what is refused leaves the whole keyspace as it was."""
+"""`apply` with every guard and every failure on a real server: a refused plan leaves the whole keyspace unchanged."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def plan(store: Store) -> Plan:
 
 
 def write_much(made: Plan) -> None:
-    """Rows that would change documents, views and claims."""
+    """Rows of a plan that change documents, views and claims."""
     made.put(USER, "x", BODY, 0, [], [ViewEntry("all", (), "x", CREATED), ClaimEntry("email", "x@x", "x")])
     made.change_entries(USER, [], [ViewEntry("by_role", ("user",), "x", 1)])
 
@@ -111,7 +111,7 @@ def test_a_guard_that_does_not_hold_writes_nothing(
     assert keyspace(store) == before
 
 
-def test_guards_that_hold_let_everything_through(store: Store) -> None:
+def test_a_plan_whose_guards_hold_is_applied(store: Store) -> None:
     made = plan(store)
     made.guard_absent(USER, "x")
     made.guard_revision(USER, "u", revision(store, "u"))
@@ -176,7 +176,7 @@ def test_a_refused_create_writes_nothing(store: Store, record: User, error: type
         ("maxmemory", "1", "0", StoreOutOfMemoryError),
     ],
 )
-def test_a_server_that_takes_no_writes_is_left_as_it_was(
+def test_a_server_that_refuses_writes_is_left_unchanged(
     tmp_path: Path, setting: str, value: str, normal: str, error: type[KeyweaveError]
 ) -> None:
     with Store.open(f"embedded:{tmp_path / 'data'}", namespace="refusing") as store:

@@ -1,4 +1,4 @@
-"""What stands in the way of a write only seemingly, and what transactions do about conflicts, by literal replies."""
+"""Refusals by dead and dangling rows, and conflicts of transactions, with literal replies."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TAG = "{app:v1:test:t:auth:0}:"
 DEAD = HEAD.replace(b'"expires":0', b'"expires":1600000000000000') + b',"id":"d","email":"a@x","role":"user"}'
 TIME = [b"1700000001", b"0"]
 REFUSED = [[b"CHANGED", 1, b"certain", b""], 1]
-"""A commit that others overtook, and its unlock."""
+"""A commit that lost to another writer, and its unlock."""
 
 
 def create(scripted: Scripted, answers: list[Any]) -> User:
@@ -48,7 +48,7 @@ def guards(command: tuple[Any, ...]) -> tuple[Any, ...]:
     return command[fixed + 8 : command.index("rows")]
 
 
-def test_a_row_past_its_deadline_is_swept_and_the_write_tried_again() -> None:
+def test_a_row_past_its_deadline_is_swept_and_the_write_retried() -> None:
     scripted = Scripted()
     create(scripted, [[[b"DEAD", 1, b"certain", b""]], [DEAD, []], [TIME], [[b"OK"]], [OK]])
     first, read, children, time, sweep, again = scripted.sent()
@@ -58,7 +58,7 @@ def test_a_row_past_its_deadline_is_swept_and_the_write_tried_again() -> None:
     assert scripted.context.state.stats.swept == 1
 
 
-def test_a_claim_of_nobody_is_released_and_the_write_tried_again() -> None:
+def test_a_claim_without_an_owner_is_released_and_the_write_retried() -> None:
     scripted = Scripted()
     create(scripted, [[[b"TAKEN", 2, b"certain", b"ghost"]], [None, []], [None], [[b"OK"]], [OK]])
     heal = scripted.sent()[4]
@@ -73,7 +73,7 @@ def test_a_claim_of_a_live_row_is_the_constraints_error() -> None:
         create(scripted, [[[b"TAKEN", 2, b"certain", b"v"]], [other, []], [other]])
 
 
-def test_a_claim_that_its_owner_does_not_imply_is_released_and_the_write_tried_again() -> None:
+def test_a_claim_that_its_owner_does_not_imply_is_released_and_the_write_retried() -> None:
     scripted = Scripted()
     other = USER.replace(b'"id":"u"', b'"id":"v"').replace(b"a@x", b"b@x")
     create(scripted, [[[b"TAKEN", 2, b"certain", b"v"]], [other, []], [other], [[b"OK"]], [OK]])
@@ -82,19 +82,19 @@ def test_a_claim_that_its_owner_does_not_imply_is_released_and_the_write_tried_a
 
 
 class Bound:
-    """What a transaction is given here: its context."""
+    """The repositories of a transaction in these tests: its context."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
 
 
 def transact(scripted: Scripted, work: Any, answers: list[Any]) -> Any:
-    """Run a transaction whose closure is a flow."""
+    """Run a transaction whose function is a flow."""
     return scripted.run(_joined(transact_flows.transact(scripted.context, Bound, work)), answers)
 
 
 def _joined(flow: Flow[Any]) -> Flow[Any]:
-    """The flow with the flows that its calls return run inside it, as a shell would."""
+    """Run a flow, and the flows that its calls return inside it, as a shell would."""
     step: Any = None
     failure: BaseException | None = None
     while True:
@@ -129,7 +129,7 @@ def test_a_transaction_locks_reads_commits_one_plan_and_unlocks() -> None:
     assert unlock[3:] == (f"{TAG}@lock:User:u", lock[2])
 
 
-def test_a_transaction_that_others_overtook_runs_again_from_the_start() -> None:
+def test_a_transaction_that_lost_to_another_writer_runs_again_from_the_start() -> None:
     scripted = Scripted()
     newer = USER.replace(b"1700000000000002", b"1700000000000009")
     answers = [[b"OK", b"t", USER], REFUSED, [b"OK", b"t", newer], [OK, 1]]
@@ -139,13 +139,13 @@ def test_a_transaction_that_others_overtook_runs_again_from_the_start() -> None:
     assert scripted.context.state.stats.conflicts == 1
 
 
-def test_a_transaction_that_always_loses_says_so_and_leaves_no_lock() -> None:
+def test_a_transaction_that_loses_every_attempt_is_a_typed_error_and_leaves_no_lock() -> None:
     scripted = Scripted(attempts=3)
     with pytest.raises(TransactionConflictError):
         transact(scripted, promote, [[b"OK", b"t", USER], REFUSED] * 3)
 
 
-def test_an_exception_of_the_closure_passes_through_and_unlocks() -> None:
+def test_an_exception_of_the_function_is_raised_unchanged_and_unlocks() -> None:
     scripted = Scripted()
 
     def fail(tx: Bound) -> Flow[None]:
@@ -157,7 +157,7 @@ def test_an_exception_of_the_closure_passes_through_and_unlocks() -> None:
     assert not [command for command in scripted.sent() if "rows" in command]
 
 
-def test_a_lock_that_an_unanswered_try_took_is_recognised_as_ours() -> None:
+def test_a_lock_that_an_unanswered_attempt_acquired_is_recognized_by_its_token() -> None:
     scripted = Scripted()
 
     def read(tx: Bound) -> Flow[None]:
@@ -172,7 +172,7 @@ def test_a_lock_that_an_unanswered_try_took_is_recognised_as_ours() -> None:
     assert scripted.sent()[-1][-1] == token[0].decode()
 
 
-def test_a_lock_of_somebody_else_is_waited_for_and_then_given_up() -> None:
+def test_a_lock_of_another_owner_is_awaited_until_the_timeout() -> None:
     scripted = Scripted(lock_wait=0.05)
     started = scripted.time.now
     with pytest.raises(LockTimeoutError):
@@ -186,7 +186,7 @@ def test_a_lock_that_cannot_be_released_does_not_undo_the_work() -> None:
     assert transact(scripted, promote, [[b"OK", b"t", USER], [OK, no], [no]]) == "u"
 
 
-def test_who_waits_for_a_lock_does_not_ask_for_the_row_until_the_lock_is_its_own() -> None:
+def test_a_waiting_transaction_reads_the_row_only_after_it_acquires_the_lock() -> None:
     scripted = Scripted()
     waiting = [[None, b"other", USER], [None, b"other"], [b"OK", b"t"]]
     assert transact(scripted, promote, [*waiting, [USER], [OK, 1]]) == "u"
@@ -196,14 +196,14 @@ def test_who_waits_for_a_lock_does_not_ask_for_the_row_until_the_lock_is_its_own
     )  # a lock that was waited for once, however often it was asked for
 
 
-def test_a_server_that_does_not_know_the_unlock_is_given_it_after_the_commit() -> None:
+def test_an_unlock_script_that_the_server_does_not_know_is_sent_as_text_after_the_commit() -> None:
     scripted = Scripted()
     unknown = ServerError("NOSCRIPT", "NOSCRIPT")
     assert transact(scripted, promote, [[b"OK", b"t", USER], [OK, unknown], [unknown], [1]]) == "u"
     assert (scripted.sent()[-1][0], scripted.sent()[-1][3]) == ("EVAL", f"{TAG}@lock:User:u")
 
 
-def test_a_commit_that_the_server_does_not_know_is_sent_as_text_with_its_unlock() -> None:
+def test_a_commit_script_that_the_server_does_not_know_is_sent_as_text_with_its_unlock() -> None:
     scripted = Scripted()
     unknown = ServerError("NOSCRIPT", "NOSCRIPT")
     assert transact(scripted, promote, [[b"OK", b"t", USER], [unknown, 1], [OK, 0]]) == "u"
@@ -220,13 +220,13 @@ def test_a_commit_without_an_answer_is_sent_again_with_its_op_and_its_unlock() -
     assert scripted.context.state.stats.replays == 1
 
 
-def test_a_commit_that_others_may_have_overtaken_is_an_unknown_outcome_and_leaves_no_lock() -> None:
+def test_a_commit_whose_refusal_is_uncertain_is_an_unknown_outcome_and_leaves_no_lock() -> None:
     scripted = Scripted()
     with pytest.raises(OutcomeUnknownError):
         transact(scripted, promote, [[b"OK", b"t", USER], LOST, [[b"CHANGED", 1, b"uncertain", b""], 1]])
 
 
-def test_a_commit_that_is_refused_for_good_is_its_typed_error_and_unlocks() -> None:
+def test_a_commit_with_a_final_refusal_is_a_typed_error_and_unlocks() -> None:
     scripted = Scripted()
     full = ServerError("OOM", "OOM no")
     with pytest.raises(StoreOutOfMemoryError):
@@ -245,7 +245,7 @@ def test_a_row_that_cannot_be_read_under_its_lock_leaves_no_lock() -> None:
 KEY_ROW = APIKey(id="k", user_id="u", hash=b"h", fingerprint=b"f", prefix="p")
 
 
-def test_a_buffered_insert_asks_for_its_row_its_claims_and_its_references_at_once() -> None:
+def test_a_buffered_insert_reads_its_row_its_claims_and_its_references_in_one_exchange() -> None:
     scripted = Scripted()
 
     def work(tx: Bound) -> Flow[None]:
@@ -262,7 +262,7 @@ def test_a_buffered_insert_asks_for_its_row_its_claims_and_its_references_at_onc
         ([None, None, None, b""], ReferenceViolationError),
     ],
 )
-def test_a_buffered_insert_is_refused_by_what_the_store_says(
+def test_a_buffered_insert_is_refused_by_what_the_store_holds(
     answers: list[Any], error: type[Exception]
 ) -> None:
     scripted = Scripted()
@@ -286,7 +286,7 @@ def test_a_row_that_was_read_for_update_is_not_read_again(write: Any) -> None:
     transact(scripted, work, [[b"OK", b"t", USER], [OK, 1]])
 
 
-def test_a_row_that_was_missing_for_update_is_inserted_without_another_look() -> None:
+def test_a_row_that_was_missing_for_update_is_inserted_without_another_read() -> None:
     scripted = Scripted()
 
     def work(tx: Bound) -> Flow[None]:
@@ -299,7 +299,7 @@ def test_a_row_that_was_missing_for_update_is_inserted_without_another_look() ->
     assert guards(plan)[:2] == ("absent", 1)
 
 
-def test_a_record_that_was_loaded_before_the_transaction_is_compared_by_its_head() -> None:
+def test_a_record_that_was_loaded_before_the_transaction_is_compared_with_the_stored_head() -> None:
     scripted = Scripted()
     row = scripted.run(get_flows.get(scripted.context, ENTITY, "u"), [[USER]])
     row.role = Role.ADMIN
@@ -336,18 +336,18 @@ def test_a_row_for_update_and_all_that_refer_to_it_are_read_under_its_lock_in_on
     assert tasks[2:5] == (1, f"{partition}TaskState.by_workflow:w", f"{partition}TaskState:")
 
 
-def test_where_the_script_is_not_known_those_that_refer_to_a_locked_row_are_read_behind_it() -> None:
+def test_if_the_server_does_not_know_the_script_the_referring_rows_are_read_after_the_lock() -> None:
     refusal = ServerError("NOSCRIPT", "NOSCRIPT No matching script.")
     assert transact(Scripted(), family, [[b"OK", b"t", RUN, refusal], [TASKS], [1]]) == ["w", "t"]
 
 
-def test_where_keys_must_be_declared_those_that_refer_to_a_locked_row_are_read_behind_it() -> None:
+def test_without_undeclared_keys_the_referring_rows_are_read_after_the_lock() -> None:
     scripted = Scripted(declared_keys=True)
     answers = [[b"OK", b"t", RUN], [[b"t", b"7"]], [[TASK]], [1]]
     assert transact(scripted, family, answers) == ["w", "t"]
 
 
-def test_who_waits_for_a_lock_reads_nothing_before_it_has_it() -> None:
+def test_a_waiting_transaction_reads_no_list_before_it_acquires_the_lock() -> None:
     scripted = Scripted()
     answers = [[None, b"other", RUN, TASKS], [b"OK", b"t"], [RUN], [TASKS], [1]]
     assert transact(scripted, family, answers) == ["w", "t"]

@@ -1,4 +1,4 @@
-"""Guards and searches beyond one row: insert only if none, touch, having, and iterating while others write."""
+"""Guards and searches beyond one row: conditional inserts, touch, semi-joins, and iterating during writes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONG_AGO = datetime(2001, 2, 3, tzinfo=UTC)
 
 @pytest.fixture(params=FLAVOURS)
 def stores(request: pytest.FixtureRequest) -> Iterator[Harness]:
-    """Four stores with an execution `w`; tasks end for good at once."""
+    """Four stores with an execution `w`; finished tasks expire at once."""
     with harness(request.param, request.node.name, count=4, retention={"TaskState": AT_ONCE}) as opened:
         opened.do(opened.db.workflow_states.create(run()))
         yield opened
@@ -32,7 +32,7 @@ def credential(key: str, owner: str = "u") -> APIKey:
 # Only if none.
 
 
-def test_a_live_row_refuses_the_next_and_writes_nothing(stores: Harness) -> None:
+def test_a_live_row_refuses_the_insert_and_nothing_is_written(stores: Harness) -> None:
     stores.do(stores.db.users.create(user("a", Role.ADMIN), if_none="by_role"))
     stores.do(stores.db.users.create(user("b", Role.USER), if_none="by_role"))
     before = stores.contents()
@@ -59,7 +59,7 @@ def test_an_entry_without_a_row_does_not_count(stores: Harness) -> None:
     assert stores.db.stats.healed >= 1
 
 
-def test_one_of_many_wins(stores: Harness) -> None:
+def test_one_of_many_concurrent_inserts_wins(stores: Harness) -> None:
     def attempt(number: int) -> Any:
         return lambda store: store.users.create(user(f"u{number}", Role.ADMIN), if_none="by_role")
 
@@ -86,8 +86,8 @@ def test_a_transaction_counts_its_own_rows(stores: Harness) -> None:
     assert stores.do(stores.db.users.list_by_role(Role.ADMIN)).records[0].id == "b"
 
 
-def test_a_row_that_comes_before_the_commit_refuses_it(stores: Harness) -> None:
-    """The view fills after the transaction has looked; the next try sees the row."""
+def test_a_row_that_is_added_before_the_commit_refuses_it(stores: Harness) -> None:
+    """A row is added to the view after the transaction has read it; the next attempt reads the row."""
     others = [stores.stores[1]]
     tries = []
 
@@ -103,7 +103,7 @@ def test_a_row_that_comes_before_the_commit_refuses_it(stores: Harness) -> None:
     assert stores.do(stores.db.users.find("mine")) is None
 
 
-def test_a_view_that_is_not_there_is_told(stores: Harness) -> None:
+def test_an_unknown_view_is_reported(stores: Harness) -> None:
     with pytest.raises(ConfigurationError, match="no view 'by_shoe_size'"):
         stores.do(stores.db.users.create(user("a"), if_none="by_shoe_size"))
 
@@ -111,7 +111,7 @@ def test_a_view_that_is_not_there_is_told(stores: Harness) -> None:
 # Touch.
 
 
-def test_a_moment_moves_forward_and_never_back(stores: Harness) -> None:
+def test_a_touch_moves_a_moment_forward_and_never_back(stores: Harness) -> None:
     keys = stores.db.api_keys
     stores.do(stores.db.users.create(user("u")))
     stores.do(keys.create(credential("k")))
@@ -133,7 +133,7 @@ def test_a_touch_that_changes_nothing_writes_nothing(stores: Harness) -> None:
     assert stores.contents() == before
 
 
-def test_a_touch_of_nothing_is_told_and_no_error(stores: Harness) -> None:
+def test_a_touch_of_a_missing_row_returns_false(stores: Harness) -> None:
     assert stores.do(stores.db.api_keys.touch_last_used("nobody")) is False
 
 
@@ -146,7 +146,7 @@ def test_a_moment_without_a_zone_is_refused(stores: Harness) -> None:
     assert stores.do(stores.db.api_keys.get("k")).last_used is None
 
 
-def test_many_touches_leave_the_latest_moment(stores: Harness) -> None:
+def test_many_concurrent_touches_leave_the_latest_moment(stores: Harness) -> None:
     stores.do(stores.db.users.create(user("u")))
     stores.do(stores.db.api_keys.create(credential("k")))
 
@@ -163,7 +163,7 @@ def test_many_touches_leave_the_latest_moment(stores: Harness) -> None:
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["outside", "in a transaction"])
-def test_rows_are_found_by_the_rows_that_refer_to_them(stores: Harness, inside: bool) -> None:
+def test_rows_are_found_by_their_referring_rows(stores: Harness, inside: bool) -> None:
     for number in range(30):
         stores.do(stores.db.workflow_states.create(run(f"w{number}")))
         name = "wanted" if number % 3 == 0 else "other"
@@ -186,7 +186,7 @@ def test_rows_are_found_by_the_rows_that_refer_to_them(stores: Harness, inside: 
     assert found == [f"w{number}" for number in range(27, -1, -3)]
 
 
-def test_a_transaction_finds_rows_by_its_own_rows(stores: Harness) -> None:
+def test_a_transaction_finds_rows_by_its_own_referring_rows(stores: Harness) -> None:
     def steps(tx: Any) -> Generator[Any, Any, list[Any]]:
         yield tx.task_states.create(task("mine", name="wanted"))
         page = yield tx.workflow_states.search(having_task_state={"task_id": "wanted"})
@@ -195,7 +195,7 @@ def test_a_transaction_finds_rows_by_its_own_rows(stores: Harness) -> None:
     assert stores.transact(steps) == ["w"]
 
 
-def test_a_field_that_is_not_there_is_told(stores: Harness) -> None:
+def test_an_unknown_field_is_reported(stores: Harness) -> None:
     with pytest.raises(ValidationError) as caught:
         stores.do(stores.db.workflow_states.search(having_task_state={"shoe_size": 1}))
     assert (caught.value.entity, caught.value.field) == ("TaskState", "shoe_size")
@@ -204,7 +204,7 @@ def test_a_field_that_is_not_there_is_told(stores: Harness) -> None:
 # Iterating.
 
 
-def test_rows_that_stay_are_seen_once_while_others_come_and_go(stores: Harness) -> None:
+def test_rows_that_stay_are_returned_once_during_concurrent_writes(stores: Harness) -> None:
     add_tasks(stores, [task(f"stay{number}") for number in range(20)])
     add_tasks(stores, [task(f"go{number}") for number in range(20)])
     other = stores.stores[1]
@@ -229,7 +229,7 @@ def test_rows_that_stay_are_seen_once_while_others_come_and_go(stores: Harness) 
     assert not [name for name in seen if name.startswith("come")]
 
 
-def test_iterating_reads_in_batches_and_stops_when_asked(stores: Harness) -> None:
+def test_iterating_reads_in_batches_and_stops_when_the_caller_stops(stores: Harness) -> None:
     add_tasks(stores, [task(f"t{number}") for number in range(25)])
     for batch in (1, 7, 25, 1000):
         rows = stores.do(stores.db.task_states.iterate(workflow_exec_id="w", task_id="t", batch=batch))

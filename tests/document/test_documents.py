@@ -1,4 +1,4 @@
-"""What goes in comes back: any bytes, null and empty, large numbers, and members that this schema does not know."""
+"""Values are read back unchanged: any bytes, null and empty, large numbers, and unknown members."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def run(output: Any = None, **more: Any) -> WorkflowState:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=JSON, text=st.text(min_size=1))
-def test_any_json_and_any_text_come_back_as_they_went_in(store: Store, value: Any, text: str) -> None:
+def test_any_json_and_any_text_are_read_back_unchanged(store: Store, value: Any, text: str) -> None:
     store.workflow_states.upsert(run(value, error={"text": text}))
     loaded = store.workflow_states.get("w")
     assert json.dumps(loaded.output) == json.dumps(value)
@@ -60,7 +60,7 @@ def test_any_json_and_any_text_come_back_as_they_went_in(store: Store, value: An
 
 
 @pytest.mark.parametrize("value", [None, {}, [], "", 0, False, 2**70, -(2**70), {"a": [{}, [], None]}])
-def test_null_and_empty_and_large_stay_what_they_are(store: Store, value: Any) -> None:
+def test_null_empty_and_large_values_are_read_back_unchanged(store: Store, value: Any) -> None:
     store.workflow_states.upsert(run(value))
     loaded = store.workflow_states.get("w").output
     assert (type(loaded), loaded) == (type(value), value)
@@ -84,7 +84,7 @@ def test_any_text_is_a_key_and_a_unique_value(store: Store, key: str, email: str
         store.users.delete(key)
 
 
-def test_unknown_members_survive_a_read_a_change_and_a_write(store: Store) -> None:
+def test_unknown_members_are_kept_by_a_read_a_change_and_a_write(store: Store) -> None:
     entry = UsageEntry(provider="p", model="m", prompt_tokens=1)
     other = UsageEntry(provider="q", model="m", prompt_tokens=2)
     store.workflow_states.upsert(run({"a": 1}, usage=[entry, other]))
@@ -121,7 +121,7 @@ def test_unknown_members_survive_a_read_a_change_and_a_write(store: Store) -> No
         ({"usage": {}}, "usage"),
     ],
 )
-def test_a_value_that_breaks_its_field_is_refused_by_name_and_nothing_is_written(
+def test_an_invalid_value_is_refused_with_its_field_and_nothing_is_written(
     store: Store, change: dict[str, Any], field: str
 ) -> None:
     store.workflow_states.upsert(run("before"))
@@ -171,7 +171,7 @@ def test_a_change_that_returns_something_else_is_refused(store: Store, answer: A
     assert store.workflow_states.get("w").output == "before"
 
 
-def test_an_asynchronous_function_is_refused_instead_of_doing_nothing(store: Store) -> None:
+def test_an_asynchronous_function_is_refused(store: Store) -> None:
     async def work(_: Any) -> None: ...
 
     closure: Callable[[Any], Any] = work
@@ -182,7 +182,7 @@ def test_an_asynchronous_function_is_refused_instead_of_doing_nothing(store: Sto
         store.workflow_states.change("w", work)
 
 
-def test_no_error_repeats_a_value(store: Store) -> None:
+def test_no_error_contains_a_value(store: Store) -> None:
     secret = "hunter2' - at `$.x"
     with pytest.raises(ValidationError) as caught:
         store.workflow_states.upsert(WorkflowState(workflow_exec_id="w", workflow_id="f", status=secret))  # type: ignore[arg-type]
@@ -198,7 +198,7 @@ def test_no_error_repeats_a_value(store: Store) -> None:
     send(store, "SET", key, document)
 
 
-def test_deep_nesting_is_refused_not_crashed(store: Store) -> None:
+def test_deep_nesting_is_refused_and_does_not_crash(store: Store) -> None:
     value: Any = None
     for _ in range(5000):
         value = [value]
@@ -206,7 +206,7 @@ def test_deep_nesting_is_refused_not_crashed(store: Store) -> None:
         store.workflow_states.upsert(run(value))
 
 
-def test_a_broken_check_is_named(store: Store) -> None:
+def test_a_violated_check_is_named(store: Store) -> None:
     task = TaskState(
         task_exec_id="t",
         task_id="t",
@@ -221,7 +221,7 @@ def test_a_broken_check_is_named(store: Store) -> None:
     assert (caught.value.rule, caught.value.entity) == ("agent_needs_action", "TaskState")
 
 
-def test_managed_values_are_the_stores(store: Store) -> None:
+def test_managed_values_are_set_by_the_store(store: Store) -> None:
     first = store.workflow_states.upsert(run(1))
     created = first.created_at
     assert created is not None

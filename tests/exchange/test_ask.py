@@ -57,7 +57,7 @@ def test_a_read_is_sent_again_after_a_broken_connection() -> None:
     assert scripted.context.state.stats.retries == 2
 
 
-def test_a_loading_server_is_waited_for() -> None:
+def test_a_read_waits_for_a_loading_server() -> None:
     scripted = Scripted()
     answers = [[ServerError("LOADING", "LOADING busy")], [USER]]
     assert scripted.run(get_flows.find(scripted.context, ENTITY, "u"), answers) is not None
@@ -105,7 +105,7 @@ def test_an_unknown_script_is_sent_as_text() -> None:
     assert first[2:] == second[2:]
 
 
-def test_a_write_after_an_unanswered_try_says_again_and_keeps_its_op() -> None:
+def test_a_repeated_write_is_marked_as_repeated_and_keeps_its_op() -> None:
     scripted = Scripted()
     scripted.run(save_flows.create(scripted.context, ENTITY, user()), [LOST, [OK]])
     first, second = scripted.sent()
@@ -113,13 +113,13 @@ def test_a_write_after_an_unanswered_try_says_again_and_keeps_its_op() -> None:
     assert [word for word in first if word != "first"] == [word for word in second if word != "again"]
 
 
-def test_a_write_that_surely_never_left_is_no_second_try() -> None:
+def test_a_write_that_was_never_sent_is_not_marked_as_repeated() -> None:
     scripted = Scripted()
     scripted.run(save_flows.create(scripted.context, ENTITY, user()), [UNSENT, [OK]])
     assert "again" not in scripted.sent()[1]
 
 
-def test_a_replay_is_answered_from_the_head_of_the_document() -> None:
+def test_a_replayed_write_reads_its_values_from_the_head_of_the_document() -> None:
     scripted = Scripted()
     flow = save_flows.create(scripted.context, ENTITY, record := user())
     ours: list[bytes] = []
@@ -137,7 +137,7 @@ def test_a_replay_is_answered_from_the_head_of_the_document() -> None:
     assert scripted.context.state.stats.replays == 1
 
 
-def test_a_refusal_that_may_be_our_own_first_try_is_an_unknown_outcome() -> None:
+def test_a_refusal_that_the_first_attempt_may_have_caused_is_an_unknown_outcome() -> None:
     scripted = Scripted()
     with pytest.raises(OutcomeUnknownError):
         scripted.run(
@@ -183,7 +183,7 @@ def test_a_taken_value_of_a_vanished_row_is_released_and_claimed() -> None:
 
 
 def held(document: bytes | None, owner: bytes, declared_only: bool) -> list[Any]:
-    """The answers to a look at a unique value: of one script, or of two plain commands."""
+    """The replies to a lookup of a unique value: of one script, or of two plain commands."""
     return [[owner], [document]] if declared_only else [[[owner, document]]]
 
 
@@ -202,7 +202,7 @@ def test_a_unique_value_is_found_in_one_round_trip() -> None:
     assert scripted.run(flow, [[None]]) is None
 
 
-def test_a_server_that_wants_keys_declared_is_asked_for_the_owner_and_then_for_the_row() -> None:
+def test_without_undeclared_keys_the_owner_is_read_first_and_then_the_row() -> None:
     scripted = Scripted(declared_keys=True)
     flow = get_flows.find_by(scripted.context, ENTITY, ClaimEntry("email", "a@x", ""))
     assert scripted.run(flow, [[b"u"], [USER]]) is not None
@@ -210,14 +210,14 @@ def test_a_server_that_wants_keys_declared_is_asked_for_the_owner_and_then_for_t
 
 
 @pytest.mark.parametrize("declared_only", [False, True])
-def test_a_claim_of_another_value_is_not_a_find(declared_only: bool) -> None:
+def test_a_claim_that_its_owner_does_not_imply_finds_no_row(declared_only: bool) -> None:
     scripted = looking(declared_only)
     flow = get_flows.find_by(scripted.context, ENTITY, ClaimEntry("email", "b@x", ""))
     assert scripted.run(flow, held(USER, b"u", declared_only) * 2) is None
 
 
 @pytest.mark.parametrize("declared_only", [False, True])
-def test_a_value_that_passes_to_another_row_between_two_reads_is_found_there(declared_only: bool) -> None:
+def test_a_value_that_another_row_claims_between_two_reads_is_found_there(declared_only: bool) -> None:
     moved = USER.replace(b'"id":"u"', b'"id":"w"')
     for first in (USER.replace(b"a@x", b"b@x"), None):
         scripted = looking(declared_only)

@@ -1,4 +1,4 @@
-"""Retention: deadlines come and go with the status, and from its deadline on a row is nowhere to be seen."""
+"""Retention: deadlines are set and cleared with the status, and a row is invisible from its deadline on."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def flavour(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def stores(flavour: str, request: pytest.FixtureRequest) -> Iterator[Harness]:
-    """Rows end at once when they are terminal. The execution `w` has a live task and a dead one; `over` is dead."""
+    """Terminal rows expire at once. The execution `w` has a live task and a dead one; `over` is dead."""
     retention = {"TaskState": AT_ONCE, "WorkflowState": AT_ONCE}
     with harness(flavour, request.node.name, count=2, retention=retention) as opened:
         for key in ("w", "over"):
@@ -52,7 +52,7 @@ def finish(stores: Harness, key: str, status: Status = Status.SUCCESS) -> None:
 
 
 def deadline(stores: Harness, key: str, name: str = "TaskState") -> tuple[int, int, Any, Any]:
-    """Of a row: its revision, and its deadline in the head, in the expiry set and as native TTL."""
+    """A row's revision, and its deadline in the head, in the expiry set and as native TTL."""
     partition = stores.db.session.context.partition(TASK_STATE)
     place = partition.document(name, key)
     document, score, ends = stores.send(
@@ -64,7 +64,7 @@ def deadline(stores: Harness, key: str, name: str = "TaskState") -> tuple[int, i
 
 
 @pytest.mark.parametrize("way", ["change", "save", "upsert", "transaction"])
-def test_a_deadline_begins_ends_and_begins_anew_with_the_status(flavour: str, way: str) -> None:
+def test_a_deadline_is_set_cleared_and_set_again_with_the_status(flavour: str, way: str) -> None:
     with harness(flavour, f"deadline-{flavour}-{way}", retention={"TaskState": timedelta(hours=2)}) as stores:
         stores.do(stores.db.workflow_states.create(run()))
         record = stores.do(stores.db.task_states.create(task("t")))
@@ -110,8 +110,8 @@ def status(value: Status) -> Callable[[Any], Any]:
     return lambda on: on.task_states.change("t", lambda row: setattr(row, "status", value))
 
 
-def test_a_transaction_sets_the_deadline_that_its_last_word_asks_for(flavour: str) -> None:
-    """What happens inside is nobody's business: only the state that is written counts."""
+def test_a_transaction_sets_the_deadline_of_its_last_write(flavour: str) -> None:
+    """Only the state that the transaction writes counts, not its intermediate states."""
     done, running = status(Status.SUCCESS), status(Status.RUNNING)
     with harness(flavour, f"last-word-{flavour}", retention={"TaskState": timedelta(hours=2)}) as stores:
         stores.do(stores.db.workflow_states.create(run()))
@@ -131,7 +131,7 @@ def test_a_transaction_sets_the_deadline_that_its_last_word_asks_for(flavour: st
         assert stores.clean()
 
 
-def test_a_discarded_transaction_leaves_every_deadline_as_it_was(flavour: str) -> None:
+def test_a_rolled_back_transaction_leaves_every_deadline_unchanged(flavour: str) -> None:
     class Boom(Exception):
         pass
 
@@ -148,7 +148,7 @@ def test_a_discarded_transaction_leaves_every_deadline_as_it_was(flavour: str) -
         assert stores.contents() == before
 
 
-def test_writes_that_leave_the_status_alone_leave_the_deadline_alone(flavour: str) -> None:
+def test_writes_that_keep_the_status_keep_the_deadline(flavour: str) -> None:
     entry = UsageEntry(provider="p", model="m", prompt_tokens=1)
     with harness(flavour, f"alone-{flavour}", retention={"TaskState": timedelta(hours=2)}) as stores:
         stores.do(stores.db.workflow_states.create(run()))
@@ -176,8 +176,8 @@ def test_a_deleted_row_leaves_no_deadline(flavour: str, way: str) -> None:
         assert stores.contents() == before
 
 
-def test_a_new_retention_counts_for_deadlines_that_begin_under_it(flavour: str) -> None:
-    """A row that has a deadline keeps it, whatever a program with another configuration writes to it."""
+def test_a_new_retention_applies_only_to_new_deadlines(flavour: str) -> None:
+    """A row keeps its deadline when a program with another configuration writes it."""
     with (
         harness(flavour, f"new-{flavour}", retention={"TaskState": timedelta(hours=2)}) as old,
         harness(flavour, old, retention={"TaskState": timedelta(hours=1)}) as new,
@@ -194,8 +194,8 @@ def test_a_new_retention_counts_for_deadlines_that_begin_under_it(flavour: str) 
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_touching_a_row_leaves_its_deadline_alone(flavour: str, inside: bool) -> None:
-    """A user has no deadline, and touching one of its keys gives none."""
+def test_touching_a_row_keeps_its_deadline(flavour: str, inside: bool) -> None:
+    """A user has no deadline, and touching one of its keys sets none."""
     with harness(flavour, f"touch-{flavour}-{inside}") as stores:
         stores.do(stores.db.users.create(User(id="u", email="u@x", role=Role.USER)))
         stores.do(
@@ -242,14 +242,14 @@ def test_each_entity_has_its_own_retention(
         {"TaskState": timedelta(days=36_501)},
     ],
 )
-def test_a_retention_that_makes_no_sense_is_refused(override: Any) -> None:
+def test_an_invalid_retention_is_refused(override: Any) -> None:
     with pytest.raises(ConfigurationError), harness("sync", "refused", retention=override):
         pass
 
 
 @pytest.mark.parametrize("skew", [-80_000, 0, 80_000])
-def test_a_row_is_seen_until_its_deadline_and_not_after(flavour: str, skew: int) -> None:
-    """The client's idea of the server's time may be off by almost a tenth of a second; the deadline holds all the same."""
+def test_a_row_is_visible_until_its_deadline_and_not_after(flavour: str, skew: int) -> None:
+    """The deadline is exact although the client's estimate of the server's time may be off by almost 0.1 s."""
     retention = {"TaskState": timedelta(milliseconds=150)}
     with harness(flavour, f"until-{flavour}-{skew}", retention=retention) as stores:
         stores.do(stores.db.workflow_states.create(run()))
@@ -332,7 +332,7 @@ WRITES: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_a_dead_row_is_not_found_by_what_would_change_it(stores: Harness, write: str) -> None:
+def test_a_dead_row_is_missing_for_every_write(stores: Harness, write: str) -> None:
     before = stores.contents()
     with pytest.raises(NotFoundError):
         stores.do(WRITES[write](stores.db))
@@ -365,7 +365,7 @@ def test_nothing_can_refer_to_a_dead_row(stores: Harness, inside: bool) -> None:
 
 @pytest.mark.parametrize("way", ["create", "upsert", "transaction"])
 def test_the_key_of_a_dead_row_is_free_for_a_new_row(stores: Harness, way: str) -> None:
-    """It has a creation of its own, and nothing of the dead row's family is left."""
+    """It has its own creation time, and nothing of the dead row's family is left."""
     opened = now(stores)
     if way == "transaction":
         stores.transact(lambda tx: (yield tx.workflow_states.create(run("over"))))
@@ -418,8 +418,8 @@ def test_deletes_in_a_transaction_do_not_count_dead_rows_twice(stores: Harness) 
     assert stores.clean()
 
 
-def test_a_thread_never_sees_one_answers_time_with_anothers_age() -> None:
-    """Another thread takes a new answer while this one computes."""
+def test_a_thread_never_combines_the_time_of_one_reply_with_the_age_of_another() -> None:
+    """Another thread sets a new time while this thread computes."""
     moments = iter([0.0, 3600.0, 3600.0])
 
     def monotonic() -> float:

@@ -1,4 +1,4 @@
-"""Sweeping: after it, the keyspace is that of a store which never had the dead rows, whoever swept."""
+"""Sweeping: after it, the keyspace is that of a store that never had the dead rows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def flavour(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def stores(flavour: str, request: pytest.FixtureRequest) -> Iterator[Harness]:
-    """Two stores; an execution with two tasks that stay. Rows end at once when they are terminal."""
+    """Two stores; an execution with two tasks that stay. Terminal rows expire at once."""
     retention = {"TaskState": AT_ONCE, "WorkflowState": AT_ONCE}
     with harness(flavour, request.node.name, count=2, retention=retention) as opened:
         opened.do(opened.db.workflow_states.create(run()))
@@ -63,7 +63,7 @@ def test_a_sweep_leaves_nothing_of_dead_rows(stores: Harness) -> None:
     assert stores.do(stores.db.sweep()) == 0
 
 
-def test_a_sweep_takes_the_family_of_a_dead_row_along(stores: Harness) -> None:
+def test_a_sweep_removes_the_family_of_a_dead_row(stores: Harness) -> None:
     before = stores.contents()
     stores.do(stores.db.workflow_states.create(run("over")))
     tasks = [task(f"t{n}", f"t{n - 1}" if n % 3 else None, workflow="over") for n in range(700)]
@@ -73,7 +73,7 @@ def test_a_sweep_takes_the_family_of_a_dead_row_along(stores: Harness) -> None:
     assert stores.contents() == before
 
 
-def test_a_sweep_of_parents_and_children_that_are_all_dead(stores: Harness) -> None:
+def test_a_sweep_removes_dead_parents_with_dead_children(stores: Harness) -> None:
     before = stores.contents()
     stores.do(stores.db.workflow_states.create(run("over")))
     add_tasks(stores, [task(f"t{n}", workflow="over") for n in range(120)])
@@ -90,7 +90,7 @@ def test_a_sweep_stops_at_its_limit(stores: Harness) -> None:
     assert [stores.do(stores.db.sweep(limit=12)) for _ in range(4)] == [12, 12, 6, 0]
 
 
-def test_sweeps_at_the_same_time_share_the_work(stores: Harness) -> None:
+def test_concurrent_sweeps_share_the_work(stores: Harness) -> None:
     before = stores.contents()
     add_dead(stores, 120)
     outcomes = stores.together([lambda store: store.sweep()] * 4)
@@ -100,7 +100,7 @@ def test_sweeps_at_the_same_time_share_the_work(stores: Harness) -> None:
     assert stores.contents() == before
 
 
-def test_sweeps_and_new_rows_of_the_same_keys_do_not_hurt_each_other(stores: Harness) -> None:
+def test_sweeps_and_inserts_of_the_same_keys_do_not_affect_each_other(stores: Harness) -> None:
     """While two clients sweep, others insert living rows under the keys of the dead."""
     add_dead(stores, 60)
 
@@ -127,8 +127,8 @@ def test_a_count_beyond_its_bound_sweeps_first(stores: Harness, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("more", [0, 30])
-def test_a_count_looks_from_the_smaller_side(stores: Harness, more: int) -> None:
-    """Few dead rows and a long view, or many dead rows and a short one; both counts are the living."""
+def test_a_count_looks_up_the_smaller_of_two_sets(stores: Harness, more: int) -> None:
+    """Few dead rows and a long view, or many dead rows and a short one; both counts include only live rows."""
     add_tasks(stores, [task(f"alive{number}", "c") for number in range(more)])
     add_dead(stores, 20)
     assert stores.do(stores.db.task_states.count_by_workflow("w")) == 2 + more
@@ -138,8 +138,8 @@ def test_a_count_looks_from_the_smaller_side(stores: Harness, more: int) -> None
     assert stores.db.stats.swept == 0
 
 
-def test_rows_of_an_entity_that_this_schema_lacks_are_in_nobodys_way(stores: Harness) -> None:
-    """Entries that cannot be swept are older than all others; sweeps and counts go on behind them."""
+def test_rows_of_an_entity_that_this_schema_lacks_do_not_block_a_sweep(stores: Harness) -> None:
+    """Unsweepable entries are older than all others; sweeps and counts skip them."""
     expiry = stores.db.session.context.partition(TASK_STATE).expiry
     stores.send(*[("ZADD", expiry, 1, f"Forgotten:{number}") for number in range(count_flows.LOOKUPS + 500)])
     before = stores.contents()
@@ -150,8 +150,8 @@ def test_rows_of_an_entity_that_this_schema_lacks_are_in_nobodys_way(stores: Har
     assert stores.contents() == before
 
 
-def test_rows_that_stay_are_counted_once_and_hide_no_other(stores: Harness) -> None:
-    """They stand among rows that go, wherever a step begins to look."""
+def test_unsweepable_rows_are_counted_once_and_hide_no_other_row(stores: Harness) -> None:
+    """They are among rows that can be removed, wherever a step begins."""
     context = stores.db.session.context
     expiry = context.partition(TASK_STATE).expiry
     before = stores.contents()
@@ -166,8 +166,8 @@ def test_rows_that_stay_are_counted_once_and_hide_no_other(stores: Harness) -> N
     assert stores.contents() == before
 
 
-def test_a_row_that_is_wrongly_called_due_stays(stores: Harness) -> None:
-    """Somebody has put a living row among the deadlines: that is for a check to tell, and no reason to go on for ever."""
+def test_a_live_row_with_a_wrong_deadline_entry_stays(stores: Harness) -> None:
+    """Another program has added a live row to the deadlines. A check reports it, and the sweep must still end."""
     context = stores.db.session.context
     expiry = context.partition(TASK_STATE).expiry
     stores.send(("ZADD", expiry, 1, "TaskState:p"))
@@ -199,7 +199,7 @@ def until_freed(stores: Harness, key: str) -> None:
         time.sleep(0.001)
 
 
-def test_a_row_that_the_server_freed_is_gone_for_every_reader(freed: Harness) -> None:
+def test_a_row_that_the_server_freed_is_missing_for_every_read(freed: Harness) -> None:
     assert freed.do(freed.db.task_states.find("gone")) is None
     assert freed.do(freed.db.task_states.count_by_workflow("w")) == 1
     assert [row.task_exec_id for row in freed.do(freed.db.task_states.list_by_workflow("w")).records] == ["p"]
@@ -213,7 +213,7 @@ def test_a_row_that_the_server_freed_is_gone_for_every_reader(freed: Harness) ->
 def test_deleting_a_parent_spares_a_row_under_the_key_of_a_child_that_the_server_freed(
     freed: Harness,
 ) -> None:
-    """The old row's entry is still in its parent's family, and would take another parent's row along."""
+    """The old row's entry is still in its parent's view and leads to a row of another parent."""
     add_tasks(freed, [task("q")])
     freed.do(freed.db.task_states.create(task("gone", "q")))
     freed.do(freed.db.task_states.delete("p"))
@@ -232,7 +232,7 @@ def test_a_new_row_does_not_inherit_the_deadline_of_one_that_the_server_freed(fr
 
 
 def test_a_sweep_leaves_nothing_of_rows_that_the_server_freed(flavour: str) -> None:
-    """Nobody knows their documents any more, so the whole index is searched for them; other rows keep their entries."""
+    """Their documents do not exist any more, so all indexes are searched for them; other rows keep their entries."""
     options: Any = {"retention": {"TaskState": AT_ONCE}, "grace_ms": 1}
     with harness(flavour, f"nothing-{flavour}", **options) as stores:
         stores.do(stores.db.workflow_states.create(run()))
@@ -250,7 +250,7 @@ def test_a_sweep_leaves_nothing_of_rows_that_the_server_freed(flavour: str) -> N
 
 
 def test_a_new_row_under_a_freed_key_inherits_no_entry(freed: Harness) -> None:
-    """Else a list would show it under the values of its former life."""
+    """Otherwise a list would return it for the values of the freed row."""
     freed.do(freed.db.task_states.create(task("gone", "p", name="other")))
     assert freed.do(freed.db.task_states.list_by_status(Status.SUCCESS)).records == []
     assert freed.do(freed.db.task_states.list_by_task_id("t")).records[0].task_exec_id == "p"
@@ -258,7 +258,7 @@ def test_a_new_row_under_a_freed_key_inherits_no_entry(freed: Harness) -> None:
     assert freed.clean()
 
 
-def test_the_claims_of_rows_that_the_server_freed_go_with_the_sweep(flavour: str) -> None:
+def test_a_sweep_releases_the_claims_of_rows_that_the_server_freed(flavour: str) -> None:
     closed = depot().State.CLOSED
     options: Any = {"retention": {"Ticket": AT_ONCE}, "grace_ms": 1}
     with harness(flavour, f"claims-{flavour}", module=depot(), **options) as stores:
@@ -273,8 +273,8 @@ def test_the_claims_of_rows_that_the_server_freed_go_with_the_sweep(flavour: str
         assert stores.contents() == before
 
 
-def test_rows_that_end_at_once_leave_nothing_while_others_write(flavour: str) -> None:
-    """Families of dead rows, two sweepers, and writers among them: the keyspace is that of a store that never had them."""
+def test_rows_that_expire_at_once_leave_nothing_during_concurrent_writes(flavour: str) -> None:
+    """Families of dead rows, two sweepers and concurrent writers: the keyspace is that of a store that never had them."""
     chance = random.Random(2026)
     names = [f"n:{number}" for number in range(4)]
     with harness(flavour, f"at-once-{flavour}", count=3, retention={"TaskState": AT_ONCE}) as stores:
@@ -310,7 +310,7 @@ def test_rows_that_end_at_once_leave_nothing_while_others_write(flavour: str) ->
 
 
 def shape(stores: Harness) -> dict[str, Any]:
-    """The whole keyspace but for revisions: documents without their heads, members without their scores."""
+    """The whole keyspace without revisions: documents without their heads, members without their scores."""
     found: dict[str, Any] = {}
     for name, (kind, value, _) in stores.contents().items():
         if kind == b"string":
@@ -320,8 +320,8 @@ def shape(stores: Harness) -> dict[str, Any]:
     return found
 
 
-def test_a_swept_plan_that_was_answered_late_counts_once(stores: Harness) -> None:
-    """The answer to a plan is lost: it is sent again, finds the rows gone, and no harm is done."""
+def test_a_sweep_whose_reply_was_lost_counts_once(stores: Harness) -> None:
+    """The reply to a plan is lost. The repeated plan finds no rows, and nothing is counted twice."""
     before = stores.contents()
     add_dead(stores, 10)
     lost: list[bool] = []
@@ -351,8 +351,8 @@ def test_the_unique_value_of_a_row_that_the_server_freed_is_free(flavour: str) -
         assert stores.do(stores.db.tickets.get_by_code("code")).id == "new"
 
 
-def test_a_new_row_at_any_moment_of_a_sweep_keeps_its_deadline(flavour: str) -> None:
-    """The sweep cleans up after a row that the server freed, while somebody inserts a terminal row of the same key."""
+def test_a_row_that_is_inserted_at_any_time_during_a_sweep_keeps_its_deadline(flavour: str) -> None:
+    """The sweep forgets a row that the server freed, while another client inserts a terminal row with the same key."""
     moment, over = 0, False
     while not over:
         moment += 1
@@ -385,7 +385,7 @@ def test_a_new_row_at_any_moment_of_a_sweep_keeps_its_deadline(flavour: str) -> 
 
 
 def test_a_server_at_its_memory_limit_can_still_be_swept(stores: Harness) -> None:
-    """Else the rows that fill it would be there for ever. Deletes work too; nothing else is written."""
+    """Otherwise its memory could never be freed. Deletes work too; nothing else is written."""
     add_dead(stores, 20)
     add_tasks(stores, [task("extra")])
     (_, limit), (_, policy) = stores.send(

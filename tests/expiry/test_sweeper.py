@@ -1,4 +1,4 @@
-"""The sweeper that runs beside the program, in both flavours, and the sweeping that writes do without or beside one."""
+"""The background sweeper, in both flavours, and the sweeping by writes with or without a sweeper."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def flavour(request: pytest.FixtureRequest) -> str:
 
 @contextmanager
 def opened(flavour: str, name: str, **options: Any) -> Iterator[Harness]:
-    """Three stores, an execution and a task `p` that stay; other tasks end as soon as they are terminal."""
+    """Three stores, an execution and a task `p` that stay; other tasks expire as soon as they are terminal."""
     with harness(
         flavour, f"{name}-{flavour}", count=3, retention={"TaskState": AT_ONCE}, **options
     ) as stores:
@@ -46,7 +46,7 @@ def unswept(stores: Harness) -> int:
 
 
 def wait(stores: Harness, until: Callable[[], bool]) -> None:
-    """Let the sweepers work until something is so."""
+    """Let the sweepers work until a condition holds."""
     limit = time.monotonic() + 30
     while not until():
         assert time.monotonic() < limit
@@ -55,7 +55,7 @@ def wait(stores: Harness, until: Callable[[], bool]) -> None:
 
 @contextmanager
 def sweeping(stores: Harness, *sweepers: Any) -> Iterator[None]:
-    """Sweepers at work, started and stopped the way of their flavour."""
+    """Running sweepers, started and stopped as their flavour requires."""
 
     async def start() -> None:
         for sweeper in sweepers:
@@ -105,7 +105,7 @@ def test_a_sweeper_is_a_context_manager(flavour: str) -> None:
         assert not sweeper.running
 
 
-def test_sweepers_at_the_same_time_share_the_work(flavour: str) -> None:
+def test_concurrent_sweepers_share_the_work(flavour: str) -> None:
     with opened(flavour, "share") as stores:
         before = stores.contents()
         add_dead(stores, 600)
@@ -116,7 +116,7 @@ def test_sweepers_at_the_same_time_share_the_work(flavour: str) -> None:
         assert stores.contents() == before
 
 
-def test_stopping_does_not_wait_for_the_interval_and_starting_again_works(flavour: str) -> None:
+def test_stopping_a_sweeper_does_not_wait_for_the_interval_and_it_can_be_restarted(flavour: str) -> None:
     with opened(flavour, "stop") as stores:
         sweeper = stores.db.sweeper(interval=3600)
         for turn in (1, 2):
@@ -137,8 +137,8 @@ def test_closing_a_store_stops_its_sweepers(flavour: str) -> None:
         assert [sweeper.progress.failures for sweeper in sweepers] == [0, 0]
 
 
-def test_a_sweeper_outlives_a_keyspace_that_it_cannot_read(flavour: str) -> None:
-    """The set of deadlines is damaged, then mended: the sweeper fails, says why, and goes on."""
+def test_a_sweeper_survives_a_keyspace_that_it_cannot_read(flavour: str) -> None:
+    """The set of deadlines is damaged, then repaired: the sweeper fails, reports the error, and recovers."""
     with opened(flavour, "outlives") as stores:
         expiry = stores.db.session.context.partition(TASK_STATE).expiry
         sweeper = stores.db.sweeper(interval=0.01)
@@ -153,7 +153,7 @@ def test_a_sweeper_outlives_a_keyspace_that_it_cannot_read(flavour: str) -> None
             wait(stores, lambda: sweeper.progress.failures == 0)
 
 
-def test_one_row_that_cannot_be_read_is_in_nobodys_way(flavour: str) -> None:
+def test_one_unreadable_row_does_not_block_a_sweep(flavour: str) -> None:
     with opened(flavour, "unreadable") as stores:
         context = stores.db.session.context
         add_dead(stores, 40)
@@ -168,12 +168,12 @@ def test_one_row_that_cannot_be_read_is_in_nobodys_way(flavour: str) -> None:
 
 
 @pytest.mark.parametrize("pace", [{"interval": 0.0}, {"share": 0.0}, {"share": 1.5}])
-def test_a_pace_that_makes_no_sense_is_refused(flavour: str, pace: dict[str, float]) -> None:
+def test_an_invalid_pace_is_refused(flavour: str, pace: dict[str, float]) -> None:
     with opened(flavour, "pace") as stores, pytest.raises(ConfigurationError):
         stores.db.sweeper(**pace)
 
 
-def test_a_forked_child_sweeps_only_when_it_is_told_to() -> None:
+def test_a_forked_child_sweeps_only_after_it_starts_a_sweeper() -> None:
     program = """
 import os
 from compozy_store.sync import Store
@@ -197,12 +197,12 @@ print("ok")
 
 
 def later(stores: Harness) -> None:
-    """Let this client believe that two seconds have gone by: writes look only at what has been dead for a while."""
+    """Advance this client's clock by two seconds, because writes sweep only rows that have been dead for a while."""
     clock = stores.db.session.context.state.clock
     clock.set(clock.now() + 2_000_000)
 
 
-def test_writes_clean_a_store_that_nobody_sweeps(flavour: str) -> None:
+def test_writes_sweep_a_store_without_a_sweeper(flavour: str) -> None:
     with opened(flavour, "tidy", sweep_every=4, sweep_rows=10) as stores:
         before = stores.contents()
         add_dead(stores, 50)
@@ -222,13 +222,13 @@ def test_writes_clean_a_store_that_nobody_sweeps(flavour: str) -> None:
 
 
 def write(stores: Harness, times: int = 1) -> None:
-    """Writes after which nothing but the clock says that some may sweep."""
+    """Make writes, with the clock advanced so that some of them may sweep."""
     for _ in range(times):
         later(stores)
         stores.do(stores.db.workflow_states.upsert(run()))
 
 
-def test_writes_leave_to_a_sweeper_of_their_store_what_it_has_in_sight(flavour: str) -> None:
+def test_writes_leave_a_small_backlog_to_the_sweeper_of_their_store(flavour: str) -> None:
     with opened(flavour, "leave", sweep_every=1) as stores:
         sweeper = stores.db.sweeper(interval=3600)
         with sweeping(stores, sweeper):
@@ -240,8 +240,8 @@ def test_writes_leave_to_a_sweeper_of_their_store_what_it_has_in_sight(flavour: 
         assert unswept(stores) == 0
 
 
-def test_writes_sweep_what_piles_up_beside_a_sweeper_of_their_store(flavour: str) -> None:
-    """The sweeper waits for its next look: whatever goes meanwhile, the writes have taken."""
+def test_writes_sweep_a_large_backlog_although_a_sweeper_runs(flavour: str) -> None:
+    """The sweeper waits for its next round, so rows that are removed meanwhile were swept by writes."""
     with opened(flavour, "pile", sweep_every=4, sweep_rows=50) as stores:
         before = stores.contents()
         sweeper = stores.db.sweeper(interval=3600)
@@ -263,8 +263,8 @@ def test_writes_sweep_what_piles_up_beside_a_sweeper_of_their_store(flavour: str
         }
 
 
-def test_rows_that_cannot_be_removed_are_no_pile(flavour: str) -> None:
-    """A sweeper has met 70 rows of an entity that is not in this schema: writes do not look at them again and again."""
+def test_unsweepable_rows_do_not_count_as_backlog(flavour: str) -> None:
+    """A sweeper has found 70 rows of an entity that is not in this schema. Writes do not read them again."""
     with opened(flavour, "kept", sweep_every=1) as stores:
         expiry = stores.db.session.context.partition(TASK_STATE).expiry
         stores.send(("ZADD", expiry, *(word for n in range(70) for word in (n + 1, f"Forgotten:{n}"))))
@@ -279,7 +279,7 @@ def test_rows_that_cannot_be_removed_are_no_pile(flavour: str) -> None:
             assert unswept(stores) <= 134
 
 
-def test_writes_can_be_told_not_to_sweep(flavour: str) -> None:
+def test_sweeping_by_writes_can_be_disabled(flavour: str) -> None:
     with opened(flavour, "never", sweep_every=0) as stores:
         add_dead(stores, 5)
         for _ in range(70):

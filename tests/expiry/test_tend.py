@@ -1,4 +1,4 @@
-"""A sweeper's patience, told with literal answers: pauses, errors, and what a write does when tidying fails."""
+"""A sweeper, with literal replies: pauses, errors, and writes whose sweep fails."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tests.scripted import UNSENT, Scripted
 NOW = [b"1700000000", b"0"]
 APPLIED = [b"OK", b"1700000000000001", b"1700000000000001", b"0"]
 NOTHING: list[Any] = [[NOW], [[]], [NOW], [[]]]
-"""Both partitions have nothing that is due."""
+"""No row is due in either partition."""
 
 
 def pauses(scripted: Scripted, answers: list[Any], pace: Pace, progress: SweepProgress) -> list[float]:
-    """How long a sweeper sleeps after each look, until the answers are used up; pauses inside `ask` are left out."""
+    """The seconds that a sweeper sleeps after each round, until the replies are used up; without the pauses of `ask`."""
     flow, left = tend_flows.tend(scripted.context, pace, progress), list(answers)
     found: list[float] = []
     step: Any = None
@@ -43,7 +43,7 @@ def pauses(scripted: Scripted, answers: list[Any], pace: Pace, progress: SweepPr
                 step, failure = None, step
 
 
-def test_a_sweeper_looks_about_every_interval() -> None:
+def test_a_sweeper_begins_a_round_about_every_interval() -> None:
     progress = SweepProgress()
     found = pauses(Scripted(), NOTHING * 20, Pace(interval=10), progress)
     assert len(found) == progress.rounds == 20
@@ -51,7 +51,9 @@ def test_a_sweeper_looks_about_every_interval() -> None:
     assert max(found) - min(found) > 1, "several sweepers must not stay in step"
 
 
-def test_a_failing_sweeper_waits_longer_and_longer_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_sweeper_waits_with_increasing_pauses_and_logs_the_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     scripted, progress = Scripted(deadline=0), SweepProgress()
     with caplog.at_level(logging.INFO, "keyweave"):
         found = pauses(scripted, [UNSENT] * 9, Pace(), progress)
@@ -63,7 +65,7 @@ def test_a_failing_sweeper_waits_longer_and_longer_and_says_why(caplog: pytest.L
     assert "host:6379" in caplog.records[0].getMessage()
 
 
-def test_a_sweeper_that_works_again_forgets_its_failures(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_sweeper_that_recovers_resets_its_failures(caplog: pytest.LogCaptureFixture) -> None:
     scripted, progress = Scripted(deadline=0), SweepProgress()
     refused = ServerError("READONLY", "READONLY no")
     with caplog.at_level(logging.INFO, "keyweave"):
@@ -78,8 +80,8 @@ def test_a_refusal_is_a_failure_too() -> None:
     assert isinstance(progress.error, StoreReadOnlyError)
 
 
-def test_a_sweeper_rests_for_its_share() -> None:
-    """A step that took a second is followed by about three of rest, when a quarter of the time is its share."""
+def test_a_sweeper_pauses_according_to_its_share() -> None:
+    """With a share of a quarter, a step of one second is followed by a pause of about three seconds."""
     scripted = Scripted()
     flow = tend_flows.tend(scripted.context, Pace(share=0.25), SweepProgress())
     flow.send(None)
@@ -92,8 +94,8 @@ def test_a_sweeper_rests_for_its_share() -> None:
 
 
 @pytest.mark.parametrize("swept", [[15], [16, 0], [48, 0, 0, 0], [64, 32, 0, 0, 15], [64, 0, 0, 48, 0, 0, 0]])
-def test_a_sweeper_leaves_out_the_turns_that_writes_take(swept: list[int]) -> None:
-    """For every 16 rows that they have swept during one rest, it rests once more."""
+def test_a_sweeper_pauses_longer_for_rows_that_writes_sweep(swept: list[int]) -> None:
+    """For every 16 rows that writes have swept during one pause, the sweeper pauses once more."""
     scripted = Scripted()
     flow = tend_flows.tend(scripted.context, Pace(rows=16), SweepProgress())
     flow.send(None)
@@ -108,14 +110,14 @@ def test_a_sweeper_leaves_out_the_turns_that_writes_take(swept: list[int]) -> No
 @pytest.mark.parametrize(
     "pace", [{"interval": 0}, {"interval": 1e9}, {"share": 0}, {"share": 2}, {"rows": 0}]
 )
-def test_a_pace_that_makes_no_sense_is_refused(pace: dict[str, Any]) -> None:
+def test_an_invalid_pace_is_refused(pace: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="sweeper: "):
         Pace(**pace)
 
 
 @pytest.mark.parametrize("failure", [UNSENT, [ServerError("OOM", "OOM no")]])
-def test_a_write_that_cannot_tidy_up_is_a_write_all_the_same(failure: Any) -> None:
-    """It does not even wait: the one failure is all that the writer pays."""
+def test_a_write_succeeds_although_its_sweep_fails(failure: Any) -> None:
+    """The failure is not retried, so the writer does not wait."""
     scripted = Scripted(sweep_every=1)
     record = WorkflowState(workflow_exec_id="w", workflow_id="f", status=Status.RUNNING)
     scripted.run(save_flows.create(scripted.context, WORKFLOW_STATE, record), [[APPLIED], failure])
@@ -123,7 +125,7 @@ def test_a_write_that_cannot_tidy_up_is_a_write_all_the_same(failure: Any) -> No
     assert scripted.context.policy.deadline > 0
 
 
-def test_only_every_so_many_writes_look_for_something_to_sweep() -> None:
+def test_only_one_of_sweep_every_writes_sweeps() -> None:
     scripted = Scripted(sweep_every=4)
     for number in range(1, 13):
         record = WorkflowState(workflow_exec_id="w", workflow_id="f", status=Status.RUNNING)

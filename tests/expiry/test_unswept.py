@@ -1,4 +1,4 @@
-"""A store whose rows have ended, and were not swept, answers exactly like a store that never had them.
+"""A store whose rows have expired without a sweep returns exactly the same as a store that never had them.
 
 One history is played to two stores. Where a family of rows ends in the first, it is deleted from the second. Then both
 are asked everything that repositories can be asked, outside and inside a transaction; they are written to, and
@@ -44,7 +44,7 @@ DOMAINS: dict[str, list[Any]] = {
     "tool_id": ["c"],
     "execution_type": [ExecutionType.BASIC],
 }
-"""What each argument of a read can be."""
+"""The possible values of each argument of a read."""
 
 READS = ("get", "find", "list_", "iterate", "fetch", "count_", "group_counts_", "gather_", "search", "tree")
 
@@ -68,7 +68,7 @@ Call = Callable[[Any], Any]
 
 
 class Stage:
-    """Two stores: rows of the first end, those of the second are deleted."""
+    """Two stores: rows of the first expire, those of the second are deleted."""
 
     def __init__(self, stores: Harness) -> None:
         self.stores = stores
@@ -77,7 +77,7 @@ class Stage:
         self.ending = self._at(names[0], AT_ONCE)
 
     def _at(self, namespace: str, life: timedelta) -> Any:
-        """A store on the connections that there are, with a namespace and a retention of its own."""
+        """A store on the existing connections, with its own namespace and retention."""
         session = self.stores.db.session
         old = session.context
         keyspace = Keyspace(Namespace("compozy", "v1", "test", namespace), old.package.groups)
@@ -88,14 +88,14 @@ class Stage:
         return type(self.stores.db)(session.within(fresh))
 
     def outcome(self, store: Any, call: Call) -> Any:
-        """What a call comes to, without times; an error by its name."""
+        """The outcome of a call, without times; an error by its name."""
         try:
             return plain(self.stores.do(call(store)))
         except KeyweaveError as error:
             return type(error).__name__
 
     def both(self, call: Call) -> Any:
-        """Make a call to both stores, which must come to the same."""
+        """Make a call to both stores; the outcomes must be equal."""
         outcomes = [self.outcome(store, call) for store in (self.first, self.second)]
         assert outcomes[0] == outcomes[1]
         return outcomes[0]
@@ -121,7 +121,7 @@ class Stage:
             self.end("task_states", key)
 
     def end(self, place: str, key: str) -> None:
-        """A row ends with all that refers to it."""
+        """Let a row and the rows that refer to it expire."""
         if self.stores.do(getattr(self.second, place).find(key)) is None:
             return
         family = [key]
@@ -226,7 +226,7 @@ WRITES: list[Call] = [
 
 
 def in_transaction(tx: Any) -> Generator[Any, Any, list[Any]]:
-    """Every answer, after a write that the transaction has not committed."""
+    """Every result, after a write that the transaction has not committed."""
     answers: list[Any] = []
     yield tx.workflow_states.upsert(
         WorkflowState(workflow_exec_id="w9", workflow_id="f", status=Status.RUNNING)
@@ -242,7 +242,7 @@ def in_transaction(tx: Any) -> Generator[Any, Any, list[Any]]:
 
 
 def paged(stage: Stage, store: Any, call: Call, name: str) -> list[Any]:
-    """The pages of two rows that a list consists of; an empty one at the end only says that there is no more."""
+    """The pages of a list, with two rows each; without an empty last page."""
     place, method = re.fullmatch(r"(\w+)\.(\w+)\(.*", name).groups()  # type: ignore[union-attr]
     arguments = call.__closure__[0].cell_contents  # type: ignore[index]
     pages: list[Any] = []
@@ -257,7 +257,7 @@ def paged(stage: Stage, store: Any, call: Call, name: str) -> list[Any]:
 
 
 def contents(stage: Stage, store: Any) -> dict[str, Any]:
-    """A namespace's keys and values, but for clocks, marks, times and the name of the namespace."""
+    """A namespace's keys and values, without clocks, markers, times and the name of the namespace."""
     own = Harness(stage.stores.flavour, "", stage.stores.runner, [store])
     found: dict[str, Any] = {}
     for name, (kind, value, _) in own.contents().items():
@@ -276,7 +276,7 @@ def stores(request: pytest.FixtureRequest) -> Iterator[Harness]:
         yield opened
 
 
-def test_an_unswept_store_answers_like_one_that_never_had_the_rows(stores: Harness) -> None:
+def test_an_unswept_store_returns_the_same_as_one_that_never_had_the_rows(stores: Harness) -> None:
     @settings(max_examples=8, deadline=None, derandomize=True, database=None)
     @given(st.lists(steps, min_size=8, max_size=24), st.permutations(WRITES))
     def tell(history: list[tuple[Any, ...]], writes: list[Call]) -> None:

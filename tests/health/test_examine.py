@@ -1,4 +1,4 @@
-"""Examining a server, by literal replies: one exchange, no retries, and refusals that say something or nothing."""
+"""Examining a server, with literal replies: one exchange, no retries, and the meaning of refusals."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def wall() -> float:
     return NOW + 0.25
 
 
-def test_opening_takes_the_servers_time_and_facts_in_one_exchange() -> None:
+def test_opening_reads_the_servers_time_and_facts_in_one_exchange() -> None:
     scripted = Scripted()
     server = scripted.run(connect(scripted.context), [ASKED])
     assert (server.version, server.role, server.persistence) == ("8.0.2", "primary", "aof everysec")
@@ -57,7 +57,7 @@ def test_opening_takes_the_servers_time_and_facts_in_one_exchange() -> None:
         (ServerError("ERR", "ERR Script uses keys that are NOT DECLARED in KEYS"), True),
     ],
 )
-def test_opening_learns_whether_scripts_may_find_their_keys(answer: Any, declared: bool) -> None:
+def test_opening_finds_out_whether_scripts_may_use_undeclared_keys(answer: Any, declared: bool) -> None:
     scripted = Scripted()
     server = scripted.run(connect(scripted.context), [[*ASKED[:3], answer, SETTINGS]])
     assert server.declared_keys is declared
@@ -83,14 +83,14 @@ def test_opening_needs_an_answer_and_the_time(first: list[Any], error: type[Keyw
 
 
 @pytest.mark.parametrize("failure", [LOST, UNSENT])
-def test_a_broken_connection_is_not_tried_again(failure: Any) -> None:
+def test_a_broken_connection_is_not_retried(failure: Any) -> None:
     for flow in (connect, examine):
         scripted = Scripted()
         with pytest.raises(StoreUnavailableError):
             scripted.run(flow(scripted.context), [failure])
 
 
-def test_settings_that_were_refused_once_are_not_asked_for_again() -> None:
+def test_settings_that_were_refused_once_are_not_requested_again() -> None:
     scripted = Scripted()
     scripted.run(connect(scripted.context), [[*ASKED[:4], refusal("NOPERM")]])
     health = scripted.run(examine(scripted.context, wall=wall), [replies(first=ASKED[:4])])
@@ -99,7 +99,7 @@ def test_settings_that_were_refused_once_are_not_asked_for_again() -> None:
 
 
 @pytest.mark.parametrize("code", ["OOM", "READONLY", "MISCONF", "NOREPLICAS"])
-def test_a_server_that_would_refuse_a_write_does_not_serve(code: str) -> None:
+def test_a_server_that_refuses_writes_is_not_serving(code: str) -> None:
     scripted = Scripted()
     first = [b"PONG", TIME, INFO, refusal(code), SETTINGS]
     health = scripted.run(examine(scripted.context, wall=wall), [replies(first=first)])
@@ -109,14 +109,14 @@ def test_a_server_that_would_refuse_a_write_does_not_serve(code: str) -> None:
 @pytest.mark.parametrize(
     ("code", "scripts"), [("NOPERM", False), ("ERR", False), ("LOADING", None), ("BUSY", None)]
 )
-def test_other_refusals_are_about_scripts_or_about_nothing(code: str, scripts: bool | None) -> None:
+def test_other_refusals_concern_only_scripts_or_nothing(code: str, scripts: bool | None) -> None:
     scripted = Scripted()
     first = [b"PONG", TIME, INFO, refusal(code), SETTINGS]
     health = scripted.run(examine(scripted.context, wall=wall), [replies(first=first)])
     assert (health.serving, health.server.refusal, health.server.scripts) == (False, None, scripts)
 
 
-def test_the_oldest_row_past_its_deadline_tells_how_far_sweeping_is_behind() -> None:
+def test_the_oldest_row_past_its_deadline_gives_the_lag_of_sweeping() -> None:
     scripted = Scripted()
     late = b"%d" % ((NOW - 60) * 1_000_000)
     health = scripted.run(examine(scripted.context, wall=wall), [replies(oldest=[b"User:u", late])])
@@ -127,7 +127,7 @@ def test_the_oldest_row_past_its_deadline_tells_how_far_sweeping_is_behind() -> 
 
 
 @pytest.mark.parametrize(("ahead", "skew"), [(0.0, 0.0), (5.0, 5.0), (-5.0, -5.0)])
-def test_clocks_are_compared_beyond_the_round_trip(ahead: float, skew: float) -> None:
+def test_the_clock_skew_excludes_the_round_trip(ahead: float, skew: float) -> None:
     scripted = Scripted()
     flow = examine(scripted.context, wall=lambda: wall() - ahead)
     assert scripted.run(flow, [replies()]).clock_skew == pytest.approx(skew)

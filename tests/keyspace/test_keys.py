@@ -43,7 +43,7 @@ def test_every_key_of_a_partition_hashes_by_its_tag_alone(tenant: str, key: str,
 
 
 @given(TEXT, TEXT, VALUES)
-def test_kinds_of_key_never_meet(key: str, other: str, values: list[str]) -> None:
+def test_keys_of_different_kinds_never_collide(key: str, other: str, values: list[str]) -> None:
     partition = Keyspace(Namespace("a", "v1", "e", "t"), {"g": 1}).partition("g")
     assert (partition.document("User", key) == partition.document("User", other)) == (key == other)
     assert partition.document("User", key) != partition.view("User", "by", values)
@@ -51,7 +51,7 @@ def test_kinds_of_key_never_meet(key: str, other: str, values: list[str]) -> Non
 
 
 @given(VALUES, TEXT)
-def test_the_key_of_an_index_tells_what_it_is(values: list[str], key: str) -> None:
+def test_the_key_of_an_index_can_be_parsed(values: list[str], key: str) -> None:
     partition = Keyspace(Namespace("a", "b", "c", "d"), {"g": 1}, {"E.later": "E.later.2"}).partition("g")
     assert partition.index_of(partition.view("E", "v", values)) == ("E.v", tuple(values))
     assert partition.index_of(partition.view("E", "later", values)) == ("E.later.2", tuple(values))

@@ -1,4 +1,4 @@
-"""Paging through values at the edge: orders beyond 2^53, empty keys, cursors that somebody has changed."""
+"""Paging through extreme values: orders beyond 2^53, empty keys, cursors that were modified."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ def day(name: str, year: int = 2026, number: int = 0, share: float = 0.0) -> Any
 
 
 def names(rows: Iterator[Any]) -> list[str]:
-    """Names of the rows, or of too many when they do not end."""
+    """Names of the rows, limited in case the pages do not end."""
     return [row.name for row in islice(rows, 50)]
 
 
 @pytest.mark.parametrize("newest", [True, False])
-def test_pages_go_on_beyond_the_numbers_that_a_double_holds_exactly(store: Any, newest: bool) -> None:
+def test_pages_continue_beyond_the_numbers_that_a_double_represents_exactly(store: Any, newest: bool) -> None:
     years = [1, 1600, 1970, 2255, 2256, 9998, 9999]
     for index, year in enumerate(years):
         power = index * 20 - 60
@@ -106,7 +106,7 @@ def test_a_number_that_no_view_can_hold_is_refused_before_anything_is_written(
     assert store.check().clean
 
 
-def test_an_empty_key_is_a_place_like_any_other(store: Any) -> None:
+def test_an_empty_key_is_a_valid_cursor_position(store: Any) -> None:
     for name in ("b", "", "a"):
         store.days.create(day(name))
     assert names(store.days.iterate_all(batch=1)) == ["a", "", "b"]
@@ -115,7 +115,7 @@ def test_an_empty_key_is_a_place_like_any_other(store: Any) -> None:
 
 
 @pytest.mark.parametrize("score", ["nan", "1_0", " 5 ", "\u0661", "", "0x10", "five", "-", "1\n"])
-def test_a_cursor_whose_score_is_no_number_of_the_server_is_damaged(store: Any, score: str) -> None:
+def test_a_cursor_whose_score_the_server_cannot_read_is_damaged(store: Any, score: str) -> None:
     store.days.create(day("a"))
     with pytest.raises(InvalidCursorError):
         store.days.list_all(cursor=write_cursor(Position("Day", "created", True, score, "b")))

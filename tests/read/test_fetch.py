@@ -1,4 +1,4 @@
-"""Everything of a list or search at once, in both flavours: over several pages, beside writers, and in transactions."""
+"""Fetching whole lists and searches, in both flavours: over several pages, during writes, and in transactions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def stores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 @pytest.fixture
 def other(stores: Harness) -> Iterator[Any]:
-    """A blocking store of somebody else on the same rows."""
+    """Another blocking store on the same rows."""
     with harness("sync", stores, retention={"TaskState": AT_ONCE}) as opened:
         yield opened.db
 
@@ -42,7 +42,7 @@ def add(stores: Harness, keys: str) -> None:
 
 
 def between(stores: Harness, flow: Flow[list[Any]], *actions: Callable[[], Any]) -> str:
-    """The rows of a fetch while somebody else acts before its second page, its third and so on."""
+    """The rows of a fetch while another client acts before its second page, its third and so on."""
     waiting = [lambda: None, *actions]
 
     def before(number: int, commands: tuple[Command, ...]) -> None:
@@ -62,14 +62,14 @@ def changed(other: Any, key: str) -> Callable[[], Any]:
     return lambda: other.workflow_states.change(key, lambda row: setattr(row, "output", 1))
 
 
-def test_nothing_is_an_empty_list(stores: Harness) -> None:
+def test_a_fetch_without_rows_is_an_empty_list(stores: Harness) -> None:
     repository = stores.db.task_states
     assert stores.do(repository.fetch_all()) == stores.do(repository.fetch_by_workflow("nobody")) == []
     assert stores.do(repository.fetch()) == stores.do(repository.fetch(status=Status.SUCCESS)) == []
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
-def test_every_page_is_in_it(stores: Harness, count: int) -> None:
+def test_a_fetch_includes_every_page(stores: Harness, count: int) -> None:
     keys = "abcdefg"[:count]
     add(stores, keys)
     repository = stores.db.task_states
@@ -82,7 +82,7 @@ def test_every_page_is_in_it(stores: Harness, count: int) -> None:
         assert found == stores.do(repository.iterate_by_workflow("w", newest=newest))
 
 
-def test_a_search_by_several_filters_reads_on_until_the_end(stores: Harness) -> None:
+def test_a_fetch_by_several_filters_reads_to_the_end(stores: Harness) -> None:
     for number, key in enumerate("abcdefg"):
         row = task(key, name="other" if number % 3 else "t", tool_id="x" if number % 2 else "y")
         row.component = Component.TOOL
@@ -94,7 +94,7 @@ def test_a_search_by_several_filters_reads_on_until_the_end(stores: Harness) -> 
     assert names(found) == "w"
 
 
-def test_one_round_trip_for_each_page_and_none_to_see_that_it_ends(stores: Harness) -> None:
+def test_a_fetch_takes_one_round_trip_per_page_and_none_to_detect_the_end(stores: Harness) -> None:
     add(stores, "abcd")
     trips: list[int] = []
     flow = watched(stores, tasks(stores), lambda number, _: trips.append(number))
@@ -102,12 +102,12 @@ def test_one_round_trip_for_each_page_and_none_to_see_that_it_ends(stores: Harne
     assert trips == [1, 2]
 
 
-def test_what_cannot_be_ordered_is_refused(stores: Harness) -> None:
+def test_a_fetch_in_an_order_without_a_view_is_refused(stores: Harness) -> None:
     with pytest.raises(ValidationError):
         stores.do(stores.db.task_states.fetch(order="revision"))
 
 
-def test_rows_that_end_between_two_pages_are_left_out(stores: Harness, other: Any) -> None:
+def test_rows_that_expire_between_two_pages_are_left_out(stores: Harness, other: Any) -> None:
     add(stores, "abcdefg")
 
     def end() -> None:
@@ -118,7 +118,7 @@ def test_rows_that_end_between_two_pages_are_left_out(stores: Harness, other: An
     assert names(stores.do(stores.db.task_states.fetch_by_workflow("w", newest=False))) == "acef"
 
 
-def test_rows_that_are_written_and_deleted_meanwhile_disturb_no_others(stores: Harness, other: Any) -> None:
+def test_concurrent_writes_and_deletes_do_not_affect_other_rows(stores: Harness, other: Any) -> None:
     add(stores, "abcdef")
     actions = (lambda: other.task_states.delete("d"), lambda: other.task_states.create(task("g")))
     assert between(stores, tasks(stores), *actions) == "abcefg"
@@ -126,8 +126,10 @@ def test_rows_that_are_written_and_deleted_meanwhile_disturb_no_others(stores: H
     assert between(stores, flow, lambda: other.task_states.create(task("h"))) == "gfecba"
 
 
-def test_a_row_that_moves_on_is_met_last_and_only_once(stores: Harness, other: Any) -> None:
-    """By the latest change, from old to new: what is changed meanwhile comes again, as it is then."""
+def test_a_row_that_moves_during_a_fetch_is_returned_once_at_its_last_position(
+    stores: Harness, other: Any
+) -> None:
+    """Ordered by the latest change, oldest first: a row that changes meanwhile is read again in its new state."""
     for key in "xyz":
         stores.do(stores.db.workflow_states.create(run(key)))
     context = stores.db.session.context
@@ -148,7 +150,7 @@ def test_a_row_that_moves_on_is_met_last_and_only_once(stores: Harness, other: A
     assert moved[-1].output == 1, "as it was met last"
 
 
-def test_a_row_that_is_deleted_and_made_anew_comes_once(stores: Harness, other: Any) -> None:
+def test_a_row_that_is_deleted_and_recreated_is_returned_once(stores: Harness, other: Any) -> None:
     add(stores, "abcd")
 
     def again() -> None:

@@ -45,7 +45,7 @@ def keys(lists: list[list[TaskState]]) -> list[list[str]]:
 
 
 def trips(store: Store, flow: Flow[Any]) -> tuple[Any, int]:
-    """What a flow returns, and how often it went to the server."""
+    """The result of a flow, and its number of exchanges."""
     count = 0
 
     def counted() -> Flow[Any]:
@@ -62,7 +62,7 @@ def trips(store: Store, flow: Flow[Any]) -> tuple[Any, int]:
     return store.session.run(counted()), count
 
 
-def test_lists_come_in_the_order_of_their_keys_and_each_is_whole(store: Store) -> None:
+def test_lists_are_complete_and_in_the_order_of_their_keys(store: Store) -> None:
     for number in range(gather_flows.CHUNK * 2 + 1):
         add(store, f"{number}")
     add(store, "child", "0")
@@ -73,7 +73,7 @@ def test_lists_come_in_the_order_of_their_keys_and_each_is_whole(store: Store) -
     assert store.task_states.gather_by_parent([]) == []
 
 
-def test_many_lists_need_few_round_trips(store: Store) -> None:
+def test_many_lists_take_few_round_trips(store: Store) -> None:
     parents = [f"p{number}" for number in range(3 * gather_flows.PIPELINE)]
     for parent in parents:
         add(store, parent)
@@ -105,7 +105,7 @@ def test_a_transaction_gathers_its_own_writes(store: Store) -> None:
     store.transact(write)
 
 
-def test_a_server_that_wants_keys_declared_is_asked_for_each_list(store: Store) -> None:
+def test_without_undeclared_keys_each_list_is_read_on_its_own(store: Store) -> None:
     add(store, "p")
     add(store, "a", "p")
     declare_keys(store.session.context)
@@ -129,14 +129,14 @@ def test_dangling_entries_are_left_out_and_healed(store: Store) -> None:
 
 
 def together(store: Any, key: str = "w", **more: Any) -> list[str]:
-    """Ids of the tasks that come with an execution, which is what they must be of."""
+    """Ids of the tasks that are read with an execution; each must belong to it."""
     row, tasks = store.workflow_states.get_with_task_states(key, **more)
     assert row == store.workflow_states.get(key)
     assert {task.workflow_exec_id for task in tasks} <= {key}
     return [task.task_exec_id for task in tasks]
 
 
-def test_a_row_comes_with_all_that_refer_to_it(store: Store) -> None:
+def test_a_row_is_read_with_all_referring_rows(store: Store) -> None:
     assert together(store) == []
     expected = [f"{number}" for number in range(gather_flows.CHUNK + 2)]
     for key in expected:
@@ -147,7 +147,7 @@ def test_a_row_comes_with_all_that_refer_to_it(store: Store) -> None:
     assert together(store) == expected[::-1]
 
 
-def test_a_row_with_those_that_refer_to_it_is_one_round_trip(store: Store) -> None:
+def test_a_row_with_its_referring_rows_is_one_round_trip(store: Store) -> None:
     add(store, "a")
     together(store)
     context, entity = store.session.context, store.session.context.package.entities["WorkflowState"]
@@ -157,7 +157,7 @@ def test_a_row_with_those_that_refer_to_it_is_one_round_trip(store: Store) -> No
 
 
 @pytest.mark.parametrize("declared_only", [False, True])
-def test_a_row_that_is_not_there_has_none_that_refer_to_it(store: Store, declared_only: bool) -> None:
+def test_a_missing_row_has_no_referring_rows(store: Store, declared_only: bool) -> None:
     declare_keys(store.session.context, declared_only)
     with pytest.raises(WorkflowNotFoundError):
         store.workflow_states.get_with_task_states("nobody")
@@ -179,14 +179,14 @@ def test_a_transaction_reads_a_row_with_its_own_writes(store: Store) -> None:
 
 
 def leading(store: Any, **more: Any) -> list[str]:
-    """Ids of the newest execution of the workflow `f` and of the tasks that come with it."""
+    """Ids of the newest execution of the workflow `f` and of its tasks."""
     row, tasks = store.workflow_states.first_with_task_states(workflow_id="f", **more)
     assert row == store.workflow_states.first(workflow_id="f")
     return [row.workflow_exec_id, *(task.task_exec_id for task in tasks)]
 
 
 @pytest.mark.parametrize("declared_only", [False, True])
-def test_the_first_row_comes_with_all_that_refer_to_it(store: Store, declared_only: bool) -> None:
+def test_the_first_row_is_read_with_all_referring_rows(store: Store, declared_only: bool) -> None:
     declare_keys(store.session.context, declared_only)
     expected = [f"{number}" for number in range(gather_flows.CHUNK + 2)]
     for key in expected:
@@ -204,7 +204,7 @@ def test_the_first_row_comes_with_all_that_refer_to_it(store: Store, declared_on
         store.workflow_states.first_with_task_states(workflow_id="nobody")
 
 
-def test_the_first_row_with_those_that_refer_to_it_is_one_round_trip(store: Store) -> None:
+def test_the_first_row_with_its_referring_rows_is_one_round_trip(store: Store) -> None:
     add(store, "a")
     leading(store)
     context, entity = store.session.context, store.session.context.package.entities["WorkflowState"]
@@ -229,7 +229,7 @@ def test_a_transaction_reads_the_first_row_with_its_own_writes(store: Store) -> 
     store.transact(write)
 
 
-def test_rows_without_a_document_are_passed_over_and_healed_on_the_way_to_the_first(store: Store) -> None:
+def test_members_without_a_document_before_the_first_row_are_skipped_and_healed(store: Store) -> None:
     add(store, "a")
     for number in range(12):
         store.workflow_states.create(
@@ -246,7 +246,7 @@ def test_rows_without_a_document_are_passed_over_and_healed_on_the_way_to_the_fi
     assert store.stats.healed == 12
 
 
-def test_a_transaction_locks_a_row_and_reads_all_that_refer_to_it_with_its_own_writes(store: Store) -> None:
+def test_a_transaction_locks_a_row_and_reads_its_referring_rows_with_its_own_writes(store: Store) -> None:
     expected = [f"{number}" for number in range(gather_flows.CHUNK + 2)]
     for key in expected:
         add(store, key)
@@ -267,7 +267,7 @@ def test_a_transaction_locks_a_row_and_reads_all_that_refer_to_it_with_its_own_w
         store.workflow_states.get_with_task_states("w", for_update=True)
 
 
-def test_rows_read_behind_a_lock_are_those_that_the_transaction_wrote(store: Store) -> None:
+def test_rows_read_with_a_lock_include_the_transactions_own_writes(store: Store) -> None:
     add(store, "a")
 
     def write(transaction: Any) -> None:

@@ -1,4 +1,4 @@
-"""Pages by literal replies: one round trip, dead and dangling members, and servers that want keys declared."""
+"""Pages, with literal replies: one round trip, dead and dangling members, and servers that require declared keys."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_page_is_one_round_trip_and_its_cursor_goes_on() -> None:
     assert second[2:] == (1, VIEW, f"{TAG}User:", 1, "newest", "1700000000000001", "u", 8)
 
 
-def test_a_page_that_the_dead_left_short_is_filled_by_the_next_stretch() -> None:
+def test_a_page_that_dead_rows_shorten_is_filled_by_the_next_call() -> None:
     scripted = Scripted()
     page = users(scripted, [[[b"5", b"a", [], USER]], [[b"", b"", [], USER]]])
     assert (len(page.records), page.cursor) == (2, None)
@@ -50,13 +50,13 @@ def test_a_member_without_a_document_is_removed_under_a_guard() -> None:
     assert scripted.context.state.stats.healed == 1
 
 
-def test_a_member_that_got_its_document_meanwhile_stays() -> None:
+def test_a_member_whose_document_is_written_meanwhile_stays() -> None:
     scripted = Scripted()
     users(scripted, [[[b"", b"", [b"late"], USER]], [[b"EXISTS", 1, b"certain", b""]]])
     assert scripted.context.state.stats.healed == 0
 
 
-def test_a_server_that_wants_keys_declared_gets_two_commands() -> None:
+def test_without_undeclared_keys_a_page_takes_two_commands() -> None:
     scripted = Scripted(declared_keys=True)
     assert len(users(scripted, [[[b"u", b"3"]], [[USER]]]).records) == 1
     assert [command[0] for command in scripted.sent()] == ["ZREVRANGEBYSCORE", "MGET"]
@@ -75,7 +75,7 @@ def test_two_commands_skip_members_of_one_score_up_to_the_cursor(newest: bool) -
     assert fetched == ("MGET", f"{TAG}User:{members[2].decode()}")
 
 
-def test_a_row_past_its_deadline_is_no_record_of_two_commands_either() -> None:
+def test_two_commands_skip_rows_past_their_deadline() -> None:
     scripted = Scripted(declared_keys=True)
     page = users(scripted, [[[b"u", b"3", b"d", b"2"]], [[USER, DEAD]], [TIME]])
     assert [record.id for record in page.records] == ["u"]

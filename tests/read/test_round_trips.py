@@ -1,4 +1,4 @@
-"""Reads that are one round trip, by literal replies: what is asked, what is compared, and what servers refuse."""
+"""Reads in one round trip, with literal replies: what is sent, what is compared, and what servers refuse."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def keys(rows: list[Any]) -> list[str]:
     return [row.task_exec_id for row in rows]
 
 
-def test_two_views_are_one_call_and_its_cursor_goes_on() -> None:
+def test_two_views_are_one_call_and_its_cursor_continues() -> None:
     scripted = Scripted()
     page = search(scripted, [[[2, b"7", b"b", [], task("a"), task("b")]]])
     assert keys(page.records) == ["a", "b"]
@@ -53,14 +53,14 @@ def test_two_views_are_one_call_and_its_cursor_goes_on() -> None:
     assert second == (2, BY_AGENT, BY_STATUS, f"{TAG}TaskState:", 2, "newest", "7", "b", 4000, 2)
 
 
-def test_a_document_that_does_not_match_is_no_find_whatever_the_views_say() -> None:
+def test_a_document_that_does_not_match_is_not_found_although_its_entries_match() -> None:
     page = search(
         Scripted(), [[[1, b"", b"", [], task("a", agent="x"), task("b", status="PAUSED"), task("c")]]]
     )
     assert keys(page.records) == ["c"]
 
 
-def test_a_page_ends_where_its_last_match_stands_when_documents_are_compared() -> None:
+def test_a_page_ends_at_its_last_match_when_documents_are_compared() -> None:
     scripted = Scripted()
     found = [task("a"), task("b"), task("c")]
     page = search(scripted, [[[1, b"9", b"c", [], *found]]], FILTERS | {"component": "agent"}, limit=1)
@@ -85,7 +85,7 @@ def test_a_member_without_a_document_is_removed_from_the_view_that_was_read() ->
     assert heal[heal.index("missing") :] == ("missing", 1, "rows", "entries", 1, "remove", 1, "gone", "")
 
 
-def test_a_server_that_wants_keys_declared_reads_the_smallest_view() -> None:
+def test_without_undeclared_keys_the_smallest_view_is_read() -> None:
     scripted = Scripted(declared_keys=True)
     plain = [[5, 2], [[b"a", b"3"]], [[task("a")]]]
     assert keys(search(scripted, plain).records) == ["a"]
@@ -95,7 +95,7 @@ def test_a_server_that_wants_keys_declared_reads_the_smallest_view() -> None:
     ]
 
 
-def test_a_view_that_is_not_built_is_not_asked() -> None:
+def test_a_view_that_is_not_built_is_not_read() -> None:
     scripted = Scripted()
     scripted.context.state.unbuilt.add("TaskState.by_agent")
     search(scripted, [[[b"", b"", [], task("a"), task("b", agent="x")]]])
@@ -130,7 +130,7 @@ def having(scripted: Scripted, answers: list[Any], **wanted: Any) -> list[str]:
     return [row.workflow_exec_id for row in scripted.run(flow, answers).records]
 
 
-def test_a_row_that_others_refer_to_is_found_in_one_call_with_a_proof() -> None:
+def test_a_row_with_a_referring_row_is_found_in_one_call_with_a_proof() -> None:
     scripted = Scripted()
     assert having(scripted, [[[b"3", b"w", [], [run("w"), task("a")]]]], agent_id="a:b") == ["w"]
     newest = f"{TAG}WorkflowState.newest_of_workflow:f"
@@ -139,7 +139,7 @@ def test_a_row_that_others_refer_to_is_found_in_one_call_with_a_proof() -> None:
     assert scripted.sent()[0][2:] == (2, newest, BY_AGENT, *options, *families)
 
 
-def test_a_proof_that_does_not_match_is_looked_into() -> None:
+def test_a_proof_that_does_not_match_is_verified() -> None:
     scripted = Scripted()
     answers = [
         [[b"", b"", [], [run("w"), task("a", agent="x")]]],
@@ -152,14 +152,14 @@ def test_a_proof_that_does_not_match_is_looked_into() -> None:
     assert having(scripted, unknown, agent_id="a:b") == ["w"]
 
 
-def test_a_condition_that_no_view_answers_for_is_compared() -> None:
+def test_a_condition_that_no_view_covers_is_compared() -> None:
     scripted = Scripted()
     answers = [[[b"", b"", [], run("w")]], [[b"a"]], [[task("a")]]]
     assert having(scripted, answers, agent_id="a:b", component="agent") == ["w"]
     assert [command[0] for command in scripted.sent()] == ["EVALSHA", "ZINTER", "MGET"]
 
 
-def test_a_semi_join_on_a_server_that_wants_keys_declared_takes_plain_commands() -> None:
+def test_without_undeclared_keys_a_semi_join_takes_plain_commands() -> None:
     scripted = Scripted(declared_keys=True)
     answers = [[[b"w", b"3"]], [[run("w")]], [[b"a"]], [[task("a")]]]
     assert having(scripted, answers, agent_id="a:b") == ["w"]
@@ -183,7 +183,7 @@ def test_a_tree_is_one_call() -> None:
     assert scripted.sent()[0][2:] == (1, f"{TAG}TaskState:r", f"{TAG}TaskState:", views, "r", 5, 500)
 
 
-def test_a_tree_that_the_bound_cut_goes_on_level_by_level() -> None:
+def test_a_tree_beyond_the_bound_continues_level_by_level() -> None:
     scripted = Scripted()
     answers = [[[0, [], [task("r")], [task("a")]]], [[b"", b"", [], task("b")]], [[b"", b"", []]]]
     assert grow(scripted, answers) == ["r", "a", "b"]
@@ -191,13 +191,13 @@ def test_a_tree_that_the_bound_cut_goes_on_level_by_level() -> None:
     assert scripted.sent()[1][3] == f"{TAG}TaskState.by_parent:a"
 
 
-def test_a_tree_on_a_server_that_wants_keys_declared_is_read_level_by_level() -> None:
+def test_without_undeclared_keys_a_tree_is_read_level_by_level() -> None:
     scripted = Scripted(declared_keys=True)
     assert grow(scripted, [[task("r")], [[]]]) == ["r"]
     assert [command[0] for command in scripted.sent()] == ["GET", "ZRANGEBYSCORE"]
 
 
-def test_nothing_is_asked_for_a_depth_that_is_no_number() -> None:
+def test_a_depth_that_is_not_a_number_sends_nothing() -> None:
     scripted = Scripted()
     with pytest.raises(ValidationError):
         tree_flows.tree(scripted.context, TASK_STATE, "r", "by_parent", max_depth="5").send(None)  # type: ignore[arg-type]
@@ -205,7 +205,7 @@ def test_nothing_is_asked_for_a_depth_that_is_no_number() -> None:
 
 
 def together(scripted: Scripted, answers: list[Any]) -> list[str]:
-    """An execution and the tasks that come with it."""
+    """An execution and its tasks."""
     flow = gather_flows.get_with(
         scripted.context, WORKFLOW_STATE, "w", "TaskState", "workflow_exec_id", newest=False
     )
@@ -213,14 +213,14 @@ def together(scripted: Scripted, answers: list[Any]) -> list[str]:
     return [row.workflow_exec_id, *keys(tasks)]
 
 
-def test_a_row_with_those_that_refer_to_it_is_one_call_of_declared_and_other_keys() -> None:
+def test_a_row_with_its_referring_rows_is_one_call() -> None:
     scripted = Scripted()
     assert together(scripted, [[[run("w"), b"", b"", [], task("a"), task("b")]]]) == ["w", "a", "b"]
     row, view = f"{TAG}WorkflowState:w", f"{TAG}TaskState.by_workflow:w"
     assert scripted.sent()[0][2:] == (2, row, view, f"{TAG}TaskState:", 200, "oldest", 1600)
 
 
-def test_a_large_family_goes_on_as_pages() -> None:
+def test_a_large_list_continues_as_pages() -> None:
     scripted = Scripted()
     answers = [[[run("w"), b"7", b"a", [], task("a")]], [[b"", b"", [], task("b")]]]
     assert together(scripted, answers) == ["w", "a", "b"]
@@ -234,7 +234,7 @@ def test_a_row_past_its_deadline_is_missing_and_so_is_one_without_a_document() -
             together(Scripted(), answers)
 
 
-def test_a_family_on_a_server_that_wants_keys_declared_is_a_get_and_pages() -> None:
+def test_without_undeclared_keys_a_row_with_its_referring_rows_is_a_get_and_pages() -> None:
     scripted = Scripted(declared_keys=True)
     assert together(scripted, [[run("w")], [[b"a", b"3"]], [[task("a")]]]) == ["w", "a"]
     assert [command[0] for command in scripted.sent()] == ["GET", "ZRANGEBYSCORE", "MGET"]
@@ -256,7 +256,7 @@ def leading(scripted: Scripted, answers: list[Any], *conditions: Having, **filte
     return [row.workflow_exec_id, *keys(tasks)]
 
 
-def test_the_first_row_of_a_view_with_those_that_refer_to_it_is_one_call() -> None:
+def test_the_first_row_of_a_view_with_its_referring_rows_is_one_call() -> None:
     scripted = Scripted()
     row, family = [b"7", b"w", [], run("w")], [b"", b"", [], task("a"), task("b")]
     assert leading(scripted, [[[row, family]]]) == ["w", "a", "b"]
@@ -269,19 +269,19 @@ def test_the_first_row_of_a_view_with_those_that_refer_to_it_is_one_call() -> No
     assert scripted.sent()[0][2:] == (1, view, rows, 8, family_of, theirs, 200, "oldest", 1600)
 
 
-def test_the_large_family_of_a_first_row_goes_on_as_pages() -> None:
+def test_the_large_list_of_a_first_row_continues_as_pages() -> None:
     scripted = Scripted()
     row, family = [b"", b"", [], run("w")], [b"7", b"a", [], task("a")]
     assert leading(scripted, [[[row, family]], [[b"", b"", [], task("b")]]]) == ["w", "a", "b"]
     assert scripted.sent()[1][7:9] == ("7", "a")
 
 
-def test_a_first_row_that_is_not_there_is_the_entitys_own_error() -> None:
+def test_a_missing_first_row_is_the_entitys_own_error() -> None:
     with pytest.raises(WorkflowNotFoundError):
         leading(Scripted(), [[[[b"", b"", []]]]])
 
 
-def test_a_first_row_behind_many_past_their_deadline_or_a_damaged_one_is_searched_for() -> None:
+def test_a_first_row_after_dead_or_damaged_members_is_searched_for() -> None:
     other = run("x").replace(b'"f"', b'"g"')
     for row in ([b"7", b"x", []], [b"7", b"x", [], other]):
         scripted = Scripted()
@@ -290,7 +290,7 @@ def test_a_first_row_behind_many_past_their_deadline_or_a_damaged_one_is_searche
         assert len(scripted.effects) == 3
 
 
-def test_a_first_row_by_its_key_is_read_like_any_row_with_those_that_refer_to_it() -> None:
+def test_a_first_row_by_its_key_is_read_like_any_row_with_its_referring_rows() -> None:
     scripted = Scripted()
     answer = [[run("w"), b"", b"", [], task("a")]]
     assert leading(scripted, [answer], workflow_exec_id="w", status="RUNNING") == ["w", "a"]
@@ -300,7 +300,7 @@ def test_a_first_row_by_its_key_is_read_like_any_row_with_those_that_refer_to_it
             leading(Scripted(), [other], workflow_exec_id="w", status="PAUSED")
 
 
-def test_a_first_row_by_more_than_one_view_answers_for_is_searched_for() -> None:
+def test_a_first_row_by_more_fields_than_one_view_covers_is_searched_for() -> None:
     found, family = [b"", b"", [], run("w")], [b"", b"", [], task("a")]
     for answers, conditions, filters in (
         ([[[1, *found]], [family]], (), {"status": "RUNNING"}),
@@ -313,7 +313,7 @@ def test_a_first_row_by_more_than_one_view_answers_for_is_searched_for() -> None
         assert leading(Scripted(), answers, *conditions, **filters) == ["w", "a"]
 
 
-def test_a_first_row_on_a_server_that_wants_keys_declared_is_searched_for() -> None:
+def test_without_undeclared_keys_a_first_row_is_searched_for() -> None:
     scripted = Scripted(declared_keys=True)
     assert leading(scripted, [[[b"w", b"7"]], [[run("w")]], [[b"a", b"7"]], [[task("a")]]]) == [
         "w",

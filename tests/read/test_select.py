@@ -1,4 +1,4 @@
-"""Filters over several views in one round trip find what comparing every row finds, page by page, in every direction."""
+"""Filters over several views in one round trip find the same as comparing every row, in every order and page size."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RUNS = ("w", "odd:%3A", "other")
 
 @pytest.fixture(params=FLAVOURS)
 def stores(request: pytest.FixtureRequest) -> Iterator[Harness]:
-    """Tasks of a few executions. Those that are FAILED are past their deadline, and some have lost their document."""
+    """Tasks of a few executions. FAILED ones are past their deadline, and some have no document."""
     chance = random.Random(11)
     with harness(request.param, request.node.name, retention={"TaskState": AT_ONCE}) as opened:
         for key in RUNS:
@@ -65,7 +65,7 @@ def names(rows: list[TaskState]) -> list[str]:
 
 
 def sent_by(stores: Harness, **wanted: Any) -> tuple[list[str], list[Command]]:
-    """What a search finds, and the commands that it sent."""
+    """The result of a search, and the commands that it sent."""
     stores.do(stores.db.task_states.search(**wanted))  # the server knows the script from here on
     commands: list[Command] = []
     context = stores.db.session.context
@@ -94,7 +94,7 @@ def test_pages_are_those_of_comparing_every_row(stores: Harness, declared_only: 
         assert names(found) == names(expected if newest else expected[::-1]), wanted
 
 
-def test_two_views_are_one_round_trip_that_reads_only_what_is_in_both(stores: Harness) -> None:
+def test_two_views_are_one_round_trip_that_reads_only_rows_in_both(stores: Harness) -> None:
     everything = stores.do(stores.db.task_states.iterate_all())
     found, commands = sent_by(stores, status=Status.RUNNING, agent_id="a:b%")
     assert found == names(
@@ -107,7 +107,7 @@ def test_two_views_are_one_round_trip_that_reads_only_what_is_in_both(stores: Ha
     assert plan.compared == ()
 
 
-def test_a_view_whose_fields_another_one_has_too_is_not_asked(stores: Harness) -> None:
+def test_a_view_whose_fields_another_view_has_too_is_not_read(stores: Harness) -> None:
     plan = stores.do(stores.db.task_states.explain(parent_state_id="t1", status=Status.RUNNING))
     assert (plan.view, plan.narrowing, plan.candidates) == ("by_parent_status", (), {})
 
@@ -121,20 +121,18 @@ def test_a_view_in_another_order_narrows_what_is_read(stores: Harness) -> None:
     assert [row.workflow_exec_id for row in found] == ["done"]
 
 
-def test_what_no_view_answers_for_is_compared(stores: Harness) -> None:
+def test_fields_that_no_view_covers_are_compared(stores: Harness) -> None:
     plan = stores.do(stores.db.task_states.explain(status=Status.RUNNING, agent_id="a:b%", component="agent"))
     assert plan.compared == ("component",)
 
 
-def test_explain_tells_what_a_server_that_wants_keys_declared_is_asked(stores: Harness) -> None:
+def test_explain_reports_the_plan_without_undeclared_keys(stores: Harness) -> None:
     declare_keys(stores.db.session.context)
     plan = stores.do(stores.db.task_states.explain(status=Status.RUNNING, agent_id="nobody"))
     assert (plan.view, plan.narrowing, plan.compared) == ("by_agent", (), ("status",))
 
 
-def test_a_call_looks_at_a_bounded_number_of_members(
-    stores: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_call_reads_a_bounded_number_of_members(stores: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(select_flows, "MIN_SCAN", 10)
     stores.do(stores.db.workflow_states.create(run("wide")))
     rows = [task(f"r{number}", workflow="wide", name="r") for number in range(60)]
@@ -153,7 +151,7 @@ def test_a_call_looks_at_a_bounded_number_of_members(
     assert len(trips) == 7
 
 
-def test_pages_stay_right_while_others_write(stores: Harness) -> None:
+def test_pages_stay_correct_during_concurrent_writes(stores: Harness) -> None:
     wanted = {"status": Status.RUNNING, "task_id": "a"}
     before = names(stores.do(stores.db.task_states.iterate(**wanted)))
     first = stores.do(stores.db.task_states.search(**wanted, limit=3))

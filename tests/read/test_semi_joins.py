@@ -1,4 +1,4 @@
-"""Rows to which such a row refers: one round trip and several find the same, whatever is past its deadline or gone."""
+"""Semi-joins: one round trip and several find the same, also with dead rows and missing documents."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.scripted import declare_keys
 
 @pytest.fixture(params=FLAVOURS)
 def stores(request: pytest.FixtureRequest) -> Iterator[Harness]:
-    """Executions with up to three tasks each; what is FAILED is past its deadline, and some documents are lost."""
+    """Executions with up to three tasks each; FAILED ones are past their deadline, and some documents are missing."""
     chance = random.Random(31)
     retention = {"TaskState": AT_ONCE, "WorkflowState": AT_ONCE}
     with harness(request.param, request.node.name, retention=retention) as opened:
@@ -51,7 +51,7 @@ def found(stores: Harness, task_filter: dict[str, Any], *, batch: int, newest: b
 
 
 @pytest.mark.parametrize("scan", [3, 500])
-def test_one_trip_finds_what_plain_commands_find(
+def test_one_round_trip_finds_what_plain_commands_find(
     stores: Harness, scan: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probe_flows, "SCAN_LIMIT", scan)
@@ -74,7 +74,7 @@ def test_one_trip_finds_what_plain_commands_find(
     assert quick[4] == quick[8] == []
 
 
-def test_the_newest_row_that_has_one_is_one_round_trip(stores: Harness) -> None:
+def test_the_newest_row_with_a_referring_row_is_one_round_trip(stores: Harness) -> None:
     found(stores, {"task_id": "a"}, batch=1, newest=True)  # the server knows the script from here on
     trips: list[int] = []
     condition = join_flows.having(("TaskState", "workflow_exec_id", {"task_id": "a"}))
@@ -87,7 +87,7 @@ def test_the_newest_row_that_has_one_is_one_round_trip(stores: Harness) -> None:
     assert trips == [1]
 
 
-def test_a_proof_that_takes_long_to_find_is_looked_for_in_another_way(stores: Harness) -> None:
+def test_a_proof_beyond_the_search_limit_is_found_by_plain_commands(stores: Harness) -> None:
     scripts = stores.db.session.context.scripts
     text = scripts["having"].text
     assert "LONGEST_SEARCH = 64, 4096" in text
@@ -101,7 +101,7 @@ def test_a_proof_that_takes_long_to_find_is_looked_for_in_another_way(stores: Ha
     assert found(stores, {"task_id": "w"}, batch=5, newest=True) == ["wide"]
 
 
-def test_a_large_family_is_searched_for_one_that_is_alive(stores: Harness) -> None:
+def test_a_large_family_is_searched_for_a_live_row(stores: Harness) -> None:
     stores.do(stores.db.workflow_states.create(run("wide")))
     rows = [task(f"wide {number}", workflow="wide", name="w") for number in range(150)]
     add_tasks(stores, rows)

@@ -1,4 +1,4 @@
-"""Trees: one script as far as its bound goes, then level by level; both ways find the same."""
+"""Trees: one script up to its bound, then level by level; both find the same."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.scripted import declare_keys
 
 @pytest.fixture(params=FLAVOURS)
 def stores(request: pytest.FixtureRequest) -> Iterator[Harness]:
-    """A random forest of tasks whose ids need escaping; those that are FAILED are past their deadline."""
+    """A random forest of tasks whose ids need escaping; FAILED ones are past their deadline."""
     chance = random.Random(23)
     with harness(request.param, request.node.name, retention={"TaskState": AT_ONCE}) as opened:
         opened.do(opened.db.workflow_states.create(run("w")))
@@ -69,7 +69,7 @@ def test_a_child_without_a_document_is_removed_from_its_parents_view(stores: Har
     assert stores.send(("ZSCORE", view, "leaf")) == [None]
 
 
-def test_what_is_not_there_or_past_its_deadline_has_no_tree(stores: Harness) -> None:
+def test_a_missing_or_dead_root_has_no_tree(stores: Harness) -> None:
     assert tree(stores, "nobody") == []
     stores.do(stores.db.task_states.change("0:%", lambda row: setattr(row, "status", Status.FAILED)))
     assert tree(stores) == []

@@ -106,7 +106,7 @@ def test_what_is_outside_the_recommended_range_is_said_and_done(
     monkeypatch.setenv(TASK, text)
     with caplog.at_level(logging.WARNING, "keyweave"):
         _, context = prepare(PACKAGE, "redis://nowhere")
-    sentence = f"retention of TaskState is {said} (from {TASK}); recommended is 7d to 30d"
+    sentence = f"retention of TaskState is {said} (from {TASK}); the recommended range is 7d to 30d"
     assert [record.getMessage() for record in caplog.records] == [sentence]
     assert context.retention["TaskState"].advice == sentence
     assert context.retention["TaskState"].micros == read_duration(text)

@@ -35,7 +35,7 @@ STATUSES = st.sampled_from([Status.PENDING, Status.RUNNING, Status.SUCCESS])
 
 
 class Boom(Exception):
-    """What a closure raises to discard its transaction."""
+    """Raised by a function to roll back its transaction."""
 
 
 class Repositories(RuleBasedStateMachine):
@@ -65,7 +65,7 @@ class Repositories(RuleBasedStateMachine):
         self.order: list[str] = []
 
     def do(self, outcome: Any) -> Any:
-        """Await what needs it."""
+        """Await a value if necessary."""
         return type(self).runner.run(_await(outcome)) if inspect.isawaitable(outcome) else outcome
 
     def attempt(self, call: Callable[[], Any]) -> str:
@@ -210,7 +210,7 @@ class Repositories(RuleBasedStateMachine):
 
     @rule(run=IDS, key=IDS, gone=IDS, status=STATUSES, fails=st.booleans())
     def transaction(self, run: str, key: str, gone: str, status: Status, fails: bool) -> None:
-        """Insert an execution and a task, delete another task, see it all, and commit or discard."""
+        """Insert an execution and a task, delete another task, read the results, and commit or roll back."""
         if key in self.tasks or key == gone:
             return
         before = (dict(self.runs), dict(self.tasks), list(self.order))
@@ -315,13 +315,13 @@ class Repositories(RuleBasedStateMachine):
         return [key for key in newest if key in self.tasks]
 
     def family(self, keys: set[str]) -> set[str]:
-        """Tasks below `keys`, them included."""
+        """Tasks below `keys`, including these."""
         while more := {name for name, task in self.tasks.items() if task[1] in keys} - keys:
             keys |= more
         return keys
 
     def prune(self) -> None:
-        """Remove what refers to something that is gone."""
+        """Remove rows that refer to a missing row."""
         while orphans := [
             key
             for key, (run, parent, _) in self.tasks.items()
@@ -336,7 +336,7 @@ async def _await(outcome: Any) -> Any:
 
 
 def closure(steps: Callable[[Any], Any], flavour: str) -> Callable[[Any], Any]:
-    """One closure for both flavours: `steps` yields calls and receives their results."""
+    """One function for both flavours: `steps` yields calls and receives their results."""
 
     def blocking(tx: Any) -> None:
         generator, value = steps(tx), None

@@ -1,4 +1,4 @@
-"""Deleting families: in one step or in chunks, to any depth and in circles, interrupted and against inserts.
+"""Deleting families: in one step or in chunks, of any depth and with cycles, interrupted and during inserts.
 
 What is left never refers to what is gone, and a refused delete leaves every key as it was.
 """
@@ -63,7 +63,7 @@ def present(stores: Harness, keys: Sequence[str]) -> list[str]:
     return [row.task_exec_id for row in rows if row is not None]
 
 
-def test_a_large_family_goes_in_bounded_chunks_and_the_parent_last(stores: Harness) -> None:
+def test_a_large_family_is_deleted_in_bounded_chunks_with_the_parent_last(stores: Harness) -> None:
     stores.do(stores.db.workflow_states.delete("w"))
     before = stores.contents()
     stores.do(stores.db.workflow_states.create(run()))
@@ -123,7 +123,7 @@ def test_an_interrupted_delete_is_completed_by_deleting_again(flavour: str, plan
 @pytest.mark.parametrize("declared_only", [False, True])
 @pytest.mark.parametrize("chunk", [1, 3, 500])
 def test_an_insert_at_any_moment_of_a_delete_leaves_no_orphan(chunk: int, declared_only: bool) -> None:
-    """The child of a middle row is inserted ahead of every single exchange in turn."""
+    """In each run, a child of a middle row is inserted before another exchange of the delete."""
     moment, over, inserted = 0, False, set()
     while not over:
         moment += 1
@@ -186,8 +186,8 @@ def test_a_circle_of_parents_is_deleted_from_any_of_its_rows(length: int, chunk:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_any_graph_loses_exactly_the_rows_below(seed: int) -> None:
-    """Random parents, circles included; deleted rows and rows below them go, all others stay as they were."""
+def test_in_any_graph_exactly_the_rows_below_are_deleted(seed: int) -> None:
+    """Random parents, including cycles: deleted rows and rows below them are removed, all others stay unchanged."""
     chance = random.Random(seed)
     keys = [f"t{n}" for n in range(24)]
     with harness("sync", f"graph-{seed}", chunk=chance.choice([1, 2, 5, 500])) as stores:
@@ -227,7 +227,7 @@ def test_a_transaction_deletes_a_large_family_in_one_step(stores: Harness) -> No
     assert stores.clean()
 
 
-def test_a_discarded_delete_leaves_every_key_as_it_was(stores: Harness) -> None:
+def test_a_rolled_back_delete_leaves_every_key_unchanged(stores: Harness) -> None:
     add_tasks(stores, family(30))
     before = stores.contents()
 
@@ -241,7 +241,7 @@ def test_a_discarded_delete_leaves_every_key_as_it_was(stores: Harness) -> None:
     assert stores.contents() == before
 
 
-def test_a_row_that_a_transaction_moved_away_stays_with_its_family(stores: Harness) -> None:
+def test_a_row_that_a_transaction_moved_to_another_parent_stays_with_its_family(stores: Harness) -> None:
     add_tasks(stores, [task("p"), task("c", "p"), task("g", "c"), task("h", "g")])
 
     def steps(tx: Any) -> Generator[Any, Any, None]:
@@ -254,7 +254,7 @@ def test_a_row_that_a_transaction_moved_away_stays_with_its_family(stores: Harne
     assert stores.clean()
 
 
-def test_a_row_that_a_transaction_moved_here_goes_with_its_family(stores: Harness) -> None:
+def test_a_row_that_a_transaction_moved_to_the_parent_is_deleted_with_its_family(stores: Harness) -> None:
     add_tasks(stores, [task("p"), task("x"), task("y", "x"), task("z", "y")])
 
     def steps(tx: Any) -> Generator[Any, Any, None]:
@@ -268,8 +268,8 @@ def test_a_row_that_a_transaction_moved_here_goes_with_its_family(stores: Harnes
     assert stores.clean()
 
 
-def test_a_child_that_comes_before_the_commit_is_deleted_too(stores: Harness) -> None:
-    """The delete in a transaction is guarded by the children that it saw: it runs again and sees the new one."""
+def test_a_child_that_is_added_before_the_commit_is_deleted_too(stores: Harness) -> None:
+    """The delete is guarded by the children that it read, so the transaction runs again and reads the new child."""
     add_tasks(stores, [task("p"), task("c", "p")])
     late = iter(["late"])
 
@@ -290,7 +290,7 @@ def key(name: str, owner: str, secret: str | None = None) -> APIKey:
 
 
 @pytest.mark.parametrize(("declared_only", "expected"), [(False, 2), (True, 3)])
-def test_a_family_of_two_levels_goes_in_two_exchanges(
+def test_a_family_of_two_levels_is_deleted_in_two_exchanges(
     stores: Harness, declared_only: bool, expected: int
 ) -> None:
     context = stores.db.session.context
@@ -313,8 +313,8 @@ def test_a_family_of_two_levels_goes_in_two_exchanges(
 
 
 @pytest.mark.parametrize("more", [-1, 0, 1])
-def test_a_family_as_large_as_one_reply_may_be(flavour: str, more: int) -> None:
-    """What comes at once and what is asked for by levels removes the same."""
+def test_a_family_of_the_maximum_size_of_one_reply_is_deleted(flavour: str, more: int) -> None:
+    """A family that is read at once and one that is read by levels are removed alike."""
     with harness(flavour, f"bounds-{flavour}-{more}", chunk=10) as stores:
         stores.do(stores.db.workflow_states.create(run()))
         before = stores.contents()
@@ -330,7 +330,7 @@ def test_a_family_as_large_as_one_reply_may_be(flavour: str, more: int) -> None:
         assert stores.contents().keys() == before.keys()
 
 
-def test_a_user_goes_with_keys_and_every_unique_value(stores: Harness) -> None:
+def test_a_user_is_deleted_with_its_keys_and_every_unique_value(stores: Harness) -> None:
     stores.do(stores.db.users.create(user("other")))
     stores.do(stores.db.api_keys.create(key("kept", "other")))
     before = stores.contents()
@@ -348,8 +348,8 @@ def test_a_user_goes_with_keys_and_every_unique_value(stores: Harness) -> None:
 
 @pytest.mark.parametrize("chunk", [3, 500])
 @pytest.mark.parametrize("ghosts", [1, "chunk"])
-def test_entries_that_lead_nowhere_do_not_stop_a_delete(flavour: str, chunk: int, ghosts: Any) -> None:
-    """Views hold few ghosts, or more than one plan may delete rows; some are members of two of the family's views."""
+def test_dangling_entries_do_not_prevent_a_delete(flavour: str, chunk: int, ghosts: Any) -> None:
+    """Views have a few dangling entries, or more than one plan may delete; some are in two of the family's views."""
     with harness(flavour, f"ghosts-{flavour}-{chunk}-{ghosts}", chunk=chunk) as stores:
         stores.do(stores.db.workflow_states.create(run()))
         add_tasks(stores, [task("p"), task("c", "p")])

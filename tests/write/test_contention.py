@@ -1,4 +1,4 @@
-"""Many writers of the same rows at once: threads, tasks and processes. Nothing is lost and nothing surfaces."""
+"""Many concurrent writers of the same rows: threads, tasks and processes. No update is lost and no error surfaces."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def once() -> Callable[[], bool]:
 
 @pytest.mark.parametrize("write", ["save", "upsert", "change"])
 @pytest.mark.parametrize("lock", [True, False])
-def test_transactions_that_count_lose_nothing(stores: Harness, lock: bool, write: str) -> None:
+def test_concurrent_counting_transactions_lose_no_update(stores: Harness, lock: bool, write: str) -> None:
     def steps(tx: Any) -> Generator[Any, Any, None]:
         if write == "change":
             if lock:
@@ -57,7 +57,7 @@ def test_transactions_that_count_lose_nothing(stores: Harness, lock: bool, write
     assert stores.clean()
 
 
-def test_changes_outside_transactions_lose_nothing(stores: Harness) -> None:
+def test_concurrent_changes_outside_transactions_lose_no_update(stores: Harness) -> None:
     def add(row: Any) -> None:
         row.output = {"count": row.output["count"] + 1}
 
@@ -66,7 +66,7 @@ def test_changes_outside_transactions_lose_nothing(stores: Harness) -> None:
     assert stores.do(stores.db.workflow_states.get("w")).output == {"count": 20}
 
 
-def test_merges_lose_nothing(stores: Harness) -> None:
+def test_concurrent_merges_lose_no_element(stores: Harness) -> None:
     def merge(number: int) -> Callable[[Any], Any]:
         entry = UsageEntry(
             provider="p", model=f"m{number % 3}", prompt_tokens=number, agent_ids=[f"a{number % 5}"]
@@ -83,7 +83,7 @@ def test_merges_lose_nothing(stores: Harness) -> None:
     assert sum(entry.total_tokens for entry in usage) == sum(range(30))
 
 
-def test_one_of_many_owners_gets_a_unique_value(stores: Harness) -> None:
+def test_one_of_many_concurrent_claims_of_a_unique_value_wins(stores: Harness) -> None:
     def create(number: int) -> Callable[[Any], Any]:
         return lambda store: store.users.create(user(f"u{number}", email="one@X" if number % 2 else "ONE@x"))
 
@@ -96,7 +96,7 @@ def test_one_of_many_owners_gets_a_unique_value(stores: Harness) -> None:
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_one_of_many_inserts_of_a_key_wins(stores: Harness, inside: bool) -> None:
+def test_one_of_many_concurrent_inserts_of_a_key_wins(stores: Harness, inside: bool) -> None:
     def create(number: int) -> Callable[[Any], Any]:
         def steps(tx: Any) -> Generator[Any, Any, Any]:
             return (yield tx.users.create(user("u", email=f"{number}@x")))
@@ -115,7 +115,7 @@ def test_one_of_many_inserts_of_a_key_wins(stores: Harness, inside: bool) -> Non
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_one_of_many_first_admins_is_inserted(stores: Harness, inside: bool) -> None:
+def test_one_of_many_concurrent_first_admins_is_inserted(stores: Harness, inside: bool) -> None:
     def create(number: int) -> Callable[[Any], Any]:
         def steps(tx: Any) -> Generator[Any, Any, None]:
             yield tx.users.create(user(f"a{number}", Role.ADMIN), if_none="by_role")
@@ -130,7 +130,7 @@ def test_one_of_many_first_admins_is_inserted(stores: Harness, inside: bool) -> 
     assert stores.clean()
 
 
-def test_the_last_of_many_upserts_stands_and_the_index_agrees(stores: Harness) -> None:
+def test_the_last_of_many_concurrent_upserts_wins_and_the_index_agrees(stores: Harness) -> None:
     statuses = list(Status)
 
     def upsert(number: int) -> Callable[[Any], Any]:
@@ -185,8 +185,8 @@ def test_no_insert_survives_the_delete_of_its_parent(stores: Harness, parent: st
 
 
 @pytest.mark.parametrize("write", ["save", "upsert", "delete", "second read"])
-def test_a_lock_that_ran_out_loses_no_update(stores: Harness, write: str) -> None:
-    """The lock's owner is slow; another client takes the lock over and writes in between. The owner begins again."""
+def test_an_expired_lock_loses_no_update(stores: Harness, write: str) -> None:
+    """The lock's owner is slow. Another client acquires the expired lock and writes, so the owner runs again."""
     with harness(stores.flavour, "slow-" + write, lock_ttl=0.02) as slow:
         slow.do(slow.db.workflow_states.create(run(output=0)))
         first, tries = once(), []
@@ -230,8 +230,8 @@ def test_a_lock_that_ran_out_loses_no_update(stores: Harness, write: str) -> Non
         assert slow.do(slow.db.workflow_states.get(key)).output == expected
 
 
-def test_the_lock_of_a_client_that_died_is_taken_over(stores: Harness) -> None:
-    """A lock that nobody will release is waited for until the server lets it go, and no longer."""
+def test_the_lock_of_a_client_that_died_is_acquired_after_it_expires(stores: Harness) -> None:
+    """A client waits for an abandoned lock until its TTL ends, and no longer."""
     name = stores.db.session.context.keyspace.partition("execution").lock("WorkflowState", "w")
 
     def steps(tx: Any) -> Generator[Any, Any, None]:
@@ -248,7 +248,7 @@ def test_the_lock_of_a_client_that_died_is_taken_over(stores: Harness) -> None:
     assert stores.send(("EXISTS", name)) == [0]
 
 
-def test_a_lock_that_stays_taken_is_given_up_in_time(stores: Harness) -> None:
+def test_the_wait_for_a_held_lock_times_out(stores: Harness) -> None:
     name = stores.db.session.context.keyspace.partition("execution").lock("WorkflowState", "w")
     stores.send(("SET", name, "somebody"))
 
@@ -264,7 +264,7 @@ def test_a_lock_that_stays_taken_is_given_up_in_time(stores: Harness) -> None:
     assert stores.send(("GET", name)) == [b"somebody"]
 
 
-def test_the_configured_wait_holds_for_every_lock(stores: Harness) -> None:
+def test_the_configured_lock_timeout_applies_to_every_lock(stores: Harness) -> None:
     with harness(stores.flavour, "impatient", lock_wait=0.05) as impatient:
         impatient.do(impatient.db.workflow_states.create(run()))
         name = impatient.db.session.context.keyspace.partition("execution").lock("WorkflowState", "w")
@@ -278,8 +278,8 @@ def test_the_configured_wait_holds_for_every_lock(stores: Harness) -> None:
         assert 0.05 <= caught.value.waited < 5
 
 
-def test_two_locks_in_opposite_order_do_not_stop_the_world(stores: Harness) -> None:
-    """Each owns what the other wants until the first lock runs out; the guards make one of them begin again."""
+def test_two_locks_in_opposite_order_do_not_deadlock(stores: Harness) -> None:
+    """Each owns the other's lock until the first lock expires; the guards make one of them run again."""
     with harness(stores.flavour, "crossed", count=2, lock_ttl=0.1) as crossed:
         for key in ("a", "b"):
             crossed.do(crossed.db.workflow_states.create(run(key, output=0)))
@@ -322,8 +322,8 @@ with Store.open(url, namespace=namespace) as store:
 """
 
 
-def test_processes_share_what_threads_share() -> None:
-    """Four processes merge into one list and fight for one empty view."""
+def test_the_guarantees_hold_between_processes() -> None:
+    """Four processes merge into one list and compete for one empty view."""
     with harness("sync", "processes") as stores:
         stores.do(stores.db.workflow_states.create(run()))
         settings = stores.db.session.shell.settings

@@ -1,4 +1,4 @@
-"""How many exchanges a delete takes, and what it does about lost connections and newcomers, by literal replies."""
+"""Deletes, with literal replies: the number of exchanges, lost connections, and children that are added meanwhile."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OTHERS = b"1700000000000007"
 
 
 def delete(scripted: Scripted, answers: list[Any], entity: Any = ENTITY, key: str = "u") -> list[list[str]]:
-    """The names of the commands of each exchange of a delete, and of the scripts in place of `EVALSHA`."""
+    """The command names of each exchange of a delete; the script's name in place of `EVALSHA`."""
     scripted.run(delete_flows.delete(scripted.context, entity, key), answers)
     return exchanges(scripted)
 
@@ -55,7 +55,7 @@ def child(key: bytes, parent: bytes) -> bytes:
     )
 
 
-def test_a_row_to_which_nobody_refers_takes_two_exchanges() -> None:
+def test_a_row_without_referring_rows_takes_two_exchanges() -> None:
     scripted = Scripted()
     assert delete(scripted, [[row_and_referrers(USER, [])], OK]) == [["row_and_referrers"], ["free"]]
     assert guards(scripted.sent()[-1]) == ("revision", 1, 1700000000000002, "count", 1, 0)
@@ -76,7 +76,7 @@ def test_a_user_with_keys_takes_two_exchanges() -> None:
     )
 
 
-def test_a_level_comes_with_the_names_of_the_next() -> None:
+def test_a_level_is_read_with_the_keys_of_the_next_level() -> None:
     scripted = Scripted()
     tasks: list[Any] = [(b"t", TASK, [[b"c"]]), (b"c", child(b"c", b"t"), [[]])]
     assert delete(scripted, [[row_and_referrers(RUN, tasks)], OK], WORKFLOW_STATE, "w") == [
@@ -88,7 +88,7 @@ def test_a_level_comes_with_the_names_of_the_next() -> None:
     assert len(counts) == 3
 
 
-def test_each_further_level_is_read_with_the_names_of_the_next() -> None:
+def test_each_further_level_is_read_with_the_keys_of_the_next_level() -> None:
     scripted = Scripted()
     answers: list[Any] = [
         [row_and_referrers(TASK, [(b"c", child(b"c", b"t"), [[b"d"]])])],
@@ -101,7 +101,7 @@ def test_each_further_level_is_read_with_the_names_of_the_next() -> None:
     assert guards(scripted.sent()[-1]).count("count") == 4
 
 
-def test_entries_that_lead_nowhere_and_rows_past_their_deadline_go_along() -> None:
+def test_dangling_entries_and_rows_past_their_deadline_are_removed_as_well() -> None:
     scripted = Scripted()
     members: list[Any] = [(b"ghost", None, []), (b"k", dead(KEY), [])]
     delete(scripted, [[row_and_referrers(USER, members)], OK])
@@ -112,13 +112,13 @@ def test_entries_that_lead_nowhere_and_rows_past_their_deadline_go_along() -> No
     assert "ghost" in plan[plan.index("rows") :]
 
 
-def test_a_family_that_is_too_large_comes_by_names_first() -> None:
+def test_of_a_family_that_is_too_large_the_keys_are_read_first() -> None:
     scripted = Scripted()
     found = delete(scripted, [[row_and_referrers(USER)], [[b"k"]], [[KEY]], OK])
     assert found == [["row_and_referrers"], ["ZRANGE"], ["MGET"], ["free"]]
 
 
-def test_a_server_that_wants_keys_declared_is_asked_level_by_level() -> None:
+def test_without_undeclared_keys_a_family_is_read_level_by_level() -> None:
     scripted = Scripted(declared_keys=True)
     plain = [[USER, [b"k"]], [[KEY]], OK]
     steps = [["GET", "ZRANGE"], ["MGET"], ["free"]]
@@ -126,19 +126,19 @@ def test_a_server_that_wants_keys_declared_is_asked_level_by_level() -> None:
     assert guards(scripted.sent()[-1])[-2:] == (1, 1)
 
 
-def test_a_row_that_is_not_there_is_told_after_one_exchange() -> None:
+def test_a_missing_row_is_reported_after_one_exchange() -> None:
     with pytest.raises(UserNotFoundError):
         delete(Scripted(), [[None]])
 
 
-def test_a_row_past_its_deadline_is_not_there_and_its_family_is_not_asked_for() -> None:
+def test_a_row_past_its_deadline_is_missing_and_its_family_is_not_read() -> None:
     scripted = Scripted()
     with pytest.raises(UserNotFoundError):
         delete(scripted, [[row_and_referrers(dead(USER))], TIME])
     assert scripted.context.state.stats.dead_met == 1
 
 
-def test_a_newcomer_between_the_reading_and_the_plan_lets_the_delete_begin_again() -> None:
+def test_a_child_that_is_added_between_the_read_and_the_plan_restarts_the_delete() -> None:
     scripted = Scripted()
     refused = [[b"COUNT", 2, b"certain", b""]]
     delete(
@@ -149,7 +149,7 @@ def test_a_newcomer_between_the_reading_and_the_plan_lets_the_delete_begin_again
 
 
 @pytest.mark.parametrize("lost", [0, 1])
-def test_a_lost_connection_repeats_that_exchange_only(lost: int) -> None:
+def test_a_lost_connection_repeats_only_its_exchange(lost: int) -> None:
     answers: list[Any] = [[row_and_referrers(USER, [(b"k", KEY, [])])], OK]
     scripted = Scripted()
     found = delete(scripted, [*answers[:lost], LOST, *answers[lost:]])
@@ -158,13 +158,13 @@ def test_a_lost_connection_repeats_that_exchange_only(lost: int) -> None:
     assert ("again" in scripted.sent()[-1]) is (lost == 1)
 
 
-def test_a_delete_that_may_have_happened_and_was_followed_by_another_row_is_an_unknown_outcome() -> None:
+def test_a_delete_whose_refusal_is_uncertain_is_an_unknown_outcome() -> None:
     changed = [[b"CHANGED", 1, b"uncertain", b""]]
     with pytest.raises(OutcomeUnknownError):
         delete(Scripted(), [[row_and_referrers(USER, [])], LOST, changed])
 
 
-def test_a_task_that_is_past_its_deadline_goes_with_its_execution() -> None:
+def test_a_task_past_its_deadline_is_removed_with_its_execution() -> None:
     scripted = Scripted()
     delete(scripted, [[row_and_referrers(RUN, [(b"t", dead(TASK), [[]])])], OK], WORKFLOW_STATE, "w")
     assert guards(scripted.sent()[-1])[0] == "unchanged"
@@ -184,17 +184,17 @@ def keeper(**policy: Any) -> Scripted:
 
 
 def revisions(scripted: Scripted) -> list[Any]:
-    """What each plan is guarded by."""
+    """The guards of each plan."""
     return [guards(command)[2] for command in scripted.sent() if "rows" in command]
 
 
-def test_a_row_to_which_nobody_can_refer_is_read_and_removed() -> None:
+def test_a_row_without_possible_referrers_is_read_and_removed() -> None:
     scripted = Scripted()
     assert delete(scripted, [[KEY], OK], API_KEY, "k") == [["GET"], ["free"]]
     assert guards(scripted.sent()[-1]) == ("revision", 1, 1700000000000002)
 
 
-def test_one_that_this_process_wrote_is_removed_by_one_plan() -> None:
+def test_a_remembered_row_is_removed_by_one_plan() -> None:
     scripted = keeper()
     assert delete(scripted, [OK], API_KEY, "k") == [["free"]]
     assert guards(scripted.sent()[-1]) == ("revision", 1, 1700000000000005)
@@ -204,7 +204,7 @@ def test_one_that_this_process_wrote_is_removed_by_one_plan() -> None:
     assert exchanges(scripted) == [["GET"]]
 
 
-def test_one_that_others_changed_since_comes_with_the_refusal_and_is_no_conflict() -> None:
+def test_a_changed_row_is_in_the_refusal_and_is_not_a_conflict() -> None:
     scripted = keeper()
     moved = KEY.replace(b"1700000000000002", OTHERS).replace(b'"user_id":"u"', b'"user_id":"v"')
     changed = [[b"CHANGED", 1, b"certain", b"", moved]]
@@ -214,7 +214,7 @@ def test_one_that_others_changed_since_comes_with_the_refusal_and_is_no_conflict
     assert scripted.context.state.stats.conflicts == 0
 
 
-def test_others_who_keep_changing_it_are_conflicts_and_win_in_the_end() -> None:
+def test_a_row_that_other_writers_keep_changing_is_a_conflict_in_the_end() -> None:
     scripted = keeper(attempts=2)
     changed = [b"CHANGED", 1, b"certain", b""]
     with pytest.raises(TransactionConflictError):
@@ -223,7 +223,7 @@ def test_others_who_keep_changing_it_are_conflicts_and_win_in_the_end() -> None:
     assert scripted.context.state.stats.conflicts == 2
 
 
-def test_one_that_others_removed_since_is_looked_for_once_and_forgotten() -> None:
+def test_a_row_that_another_writer_removed_is_read_once_and_dropped_from_the_cache() -> None:
     scripted = keeper()
     for answers in ([[[b"MISSING", 1, b"certain", b""]], [None]], [[None]]):
         with pytest.raises(APIKeyNotFoundError):
@@ -231,21 +231,21 @@ def test_one_that_others_removed_since_is_looked_for_once_and_forgotten() -> Non
     assert (scripted.context.state.stats.conflicts, scripted.context.state.stats.dead_met) == (0, 0)
 
 
-def test_one_that_ran_out_since_is_met_as_such() -> None:
+def test_a_remembered_row_that_expired_is_counted_as_dead() -> None:
     scripted = keeper()
     with pytest.raises(APIKeyNotFoundError):
         delete(scripted, [[[b"MISSING", 1, b"certain", b""]], [dead(KEY)], TIME], API_KEY, "k")
     assert scripted.context.state.stats.dead_met == 1
 
 
-def test_one_that_others_made_anew_between_the_refusal_and_the_look_goes() -> None:
+def test_a_row_that_is_recreated_between_the_refusal_and_the_read_is_removed() -> None:
     scripted = keeper()
     newer = KEY.replace(b"1700000000000002", OTHERS)
     delete(scripted, [[[b"MISSING", 1, b"certain", b""]], [newer], OK], API_KEY, "k")
     assert revisions(scripted) == [1700000000000005, int(OTHERS)]
 
 
-def test_a_lost_try_that_left_no_mark_did_not_happen_and_what_others_did_counts() -> None:
+def test_a_lost_attempt_without_a_marker_was_not_applied() -> None:
     for answers in ([[b"CHANGED", 1, b"uncertain", b"", KEY]], OK), (
         [[b"CHANGED", 1, b"uncertain", b""]],
         [KEY],
@@ -256,17 +256,17 @@ def test_a_lost_try_that_left_no_mark_did_not_happen_and_what_others_did_counts(
         delete(keeper(), [LOST, [[b"MISSING", 1, b"uncertain", b""]], [None]], API_KEY, "k")
 
 
-def test_a_lost_try_that_left_a_mark_is_a_success() -> None:
+def test_a_lost_attempt_with_a_marker_is_a_success() -> None:
     assert delete(keeper(), [LOST, [[b"REPLAYED"]]], API_KEY, "k") == [["free"], ["free"]]
 
 
 @pytest.mark.parametrize("status", [b"CHANGED", b"MISSING"])
-def test_a_lost_try_whose_mark_may_have_run_out_is_an_unknown_outcome(status: bytes) -> None:
+def test_a_lost_attempt_whose_marker_may_have_expired_is_an_unknown_outcome(status: bytes) -> None:
     with pytest.raises(OutcomeUnknownError):
         delete(keeper(marker_ttl=0), [LOST, [[status, 1, b"uncertain", b""]]], API_KEY, "k")
 
 
-def test_a_row_with_a_family_is_read_however_well_it_is_remembered() -> None:
+def test_a_row_with_possible_referrers_is_read_even_if_it_is_remembered() -> None:
     scripted = Scripted()
     scripted.run(
         save_flows.create(scripted.context, ENTITY, User(id="u", email="a@x", role=Role.USER)),

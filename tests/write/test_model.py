@@ -16,14 +16,14 @@ from tests.servers.running import chosen_server
 from tests.write.model import Repositories
 
 SERVERS = ("server", "fake") if chosen_server() == "embedded" else ("server",)
-"""The fake is driven once, in the run on the embedded server."""
+"""The fake is tested once, in the run on the embedded server."""
 
 RUNS = {"server": 100, "fake": 20}
 
 
 @contextmanager
 def opened(flavour: str, server: str) -> Iterator[tuple[Any, asyncio.Runner]]:
-    """A store, and what runs its calls."""
+    """A store, and the runner of its calls."""
     with fake_harness(flavour) if server == "fake" else harness(flavour, "model") as stores:
         yield stores.db, stores.runner
 

@@ -1,4 +1,4 @@
-"""What a transaction sees of its own writes, and when a write no longer counts."""
+"""A transaction's reads of its own writes, and the use of a transaction after its end."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def pages(repository: Any, newest: bool) -> Steps:
     return steps
 
 
-def test_pages_go_on_through_rows_that_are_not_written_yet(stores: Harness) -> None:
+def test_pages_continue_through_buffered_rows(stores: Harness) -> None:
     for key in "ab":
         stores.do(stores.db.task_states.create(task(key)))
 
@@ -59,7 +59,7 @@ def test_pages_go_on_through_rows_that_are_not_written_yet(stores: Harness) -> N
     )
 
 
-def test_a_row_that_was_just_saved_is_the_latest_change(stores: Harness) -> None:
+def test_a_row_that_was_saved_in_the_transaction_is_the_latest_change(stores: Harness) -> None:
     def steps(tx: Any) -> Any:
         row = yield tx.workflow_states.get("w")
         row.output = 1
@@ -74,7 +74,7 @@ def test_a_row_that_was_just_saved_is_the_latest_change(stores: Harness) -> None
     ]
 
 
-def test_a_row_that_is_deleted_and_made_anew_inherits_nothing(stores: Harness) -> None:
+def test_a_row_that_is_deleted_and_recreated_inherits_nothing(stores: Harness) -> None:
     old: TaskState = stores.do(stores.db.task_states.create(task("a", status=Status.SUCCESS)))
     place = stores.db.session.context.keyspace.partition("execution")
     member = place.expiring("TaskState", "a")
@@ -113,7 +113,7 @@ def test_members_of_a_newer_schema_survive_two_writes_in_one_transaction(stores:
     assert (stored["output"], stored["usage"][0]["colour"]) == (3, "blue")
 
 
-def test_a_transaction_that_has_ended_is_of_no_use_any_more(stores: Harness) -> None:
+def test_a_transaction_that_has_ended_cannot_be_used(stores: Harness) -> None:
     kept: list[Any] = []
 
     def steps(tx: Any) -> Any:
@@ -133,7 +133,7 @@ def test_a_transaction_that_has_ended_is_of_no_use_any_more(stores: Harness) -> 
     assert stores.do(stores.db.task_states.count_all()) == 1
 
 
-def test_a_transaction_that_failed_is_of_no_use_any_more(stores: Harness) -> None:
+def test_a_transaction_that_failed_cannot_be_used(stores: Harness) -> None:
     kept: list[Any] = []
 
     def steps(tx: Any) -> Any:

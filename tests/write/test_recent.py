@@ -1,4 +1,4 @@
-"""What a process remembers of rows that it wrote is a guess: whatever others did meanwhile, a write does what it says."""
+"""Remembered rows are a guess: a write is correct whatever other processes have done to the row meanwhile."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_row_keeps_its_creation_through_writes_of_both(stores: Harness) -> Non
         assert stores.do(store.users.upsert(user("u", Role.ADMIN))).created_at == made
 
 
-def test_a_row_that_another_process_deleted_is_made_anew(stores: Harness) -> None:
+def test_a_row_that_another_process_deleted_is_inserted_again(stores: Harness) -> None:
     first, second = stores.stores
     made = stores.do(first.users.upsert(user("u"))).created_at
     stores.do(second.users.delete("u"))
@@ -74,7 +74,7 @@ def test_a_row_that_another_process_deleted_is_made_anew(stores: Harness) -> Non
     assert stores.clean()
 
 
-def test_members_that_a_newer_schema_wrote_meanwhile_survive(stores: Harness) -> None:
+def test_members_that_a_newer_schema_wrote_meanwhile_are_kept(stores: Harness) -> None:
     row = task("a")
     stores.do(stores.db.task_states.upsert(row))
     key = document(stores, row)
@@ -87,7 +87,7 @@ def test_members_that_a_newer_schema_wrote_meanwhile_survive(stores: Harness) ->
     assert stores.clean()
 
 
-def test_a_row_that_an_import_brought_back_is_what_is_remembered_or_refuses_it(stores: Harness) -> None:
+def test_an_imported_row_either_equals_the_remembered_one_or_refuses_its_revision(stores: Harness) -> None:
     first, second = stores.stores
     key = document(stores, task("a"))
     kept = []
@@ -105,7 +105,7 @@ def test_a_row_that_an_import_brought_back_is_what_is_remembered_or_refuses_it(s
         assert stores.clean()
 
 
-def test_a_member_that_was_purged_meanwhile_does_not_come_back(stores: Harness) -> None:
+def test_a_member_that_was_purged_meanwhile_is_not_restored(stores: Harness) -> None:
     first, second = stores.stores
     stores.do(first.task_states.upsert(task("a")))
     key = document(stores, task("a"))
@@ -126,7 +126,7 @@ def test_a_member_that_was_purged_meanwhile_does_not_come_back(stores: Harness) 
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_a_row_that_ran_out_is_made_anew(flavour: str) -> None:
+def test_a_remembered_row_that_expired_is_inserted_again(flavour: str) -> None:
     with harness(flavour, f"ran-out-{flavour}", retention={"TaskState": AT_ONCE}) as stores:
         stores.do(stores.db.workflow_states.create(run()))
         made: Any = stores.do(stores.db.task_states.upsert(task("a", status=Status.SUCCESS))).created_at
@@ -137,7 +137,7 @@ def test_a_row_that_ran_out_is_made_anew(flavour: str) -> None:
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_a_deadline_goes_on_through_an_upsert_of_a_remembered_row(flavour: str) -> None:
+def test_an_upsert_of_a_remembered_row_keeps_its_deadline(flavour: str) -> None:
     with harness(flavour, f"goes-on-{flavour}", retention={"TaskState": timedelta(days=1)}) as stores:
         stores.do(stores.db.workflow_states.create(run()))
         stores.do(stores.db.task_states.upsert(task("a", status=Status.SUCCESS)))
@@ -151,7 +151,7 @@ def test_a_deadline_goes_on_through_an_upsert_of_a_remembered_row(flavour: str) 
         assert running[66:67] == b"0"
 
 
-def test_changes_of_two_processes_lose_nothing(stores: Harness) -> None:
+def test_changes_of_two_processes_lose_no_update(stores: Harness) -> None:
     stores.do(stores.db.task_states.upsert(task("a", output=0)))
 
     def count(row: TaskState) -> None:
@@ -169,7 +169,7 @@ def api_key(name: str = "k", owner: str = "u", secret: str = "s") -> APIKey:
 
 @pytest.fixture
 def keyed(stores: Harness) -> Harness:
-    """Two users; the first store has written a key of one of them and knows it."""
+    """Two users; the first store has written a key of one of them and remembers it."""
     for name in "uv":
         stores.do(stores.db.users.create(user(name)))
     stores.do(stores.db.api_keys.create(api_key()))
@@ -177,7 +177,7 @@ def keyed(stores: Harness) -> Harness:
 
 
 def discard(stores: Harness, store: Any, entity: Any = API_KEY, name: str = "k") -> tuple[bool, int]:
-    """What a delete comes to, and how many exchanges it takes."""
+    """The result of a delete, and its number of exchanges."""
     exchanges: list[int] = []
     flow = delete_flows.discard(store.session.context, entity, name)
     found = stores.do(store.session.run(watched(stores, flow, lambda number, _: exchanges.append(number))))
@@ -190,7 +190,7 @@ def present(stores: Harness) -> dict[str, tuple[str, str]]:
     return {row.id: (row.user_id, row.prefix) for row in rows}
 
 
-def test_who_wrote_a_row_removes_it_in_one_exchange_and_others_in_two(keyed: Harness) -> None:
+def test_a_process_removes_a_row_that_it_wrote_in_one_exchange_and_others_in_two(keyed: Harness) -> None:
     first, second = keyed.stores
     assert discard(keyed, first) == (True, 1)
     assert discard(keyed, first) == (False, 1)
@@ -200,7 +200,7 @@ def test_who_wrote_a_row_removes_it_in_one_exchange_and_others_in_two(keyed: Har
     assert present(keyed) == {}
 
 
-def test_a_row_that_others_changed_goes_with_what_they_made_of_it(keyed: Harness) -> None:
+def test_a_row_that_another_process_changed_is_removed_with_its_new_entries(keyed: Harness) -> None:
     first, second = keyed.stores
     changed = keyed.do(second.api_keys.get("k"))
     changed.user_id, changed.fingerprint, changed.prefix = "v", b"other", "other"
@@ -212,7 +212,7 @@ def test_a_row_that_others_changed_goes_with_what_they_made_of_it(keyed: Harness
     assert keyed.clean()
 
 
-def test_a_row_that_others_removed_is_told_as_missing(keyed: Harness) -> None:
+def test_a_row_that_another_process_removed_is_reported_as_missing(keyed: Harness) -> None:
     first, second = keyed.stores
     keyed.do(second.api_keys.delete("k"))
     with pytest.raises(APIKeyNotFoundError):
@@ -221,7 +221,7 @@ def test_a_row_that_others_removed_is_told_as_missing(keyed: Harness) -> None:
     assert first.stats.conflicts == 0
 
 
-def test_a_row_that_others_removed_and_made_anew_goes_and_what_they_made_beside_it_stays(
+def test_a_row_that_another_process_recreated_is_removed_and_its_other_rows_stay(
     keyed: Harness,
 ) -> None:
     first, second = keyed.stores
@@ -267,7 +267,7 @@ def test_a_transaction_removes_what_it_reads(keyed: Harness) -> None:
     assert keyed.clean()
 
 
-def test_two_processes_remove_and_make_each_others_rows_and_every_index_agrees(keyed: Harness) -> None:
+def test_two_processes_remove_and_create_each_others_rows_and_every_index_agrees(keyed: Harness) -> None:
     chance = random.Random(11)
     left = {"k": ("u", "s")}
     for turn in range(120):
@@ -282,7 +282,7 @@ def test_two_processes_remove_and_make_each_others_rows_and_every_index_agrees(k
     assert [store.stats.conflicts for store in keyed.stores] == [0, 0]
 
 
-def test_of_many_who_remove_a_row_that_they_know_one_does(keyed: Harness) -> None:
+def test_one_of_many_concurrent_removals_of_a_remembered_row_succeeds(keyed: Harness) -> None:
     outcomes = keyed.together([lambda store: store.api_keys.discard("k")] * 16)
     assert sorted(outcomes) == [False] * 15 + [True]
     assert keyed.clean()
@@ -290,8 +290,8 @@ def test_of_many_who_remove_a_row_that_they_know_one_does(keyed: Harness) -> Non
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize("swept", [False, True])
-def test_a_remembered_row_that_ran_out_is_not_there(flavour: str, swept: bool) -> None:
-    """Its writer knows it, and is told as anybody who met it: by the number of dead rows that it has met."""
+def test_a_remembered_row_that_expired_is_missing(flavour: str, swept: bool) -> None:
+    """The delete counts the expired row as dead, also in the process that remembers it."""
     retention = {"Ticket": AT_ONCE}
     ticket, entity = depot().Ticket, depot().PACKAGE.entities["Ticket"]
     with harness(flavour, f"out-{flavour}-{swept}", module=depot(), retention=retention, count=2) as stores:

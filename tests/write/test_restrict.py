@@ -1,4 +1,4 @@
-"""References with restrict: while a row refers to it, the other stays, and a refused delete changes nothing."""
+"""References with restrict: a row with a referring row is not deleted, and a refused delete changes nothing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def refuse(stores: Harness, delete: Any) -> None:
     assert stores.do(stores.db.check()).clean
 
 
-def test_a_sealed_box_stays(stores: Harness) -> None:
+def test_a_row_with_a_restricting_reference_is_not_deleted(stores: Harness) -> None:
     refuse(stores, lambda: stores.db.boxes.delete("b"))
     stores.do(stores.db.boxes.delete("a"))
     stores.do(stores.db.seals.delete("x"))
@@ -52,11 +52,13 @@ def test_a_sealed_box_stays(stores: Harness) -> None:
     assert stores.do(stores.db.check()).documents == 1
 
 
-def test_a_shelf_with_a_sealed_box_stays_with_all_of_its_boxes(stores: Harness) -> None:
+def test_a_parent_of_a_restricted_row_is_not_deleted_and_neither_are_its_children(stores: Harness) -> None:
     refuse(stores, lambda: stores.db.shelfs.delete("s"))
 
 
-def test_a_family_too_large_for_one_step_is_refused_before_its_first_row_goes(stores: Harness) -> None:
+def test_a_restricted_family_too_large_for_one_step_is_refused_before_the_first_removal(
+    stores: Harness,
+) -> None:
     for number in range(20):
         stores.do(stores.db.boxes.create(box(f"before{number}")))
     refuse(stores, lambda: stores.db.shelfs.delete("s"))
@@ -65,7 +67,7 @@ def test_a_family_too_large_for_one_step_is_refused_before_its_first_row_goes(st
     assert stores.contents() == {}
 
 
-def test_many_seals_of_one_box_refuse_too(stores: Harness) -> None:
+def test_many_restricting_references_to_one_row_are_refused_too(stores: Harness) -> None:
     for number in range(9):
         stores.do(stores.db.seals.create(seal(f"x{number}", "b")))
     refuse(stores, lambda: stores.db.boxes.delete("b"))
@@ -73,7 +75,7 @@ def test_many_seals_of_one_box_refuse_too(stores: Harness) -> None:
 
 
 @pytest.mark.parametrize("how", ["delete", "move", "clear"])
-def test_a_transaction_that_takes_the_seal_off_may_delete(stores: Harness, how: str) -> None:
+def test_a_transaction_that_removes_the_restricting_row_may_delete(stores: Harness, how: str) -> None:
     def steps(tx: Any) -> Generator[Any, Any, None]:
         if how == "delete":
             yield tx.seals.delete("x")
@@ -90,7 +92,7 @@ def test_a_transaction_that_takes_the_seal_off_may_delete(stores: Harness, how: 
 
 
 @pytest.mark.parametrize("how", ["create", "move"])
-def test_a_transaction_that_puts_a_seal_on_may_not_delete(stores: Harness, how: str) -> None:
+def test_a_transaction_that_adds_a_restricting_row_may_not_delete(stores: Harness, how: str) -> None:
     def steps(tx: Any) -> Generator[Any, Any, None]:
         if how == "create":
             yield tx.seals.create(seal("new", "a"))
@@ -101,7 +103,7 @@ def test_a_transaction_that_puts_a_seal_on_may_not_delete(stores: Harness, how: 
     refuse(stores, lambda: stores.transact(steps))
 
 
-def test_a_refused_delete_inside_a_transaction_can_be_survived(stores: Harness) -> None:
+def test_a_transaction_can_continue_after_a_refused_delete(stores: Harness) -> None:
     def steps(tx: Any) -> Generator[Any, Any, None]:
         with pytest.raises(ReferenceViolationError):
             yield tx.shelfs.delete("s")
@@ -113,8 +115,8 @@ def test_a_refused_delete_inside_a_transaction_can_be_survived(stores: Harness) 
     assert stores.do(stores.db.check()).clean
 
 
-def test_a_seal_that_comes_before_the_commit_is_seen(stores: Harness) -> None:
-    """The delete of the box is guarded by the seals that it saw; when it runs again, it is refused."""
+def test_a_restricting_row_that_is_added_before_the_commit_refuses_the_delete(stores: Harness) -> None:
+    """The delete of the box is guarded by the seals that it read; when it runs again, it is refused."""
     late = iter(["late"])
 
     def steps(tx: Any) -> Generator[Any, Any, None]:

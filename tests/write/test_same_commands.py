@@ -70,11 +70,11 @@ ARGUMENTS: dict[str, Any] = {
 
 
 REFUSED = ("'TransactionRequiredError'", "'ValidationError'")
-"""What a call that sends nothing may come to."""
+"""The possible outcomes of a call that sends nothing."""
 
 
 def new(place: str, key: str = "new") -> Any:
-    """A row that is not there yet."""
+    """A row that does not exist yet."""
     rows = {
         "users": User(id=key, email=f"{key}@x", role=Role.USER),
         "api_keys": APIKey(id=key, user_id="u1", hash=b"h", fingerprint=key.encode(), prefix=key),
@@ -85,7 +85,7 @@ def new(place: str, key: str = "new") -> Any:
 
 
 def given_to(stores: Harness, method: str, *, every: bool) -> dict[str, Any]:
-    """Arguments: those that must be given, or all that can be."""
+    """The arguments of a method: only the required ones, or all."""
     place, _, name = method.partition(".")
     parameters = inspect.signature(getattr(REPOSITORIES[place], name)).parameters
     given: dict[str, Any] = {}
@@ -104,7 +104,7 @@ def given_to(stores: Harness, method: str, *, every: bool) -> dict[str, Any]:
 
 
 def told(place: Any, method: str, given: dict[str, Any]) -> Generator[Any, Any, Any]:
-    """What a method comes to: an error by its name, a page with the one after it."""
+    """The outcome of a method: an error by its name, a page with its next page."""
     repository, _, name = method.partition(".")
     bound = getattr(getattr(place, repository), name)
     try:
@@ -133,7 +133,7 @@ def comparable(log: list[Command]) -> list[list[str]]:
 
 @contextmanager
 def both() -> Iterator[list[tuple[Harness, list[Command]]]]:
-    """A store of each flavour on a fake of its own, with the same few rows, and what it sends from here on."""
+    """A store of each flavour on its own fake, with the same few rows, and the commands that it sends from here on."""
     logs: list[list[Command]] = [[], []]
     with fake_harness("sync", logs[0]) as blocking, fake_harness("aio", logs[1]) as waiting:
         for stores, log in ((blocking, logs[0]), (waiting, logs[1])):
@@ -172,7 +172,7 @@ def test_flavours_send_the_same(method: str, every: bool) -> None:
 @pytest.mark.parametrize("every", [False, True], ids=["required", "every"])
 @pytest.mark.parametrize("method", METHODS)
 def test_flavours_send_the_same_in_a_transaction(method: str, every: bool) -> None:
-    """The method after a write, so that it sees one, and with which it is written in one step."""
+    """The method after a write in the same transaction."""
     outcomes, sent = [], []
     with both() as sides:
         for stores, log in sides:

@@ -1,4 +1,4 @@
-"""An upsert of a record that knows no stored row: what a refusal brings, what a process remembers, lost connections."""
+"""Upserts of records without memory: documents in refusals, remembered rows, and lost connections."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ ADMIN = User(id="u", email="a@x", role=Role.ADMIN)
 
 
 def upsert(scripted: Scripted, answers: list[Any], record: User = ADMIN) -> list[tuple[Any, ...]]:
-    """What an upsert of a record that was never loaded sends."""
+    """The commands of an upsert of a record that was never loaded."""
     copy = User(id=record.id, email=record.email, role=record.role)
     scripted.run(save_flows.upsert(scripted.context, ENTITY, copy), answers)
     assert copy.created_at is not None
     return scripted.sent()
 
 
-def test_the_row_that_is_there_comes_with_the_refusal_and_is_replaced_by_the_second_plan() -> None:
+def test_an_existing_row_is_in_the_refusal_and_is_replaced_by_the_second_plan() -> None:
     scripted = Scripted()
     first, second = upsert(scripted, [[THERE], [OK]])
     assert guards(first)[:2] == ("absent", 1)
@@ -43,13 +43,13 @@ def test_the_row_that_is_there_comes_with_the_refusal_and_is_replaced_by_the_sec
     assert not [effect for effect in scripted.effects if isinstance(effect, Sleep)]
 
 
-def test_members_that_this_schema_does_not_know_are_carried_into_the_second_plan() -> None:
+def test_unknown_members_are_kept_by_the_second_plan() -> None:
     stranger = USER[:-1] + b',"shoe":{"size":[43]}}'
     _, second = upsert(Scripted(), [[[*THERE[:4], stranger]], [OK]])
     assert second[second.index("put") + 4].endswith(b',"role":"admin","shoe":{"size":[43]}}')
 
 
-def test_only_the_first_refusal_asks_for_the_document_since_a_pause_makes_it_old() -> None:
+def test_only_the_first_plan_asks_for_the_document_because_a_pause_makes_it_outdated() -> None:
     scripted = Scripted()
     changed = [b"CHANGED", 1, b"certain", b""]
     first, second, read, third = upsert(scripted, [[THERE], [changed], [NEWER], [OK]])
@@ -75,7 +75,7 @@ def test_a_connection_lost_before_the_second_answer_repeats_the_second_plan_only
     assert guards(second) == guards(third)
 
 
-def test_a_row_that_may_be_our_own_unanswered_try_is_replaced_like_any_other() -> None:
+def test_a_row_that_an_unanswered_attempt_may_have_written_is_replaced_like_any_other() -> None:
     doubtful = [b"EXISTS", 1, b"uncertain", b"", NEWER]
     sent = upsert(Scripted(), [LOST, [doubtful], [OK]])
     assert guards(sent[-1]) == ("revision", 1, 1700000000000007)
@@ -88,7 +88,7 @@ def test_a_replayed_second_plan_is_a_success() -> None:
     assert scripted.context.state.stats.replays == 1
 
 
-def test_a_value_that_another_row_holds_is_refused_without_a_document() -> None:
+def test_a_unique_value_that_another_row_owns_is_refused_without_a_document() -> None:
     taken = [b"TAKEN", 2, b"certain", b"v"]
     other = USER.replace(b'"id":"u"', b'"id":"v"').replace(b"a@x", b"b@x")
     with pytest.raises(EmailExistsError):
@@ -109,7 +109,7 @@ def written(scripted: Scripted, role: Role = Role.USER) -> None:
 OK5 = [b"OK", 1700000000000005, 1700000000000001, 0]
 
 
-def test_a_row_that_this_process_wrote_is_replaced_by_one_plan() -> None:
+def test_a_remembered_row_is_replaced_by_one_plan() -> None:
     scripted = Scripted()
     written(scripted)
     (plan,) = upsert(scripted, [[OK]])
@@ -119,7 +119,7 @@ def test_a_row_that_this_process_wrote_is_replaced_by_one_plan() -> None:
     assert guards(plan) == ("revision", 1, 1700000000000009)
 
 
-def test_a_row_that_others_wrote_since_comes_with_the_refusal_and_is_no_conflict() -> None:
+def test_a_row_that_another_writer_changed_is_in_the_refusal_and_is_not_a_conflict() -> None:
     scripted = Scripted()
     written(scripted, Role.ADMIN)
     first, second = upsert(scripted, [[[b"CHANGED", 1, b"certain", b"", NEWER]], [OK]])
@@ -128,7 +128,7 @@ def test_a_row_that_others_wrote_since_comes_with_the_refusal_and_is_no_conflict
     assert scripted.context.state.stats.conflicts == 0
 
 
-def test_a_row_that_others_deleted_since_is_inserted_without_a_read() -> None:
+def test_a_row_that_another_writer_deleted_is_inserted_without_a_read() -> None:
     scripted = Scripted()
     written(scripted)
     _, second = upsert(scripted, [[[b"MISSING", 1, b"certain", b""]], [OK]])
@@ -147,7 +147,7 @@ def test_a_row_that_this_process_deleted_is_inserted_at_once() -> None:
     assert guards(plan)[:2] == ("absent", 1)
 
 
-def test_a_record_that_was_loaded_before_the_last_write_uses_what_that_left() -> None:
+def test_a_record_that_was_loaded_before_the_last_write_uses_the_remembered_row() -> None:
     scripted = Scripted()
     row = scripted.run(get_flows.get(scripted.context, ENTITY, "u"), [[USER]])
     upsert(scripted, [[THERE], [OK]])
@@ -157,7 +157,7 @@ def test_a_record_that_was_loaded_before_the_last_write_uses_what_that_left() ->
     assert guards(plan) == ("revision", 1, 1700000000000009)
 
 
-def test_nothing_is_remembered_of_large_rows_or_when_the_policy_says_so() -> None:
+def test_large_rows_are_not_remembered_and_the_policy_can_disable_remembering() -> None:
     scripted = Scripted(remembered=0)
     written(scripted)
     assert scripted.context.state.recent.get("User", "u") is None
@@ -170,7 +170,7 @@ def test_nothing_is_remembered_of_large_rows_or_when_the_policy_says_so() -> Non
         assert (scripted.context.state.recent.get("WorkflowState", "w") is not None) is kept
 
 
-def test_rows_that_share_a_place_are_told_apart() -> None:
+def test_rows_that_share_a_slot_are_distinguished() -> None:
     recent = Recent(1)
     recent.put("User", "u", Stored(1, 1, 0))
     assert recent.get("User", "v") is None
@@ -180,7 +180,7 @@ def test_rows_that_share_a_place_are_told_apart() -> None:
 
 
 def change(scripted: Scripted, answers: list[Any], quiet: bool = False) -> list[tuple[Any, ...]]:
-    """What a change of the role sends."""
+    """The commands of a change of the role."""
     flow = save_flows.change(scripted.context, ENTITY, "u", promote, quiet=quiet)
     assert scripted.run(_called(flow), answers).role is Role.ADMIN
     return scripted.sent()
@@ -191,7 +191,7 @@ def promote(row: User) -> None:
 
 
 def _called(flow: Any) -> Any:
-    """The flow with its calls made, as a shell would."""
+    """Run a flow and make its calls, as a shell would."""
     answer: Any = None
     failure: BaseException | None = None
     while True:
@@ -206,14 +206,14 @@ def _called(flow: Any) -> Any:
             failure = error
 
 
-def test_a_change_of_a_row_that_this_process_wrote_is_one_plan() -> None:
+def test_a_change_of_a_remembered_row_is_one_plan() -> None:
     scripted = Scripted()
     written(scripted)
     (plan,) = change(scripted, [[OK]])
     assert guards(plan) == ("revision", 1, 1700000000000005)
 
 
-def test_a_change_of_a_row_that_others_wrote_since_is_made_on_what_the_refusal_brought() -> None:
+def test_a_change_of_a_row_that_another_writer_changed_uses_the_row_in_the_refusal() -> None:
     scripted = Scripted()
     written(scripted)
     stranger = NEWER[:-1] + b',"shoe":43}'
@@ -222,21 +222,21 @@ def test_a_change_of_a_row_that_others_wrote_since_is_made_on_what_the_refusal_b
     assert second[second.index("put") + 4].endswith(b'"shoe":43}')
 
 
-def test_a_change_of_a_row_that_others_deleted_since_reads_it_before_it_says_so() -> None:
+def test_a_change_of_a_row_that_another_writer_deleted_reads_it_before_the_error() -> None:
     scripted = Scripted()
     written(scripted)
     with pytest.raises(UserNotFoundError):
         change(scripted, [[[b"MISSING", 1, b"certain", b""]], [None]])
 
 
-def test_a_change_that_may_have_been_made_and_was_overtaken_is_an_unknown_outcome() -> None:
+def test_a_change_whose_refusal_is_uncertain_is_an_unknown_outcome() -> None:
     scripted = Scripted()
     written(scripted)
     with pytest.raises(OutcomeUnknownError):
         change(scripted, [LOST, [[b"CHANGED", 1, b"uncertain", b"", NEWER]]])
 
 
-def test_an_error_over_what_is_remembered_counts_only_when_the_row_itself_gives_it() -> None:
+def test_an_error_on_a_remembered_row_counts_only_if_the_stored_row_causes_it_too() -> None:
     scripted = Scripted()
     written(scripted)
     seen: list[Role] = []
@@ -256,7 +256,7 @@ def test_an_error_over_what_is_remembered_counts_only_when_the_row_itself_gives_
         scripted.run(_called(save_flows.change(scripted.context, ENTITY, "u", only_admins)), [[USER]])
 
 
-def test_a_quiet_change_that_would_change_nothing_is_believed_only_of_the_row_itself() -> None:
+def test_a_quiet_change_without_effect_on_a_remembered_row_is_verified_by_a_read() -> None:
     scripted = Scripted()
     written(scripted, Role.ADMIN)
     read, plan = change(scripted, [[NEWER], [OK]], quiet=True)

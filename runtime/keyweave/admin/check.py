@@ -55,7 +55,7 @@ def check(
     grace: GraceOption = GRACE,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
 ) -> None:
-    """Compare every document with every entry that is derived from it, both ways."""
+    """Compare documents and index entries, in both directions."""
     with opened(package, url, namespace, environment, grace_ms=round(grace * 1000)) as session:
         listing = Listing(session.context.package, wanted=show_ids)
         with Meter("check") as meter:

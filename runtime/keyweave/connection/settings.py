@@ -43,10 +43,10 @@ class ConnectionSettings:
         timeout: the longest time that the replies of one pipeline may take.
         connect_timeout: the longest time that connecting may take, TLS and authentication included.
         deadline: the longest time that one operation may take, retries included.
-        pool_size: the most connections that one store opens.
-        pool_timeout: the longest wait for a free connection when all are in use.
+        pool_size: most connections that one store opens.
+        pool_timeout: longest wait for a free connection when all are in use.
         pipelining: the most pipelines that one connection carries at once when asyncio callers share it; 1: connections are not shared.
-        tls_ca_file: file of CA certificates to trust instead of the system's.
+        tls_ca_file: file of CA CA certificates to trust instead of the system's.
         tls_cert_file, tls_key_file: files of the client's certificate and private key.
         tls_verify, tls_check_hostname: whether the server's certificate, and the host name in it, are verified.
         client_name: name of the connections in the server's CLIENT LIST.

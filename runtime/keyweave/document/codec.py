@@ -143,9 +143,8 @@ class Codec:
             memories = _all_stored(b"[" + b"},".join(heads) + b"}]")
             records = list(map(self._decode, documents))
         except (IndexError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return [
-                self.load(document) for document in documents
-            ]  # raises the error of the unreadable document
+            # One by one, so that the error describes the unreadable document.
+            return [self.load(document) for document in documents]
         created, updated = self.entity.created, self.entity.updated
         firsts = [stored.created for stored in memories]
         revisions = [stored.revision for stored in memories]

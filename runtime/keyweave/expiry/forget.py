@@ -89,14 +89,14 @@ def _entries(
     while True:
         ((cursor, names),) = yield from ask(context, (("SCAN", cursor, "MATCH", pattern, "COUNT", _BATCH),))
         for name in names:
-            place = partition.index_of(name.decode(errors="replace"))
-            index = context.package.indexes.get(place[0]) if place is not None else None
-            if place is None or index is None or index.entity is not entity:
+            parsed = partition.index_of(name.decode(errors="replace"))
+            index = context.package.indexes.get(parsed[0]) if parsed is not None else None
+            if parsed is None or index is None or index.entity is not entity:
                 continue
             if isinstance(index.of, View):
                 members = yield from _members(context, name, keys)
                 for member in members:
-                    entries[member].append(ViewEntry(index.of.name, place[1], member, REVISION))
+                    entries[member].append(ViewEntry(index.of.name, parsed[1], member, REVISION))
             else:
                 for value, owner in (yield from _claims(context, name, keys)):
                     entries[owner].append(ClaimEntry(index.of.name, value, owner))

@@ -97,15 +97,15 @@ class Locator:
         """Whether some entities are not chosen."""
         return len(self._chosen) < len(self._entities)
 
-    def chooses(self, place: ParsedKey) -> bool:
+    def chooses(self, parsed: ParsedKey) -> bool:
         """Return whether a key belongs to a chosen entity; keys of no entity count when all entities are chosen.
 
         The set of deadlines always counts, because it holds rows of every entity.
         """
-        if place.entity is not None:
-            built = not self._unbuilt or place.label not in self._unbuilt
-            return built and place.entity.name in self._chosen
-        return place.what is KeyKind.EXPIRY or not self.limited
+        if parsed.entity is not None:
+            built = not self._unbuilt or parsed.label not in self._unbuilt
+            return built and parsed.entity.name in self._chosen
+        return parsed.what is KeyKind.EXPIRY or not self.limited
 
     def entity(self, partition: Partition, name: str) -> Entity[Any] | None:
         """Return the entity `name` if it belongs to the group of `partition`, else None."""

@@ -168,15 +168,15 @@ class Entity(Generic[R]):
             setattr(record, self.updated, from_micros(revision))
 
     def missing(self, key: str) -> NotFoundError:
-        """The error for a row that does not exist."""
+        """Return the error for a row that does not exist."""
         return self.not_found(f"{self.name}: no such row", entity=self.name, key=key)
 
     def taken(self, key: str) -> AlreadyExistsError:
-        """The error for a key that is taken."""
+        """Return the error for a key that is taken."""
         return self.exists(f"{self.name}: a row with this key exists", entity=self.name, key=key)
 
     def violated(self, unique: str) -> UniqueViolationError:
-        """The error for a unique value that another row holds."""
+        """Return the error for a unique value that another row holds."""
         constraint = self.uniques[unique]
         return constraint.error(
             f"{self.name}: another row has the same {' and '.join(constraint.fields)}",
@@ -231,7 +231,7 @@ class Package:
         entities: by name.
         scripts: Lua text by name, such as `apply` and `page`.
         fingerprint: digest of the schema.
-        format: the format of the generated code; 0 for code from before formats had numbers.
+        format: the format of the generated code; 0 for code that was generated before formats had numbers.
         indexes: every view and unique constraint, by the prefix of its keys.
         stored: the prefix of an index's keys, by index name, for indexes where the prefix is not the name.
         writer: digest of the indexes that code of this schema keeps; it identifies the schema in the store.
@@ -261,7 +261,7 @@ class Package:
         entities: tuple[Entity[Any], ...],
         scripts: Mapping[str, str],
         fingerprint: str,
-        format: int = 0,  # noqa: A002 - what the generated code calls it
+        format: int = 0,  # noqa: A002 - the name in generated code
     ) -> None:
         self.name = name
         self.namespace = namespace
@@ -288,7 +288,7 @@ class Package:
         }
 
     def referrer(self, target: str, entity: str, field: str) -> Referrer:
-        """The incoming reference to `target` by `field` of `entity`."""
+        """Return the incoming reference to `target` by `field` of `entity`."""
         return next(
             each
             for each in self.referrers[target]

@@ -106,7 +106,7 @@ def add(left: N, right: N) -> N: ...
 @overload
 def add(left: N | None, right: N | None) -> N | None: ...
 def add(left: N | None, right: N | None) -> N | None:
-    """The sum. An absent value does not count; two absent values give None."""
+    """Return the sum. An absent value does not count; two absent values give None."""
     if left is None or right is None:
         return right if left is None else left
     return left + right
@@ -117,7 +117,7 @@ def least(left: O, right: O) -> O: ...
 @overload
 def least(left: O | None, right: O | None) -> O | None: ...
 def least(left: O | None, right: O | None) -> O | None:
-    """The smaller of two values. An absent value does not count."""
+    """Return the smaller of two values. An absent value does not count."""
     if left is None or right is None:
         return right if left is None else left
     return right if right < left else left
@@ -128,17 +128,17 @@ def greatest(left: O, right: O) -> O: ...
 @overload
 def greatest(left: O | None, right: O | None) -> O | None: ...
 def greatest(left: O | None, right: O | None) -> O | None:
-    """The larger of two values. An absent value does not count."""
+    """Return the larger of two values. An absent value does not count."""
     if left is None or right is None:
         return right if left is None else left
     return right if left < right else left
 
 
 def union(left: list[S] | None, right: list[S] | None) -> list[S]:
-    """Every element once, sorted."""
+    """Return every element once, sorted."""
     return sorted({*(left or ()), *(right or ())})
 
 
 def first(left: T, right: T) -> T:
-    """The left value, or the right one when the left one is absent."""
+    """Return the left value, or the right one when the left one is absent."""
     return right if left is None else left

@@ -50,7 +50,7 @@ def prepare(
         url: `redis://`, `rediss://`, `unix://` or `embedded:`.
         namespace: the tenant, any non-empty text; separates tenants and tests.
         environment: such as `production`; by default the schema's.
-        retention: how long rows of an entity live, by entity name; replaces the environment's and the schema's.
+        retention: how long finished rows are kept, by entity name; overrides environment variables and the schema.
         tracer_provider, meter_provider: of OpenTelemetry; by default the global ones at the time of the call.
         options: of the connection (see `keyweave.connection.settings`) or of `keyweave.store.policy.Policy`.
 

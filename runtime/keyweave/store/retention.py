@@ -59,7 +59,7 @@ class Lifetime:
         least, most = (write_duration(bound) for bound in self.recommended)
         return (
             f"retention of {self.entity} is {write_duration(self.micros)} (from {self.source}); "
-            f"recommended is {least} to {most}"
+            f"the recommended range is {least} to {most}"
         )
 
 
