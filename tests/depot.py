@@ -50,7 +50,7 @@ fields:
   id: {type: id}
   box_id: {type: id, optional: true}
 views:
-  by_box: {fields: [box_id], order: created, why: who forbids deleting a box}
+  by_box: {fields: [box_id], order: created, why: the seals that forbid deleting a box}
 references:
   box_id: {entity: Box, on_delete: restrict, via: by_box}
 """,
