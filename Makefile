@@ -8,8 +8,9 @@ PYTHON ?= python3.11 python3 python3.12 python3.13 python3.14 python
 
 VENV := .venv
 BIN := $(VENV)/bin
+DEMO_STAMP := $(VENV)/.demo
 STAMP := $(VENV)/.installed
-SOURCES := runtime generator generated engine tests
+SOURCES := runtime generator generated engine tests tools
 TEST_ARGS ?=
 BENCH_ARGS ?=
 OLD ?= .bench/old.json
@@ -21,7 +22,8 @@ SEEDS ?= 1000
 COUNTS ?= 10000 1000000
 ROWS ?= 100000
 
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# As a variable, the constraints also hold for the build tools, which pip installs into an environment of their own.
+PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 .PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory
@@ -33,8 +35,8 @@ help: ## List the targets
 setup: $(STAMP) ## Install everything into .venv, at the versions of constraints.txt
 	@echo "setup: $(VENV) is up to date"
 
-# Build tools come first, at their pinned versions, so that the build needs no second environment.
-$(STAMP): pyproject.toml constraints.txt
+# Both distributions of this repository with what the demo needs. A fresh clone waits for nothing else before `make demo`.
+$(DEMO_STAMP): pyproject.toml engine/pyproject.toml constraints.txt
 	@python=; for candidate in $(PYTHON); do \
 		if "$$candidate" -c '$(PROBE)' >/dev/null 2>&1; then python=$$candidate; break; fi; \
 	done; \
@@ -45,11 +47,15 @@ $(STAMP): pyproject.toml constraints.txt
 	fi; \
 	echo "setup: installing into $(VENV) with $$("$$python" --version)"; \
 	"$$python" -m venv $(VENV)
-	@$(PIP) install -c constraints.txt hatchling editables
-	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[dev]'
+	@$(PIP) install -e '.[generate,cli,embedded]' -e './engine[demo]'
 	@touch $@
 
-generate: $(STAMP) ## Generate the repositories of schema/ into generated/
+$(STAMP): $(DEMO_STAMP) requirements-dev.txt
+	@echo "setup: installing what tests, checks and benchmarks need"
+	@$(PIP) install -r requirements-dev.txt
+	@touch $@
+
+generate: $(DEMO_STAMP) ## Generate the repositories of schema/ into generated/
 	@echo "generate: schema/ -> generated/"
 	@$(BIN)/keyweave generate
 
@@ -102,38 +108,39 @@ demo: generate ## Run a workflow's life on an embedded server, step by step
 	@echo "demo: a workflow's life on an embedded server"
 	@$(BIN)/python -m compozy_engine.demo
 
-docs: redis8 ## Write the pages and pictures that come from code (docs/configuration.md, docs/operations/*.svg)
+docs: redis8 ## Write the pages and pictures that come from code (docs/configuration.md, docs/operations)
 	@echo "docs: pages and pictures from code"
-	@$(BIN)/python -m tests.pages.configuration
-	@KEYWEAVE_TEST_SERVER=redis8 $(BIN)/python -m tests.pages.screens
+	@$(BIN)/python -m tools.pages.configuration
+	@$(BIN)/python -m tools.pages.dashboard
+	@KEYWEAVE_TEST_SERVER=redis8 $(BIN)/python -m tools.pages.screens
 
 bench: redis8 ## Measure every method beside PostgreSQL and others, write docs/benchmarks.md (about 12 minutes)
 	@echo "bench: every method of the contract, on every side"
-	@$(BIN)/python -m tests.bench run --kind full --docs docs $(BENCH_ARGS)
+	@$(BIN)/python -m tools.bench run --kind full --docs docs $(BENCH_ARGS)
 
 bench-quick: redis8 ## The same with less data, in a minute, onto the terminal (BENCH_ARGS="--cases tasks")
 	@echo "bench-quick: every method of the contract, on every side, briefly"
-	@$(BIN)/python -m tests.bench run --kind quick $(BENCH_ARGS)
+	@$(BIN)/python -m tools.bench run --kind quick $(BENCH_ARGS)
 
 bench-compare: $(STAMP) ## Show what a change did (OLD=before.json NEW=after.json)
-	@$(BIN)/python -m tests.bench compare $(OLD) $(NEW) $(BENCH_ARGS)
+	@$(BIN)/python -m tools.bench compare $(OLD) $(NEW) $(BENCH_ARGS)
 
 bench-scale: $(STAMP) ## Compare a million tasks with ten thousand on one server (about 8 minutes)
 	@echo "bench-scale: the same calls beside few and many rows"
-	@$(BIN)/python -m tests.bench scale --docs docs $(BENCH_ARGS)
+	@$(BIN)/python -m tools.bench scale --docs docs $(BENCH_ARGS)
 
 bench-core: $(STAMP) ## Compare generated calls with bare redis-py calls on the embedded server
 	@echo "bench-core: generated calls against bare calls"
-	@$(BIN)/python -m tests.bench.core
+	@$(BIN)/python -m tools.bench.core
 
 bench-integrity: $(STAMP) ## Time check, reindex, export and import (COUNTS="10000 1000000" entities)
 	@echo "bench-integrity: check, reindex, export and import of $(COUNTS) entities"
-	@$(BIN)/python -m tests.bench.integrity $(COUNTS)
+	@$(BIN)/python -m tools.bench.integrity $(COUNTS)
 
 bench-retention: $(STAMP) ## Rows that end at once: what writers pay for the sweep (ROWS=100000, about 20 minutes)
 	@echo "bench-retention: $(ROWS) rows end at once, four times"
-	@$(BIN)/python -m tests.bench.retention --rows $(ROWS)
+	@$(BIN)/python -m tools.bench.retention --rows $(ROWS)
 
 bench-memory: $(STAMP) ## Bytes per row and per view, on the server under test
 	@echo "bench-memory: bytes per row and per view"
-	@$(BIN)/python -m tests.bench.memory
+	@$(BIN)/python -m tools.bench.memory

@@ -1,1 +1,1 @@
-"""The test suite. Folders follow the source roots; `tests.bench` holds benchmarks, not tests."""
+"""The test suite. Folders follow the source roots."""

@@ -18,7 +18,7 @@ from redis.exceptions import BusyLoadingError, ResponseError
 from redis.exceptions import ConnectionError as HungUpError
 
 from keyweave import aio, sync
-from keyweave.connection import parse_url
+from keyweave.connection.settings import parse_url
 from keyweave.effects import Command, ConnectionFailure, Reply, ServerError
 
 SETTINGS = parse_url("redis://fake")

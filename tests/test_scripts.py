@@ -7,7 +7,7 @@ import re
 import pytest
 
 from compozy_store import PACKAGE
-from keyweave.plan import Status
+from keyweave.changes.plan import Status
 
 SCRIPTS = sorted(PACKAGE.scripts)
 

@@ -1,8 +1,8 @@
-"""The workflow engine's repositories: auth, workflows and tasks, on Keyweave."""
+"""The workflow engine's repositories for users and API keys, executions, and tasks, built on Keyweave."""
 
 from __future__ import annotations
 
-from keyweave.ids import new_id
+from compozy_engine.ids import new_id
 
 from .engine import Engine
 from .filters import TaskFilter, WorkflowFilter

@@ -21,7 +21,7 @@ class AuthRepository:
 
         Raises:
             AlreadyExistsError: the id is taken.
-            EmailExistsError: the email is taken, in any case.
+            EmailExistsError: the email is taken (case-insensitive).
             ValidationError: a field breaks its type or limits.
         """
         return await self._users.create(user)
@@ -30,15 +30,15 @@ class AuthRepository:
         """The user with this id.
 
         Raises:
-            UserNotFoundError: there is none.
+            UserNotFoundError: there is no such user.
         """
         return await self._users.get(id)
 
     async def get_user_by_email(self, email: str) -> User:
-        """The user with this email, in any case.
+        """The user with this email (case-insensitive).
 
         Raises:
-            UserNotFoundError: there is none.
+            UserNotFoundError: there is no such user.
         """
         return await self._users.get_by_email(email)
 
@@ -47,11 +47,11 @@ class AuthRepository:
         return await self._users.fetch_all()
 
     async def update_user(self, user: User) -> User:
-        """Replace email and role; the old email is free again in the same step.
+        """Replace email and role, and release the old email in the same step.
 
         Raises:
             UserNotFoundError: there is no such user.
-            EmailExistsError: the email is another user's.
+            EmailExistsError: another user has the email.
             ValidationError: a field breaks its type or limits.
         """
 
@@ -63,7 +63,7 @@ class AuthRepository:
         return written
 
     async def delete_user(self, id: str) -> None:
-        """Delete a user with all of its API keys.
+        """Delete a user and all of its API keys.
 
         Raises:
             UserNotFoundError: there is no such user.
@@ -71,7 +71,7 @@ class AuthRepository:
         await self._users.delete(id)
 
     async def create_initial_admin_if_none(self, user: User) -> User:
-        """Insert the first admin, in one step with making sure that there is none; the role is forced to admin.
+        """Insert the first admin if no admin exists, in one atomic step. The role is set to admin.
 
         Raises:
             AlreadyBootstrappedError: an admin exists, or the id or email is taken.
@@ -101,7 +101,7 @@ class AuthRepository:
         """The API key with this id.
 
         Raises:
-            APIKeyNotFoundError: there is none.
+            APIKeyNotFoundError: there is no such key.
         """
         return await self._keys.get(id)
 
@@ -109,7 +109,7 @@ class AuthRepository:
         """The API key with this fingerprint.
 
         Raises:
-            APIKeyNotFoundError: there is none.
+            APIKeyNotFoundError: there is no such key.
         """
         return await self._keys.get_by_fingerprint(fingerprint)
 
@@ -118,9 +118,9 @@ class AuthRepository:
         return await self._keys.fetch_by_user(user_id)
 
     async def update_api_key_last_used(self, id: str) -> None:
-        """Set `last_used` to the server's time, never back in time. A missing key is no error."""
+        """Set `last_used` to the server's time; it never moves back. A missing key is not an error."""
         await self._keys.touch_last_used(id)
 
     async def delete_api_key(self, id: str) -> None:
-        """Delete an API key. A missing key is no error."""
+        """Delete an API key. A missing key is not an error."""
         await self._keys.discard(id)

@@ -1,6 +1,6 @@
-"""A workflow's life on an embedded server, step by step, with what each step did to the keys.
+"""A demonstration: a workflow on an embedded server, step by step, with the keys that each step changes.
 
-Run it with `make demo`. It exits with 1 when an index disagrees with its documents at the end.
+Run it with `make demo`. It exits with 1 if an index disagrees with its documents at the end.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _PATIENCE = 10.0
 
 
 class Demo:
-    """Runs steps and shows, for each, which keys it made, changed and removed."""
+    """Runs steps, and shows which keys each step created, changed and removed."""
 
     def __init__(self, store: Store, console: Console) -> None:
         self.store = store
@@ -50,7 +50,7 @@ class Demo:
         self._number = 0
 
     def step(self, title: str, action: Callable[[], T], tell: Callable[[T], str]) -> T:
-        """Run one step, say what came of it and what it did to the keys."""
+        """Run one step, then print its result and the keys that it created, changed and removed."""
         self._number += 1
         started = time.perf_counter()
         result = action()
@@ -97,15 +97,15 @@ class Demo:
 
 
 def kind(key: str) -> str:
-    """A key without its tag and values: `TaskState.by_status`."""
+    """The kind of a key, without its hash tag and values, such as `TaskState.by_status`."""
     return re.sub(r"^\{[^}]*\}:", "", key).split(":", 1)[0]
 
 
 def main() -> int:
     """Run the demonstration and return the exit code."""
     console = Console()
-    console.print("[bold]Keyweave[/bold]: a workflow engine's life on Valkey, with no PostgreSQL in sight")
-    console.print("[dim]+ made  ~ changed  - removed, by kind of key[/dim]")
+    console.print("[bold]Keyweave[/bold]: a workflow on an embedded Valkey server, step by step")
+    console.print("[dim]Keys by kind: + created  ~ changed  - removed[/dim]")
     with Store.open("embedded:", namespace="demo", retention={"TaskState": RETENTION}) as store:
         demo = Demo(store, console)
         accounts(demo)
@@ -113,7 +113,7 @@ def main() -> int:
         safety(demo)
         ending(demo)
         report = store.check()
-    table = Table(title="Every index against every document")
+    table = Table(title="Check: every index against every document")
     for column in ("documents", "entries compared", "drift"):
         table.add_column(column, justify="right")
     table.add_row(str(report.documents), str(report.entries), str(sum(report.drift.values())))
@@ -125,7 +125,7 @@ def main() -> int:
 
 
 def accounts(demo: Demo) -> None:
-    """An administrator, exactly once, and a credential."""
+    """Create an administrator, exactly once, and an API key."""
     store = demo.store
 
     def bootstrap(tx: Transaction) -> User:
@@ -134,7 +134,7 @@ def accounts(demo: Demo) -> None:
         return tx.users.create(User(id="ada", email="Ada@example.org", role=Role.ADMIN))
 
     demo.step(
-        "Bootstrap an administrator in a transaction",
+        "Create the first administrator in a transaction",
         lambda: store.transact(bootstrap),
         repr,
     )
@@ -146,26 +146,26 @@ def accounts(demo: Demo) -> None:
         fingerprint=hashlib.sha256(secret).digest(),
         prefix="cpzy_1",
     )
-    demo.step("Create an API key; secrets never show", lambda: store.api_keys.create(key), repr)
+    demo.step("Create an API key; its repr hides the secrets", lambda: store.api_keys.create(key), repr)
 
     def taken() -> str:
         try:
             store.users.create(User(id="eve", email="ADA@EXAMPLE.ORG", role=Role.USER))
         except EmailExistsError as error:
             return f"{type(error).__name__}: {error}"
-        raise AssertionError("a second user got the same address")
+        raise AssertionError("a second user got the same email")
 
-    demo.step("The same address in another case is refused, and nothing is written", taken, str)
+    demo.step("The same email in another case is refused; nothing is written", taken, str)
 
 
 def task(key: str, name: str, execution: str, **more: object) -> TaskState:
-    """A task that waits to run."""
+    """A pending task."""
     fields: dict[str, object] = {"component": Component.TASK, "status": Status.PENDING, **more}
     return TaskState(task_exec_id=key, task_id=name, workflow_exec_id=execution, workflow_id="report", **fields)  # type: ignore[arg-type]
 
 
 def workflows(demo: Demo) -> None:
-    """Executions, a parallel parent with children, and the ways to read them."""
+    """Create executions and a parallel task with children, and read them in several ways."""
     store = demo.store
 
     def start() -> int:
@@ -201,7 +201,7 @@ def workflows(demo: Demo) -> None:
         return [record.task_exec_id for record in tx.task_states.tree("fan")]
 
     demo.step(
-        "A parallel task and its children, all or nothing",
+        "Create a parallel task and its children in one transaction",
         lambda: store.transact(fan_out),
         lambda tree: " > ".join(tree),
     )
@@ -216,7 +216,7 @@ def workflows(demo: Demo) -> None:
         return store.task_states.group_counts_by_parent_status("fan")
 
     demo.step(
-        "Children finish; progress is counted without reading them",
+        "Finish three children; count the progress without reading documents",
         finish,
         lambda counts: ", ".join(f"{status}: {number}" for status, number in counts.items()),
     )
@@ -244,14 +244,14 @@ def workflows(demo: Demo) -> None:
 
     demo.step("Page through executions, latest change first", pages, str)
     demo.step(
-        "A filter over two fields, explained",
+        "Explain a filter over two fields",
         lambda: store.task_states.explain(status=Status.PENDING, agent_id="writer"),
-        lambda plan: f"reads {plan.view} of {plan.candidates}, where members are in {', '.join(plan.narrowing)} too",
+        lambda plan: f"reads {plan.view} of {plan.candidates}; members must also be in {', '.join(plan.narrowing)}",
     )
 
 
 def safety(demo: Demo) -> None:
-    """What is refused: lost updates, broken rules, half-done transactions."""
+    """Show what is refused: lost updates, broken checks, half-done transactions."""
     store = demo.store
 
     def conflict() -> str:
@@ -283,12 +283,12 @@ def safety(demo: Demo) -> None:
             return f"{type(error).__name__}: {error}"
         raise AssertionError("a check did not hold")
 
-    demo.step("A record that breaks a check never leaves the process", rule, str)
+    demo.step("A record that breaks a check is refused before anything is sent", rule, str)
 
     def halfway(tx: Transaction) -> None:
         tx.workflow_states.delete("run-2")
         assert tx.workflow_states.find("run-2") is None
-        raise RuntimeError("changed my mind")
+        raise RuntimeError("the function failed")
 
     def undone() -> str:
         try:
@@ -297,16 +297,16 @@ def safety(demo: Demo) -> None:
             return f"{error}; run-2 is still {store.workflow_states.get('run-2').status}"
         raise AssertionError("the exception was swallowed")
 
-    demo.step("A transaction that fails halfway leaves no trace", undone, str)
+    demo.step("A transaction that fails halfway writes nothing", undone, str)
     demo.step(
-        "Deleting an execution takes its tasks along, atomically",
+        "Delete an execution and its tasks in one atomic step",
         lambda: store.workflow_states.delete("run-5"),
         lambda _: f"{store.task_states.count_all()} tasks are left",
     )
 
 
 def ending(demo: Demo) -> None:
-    """A deadline: the row is gone for every reader before anything sweeps it."""
+    """Let a row expire: no reader sees it, even before a sweep removes it."""
     store = demo.store
 
     def expire() -> str:
@@ -318,12 +318,11 @@ def ending(demo: Demo) -> None:
                 raise AssertionError("the deadline passed and the row stayed")
             time.sleep(0.02)
         listed = store.task_states.list_by_workflow("run-3").records
-        return f"{created} task, and after its deadline {len(listed)} listed, {store.task_states.count_all()} counted"
+        counted = store.task_states.count_all()
+        return f"{created} task before the deadline; after it {len(listed)} listed, {counted} counted"
 
-    demo.step(f"A finished task has a deadline of {RETENTION.total_seconds()} s", expire, str)
-    demo.step(
-        "Sweeping removes the row with all of its entries", store.sweep, lambda number: f"{number} swept"
-    )
+    demo.step(f"A finished task expires after {RETENTION.total_seconds()} s", expire, str)
+    demo.step("Sweep the expired row with all of its entries", store.sweep, lambda number: f"{number} swept")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The engine's way into its store."""
+"""The engine: opens a store and holds the three repositories."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .workflows import WorkflowRepository
 
 
 class Engine:
-    """Auth, workflows and tasks on one store.
+    """The repositories of one store.
 
     Attributes:
         auth: users and API keys.
         workflows: executions with their tasks.
         tasks: task states.
-        store: the generated repositories underneath.
+        store: the generated repositories on which the three are built.
     """
 
     __slots__ = ("auth", "store", "tasks", "workflows")
@@ -42,16 +42,17 @@ class Engine:
         retention: Mapping[str, timedelta] | None = None,
         **options: Any,
     ) -> AsyncIterator[Engine]:
-        """Connect, as a context manager that closes the connections at its end.
+        """Open the store. The context manager closes its connections on exit.
 
         Args:
             url: `redis://`, `rediss://`, `unix://`, or `embedded:` for a server that ends with the program.
-            namespace: separates tenants and tests.
-            retention: how long ended rows live, by entity name (`TaskState`, `WorkflowState`); replaces the schema's.
-            options: of the connection, such as `timeout` in seconds; see `keyweave.connection`.
+            namespace: the tenant, any text; separates tenants and tests.
+            retention: how long finished rows are kept, by entity name (`TaskState`, `WorkflowState`); replaces the
+                schema's.
+            options: connection options, such as `timeout` in seconds; see `keyweave.connection.settings`.
 
         Raises:
-            ConfigurationError: an option makes no sense. Nothing was connected.
+            ConfigurationError: an option is not valid. No connection was opened.
             StoreUnavailableError: the server cannot be used; the message names host and port.
         """
         async with aio.Store.open(url, namespace=namespace, retention=retention, **options) as store:

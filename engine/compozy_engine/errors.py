@@ -1,4 +1,4 @@
-"""The engine's errors, with the general ones that its methods may raise."""
+"""The engine's errors, and the general errors that its methods may raise."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ __all__ = [
 
 
 class AlreadyBootstrappedError(ConflictError):
-    """An admin exists already, or the id or email of the one to create is taken."""
+    """An admin exists already, or the id or email of the new admin is taken."""
 
 
 class WorkflowNotReadyError(ConflictError):
-    """Completion was asked for while a top-level task is pending or running. Nothing changed."""
+    """The workflow cannot be completed: a top-level task is pending or running. Nothing changed."""

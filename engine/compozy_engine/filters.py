@@ -1,4 +1,4 @@
-"""What `list_states` can ask for. Fields that are given are combined with AND; None asks for nothing."""
+"""Filters of `list_states`. Fields with a value are combined with AND; a field that is None is not compared."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class TaskFilter(msgspec.Struct, frozen=True):
 
 
 def required(**fields: Any) -> dict[str, Any]:
-    """Fields to search by when each of them must be given: None, which filters take for any value, is refused.
+    """The fields of a search in which every field must have a value.
 
     Raises:
-        ValidationError: one of them is None.
+        ValidationError: a field is None, which a filter would not compare.
     """
     for name, value in fields.items():
         if value is None:

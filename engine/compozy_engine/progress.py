@@ -1,4 +1,4 @@
-"""How far the children of a parent task are, from counts by status."""
+"""The progress of a parent task's children, computed from counts by status."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from compozy_store import Status
 
 
 class ParallelStrategy(StrEnum):
-    """When a parent task is done, and how its children's outcomes make its own."""
+    """When a parent task is done, and how its status follows from its children's."""
 
     WAIT_ALL = "wait_all"
     FAIL_FAST = "fail_fast"
@@ -20,13 +20,13 @@ class ParallelStrategy(StrEnum):
 
 
 class ProgressInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Children of one parent, counted.
+    """The counts of one parent's children.
 
     Attributes:
-        running_count: RUNNING, WAITING and PAUSED.
-        status_counts: only statuses that occur.
-        completion_rate: share of children that succeeded, 0.0 to 1.0.
-        failure_rate: share of children that failed or timed out, 0.0 to 1.0.
+        running_count: children that are RUNNING, WAITING or PAUSED.
+        status_counts: children by status, without statuses that do not occur.
+        completion_rate: share of the children that succeeded, 0.0 to 1.0.
+        failure_rate: share of the children that failed or timed out, 0.0 to 1.0.
     """
 
     total_children: int
@@ -43,7 +43,7 @@ class ProgressInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, counts: Mapping[Status, int]) -> ProgressInfo:
-        """The progress that `counts` children by status amount to."""
+        """The progress for `counts`, the number of children by status."""
         present = {status: number for status, number in counts.items() if number > 0}
         total = sum(present.values())
         success, failed = present.get(Status.SUCCESS, 0), present.get(Status.FAILED, 0)
@@ -65,7 +65,7 @@ class ProgressInfo(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def has_failures(self) -> bool:
-        """Whether any child failed."""
+        """Whether a child is FAILED."""
         return self.failed_count > 0
 
     def is_all_complete(self) -> bool:
@@ -73,11 +73,11 @@ class ProgressInfo(msgspec.Struct, frozen=True, kw_only=True):
         return self.terminal_count == self.total_children
 
     def is_complete(self, strategy: ParallelStrategy) -> bool:
-        """Whether the parent's outcome is decided."""
+        """Whether `strategy` has decided the parent's status: SUCCESS or FAILED."""
         return self.calculate_overall_status(strategy) in (Status.SUCCESS, Status.FAILED)
 
     def calculate_overall_status(self, strategy: ParallelStrategy) -> Status:
-        """The parent's status under `strategy`; each strategy asks its questions in its own order."""
+        """The parent's status under `strategy`. Each strategy tests the same conditions in its own order."""
         if self.total_children == 0:
             return Status.PENDING
         all_succeeded = self.success_count == self.total_children

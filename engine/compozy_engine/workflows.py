@@ -9,19 +9,18 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from compozy_engine.family import latest_by, recast, rooted
 from compozy_store import ExecutionType, Status, TaskState, UsageEntry, WorkflowState, aio
-from keyweave.families import latest_by, rooted
-from keyweave.record import recast
 
 from .errors import WorkflowNotFoundError, WorkflowNotReadyError
 from .filters import WorkflowFilter, required
 
 TRANSFORMATION_FAILED = "OUTPUT_TRANSFORMATION_FAILED"
-"""Code of the error that a workflow gets whose output transformer raised."""
+"""The error code of a workflow whose output transformer raised."""
 
 
 class Workflow(WorkflowState, kw_only=True):
-    """A workflow execution as it is returned: the fields of `WorkflowState`, and its tasks.
+    """A workflow execution that a read returns: the fields of `WorkflowState`, and the tasks.
 
     Attributes:
         tasks: the newest state of each task, at every depth, by task id.
@@ -31,12 +30,12 @@ class Workflow(WorkflowState, kw_only=True):
 
     @classmethod
     def of(cls, state: WorkflowState, tasks: dict[str, TaskState]) -> Workflow:
-        """A stored state with its tasks."""
+        """The workflow of a stored state and its tasks."""
         return recast(cls, state, tasks=tasks)
 
 
 OutputTransformer: TypeAlias = Callable[[Workflow], Any | Awaitable[Any]]
-"""Makes a workflow's output from the workflow with its tasks; None stands for an empty output."""
+"""Makes a workflow's output from the workflow with its tasks; None means an empty output."""
 
 
 class WorkflowRepository:
@@ -49,7 +48,7 @@ class WorkflowRepository:
         self._workflows = store.workflow_states
 
     async def upsert_state(self, state: WorkflowState) -> WorkflowState:
-        """Insert an execution, or replace all of it but `created_at`. Tasks of a `Workflow` are not written.
+        """Insert an execution, or replace everything except `created_at`. The tasks of a `Workflow` are not written.
 
         Raises:
             ValidationError: a field breaks its type or limits.
@@ -65,7 +64,7 @@ class WorkflowRepository:
 
         Raises:
             WorkflowNotFoundError: there is no such execution.
-            ValidationError: no such status.
+            ValidationError: there is no such status.
         """
         return await self._workflows.change(exec_id, lambda row: setattr(row, "status", status))
 
@@ -73,20 +72,20 @@ class WorkflowRepository:
         """The execution with its tasks at every depth.
 
         Raises:
-            WorkflowNotFoundError: there is none.
+            WorkflowNotFoundError: there is no such execution.
         """
         state, rows = await self._workflows.get_with_task_states(exec_id, newest=False)
         return Workflow.of(state, _shown(rows))
 
     async def list_states(self, filter: WorkflowFilter | None = None) -> list[Workflow]:
-        """The executions that a filter asks for, with their tasks; latest change first."""
+        """The executions that match a filter, with their tasks; latest change first."""
         wanted = msgspec.structs.asdict(filter or WorkflowFilter())
         if wanted["workflow_exec_id"] is not None:
             try:
                 return [await self._first(**wanted)]
             except WorkflowNotFoundError:
                 return []
-        # From old to new: a row that is written meanwhile moves ahead and is met again, instead of being missed.
+        # From old to new: a row that changes during the read moves ahead and is read again, instead of being missed.
         states = await self._workflows.fetch(**wanted, order="revision", newest=False)
         states.reverse()
         keys = [state.workflow_exec_id for state in states]
@@ -97,7 +96,7 @@ class WorkflowRepository:
         """The newest execution of a workflow.
 
         Raises:
-            WorkflowNotFoundError: there is none.
+            WorkflowNotFoundError: there is no such execution.
         """
         return await self._newest(workflow_id, None)
 
@@ -105,7 +104,7 @@ class WorkflowRepository:
         """The newest execution of a workflow that has a task with this id.
 
         Raises:
-            WorkflowNotFoundError: there is none.
+            WorkflowNotFoundError: there is no such execution.
         """
         return await self._newest(workflow_id, required(task_id=task_id))
 
@@ -113,7 +112,7 @@ class WorkflowRepository:
         """The newest execution of a workflow that has a task with this agent.
 
         Raises:
-            WorkflowNotFoundError: there is none.
+            WorkflowNotFoundError: there is no such execution.
         """
         return await self._newest(workflow_id, required(agent_id=agent_id))
 
@@ -121,19 +120,19 @@ class WorkflowRepository:
         """The newest execution of a workflow that has a task with this tool.
 
         Raises:
-            WorkflowNotFoundError: there is none.
+            WorkflowNotFoundError: there is no such execution.
         """
         return await self._newest(workflow_id, required(tool_id=tool_id))
 
     async def complete_workflow(
         self, exec_id: str, output_transformer: OutputTransformer | None = None
     ) -> Workflow:
-        """End an execution by the outcomes of its top-level tasks. Atomic and idempotent: one of several callers writes.
+        """Complete an execution by the statuses of its top-level tasks. Atomic and idempotent: of several callers one writes.
 
         Args:
-            output_transformer: makes the output of the workflow as it was stored; it runs again when somebody
-                else wrote the execution meanwhile.
-                When it raises, the execution is FAILED with the default output and an error that says why.
+            output_transformer: makes the output from the stored workflow. It runs again if another writer changed
+                the execution in the meantime. If it raises, the execution is FAILED with the default output and an
+                error that contains the message.
 
         Raises:
             WorkflowNotFoundError: there is no such execution.
@@ -151,7 +150,7 @@ class WorkflowRepository:
             top = {task.status for task in newest.values()}
             if Status.PENDING in top or Status.RUNNING in top:
                 raise WorkflowNotReadyError("WorkflowState: a top-level task is pending or running")
-            # The transformer may do with what it gets what it likes.
+            # The transformer gets a copy, because it may change it.
             seen = copy.deepcopy(Workflow.of(state, tasks)) if output_transformer is not None else None
             state.status = Status.FAILED if Status.FAILED in top else Status.SUCCESS
             state.output = {name: _outcome(task) for name, task in tasks.items()}
@@ -160,12 +159,12 @@ class WorkflowRepository:
             await transaction.workflow_states.save(state)
             return state, tasks
 
-        # Only after the commit does the state have its `updated_at`.
+        # The state has its `updated_at` only after the commit.
         state, tasks = await self._store.transact(complete)
         return Workflow.of(state, tasks)
 
     async def merge_usage(self, exec_id: str, entries: Sequence[UsageEntry]) -> None:
-        """Merge what an execution used by provider, model and source. Concurrent merges lose nothing.
+        """Merge token usage into an execution, by provider, model and source. Concurrent merges lose nothing.
 
         Raises:
             WorkflowNotFoundError: there is no such execution.
@@ -184,12 +183,12 @@ class WorkflowRepository:
 
 
 def _shown(rows: list[TaskState]) -> dict[str, TaskState]:
-    """The newest run of each task that the top-level tasks of an execution lead to; `rows` are from old to new."""
+    """The newest run of each task that is reached from a top-level task of the execution; `rows` are from old to new."""
     return latest_by(rooted(rows, "task_exec_id", "parent_state_id"), "task_id")
 
 
 def _outcome(task: TaskState) -> dict[str, Any]:
-    """What the default output of a workflow says about one task."""
+    """The part of a workflow's default output for one task."""
     outcome: dict[str, Any] = {"output": task.output}
     if task.parent_state_id is not None:
         outcome["parent_state_id"] = task.parent_state_id
@@ -199,11 +198,11 @@ def _outcome(task: TaskState) -> dict[str, Any]:
 
 
 async def _transform(state: WorkflowState, seen: Workflow, transformer: OutputTransformer) -> None:
-    """Put what the transformer makes of a workflow into `state`; its failure is the workflow's."""
+    """Put the transformer's output into `state`. If the transformer fails, the workflow is FAILED."""
     try:
         output = transformer(seen)
         output = await output if inspect.isawaitable(output) else output
-    except Exception as error:  # noqa: BLE001 - whatever an application raises
+    except Exception as error:  # noqa: BLE001 - an application may raise any error
         state.status = Status.FAILED
         message = str(error).encode(errors="backslashreplace").decode()  # a lone surrogate cannot be stored
         state.error = {"message": message, "code": TRANSFORMATION_FAILED}

@@ -14,9 +14,7 @@ from .errors import (
     UserNotFoundError,
     WorkflowNotFoundError,
 )
-
 from .models import APIKey, Component, ExecutionType, Role, Status, TaskState, UsageEntry, User, WorkflowState
-
 from .package import PACKAGE
 
 __all__ = [

@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta
 
-from keyweave.normalizing import fill_zero, trim
-from keyweave.record import Record, Value
+from keyweave.model.normalize import fill_zero, trim
+from keyweave.model.record import Record, Value
 
 __all__ = [
     "Role",
@@ -26,14 +26,14 @@ __all__ = [
 
 
 class Role(StrEnum):
-    """What a user may do."""
+    """The role of a user."""
 
     ADMIN = "admin"
     USER = "user"
 
 
 class Status(StrEnum):
-    """Where an execution stands."""
+    """The status of an execution or of a task."""
 
     PENDING = "PENDING"
     RUNNING = "RUNNING"
@@ -51,7 +51,7 @@ class Status(StrEnum):
 
 
 class Component(StrEnum):
-    """What kind of component a task runs."""
+    """The kind of component that a task runs."""
 
     WORKFLOW = "workflow"
     TASK = "task"
@@ -61,7 +61,7 @@ class Component(StrEnum):
 
 
 class ExecutionType(StrEnum):
-    """How a task runs its children, if it has any."""
+    """How a task runs its children, if it has children."""
 
     BASIC = "basic"
     ROUTER = "router"
@@ -94,7 +94,7 @@ class UsageEntry(Value, kw_only=True):
 
 
 def normalize_usage_entry(record: UsageEntry) -> bool:
-    """Bring a UsageEntry into its stored form, in place, and tell whether that changed it."""
+    """Bring a UsageEntry into its stored form, in place, and return whether that changed it."""
     changed = False
     changed = trim(record, "provider") or changed
     changed = trim(record, "model") or changed
@@ -103,7 +103,7 @@ def normalize_usage_entry(record: UsageEntry) -> bool:
 
 
 class APIKey(Record, kw_only=True):
-    """A credential of a user. Only its hash and fingerprint are stored."""
+    """An API key of a user. Only its hash and fingerprint are stored."""
 
     __secret_fields__: ClassVar[frozenset[str]] = frozenset({"hash", "fingerprint"})
 
@@ -112,9 +112,9 @@ class APIKey(Record, kw_only=True):
     hash: bytes
     """Slow hash of the key."""
     fingerprint: bytes
-    """Fast digest by which a presented key is found."""
+    """Fast digest of the key, for looking it up."""
     prefix: Annotated[str, Meta(min_length=1)]
-    """The first characters of the key; people see them."""
+    """The first characters of the key, which users see."""
     created_at: datetime | None = None
     """Set by the store."""
     last_used: Annotated[datetime, Meta(tz=True)] | None = None
@@ -145,7 +145,7 @@ class TaskState(Record, kw_only=True):
 
 
 def normalize_task_state(record: TaskState) -> bool:
-    """Bring a TaskState into its stored form, in place, and tell whether that changed it."""
+    """Bring a TaskState into its stored form, in place, and return whether that changed it."""
     changed = False
     for each_usage in record.usage or ():
         changed = normalize_usage_entry(each_usage) or changed
@@ -157,7 +157,7 @@ class User(Record, kw_only=True):
 
     id: Annotated[str, Meta(min_length=1)]
     email: Annotated[str, Meta(min_length=1)]
-    """Stored as written; unique in any case."""
+    """Stored as written; unique without regard to case."""
     role: Role
     created_at: datetime | None = None
     """Set by the store."""
@@ -180,7 +180,7 @@ class WorkflowState(Record, kw_only=True):
 
 
 def normalize_workflow_state(record: WorkflowState) -> bool:
-    """Bring a WorkflowState into its stored form, in place, and tell whether that changed it."""
+    """Bring a WorkflowState into its stored form, in place, and return whether that changed it."""
     changed = False
     for each_usage in record.usage or ():
         changed = normalize_usage_entry(each_usage) or changed

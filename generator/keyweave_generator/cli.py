@@ -1,8 +1,8 @@
-"""The generator's commands. They read arguments, call one stage after the other, and print; they decide nothing else.
+"""The generator's commands. They read arguments, call the stages and print the results.
 
-Exit status: 0 when all is well, 1 for a bad schema, a stale output or a path that cannot be used, 2 for wrong arguments;
+Exit status: 0 for success, 1 for a bad schema, a stale output or a path that cannot be used, 2 for wrong arguments;
 `diff` has its own, see there.
-Results go to standard output; everything that is wrong goes to standard error.
+Results go to standard output, problems to standard error.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import enum
 import json
 import shlex
-import shutil
-import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -20,9 +18,9 @@ import typer
 from . import cli_diff
 from .load import load
 from .model import Schema
-from .output import Change, Difference, OutputError, compare, write
+from .output import Difference, Kind, OutputError, outdated, write
 from .problems import SchemaError
-from .scaffold import project, write_new
+from .scaffold import own_requirement, project, write_new
 from .structure import json_schema
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -38,13 +36,13 @@ class FileKind(enum.Enum):
 _GENERATE_EPILOG = """\
 Examples:
 
-  keyweave generate                          schema/ -> generated/
+  keyweave generate                           schema/ -> generated/
 
   keyweave generate --schema db --output src  other folders
 
-  keyweave generate --check                  write nothing; fail if something would change (for CI)
+  keyweave generate --check                   fail if a file would change
 
-Files are written all or none. Only files that changed are touched; files that the schema no longer gives are
+All files are written, or none. Only files that changed are touched; files that the schema no longer produces are \
 deleted. A file that keyweave did not write is neither overwritten nor deleted.
 """
 
@@ -55,16 +53,16 @@ Examples:
 
   keyweave validate services/db  check another folder
 
-Each mistake is one line, `file:line:col: message`, which editors can jump to. All mistakes of all files are shown
-at once, and nothing is written.
+Each mistake is one line, `file:line:col: message`, which editors can open. All mistakes of all files are printed, \
+and nothing is written.
 """
 
 _SCHEMA_EPILOG = """\
 Examples:
 
-  keyweave schema > keyweave.schema.json        one JSON Schema for every file of a schema folder
+  keyweave schema > keyweave.schema.json   for all schema files
 
-  keyweave schema --for entity                  for entity files only
+  keyweave schema --for entity             for entity files only
 
 Editors with a YAML language server complete and check a file that starts with this line:
 
@@ -74,11 +72,12 @@ Editors with a YAML language server complete and check a file that starts with t
 _INIT_EPILOG = """\
 Examples:
 
-  keyweave init shop && make -C shop test    a project in the folder shop, and its first tests
+  keyweave init shop && make -C shop test   in the folder shop, and test it
 
-  keyweave init                              in this folder
+  keyweave init                             in this folder
 
-Nothing that is there already is overwritten. The schema has one entity to begin with; replace it by yours.
+Existing files are not overwritten. The schema has one example entity; replace it with your own.
+`make test` first makes the project\'s own .venv, and installs Keyweave and pytest into it.
 """
 
 
@@ -97,12 +96,12 @@ def generate(
     """Turn a schema into typed repositories and Lua scripts."""
     files = _render(_load(schema))
     try:
-        differences = compare(output, files) if check else write(output, files)
+        differences = outdated(output, files) if check else write(output, files)
     except OutputError as error:
         _fail(str(error))
     if check and differences:
         for difference in differences:
-            typer.echo(f"{output / difference.path}: {difference.change.value}", err=True)
+            typer.echo(f"{output / difference.path}: {difference.kind.value}", err=True)
         _fail(f"{_count(len(differences), 'file')} out of date; run: {_generate_command(schema, output)}")
     typer.echo(f"{output}: {_count(len(files), 'file')}: {_summary(differences)}")
 
@@ -111,7 +110,7 @@ def generate(
 def validate(
     schema: Annotated[Path, typer.Argument(help="Folder of the YAML files.")] = Path("schema"),
 ) -> None:
-    """Check a schema and report every mistake at once."""
+    """Check a schema and report all mistakes."""
     found = _load(schema)
     views = sum(len(entity.views) for entity in found.entities)
     uniques = sum(len(entity.uniques) for entity in found.entities)
@@ -143,7 +142,7 @@ def init(
         str | None, typer.Option("--name", help="The application's name. Default: the folder's.")
     ] = None,
 ) -> None:
-    """Begin a project: a schema, a Makefile, tests, and a Redis 8 to run on."""
+    """Create a project: a schema, a Makefile, tests, and a compose file with Redis 8."""
     files = project(name or folder.resolve().name)
     try:
         write_new(folder, files)
@@ -152,8 +151,9 @@ def init(
     for path in files:
         typer.echo(f"wrote {folder / path}")
     words = ["make", "-C", str(folder), "test"]
-    if shutil.which("python") != sys.executable:
-        words.append(f"PYTHON={sys.executable}")
+    requirement = own_requirement()
+    if requirement is not None:
+        words.append(f"KEYWEAVE={requirement}")
     typer.echo(f"next: {shlex.join(words)}")
 
 
@@ -166,7 +166,7 @@ def _load(folder: Path) -> Schema:
 
 
 def _render(found: Schema) -> dict[str, str]:
-    """Render late: the formatter is slow to import, and only this command needs it."""
+    """Import the renderer late: the formatter is slow to import, and only this command needs it."""
     try:
         from .render import render
     except ModuleNotFoundError as error:
@@ -175,9 +175,9 @@ def _render(found: Schema) -> dict[str, str]:
 
 
 def _summary(differences: list[Difference]) -> str:
-    counts = {change: sum(each.change is change for each in differences) for change in Change}
-    words = {Change.MISSING: "added", Change.CHANGED: "updated", Change.ORPHANED: "removed"}
-    done = [f"{counts[change]} {word}" for change, word in words.items() if counts[change]]
+    counts = {kind: sum(each.kind is kind for each in differences) for kind in Kind}
+    words = {Kind.MISSING: "added", Kind.CHANGED: "updated", Kind.ORPHANED: "removed"}
+    done = [f"{counts[kind]} {word}" for kind, word in words.items() if counts[kind]]
     return ", ".join(done) or "up to date"
 
 

@@ -1,6 +1,6 @@
-"""`keyweave diff`: what a change of the schema does, before it is merged.
+"""`keyweave diff`: the effects of a change of the schema, before it is merged.
 
-Exit status: 0 when nothing is as grave as the chosen level, 1 when something is, 2 when the comparison could not be made.
+Exit status: 0 when no finding is as severe as the chosen level, 1 when one is, 2 when the comparison failed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from .changes.comparing import compare
+from .changes.compare import compare
 from .changes.finding import Level, Review
 from .changes.report_github import github_report
 from .changes.report_json import json_report
@@ -24,24 +24,25 @@ from .problems import SchemaError
 EPILOG = """\
 Examples:
 
-  keyweave diff                        what this branch changes
+  keyweave diff                        the changes of this branch
 
   keyweave diff --against v1.4         since a tag, branch or commit
 
   keyweave diff --against ../old/schema   two folders, without git
 
-  keyweave diff --level error          fail only on what would lose data
+  keyweave diff --level error          fail only if data would be lost
 
   keyweave diff --format markdown      for a comment on a pull request
 
-Without --against, the schema is compared with the merge base of HEAD and the default branch: the first of
-origin/HEAD, origin/main, origin/master, main and master that exists; where there is none, with HEAD. A folder
-of that name goes before a revision. Where there was no schema, everything is new, and nothing is found.
+Without --against, the schema is compared with the merge base of HEAD and the default branch: the first of \
+origin/HEAD, origin/main, origin/master, main and master that exists; if there is none, with HEAD. A folder \
+of that name takes precedence over a revision. If there was no schema, everything is new, and there are no findings.
 
-Levels: error: stored data would be lost, unreadable or out of reach. warning: something is to be done. info: nothing is.
-Exit status: 0: nothing at the level or above. 1: something. 2: the comparison could not be made.
+Levels: error: stored data would be lost or unreadable. warning: action is needed. info: no action is needed.
 
-A finding is accepted by an entry under `ignore` in package.yaml, with the reason; one of level error must be named
+Exit status: 0: no finding at the level or above. 1: at least one. 2: the comparison failed.
+
+A finding is accepted by an entry under `ignore` in package.yaml, with the reason; one of level error must be named \
 with its entity and field: {rule: FIELD_TYPE_NARROWED, entity: User, field: age, reason: ...}.
 """
 
@@ -67,19 +68,19 @@ def diff(
         "schema"
     ),
     level: Annotated[
-        Level, typer.Option("--level", "-l", help="Exit with 1 if a finding is as grave as this, or graver.")
+        Level, typer.Option("--level", "-l", help="Exit with 1 if a finding is at least as severe as this.")
     ] = Level.WARNING,
     format: Annotated[  # noqa: A002 - the option's name
         Format,
         typer.Option("--format", "-f", help="text, json (a stable shape), markdown, or GitHub annotations."),
     ] = Format.TEXT,
 ) -> None:
-    """Review what changed in a schema: for code, for stored data, and for a rolling deploy."""
+    """Report what a schema change means for code, stored data and a rolling deploy."""
     try:
         review = _review(schema, against)
     except SchemaError as error:
         typer.echo(str(error), err=True)
-        _fail("the schemas cannot be compared until that is right")
+        _fail("the schemas cannot be compared until these mistakes are corrected")
     except HistoryError as error:
         _fail(str(error))
     typer.echo(_report(review, format, level), nl=False)
@@ -102,7 +103,7 @@ def _review(schema: Path, against: str | None) -> Review:
 
 
 def _located(schema: Path, files: dict[str, bytes], prefix: str) -> Located:
-    """The old schema; its mistakes are told under the revision's name."""
+    """The old schema. Its mistakes are reported under the name of the revision."""
     try:
         return locate_sources(files, folder=str(schema))
     except SchemaError:

@@ -1,6 +1,6 @@
-"""What index entries cost: measured figures, kept here only, and what a view or unique constraint costs by them.
+"""The cost of index entries: measured figures, which are kept only here, and the cost of a view or unique constraint.
 
-Measured by `python -m tests.bench.costs` on Valkey 9 out of the wheel, on two cores, with ids of 27 characters and
+Measured by `python -m tests.bench.costs` on Valkey 9 from the wheel, on two cores, with ids of 27 characters and
 20,000 rows. Bytes are differences of `used_memory`, microseconds are processor time of the server; both compare two
 generated packages that differ by ten indexes only. They are guides: long ids and values cost more.
 """
@@ -40,7 +40,7 @@ MICROS_OF_MOVE: Final = 1.8
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What an index costs.
+    """The cost of an index.
 
     Attributes:
         entries: entries per row that a backfill has to write; rows without a value have none.
@@ -71,7 +71,7 @@ class Cost:
 
 
 def view_cost(entity: Entity, view: View) -> Cost:
-    """What a view costs."""
+    """The cost of a view."""
     moved = MICROS_OF_MOVE if view.order is OrderBy.REVISION else 0.0
     low = BYTES_IN_SMALL_SET if view.fields else BYTES_IN_LARGE_SET
     high = BYTES_ALONE if view.fields else BYTES_IN_LARGE_SET
@@ -79,7 +79,7 @@ def view_cost(entity: Entity, view: View) -> Cost:
 
 
 def unique_cost(entity: Entity, unique: Unique) -> Cost:
-    """What a unique constraint costs."""
+    """The cost of a unique constraint."""
     partial = _partial(entity, unique.fields)
     return Cost(1, partial, BYTES_OF_CLAIM, BYTES_OF_CLAIM, MICROS_OF_CLAIM, 0.0)
 

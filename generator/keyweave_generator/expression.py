@@ -37,7 +37,7 @@ _ARITHMETIC: Final[dict[type[ast.operator], str]] = {ast.Add: "+", ast.Sub: "-",
 
 
 class ExpressionError(ValueError):
-    """An expression that cannot be used; the text says which part and why."""
+    """An expression that cannot be used; the text names the part and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def compile_expression(
         raise ExpressionError(f"the expression is {a(term.kind)}; it must be an int, as the field is")
     python = _guarded(term) if wants == "bool" and term.nullable else term.python
     if not compiler.used:
-        raise ExpressionError("the expression mentions no field")
+        raise ExpressionError("the expression uses no field")
     return Expression(source.strip().replace("\n", " "), python, tuple(compiler.used))
 
 
@@ -84,7 +84,7 @@ def _parse(source: str) -> ast.expr:
     if len(text) > _LONGEST:
         raise ExpressionError(f"the expression is longer than {_LONGEST} characters")
     if "#" in _QUOTED.sub("", text):
-        raise ExpressionError("a comment cannot stand in an expression; use 'doc'")
+        raise ExpressionError("an expression cannot contain a comment; use 'doc'")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -167,7 +167,7 @@ class _Compiler:
             raise ExpressionError(f"no field {quote(name)}{suggestion(name, self._fields)}")
         field = self._fields[name]
         if field.managed is not None:
-            raise ExpressionError(f"{quote(name)} is set by the store, after every rule was tried")
+            raise ExpressionError(f"{quote(name)} is set by the store, after the rules are evaluated")
         self.used[name] = None
         kind, enum = field.type.kind.value, None
         if field.type.kind is TypeKind.ENUM:
@@ -250,7 +250,7 @@ class _Compiler:
         if word not in ("is", "is not") or two.kind != "null":
             raise ExpressionError("null is tested with 'is null' or 'is not null'")
         if one.kind == "null" or not one.python.startswith("record."):
-            raise ExpressionError(f"{quote(_text(left))} is no field, so it cannot be null")
+            raise ExpressionError(f"{quote(_text(left))} is not a field, so it cannot be null")
         if not one.nullable:
             raise ExpressionError(f"{quote(_text(left))} is not optional, so it is never null")
         return f"({one.python} {word} None)"
@@ -258,10 +258,10 @@ class _Compiler:
     def _in_set(self, left: ast.expr, one: _Term, word: str, right: ast.expr, two: _Term) -> str:
         if two.kind != "set" or two.enum is None:
             raise ExpressionError(
-                f"{quote(_text(right))} is no set; write a list or a set such as Status.terminal"
+                f"{quote(_text(right))} is not a set; write a list or a set such as Status.terminal"
             )
         if one.kind != "enum" or one.enum is None or one.enum.name != two.enum.name:
-            raise ExpressionError(f"{quote(_text(left))} is no {two.enum.name}")
+            raise ExpressionError(f"{quote(_text(left))} is not {a(two.enum.name)}")
         return f"({one.python} {word} {two.python})"
 
     def _among(self, left: ast.expr, word: str, right: ast.List | ast.Tuple | ast.Set) -> str:

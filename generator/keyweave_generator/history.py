@@ -11,23 +11,23 @@ from pathlib import Path
 from typing import Final
 
 _BRANCHES: Final = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
-"""Where the default branch is looked for, first to last."""
+"""Names of the default branch, tried in this order."""
 
 _OF_A_HOOK: Final = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"})
-"""Set by git for the hooks that it runs; they would make git take the current folder for the repository's top."""
+"""Variables that git sets for its hooks. With them, git would take the current folder for the top of the repository."""
 
 _LINK: Final = "120000"
 
 
 class HistoryError(Exception):
-    """A revision cannot be read; the text says why, in one line."""
+    """A revision cannot be read; the text is one line with the reason."""
 
 
 def usual_base(folder: Path) -> str | None:
-    """The commit with which the schema in `folder` is compared when nobody names another.
+    """The commit with which the schema in `folder` is compared by default.
 
     It is the merge base of HEAD and the default branch, which is the first of origin/HEAD, origin/main,
-    origin/master, main and master that exists; or HEAD where there is none of them.
+    origin/master, main and master that exists; or HEAD if none exists.
 
     Returns:
         The commit's full name; None when the repository has no commit yet.
@@ -88,7 +88,7 @@ def files_at(folder: Path, commit: str) -> dict[str, bytes] | None:
     if kind is None:
         return None
     if kind.strip() != b"tree":
-        raise HistoryError(f"{folder} is no folder in {commit[:12]}")
+        raise HistoryError(f"{folder} is not a folder in {commit[:12]}")
     listed = _git(top, "ls-tree", "--full-tree", "-z", tree) or b""
     found: dict[str, bytes] = {}
     for entry in filter(None, listed.split(b"\0")):
@@ -98,7 +98,9 @@ def files_at(folder: Path, commit: str) -> dict[str, bytes] | None:
         if file.suffix not in (".yaml", ".yml") or sort != "blob":
             continue
         if mode == _LINK:
-            raise HistoryError(f"{file} is a symbolic link in {commit[:12]}, which is not followed there")
+            raise HistoryError(
+                f"{file} is a symbolic link in {commit[:12]}; links in a commit are not followed"
+            )
         found[str(file)] = _git(top, "cat-file", "blob", digest) or b""
     return found
 
@@ -125,5 +127,5 @@ def _git(folder: Path, *arguments: str, may_fail: bool = False) -> bytes | None:
         return None
     reason = done.stderr.decode(errors="replace").strip().split("\n")[0].removeprefix("fatal: ")
     if "not a git repository" in reason:
-        raise HistoryError(f"{folder} is in no git repository; name a folder with --against")
+        raise HistoryError(f"{folder} is not in a git repository; name a folder with --against")
     raise HistoryError(f"git {arguments[0]}: {reason or f'exit status {done.returncode}'}")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .model import Position, Schema
-from .places import Places
 from .problems import Problems, SchemaError
 from .resolve import resolve
 from .source import Document, read
+from .source_map import SourceMap
 from .structure import ENTITY_FILE, PACKAGE_FILE, check_structure
 
 
@@ -19,7 +19,7 @@ class Located:
     """A schema, and where its parts are written."""
 
     schema: Schema
-    places: Places
+    source_map: SourceMap
 
 
 def load(folder: Path) -> Schema:
@@ -90,7 +90,7 @@ def locate_sources(sources: Mapping[str, str | bytes], *, folder: str = "schema"
         else:
             entities.append(check_structure(document, ENTITY_FILE, problems))
     for extra in packages[1:]:
-        problems.add(Position(extra.file, 1, 1), f"there is a package file already: {packages[0].file}")
+        problems.add(Position(extra.file, 1, 1), f"there is already a package file: {packages[0].file}")
     if not packages:
         if not any(_stem(file) == "package" for file in sources):
             problems.add(
@@ -100,7 +100,7 @@ def locate_sources(sources: Mapping[str, str | bytes], *, folder: str = "schema"
     schema = resolve(packages[0], entities, problems, complete=complete)
     if problems or schema is None:
         raise SchemaError(problems.sorted())
-    return Located(schema, Places(packages[0], entities))
+    return Located(schema, SourceMap(packages[0], entities))
 
 
 def _stem(file: str) -> str:

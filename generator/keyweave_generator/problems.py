@@ -1,7 +1,7 @@
 """What is wrong with a schema: a position and one sentence, collected until everything has been read.
 
-No stage stops at its first finding. Each reports here and goes on with what it could still read, so
-that one run names every mistake of every file.
+No stage stops at its first problem. Each reports here and continues with the rest, so that one run
+names every mistake of every file.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        place = self.position
-        where = f"{place.file}:{place.line}:{place.column}" if place.line else place.file
-        return f"{where}: {self.message}"
+        return f"{self.position}: {self.message}"
 
     @property
     def order(self) -> tuple[str, int, int, str]:
@@ -33,7 +31,7 @@ class Problem:
 
 @dataclass(slots=True)
 class Problems:
-    """Collects problems. The same finding at the same place counts once."""
+    """Collects problems. The same problem at the same position counts once."""
 
     _found: set[Problem] = field(default_factory=set)
 
@@ -96,4 +94,4 @@ LONGEST_QUOTE = 60
 
 def a(noun: str) -> str:
     """Return `noun` behind its article."""
-    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"

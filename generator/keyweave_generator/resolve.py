@@ -1,6 +1,6 @@
 """From documents of the right shape to a schema: names are looked up, defaults filled in, rules checked.
 
-Every mistake of every file is reported; a part that has one is left out, and what needs it is passed over.
+Every mistake of every file is reported. A part with a mistake is left out, and the parts that need it are skipped.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
+from .consistency_errors import check_errors
+from .consistency_references import check_references
 from .model import Entity, Enum, Group, Ignore, Namespace, Position, RecordType, Schema, TypeKind, TypeRef
 from .names import class_name_problem, member_name, package_name_problem, plural, snake_case, word_problem
 from .node import Node
 from .problems import Problems, a, quote, suggestion
 from .resolve_entity import resolve_entity
 from .resolve_field import Types, resolve_fields
-from .rules_error import check_errors
-from .rules_reference import check_references
 from .source import Document
 
 
@@ -42,15 +42,15 @@ def resolve(
     records = _records(record_nodes, types, problems)
     types = Types(types.enums, {record.name: record for record in records}, nested, broken)
     found: list[Entity] = []
-    places: dict[str, Node] = {}
+    nodes: dict[str, Node] = {}
     for node in entity_nodes:
         entity = resolve_entity(node, set(_declared(root, "groups")), types, problems)
         if entity is not None:
             found.append(entity)
-            places[entity.name] = node
+            nodes[entity.name] = node
     declared = {node.child_text("entity") for node in entity_nodes}
-    check_references(found, places, declared, problems, complete=complete)
-    check_errors(found, places, problems)
+    check_references(found, nodes, declared, problems, complete=complete)
+    check_errors(found, nodes, problems)
     name = root.child_text("package")
     reason = package_name_problem(name)
     if reason is not None:
@@ -128,7 +128,8 @@ def _enums(root: Node, problems: Problems) -> list[Enum]:
             made = member_name(element.text)
             if not made:
                 problems.add(
-                    element.position, f"enum {node.name}: {quote(element.text)} gives no Python name"
+                    element.position,
+                    f"enum {node.name}: {quote(element.text)} cannot be turned into a Python name",
                 )
             elif made in members:
                 problems.add(
@@ -176,7 +177,7 @@ def _class_names(
     records: Mapping[str, Node],
     problems: Problems,
 ) -> None:
-    """Every class of the generated package has a name of its own, and every entity a module of its own."""
+    """Report classes that would have the same name, and entities that would have the same module."""
     seen: dict[str, str] = {}
     declared = [(node, node.name, node.key_position, "enum") for node in _children(root, "enums")]
     declared += [(node, name, node.key_position, "record") for name, node in records.items()]
@@ -190,7 +191,7 @@ def _class_names(
         if reason is not None:
             problems.add(position, f"{kind} {quote(name)}: {reason}")
         if name in seen:
-            problems.add(position, f"{kind} {quote(name)}: there is {a(seen[name])} of that name already")
+            problems.add(position, f"{kind} {quote(name)}: there is already {a(seen[name])} of that name")
         seen[name] = kind
         module = plural(snake_case(name))
         if kind == "entity":
@@ -204,7 +205,7 @@ def _class_names(
 
 
 def _records(nodes: Mapping[str, Node], types: Types, problems: Problems) -> list[RecordType]:
-    """Nested records in dependency order, so that each stands after those it uses."""
+    """Nested records in dependency order, so that each comes after those that it uses."""
     found: dict[str, RecordType] = {}
     for name, node in nodes.items():
         fields = resolve_fields(node, types, problems, owner=name, in_entity=False)
@@ -215,9 +216,9 @@ def _records(nodes: Mapping[str, Node], types: Types, problems: Problems) -> lis
     try:
         order = list(TopologicalSorter(uses).static_order())
     except CycleError as error:
-        circle = error.args[1][:-1]
-        first = min(circle, key=list(found).index)
-        message = f"record {first} contains itself; a record can nest, not recur"
+        cycle = error.args[1][:-1]
+        first = min(cycle, key=list(found).index)
+        message = f"record {first} contains itself; a record cannot be recursive"
         problems.add(nodes[first].key_position, message)
         return list(found.values())
     return [found[name] for name in order]

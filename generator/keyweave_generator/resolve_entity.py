@@ -14,7 +14,7 @@ from .resolve_scope import EntityScope
 
 
 def resolve_entity(node: Node, groups: set[str], types: Types, problems: Problems) -> Entity | None:
-    """The entity in one file, without a check of what its references lead to."""
+    """The entity in one file, without a check of the targets of its references."""
     name = node.child_text("entity")
     if not name:
         return None
@@ -25,7 +25,9 @@ def _entity(scope: EntityScope, groups: set[str]) -> Entity | None:
     node = scope.node
     group = node.get("group")
     if group is not None and group.text not in groups:
-        near = suggestion(group.text, groups) or (f"; there is {listing(sorted(groups))}" if groups else "")
+        near = suggestion(group.text, groups) or (
+            f"; the groups are {listing(sorted(groups))}" if groups else ""
+        )
         scope.refuse(group, f"no group {quote(group.text)}{near}")
     key = _identifier(scope, "key")
     partition = _identifier(scope, "partition_by") if node.has("partition_by") else key
@@ -88,7 +90,7 @@ def _managed_once(scope: EntityScope) -> None:
         for name in names[1:]:
             child = parent.get(name) if parent is not None else None
             if child is not None:
-                scope.refuse(child, f"{name}: {names[0]} is managed as {managed.value} already", key=True)
+                scope.refuse(child, f"{name}: {names[0]} is already managed as {managed.value}", key=True)
 
 
 def _error(scope: EntityScope, key: str) -> str:

@@ -22,7 +22,7 @@ _DEFAULTS = {"string": str, "id": str, "int": int, "bool": bool}
 
 @dataclass(frozen=True, slots=True)
 class Types:
-    """What type names mean. `declared` holds the names of records, usable or not; `broken` those of unusable enums."""
+    """The meaning of type names. `declared` holds the names of all records; `broken` holds those of enums with a mistake."""
 
     enums: Mapping[str, Enum]
     records: Mapping[str, RecordType]
@@ -30,7 +30,7 @@ class Types:
     broken: frozenset[str]
 
     def names(self) -> list[str]:
-        """Every name that can stand as a type."""
+        """Every name that can be a type."""
         return [*SCALARS, "list", "map", *self.enums, *self.declared]
 
 
@@ -107,9 +107,9 @@ def _field(  # noqa: C901 - one clause per attribute
         if not in_entity:
             refuse("managed", "only fields of entities can be managed")
         elif scalar != "datetime":
-            refuse("managed", "a managed field is a datetime")
+            refuse("managed", "a managed field must be a datetime")
         elif optional or node.has("default") or node.child_flag("secret"):
-            refuse("managed", "a managed field takes no optional, default or secret")
+            refuse("managed", "a managed field cannot be optional or secret, or have a default")
     _old_name(node, refuse, in_entity=in_entity)
     if optional and node.has("default"):
         refuse("default", "an optional field is null by default; leave out one of optional and default")
@@ -152,15 +152,15 @@ def _old_name(node: Node, refuse: Callable[[str, str], None], *, in_entity: bool
     elif node.has("managed"):
         refuse("renamed_from", "a managed field is not stored under its name; leave renamed_from out")
     elif reason is not None:
-        refuse("renamed_from", f"no field can have been called {quote(old)}: {reason}")
+        refuse("renamed_from", f"{quote(old)} cannot have been the name of a field: {reason}")
     elif old in siblings.names():
-        refuse("renamed_from", f"there is a field {quote(old)}; a renamed field takes its place")
+        refuse("renamed_from", f"there is still a field {quote(old)}; a renamed field replaces it")
     elif any(each.child_text("renamed_from") == old for each in _before(node, siblings)):
-        refuse("renamed_from", f"another field was called {quote(old)} already")
+        refuse("renamed_from", f"another field already has the old name {quote(old)}")
 
 
 def _before(node: Node, siblings: Node) -> list[Node]:
-    """The usable siblings that stand before a node."""
+    """The usable siblings before a node."""
     return list(itertools.takewhile(lambda each: each.name != node.name, siblings.items()))
 
 
@@ -171,7 +171,7 @@ def _bounds(node: Node, refuse: Callable[[str, str], None]) -> None:
             refuse(least, f"{least} is greater than {most}")
     for key in ("min", "max"):
         if node.child_text("type") == "int" and isinstance(_number(node, key), float):
-            refuse(key, f"{key} of an int is a whole number")
+            refuse(key, f"{key} of an int must be a whole number")
     for key in ("min", "max", "min_length", "max_length"):
         value = _number(node, key)
         if value is not None and (value != value or abs(value) > 2**63):
@@ -199,7 +199,10 @@ def _type(node: Node, types: Types, problems: Problems, where: str) -> TypeRef |
     if name in ("list", "map"):
         if of is None:
             if not node.has("of"):
-                problems.add(named.position, f"{where}: a {name} says of what: add 'of'")
+                problems.add(
+                    named.position,
+                    f"{where}: a {name} needs the type of its {'elements' if name == 'list' else 'values'}; add 'of'",
+                )
             return None
         inner = _type(of, types, problems, where)
         if inner is None:
@@ -229,9 +232,9 @@ def _default(type_: TypeRef, node: Node, types: Types) -> tuple[object, str]:
             return value, ""
         return None, f"{type_.name} has no value {quote(value)}{suggestion(str(value), known)}"
     if type_.kind is TypeKind.LIST:
-        return ([], "") if value == [] else (None, "a list's default is []")
+        return ([], "") if value == [] else (None, "the only default of a list is []")
     if type_.kind is TypeKind.MAP:
-        return ({}, "") if value == {} else (None, "a map's default is {}")
+        return ({}, "") if value == {} else (None, "the only default of a map is {}")
     if type_.kind is TypeKind.RECORD:
         return None, "a record has no default"
     if type_.name == "float" and isinstance(value, int | float) and not isinstance(value, bool):

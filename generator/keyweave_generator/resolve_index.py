@@ -42,20 +42,20 @@ def _view(scope: EntityScope, node: Node) -> View | None:
     else:
         if order_node.text not in scope.declared:
             near = suggestion(order_node.text, ["created", "revision", *scope.declared])
-            wanted = "order is created, revision or a field"
-            scope.refuse(order_node, f"{what}: {wanted}, and {quote(order_node.text)} is none{near}")
+            wanted = "order must be created, revision or a field"
+            scope.refuse(order_node, f"{what}: {wanted}, not {quote(order_node.text)}{near}")
             return None
         field = scope.field(order_node, f"{what}: order")
         if field is None:
             return None
         if field.managed is not None:
             word = "created" if field.managed is Managed.CREATED else "revision"
-            scope.refuse(order_node, f"{what}: order by {field.name} is written {word}")
+            scope.refuse(order_node, f"{what}: to order by {field.name}, write {word}")
             return None
         if field.type.name not in _ORDERABLE or field.optional or field.secret:
             scope.refuse(
                 order_node,
-                f"{what}: order needs a required number, datetime or duration, and {field.name} is none",
+                f"{what}: order needs a required number, datetime or duration, which {field.name} is not",
             )
             return None
         order, order_field = OrderBy.FIELD, field.name
@@ -64,7 +64,7 @@ def _view(scope: EntityScope, node: Node) -> View | None:
     names = tuple(field.name for field in fields)
     key = scope.node.child_text("key")
     if key in names and key not in [child.name for child in scope.children("references")]:
-        scope.refuse(node, f"{what}: the key finds its row without a view; leave it out", key=True)
+        scope.refuse(node, f"{what}: a row is found by its key without a view; leave the view out", key=True)
         return None
     return View(node.name, names, order, order_field, node.child_text("why"), _generation(node))
 
@@ -154,6 +154,6 @@ def _shared_names(scope: EntityScope) -> None:
         if child.name in views:
             scope.refuse(
                 child,
-                f"unique {child.name}: there is a view of that name, and both would use one key",
+                f"unique {child.name}: there is a view of that name, and both would use the same key",
                 key=True,
             )

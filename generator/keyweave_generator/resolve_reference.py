@@ -49,7 +49,7 @@ def _reference(scope: EntityScope, node: Node, views: tuple[View, ...]) -> Refer
     if target == scope.name and not field.optional:
         scope.refuse(
             node,
-            f"{what}: a row that must refer to a row of its own kind can never be the first; make it optional",
+            f"{what}: no row could be the first if each must refer to another row of {scope.name}; make the field optional",
             key=True,
         )
     via = _via(scope, node, what, field.name, views)
@@ -59,7 +59,7 @@ def _reference(scope: EntityScope, node: Node, views: tuple[View, ...]) -> Refer
 
 
 def _via(scope: EntityScope, node: Node, what: str, field: str, views: tuple[View, ...]) -> str | None:
-    """The view over `field` alone: the one that is named, or the one there is."""
+    """The view over `field` alone: the one that is named, or else the only one."""
     fitting = [view.name for view in views if view.fields == (field,)]
     named = node.get("via")
     if named is not None:
@@ -69,7 +69,7 @@ def _via(scope: EntityScope, node: Node, what: str, field: str, views: tuple[Vie
         if named.text not in declared:
             scope.refuse(named, f"{what}: no view {quote(named.text)}{suggestion(named.text, declared)}")
         elif any(view.name == named.text for view in views):
-            scope.refuse(named, f"{what}: view {named.text} must have the field {field} alone")
+            scope.refuse(named, f"{what}: view {named.text} must have only the field {field}")
         return None
     if not fitting and not node.has("via"):
         scope.refuse(

@@ -86,11 +86,11 @@ def _merge(scope: EntityScope, node: Node) -> Merge | None:
         if child.name not in key:
             scope.refuse(
                 child,
-                f"{what}: normalize names {quote(child.name)}, which is no key field{suggestion(child.name, key)}",
+                f"{what}: normalize names {quote(child.name)}, which is not a key field{suggestion(child.name, key)}",
                 key=True,
             )
         elif child.name in members and members[child.name].type.name not in ("string", "id"):
-            scope.refuse(child, f"{what}: normalize is for strings, and {child.name} is none", key=True)
+            scope.refuse(child, f"{what}: normalize is for strings, which {child.name} is not", key=True)
         normalize[child.name] = child.texts()
     rules = {name: MergeRule.FIRST for name in members if name not in key}
     for child in _in(node, "rules"):
@@ -102,7 +102,7 @@ def _merge(scope: EntityScope, node: Node) -> Merge | None:
                 key=True,
             )
         elif child.name in key:
-            scope.refuse(child, f"{what}: {child.name} is a key field and takes no rule", key=True)
+            scope.refuse(child, f"{what}: {child.name} is a key field and cannot have a rule", key=True)
         else:
             rule = MergeRule(child.text)
             if not _rule_fits(rule, member):

@@ -1,4 +1,4 @@
-"""What the readers of one entity file share: its node, its fields, and how they look names up and report mistakes."""
+"""The state that the stages of one entity share: its node, its fields, and how names are looked up and mistakes reported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .resolve_field import Types, resolve_fields
 
 
 class EntityScope:
-    """One entity file that is being read. Mistakes go to `problems`, with the entity's name in front.
+    """One entity file that is being resolved. Mistakes are reported to `problems`, with the entity's name in front.
 
     `declared` holds the names of all fields; `fields` only those without a mistake.
     """
@@ -40,7 +40,7 @@ class EntityScope:
         return child.elements() if child is not None else []
 
     def field(self, node: Node, what: str, name: str | None = None) -> Field | None:
-        """The field that is named at `node`; a missing one is reported, one with a mistake was already."""
+        """The field that `node` names. A missing field is reported; one with a mistake has been reported before."""
         wanted = node.text if name is None else name
         if wanted in self.fields:
             return self.fields[wanted]

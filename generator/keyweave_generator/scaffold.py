@@ -1,15 +1,18 @@
-"""A new project: a schema, its tests, a Makefile and a server to run it on, as texts. Writes only where nothing is.
+"""A new project: a schema, its tests, a Makefile and a server to run it on, as texts. Existing files are never touched.
 
 The texts are the files of `project/`, with `@app@` and `@name@` filled in.
 """
 
 from __future__ import annotations
 
+import json
 import keyword
 import re
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from .output import OutputError
 
@@ -42,15 +45,36 @@ def project(name: str) -> dict[str, str]:
     }
 
 
+def own_requirement() -> str | None:
+    """What pip installs as the Keyweave that runs, with everything; None for a release of a package index.
+
+    A project that is made here must get the same Keyweave, and an index may not have it, or have another project of that
+    name. Where a distribution came from stands in a file that PEP 610 describes.
+    """
+    try:
+        recorded = metadata.distribution("keyweave").read_text("direct_url.json")
+    except metadata.PackageNotFoundError:
+        return None
+    if recorded is None:
+        return None
+    origin = json.loads(recorded)
+    url = origin["url"]
+    if "vcs_info" in origin:
+        return f"keyweave[all] @ {origin['vcs_info']['vcs']}+{url}@{origin['vcs_info']['commit_id']}"
+    if urlsplit(url).scheme == "file":
+        return f"{url2pathname(urlsplit(url).path)}[all]"
+    return f"keyweave[all] @ {url}"
+
+
 def write_new(root: Path, files: dict[str, str]) -> None:
-    """Write files below `root`, all of them or none: nothing that is there is touched.
+    """Write files below `root`, all of them or none. Existing files are not touched.
 
     Raises:
-        OutputError: one of them is there already, or the folder cannot be written.
+        OutputError: one of them exists already, or the folder cannot be written.
     """
     taken = [path for path in files if (root / path).exists()]
     if taken:
-        raise OutputError(f"{root}: {', '.join(taken)} already there; nothing was written")
+        raise OutputError(f"{root}: these files exist already: {', '.join(taken)}; nothing was written")
     try:
         for path, text in files.items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
-"""YAML text -> plain values that remember where they stand.
+"""YAML text -> plain values with their positions.
 
-The reader takes the part of YAML that a schema needs: mappings, lists and scalars, with the scalar rules of
-YAML 1.2 (`yes` and `2024-01-01` are strings). Whatever else YAML can do (tags, anchors, merge keys,
-several documents) is a problem with a position. It builds from parser events with a stack of its own, so that
-no input, however deep, ends in a recursion error.
+The reader accepts the part of YAML that a schema needs: mappings, lists and scalars, with the scalar rules of
+YAML 1.2 (`yes` and `2024-01-01` are strings). Everything else in YAML (tags, anchors, merge keys,
+several documents) is reported as a problem. Values are built from parser events with a stack, so that deep input
+cannot cause a recursion error.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ import yaml
 from .model import Position
 from .problems import Problems, quote
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
+"""Keys and list indexes that lead to a value, from the top of a document."""
+
 Mark = tuple[int, int]
+"""Line and column, from 1."""
 
 LARGEST_FILE: Final = 1024 * 1024
 DEEPEST_NESTING: Final = 32
@@ -56,27 +59,27 @@ class Document:
 
     file: str
     value: object
-    values: Mapping[Path, Mark] = field(repr=False)
-    keys: Mapping[Path, Mark] = field(repr=False)
-    broken: frozenset[Path] = frozenset()
+    values: Mapping[KeyPath, Mark] = field(repr=False)
+    keys: Mapping[KeyPath, Mark] = field(repr=False)
+    broken: frozenset[KeyPath] = frozenset()
 
-    def position(self, path: Path) -> Position:
-        """Where the value at `path` starts; its nearest ancestor when nothing is written there."""
+    def position(self, path: KeyPath) -> Position:
+        """Where the value at `path` starts, or its nearest ancestor if there is no such value."""
         return self._position(path, self.values)
 
-    def key_position(self, path: Path) -> Position:
+    def key_position(self, path: KeyPath) -> Position:
         """Where the key of `path` starts; for a list element, the element."""
         return self._position(path, self.keys if path in self.keys else self.values)
 
-    def without(self, broken: frozenset[Path]) -> Document:
+    def without(self, broken: frozenset[KeyPath]) -> Document:
         """The same document with more paths marked as reported."""
         return replace(self, broken=self.broken | broken)
 
-    def is_broken(self, path: Path) -> bool:
+    def is_broken(self, path: KeyPath) -> bool:
         """Tell whether a mistake at `path` or above it was reported already."""
         return any(path[:length] in self.broken for length in range(len(path) + 1))
 
-    def _position(self, path: Path, marks: Mapping[Path, Mark]) -> Position:
+    def _position(self, path: KeyPath, marks: Mapping[KeyPath, Mark]) -> Position:
         while path and path not in marks:
             path = path[:-1]
         line, column = marks.get(path, (1, 1))
@@ -84,7 +87,7 @@ class Document:
 
 
 def read(file: str, content: str | bytes, problems: Problems) -> Document | None:
-    """Read one YAML file. Reports what is wrong with it; None when nothing of it can be used."""
+    """Read one YAML file, and report its problems. Returns None when nothing of it can be used."""
     text = _decode(file, content, problems)
     if text is None:
         return None
@@ -92,7 +95,7 @@ def read(file: str, content: str | bytes, problems: Problems) -> Document | None
     try:
         for event in _events(text):
             composer.take(event)
-    except _HopelessError:
+    except _StopReading:
         return None
     except yaml.YAMLError as error:
         problems.add(*_syntax_problem(file, error))
@@ -106,7 +109,10 @@ def read(file: str, content: str | bytes, problems: Problems) -> Document | None
 def _decode(file: str, content: str | bytes, problems: Problems) -> str | None:
     start = Position(file, 1, 1)
     if len(content) > LARGEST_FILE:
-        problems.add(Position(file, 0, 0), f"larger than {LARGEST_FILE // 1024} KiB, which no schema file is")
+        problems.add(
+            Position(file, 0, 0),
+            f"the file is larger than {LARGEST_FILE // 1024} KiB, the most that a schema file may have",
+        )
         return None
     if isinstance(content, bytes):
         try:
@@ -133,7 +139,7 @@ def _position_after(file: str, before: str) -> Position:
 
 
 def _events(text: str) -> Iterator[Any]:
-    """Parse with the C parser where there is one; its complaints differ by build, so they come from Python's."""
+    """Parse with the C parser if it is available. Its messages differ by build, so errors come from the Python parser."""
     try:
         yield from list(yaml.parse(text, Loader=_PARSER))
     except (yaml.YAMLError, ValueError, OverflowError):
@@ -150,8 +156,8 @@ def _syntax_problem(file: str, error: yaml.YAMLError) -> tuple[Position, str]:
     return where, f"not YAML: {context}, {reason}" if context else f"not YAML: {reason}"
 
 
-class _HopelessError(Exception):
-    """The rest of the file need not be parsed: a problem is reported, and the parser would take quadratic time."""
+class _StopReading(Exception):
+    """Reading stops: a problem is reported already, and parsing the rest would take quadratic time."""
 
 
 @dataclass(slots=True)
@@ -159,7 +165,7 @@ class _Frame:
     """A mapping or list that is being read; `key` is the mapping key whose value comes next."""
 
     value: dict[str, object] | list[object]
-    path: Path
+    path: KeyPath
     key: str | None = None
     at_key: bool = True
 
@@ -171,9 +177,9 @@ class _Composer:
         self._file = file
         self._problems = problems
         self._stack: list[_Frame] = []
-        self._values: dict[Path, Mark] = {}
-        self._keys: dict[Path, Mark] = {}
-        self._broken: set[Path] = set()
+        self._values: dict[KeyPath, Mark] = {}
+        self._keys: dict[KeyPath, Mark] = {}
+        self._broken: set[KeyPath] = set()
         self._root: object = None
         self._documents = 0
         self._skipping = 0
@@ -194,12 +200,12 @@ class _Composer:
         elif isinstance(event, yaml.AliasEvent):
             self._report(event, f"'*{event.anchor}': aliases are not supported; write the value out")
             if not self._skipping:
-                self._place(event, None, broken=True)
+                self._put(event, None, broken=True)
         elif isinstance(event, yaml.ScalarEvent):
             self._scalar(event)
 
     def document(self) -> Document | None:
-        """The finished document, or None (reported) when the file holds nothing that can be a schema."""
+        """The finished document. Returns None, and reports a problem, when the file cannot be a schema."""
         if self._documents == 0:
             self._problems.add(Position(self._file, 1, 1), "the file is empty")
             return None
@@ -221,7 +227,7 @@ class _Composer:
         if self._skipping:
             self._skipping += 1
             if self._skipping > GIVE_UP_NESTING:
-                raise _HopelessError
+                raise _StopReading
             return
         self._refuse_properties(event)
         mapping = isinstance(event, yaml.MappingStartEvent)
@@ -234,10 +240,10 @@ class _Composer:
         if len(self._stack) >= DEEPEST_NESTING:
             self._report(event, f"nested deeper than {DEEPEST_NESTING} levels")
             self._skipping = 1
-            self._place(event, None, broken=True)
+            self._put(event, None, broken=True)
             return
         value: dict[str, object] | list[object] = {} if mapping else []
-        path = self._place(event, value)
+        path = self._put(event, value)
         self._stack.append(_Frame(value, path))
 
     def _close(self) -> None:
@@ -258,14 +264,14 @@ class _Composer:
             value = _plain_value(event.value) if event.implicit[0] else event.value
         except ValueError as error:
             self._report(event, str(error))
-            self._place(event, None, broken=True)
+            self._put(event, None, broken=True)
             return
         unsafe = _UNSAFE.search(event.value)
         if unsafe:
             self._report(
                 event, f"the value contains the character U+{ord(unsafe[0]):04X}, which is not allowed"
             )
-        self._place(event, None if unsafe else value, broken=bool(unsafe))
+        self._put(event, None if unsafe else value, broken=bool(unsafe))
 
     def _key_text(self, event: Any) -> str | None:
         text: str = event.value
@@ -294,15 +300,15 @@ class _Composer:
         frame.at_key = False
         if key is not None and (*frame.path, key) in self._keys:
             line, _ = self._keys[(*frame.path, key)]
-            self._report(event, f"the key {quote(key)} is here twice; it was set on line {line} already")
+            self._report(event, f"duplicate key {quote(key)}; it is already set on line {line}")
             key = None
         frame.key = key
         if key is not None:
             self._keys[(*frame.path, key)] = _mark(event)
 
-    def _place(self, event: Any, value: object, *, broken: bool = False) -> Path:
-        """Put a value where it belongs, and return its path."""
-        path: Path = ()
+    def _put(self, event: Any, value: object, *, broken: bool = False) -> KeyPath:
+        """Put a value into the list or mapping that is open, and return its path."""
+        path: KeyPath = ()
         if not self._stack:
             self._root = value
         else:
@@ -337,7 +343,7 @@ def _mark(event: Any) -> Mark:
 
 
 def _plain_value(text: str) -> str | int | float | bool | None:
-    """The value of an unquoted scalar. Raises ValueError, with a message for the author, where YAML is a trap."""
+    """The value of an unquoted scalar. Raises ValueError, with the message of a problem, where YAML is easily misread."""
     if text in _WORDS:
         return _WORDS[text]
     if _INT.match(text):

@@ -1,7 +1,7 @@
 """The shape of a schema file: which keys there are, and what kind of value each takes.
 
-The shape itself is `schema.json`, which editors use too. This module says in one sentence each what breaks it,
-at the right place. It knows no names of fields, types or entities: what they mean is `resolve`'s matter.
+The shape itself is `schema.json`, which editors use too. This module reports each violation in one
+sentence, with its position. It knows no names of fields, types or entities; `resolve` looks them up.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
 from .problems import Problems, listing, quote, suggestion
-from .source import Document, Path
+from .source import Document, KeyPath
 
 PACKAGE_FILE: Final = "packageFile"
 ENTITY_FILE: Final = "entityFile"
@@ -57,8 +57,8 @@ def json_schema(kind: str | None = None) -> dict[str, Any]:
 
 
 def check_structure(document: Document, definition: str, problems: Problems) -> Document:
-    """Report each way in which `document` differs in shape from `definition`; return it with those places marked."""
-    broken: set[Path] = set()
+    """Report each way in which `document` differs in shape from `definition`; return it with these paths marked."""
+    broken: set[KeyPath] = set()
     for error in _validator(definition).iter_errors(document.value):
         path = tuple(error.absolute_path)
         if not document.is_broken(path):
@@ -79,7 +79,7 @@ def _one_line_pattern(_: Any, pattern: str, value: object, __: Any) -> Iterator[
         yield ValidationError("does not match")
 
 
-def _report(document: Document, path: Path, error: ValidationError, problems: Problems) -> set[Path]:
+def _report(document: Document, path: KeyPath, error: ValidationError, problems: Problems) -> set[KeyPath]:
     """Report one violation and return the paths that later stages must not use."""
     rule = str(error.validator)
     if rule == "additionalProperties":
@@ -101,7 +101,9 @@ def _report(document: Document, path: Path, error: ValidationError, problems: Pr
     return {path}
 
 
-def _unknown_keys(document: Document, path: Path, error: ValidationError, problems: Problems) -> set[Path]:
+def _unknown_keys(
+    document: Document, path: KeyPath, error: ValidationError, problems: Problems
+) -> set[KeyPath]:
     rule: Any = error.schema
     mapping: Any = error.instance
     known: Mapping[str, object] = rule["properties"]
@@ -113,21 +115,21 @@ def _unknown_keys(document: Document, path: Path, error: ValidationError, proble
     return {(*path, key) for key in unknown}
 
 
-def _missing_key(document: Document, path: Path, error: ValidationError, problems: Problems) -> None:
+def _missing_key(document: Document, path: KeyPath, error: ValidationError, problems: Problems) -> None:
     present: Mapping[str, object] = error.instance  # type: ignore[assignment]
     for key in error.validator_value:  # type: ignore[union-attr]
         if key not in present:
             problems.add(document.key_position(path), f"the key {quote(key)} is missing")
 
 
-def _bad_name(path: Path, error: ValidationError) -> str:
+def _bad_name(path: KeyPath, error: ValidationError) -> str:
     owner = _OWNERS.get(str(path[-1]) if path else "", "a key")
     name = str(error.instance)
     return f"{quote(name)} cannot be {owner}'s name; {_description(error)}{_respelled(name, error)}"
 
 
 def _respelled(name: str, error: ValidationError) -> str:
-    """Suggest the same words in the case that the pattern wants."""
+    """Suggest the same words in the case that the pattern requires."""
     words = [word for word in re.split(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])", name) if word]
     if not words or not name.isascii():
         return ""
@@ -143,7 +145,7 @@ def _description(error: ValidationError) -> str:
     return f"write {schema['description']}"
 
 
-def _sentence(rule: str, error: ValidationError, path: Path) -> str:
+def _sentence(rule: str, error: ValidationError, path: KeyPath) -> str:
     value, limit = error.instance, error.validator_value
     if rule == "type":
         kinds = [limit] if isinstance(limit, str) else list(limit)  # type: ignore[arg-type]
@@ -173,10 +175,10 @@ def _type_hint(kinds: list[Any], value: object) -> str:
     return ""
 
 
-def _size_sentence(rule: str, value: object, limit: object, path: Path) -> str:
+def _size_sentence(rule: str, value: object, limit: object, path: KeyPath) -> str:
     match rule:
         case "minimum":
-            return f"{quote(value)} is too small; the least is {limit}"
+            return f"{quote(value)} is too small; the minimum is {limit}"
         case "minProperties" | "minItems" if limit == 1:
             return f"{quote(path[-1] if path else '')} must not be empty"
         case "minLength":

@@ -1,6 +1,6 @@
-"""What a flow may ask of the world. A flow yields one of these and is resumed with the answer.
+"""Effects: what a flow may request. A flow yields an effect and is resumed with its result.
 
-Everything that thinks is a flow; a shell (`keyweave.sync`, `keyweave.aio`) carries out effects and
+Flows make every decision. A shell (`keyweave.sync.shell`, `keyweave.aio.shell`) carries out effects and
 knows nothing about entities, plans or keys.
 """
 
@@ -14,14 +14,14 @@ T = TypeVar("T")
 Word: TypeAlias = str | bytes | int | float
 Command: TypeAlias = tuple[Word, ...]
 Reply: TypeAlias = Any
-"""bytes, int, None, a list of replies, or a `ServerError` value (a refused command is not raised)."""
+"""bytes, int, None, a list of replies, or a `ServerError` value (the shell does not raise an error reply)."""
 
 
 class Send:
-    """Send commands as one pipeline on one connection; answered with a list of replies, one per command.
+    """Send commands as one pipeline on one connection. The result is a list of replies, one per command.
 
-    When the connection breaks or a timeout strikes, the shell throws `ConnectionFailure` into the flow
-    and never sends anything a second time on its own.
+    When the connection breaks or times out, the shell throws `ConnectionFailure` into the flow. The shell never
+    repeats a command.
     """
 
     __slots__ = ("commands",)
@@ -31,7 +31,7 @@ class Send:
 
 
 class Sleep:
-    """Pause for `seconds`; answered with None."""
+    """Pause for `seconds`. The result is None."""
 
     __slots__ = ("seconds",)
 
@@ -40,9 +40,9 @@ class Sleep:
 
 
 class Call:
-    """Call a function of the user's; answered with its result, awaited in the async shell when it is awaitable.
+    """Call a function of the caller. The result is its return value, which the async shell awaits if it is awaitable.
 
-    An exception that the function raises is thrown into the flow unchanged.
+    The shell throws an exception of the function into the flow unchanged.
     """
 
     __slots__ = ("arguments", "function")
@@ -66,10 +66,13 @@ class ServerError(Exception):
 
 
 class ConnectionFailure(Exception):
-    """The connection could not be used. `sent` tells whether the server may have received the commands.
+    """The connection could not be used.
 
-    `reason` is one of `connect`, `timeout`, `closed`, `pool`, `authentication`; the text names host and port, never a
-    credential.
+    The message names host and port, never a credential.
+
+    Attributes:
+        reason: `connect`, `timeout`, `closed`, `pool` or `authentication`.
+        sent: whether the server may have received the commands.
     """
 
     def __init__(self, reason: str, message: str, *, sent: bool) -> None:
@@ -78,7 +81,7 @@ class ConnectionFailure(Exception):
         self.sent: Final = sent
 
     def copy(self) -> ConnectionFailure:
-        """The same failure for another caller: who raises an exception writes into it."""
+        """Return the same failure for another caller; raising an exception modifies its traceback."""
         failure = ConnectionFailure(self.reason, str(self), sent=self.sent)
         failure.__cause__ = self.__cause__
         return failure

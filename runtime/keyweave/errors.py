@@ -1,34 +1,35 @@
-"""Every error that Keyweave raises, by who can do something about it.
+"""Every error that Keyweave raises, grouped by its cause.
 
     KeyweaveError
-    ├── ConfigurationError            the program: a URL, an option or a schema override makes no sense
-    │   └── SchemaMismatchError       an index of the namespace has another definition than this code's
+    ├── ConfigurationError            the program: a URL, an option or a schema override is invalid
+    │   ├── FormatError               the generated code has a format that this version does not support
+    │   └── SchemaMismatchError       an index in the namespace has another definition than in this code
     ├── ValidationError               the caller: a value breaks its field's type or limits
     │   ├── CheckViolationError       a named check of the entity does not hold
-    │   ├── InvalidCursorError        a cursor that this view did not hand out
-    │   └── NotLoadedError            a guarded write of a record that was never loaded or written
-    ├── NotFoundError                 the row is not there
-    ├── AlreadyExistsError            a row with this key is there
+    │   ├── InvalidCursorError        the cursor is damaged or belongs to another order
+    │   └── NotLoadedError            `save` of a record that was never loaded or written
+    ├── NotFoundError                 the row does not exist
+    ├── AlreadyExistsError            a row with this key exists
     ├── UniqueViolationError          another row holds this unique value
-    ├── ReferenceViolationError       the row refers to one that is not there, or is referred to
+    ├── ReferenceViolationError       the row refers to a missing row, or another row still refers to it
     ├── ConflictError                 the row changed since it was loaded
-    │   ├── ViewNotEmptyError         a row was to be inserted only if none like it is there
-    │   └── TransactionConflictError  a transaction or retried change lost every one of its tries
-    ├── LockTimeoutError              an advisory lock was not free within its time
+    │   ├── ViewNotEmptyError         an insert required an empty view, and the view has a member
+    │   └── TransactionConflictError  a transaction or a retried change lost every attempt to other writers
+    ├── LockTimeoutError              an advisory lock was not free within its timeout
     ├── TransactionRequiredError      a locking read outside a transaction
     ├── CrossPartitionError           one atomic step would need two partitions
-    ├── ViewNotBuiltError             the view or constraint is new, and not built yet
+    ├── ViewNotBuiltError             the view or constraint is new and not built yet
     ├── CorruptDocumentError          a stored key does not hold what Keyweave writes
-    ├── ExportFileError               a file that is no whole export of this schema
-    └── StoreUnavailableError         the server: down, slow or refusing
+    ├── ExportFileError               the file is not a complete export of this schema
+    └── StoreUnavailableError         the server is down, slow, or refuses the command
         ├── StoreTimeoutError         no answer within the configured time
-        ├── StoreLoadingError         the server still loads its data
-        ├── StoreReadOnlyError        a replica, or a server that stopped taking writes
+        ├── StoreLoadingError         the server is still loading its data
+        ├── StoreReadOnlyError        the server accepts no writes, for example because it is a replica
         ├── StoreOutOfMemoryError     the server is at its memory limit
-        ├── AuthenticationError       credentials were refused, or lack a permission
+        ├── AuthenticationError       the server refused the credentials, or the user lacks a permission
         └── OutcomeUnknownError       a write may or may not have happened
 
-Messages name entities, fields, rules, hosts and ports; never a credential, never the value of a secret field.
+Messages name entities, fields, rules, hosts and ports. They never contain a credential or the value of a secret field.
 """
 
 from __future__ import annotations
@@ -40,27 +41,41 @@ class KeyweaveError(Exception):
     """The parent of all errors of Keyweave.
 
     Attributes:
-        code: the error code that the server refused with, such as `OOM`; empty when it refused nothing.
+        code: the code of the server's error reply, such as `OOM`; empty when there was none.
     """
 
     code: str = ""
 
 
 class ConfigurationError(KeyweaveError, ValueError):
-    """A URL, option or override makes no sense. Raised before anything is connected."""
+    """A URL, option, override or argument is invalid. Nothing was written."""
+
+
+class FormatError(ConfigurationError):
+    """The generated code has a format that this version of Keyweave does not support. Nothing was connected.
+
+    Attributes:
+        found: the format of the generated code; 0 when it has no number.
+        known: the format that this version supports.
+    """
+
+    def __init__(self, message: str, *, found: int, known: int) -> None:
+        super().__init__(message)
+        self.found = found
+        self.known = known
 
 
 class SchemaMismatchError(ConfigurationError):
-    """An index that the namespace holds has another definition in this code. Nothing was read or written."""
+    """An index in the namespace has another definition in this code. Nothing was read or written."""
 
 
 class ValidationError(KeyweaveError, ValueError):
-    """A record was refused before anything was sent.
+    """A value was refused before anything was written.
 
     Attributes:
         entity: name of the entity.
-        field: path of the offending field (`usage[0].provider`), or None when no single field is at fault.
-        rule: what the value breaks, such as `Expected int, got str`.
+        field: path of the invalid field (`usage[0].provider`), or None when no single field is invalid.
+        rule: the rule that the value breaks, such as `Expected int, got str`.
     """
 
     def __init__(self, message: str, *, entity: str = "", field: str | None = None, rule: str = "") -> None:
@@ -75,19 +90,19 @@ class CheckViolationError(ValidationError):
 
 
 class InvalidCursorError(ValidationError):
-    """A cursor is damaged, or comes from a view with another order."""
+    """The cursor is damaged, or belongs to another entity, order or direction."""
 
 
 class NotLoadedError(ValidationError):
-    """`save` was given a record that was neither loaded nor written, so there is no revision to guard it by."""
+    """`save` was called with a record that was neither loaded nor written, so it has no revision to guard."""
 
 
 class NotFoundError(KeyweaveError, LookupError):
-    """The row is not there, or its retention has ended.
+    """The row does not exist, or its retention has ended.
 
     Attributes:
         entity: name of the entity.
-        key: the key that was asked for; kept out of the message, because keys can be sensitive.
+        key: the requested key. The message omits it, because keys can be sensitive.
     """
 
     def __init__(self, message: str, *, entity: str = "", key: str = "") -> None:
@@ -97,7 +112,7 @@ class NotFoundError(KeyweaveError, LookupError):
 
 
 class AlreadyExistsError(KeyweaveError):
-    """A row with this key is there.
+    """A row with this key exists.
 
     Attributes:
         entity: name of the entity.
@@ -116,7 +131,7 @@ class UniqueViolationError(KeyweaveError):
     Attributes:
         entity: name of the entity.
         constraint: name of the unique constraint.
-        fields: the fields that it covers.
+        fields: the fields that the constraint covers.
     """
 
     def __init__(
@@ -129,7 +144,7 @@ class UniqueViolationError(KeyweaveError):
 
 
 class ReferenceViolationError(KeyweaveError):
-    """A row refers to one that is not there, or a restricted row is still referred to.
+    """A row refers to a row that does not exist, or another row still refers to it with restrict.
 
     Attributes:
         entity: name of the entity that was written or deleted.
@@ -145,11 +160,11 @@ class ReferenceViolationError(KeyweaveError):
 
 
 class ConflictError(KeyweaveError):
-    """The row changed since it was loaded, or the state forbids the step. Load it again and decide again."""
+    """The row changed since it was loaded, or its state forbids the step. Load the row again, then decide again."""
 
 
 class ViewNotEmptyError(ConflictError):
-    """A row was to be inserted only if a view had no member with its values, and it has one.
+    """An insert required that a view has no member with the row's values, and the view has one.
 
     Attributes:
         entity: name of the entity.
@@ -163,10 +178,10 @@ class ViewNotEmptyError(ConflictError):
 
 
 class TransactionConflictError(ConflictError):
-    """A transaction, or a change that is retried, lost every one of its tries to other writers.
+    """A transaction, or a change that is retried, lost every attempt to other writers.
 
     Attributes:
-        attempts: how often it was tried.
+        attempts: number of attempts.
     """
 
     def __init__(self, message: str, *, attempts: int = 0) -> None:
@@ -175,10 +190,10 @@ class TransactionConflictError(ConflictError):
 
 
 class LockTimeoutError(KeyweaveError, TimeoutError):
-    """An advisory lock was not free within its time.
+    """An advisory lock was not free within its timeout.
 
     Attributes:
-        waited: seconds.
+        waited: seconds that the caller waited.
     """
 
     def __init__(self, message: str, *, waited: float = 0.0) -> None:
@@ -187,7 +202,7 @@ class LockTimeoutError(KeyweaveError, TimeoutError):
 
 
 class TransactionRequiredError(KeyweaveError):
-    """A locking read was asked for outside a transaction, or a transaction was used after its end."""
+    """A locking read was called outside a transaction, or a transaction was used after its end."""
 
 
 class CrossPartitionError(KeyweaveError):
@@ -195,10 +210,10 @@ class CrossPartitionError(KeyweaveError):
 
 
 class CorruptDocumentError(KeyweaveError):
-    """A stored key does not hold what Keyweave writes: wrong type, no head, or a body that is not the entity's.
+    """A stored key does not hold what Keyweave writes: wrong type, no head, or a body that does not fit the entity.
 
     Attributes:
-        entity: name of the entity, where it is known.
+        entity: name of the entity, or empty when it is not known.
     """
 
     def __init__(self, message: str, *, entity: str = "") -> None:
@@ -207,7 +222,7 @@ class CorruptDocumentError(KeyweaveError):
 
 
 class ViewNotBuiltError(KeyweaveError):
-    """A new view or unique constraint was to be read before it was built. Writes keep it; `keyweave backfill` builds it.
+    """A new view or unique constraint was read before it was built. Writes keep it; `keyweave backfill` builds it.
 
     Attributes:
         entity: name of the entity.
@@ -221,15 +236,15 @@ class ViewNotBuiltError(KeyweaveError):
 
 
 class ExportFileError(KeyweaveError):
-    """A file is no export, not all of one, or one of another schema. Nothing was written."""
+    """The file is not an export, is incomplete, or belongs to another schema. Nothing was written."""
 
 
 class StoreUnavailableError(KeyweaveError):
-    """The server cannot be used: it is down, slow, or refuses. The message names host and port."""
+    """The server is down, slow, or refuses the command. The message names host and port."""
 
 
 class StoreTimeoutError(StoreUnavailableError, TimeoutError):
-    """The server did not answer within the configured time. A read, or a write that is known not to have happened."""
+    """The server did not answer within the configured time. If the operation was a write, it did not happen."""
 
 
 class StoreLoadingError(StoreUnavailableError):
@@ -237,7 +252,7 @@ class StoreLoadingError(StoreUnavailableError):
 
 
 class StoreReadOnlyError(StoreUnavailableError):
-    """The server takes no writes: a replica, a failed snapshot (MISCONF), or too few replicas (NOREPLICAS)."""
+    """The server accepts no writes: a replica, a failed snapshot (MISCONF), or too few replicas (NOREPLICAS)."""
 
 
 class StoreOutOfMemoryError(StoreUnavailableError):
@@ -249,4 +264,4 @@ class AuthenticationError(StoreUnavailableError):
 
 
 class OutcomeUnknownError(StoreUnavailableError):
-    """A write may or may not have happened: the connection broke, and the row has changed again since."""
+    """A write may or may not have happened: the connection broke, and no later attempt could settle the outcome."""

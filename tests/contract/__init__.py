@@ -1,1 +1,1 @@
-"""The engine's contract, written once and told to every engine that claims to keep it."""
+"""The tests of the engine's contract, written once and run on every engine that implements it."""

@@ -1,4 +1,4 @@
-"""The engines that the contract is told to: Keyweave on a real server, Keyweave on a fake, and the oracle."""
+"""The engines that the contract is tested on: Keyweave on a real server, Keyweave on fakeredis, and the oracle."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fakeredis import FakeServer
 from compozy_engine import Engine, new_id
 from compozy_store import aio
 from compozy_store.package import PACKAGE
-from keyweave.flows.examining import connect
-from keyweave.opening import prepare
-from keyweave.session_aio import Session
+from keyweave.aio.session import Session
+from keyweave.health.connect import connect
+from keyweave.opening.prepare import prepare
 from tests.fakes import fake_async_shell
 from tests.oracle.engine import PostgresEngine
 from tests.oracle.server import session_dsn
@@ -24,7 +24,7 @@ SERVER: Final = chosen_server()
 """The real server under test."""
 
 KEYWEAVE: Final = ("server", "fake") if SERVER == "embedded" else ("server",)
-"""Engines on Keyweave. The fake and the oracle are told once, in the run on the embedded server."""
+"""Engines on Keyweave. The fake and the oracle are tested once, in the run on the embedded server."""
 
 EVERY: Final = (*KEYWEAVE, "postgres") if SERVER == "embedded" else KEYWEAVE
 
@@ -37,11 +37,11 @@ async def empty_engine(
     retention: Mapping[str, timedelta] | None = None,
     **options: Any,
 ) -> AsyncIterator[Engine]:
-    """An engine that holds nothing.
+    """An engine without rows.
 
     Args:
         kind: one of `EVERY`.
-        namespace: a fresh one by default; the oracle has only one.
+        namespace: a new one by default; the oracle has only one.
         retention: as for `Engine.open`; the oracle keeps rows until they are deleted.
         options: as for `Engine.open`; the oracle has none.
     """

@@ -1,6 +1,6 @@
-"""Tests as stories of an empty engine, and the records that they are told with."""
+"""Turns a story, a coroutine function that uses an empty engine, into a test; and makes its records."""
 
-# ruff: noqa: A002 - ids are what records have
+# ruff: noqa: A002 - records have a field named id
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Story = Callable[[Engine], Awaitable[None]]
 
 
 def contract(story: Story) -> Callable[[str], None]:
-    """A test of every engine, each empty and on its own event loop."""
+    """The test of a story on every engine, each empty and on its own event loop."""
     return told_to(*EVERY)(story)
 
 
 def told_to(*kinds: str) -> Callable[[Story], Callable[[str], None]]:
-    """A test of some engines."""
+    """The test of a story on some engines."""
 
     def decorate(story: Story) -> Callable[[str], None]:
         async def tell(kind: str) -> None:
@@ -58,7 +58,7 @@ def task(exec_id: str, **fields: Any) -> TaskState:
 
 
 async def add(engine: Engine, *tasks: TaskState) -> None:
-    """Write tasks, in this order, into the execution `w`, which is made."""
+    """Create the execution `w` and write tasks into it, in this order."""
     await engine.workflows.upsert_state(workflow())
     for each in tasks:
         await engine.tasks.upsert_state(each)
@@ -70,6 +70,6 @@ def ids(records: Iterable[User | APIKey | WorkflowState | TaskState]) -> list[st
 
 
 async def outcomes(attempts: Sequence[Awaitable[object]]) -> list[str]:
-    """What each of several attempts at once came to: `ok` or the name of its error."""
+    """The results of several concurrent attempts: `ok` or the name of the error."""
     results = await asyncio.gather(*attempts, return_exceptions=True)
     return [type(each).__name__ if isinstance(each, BaseException) else "ok" for each in results]

@@ -1,6 +1,6 @@
 """Users and API keys."""
 
-# ruff: noqa: A001 - ids are what records have
+# ruff: noqa: A001 - records have a field named id
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What callers get wrong: refused with a typed error before anything is written, or taken for what it plainly means."""
+"""Invalid input: it is refused with a typed error before anything is written, or accepted if its meaning is clear."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def test_filters_of_another_type_are_refused(engine: Engine) -> None:
 
 @told_to(*KEYWEAVE)
 async def test_none_is_no_value_to_look_for(engine: Engine) -> None:
-    """An application's empty variable must not list what belongs to somebody else."""
+    """An application's empty variable must not list another owner's rows."""
     await add(engine, task("t", component=Component.AGENT, agent_id="g", action_id="x"))
     nothing: Any = None
     for call in (
@@ -119,7 +119,7 @@ async def test_none_is_no_value_to_look_for(engine: Engine) -> None:
 
 @told_to(*KEYWEAVE)
 async def test_values_of_another_type_are_refused(engine: Engine) -> None:
-    """Text where bytes or a moment belong reads as JSON, but would come back as something else."""
+    """Text in place of bytes or a datetime is valid JSON, but would be read back as another value."""
     await engine.auth.create_user(user("u"))
     for fields in (
         {"hash": "abcd"},
@@ -196,7 +196,7 @@ async def test_a_refused_admin_keeps_the_given_role(engine: Engine) -> None:
 
 @contract
 async def test_an_error_of_the_closure_passes_through_whatever_it_is(engine: Engine) -> None:
-    """Also one of Keyweave's own, which says nothing about the transaction itself."""
+    """This includes Keyweave's errors: raised by the closure, they say nothing about the transaction."""
     await engine.workflows.upsert_state(workflow())
     mine = ConflictError("mine")
     tries = []
@@ -214,7 +214,7 @@ async def test_an_error_of_the_closure_passes_through_whatever_it_is(engine: Eng
 
 @told_to(*KEYWEAVE)
 async def test_a_repository_ends_with_its_transaction(engine: Engine) -> None:
-    """What it took after the end would be written by nobody."""
+    """A write after the end of the transaction would never be applied."""
     await add(engine, task("t"))
     kept: list[TaskRepository] = []
 
@@ -273,7 +273,7 @@ def test_a_closed_engine_is_unavailable(kind: str) -> None:
         {"no_such_option": 1},
     ],
 )
-def test_options_that_make_no_sense_are_refused_before_connecting(options: dict[str, Any]) -> None:
+def test_invalid_options_are_refused_before_connecting(options: dict[str, Any]) -> None:
     async def tell() -> None:
         async with Engine.open("redis://nowhere.invalid:1", **options):
             pass

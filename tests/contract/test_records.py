@@ -1,4 +1,4 @@
-"""What is written comes back as it went in."""
+"""Values are read back exactly as they were written."""
 
 from __future__ import annotations
 

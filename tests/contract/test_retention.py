@@ -1,4 +1,4 @@
-"""Rows end: tasks and workflows some time after their status is terminal, and then for every read."""
+"""Retention: tasks and workflows expire some time after their status is terminal, and no read sees them then."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from compozy_engine import TaskFilter
 from compozy_engine.errors import ReferenceViolationError, TaskNotFoundError, WorkflowNotFoundError
 from compozy_store import Status
-from keyweave.record import Record, memory_of
+from keyweave.model.record import Record, memory_of
 from tests.contract.engines import KEYWEAVE, empty_engine
 from tests.contract.stories import ids, key, task, user, workflow
 
@@ -22,7 +22,7 @@ SOON = {"TaskState": timedelta(milliseconds=40), "WorkflowState": timedelta(mill
 
 
 async def _until(gone: Callable[[], Any]) -> None:
-    """Wait until `gone` says so, for as long as the slowest machine may need."""
+    """Wait until `gone` returns True, for as long as the slowest machine may need."""
     deadline = time.monotonic() + 20
     while not await gone():
         assert time.monotonic() < deadline
@@ -30,7 +30,7 @@ async def _until(gone: Callable[[], Any]) -> None:
 
 
 def _lifetime(record: Record) -> int:
-    """Microseconds between a row's last write and its deadline; 0 for a row that stays."""
+    """Microseconds between a row's last write and its deadline; 0 for a row without a deadline."""
     stored = memory_of(record)
     assert stored is not None
     return stored.expires - stored.revision if stored.expires else 0

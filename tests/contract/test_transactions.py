@@ -177,7 +177,7 @@ async def test_twenty_children_update_their_parent_one_after_the_other(engine: E
 
 @told_to(*KEYWEAVE)
 async def test_a_child_may_be_written_before_its_parent_is_locked(engine: Engine) -> None:
-    """PostgreSQL runs into deadlocks here: a child's foreign key locks the parent against `for update`."""
+    """PostgreSQL deadlocks here: a child's foreign key locks the parent against `for update`."""
     await add(engine, task("p", output=0))
 
     async def finish(repository: TaskRepository, name: str) -> None:
@@ -214,7 +214,7 @@ def test_two_parents_locked_in_opposite_order_are_both_updated(kind: str) -> Non
 
 @contract
 async def test_a_lock_ends_with_its_transaction_however_that_ends(engine: Engine) -> None:
-    """An error and a cancellation write nothing, and the next one need not wait for the lock to run out."""
+    """An error or a cancellation writes nothing, and the next transaction need not wait until the lock expires."""
     await add(engine, task("t", output=0))
 
     async def add_one(repository: TaskRepository) -> None:

@@ -1,4 +1,4 @@
-"""Workflow executions and how they end."""
+"""Workflow executions: writing, reading and listing."""
 
 from __future__ import annotations
 

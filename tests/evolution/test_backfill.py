@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from keyweave import commands
-from keyweave.building import Build
+from keyweave.cli import commands
+from keyweave.document.rewrite import Rewrite
 from keyweave.errors import ConfigurationError, UniqueViolationError, ViewNotBuiltError
-from keyweave.flows.building import backfill
-from keyweave.flows.retiring import drop_index, rewrite_documents
-from keyweave.registry import read_registry
-from keyweave.rewriting import Rewrite
+from keyweave.evolution.backfill import backfill
+from keyweave.evolution.build import Build
+from keyweave.evolution.retire import drop_index, rewrite_documents
+from keyweave.store.registry import read_registry
 from tests.evolution.hammer import SEEDS
 from tests.evolution.packages import ALL, BY_STATE, NOTE, OLD, SLUG, generated
+from tests.harness import Harness, harness
 from tests.servers.running import server_url
-from tests.store.harness import Harness, harness
 
 NEW = NOTE + ALL + BY_STATE + SLUG
 SECOND = NOTE + ALL.replace("order: created", "order: revision\n    generation: 2")
@@ -196,9 +196,9 @@ def test_an_index_that_was_removed_is_dropped_and_others_stay(stack: ExitStack) 
         new.db.notes.create(note(NEW, f"n{number}"))
     later = opened(stack, new, OLD)
     context = later.db.session.context
-    with pytest.raises(ConfigurationError, match="this code keeps it"):
+    with pytest.raises(ConfigurationError, match="this code keeps the index"):
         later.db.session.run(drop_index(context, "Note.all"))
-    with pytest.raises(ConfigurationError, match=r"left behind are: Note\.by_state, Note\.slug"):
+    with pytest.raises(ConfigurationError, match=r"does not keep: Note\.by_state, Note\.slug"):
         later.db.session.run(drop_index(context, "Note.by_owner"))
     assert later.db.session.run(drop_index(context, "Note.by_state")) == 1
     assert later.db.session.run(drop_index(context, "Note.slug")) == 1

@@ -10,12 +10,12 @@ import pytest
 
 from keyweave.effects import Flow, ServerError
 from keyweave.errors import CorruptDocumentError, SchemaMismatchError, ViewNotBuiltError
-from keyweave.flows.handshaking import handshake
-from keyweave.registry import index_field, read_registry, state_text
+from keyweave.exchange.handshake import handshake
+from keyweave.store.registry import index_field, read_registry, state_text
 from tests.evolution.packages import ALL, BY_STATE, NOTE, OLD, REMARK, SLUG, generated
-from tests.flows.script import Scripted
+from tests.harness import FLAVOURS, Harness, harness
+from tests.scripted import Scripted
 from tests.servers.running import new_namespace, server_url
-from tests.store.harness import FLAVOURS, Harness, harness
 
 NEW = NOTE + ALL + BY_STATE + SLUG
 
@@ -56,7 +56,7 @@ def test_everything_of_a_fresh_namespace_is_readable(flavour: str) -> None:
         new.do(new.db.notes.create(note(new, "a")))
         assert new.do(new.db.notes.count_by_state("draft")) == 1
         assert new.do(new.db.notes.get_by_slug("A")).id == "a"
-        assert not new.db.session.context.unbuilt
+        assert not new.db.session.context.state.unbuilt
 
 
 def test_a_new_index_is_kept_by_writes_and_not_read(both: tuple[Harness, Harness]) -> None:
@@ -185,7 +185,7 @@ def test_where_nothing_may_be_written_nothing_is_made_known(code: str) -> None:
     refusal = [ServerError(code, f"{code} no")] * 20
     flow: Flow[None] = handshake(scripted.context)
     scripted.run(flow, [[[], []], refusal])
-    assert scripted.context.unbuilt == set()
+    assert scripted.context.state.unbuilt == set()
 
 
 def test_opening_again_writes_nothing(flavour: str) -> None:

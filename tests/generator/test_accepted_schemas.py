@@ -1,6 +1,6 @@
-"""Each case directory is a schema and the tree that is generated from it, byte for byte.
+"""Each case directory is a schema and, for the smallest one and for one that uses the whole language, a golden tree.
 
-`KEYWEAVE_UPDATE_GOLDENS=1` rewrites every tree; read the difference before you commit it. What the trees do
+`KEYWEAVE_UPDATE_GOLDENS=1` rewrites the golden trees; read the difference before you commit it. What the packages do
 is told by the stories in `accepted/`; its `test_language` says how much of the language the cases use.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import json
 import os
 import shutil
 import subprocess
@@ -20,54 +21,118 @@ import pytest
 
 from keyweave_generator.load import load_sources
 from keyweave_generator.names import ARGUMENT_NAMES, KEY_ARGUMENT_NAMES
-from keyweave_generator.render import render
-from tests.generator.accepted.corpus import CASES, NAMES, expected, load_package, package_name, sources
+from tests.generator.accepted.corpus import (
+    CASES,
+    GOLDEN,
+    NAMES,
+    Corpus,
+    generated,
+    golden,
+    package_name,
+    sources,
+)
+from tests.generator.accepted.flavours import as_blocking
 from tests.generator.example import ROOT
 
 UPDATE = os.environ.get("KEYWEAVE_UPDATE_GOLDENS") == "1"
+REAL = ROOT / "generated"
+"""The tree of the engine's schema; a test of the command compares it with the generator's, to the byte."""
 
 DIGESTS = """
 import hashlib
-from keyweave_generator.render import render
-from keyweave_generator.load import load_sources
-from tests.generator.accepted.corpus import NAMES, sources
+from tests.generator.accepted.corpus import NAMES, generated
 for name in NAMES:
-    print(name, hashlib.sha256(repr(render(load_sources(sources(name)))).encode()).hexdigest())
+    print(name, hashlib.sha256(repr(generated(name)).encode()).hexdigest())
 """
 
 
-@pytest.fixture(scope="module")
-def generated() -> dict[str, dict[str, str]]:
-    """What the generator makes of each case, path -> text; written as the new trees when they are renewed."""
-    made = {name: render(load_sources(sources(name))) for name in NAMES}
-    if UPDATE:
-        for name, files in made.items():
-            shutil.rmtree(expected(name), ignore_errors=True)
-            for path, text in files.items():
-                (expected(name) / path).parent.mkdir(parents=True, exist_ok=True)
-                (expected(name) / path).write_bytes(text.encode())
-    return made
-
-
-def tree(name: str) -> dict[str, bytes]:
-    """The files of a case's tree, without what Python itself puts there when it imports them."""
+def tree(folder: Path) -> dict[str, bytes]:
+    """The files of a folder, without what Python itself puts there when it imports them."""
     return {
-        path.relative_to(expected(name)).as_posix(): path.read_bytes()
-        for path in expected(name).rglob("*")
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
         if path.is_file() and path.parent.name != "__pycache__"
     }
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_tree_is_generated_to_the_byte(generated: dict[str, dict[str, str]], name: str) -> None:
-    found, made = tree(name), generated[name]
+def renew(name: str, files: dict[str, bytes]) -> None:
+    """Write the golden tree of a case."""
+    shutil.rmtree(golden(name), ignore_errors=True)
+    for path, content in files.items():
+        (golden(name) / path).parent.mkdir(parents=True, exist_ok=True)
+        (golden(name) / path).write_bytes(content)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_tree_is_generated_to_the_byte(name: str) -> None:
+    package = package_name(name)
+    elsewhere = (f"{package}/aio/", f"{package}/lua/")
+    made = {path: text.encode() for path, text in generated(name).items() if not path.startswith(elsewhere)}
+    if UPDATE:
+        renew(name, made)
+    found = tree(golden(name))
     assert sorted(found) == sorted(made)
-    for path, text in made.items():
-        assert found[path].decode() == text, path
+    for path, content in made.items():
+        assert found[path].decode() == content.decode(), path
 
 
-def test_no_run_gives_other_bytes(generated: dict[str, dict[str, str]]) -> None:
+def flavours(files: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The modules of the blocking and of the asyncio flavour of a package: file name -> text."""
+    found: dict[str, dict[str, str]] = {"sync": {}, "aio": {}}
+    for path, text in files.items():
+        _, *folders, file = path.split("/")
+        if folders and folders[0] in found:
+            found[folders[0]][file] = text
+    return found["sync"], found["aio"]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "the engine's"])
+def test_the_asyncio_flavour_is_the_blocking_one_that_waits(name: str) -> None:
+    real = {path: content.decode() for path, content in tree(REAL).items()}
+    blocking, waiting = flavours(generated(name) if name in NAMES else real)
+    assert waiting.keys() == blocking.keys() > {"__init__.py"}
+    for file, text in waiting.items():
+        assert as_blocking(text) == blocking[file], file
+
+
+def unnamed(script: str) -> str:
+    """A script without the lines of its header that may name a schema."""
+    lines = script.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith(("-- Generated by", "-- Entities:")))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_scripts_are_those_of_every_schema(name: str) -> None:
+    beginning = f"{package_name(name)}/lua/"
+    made = {
+        path.removeprefix(beginning): unnamed(text)
+        for path, text in generated(name).items()
+        if path.startswith(beginning)
+    }
+    lua = REAL / "compozy_store" / "lua"
+    assert made == {path.name: unnamed(path.read_text("utf-8")) for path in lua.iterdir()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_manifest_lists_every_file_and_the_keyspace_page_every_key(name: str) -> None:
+    package, files = package_name(name), generated(name)
+    assert json.loads(files[f"{package}/manifest.json"])["files"] == sorted(files)
+    page = files[f"{package}/KEYSPACE.md"].split("## Of each partition")[0]
+    keys = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    expected = []
+    for entity in load_sources(sources(name)).entities:
+        expected.append(f"{entity.name}:<{entity.key}>")
+        expected += [
+            f"{entity.name}.{view.stored}{''.join(f':<{field}>' for field in view.fields)}"
+            for view in entity.views
+        ]
+        expected += [f"{entity.name}.{unique.stored}" for unique in entity.uniques]
+    assert keys == expected
+
+
+def test_no_run_gives_other_bytes() -> None:
     """Another process orders its sets in another way; only what is written twice may be the same."""
+    expected = {name: hashlib.sha256(repr(generated(name)).encode()).hexdigest() for name in NAMES}
     for seed in ("1", "2"):
         again = subprocess.run(
             [sys.executable, "-c", DIGESTS],
@@ -77,32 +142,27 @@ def test_no_run_gives_other_bytes(generated: dict[str, dict[str, str]]) -> None:
             text=True,
             check=True,
         )
-        digests = dict(line.split() for line in again.stdout.splitlines())
-        assert digests == {
-            name: hashlib.sha256(repr(files).encode()).hexdigest() for name, files in generated.items()
-        }
+        assert dict(line.split() for line in again.stdout.splitlines()) == expected
 
 
-@pytest.mark.usefixtures("generated")
 @pytest.mark.parametrize("name", NAMES)
-def test_every_module_compiles_without_a_warning_and_is_imported(name: str) -> None:
-    package = load_package(name)
-    modules = [path for path in tree(name) if path.endswith(".py")]
+def test_every_module_compiles_without_a_warning_and_is_imported(corpus: Corpus, name: str) -> None:
+    package, folder = corpus.load(name), corpus.folder(name)
+    modules = {path: content for path, content in tree(folder).items() if path.endswith(".py")}
     assert f"{package.__name__}/models.py" in modules
-    for path in modules:
+    for path, content in modules.items():
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            compile(tree(name)[path], path, "exec")
+            compile(content, path, "exec")
         module = importlib.import_module(path.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
-        assert module.__file__ == str(expected(name) / path)
+        assert module.__file__ == str(folder / path)
         for exported in getattr(module, "__all__", ()):
             assert hasattr(module, exported), f"{path}: {exported}"
 
 
-@pytest.mark.usefixtures("generated")
 @pytest.mark.parametrize("name", NAMES)
-def test_no_field_can_have_the_name_of_an_argument_that_stands_beside_it(name: str) -> None:
-    package = load_package(name)
+def test_no_field_can_have_the_name_of_an_argument_that_stands_beside_it(corpus: Corpus, name: str) -> None:
+    package = corpus.load(name)
     repositories = importlib.import_module(f"{package.__name__}.sync")
     for entity in importlib.import_module(f"{package.__name__}.package").PACKAGE.entities.values():
         fields = frozenset(entity.record.__struct_fields__)
@@ -114,9 +174,12 @@ def test_no_field_can_have_the_name_of_an_argument_that_stands_beside_it(name: s
             assert beside <= refused or not arguments & fields, method
 
 
-@pytest.mark.usefixtures("generated")
-def test_every_tree_passes_mypy_strict(tmp_path: Path) -> None:
-    path = os.pathsep.join(map(str, [ROOT / "runtime", *(expected(name) for name in NAMES)]))
+def number_of_modules() -> int:
+    return sum(path.endswith(".py") for name in NAMES for path in generated(name))
+
+
+def test_every_tree_passes_mypy_strict(corpus: Corpus, tmp_path: Path) -> None:
+    path = os.pathsep.join(map(str, [ROOT / "runtime", *(corpus.folder(name) for name in NAMES)]))
     packages = [word for name in NAMES for word in ("-p", package_name(name))]
     options = ["--config-file=", "--strict", "--warn-unreachable", "--enable-error-code=truthy-bool"]
     found = subprocess.run(
@@ -128,27 +191,25 @@ def test_every_tree_passes_mypy_strict(tmp_path: Path) -> None:
         check=False,
     )
     assert found.stdout.startswith("Success: no issues found in "), found.stdout + found.stderr
-    assert int(found.stdout.split()[5]) >= sum(path.endswith(".py") for name in NAMES for path in tree(name))
+    assert int(found.stdout.split()[5]) >= number_of_modules()
 
 
-@pytest.mark.usefixtures("generated")
-def test_every_tree_is_formatted() -> None:
+def test_every_tree_is_formatted(corpus: Corpus) -> None:
     options = ["--check", "--config", os.devnull, "--line-length", "110", "--target-version", "py311"]
     found = subprocess.run(
-        [sys.executable, "-m", "black", *options, *(str(expected(name)) for name in NAMES)],
+        [sys.executable, "-m", "black", *options, *(str(corpus.folder(name)) for name in NAMES)],
         capture_output=True,
         text=True,
         check=False,
     )
     assert found.returncode == 0, found.stderr
-    number = sum(path.endswith(".py") for name in NAMES for path in tree(name))
-    assert f"{number} files would be left unchanged." in found.stderr
+    assert f"{number_of_modules()} files would be left unchanged." in found.stderr
 
 
 def test_every_case_is_complete_and_has_a_package_of_its_own() -> None:
-    assert sorted(path.name for case in CASES.iterdir() for path in case.iterdir()) == sorted(
-        [*["expected"] * len(NAMES), *["schema"] * len(NAMES)]
-    )
+    for name in NAMES:
+        folders = ["expected", "schema"] if name in GOLDEN else ["schema"]
+        assert sorted(path.name for path in (CASES / name).iterdir()) == folders
     assert len({package_name(name) for name in NAMES}) == len(NAMES)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from keyweave_generator.changes.finding import Category, Effect, Finding, Ignored, Level, Review, Side
 from keyweave_generator.changes.report_github import github_report
-from keyweave_generator.changes.report_markdown import MARK, markdown_report
+from keyweave_generator.changes.report_markdown import COMMENT_MARK, markdown_report
 from keyweave_generator.changes.report_text import text_report
 from keyweave_generator.model import Position
 from tests.generator.test_changes import CASES, review
@@ -57,7 +57,7 @@ def test_a_line_of_the_old_schema_is_named_and_not_annotated() -> None:
 
 def test_markdown_shows_a_message_as_it_is() -> None:
     text = markdown_report(reviewed(FINDING))
-    assert text.startswith(f"{MARK}\n### Schema review\n\nAgainst main: 1 warning.\n")
+    assert text.startswith(f"{COMMENT_MARK}\n### Schema review\n\nAgainst main: 1 warning.\n")
     assert "note != &#x27;&lt;b&gt;|*_`&#x27; and 100 % 7</summary>" in text
 
 

@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from keyweave_generator.changes.comparing import compare
-from keyweave_generator.changes.finding import Category, Effect, Level, Review
-from keyweave_generator.changes.registry import (
+from keyweave_generator.changes.catalogue import (
     IGNORE_UNUSED,
     IGNORE_UNUSED_CATEGORY,
     IGNORE_UNUSED_EFFECT,
@@ -23,6 +21,8 @@ from keyweave_generator.changes.registry import (
     SECTIONS,
     rules_of,
 )
+from keyweave_generator.changes.compare import compare
+from keyweave_generator.changes.finding import Category, Effect, Level, Review
 from keyweave_generator.changes.report_text import text_report
 from keyweave_generator.load import Located, locate_sources
 from tests.generator.accepted.corpus import NAMES, sources

@@ -15,15 +15,14 @@ from typing import Any, Final, TypeAlias
 
 import pytest
 
-from keyweave.document import Codec
-from keyweave.entity import Entity
-from keyweave.entry import ViewEntry
+from keyweave.document.codec import Codec
 from keyweave.errors import CheckViolationError, CorruptDocumentError
-from keyweave_generator import render
+from keyweave.model.entity import Entity
+from keyweave.model.entry import ViewEntry
 from keyweave_generator.changes.finding import Level
 from keyweave_generator.changes.of_generation import definition
 from keyweave_generator.load import load_sources
-from tests.generator.accepted.corpus import NAMES, load_package, sources
+from tests.generator.accepted.corpus import NAMES, Corpus, sources, unformatted
 from tests.generator.test_changes import CASES, review
 
 OLD, NEW = "old", "new"
@@ -56,7 +55,7 @@ class Code:
 
     def write(self, record: Any, stored: Any = None) -> bytes:
         """The document of a record."""
-        return HEAD + Codec(self.entity).prepare(record, 0, stored).body
+        return HEAD + Codec(self.entity).prepare(record, stored).body
 
     def read(self, document: bytes) -> Any:
         return Codec(self.entity).load(document)
@@ -74,7 +73,7 @@ Load: TypeAlias = Callable[[str, str], Code]
 
 @pytest.fixture(scope="module")
 def load(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Load]:
-    """Generates and imports one side of a case. Nobody looks at the code, so it is not formatted, which takes longest."""
+    """Generates and imports one side of a case."""
     home = tmp_path_factory.mktemp("generated")
     made: dict[str, Code] = {}
 
@@ -83,14 +82,13 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Load]:
         if name not in made:
             files = {path.name: path.read_text("utf-8") for path in (CASES / case / side).glob("*.yaml")}
             files["package.yaml"] = files["package.yaml"].replace("package: shop_store", f"package: {name}")
-            for path, text in render.render(load_sources(files)).items():
+            for path, text in unformatted(load_sources(files)).items():
                 (home / path).parent.mkdir(parents=True, exist_ok=True)
                 (home / path).write_text(text, encoding="utf-8")
             made[name] = Code(importlib.import_module(name))
         return made[name]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(render, "_formatted", lambda _, text: text)
         patch.syspath_prepend(str(home))
         yield loaded
     for module in [each for each in sys.modules if each.split(".")[0] in made]:
@@ -188,12 +186,12 @@ def test_an_index_that_has_to_be_built_anew_has_other_entries(load: Load, case: 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_definition_is_what_the_namespace_remembers(name: str) -> None:
+def test_a_definition_is_what_the_namespace_remembers(corpus: Corpus, name: str) -> None:
     indexes: dict[str, str] = {}
     for entity in load_sources(sources(name)).entities:
         indexes |= {f"{entity.name}.{view.stored}": definition(view) for view in entity.views}
         indexes |= {f"{entity.name}.{unique.stored}": definition(unique) for unique in entity.uniques}
-    package = load_package(name).PACKAGE
+    package = corpus.load(name).PACKAGE
     assert {stored: index.of.definition for stored, index in package.indexes.items()} == indexes
 
 

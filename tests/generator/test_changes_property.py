@@ -12,10 +12,10 @@ import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from keyweave_generator.changes.comparing import compare
+from keyweave_generator.changes.compare import compare
 from keyweave_generator.load import Located, locate_sources
+from keyweave_generator.manifest import fingerprint
 from keyweave_generator.problems import SchemaError
-from keyweave_generator.render import fingerprint
 from tests.generator.accepted.corpus import NAMES, sources
 from tests.generator.example import real_sources
 

@@ -95,7 +95,7 @@ def test_two_folders_need_no_repository(tmp_path: Path, monkeypatch: pytest.Monk
     assert rules(run("--against", "old", "--schema", "new", "--format", "json")) == ["FIELD_TYPE_CHANGED"]
     result = run("--schema", "new")
     assert result.exit_code == 2
-    assert "is in no git repository; name a folder with --against" in result.stderr
+    assert "is not in a git repository; name a folder with --against" in result.stderr
 
 
 def test_the_schema_may_be_anywhere_in_the_repository(
@@ -185,7 +185,7 @@ def test_a_file_or_a_link_in_place_of_the_folder_is_status_2(sample: Sample) -> 
     sample.git("rm", "--quiet", "schema")
     sample.write()
     result = run("--against", "HEAD")
-    assert (result.exit_code, "schema is no folder in" in result.stderr) == (2, True)
+    assert (result.exit_code, "schema is not a folder in" in result.stderr) == (2, True)
     (sample.root / "schema/more.yaml").symlink_to("sale.yaml")
     sample.commit()
     (sample.root / "schema/more.yaml").unlink()

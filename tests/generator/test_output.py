@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from keyweave_generator import output
-from keyweave_generator.output import MARK, Change, Difference, OutputError, compare, write
+from keyweave_generator.output import Difference, Kind, OutputError, outdated, write
+from keyweave_generator.stamp import NOTICE
 
 MANIFEST = "shop/manifest.json"
 
 
 def files(**texts: str) -> dict[str, str]:
     """Generated files: Python modules by name, and the manifest that lists them."""
-    made = {f"shop/{name.replace('__', '/')}.py": f"# {MARK}\n{text}\n" for name, text in texts.items()}
+    made = {f"shop/{name.replace('__', '/')}.py": f"# {NOTICE}\n{text}\n" for name, text in texts.items()}
     return {**made, MANIFEST: json.dumps({"files": sorted([*made, MANIFEST])})}
 
 
@@ -27,7 +28,7 @@ def tree(root: Path) -> dict[str, bytes]:
 
 
 def changes(differences: list[Difference]) -> dict[str, str]:
-    return {each.path: each.change.value for each in differences if each.path != MANIFEST}
+    return {each.path: each.kind.value for each in differences if each.path != MANIFEST}
 
 
 def test_everything_is_written_into_a_folder_that_was_not_there(tmp_path: Path) -> None:
@@ -35,7 +36,7 @@ def test_everything_is_written_into_a_folder_that_was_not_there(tmp_path: Path) 
     wanted = files(a="1", sub__b="2")
     assert changes(write(root, wanted)) == {"shop/a.py": "missing", "shop/sub/b.py": "missing"}
     assert tree(root) == {path: text.encode() for path, text in wanted.items()}
-    assert compare(root, wanted) == []
+    assert outdated(root, wanted) == []
 
 
 def test_files_that_are_right_are_not_touched(tmp_path: Path) -> None:
@@ -47,8 +48,8 @@ def test_files_that_are_right_are_not_touched(tmp_path: Path) -> None:
 
 
 def test_line_ends_and_letters_are_written_as_they_are(tmp_path: Path) -> None:
-    write(tmp_path, {"shop/ü.py": f"# {MARK}\r\n# größe\n"})
-    assert (tmp_path / "shop/ü.py").read_bytes() == f"# {MARK}\r\n# größe\n".encode()
+    write(tmp_path, {"shop/ü.py": f"# {NOTICE}\r\n# größe\n"})
+    assert (tmp_path / "shop/ü.py").read_bytes() == f"# {NOTICE}\r\n# größe\n".encode()
 
 
 def test_files_of_a_removed_entity_are_deleted_with_their_folder(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_a_foreign_file_is_not_overwritten_and_nothing_else_is_written(tmp_path:
 
 def test_a_marked_file_is_overwritten_even_without_a_manifest(tmp_path: Path) -> None:
     (tmp_path / "shop").mkdir()
-    (tmp_path / "shop/a.py").write_text(f"# {MARK}\nold\n")
+    (tmp_path / "shop/a.py").write_text(f"# {NOTICE}\nold\n")
     write(tmp_path, files(a="1"))
     assert (tmp_path / "shop/a.py").read_text() == files(a="1")["shop/a.py"]
 
@@ -108,15 +109,15 @@ def test_a_manifest_cannot_point_outside_its_package(tmp_path: Path, path: str) 
 def test_comparing_writes_nothing_and_names_each_difference(tmp_path: Path) -> None:
     write(tmp_path, files(a="1", b="1"))
     before = tree(tmp_path)
-    found = compare(tmp_path, files(a="2", c="1"))
+    found = outdated(tmp_path, files(a="2", c="1"))
     assert changes(found) == {"shop/a.py": "changed", "shop/b.py": "orphaned", "shop/c.py": "missing"}
     assert [each.path for each in found] == sorted(each.path for each in found)
     assert tree(tmp_path) == before
 
 
 def test_comparing_with_nothing_finds_everything_missing(tmp_path: Path) -> None:
-    found = compare(tmp_path / "none", files(a="1"))
-    assert {each.change for each in found} == {Change.MISSING}
+    found = outdated(tmp_path / "none", files(a="1"))
+    assert {each.kind for each in found} == {Kind.MISSING}
 
 
 def test_an_output_that_is_a_file_is_one_clear_error(tmp_path: Path) -> None:
@@ -128,7 +129,7 @@ def test_an_output_that_is_a_file_is_one_clear_error(tmp_path: Path) -> None:
 
 def test_a_folder_in_the_way_of_a_file_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "shop/b.py").mkdir(parents=True)
-    with pytest.raises(OutputError, match=r"b\.py: a folder stands"):
+    with pytest.raises(OutputError, match=r"b\.py: there is a folder"):
         write(tmp_path, files(a="1", b="1"))
     assert tree(tmp_path) == {}
 

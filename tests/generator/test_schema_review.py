@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from keyweave_generator.changes.report_markdown import MARK
+from keyweave_generator.changes.report_markdown import COMMENT_MARK
 from tests.generator.example import ROOT, SALE
 from tests.generator.history import GRAVE, HARMLESS, Sample, environment
 
@@ -118,7 +118,7 @@ def test_a_grave_change_is_annotated_summed_up_and_commented(tmp_path: Path) -> 
         "::error file=schema/sale.yaml,line=12,col=10,title=FIELD_TYPE_CHANGED (STORAGE)::"
     )
     assert re.fullmatch(r"against [0-9a-f]{40}: 1 error", last)
-    assert outcome.summary.startswith(f"{MARK}\n### Schema review\n")
+    assert outcome.summary.startswith(f"{COMMENT_MARK}\n### Schema review\n")
     assert outcome.comment == outcome.summary == Path(outcome.outputs["markdown"]).read_text()
     assert outcome.outputs["reached"] == "true"
     review = json.loads(Path(outcome.outputs["json"]).read_text())
@@ -141,7 +141,7 @@ def test_only_the_pull_requests_own_change_counts(tmp_path: Path) -> None:
 def test_the_comment_of_the_last_run_is_replaced_even_when_nothing_is_left(tmp_path: Path) -> None:
     outcome = pull_request(tmp_path, SALE + "# a comment\n").review(COMMENTS="31\n32\n")
     assert outcome.status == 0
-    assert MARK in outcome.calls[0]
+    assert COMMENT_MARK in outcome.calls[0]
     assert "--method PATCH repos/shop/shop/issues/comments/31 " in outcome.calls[1]
     assert "no change" in outcome.comment
 

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable
 from typing import NamedTuple
 
-from keyweave.checking import Kind
+from keyweave.integrity.drift import Kind
 from tests.integrity.site import Site
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keyweave.checking import Kind
+from keyweave.integrity.drift import Kind
 from tests.integrity.damage import Damage, NotSoAnyMoreError, Outcome
 from tests.integrity.site import Site
 

@@ -10,13 +10,14 @@ from typing import Any
 
 from compozy_store import APIKey, Role, Status, User
 from compozy_store.sync import Store
-from keyweave.checking import Finding, Kind, Report
 from keyweave.effects import Command, Flow, Send
-from keyweave.flows import checking, repairing
-from keyweave.keyspace import Partition
-from keyweave.repairing import Repairs
+from keyweave.integrity import check as check_flows
+from keyweave.integrity import repair as repair_flows
+from keyweave.integrity.drift import Drift, Kind, Report
+from keyweave.integrity.remedy import Repairs
+from keyweave.keyspace.keys import Partition
+from tests.harness import run, task
 from tests.servers.running import new_namespace, server_url
-from tests.store.harness import run, task
 
 DAY = timedelta(days=1)
 
@@ -49,10 +50,10 @@ class Site:
         place = self.auth if entity in ("User", "APIKey") else self.execution
         return place.document(entity, key)
 
-    def check(self, **options: Any) -> tuple[Report, list[Finding]]:
+    def check(self, **options: Any) -> tuple[Report, list[Drift]]:
         """The report of a check, and everything that it found."""
-        found: list[Finding] = []
-        report = self.store.session.run(checking.check(self.context, see=found.extend, **options))
+        found: list[Drift] = []
+        report = self.store.session.run(check_flows.check(self.context, on_drift=found.extend, **options))
         assert Counter((finding.where, finding.kind) for finding in found) == report.drift
         return report, found
 
@@ -63,7 +64,7 @@ class Site:
     def reindex(self, **options: Any) -> Repairs:
         """Repair, and return what was done."""
         repairs = Repairs()
-        self.store.session.run(repairing.reindex(self.context, repairs, **options))
+        self.store.session.run(repair_flows.reindex(self.context, repairs, **options))
         return repairs
 
     def names(self) -> list[str]:

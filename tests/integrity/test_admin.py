@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from keyweave import commands
+from keyweave.cli import commands
 from keyweave.effects import Flow
-from keyweave.flows.mending import mend_row
+from keyweave.integrity.mend import mend_row
+from tests.harness import AT_ONCE
 from tests.integrity.site import Site, healthy
 from tests.servers.running import server_url
-from tests.store.harness import AT_ONCE
 
 app = commands.assemble(commands.installed())
 
@@ -178,7 +178,7 @@ def test_a_repair_that_is_stopped_says_where_it_stands(site: Site, monkeypatch: 
             raise KeyboardInterrupt
         return (yield from mend_row(*arguments))
 
-    monkeypatch.setattr("keyweave.flows.repairing.mend_row", stopped)
+    monkeypatch.setattr("keyweave.integrity.repair.mend_row", stopped)
     result = keyweave(site, "reindex")
     assert result.exit_code == 2
     assert "stopped; 2 mended. Run it again for the rest." in result.output

@@ -13,7 +13,6 @@ import pytest
 
 from compozy_store import Role, Status
 from compozy_store.sync import Store
-from keyweave.checking import Kind
 from keyweave.effects import Flow, Send
 from keyweave.errors import (
     NotFoundError,
@@ -21,11 +20,13 @@ from keyweave.errors import (
     TransactionConflictError,
     UniqueViolationError,
 )
-from keyweave.flows import checking, repairing
-from keyweave.repairing import Repairs
+from keyweave.integrity import check as check_flows
+from keyweave.integrity import repair as repair_flows
+from keyweave.integrity.drift import Kind
+from keyweave.integrity.remedy import Repairs
+from tests.harness import AT_ONCE, run, task, user
 from tests.integrity.site import Site, healthy
 from tests.servers.running import server_url
-from tests.store.harness import AT_ONCE, run, task, user
 
 STATES = list(Status)
 
@@ -137,7 +138,7 @@ def test_a_write_between_any_two_exchanges_is_no_drift(seed: int) -> None:
     with healthy("between") as site:
         for _ in range(40):
             write_something(site.store, chance)
-        report = interleaved(site, checking.check(site.context), chance)
+        report = interleaved(site, check_flows.check(site.context), chance)
         assert report.clean, report.drift
 
 
@@ -151,7 +152,7 @@ def test_a_repair_with_a_write_between_any_two_exchanges_leaves_agreeing_indexes
             site.send(("DEL", key))
         before = {key for key in site.names() if "User:u" in key or "State:d" in key}
         repairs = Repairs()
-        interleaved(site, repairing.reindex(site.context, repairs), chance)
+        interleaved(site, repair_flows.reindex(site.context, repairs), chance)
         site.reindex()
         # While claims were gone two rows could take one value, and a cascade did not find what its view had lost.
         assert site.kinds() <= {Kind.DUPLICATE_VALUE, Kind.DANGLING_REFERENCE}
@@ -168,7 +169,7 @@ def test_a_repair_that_was_interrupted_goes_on(broken: int) -> None:
         ]:
             site.send(("DEL", key))
         repairs = Repairs()
-        flow = repairing.reindex(site.context, repairs)
+        flow = repair_flows.reindex(site.context, repairs)
         answer: object = None
         for _ in range(broken):
             answer = site.store.session.run(one(flow.send(answer)))

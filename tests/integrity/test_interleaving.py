@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from compozy_store import Role, Status, User
-from keyweave.checking import Kind
 from keyweave.effects import Command, Flow, Send, Sleep
-from keyweave.flows import checking, repairing
-from keyweave.repairing import Repairs
+from keyweave.integrity import check as check_flows
+from keyweave.integrity import repair as repair_flows
+from keyweave.integrity.drift import Kind
+from keyweave.integrity.remedy import Repairs
+from tests.harness import task, user
 from tests.integrity.site import Site, healthy
-from tests.store.harness import task, user
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ def test_a_repair_does_not_undo_what_was_written_meanwhile(site: Site, name: str
     damage, write = REPAIRS[name]
     damage(site)
     repairs = Repairs()
-    flow = repairing.reindex(site.context, repairs)
+    flow = repair_flows.reindex(site.context, repairs)
     assert disturbed(site, flow, plans(site), once(lambda: write(site)))
     report = site.store.check()
     assert report.clean, report.drift
@@ -150,7 +151,7 @@ def test_a_repair_leaves_a_claim_that_somebody_took_meanwhile(
     """The value stood open, so two rows have it now; the one with the claim keeps it."""
     claims = site.view("User", "email")
     site.send(("HDEL", claims, "u1@x") if owner is None else ("HSET", claims, "u1@x", owner))
-    flow = repairing.reindex(site.context, Repairs())
+    flow = repair_flows.reindex(site.context, Repairs())
     take = once(lambda: set_email(site, taker, "U1@x"))
     assert disturbed(site, flow, plans(site), take)
     assert site.send(("HGET", claims, "u1@x")) == [taker.encode()]
@@ -163,14 +164,14 @@ def test_a_row_that_is_written_between_all_readings_is_not_reported(site: Site) 
     site.send(("ZADD", site.view("TaskState", "by_agent", "a"), 1, "busy"))
     found: list[Any] = []
     moves = iter([Status.PAUSED, Status.RUNNING] * 20)
-    flow = checking.check(site.context, see=found.extend)
+    flow = check_flows.check(site.context, on_drift=found.extend)
     assert disturbed(site, flow, holds("MULTI"), lambda: set_status(site, "busy", next(moves))) > 8
     assert [each.kind for each in found] == [Kind.WRONG_VALUE]
 
 
 def test_a_row_that_moved_while_it_was_looked_at_is_looked_at_again(site: Site) -> None:
     site.send(("ZADD", site.view("TaskState", "by_agent", "a"), 1, "root"))
-    site.context.monotonic = lambda: 0.0  # so that there is a pause between the looks
+    object.__setattr__(site.context, "monotonic", lambda: 0.0)  # so that there is a pause between the looks
     found: list[Any] = []
     atomic = holds("MULTI")
     move: dict[bool, Status] = {True: Status.PAUSED, False: Status.RUNNING}
@@ -182,7 +183,7 @@ def test_a_row_that_moved_while_it_was_looked_at_is_looked_at_again(site: Site) 
 
     disturbed(
         site,
-        checking.check(site.context, see=found.extend),
+        check_flows.check(site.context, on_drift=found.extend),
         when,
         lambda: set_status(site, "root", move[seen[-1]]),
     )
@@ -190,7 +191,7 @@ def test_a_row_that_moved_while_it_was_looked_at_is_looked_at_again(site: Site) 
 
 
 def test_only_what_was_seen_in_both_looks_is_reported(site: Site) -> None:
-    site.context.monotonic = lambda: 0.0
+    object.__setattr__(site.context, "monotonic", lambda: 0.0)
     view = site.view(*STATUS)
     (score,) = site.send(("ZSCORE", view, "root"))
     site.send(("ZREM", view, "root"), ("ZADD", view, 1, "ghost"))
@@ -201,7 +202,7 @@ def test_only_what_was_seen_in_both_looks_is_reported(site: Site) -> None:
 
     looks = disturbed(
         site,
-        checking.check(site.context, see=found.extend),
+        check_flows.check(site.context, on_drift=found.extend),
         lambda effect: isinstance(effect, Sleep),
         mend_one_and_damage_another,
     )
@@ -214,12 +215,12 @@ def test_a_row_that_ends_while_it_is_looked_at_is_not_reported(site: Site) -> No
     site.send(("ZREM", site.view(*STATUS), "t1"))
     found: list[Any] = []
     delete = once(lambda: site.store.task_states.delete("t1"))
-    disturbed(site, checking.check(site.context, see=found.extend), holds("MULTI"), delete)
+    disturbed(site, check_flows.check(site.context, on_drift=found.extend), holds("MULTI"), delete)
     assert found == []
 
 
 def test_a_repair_gives_a_row_back_its_role(site: Site) -> None:
     site.send(("DEL", site.view("User", "by_role", "admin")))
     set_role = once(lambda: site.store.users.change("u1", lambda row: setattr(row, "role", Role.ADMIN)))
-    disturbed(site, repairing.reindex(site.context, Repairs()), holds("MULTI"), set_role)
+    disturbed(site, repair_flows.reindex(site.context, Repairs()), holds("MULTI"), set_role)
     assert site.store.users.group_counts_by_role() == {Role.ADMIN: 2, Role.USER: 2}

@@ -6,8 +6,8 @@ import random
 from pathlib import Path
 
 from compozy_store.sync import Store
+from tests.harness import run, user
 from tests.integrity.test_beside_writers import write_something
-from tests.store.harness import run, user
 
 CUTS = 6
 

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyweave.flows.surveying import Ledger, amount_of, claim_amount
+from keyweave.integrity.survey import Ledger, amount_of, claim_amount
 
 PLACES = st.sampled_from(["a:by_status:RUNNING", "a:by_status:FAILED", "a:all", "a:newest"])
 SCORES = st.one_of(st.integers(0, 2**53).map(float), st.floats(allow_nan=False))
@@ -29,7 +29,7 @@ def test_a_sum_is_zero_when_and_only_when_the_entries_are_the_same(
 ) -> None:
     assert not LEDGER.close()
     steps = [(LEDGER.add, ("E", "k", amount_of(place, "k", score))) for place, score in implied.items()]
-    more = [(LEDGER.take_all, ("E", place, pairs("k", score))) for place, score in held.items()]
+    more = [(LEDGER.subtract_view, ("E", place, pairs("k", score))) for place, score in held.items()]
     mixed: list[tuple[Callable[..., None], tuple[Any, ...]]] = [*steps, *more]
     order.shuffle(mixed)
     for step, arguments in mixed:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from keyweave.checking import Kind
-from keyweave.flows import repairing
-from keyweave.flows.surveying import Ledger
-from keyweave.repairing import Repairs
+from keyweave.integrity import repair as repair_flows
+from keyweave.integrity.drift import Kind
+from keyweave.integrity.remedy import Repairs
+from keyweave.integrity.survey import Ledger
 from tests.evolution.packages import ALL, BY_STATE, NOTE, OLD, SLUG, generated
-from tests.store.harness import Harness, harness
+from tests.harness import Harness, harness
 
 NEW = NOTE + ALL + BY_STATE + SLUG
 LATER = NOTE + ALL + BY_STATE.replace("order: created", "order: created\n    generation: 2")
@@ -40,7 +40,7 @@ def test_an_index_that_is_not_built_is_not_compared_and_not_repaired() -> None:
             assert report.unbuilt == ("Note.by_state", "Note.slug")
             new.send(("DEL", new.db.session.context.keyspace.partition("notes").view("Note", "all", ())))
             repairs = Repairs()
-            new.db.session.run(repairing.reindex(new.db.session.context, repairs))
+            new.db.session.run(repair_flows.reindex(new.db.session.context, repairs))
             assert [(drift.where, number) for drift, number in repairs.mended.items()] == [("Note.all", 4)]
             assert new.db.check().clean
 
@@ -78,7 +78,7 @@ def test_a_later_generation_is_checked_and_repaired_under_its_own_keys() -> None
         later.send(("ZADD", key, 1, "ghost"), ("ZREM", key, "a"))
         assert {drift.kind for drift in later.db.check().drift} == {Kind.STALE_ENTRY, Kind.MISSING_ENTRY}
         repairs = Repairs()
-        later.db.session.run(repairing.reindex(later.db.session.context, repairs))
+        later.db.session.run(repair_flows.reindex(later.db.session.context, repairs))
         assert repairs.complete
         assert later.db.check().clean
         assert later.send(("ZRANGE", key, 0, -1)) == [[b"a"]]
@@ -96,6 +96,6 @@ def test_rows_under_a_fields_old_name_are_no_drift_and_are_repaired() -> None:
             place = new.db.session.context.keyspace.partition("notes")
             new.send(("DEL", place.view("Note", "all", ())))
             repairs = Repairs()
-            new.db.session.run(repairing.reindex(new.db.session.context, repairs))
+            new.db.session.run(repair_flows.reindex(new.db.session.context, repairs))
             assert [drift.where for drift in repairs.mended] == ["Note.all"]
             assert new.db.notes.get("a").title == "a"

@@ -12,10 +12,11 @@ from compozy_engine import Engine, new_id
 from compozy_engine.tasks import TaskRepository
 from compozy_store import aio
 from compozy_store.package import PACKAGE
-from keyweave.context import Context, Script
+from keyweave.aio.session import Session as StoreSession
 from keyweave.effects import Call, Flow, Send, Sleep
-from keyweave.opening import prepare
-from keyweave.session_aio import Session as StoreSession
+from keyweave.opening.prepare import prepare
+from keyweave.store.context import Context
+from keyweave.store.script import Script
 from tests.isolation.acting import Body, actor, gate_of
 from tests.isolation.exploring import Session, Stand
 from tests.servers.running import server_url

@@ -18,10 +18,10 @@ from urllib.request import urlopen
 
 from prometheus_client import start_http_server
 
-from tests.operations.dashboard import panels
 from tests.operations.exporting import Export, live_once, living_stores
 from tests.operations.prometheus import program, provide, run, running
 from tests.operations.test_operations import FOLDER, ROOT, queries
+from tools.pages.dashboard import panels
 
 RULES: Final = FOLDER / "alerts.yml"
 TESTS: Final = ROOT / "tests" / "operations" / "alerts.test.yml"

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from compozy_store.package import PACKAGE
-from keyweave import rules_data, rules_server
-from keyweave.flows.examining import examine
-from keyweave.health import Finding, Health
-from keyweave.limits import Limits
-from keyweave.opening import prepare
-from keyweave.sync import Shell
+from keyweave.health import rules_data, rules_server
+from keyweave.health.examine import examine
+from keyweave.health.limits import Limits
+from keyweave.health.report import Finding, Health
+from keyweave.opening.prepare import prepare
+from keyweave.sync.shell import Shell
 
 
 def examined(

@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from compozy_store import Role, Status
 from keyweave.effects import ConnectionFailure, Flow, Send
 from keyweave.errors import ConflictError, CorruptDocumentError, KeyweaveError, LockTimeoutError
+from tests.harness import AT_ONCE, add_tasks, harness, run, task, user
 from tests.servers.running import new_namespace
-from tests.store.harness import AT_ONCE, add_tasks, harness, run, task, user
 
 MEMORY: Final = 256 * 1024 * 1024
 
@@ -78,10 +78,10 @@ def live_once(stores: Any) -> None:
     _fails(CorruptDocumentError, lambda: stores.db.users.get(f"{name}?"))
     stores.send(("DEL", damaged))
     pool = stores.db.session.shell._pool
-    links = [pool.take() for _ in range(4)]
+    links = [pool.lease() for _ in range(4)]
     _fails(ConnectionFailure, lambda: stores.db.session.shell.run(_ping()))
     for link in links:
-        pool.give_back(link)
+        pool.release(link)
 
 
 def _locking(tx: Any) -> Generator[Any, Any, None]:

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from keyweave.telemetry.catalogue import METRICS
-from tests.operations import dashboard
 from tests.operations.exporting import Export, living_stores
 from tests.operations.promql import metrics_in
+from tools.pages import dashboard
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "operations"
@@ -69,7 +69,7 @@ def test_the_names_in_a_query_are_found() -> None:
 def test_the_dashboard_is_what_its_table_says() -> None:
     assert (FOLDER / "dashboard.json").read_text(
         encoding="utf-8"
-    ) == dashboard.text(), "write it anew: python -m tests.operations.dashboard"
+    ) == dashboard.text(), "out of date: run make docs"
 
 
 def test_panels_do_not_overlap() -> None:

@@ -1,3 +1,3 @@
-"""The engine's contract on PostgreSQL: what "unchanged" is measured against. Nothing here stores through Keyweave."""
+"""The engine's contract on PostgreSQL, to which Keyweave's results are compared. Nothing here stores data in Keyweave."""
 
 from __future__ import annotations

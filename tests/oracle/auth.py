@@ -1,6 +1,6 @@
 """Users and API keys on PostgreSQL."""
 
-# ruff: noqa: A002 - the contract names its arguments
+# ruff: noqa: A002 - the contract sets the names of arguments
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class AuthRepository:
         ]
 
     async def update_user(self, user: User) -> User:
-        await self.get_user_by_id(user.id)  # the contract leaves open which of two refusals comes first
+        await self.get_user_by_id(user.id)  # the contract does not say which of two refusals comes first
         own = checked(user)
         row = await self._session.row(
             "update users set email = $2, role = $3 where id = $1 returning created_at",

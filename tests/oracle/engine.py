@@ -17,7 +17,7 @@ from .workflows import WorkflowRepository
 
 _TABLES = Path(__file__).with_name("tables.sql")
 _CREATION = 7_304_112
-"""Number of the advisory lock under which one of several processes makes the tables."""
+"""Number of the advisory lock that a process holds while it creates the tables."""
 
 _LARGE = """
     select sum(pg_relation_size(name)) > 2_000_000
@@ -34,7 +34,7 @@ _DELETE = """
 
 
 class PostgresEngine:
-    """Auth, workflows and tasks on one pool of connections.
+    """The repositories on one connection pool.
 
     Attributes:
         auth: users and API keys.
@@ -55,7 +55,7 @@ class PostgresEngine:
     async def open(
         cls, dsn: str, *, clock: Clock | None = None, connections: int = 10, keep_open: int = 1
     ) -> AsyncIterator[PostgresEngine]:
-        """Connect, make the tables where they are missing, and close the connections at the end.
+        """Connect, create missing tables, and close the connections at the end.
 
         Args:
             clock: gives `created_at`, `updated_at` and `last_used`; the database's clock does by default.
@@ -77,7 +77,7 @@ class PostgresEngine:
             await pool.close()
 
     async def clear(self) -> None:
-        """Delete every row: row by row while that is quick, else by truncating, which leaves no dead rows either."""
+        """Delete every row: from small tables with DELETE, which is faster, from large ones with TRUNCATE."""
         large = await self.pool.fetchval(_LARGE)
         await self.pool.execute(_TRUNCATE if large else _DELETE)
 
@@ -90,4 +90,4 @@ async def _create_tables(connection: Connection) -> None:
 
 
 async def _as_it_is(connection: object) -> None:
-    """Give a connection back without the driver's RESET ALL, a round trip that the product's driver has not either."""
+    """Release a connection without the driver's RESET ALL: the product's driver does not make that round trip either."""

@@ -1,4 +1,4 @@
-"""What PostgreSQL refuses, as the contract's errors."""
+"""Translates PostgreSQL's errors into the contract's errors."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ _LOST = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise the contract's error for what a statement inside is refused with.
+    """Raise the contract's error if a statement inside is refused.
 
     Raises:
-        StoreUnavailableError: also for anything that the tables do not explain.
+        StoreUnavailableError: also for any error that no constraint of the tables explains.
     """
     try:
         yield

@@ -36,7 +36,7 @@ COUNTS = """
 
 
 def progress_of(row: Row) -> ProgressInfo:
-    """What the counts say."""
+    """The progress for one row of counts."""
     return ProgressInfo(
         total_children=row["total"],
         success_count=row["success"],

@@ -1,4 +1,4 @@
-"""Records as rows and rows as records. Both ways are written from the contract, without Keyweave's encoding."""
+"""Records to rows and rows to records. Both directions follow the contract, without Keyweave's encoding."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?[eE][+-]?\d+')
 
 
 def checked(record: R) -> R:
-    """A copy of a record as it is to be stored, without managed fields; usage is tidied on `record` itself.
+    """The copy of a record that is stored, without managed fields. The usage of `record` itself is normalized.
 
     Raises:
         ValidationError: a field breaks its type or limits.
@@ -58,7 +58,7 @@ def checked(record: R) -> R:
 
 
 def checked_status(status: Status) -> str:
-    """A status as text. Raises ValidationError for any other value."""
+    """The text of a status. Raises ValidationError for any other value."""
     try:
         return Status(status).value
     except ValueError as error:
@@ -66,7 +66,7 @@ def checked_status(status: Status) -> str:
 
 
 def checked_usage(entry: UsageEntry) -> UsageEntry:
-    """A tidy copy of a usage entry. Raises ValidationError when it breaks its type or limits."""
+    """A normalized copy of a usage entry. Raises ValidationError if it breaks its type or limits."""
     try:
         copy = msgspec.structs.replace(entry)
         tidy(copy)
@@ -76,7 +76,7 @@ def checked_usage(entry: UsageEntry) -> UsageEntry:
 
 
 def tidy(entry: UsageEntry) -> None:
-    """Trim provider and model, and make a total of zero the sum of prompt and completion, in place."""
+    """Trim provider and model, and replace a total of zero by the sum of prompt and completion tokens, in place."""
     try:
         entry.provider, entry.model = entry.provider.strip(), entry.model.strip()
         entry.total_tokens = entry.total_tokens or entry.prompt_tokens + entry.completion_tokens
@@ -85,7 +85,7 @@ def tidy(entry: UsageEntry) -> None:
 
 
 def arguments(record: WorkflowState | TaskState) -> list[object]:
-    """The columns of a checked record, except the managed ones, as arguments of a statement."""
+    """The columns of a checked record, without the managed columns, as arguments of a statement."""
     return [_argument(record, name) for name in type(record).__struct_fields__ if name not in MANAGED]
 
 
@@ -97,22 +97,22 @@ def _argument(record: WorkflowState | TaskState, name: str) -> object:
 
 
 def json_text(value: object) -> str | None:
-    """A value for jsonb; None is the absence of one.
+    """A value for a jsonb column; None is stored as null.
 
     Raises:
-        ValidationError: it is no JSON.
+        ValidationError: the value is not JSON.
     """
     return None if value is None else _write(value)
 
 
 def json_value(text: str | None) -> Any:
-    """What a column of jsonb holds."""
+    """The value of a jsonb column."""
     return None if text is None else _read(text)
 
 
 @contextmanager
 def json_by(write: Callable[[Any], str], read: Callable[[str], Any]) -> Iterator[None]:
-    """Write and read JSON in another way inside: benchmarks want a fast one, and know that their values are plain."""
+    """Use another JSON encoder and decoder inside: benchmarks use a fast one, which is exact for their plain values."""
     global _write, _read
     before, (_write, _read) = (_write, _read), (write, read)
     try:
@@ -134,12 +134,12 @@ _read: Callable[[str], Any] = json.loads
 
 
 def usage_text(entries: list[UsageEntry] | None) -> str | None:
-    """Usage for jsonb; an empty list is not None."""
+    """Usage for a jsonb column; an empty list is not null."""
     return None if entries is None else _write(msgspec.to_builtins(entries))
 
 
 def usage_value(text: str | None) -> list[UsageEntry] | None:
-    """What a column of usage holds."""
+    """The value of a usage column."""
     return None if text is None else msgspec.convert(_read(text), type=list[UsageEntry])
 
 
@@ -190,7 +190,7 @@ def _common(row: Row) -> dict[str, Any]:
 
 
 def _without_exponent(token: re.Match[str]) -> str:
-    """A number written out, with a point, so that jsonb keeps it a float; text stays as it is."""
+    """A number without an exponent and with a point, so that jsonb keeps it a float; text is not changed."""
     text = token[0]
     if text.startswith('"'):
         return text

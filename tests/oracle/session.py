@@ -1,4 +1,4 @@
-"""Statements on the pool, each on its own, or on the connection of one transaction."""
+"""Runs statements: each on its own connection of the pool, or all on the connection of one transaction."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Session:
 
     Attributes:
         bound: whether the statements belong to one transaction.
-        failure: what a statement of the transaction was refused with. PostgreSQL gives such a transaction up, so
-            it cannot be committed any more, whatever its author made of the error.
+        failure: the error of a refused statement. PostgreSQL aborts the transaction, so it cannot be committed, even
+            if the caller caught the error.
     """
 
     def __init__(self, pool: Pool, clock: Clock | None, connection: Connection | None = None) -> None:
@@ -39,21 +39,21 @@ class Session:
         return self._connection is not None
 
     def now(self) -> datetime | None:
-        """The time of a test's clock, or None for the database's own."""
+        """The time of the test's clock, or None to use the database's clock."""
         return None if self._clock is None else self._clock()
 
     async def rows(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
-        """Every row that a statement yields."""
+        """The rows that a statement returns."""
         with self._refusals():
             return await (self._connection or self._pool).fetch(statement, *arguments)
 
     async def row(self, statement: str, *arguments: object) -> asyncpg.Record | None:
-        """The first row that a statement yields, or None."""
+        """The first row that a statement returns, or None."""
         with self._refusals():
             return await (self._connection or self._pool).fetchrow(statement, *arguments)
 
     async def run(self, statement: str, *arguments: object) -> int:
-        """Run a statement; how many rows it touched."""
+        """Run a statement, and return the number of affected rows."""
         with self._refusals():
             done = await (self._connection or self._pool).execute(statement, *arguments)
         number = done.rpartition(" ")[2]
@@ -61,10 +61,10 @@ class Session:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:
-        """A session whose statements are written together or not at all; inside a transaction, this one.
+        """A session whose statements are committed together or not at all; inside a transaction, this session.
 
         Raises:
-            KeyweaveError: a statement was refused, even when that was caught inside.
+            KeyweaveError: a statement was refused, even if the error was caught inside.
         """
         if self.bound:
             yield self

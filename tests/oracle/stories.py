@@ -1,6 +1,6 @@
-"""Tests as stories of an empty oracle, and the records that they are told with."""
+"""Turns a story, a coroutine function that uses an empty oracle, into a test; and makes its records."""
 
-# ruff: noqa: A002 - ids are what records have
+# ruff: noqa: A002 - records have a field named id
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Story = Callable[[PostgresEngine], Awaitable[None]]
 
 
 def oracle(story: Story) -> Callable[[], None]:
-    """A test of an empty oracle, on its own event loop."""
+    """The test of a story, on an empty oracle and its own event loop."""
 
     async def tell() -> None:
         async with PostgresEngine.open(session_dsn()) as engine:

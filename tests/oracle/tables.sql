@@ -1,18 +1,18 @@
 -- The tables of the PostgreSQL baseline.
 --
--- Where PostgreSQL cannot give what Redis gives; tests that compare the two stay clear of it:
---   * text and jsonb refuse the character NUL, and text that is no UTF-8 (lone surrogates): ValidationError.
---   * jsonb sorts the members of objects by length and name and keeps one of equal names. Equal dicts stay equal.
---   * jsonb keeps numbers as decimals: -0.0 comes back as 0.0, which is equal. Floats keep their point, because they
---     are sent without an exponent, and integers all their digits.
---   * an indexed text value of more than about 2,700 bytes (once compressed) is refused: ValidationError.
---   * lower() is the C library's: characters whose lower case is several characters (U+0130) stay as they are.
---   * times have microseconds; a year beyond 9999, or before 1, is refused by the driver.
+-- PostgreSQL differs from Redis in these points; tests that compare the two avoid them:
+--   * text and jsonb refuse the character NUL, and text that is not UTF-8 (lone surrogates): ValidationError.
+--   * jsonb sorts the members of objects by length and name, and keeps one of several equal names. Equal dicts stay equal.
+--   * jsonb stores numbers as decimals: -0.0 is read back as 0.0, which is equal. Floats keep their point, because they
+--     are sent without an exponent, and integers keep all digits.
+--   * an indexed text value of more than about 2,700 bytes (after compression) is refused: ValidationError.
+--   * lower() is the C library's: it does not change characters whose lower case is several characters (U+0130).
+--   * times have microseconds; the driver refuses a year after 9999 or before 1.
 --   * a parent in another workflow, or a task that is its own ancestor, is accepted; neither is reached from the
 --     top-level tasks, so the workflow does not show it.
 --   * there is no retention: a row stays until it is deleted.
 --
--- seq and touched decide between rows of one microsecond: they rise with every insert, and with every write.
+-- seq and touched order rows of the same microsecond: seq rises with every insert, touched with every write.
 
 create sequence if not exists touches;
 
@@ -94,7 +94,7 @@ create table task_states (
         execution_type <> 'router' or (agent_id is null and action_id is null and tool_id is null)
     ),
     constraint agent_component check (agent_id is null or component = 'agent'),
-    -- Only a task that is neither basic nor router can have both; its agent decides then.
+    -- Only a task that is neither basic nor router can have both; then its agent decides.
     constraint tool_component check (tool_id is null or agent_id is not null or component = 'tool')
 );
 

@@ -1,6 +1,6 @@
 """Task states on PostgreSQL."""
 
-# ruff: noqa: A002 - the contract names its arguments
+# ruff: noqa: A002 - the contract sets the names of arguments
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The oracle does what the contract says, before anything is compared with it."""
+"""The oracle keeps the contract; this is tested before Keyweave is compared with it."""
 
-# ruff: noqa: A001 - ids are what records have
+# ruff: noqa: A001 - records have a field named id
 from __future__ import annotations
 
 import asyncio
@@ -359,7 +359,7 @@ async def test_transactions_that_block_each_other_run_again(engine: PostgresEngi
 
     orders = [partial(both, order=order) for order in ("ab", "ba")]
     await asyncio.gather(*(engine.tasks.with_transaction(order) for order in orders))
-    assert runs >= 3  # the one that was given up may take its first lock again before the other one does
+    assert runs >= 3  # the aborted transaction may take its first lock again before the other one does
     assert [(await engine.tasks.get_state(id)).output for id in "ab"] == [2, 2]
 
 

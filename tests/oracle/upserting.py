@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from .rows import JSON, MANAGED, TASK_COLUMNS, WORKFLOW_COLUMNS
 
 TOUCH = """updated_at = greatest({at}, {table}.updated_at + interval '1 microsecond'), touched = nextval('touches')"""
-"""Every write is later than the one before it, even when it waited for that one, or the clock stood still."""
+"""Every write has a later time than the write before it, even if it waited for that write or the clock did not advance."""
 
 
 def _upsert(table: str, columns: Sequence[str]) -> str:
-    """INSERT … ON CONFLICT DO UPDATE of everything but created_at. The last argument is a test's time, or null.
+    """INSERT … ON CONFLICT DO UPDATE of everything except created_at. The last argument is a test's time, or null.
 
-    A row that appears has one moment in both times, so the moment is taken once, in a subquery.
+    Both times of a new row are equal, so the time is read once, in a subquery.
     """
     written = [name for name in columns if name not in MANAGED]
     values = [

@@ -1,4 +1,4 @@
-"""Merging of usage, written from the contract's sentence; it is the oracle for Keyweave's own."""
+"""Merging of usage, as the contract states it. Keyweave's merge is compared with this one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Identity = tuple[str, str, str]
 
 
 def merged(present: Iterable[UsageEntry], added: Iterable[UsageEntry]) -> list[UsageEntry]:
-    """One entry per provider, model and source, in that order. The source that was there first stays.
+    """One entry per provider, model and source, in that order. The first spelling of a source is kept.
 
     Raises:
         ValidationError: an entry breaks its type or limits.

@@ -1,6 +1,6 @@
 """Workflow executions on PostgreSQL, each with its tasks."""
 
-# ruff: noqa: A002 - the contract names its arguments
+# ruff: noqa: A002 - the contract sets the names of arguments
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class WorkflowRepository:
                     made = output_transformer(copy.deepcopy(workflow))
                     made = await made if inspect.isawaitable(made) else made
                     output = {} if made is None else made
-                except Exception as failure:  # noqa: BLE001 - whatever an application's callable raises
+                except Exception as failure:  # noqa: BLE001 - an application may raise any error
                     status = Status.FAILED
                     message = str(failure).encode(errors="backslashreplace").decode()
                     error = {"message": message, "code": "OUTPUT_TRANSFORMATION_FAILED"}
@@ -149,7 +149,7 @@ class WorkflowRepository:
 
 
 async def _with_tasks(session: Session, rows: Sequence[Row]) -> list[Workflow]:
-    """The rows with their tasks, which one statement reads for all of them."""
+    """The workflows of rows, with their tasks, which are read by one statement."""
     tasks: dict[str, dict[str, TaskState]] = {row["workflow_exec_id"]: {} for row in rows}
     for row in await session.rows(_TASKS, list(tasks)) if rows else ():
         tasks[row["workflow_exec_id"]][row["task_id"]] = task_of(row)
@@ -163,7 +163,7 @@ def _found(row: Row | None, key: str) -> Row:
 
 
 def _outcome(top: set[Status]) -> Status:
-    """What a workflow with tasks of these statuses at the top ends as."""
+    """The final status of a workflow whose top-level tasks have these statuses."""
     if top & {Status.PENDING, Status.RUNNING}:
         raise WorkflowNotReadyError("a top-level task is pending or running")
     return Status.FAILED if Status.FAILED in top else Status.SUCCESS

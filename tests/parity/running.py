@@ -15,7 +15,7 @@ from compozy_engine import Engine
 from compozy_store import aio
 from compozy_store.package import PACKAGE
 from keyweave.effects import Flow, Send
-from keyweave.opening import prepare
+from keyweave.opening.prepare import prepare
 from tests.oracle.engine import PostgresEngine
 from tests.oracle.server import session_dsn
 from tests.parity.comparing import drift
@@ -119,7 +119,7 @@ def work(url: str, seed: int, histories: int, told: Any) -> None:
 def _elsewhere(store: aio.Store, namespace: str) -> aio.Store:
     """The same connections, in another namespace."""
     _, context = prepare(PACKAGE, "redis://elsewhere", namespace=namespace)
-    context.clock = store.session.context.clock
+    context.state.clock = store.session.context.state.clock
     return aio.Store(store.session.within(context))
 
 

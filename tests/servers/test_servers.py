@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import redis
 
-from keyweave import embedded, sync
-from keyweave.connection import parse_url
+from keyweave import sync
+from keyweave.connection.settings import parse_url
 from keyweave.effects import Flow, Send
+from keyweave.embedded import server as embedded
 from tests.servers.redis8 import provide, server_command, server_version
 from tests.servers.running import chosen_server, require_redis8, server_url
 

@@ -1,435 +1,133 @@
-"""Retention: deadlines come and go with the status, and from its deadline on a row is nowhere to be seen."""
+"""How long rows live: the program's word before the environment's before the schema's; nonsense stops the start."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+import logging
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
-from compozy_store import APIKey, Role, Status, TaskState, UsageEntry, User
-from compozy_store.entities import TASK_STATE
-from keyweave.context import ServerClock
-from keyweave.document import read_head
-from keyweave.errors import (
-    AlreadyExistsError,
-    ConfigurationError,
-    NotFoundError,
-    ReferenceViolationError,
-    UniqueViolationError,
-)
-from tests.store.depot import depot
-from tests.store.harness import AT_ONCE, FLAVOURS, Harness, add_tasks, harness, run, task
+from compozy_store.package import PACKAGE
+from keyweave.errors import ConfigurationError
+from keyweave.opening.prepare import prepare
+from keyweave.store.retention import LONGEST, read_duration, resolve, variable_of, write_duration
+from keyweave_generator.resolve_field import parse_duration
+from keyweave_generator.resolve_rule import _LONGEST_RETENTION
 
-HOUR = 3_600_000_000
-DAY = 24 * HOUR
+DAY = 86_400_000_000
+TASK = "KEYWEAVE_RETENTION_TASK_STATE"
+OWN = "KEYWEAVE_RETENTION_COMPOZY_STORE__TASK_STATE"
 
 
-@pytest.fixture(params=FLAVOURS)
-def flavour(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
-@pytest.fixture
-def stores(flavour: str, request: pytest.FixtureRequest) -> Iterator[Harness]:
-    """Rows end at once when they are terminal. The execution `w` has a live task and a dead one; `over` is dead."""
-    retention = {"TaskState": AT_ONCE, "WorkflowState": AT_ONCE}
-    with harness(flavour, request.node.name, count=2, retention=retention) as opened:
-        for key in ("w", "over"):
-            opened.do(opened.db.workflow_states.create(run(key)))
-        rows = [task("live"), task("dead"), task("below", "live"), task("of over", workflow="over")]
-        add_tasks(opened, [*rows, task("gone below", "live", name="gone")])
-        for key in ("dead", "gone below"):
-            finish(opened, key)
-        opened.do(opened.db.workflow_states.change("over", lambda row: setattr(row, "status", Status.FAILED)))
-        yield opened
-
-
-def finish(stores: Harness, key: str, status: Status = Status.SUCCESS) -> None:
-    stores.do(stores.db.task_states.change(key, lambda row: setattr(row, "status", status)))
-
-
-def deadline(stores: Harness, key: str, name: str = "TaskState") -> tuple[int, int, Any, Any]:
-    """Of a row: its revision, and its deadline in the head, in the expiry set and as native TTL."""
-    partition = stores.db.session.context.partition(TASK_STATE)
-    place = partition.document(name, key)
-    document, score, ends = stores.send(
-        ("GET", place), ("ZSCORE", partition.expiry, partition.expiring(name, key)), ("PEXPIRETIME", place)
-    )
-    head = read_head(document)
-    assert head is not None
-    return head.revision, head.expires, score, ends
-
-
-@pytest.mark.parametrize("way", ["change", "save", "upsert", "transaction"])
-def test_a_deadline_begins_ends_and_begins_anew_with_the_status(flavour: str, way: str) -> None:
-    with harness(flavour, f"deadline-{flavour}-{way}", retention={"TaskState": timedelta(hours=2)}) as stores:
-        stores.do(stores.db.workflow_states.create(run()))
-        record = stores.do(stores.db.task_states.create(task("t")))
-
-        def write(status: Status) -> tuple[int, int, Any, Any]:
-            nonlocal record
-            if way == "change":
-                finish(stores, "t", status)
-            elif way == "save":
-                record.status = status
-                record = stores.do(stores.db.task_states.save(record))
-            elif way == "upsert":
-                stores.do(stores.db.task_states.upsert(task("t", status=status)))
-            else:
-                stores.transact(lambda tx: (yield tx.task_states.upsert(task("t", status=status))))
-            return deadline(stores, "t")
-
-        _, expires, score, ends = deadline(stores, "t")
-        assert (expires, score, ends) == (0, None, -1)
-        revision, first, score, ends = write(Status.SUCCESS)
-        assert 0 <= revision - (first - 2 * HOUR) < 1_000_000
-        assert (float(score), ends) == (first, first // 1000 + DAY // 1000)
-        _, expires, score, ends = write(Status.CANCELED)
-        assert (expires, float(score), ends) == (first, first, first // 1000 + DAY // 1000)
-        _, expires, score, ends = write(Status.RUNNING)
-        assert (expires, score, ends) == (0, None, -1)
-        _, expires, score, ends = write(Status.TIMED_OUT)
-        assert expires == float(score) > first
-        assert stores.clean()
-
-
-def in_transaction(*calls: Callable[[Any], Any]) -> Callable[[Any], Generator[Any, Any, None]]:
-    """Steps that make calls one after the other."""
-
-    def steps(tx: Any) -> Generator[Any, Any, None]:
-        for call in calls:
-            yield call(tx)
-
-    return steps
-
-
-def status(value: Status) -> Callable[[Any], Any]:
-    return lambda on: on.task_states.change("t", lambda row: setattr(row, "status", value))
-
-
-def test_a_transaction_sets_the_deadline_that_its_last_word_asks_for(flavour: str) -> None:
-    """What happens inside is nobody's business: only the state that is written counts."""
-    done, running = status(Status.SUCCESS), status(Status.RUNNING)
-    with harness(flavour, f"last-word-{flavour}", retention={"TaskState": timedelta(hours=2)}) as stores:
-        stores.do(stores.db.workflow_states.create(run()))
-        stores.do(stores.db.task_states.create(task("t")))
-        stores.transact(in_transaction(done, running))
-        assert deadline(stores, "t")[1:] == (0, None, -1)
-        stores.transact(in_transaction(running, done))
-        _, first, score, _ = deadline(stores, "t")
-        assert first == float(score) > 0
-        stores.transact(in_transaction(running, done))
-        assert deadline(stores, "t")[1] == first, "it has never been seen to leave its status"
-        stores.transact(in_transaction(status(Status.FAILED), running))
-        assert deadline(stores, "t")[1:] == (0, None, -1)
-        stores.transact(in_transaction(lambda on: on.task_states.create(task("new", status=Status.CANCELED))))
-        revision, expires, *_ = deadline(stores, "new")
-        assert 0 <= revision - (expires - 2 * HOUR) < 1_000_000
-        assert stores.clean()
-
-
-def test_a_discarded_transaction_leaves_every_deadline_as_it_was(flavour: str) -> None:
-    class Boom(Exception):
-        pass
-
-    def steps(tx: Any) -> Generator[Any, Any, None]:
-        yield status(Status.RUNNING)(tx)
-        raise Boom
-
-    with harness(flavour, f"discarded-{flavour}", retention={"TaskState": timedelta(hours=2)}) as stores:
-        stores.do(stores.db.workflow_states.create(run()))
-        stores.do(stores.db.task_states.create(task("t", status=Status.SUCCESS)))
-        before = stores.contents()
-        with pytest.raises(Boom):
-            stores.transact(steps)
-        assert stores.contents() == before
-
-
-def test_writes_that_leave_the_status_alone_leave_the_deadline_alone(flavour: str) -> None:
-    entry = UsageEntry(provider="p", model="m", prompt_tokens=1)
-    with harness(flavour, f"alone-{flavour}", retention={"TaskState": timedelta(hours=2)}) as stores:
-        stores.do(stores.db.workflow_states.create(run()))
-        for key, state in (("t", Status.SUCCESS), ("r", Status.RUNNING)):
-            stores.do(stores.db.task_states.create(task(key, status=state)))
-            ends = deadline(stores, key)[1:]
-            stores.do(stores.db.task_states.merge_usage(key, [entry]))
-            stores.do(stores.db.task_states.change(key, lambda row: setattr(row, "output", {"n": 1})))
-            stores.do(stores.db.task_states.upsert(task(key, status=state, output=[])))
-            stores.transact(in_transaction(lambda on, key=key: on.task_states.merge_usage(key, [entry])))  # type: ignore[misc]
-            assert deadline(stores, key)[1:] == ends
-        assert stores.clean()
-
-
-@pytest.mark.parametrize("way", ["delete", "transaction"])
-def test_a_deleted_row_leaves_no_deadline(flavour: str, way: str) -> None:
-    with harness(flavour, f"no-deadline-{flavour}-{way}") as stores:
-        stores.do(stores.db.workflow_states.create(run()))
-        before = stores.contents()
-        stores.do(stores.db.task_states.create(task("t", status=Status.SUCCESS)))
-        if way == "delete":
-            stores.do(stores.db.task_states.delete("t"))
-        else:
-            stores.transact(in_transaction(lambda on: on.task_states.delete("t")))
-        assert stores.contents() == before
-
-
-def test_a_new_retention_counts_for_deadlines_that_begin_under_it(flavour: str) -> None:
-    """A row that has a deadline keeps it, whatever a program with another configuration writes to it."""
-    with (
-        harness(flavour, f"new-{flavour}", retention={"TaskState": timedelta(hours=2)}) as old,
-        harness(flavour, old, retention={"TaskState": timedelta(hours=1)}) as new,
-    ):
-        old.do(old.db.workflow_states.create(run()))
-        old.do(old.db.task_states.create(task("t", status=Status.SUCCESS)))
-        first = deadline(old, "t")[1]
-        new.do(new.db.task_states.change("t", lambda row: setattr(row, "output", 1)))
-        assert deadline(old, "t")[1] == first
-        finish(new, "t", Status.RUNNING)
-        finish(new, "t")
-        revision, expires, *_ = deadline(old, "t")
-        assert 0 <= revision - (expires - HOUR) < 1_000_000
-
-
-@pytest.mark.parametrize("inside", [True, False])
-def test_touching_a_row_leaves_its_deadline_alone(flavour: str, inside: bool) -> None:
-    """A user has no deadline, and touching one of its keys gives none."""
-    with harness(flavour, f"touch-{flavour}-{inside}") as stores:
-        stores.do(stores.db.users.create(User(id="u", email="u@x", role=Role.USER)))
-        stores.do(
-            stores.db.api_keys.create(APIKey(id="k", user_id="u", hash=b"h", fingerprint=b"f", prefix="p"))
-        )
-
-        def touch(on: Any) -> Any:
-            return on.api_keys.touch_last_used("k")
-
-        stores.transact(in_transaction(touch)) if inside else stores.do(touch(stores.db))
-        ends = [stores.contents()[key][2] for key in stores.contents()]
-        assert set(ends) == {-1}
-        assert not [key for key in stores.contents() if "@expiry" in key]
+def resolved(
+    variables: dict[str, str] | None = None, given: dict[str, int] | None = None
+) -> dict[str, tuple[int, str]]:
+    lives = resolve(PACKAGE, given or {}, variables or {})
+    return {name: (life.micros, life.source) for name, life in lives.items()}
 
 
 @pytest.mark.parametrize(
-    ("override", "tasks", "runs"),
-    [
-        ({}, 14 * DAY, 60 * DAY),
-        ({"TaskState": timedelta(days=7)}, 7 * DAY, 60 * DAY),
-        ({"WorkflowState": timedelta(days=90), "TaskState": timedelta(seconds=1)}, 1_000_000, 90 * DAY),
-    ],
+    ("entity", "word"), [("TaskState", "TASK_STATE"), ("APIKey", "API_KEY"), ("HTTPTask2", "HTTP_TASK2")]
 )
-def test_each_entity_has_its_own_retention(
-    flavour: str, override: dict[str, timedelta], tasks: int, runs: int
+def test_a_variable_is_the_entitys_name_in_capitals(entity: str, word: str) -> None:
+    assert variable_of(entity) == f"KEYWEAVE_RETENTION_{word}"
+    assert variable_of(entity, "compozy_store") == f"KEYWEAVE_RETENTION_COMPOZY_STORE__{word}"
+
+
+def test_the_schema_speaks_when_nobody_else_does() -> None:
+    assert resolved() == {"TaskState": (14 * DAY, "schema"), "WorkflowState": (60 * DAY, "schema")}
+
+
+def test_a_variable_replaces_the_schema_for_its_entity_only() -> None:
+    assert resolved({TASK: "36h"}) == {
+        "TaskState": (DAY * 3 // 2, TASK),
+        "WorkflowState": (60 * DAY, "schema"),
+    }
+
+
+def test_a_variable_for_this_package_alone_wins() -> None:
+    assert resolved({OWN: "8d", TASK: "9d"})["TaskState"] == (8 * DAY, OWN)
+
+
+def test_the_program_wins() -> None:
+    assert resolved({OWN: "8d", TASK: "9d"}, {"TaskState": DAY})["TaskState"] == (DAY, "retention")
+
+
+def test_other_packages_variables_and_empty_ones_say_nothing() -> None:
+    others = {"KEYWEAVE_RETENTION_DEPOT_STORE__TICKET": "1d", TASK: "", "KEYWEAVE_URL": "x", "PATH": "1d"}
+    assert resolved(others) == resolved()
+
+
+@pytest.mark.parametrize("text", ["14", "d", "-1d", "1.5d", "14 d", "14days", "forever", "1w", "٣d"])
+def test_a_variable_that_is_no_duration_stops_the_start(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{TASK}: must be a duration such as 14d"):
+        resolved({TASK: text})
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"), [("0d", "longer than zero"), ("36501d", "at most 36500d"), ("999999999d", "at most")]
+)
+def test_a_variable_that_is_too_short_or_too_long_stops_the_start(text: str, rule: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{TASK}: TaskState must be .*{rule}"):
+        resolved({TASK: text})
+
+
+@pytest.mark.parametrize("name", ["USER", "TASKSTATE", "TICKET", "COMPOZY_STORE__TASK", ""])
+def test_a_variable_that_names_no_entity_with_retention_stops_the_start(name: str) -> None:
+    variable = f"KEYWEAVE_RETENTION_{name}"
+    with pytest.raises(ConfigurationError, match=f"{variable}: compozy_store has no such entity"):
+        resolved({variable: "14d"})
+
+
+def test_a_misspelt_variable_is_told_the_right_one() -> None:
+    with pytest.raises(ConfigurationError, match=f"did you mean {TASK}?"):
+        resolved({"KEYWEAVE_RETENTION_TASKSTATE": "14d"})
+
+
+@pytest.mark.parametrize("micros", [0, -1, LONGEST + 1])
+def test_an_argument_that_makes_no_sense_stops_the_start(micros: int) -> None:
+    with pytest.raises(ConfigurationError, match="retention: TaskState must be"):
+        resolved(given={"TaskState": micros})
+
+
+def test_opening_reads_the_environment_before_it_connects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TASK, "20d")
+    _, context = prepare(PACKAGE, "redis://nowhere")
+    assert context.retention["TaskState"].micros == 20 * DAY
+    monkeypatch.setenv(TASK, "soon")
+    with pytest.raises(ConfigurationError, match=TASK):
+        prepare(PACKAGE, "redis://nowhere")
+
+
+@pytest.mark.parametrize(("text", "said"), [("6d", "6d"), ("31d", "31d"), ("6000m", "100h"), ("1s", "1s")])
+def test_what_is_outside_the_recommended_range_is_said_and_done(
+    text: str, said: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with harness(flavour, f"{flavour}-{tasks}-{runs}", retention=override) as stores:
-        stores.do(stores.db.workflow_states.create(run("done", Status.SUCCESS)))
-        revision, expires, *_ = deadline(stores, "done", "WorkflowState")
-        assert 0 <= revision - (expires - runs) < 1_000_000
-        stores.do(stores.db.workflow_states.create(run()))
-        stores.do(stores.db.task_states.create(task("t", status=Status.FAILED)))
-        revision, expires, *_ = deadline(stores, "t")
-        assert 0 <= revision - (expires - tasks) < 1_000_000
+    monkeypatch.setenv(TASK, text)
+    with caplog.at_level(logging.WARNING, "keyweave"):
+        _, context = prepare(PACKAGE, "redis://nowhere")
+    sentence = f"retention of TaskState is {said} (from {TASK}); the recommended range is 7d to 30d"
+    assert [record.getMessage() for record in caplog.records] == [sentence]
+    assert context.retention["TaskState"].advice == sentence
+    assert context.retention["TaskState"].micros == read_duration(text)
 
 
-@pytest.mark.parametrize(
-    "override",
-    [
-        {"User": timedelta(1)},
-        {"TaskState": timedelta(0)},
-        {"TaskState": timedelta(-1)},
-        {"TaskState": 5},
-        {"TaskState": timedelta(days=36_501)},
-    ],
-)
-def test_a_retention_that_makes_no_sense_is_refused(override: Any) -> None:
-    with pytest.raises(ConfigurationError), harness("sync", "refused", retention=override):
-        pass
+@pytest.mark.parametrize("days", [7, 14, 30])
+def test_what_is_inside_the_recommended_range_is_not_talked_about(
+    days: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, context = prepare(PACKAGE, "redis://nowhere", retention={"TaskState": timedelta(days=days)})
+    assert caplog.records == []
+    assert context.retention["TaskState"].advice is None
 
 
-@pytest.mark.parametrize("skew", [-80_000, 0, 80_000])
-def test_a_row_is_seen_until_its_deadline_and_not_after(flavour: str, skew: int) -> None:
-    """The client's idea of the server's time may be off by almost a tenth of a second; the deadline holds all the same."""
-    retention = {"TaskState": timedelta(milliseconds=150)}
-    with harness(flavour, f"until-{flavour}-{skew}", retention=retention) as stores:
-        stores.do(stores.db.workflow_states.create(run()))
-        stores.do(stores.db.task_states.create(task("t", status=Status.SUCCESS)))
-        _, expires, *_ = deadline(stores, "t")
-        seen = 0
-        while True:
-            before = now(stores)
-            stores.db.session.context.clock.set(before + skew)
-            found = stores.do(stores.db.task_states.find("t"))
-            after = now(stores)
-            if found is None:
-                break
-            assert before < expires
-            seen += 1
-        assert after >= expires
-        assert seen > 0
+@pytest.mark.parametrize("text", ["14d", "36h", "90m", "10s", "500ms", "0d", "999999999ms"])
+def test_durations_mean_the_same_in_schema_and_environment(text: str) -> None:
+    assert read_duration(text) == parse_duration(text) // timedelta(microseconds=1)
+    assert _LONGEST_RETENTION // timedelta(microseconds=1) == LONGEST
 
 
-def now(stores: Harness) -> int:
-    ((seconds, micros),) = stores.send(("TIME",))
-    return int(seconds) * 1_000_000 + int(micros)
-
-
-def names(rows: Any) -> list[str]:
-    return sorted(row.task_exec_id for row in rows)
-
-
-READS: dict[str, tuple[Callable[[Any], Any], Any]] = {
-    "find": (lambda on: on.task_states.find("dead"), None),
-    "get_many": (lambda on: on.task_states.get_many(["dead", "gone below"]), [None, None]),
-    "list": (lambda on: on.task_states.list_by_workflow("w", limit=2, newest=False), ["below", "live"]),
-    "list of status": (lambda on: on.task_states.list_by_status(Status.SUCCESS), []),
-    "iterate": (lambda on: on.task_states.iterate_all(batch=1), ["below", "live", "of over"]),
-    "iterate a filter": (lambda on: on.task_states.iterate(workflow_id="f", task_id="gone"), []),
-    "fetch": (lambda on: on.task_states.fetch_all(), ["below", "live", "of over"]),
-    "fetch a filter": (lambda on: on.task_states.fetch(workflow_id="f", task_id="gone"), []),
-    "search": (lambda on: on.task_states.search(parent_state_id="live"), ["below"]),
-    "search a key": (lambda on: on.task_states.search(task_exec_id="dead"), []),
-    "count": (lambda on: on.task_states.count_by_workflow("w"), 2),
-    "count all": (lambda on: on.task_states.count_all(), 3),
-    "group counts": (lambda on: on.task_states.group_counts_by_parent_status("live"), {Status.RUNNING: 1}),
-    "group counts of all": (lambda on: on.task_states.group_counts_by_status(), {Status.RUNNING: 3}),
-    "tree": (lambda on: on.task_states.tree("live"), ["below", "live"]),
-    "tree of nothing": (lambda on: on.task_states.tree("dead"), []),
-    "executions": (lambda on: on.workflow_states.count_all(), 1),
-    "execution": (lambda on: on.workflow_states.find("over"), None),
-}
-
-
-def plain(found: Any) -> Any:
-    """Names in place of rows."""
-    rows = getattr(found, "records", found)
-    return names(rows) if isinstance(rows, list) and rows and isinstance(rows[0], TaskState) else rows
-
-
-@pytest.mark.parametrize("read", READS)
-def test_a_dead_row_is_invisible_to_every_read(stores: Harness, read: str) -> None:
-    ask, expected = READS[read]
-
-    def steps(tx: Any) -> Generator[Any, Any, Any]:
-        return (yield ask(tx))
-
-    def buffering(tx: Any) -> Generator[Any, Any, Any]:
-        yield tx.users.count_all()
-        yield tx.task_states.change("live", lambda row: setattr(row, "output", 1))
-        return (yield ask(tx))
-
-    assert plain(stores.do(ask(stores.db))) == expected
-    assert plain(stores.transact(steps)) == expected
-    assert plain(stores.transact(buffering)) == expected
-
-
-WRITES: dict[str, Callable[[Any], Any]] = {
-    "get": lambda on: on.task_states.get("dead"),
-    "change": lambda on: on.task_states.change("dead", lambda row: setattr(row, "output", 1)),
-    "delete": lambda on: on.task_states.delete("dead"),
-    "merge": lambda on: on.task_states.merge_usage("dead", [UsageEntry(provider="p", model="m")]),
-}
-
-
-@pytest.mark.parametrize("write", WRITES)
-def test_a_dead_row_is_not_found_by_what_would_change_it(stores: Harness, write: str) -> None:
-    before = stores.contents()
-    with pytest.raises(NotFoundError):
-        stores.do(WRITES[write](stores.db))
-    with pytest.raises(NotFoundError):
-        stores.transact(lambda tx: (yield WRITES[write](tx)))
-    with pytest.raises(NotFoundError):
-        stores.transact(lambda tx: (yield tx.task_states.get_for_update("dead")))
-    assert stores.do(stores.db.task_states.discard("dead")) is False
-    assert stores.contents() == before
-
-
-@pytest.mark.parametrize("inside", [True, False])
-def test_nothing_can_refer_to_a_dead_row(stores: Harness, inside: bool) -> None:
-    def perform(call: Callable[[Any], Any]) -> None:
-        if inside:
-            stores.transact(lambda tx: (yield call(tx)))
-        else:
-            stores.do(call(stores.db))
-
-    def refused(call: Callable[[Any], Any]) -> None:
-        with pytest.raises(ReferenceViolationError):
-            perform(call)
-
-    before = stores.contents()
-    refused(lambda on: on.task_states.create(task("new", workflow="over")))
-    refused(lambda on: on.task_states.upsert(task("new", "dead")))
-    refused(lambda on: on.task_states.change("below", lambda row: setattr(row, "parent_state_id", "dead")))
-    assert stores.contents() == before
-
-
-@pytest.mark.parametrize("way", ["create", "upsert", "transaction"])
-def test_the_key_of_a_dead_row_is_free_for_a_new_row(stores: Harness, way: str) -> None:
-    """It has a creation of its own, and nothing of the dead row's family is left."""
-    opened = now(stores)
-    if way == "transaction":
-        stores.transact(lambda tx: (yield tx.workflow_states.create(run("over"))))
-    else:
-        stores.do(getattr(stores.db.workflow_states, way)(run("over")))
-    again = stores.do(stores.db.workflow_states.get("over"))
-    assert again.created_at.timestamp() * 1e6 >= opened - 1
-    assert again.created_at == again.updated_at
-    assert deadline(stores, "over", "WorkflowState")[1:] == (0, None, -1)
-    assert stores.do(stores.db.task_states.find("of over")) is None
-    assert stores.do(stores.db.workflow_states.count_all()) == 2
-    with pytest.raises(AlreadyExistsError):
-        stores.do(stores.db.workflow_states.create(run("over")))
-    stores.do(stores.db.sweep())
-    assert stores.clean()
-
-
-@pytest.mark.parametrize("way", ["create", "upsert", "transaction"])
-def test_the_unique_value_of_a_dead_row_is_free_at_once(flavour: str, way: str) -> None:
-    def ticket(key: str, state: str) -> Any:
-        return depot().Ticket(id=key, code="Code", state=depot().State(state))
-
-    retention = {"Ticket": AT_ONCE}
-    with harness(flavour, f"ticket-{flavour}-{way}", module=depot(), retention=retention) as stores:
-        stores.do(stores.db.tickets.create(ticket("old", "open")))
-        with pytest.raises(UniqueViolationError):
-            stores.do(stores.db.tickets.create(ticket("new", "open")))
-        stores.do(stores.db.tickets.change("old", lambda row: setattr(row, "state", depot().State.CLOSED)))
-        assert stores.do(stores.db.tickets.find_by_code("code")) is None
-        if way == "transaction":
-            stores.transact(lambda tx: (yield tx.tickets.create(ticket("new", "open"))))
-        else:
-            stores.do(getattr(stores.db.tickets, way)(ticket("new", "open")))
-        assert stores.do(stores.db.tickets.get_by_code("CODE")).id == "new"
-        report = stores.do(stores.db.check())
-        assert (report.clean, report.documents) == (True, 1)
-
-
-def test_deletes_in_a_transaction_do_not_count_dead_rows_twice(stores: Harness) -> None:
-    def steps(tx: Any) -> Generator[Any, Any, None]:
-        assert (yield tx.task_states.count_by_workflow("w")) == 2
-        yield tx.task_states.delete("live")
-        assert (yield tx.task_states.count_by_workflow("w")) == 0
-        assert (yield tx.task_states.count_all()) == 1
-        assert (yield tx.task_states.group_counts_by_status()) == {Status.RUNNING: 1}
-
-    stores.transact(steps)
-    assert stores.do(stores.db.task_states.count_all()) == 1
-    stores.do(stores.db.sweep())
-    assert stores.clean()
-
-
-def test_a_thread_never_sees_one_answers_time_with_anothers_age() -> None:
-    """Another thread takes a new answer while this one computes."""
-    moments = iter([0.0, 3600.0, 3600.0])
-
-    def monotonic() -> float:
-        moment = next(moments)
-        if moment and not answered:
-            answered.append(True)
-            clock.set(1_000_000_000 + 3_600_000_000)
-        return moment
-
-    answered: list[bool] = []
-    clock = ServerClock(monotonic)
-    clock.set(1_000_000_000)
-    assert clock.now() == 1_000_000_000 + 3_600_000_000
+@pytest.mark.parametrize("micros", [1, 999, 1000, 60_000_000, 5_400_000_000, 14 * DAY, LONGEST])
+def test_a_written_duration_is_exact(micros: int) -> None:
+    text = write_duration(micros)
+    assert micros == (read_duration(text) if not text.endswith("µs") else int(text[:-2]))

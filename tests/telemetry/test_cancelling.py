@@ -14,6 +14,7 @@ from keyweave.telemetry.catalogue import DURATION
 from keyweave.telemetry.outcomes import OTHER
 from tests.servers.running import new_namespace, server_url
 from tests.telemetry.recording import Recording
+from tests.waiting import until
 
 
 async def opened(recording: Recording) -> Any:
@@ -21,19 +22,18 @@ async def opened(recording: Recording) -> Any:
     store = await aio.Store.connect(
         server_url(), namespace=new_namespace("cancel"), pool_size=1, pipelining=1, **recording.options
     )
-    return store, await store.session.shell._pool.take()
+    return store, await store.session.shell._pool.lease()
 
 
 def test_a_canceled_operation_is_told(recording: Recording) -> None:
     async def main() -> None:
         store, link = await opened(recording)
         task = asyncio.create_task(store.users.find("u"))
-        await asyncio.sleep(0)
-        assert store.session.shell.pool_state().waiting == 1
+        await until(lambda: store.session.shell.pool_state().waiting == 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        store.session.shell._pool.give_back(link)
+        store.session.shell._pool.release(link)
         assert await store.users.find("u") is None
         await store.close()
 
@@ -55,7 +55,7 @@ def test_an_operation_that_is_thrown_away_leaves_the_context_alone(
         waiting.send(None)
         waiting.close()
         assert not trace.get_current_span().get_span_context().is_valid
-        store.session.shell._pool.give_back(link)
+        store.session.shell._pool.release(link)
         await store.close()
 
     asyncio.run(main())

@@ -12,9 +12,9 @@ import pytest
 from compozy_store import Role, Status
 from keyweave.effects import ConnectionFailure
 from keyweave.errors import ConflictError, LockTimeoutError
-from keyweave.flows import writing
 from keyweave.telemetry.catalogue import METRICS, Kind
-from tests.store.harness import (
+from keyweave.write import save as save_flows
+from tests.harness import (
     AT_ONCE,
     FLAVOURS,
     Harness,
@@ -75,7 +75,7 @@ def test_a_write_that_is_sent_again_is_a_retry_and_a_replay(stores: Harness, rec
             raise ConnectionFailure("closed", "the connection broke", sent=True)
 
     entity = context.package.entities["User"]
-    flow = writing.create(context, entity, user("u", Role.USER))
+    flow = save_flows.create(context, entity, user("u", Role.USER))
     stores.do(stores.db.session.run(watched(stores, flow, before)))
     assert recording.total("keyweave.retries") == 1
     assert recording.total("keyweave.replays") == 1

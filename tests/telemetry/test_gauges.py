@@ -11,10 +11,10 @@ import pytest
 from compozy_store import aio
 from keyweave.effects import ServerError
 from keyweave.errors import StoreUnavailableError
-from keyweave.flows.measuring import ServerState, measure
-from tests.flows.script import LOST, Scripted
+from keyweave.health.measure import ServerState, measure
+from tests.harness import FLAVOURS, harness, user
+from tests.scripted import LOST, Scripted
 from tests.servers.running import new_namespace, server_url
-from tests.store.harness import FLAVOURS, harness, user
 from tests.telemetry.recording import Recording
 
 
@@ -64,7 +64,7 @@ def test_an_asyncio_store_looks_at_the_server_in_its_own_loop(recording: Recordi
 def test_pools_are_counted_by_state(recording: Recording) -> None:
     with harness("sync", "pool", pool_size=2, **recording.metrics_only) as stores:
         pool = stores.db.session.shell._pool
-        link = pool.take()
+        link = pool.lease()
         # Looking at the server takes the second connection for a moment; it is idle again when pools are counted.
         counts = {
             point.attributes["db.client.connection.state"]: point.value
@@ -73,7 +73,7 @@ def test_pools_are_counted_by_state(recording: Recording) -> None:
         assert counts == {"idle": 1, "used": 1}
         assert recording.total("db.client.connection.max") == 2
         assert recording.total("db.client.connection.pending_requests") == 0
-        pool.give_back(link)
+        pool.release(link)
 
 
 async def waited_for(taking: Any) -> Any:
@@ -91,10 +91,10 @@ def test_waiting_for_a_connection_is_timed(flavour: str, recording: Recording) -
     }
     with harness(flavour, "wait", **options) as stores:
         pool = stores.db.session.shell._pool
-        link = pool.take() if flavour == "sync" else stores.do(waited_for(pool.take()))
+        link = pool.lease() if flavour == "sync" else stores.do(waited_for(pool.lease()))
         with pytest.raises(StoreUnavailableError):
             stores.do(stores.db.users.find("u"))
-        pool.give_back(link)
+        pool.release(link)
         assert stores.do(stores.db.users.find("u")) is None
         assert recording.total("db.client.connection.timeouts") >= 1
         (waited,) = recording.points("keyweave.connection.wait_time")

@@ -12,7 +12,7 @@ from pathlib import Path
 from keyweave.telemetry.catalogue import METRICS, OPERATIONS, SPAN_ATTRIBUTES, STORE, Metric
 from keyweave.telemetry.instruments import BACKLOG
 from keyweave.telemetry.outcomes import FAULTS, Outcome
-from tests.test_docs import blocks
+from tests.snippets import blocks
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "telemetry.md"
 TABLE = re.compile(r"(<!-- metrics:.*?\|---\|---\|---\|---\|---\|\n)(.*?)(\n<!-- /metrics -->)", re.DOTALL)

@@ -18,11 +18,11 @@ from compozy_engine import Engine
 from compozy_engine.errors import UserNotFoundError
 from compozy_store import PACKAGE, Role, Status, User, WorkflowState
 from compozy_store.sync import Store
-from keyweave.connection import parse_url
+from keyweave.connection.settings import parse_url
 from keyweave.effects import ConnectionFailure, Flow, Send, ServerError
 from keyweave.errors import KeyweaveError
 from keyweave.telemetry.catalogue import BY_NAME, OPERATIONS, REASONS, SPAN_ATTRIBUTES
-from keyweave.telemetry.opening import server_address
+from keyweave.telemetry.configure import server_address
 from keyweave.telemetry.outcomes import CODES, OTHER, ErrorTypes, Outcome
 from tests.contract import stories
 from tests.servers.running import new_namespace, server_url

@@ -6,23 +6,21 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from keyweave.entry import ClaimEntry
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    joining,
-    paging,
-    reading,
-    removing,
-    searching,
-    touching,
-    transacting,
-    writing,
-)
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_aio import Session
+from keyweave.model.entry import ClaimEntry
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.write import touch as _touch
+from keyweave.aio.session import Session
 
 from ..entities.api_key import API_KEY as ENTITY
 from ..models import APIKey
@@ -32,7 +30,7 @@ _View = Literal["by_user"]
 
 
 class APIKeyRepository:
-    """A credential of a user. Only its hash and fingerprint are stored.
+    """An API key of a user. Only its hash and fingerprint are stored.
 
     Every method may raise `StoreUnavailableError` or one of its children.
     """
@@ -42,35 +40,33 @@ class APIKeyRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.runner(ENTITY)
+        self._run = session.run_for(ENTITY)
 
     async def get(self, id: str) -> APIKey:
         """The row with this key.
 
         Raises:
-            APIKeyNotFoundError: it is not there, or its retention has ended.
+            APIKeyNotFoundError: it does not exist, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, id), "get")
+        return await self._run(_get.get(self._context, ENTITY, id), "get")
 
     async def find(self, id: str) -> APIKey | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, id), "find")
+        return await self._run(_get.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[APIKey | None]:
-        """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        """The rows with these keys, in the same order; None for a key without a row."""
+        return await self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> APIKey:
         """The row, locked until the transaction ends; `wait` is in seconds.
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            APIKeyNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            APIKeyNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
-        return await self._run(
-            transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
-        )
+        return await self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     async def get_by_fingerprint(self, fingerprint: bytes) -> APIKey:
         """The row with this unique value.
@@ -78,15 +74,15 @@ class APIKeyRepository:
         One APIKey for each fingerprint.
 
         Raises:
-            APIKeyNotFoundError: nobody has it.
+            APIKeyNotFoundError: no row has it.
         """
         claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
-        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "fingerprint")
+        return await self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "fingerprint")
 
     async def find_by_fingerprint(self, fingerprint: bytes) -> APIKey | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
-        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "fingerprint")
+        return await self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "fingerprint")
 
     async def get_by_prefix(self, prefix: str) -> APIKey:
         """The row with this unique value.
@@ -94,30 +90,30 @@ class APIKeyRepository:
         One APIKey for each prefix.
 
         Raises:
-            APIKeyNotFoundError: nobody has it.
+            APIKeyNotFoundError: no row has it.
         """
         claim_ = ClaimEntry("prefix", key_text(prefix, "str"), "")
-        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "prefix")
+        return await self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "prefix")
 
     async def find_by_prefix(self, prefix: str) -> APIKey | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("prefix", key_text(prefix, "str"), "")
-        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "prefix")
+        return await self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "prefix")
 
     async def list_by_user(
         self, user_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[APIKey]:
         """One page, newest first unless `newest` is False.
 
-        list_api_keys_by_user_id, newest first; and the cascade when a user is deleted.
+        list_api_keys_by_user_id, newest first, and the cascade when a user is deleted.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(user_id, "str"),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_user", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "by_user", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_user",
         )
@@ -125,12 +121,12 @@ class APIKeyRepository:
     def iterate_by_user(
         self, user_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[APIKey]:
-        """Every row of `list_by_user`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_user`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(user_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_user", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -139,26 +135,25 @@ class APIKeyRepository:
         )
 
     async def fetch_by_user(self, user_id: str, *, newest: bool = True) -> list[APIKey]:
-        """All rows of `list_by_user`, however many, as one list; `iterate_by_user` holds no more than a batch in
-        memory.
+        """All rows of `list_by_user` as one list; `iterate_by_user` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(user_id, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_user", values_, newest=newest), "fetch", "by_user"
+            _fetch.fetch(self._context, ENTITY, "by_user", values_, newest=newest), "fetch", "by_user"
         )
 
     async def count_by_user(self, user_id: str) -> int:
-        """How many rows `list_by_user` has, without reading them."""
+        """The number of rows of `list_by_user`, without reading them."""
         values_ = (key_text(user_id, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_user", values_), "count", "by_user")
+        return await self._run(_count.count(self._context, ENTITY, "by_user", values_), "count", "by_user")
 
     async def gather_by_user(self, keys: Sequence[str], *, newest: bool = True) -> list[list[APIKey]]:
-        """For each of several keys every row of `list_by_user`, in a few round trips."""
+        """For each of the keys, every row of `list_by_user`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
-            gathering.gather(self._context, ENTITY, "by_user", values_, newest=newest), "gather", "by_user"
+            _gather.gather(self._context, ENTITY, "by_user", values_, newest=newest), "gather", "by_user"
         )
 
     async def search(
@@ -172,16 +167,16 @@ class APIKeyRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[APIKey]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
-        equal = searching.given(id=id, user_id=user_id, prefix=prefix)
-        having = joining.having()
+        equal = _search.given(id=id, user_id=user_id, prefix=prefix)
+        having = _join.having()
         return await self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -195,15 +190,15 @@ class APIKeyRepository:
         prefix: str | None = None,
         order: _Order = "created",
     ) -> APIKey:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            APIKeyNotFoundError: there is none.
+            APIKeyNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, user_id=user_id, prefix=prefix)
-        having = joining.having()
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal = _search.given(id=id, user_id=user_id, prefix=prefix)
+        having = _join.having()
+        return await self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self,
@@ -215,13 +210,13 @@ class APIKeyRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[APIKey]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
-        equal = searching.given(id=id, user_id=user_id, prefix=prefix)
-        having = joining.having()
+        equal = _search.given(id=id, user_id=user_id, prefix=prefix)
+        having = _join.having()
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -237,17 +232,17 @@ class APIKeyRepository:
         order: _Order = "created",
         newest: bool = True,
     ) -> list[APIKey]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, user_id=user_id, prefix=prefix)
-        having = joining.having()
+        equal = _search.given(id=id, user_id=user_id, prefix=prefix)
+        having = _join.having()
         return await self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(
@@ -257,72 +252,72 @@ class APIKeyRepository:
         user_id: str | None = None,
         prefix: str | None = None,
         order: _Order = "created",
-    ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+    ) -> _search.Explanation:
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
-        equal = searching.given(id=id, user_id=user_id, prefix=prefix)
-        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(id=id, user_id=user_id, prefix=prefix)
+        return await self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: APIKey, *, if_none: _View | None = None) -> APIKey:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return await self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: APIKey) -> APIKey:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            APIKeyNotFoundError: the row is gone.
+            APIKeyNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record), "save")
+        return await self._run(_save.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: APIKey) -> APIKey:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return await self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[APIKey], Any]) -> APIKey:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            APIKeyNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            APIKeyNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, id, function), "change")
+        return await self._run(_save.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            APIKeyNotFoundError: it is not there.
+            APIKeyNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, id), "delete")
+        await self._run(_delete.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, id), "discard")
+        """Delete the row like `delete`, and return whether it existed."""
+        return await self._run(_delete.discard(self._context, ENTITY, id), "discard")
 
     async def touch_last_used(self, id: str, at: datetime | None = None) -> bool:
-        """Set `last_used` to `at`, by default the server's time, never back in time; tell whether the row is
-        there.
+        """Set `last_used` to `at`, by default the server's time, but never to an earlier time; return whether
+        the row exists.
         """
-        return await self._run(touching.touch(self._context, ENTITY, id, "last_used", at), "touch")
+        return await self._run(_touch.touch(self._context, ENTITY, id, "last_used", at), "touch")

@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    growing,
-    joining,
-    merging,
-    paging,
-    reading,
-    removing,
-    searching,
-    transacting,
-    writing,
-)
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_aio import Session
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.read import tree as _tree
+from keyweave.write import delete as _delete
+from keyweave.write import merge as _merge
+from keyweave.write import save as _save
+from keyweave.aio.session import Session
 
 from .. import filters
 from ..entities.task_state import TASK_STATE as ENTITY
@@ -55,50 +53,50 @@ class TaskStateRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.runner(ENTITY)
+        self._run = session.run_for(ENTITY)
 
     async def get(self, task_exec_id: str) -> TaskState:
         """The row with this key.
 
         Raises:
-            TaskNotFoundError: it is not there, or its retention has ended.
+            TaskNotFoundError: it does not exist, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, task_exec_id), "get")
+        return await self._run(_get.get(self._context, ENTITY, task_exec_id), "get")
 
     async def find(self, task_exec_id: str) -> TaskState | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, task_exec_id), "find")
+        return await self._run(_get.find(self._context, ENTITY, task_exec_id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[TaskState | None]:
-        """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        """The rows with these keys, in the same order; None for a key without a row."""
+        return await self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, task_exec_id: str, *, wait: float | None = None) -> TaskState:
         """The row, locked until the transaction ends; `wait` is in seconds.
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            TaskNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            TaskNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
-            transacting.get_for_update(self._context, ENTITY, task_exec_id, wait=wait), "get_for_update"
+            _lock.get_for_update(self._context, ENTITY, task_exec_id, wait=wait), "get_for_update"
         )
 
     async def get_with_task_states(
         self, task_exec_id: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[TaskState, list[TaskState]]:
-        """The row with this key, and every TaskState whose `parent_state_id` it is.
+        """The row with this key, and every TaskState that refers to it by `parent_state_id`.
 
-        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+        With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
 
         Raises:
-            TaskNotFoundError: it is not there.
+            TaskNotFoundError: it does not exist.
             TransactionRequiredError: `for_update` outside a transaction.
-            LockTimeoutError: the lock was not free in time.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context,
                 ENTITY,
                 task_exec_id,
@@ -119,20 +117,20 @@ class TaskStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = ()
         return await self._run(
-            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "all",
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[TaskState]:
-        """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_all`, read `batch` at a time; rows that are written meanwhile may be missing."""
         values_ = ()
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -141,35 +139,35 @@ class TaskStateRepository:
         )
 
     async def fetch_all(self, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_all`, however many, as one list; `iterate_all` holds no more than a batch in memory.
+        """All rows of `list_all` as one list; `iterate_all` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = ()
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all"
+            _fetch.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all"
         )
 
     async def count_all(self) -> int:
-        """How many rows `list_all` has, without reading them."""
+        """The number of rows of `list_all`, without reading them."""
         values_ = ()
-        return await self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
+        return await self._run(_count.count(self._context, ENTITY, "all", values_), "count", "all")
 
     async def list_by_workflow(
         self, workflow_exec_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[TaskState]:
         """One page, newest first unless `newest` is False.
 
-        list_tasks_in_workflow, a workflow with its tasks, and the cascade. Tasks of one execution by status,
-        agent or tool are few, so they are filtered from this view instead of having views of their own.
+        list_tasks_in_workflow, an execution with its tasks, and the cascade. An execution has few tasks, so
+        lists by status, agent or tool filter this view and need no views of their own.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(workflow_exec_id, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_workflow", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -179,12 +177,12 @@ class TaskStateRepository:
     def iterate_by_workflow(
         self, workflow_exec_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
-        """Every row of `list_by_workflow`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_workflow`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(workflow_exec_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_workflow", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -193,30 +191,28 @@ class TaskStateRepository:
         )
 
     async def fetch_by_workflow(self, workflow_exec_id: str, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_workflow`, however many, as one list; `iterate_by_workflow` holds no more than a
-        batch in memory.
+        """All rows of `list_by_workflow` as one list; `iterate_by_workflow` holds no more than a batch in
+        memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(workflow_exec_id, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_workflow", values_, newest=newest),
-            "fetch",
-            "by_workflow",
+            _fetch.fetch(self._context, ENTITY, "by_workflow", values_, newest=newest), "fetch", "by_workflow"
         )
 
     async def count_by_workflow(self, workflow_exec_id: str) -> int:
-        """How many rows `list_by_workflow` has, without reading them."""
+        """The number of rows of `list_by_workflow`, without reading them."""
         values_ = (key_text(workflow_exec_id, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_workflow", values_), "count", "by_workflow"
+            _count.count(self._context, ENTITY, "by_workflow", values_), "count", "by_workflow"
         )
 
     async def gather_by_workflow(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
-        """For each of several keys every row of `list_by_workflow`, in a few round trips."""
+        """For each of the keys, every row of `list_by_workflow`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
-            gathering.gather(self._context, ENTITY, "by_workflow", values_, newest=newest),
+            _gather.gather(self._context, ENTITY, "by_workflow", values_, newest=newest),
             "gather",
             "by_workflow",
         )
@@ -230,11 +226,11 @@ class TaskStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(parent_state_id, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_parent", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -244,12 +240,12 @@ class TaskStateRepository:
     def iterate_by_parent(
         self, parent_state_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
-        """Every row of `list_by_parent`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_parent`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(parent_state_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_parent", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -258,30 +254,27 @@ class TaskStateRepository:
         )
 
     async def fetch_by_parent(self, parent_state_id: str, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_parent`, however many, as one list; `iterate_by_parent` holds no more than a
-        batch in memory.
+        """All rows of `list_by_parent` as one list; `iterate_by_parent` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(parent_state_id, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_parent", values_, newest=newest), "fetch", "by_parent"
+            _fetch.fetch(self._context, ENTITY, "by_parent", values_, newest=newest), "fetch", "by_parent"
         )
 
     async def count_by_parent(self, parent_state_id: str) -> int:
-        """How many rows `list_by_parent` has, without reading them."""
+        """The number of rows of `list_by_parent`, without reading them."""
         values_ = (key_text(parent_state_id, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_parent", values_), "count", "by_parent"
+            _count.count(self._context, ENTITY, "by_parent", values_), "count", "by_parent"
         )
 
     async def gather_by_parent(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
-        """For each of several keys every row of `list_by_parent`, in a few round trips."""
+        """For each of the keys, every row of `list_by_parent`, in a few round trips."""
         values_ = [(key_text(key, "str"),) for key in keys]
         return await self._run(
-            gathering.gather(self._context, ENTITY, "by_parent", values_, newest=newest),
-            "gather",
-            "by_parent",
+            _gather.gather(self._context, ENTITY, "by_parent", values_, newest=newest), "gather", "by_parent"
         )
 
     async def list_by_parent_status(
@@ -299,11 +292,11 @@ class TaskStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_parent_status", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -313,12 +306,12 @@ class TaskStateRepository:
     def iterate_by_parent_status(
         self, parent_state_id: str, status: Status, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
-        """Every row of `list_by_parent_status`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_parent_status`, read `batch` at a time; rows that are written meanwhile may
+        be missing.
         """
         values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_parent_status", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -329,23 +322,23 @@ class TaskStateRepository:
     async def fetch_by_parent_status(
         self, parent_state_id: str, status: Status, *, newest: bool = True
     ) -> list[TaskState]:
-        """All rows of `list_by_parent_status`, however many, as one list; `iterate_by_parent_status` holds no
-        more than a batch in memory.
+        """All rows of `list_by_parent_status` as one list; `iterate_by_parent_status` holds no more than a batch
+        in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_parent_status", values_, newest=newest),
+            _fetch.fetch(self._context, ENTITY, "by_parent_status", values_, newest=newest),
             "fetch",
             "by_parent_status",
         )
 
     async def count_by_parent_status(self, parent_state_id: str, status: Status) -> int:
-        """How many rows `list_by_parent_status` has, without reading them."""
+        """The number of rows of `list_by_parent_status`, without reading them."""
         values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
         return await self._run(
-            counting.count(self._context, ENTITY, "by_parent_status", values_), "count", "by_parent_status"
+            _count.count(self._context, ENTITY, "by_parent_status", values_), "count", "by_parent_status"
         )
 
     async def list_by_status(
@@ -357,11 +350,11 @@ class TaskStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(status, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_status", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -371,12 +364,12 @@ class TaskStateRepository:
     def iterate_by_status(
         self, status: Status, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
-        """Every row of `list_by_status`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_status`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(status, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_status", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -385,21 +378,20 @@ class TaskStateRepository:
         )
 
     async def fetch_by_status(self, status: Status, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_status`, however many, as one list; `iterate_by_status` holds no more than a
-        batch in memory.
+        """All rows of `list_by_status` as one list; `iterate_by_status` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(status, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_status", values_, newest=newest), "fetch", "by_status"
+            _fetch.fetch(self._context, ENTITY, "by_status", values_, newest=newest), "fetch", "by_status"
         )
 
     async def count_by_status(self, status: Status) -> int:
-        """How many rows `list_by_status` has, without reading them."""
+        """The number of rows of `list_by_status`, without reading them."""
         values_ = (key_text(status, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_status", values_), "count", "by_status"
+            _count.count(self._context, ENTITY, "by_status", values_), "count", "by_status"
         )
 
     async def list_by_workflow_id(
@@ -411,11 +403,11 @@ class TaskStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(workflow_id, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_workflow_id", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -425,12 +417,12 @@ class TaskStateRepository:
     def iterate_by_workflow_id(
         self, workflow_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
-        """Every row of `list_by_workflow_id`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_workflow_id`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(workflow_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_workflow_id", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -439,23 +431,23 @@ class TaskStateRepository:
         )
 
     async def fetch_by_workflow_id(self, workflow_id: str, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_workflow_id`, however many, as one list; `iterate_by_workflow_id` holds no more
-        than a batch in memory.
+        """All rows of `list_by_workflow_id` as one list; `iterate_by_workflow_id` holds no more than a batch in
+        memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(workflow_id, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_workflow_id", values_, newest=newest),
+            _fetch.fetch(self._context, ENTITY, "by_workflow_id", values_, newest=newest),
             "fetch",
             "by_workflow_id",
         )
 
     async def count_by_workflow_id(self, workflow_id: str) -> int:
-        """How many rows `list_by_workflow_id` has, without reading them."""
+        """The number of rows of `list_by_workflow_id`, without reading them."""
         values_ = (key_text(workflow_id, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_workflow_id", values_), "count", "by_workflow_id"
+            _count.count(self._context, ENTITY, "by_workflow_id", values_), "count", "by_workflow_id"
         )
 
     async def list_by_task_id(
@@ -463,15 +455,15 @@ class TaskStateRepository:
     ) -> Page[TaskState]:
         """One page, newest first unless `newest` is False.
 
-        list_states by task_id, and the newest execution that ran a task.
+        list_states by task_id, and the newest execution that has a task.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(task_id, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_task_id", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -481,12 +473,12 @@ class TaskStateRepository:
     def iterate_by_task_id(
         self, task_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
-        """Every row of `list_by_task_id`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_task_id`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(task_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_task_id", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -495,21 +487,20 @@ class TaskStateRepository:
         )
 
     async def fetch_by_task_id(self, task_id: str, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_task_id`, however many, as one list; `iterate_by_task_id` holds no more than a
-        batch in memory.
+        """All rows of `list_by_task_id` as one list; `iterate_by_task_id` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(task_id, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_task_id", values_, newest=newest), "fetch", "by_task_id"
+            _fetch.fetch(self._context, ENTITY, "by_task_id", values_, newest=newest), "fetch", "by_task_id"
         )
 
     async def count_by_task_id(self, task_id: str) -> int:
-        """How many rows `list_by_task_id` has, without reading them."""
+        """The number of rows of `list_by_task_id`, without reading them."""
         values_ = (key_text(task_id, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_task_id", values_), "count", "by_task_id"
+            _count.count(self._context, ENTITY, "by_task_id", values_), "count", "by_task_id"
         )
 
     async def list_by_agent(
@@ -517,17 +508,15 @@ class TaskStateRepository:
     ) -> Page[TaskState]:
         """One page, newest first unless `newest` is False.
 
-        list_states by agent_id, and the newest execution that used an agent.
+        list_states by agent_id, and the newest execution that has an agent.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(agent_id, "str"),)
         return await self._run(
-            paging.page(
-                self._context, ENTITY, "by_agent", values_, limit=limit, cursor=cursor, newest=newest
-            ),
+            _page.page(self._context, ENTITY, "by_agent", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_agent",
         )
@@ -535,12 +524,12 @@ class TaskStateRepository:
     def iterate_by_agent(
         self, agent_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
-        """Every row of `list_by_agent`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_agent`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(agent_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_agent", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -549,22 +538,19 @@ class TaskStateRepository:
         )
 
     async def fetch_by_agent(self, agent_id: str, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_agent`, however many, as one list; `iterate_by_agent` holds no more than a batch
-        in memory.
+        """All rows of `list_by_agent` as one list; `iterate_by_agent` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(agent_id, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_agent", values_, newest=newest), "fetch", "by_agent"
+            _fetch.fetch(self._context, ENTITY, "by_agent", values_, newest=newest), "fetch", "by_agent"
         )
 
     async def count_by_agent(self, agent_id: str) -> int:
-        """How many rows `list_by_agent` has, without reading them."""
+        """The number of rows of `list_by_agent`, without reading them."""
         values_ = (key_text(agent_id, "str"),)
-        return await self._run(
-            counting.count(self._context, ENTITY, "by_agent", values_), "count", "by_agent"
-        )
+        return await self._run(_count.count(self._context, ENTITY, "by_agent", values_), "count", "by_agent")
 
     async def list_by_action(
         self, action_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -575,11 +561,11 @@ class TaskStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(action_id, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_action", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -589,12 +575,12 @@ class TaskStateRepository:
     def iterate_by_action(
         self, action_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
-        """Every row of `list_by_action`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_action`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(action_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_action", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -603,21 +589,20 @@ class TaskStateRepository:
         )
 
     async def fetch_by_action(self, action_id: str, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_action`, however many, as one list; `iterate_by_action` holds no more than a
-        batch in memory.
+        """All rows of `list_by_action` as one list; `iterate_by_action` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(action_id, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_action", values_, newest=newest), "fetch", "by_action"
+            _fetch.fetch(self._context, ENTITY, "by_action", values_, newest=newest), "fetch", "by_action"
         )
 
     async def count_by_action(self, action_id: str) -> int:
-        """How many rows `list_by_action` has, without reading them."""
+        """The number of rows of `list_by_action`, without reading them."""
         values_ = (key_text(action_id, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_action", values_), "count", "by_action"
+            _count.count(self._context, ENTITY, "by_action", values_), "count", "by_action"
         )
 
     async def list_by_tool(
@@ -625,15 +610,15 @@ class TaskStateRepository:
     ) -> Page[TaskState]:
         """One page, newest first unless `newest` is False.
 
-        list_states by tool_id, and the newest execution that used a tool.
+        list_states by tool_id, and the newest execution that has a tool.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(tool_id, "str"),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_tool", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "by_tool", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_tool",
         )
@@ -641,12 +626,12 @@ class TaskStateRepository:
     def iterate_by_tool(
         self, tool_id: str, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
-        """Every row of `list_by_tool`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_tool`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(tool_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_tool", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -655,20 +640,19 @@ class TaskStateRepository:
         )
 
     async def fetch_by_tool(self, tool_id: str, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_tool`, however many, as one list; `iterate_by_tool` holds no more than a batch in
-        memory.
+        """All rows of `list_by_tool` as one list; `iterate_by_tool` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(tool_id, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_tool", values_, newest=newest), "fetch", "by_tool"
+            _fetch.fetch(self._context, ENTITY, "by_tool", values_, newest=newest), "fetch", "by_tool"
         )
 
     async def count_by_tool(self, tool_id: str) -> int:
-        """How many rows `list_by_tool` has, without reading them."""
+        """The number of rows of `list_by_tool`, without reading them."""
         values_ = (key_text(tool_id, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_tool", values_), "count", "by_tool")
+        return await self._run(_count.count(self._context, ENTITY, "by_tool", values_), "count", "by_tool")
 
     async def list_by_execution_type(
         self,
@@ -684,11 +668,11 @@ class TaskStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(execution_type, "str"),)
         return await self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_execution_type", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -698,12 +682,12 @@ class TaskStateRepository:
     def iterate_by_execution_type(
         self, execution_type: ExecutionType, *, batch: int = 200, newest: bool = True
     ) -> AsyncIterator[TaskState]:
-        """Every row of `list_by_execution_type`, read `batch` at a time; rows written meanwhile may or may
-        not appear.
+        """Every row of `list_by_execution_type`, read `batch` at a time; rows that are written meanwhile may
+        be missing.
         """
         values_ = (key_text(execution_type, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_execution_type", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -714,48 +698,50 @@ class TaskStateRepository:
     async def fetch_by_execution_type(
         self, execution_type: ExecutionType, *, newest: bool = True
     ) -> list[TaskState]:
-        """All rows of `list_by_execution_type`, however many, as one list; `iterate_by_execution_type` holds no
-        more than a batch in memory.
+        """All rows of `list_by_execution_type` as one list; `iterate_by_execution_type` holds no more than a
+        batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(execution_type, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_execution_type", values_, newest=newest),
+            _fetch.fetch(self._context, ENTITY, "by_execution_type", values_, newest=newest),
             "fetch",
             "by_execution_type",
         )
 
     async def count_by_execution_type(self, execution_type: ExecutionType) -> int:
-        """How many rows `list_by_execution_type` has, without reading them."""
+        """The number of rows of `list_by_execution_type`, without reading them."""
         values_ = (key_text(execution_type, "str"),)
         return await self._run(
-            counting.count(self._context, ENTITY, "by_execution_type", values_), "count", "by_execution_type"
+            _count.count(self._context, ENTITY, "by_execution_type", values_), "count", "by_execution_type"
         )
 
     async def group_counts_by_parent_status(self, parent_state_id: str) -> dict[Status, int]:
-        """How many rows each `status` has, without reading them; those with none are left out."""
+        """The number of rows for each `status`, without reading them; a value without rows is left out."""
         values_ = (key_text(parent_state_id, "str"),)
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_parent_status", values_),
+            _count.group_counts(self._context, ENTITY, "by_parent_status", values_),
             "group_counts",
             "by_parent_status",
         )
         return {Status(group): number for group, number in counts.items()}
 
     async def group_counts_by_status(self) -> dict[Status, int]:
-        """How many rows each `status` has, without reading them; those with none are left out."""
+        """The number of rows for each `status`, without reading them; a value without rows is left out."""
         values_ = ()
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_status", values_), "group_counts", "by_status"
+            _count.group_counts(self._context, ENTITY, "by_status", values_), "group_counts", "by_status"
         )
         return {Status(group): number for group, number in counts.items()}
 
     async def group_counts_by_execution_type(self) -> dict[ExecutionType, int]:
-        """How many rows each `execution_type` has, without reading them; those with none are left out."""
+        """The number of rows for each `execution_type`, without reading them; a value without rows is left
+        out.
+        """
         values_ = ()
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_execution_type", values_),
+            _count.group_counts(self._context, ENTITY, "by_execution_type", values_),
             "group_counts",
             "by_execution_type",
         )
@@ -781,15 +767,15 @@ class TaskStateRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[TaskState]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
-        A `having` argument asks for rows to which such a row refers.
+        A `having_…` argument selects rows to which such a row refers.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
-        equal = searching.given(
+        equal = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -802,9 +788,9 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = joining.having(("TaskState", "parent_state_id", having_task_state))
+        having = _join.having(("TaskState", "parent_state_id", having_task_state))
         return await self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -827,13 +813,13 @@ class TaskStateRepository:
         having_task_state: filters.TaskStateFilter | None = None,
         order: _Order = "created",
     ) -> TaskState:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            TaskNotFoundError: there is none.
+            TaskNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -846,8 +832,8 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = joining.having(("TaskState", "parent_state_id", having_task_state))
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        having = _join.having(("TaskState", "parent_state_id", having_task_state))
+        return await self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     async def first_with_task_states(
         self,
@@ -867,13 +853,13 @@ class TaskStateRepository:
         order: _Order = "created",
         newest: bool = True,
     ) -> tuple[TaskState, list[TaskState]]:
-        """The row that `first` finds, and every TaskState whose `parent_state_id` it is.
+        """The row that `first` finds, and every TaskState that refers to it by `parent_state_id`.
 
         Raises:
-            TaskNotFoundError: there is none.
+            TaskNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -886,9 +872,9 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = joining.having(("TaskState", "parent_state_id", having_task_state))
+        having = _join.having(("TaskState", "parent_state_id", having_task_state))
         return await self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context,
                 ENTITY,
                 equal,
@@ -920,10 +906,10 @@ class TaskStateRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[TaskState]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
-        equal = searching.given(
+        equal = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -936,9 +922,9 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = joining.having(("TaskState", "parent_state_id", having_task_state))
+        having = _join.having(("TaskState", "parent_state_id", having_task_state))
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -963,14 +949,14 @@ class TaskStateRepository:
         order: _Order = "created",
         newest: bool = True,
     ) -> list[TaskState]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(
+        equal = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -983,9 +969,9 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = joining.having(("TaskState", "parent_state_id", having_task_state))
+        having = _join.having(("TaskState", "parent_state_id", having_task_state))
         return await self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(
@@ -1003,11 +989,11 @@ class TaskStateRepository:
         action_id: str | None = None,
         tool_id: str | None = None,
         order: _Order = "created",
-    ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+    ) -> _search.Explanation:
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
-        equal = searching.given(
+        equal = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -1020,80 +1006,80 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        return await self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: TaskState, *, if_none: _View | None = None) -> TaskState:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return await self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: TaskState) -> TaskState:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            TaskNotFoundError: the row is gone.
+            TaskNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record), "save")
+        return await self._run(_save.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: TaskState) -> TaskState:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return await self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, task_exec_id: str, function: Callable[[TaskState], Any]) -> TaskState:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            TaskNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            TaskNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, task_exec_id, function), "change")
+        return await self._run(_save.change(self._context, ENTITY, task_exec_id, function), "change")
 
     async def delete(self, task_exec_id: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            TaskNotFoundError: it is not there.
+            TaskNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, task_exec_id), "delete")
+        await self._run(_delete.delete(self._context, ENTITY, task_exec_id), "delete")
 
     async def discard(self, task_exec_id: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, task_exec_id), "discard")
+        """Delete the row like `delete`, and return whether it existed."""
+        return await self._run(_delete.discard(self._context, ENTITY, task_exec_id), "discard")
 
     async def merge_usage(self, task_exec_id: str, entries: Sequence[UsageEntry]) -> TaskState:
         """Merge entries into `usage` by the schema's rules; concurrent merges lose nothing.
 
         Raises:
-            TaskNotFoundError: it is not there.
+            TaskNotFoundError: it does not exist.
             ValidationError: an entry breaks its type or limits.
         """
         return await self._run(
-            merging.merge(self._context, ENTITY, task_exec_id, TASK_STATE_USAGE, entries), "merge"
+            _merge.merge(self._context, ENTITY, task_exec_id, TASK_STATE_USAGE, entries), "merge"
         )
 
     async def tree(self, task_exec_id: str, *, max_depth: int = 100) -> list[TaskState]:
-        """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty
-        when it is not there.
+        """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty if
+        it does not exist.
         """
         return await self._run(
-            growing.tree(self._context, ENTITY, task_exec_id, "by_parent", max_depth=max_depth), "tree"
+            _tree.tree(self._context, ENTITY, task_exec_id, "by_parent", max_depth=max_depth), "tree"
         )

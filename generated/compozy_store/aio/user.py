@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
-from keyweave.entry import ClaimEntry
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    joining,
-    paging,
-    reading,
-    removing,
-    searching,
-    transacting,
-    writing,
-)
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_aio import Session
+from keyweave.model.entry import ClaimEntry
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.aio.session import Session
 
 from .. import filters
 from ..entities.user import USER as ENTITY
@@ -41,50 +39,48 @@ class UserRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.runner(ENTITY)
+        self._run = session.run_for(ENTITY)
 
     async def get(self, id: str) -> User:
         """The row with this key.
 
         Raises:
-            UserNotFoundError: it is not there, or its retention has ended.
+            UserNotFoundError: it does not exist, or its retention has ended.
         """
-        return await self._run(reading.get(self._context, ENTITY, id), "get")
+        return await self._run(_get.get(self._context, ENTITY, id), "get")
 
     async def find(self, id: str) -> User | None:
         """The row with this key, or None."""
-        return await self._run(reading.find(self._context, ENTITY, id), "find")
+        return await self._run(_get.find(self._context, ENTITY, id), "find")
 
     async def get_many(self, keys: Sequence[str]) -> list[User | None]:
-        """The rows with these keys, in the same order; None where there is none."""
-        return await self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        """The rows with these keys, in the same order; None for a key without a row."""
+        return await self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     async def get_for_update(self, id: str, *, wait: float | None = None) -> User:
         """The row, locked until the transaction ends; `wait` is in seconds.
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            UserNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            UserNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
-        return await self._run(
-            transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update"
-        )
+        return await self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     async def get_with_api_keys(
         self, id: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[User, list[APIKey]]:
-        """The row with this key, and every APIKey whose `user_id` it is.
+        """The row with this key, and every APIKey that refers to it by `user_id`.
 
-        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+        With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
 
         Raises:
-            UserNotFoundError: it is not there.
+            UserNotFoundError: it does not exist.
             TransactionRequiredError: `for_update` outside a transaction.
-            LockTimeoutError: the lock was not free in time.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context, ENTITY, id, "APIKey", "user_id", newest=newest, for_update=for_update
             ),
             "get_with",
@@ -93,18 +89,18 @@ class UserRepository:
     async def get_by_email(self, email: str) -> User:
         """The row with this unique value.
 
-        One user per e-mail address, in any case.
+        One user per email address, without regard to case.
 
         Raises:
-            UserNotFoundError: nobody has it.
+            UserNotFoundError: no row has it.
         """
         claim_ = ClaimEntry("email", key_text(email, "str").lower(), "")
-        return await self._run(reading.get_by(self._context, ENTITY, claim_), "get_by", "email")
+        return await self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "email")
 
     async def find_by_email(self, email: str) -> User | None:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("email", key_text(email, "str").lower(), "")
-        return await self._run(reading.find_by(self._context, ENTITY, claim_), "find_by", "email")
+        return await self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "email")
 
     async def list_all(
         self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -115,20 +111,20 @@ class UserRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = ()
         return await self._run(
-            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "all",
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[User]:
-        """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_all`, read `batch` at a time; rows that are written meanwhile may be missing."""
         values_ = ()
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -137,45 +133,45 @@ class UserRepository:
         )
 
     async def fetch_all(self, *, newest: bool = True) -> list[User]:
-        """All rows of `list_all`, however many, as one list; `iterate_all` holds no more than a batch in memory.
+        """All rows of `list_all` as one list; `iterate_all` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = ()
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all"
+            _fetch.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all"
         )
 
     async def count_all(self) -> int:
-        """How many rows `list_all` has, without reading them."""
+        """The number of rows of `list_all`, without reading them."""
         values_ = ()
-        return await self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
+        return await self._run(_count.count(self._context, ENTITY, "all", values_), "count", "all")
 
     async def list_by_role(
         self, role: Role, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[User]:
         """One page, newest first unless `newest` is False.
 
-        create_initial_admin_if_none is guarded by "no admin exists", which is this view being empty.
+        create_initial_admin_if_none inserts a user only if this view has no admin.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(role, "str"),)
         return await self._run(
-            paging.page(self._context, ENTITY, "by_role", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "by_role", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "by_role",
         )
 
     def iterate_by_role(self, role: Role, *, batch: int = 200, newest: bool = True) -> AsyncIterator[User]:
-        """Every row of `list_by_role`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_role`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(role, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_role", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -184,26 +180,25 @@ class UserRepository:
         )
 
     async def fetch_by_role(self, role: Role, *, newest: bool = True) -> list[User]:
-        """All rows of `list_by_role`, however many, as one list; `iterate_by_role` holds no more than a batch in
-        memory.
+        """All rows of `list_by_role` as one list; `iterate_by_role` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(role, "str"),)
         return await self._run(
-            fetching.fetch(self._context, ENTITY, "by_role", values_, newest=newest), "fetch", "by_role"
+            _fetch.fetch(self._context, ENTITY, "by_role", values_, newest=newest), "fetch", "by_role"
         )
 
     async def count_by_role(self, role: Role) -> int:
-        """How many rows `list_by_role` has, without reading them."""
+        """The number of rows of `list_by_role`, without reading them."""
         values_ = (key_text(role, "str"),)
-        return await self._run(counting.count(self._context, ENTITY, "by_role", values_), "count", "by_role")
+        return await self._run(_count.count(self._context, ENTITY, "by_role", values_), "count", "by_role")
 
     async def group_counts_by_role(self) -> dict[Role, int]:
-        """How many rows each `role` has, without reading them; those with none are left out."""
+        """The number of rows for each `role`, without reading them; a value without rows is left out."""
         values_ = ()
         counts = await self._run(
-            counting.group_counts(self._context, ENTITY, "by_role", values_), "group_counts", "by_role"
+            _count.group_counts(self._context, ENTITY, "by_role", values_), "group_counts", "by_role"
         )
         return {Role(group): number for group, number in counts.items()}
 
@@ -219,18 +214,18 @@ class UserRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[User]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
-        A `having` argument asks for rows to which such a row refers.
+        A `having_…` argument selects rows to which such a row refers.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
-        equal = searching.given(id=id, email=email, role=role)
-        having = joining.having(("APIKey", "user_id", having_api_key))
+        equal = _search.given(id=id, email=email, role=role)
+        having = _join.having(("APIKey", "user_id", having_api_key))
         return await self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -245,15 +240,15 @@ class UserRepository:
         having_api_key: filters.APIKeyFilter | None = None,
         order: _Order = "created",
     ) -> User:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            UserNotFoundError: there is none.
+            UserNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, email=email, role=role)
-        having = joining.having(("APIKey", "user_id", having_api_key))
-        return await self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal = _search.given(id=id, email=email, role=role)
+        having = _join.having(("APIKey", "user_id", having_api_key))
+        return await self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     async def first_with_api_keys(
         self,
@@ -265,16 +260,16 @@ class UserRepository:
         order: _Order = "created",
         newest: bool = True,
     ) -> tuple[User, list[APIKey]]:
-        """The row that `first` finds, and every APIKey whose `user_id` it is.
+        """The row that `first` finds, and every APIKey that refers to it by `user_id`.
 
         Raises:
-            UserNotFoundError: there is none.
+            UserNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, email=email, role=role)
-        having = joining.having(("APIKey", "user_id", having_api_key))
+        equal = _search.given(id=id, email=email, role=role)
+        having = _join.having(("APIKey", "user_id", having_api_key))
         return await self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context, ENTITY, equal, having, "APIKey", "user_id", order=order, newest=newest
             ),
             "first_with",
@@ -291,13 +286,13 @@ class UserRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> AsyncIterator[User]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
-        equal = searching.given(id=id, email=email, role=role)
-        having = joining.having(("APIKey", "user_id", having_api_key))
+        equal = _search.given(id=id, email=email, role=role)
+        having = _join.having(("APIKey", "user_id", having_api_key))
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -314,17 +309,17 @@ class UserRepository:
         order: _Order = "created",
         newest: bool = True,
     ) -> list[User]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id, email=email, role=role)
-        having = joining.having(("APIKey", "user_id", having_api_key))
+        equal = _search.given(id=id, email=email, role=role)
+        having = _join.having(("APIKey", "user_id", having_api_key))
         return await self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     async def explain(
@@ -334,66 +329,66 @@ class UserRepository:
         email: str | None = None,
         role: Role | None = None,
         order: _Order = "created",
-    ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+    ) -> _search.Explanation:
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
-        equal = searching.given(id=id, email=email, role=role)
-        return await self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(id=id, email=email, role=role)
+        return await self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     async def create(self, record: User, *, if_none: _View | None = None) -> User:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
-        return await self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return await self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     async def save(self, record: User) -> User:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            UserNotFoundError: the row is gone.
+            UserNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.save(self._context, ENTITY, record), "save")
+        return await self._run(_save.save(self._context, ENTITY, record), "save")
 
     async def upsert(self, record: User) -> User:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
-        return await self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return await self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     async def change(self, id: str, function: Callable[[User], Any]) -> User:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            UserNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            UserNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return await self._run(writing.change(self._context, ENTITY, id, function), "change")
+        return await self._run(_save.change(self._context, ENTITY, id, function), "change")
 
     async def delete(self, id: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            UserNotFoundError: it is not there.
+            UserNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        await self._run(removing.delete(self._context, ENTITY, id), "delete")
+        await self._run(_delete.delete(self._context, ENTITY, id), "delete")
 
     async def discard(self, id: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
-        return await self._run(removing.discard(self._context, ENTITY, id), "discard")
+        """Delete the row like `delete`, and return whether it existed."""
+        return await self._run(_delete.discard(self._context, ENTITY, id), "discard")

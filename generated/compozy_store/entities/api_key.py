@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity, Reference, Unique, View
-from keyweave.entry import CREATED, ClaimEntry, Entry, ViewEntry
-from keyweave.keytext import key_text
+from keyweave.model.entity import Entity, Reference, Unique, View
+from keyweave.model.entry import CREATED, ClaimEntry, Entry, ViewEntry
+from keyweave.model.keytext import key_text
 
 from .. import errors, models
 
@@ -20,11 +20,7 @@ def index_entries(record: models.APIKey) -> list[Entry]:
 
 
 def check(record: models.APIKey) -> None:
-    """Refuse a APIKey that breaks a check of the schema.
-
-    Raises:
-        CheckViolationError: names the check.
-    """
+    """The schema has no check of a APIKey."""
 
 
 API_KEY = Entity(
@@ -50,21 +46,13 @@ API_KEY = Entity(
     ),
     entries=index_entries,
     check=check,
-    normalize=None,
-    json=(),
-    nested=(),
     created="created_at",
-    updated=None,
-    normalized=(),
-    enums=(),
     filters={"id": "str", "user_id": "str", "prefix": "str"},
-    views={"by_user": View("by_user", ("user_id",), "created", ())},
+    views={"by_user": View("by_user", ("user_id",), "created")},
     uniques={
         "fingerprint": Unique("fingerprint", ("fingerprint",), errors.APIKeyExistsError),
         "prefix": Unique("prefix", ("prefix",), errors.APIKeyExistsError),
     },
     references=(Reference("user_id", "User", True, "by_user"),),
-    retention=None,
     not_found=errors.APIKeyNotFoundError,
-    exists=errors.AlreadyExistsError,
 )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity, Reference, Retention, View
-from keyweave.entry import CREATED, Entry, ViewEntry
 from keyweave.errors import CheckViolationError
-from keyweave.merging import Merge, add, greatest, least, union
-from keyweave.normalizing import compact
+from keyweave.model.entity import Entity, Reference, Retention, View
+from keyweave.model.entry import CREATED, Entry, ViewEntry
+from keyweave.model.merge import Merge, add, greatest, least, union
+from keyweave.model.normalize import compact
 
 from .. import errors, models
 
@@ -46,7 +46,7 @@ def check(record: models.TaskState) -> None:
     """
     if not (((record.agent_id is None) or (record.action_id is not None))):
         raise CheckViolationError(
-            "TaskState: check agent_needs_action: An agent is always told which action to run.",
+            "TaskState: check agent_needs_action: A task with an agent also has an action.",
             entity="TaskState",
             field="agent_id",
             rule="agent_needs_action",
@@ -59,7 +59,7 @@ def check(record: models.TaskState) -> None:
         )
     ):
         raise CheckViolationError(
-            "TaskState: check basic_runs_one_thing: A basic task runs an agent's action, or a tool, or nothing.",
+            "TaskState: check basic_runs_one_thing: A basic task has an agent with its action, or a tool, or neither.",
             entity="TaskState",
             field="execution_type",
             rule="basic_runs_one_thing",
@@ -71,21 +71,21 @@ def check(record: models.TaskState) -> None:
         )
     ):
         raise CheckViolationError(
-            "TaskState: check router_runs_nothing: A router only decides where to go.",
+            "TaskState: check router_runs_nothing: A router task has no agent, action or tool.",
             entity="TaskState",
             field="execution_type",
             rule="router_runs_nothing",
         )
     if not (((record.agent_id is None) or (record.component == "agent"))):
         raise CheckViolationError(
-            "TaskState: check agent_component: A task with an agent is an agent's task.",
+            "TaskState: check agent_component: A task with an agent has the component agent.",
             entity="TaskState",
             field="agent_id",
             rule="agent_component",
         )
     if not (((record.tool_id is None) or (record.agent_id is not None) or (record.component == "tool"))):
         raise CheckViolationError(
-            "TaskState: check tool_component: A task with a tool, and no agent, is a tool's task.",
+            "TaskState: check tool_component: A task with a tool and no agent has the component tool.",
             entity="TaskState",
             field="tool_id",
             rule="tool_component",
@@ -110,7 +110,7 @@ def _combine_usage(left: models.UsageEntry, right: models.UsageEntry) -> None:
 
 
 def _tidy_usage(value: models.UsageEntry) -> None:
-    """Bring one element into the form that merging gives it."""
+    """Bring one element into its merged form."""
     value.agent_ids = union(value.agent_ids, None)
 
 
@@ -178,9 +178,9 @@ TASK_STATE = Entity(
         "tool_id": "str",
     },
     views={
-        "all": View("all", (), "created", ()),
-        "by_workflow": View("by_workflow", ("workflow_exec_id",), "created", ()),
-        "by_parent": View("by_parent", ("parent_state_id",), "created", ()),
+        "all": View("all", (), "created"),
+        "by_workflow": View("by_workflow", ("workflow_exec_id",), "created"),
+        "by_parent": View("by_parent", ("parent_state_id",), "created"),
         "by_parent_status": View(
             "by_parent_status",
             ("parent_state_id", "status"),
@@ -193,11 +193,11 @@ TASK_STATE = Entity(
             "created",
             ("PENDING", "RUNNING", "SUCCESS", "FAILED", "TIMED_OUT", "CANCELED", "WAITING", "PAUSED"),
         ),
-        "by_workflow_id": View("by_workflow_id", ("workflow_id",), "created", ()),
-        "by_task_id": View("by_task_id", ("task_id",), "created", ()),
-        "by_agent": View("by_agent", ("agent_id",), "created", ()),
-        "by_action": View("by_action", ("action_id",), "created", ()),
-        "by_tool": View("by_tool", ("tool_id",), "created", ()),
+        "by_workflow_id": View("by_workflow_id", ("workflow_id",), "created"),
+        "by_task_id": View("by_task_id", ("task_id",), "created"),
+        "by_agent": View("by_agent", ("agent_id",), "created"),
+        "by_action": View("by_action", ("action_id",), "created"),
+        "by_tool": View("by_tool", ("tool_id",), "created"),
         "by_execution_type": View(
             "by_execution_type",
             ("execution_type",),
@@ -215,7 +215,6 @@ TASK_STATE = Entity(
             ),
         ),
     },
-    uniques={},
     references=(
         Reference("workflow_exec_id", "WorkflowState", True, "by_workflow"),
         Reference("parent_state_id", "TaskState", True, "by_parent"),
@@ -226,5 +225,4 @@ TASK_STATE = Entity(
         (604800000000, 2592000000000),
     ),
     not_found=errors.TaskNotFoundError,
-    exists=errors.AlreadyExistsError,
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity, Unique, View
-from keyweave.entry import CREATED, ClaimEntry, Entry, ViewEntry
+from keyweave.model.entity import Entity, Unique, View
+from keyweave.model.entry import CREATED, ClaimEntry, Entry, ViewEntry
 
 from .. import errors, models
 
@@ -19,11 +19,7 @@ def index_entries(record: models.User) -> list[Entry]:
 
 
 def check(record: models.User) -> None:
-    """Refuse a User that breaks a check of the schema.
-
-    Raises:
-        CheckViolationError: names the check.
-    """
+    """The schema has no check of a User."""
 
 
 USER = Entity(
@@ -35,21 +31,13 @@ USER = Entity(
     known=frozenset({"revision", "created", "expires", "op", "id", "email", "role", "created_at"}),
     entries=index_entries,
     check=check,
-    normalize=None,
-    json=(),
-    nested=(),
     created="created_at",
-    updated=None,
-    normalized=(),
     enums=("role",),
     filters={"id": "str", "email": "str", "role": "str"},
     views={
-        "all": View("all", (), "created", ()),
+        "all": View("all", (), "created"),
         "by_role": View("by_role", ("role",), "created", ("admin", "user")),
     },
     uniques={"email": Unique("email", ("email",), errors.EmailExistsError, normalize=("lower",))},
-    references=(),
-    retention=None,
     not_found=errors.UserNotFoundError,
-    exists=errors.AlreadyExistsError,
 )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity, Retention, View
-from keyweave.entry import CREATED, REVISION, Entry, ViewEntry
-from keyweave.merging import Merge, add, greatest, least, union
-from keyweave.normalizing import compact
+from keyweave.model.entity import Entity, Retention, View
+from keyweave.model.entry import CREATED, REVISION, Entry, ViewEntry
+from keyweave.model.merge import Merge, add, greatest, least, union
+from keyweave.model.normalize import compact
 
 from .. import errors, models
 
@@ -22,11 +22,7 @@ def index_entries(record: models.WorkflowState) -> list[Entry]:
 
 
 def check(record: models.WorkflowState) -> None:
-    """Refuse a WorkflowState that breaks a check of the schema.
-
-    Raises:
-        CheckViolationError: names the check.
-    """
+    """The schema has no check of a WorkflowState."""
 
 
 def _usage_key(value: models.UsageEntry) -> tuple[str, ...]:
@@ -47,7 +43,7 @@ def _combine_usage(left: models.UsageEntry, right: models.UsageEntry) -> None:
 
 
 def _tidy_usage(value: models.UsageEntry) -> None:
-    """Bring one element into the form that merging gives it."""
+    """Bring one element into its merged form."""
     value.agent_ids = union(value.agent_ids, None)
 
 
@@ -95,23 +91,20 @@ WORKFLOW_STATE = Entity(
     enums=("status",),
     filters={"workflow_exec_id": "str", "workflow_id": "str", "status": "str"},
     views={
-        "all": View("all", (), "revision", ()),
+        "all": View("all", (), "revision"),
         "by_status": View(
             "by_status",
             ("status",),
             "revision",
             ("PENDING", "RUNNING", "SUCCESS", "FAILED", "TIMED_OUT", "CANCELED", "WAITING", "PAUSED"),
         ),
-        "by_workflow": View("by_workflow", ("workflow_id",), "revision", ()),
-        "newest_of_workflow": View("newest_of_workflow", ("workflow_id",), "created", ()),
+        "by_workflow": View("by_workflow", ("workflow_id",), "revision"),
+        "newest_of_workflow": View("newest_of_workflow", ("workflow_id",), "created"),
     },
-    uniques={},
-    references=(),
     retention=Retention(
         lambda record: (record.status in ("SUCCESS", "FAILED", "CANCELED", "TIMED_OUT")),
         5184000000000,
         (2592000000000, 7776000000000),
     ),
     not_found=errors.WorkflowNotFoundError,
-    exists=errors.AlreadyExistsError,
 )

@@ -8,20 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from keyweave.checking import Report
-from keyweave.context import Context, Stats
-from keyweave.flows import checking, examining, sweeping, transacting
-from keyweave.health import Health
-from keyweave.session_sync import Session, open_session
-from keyweave.sweeper_sync import Sweeper
+from keyweave.expiry.sweep import sweep
+from keyweave.store.context import Context
+from keyweave.store.stats import Stats
+from keyweave.write.transact import transact
+from keyweave.sync.session import Session, open_session
+from keyweave.sync.sweeper import Sweeper
 
 from ..package import PACKAGE
 from .api_key import APIKeyRepository
 from .task_state import TaskStateRepository
 from .user import UserRepository
 from .workflow_state import WorkflowStateRepository
+
+if TYPE_CHECKING:
+    from keyweave.health.report import Health
+    from keyweave.integrity.drift import Report
 
 __all__ = [
     "Store",
@@ -36,7 +40,7 @@ T = TypeVar("T")
 
 
 class Transaction:
-    """The repositories, bound to one transaction: reads see its writes; nothing is written before it ends."""
+    """The repositories of one transaction: reads see its writes, and nothing is written before it ends."""
 
     __slots__ = ("_session", "api_keys", "task_states", "users", "workflow_states")
 
@@ -48,7 +52,7 @@ class Transaction:
         self.workflow_states = WorkflowStateRepository(session)
 
     def transact(self, function: Callable[[Transaction], T]) -> T:
-        """Join: run `function` in this transaction."""
+        """Run `function` in this transaction, which is already open."""
         return function(self)
 
 
@@ -73,17 +77,18 @@ class Store:
         retention: Mapping[str, timedelta] | None = None,
         **options: Any,
     ) -> Store:
-        """Connect and make sure that the server answers; use it as a context manager, or `close` it.
+        """Connect, and check that the server answers. Use the store as a context manager, or `close` it.
 
         Args:
             url: `redis://`, `rediss://`, `unix://` or `embedded:`.
-            namespace: separates tenants and tests.
+            namespace: the tenant; separates tenants and tests.
             retention: how long rows of an entity live, by entity name; replaces the environment's and the schema's.
-            options: of the connection, such as `timeout` in seconds; `meter_provider` and `tracer_provider` of
-                OpenTelemetry, by default the global ones.
+            options: options of the connection, such as `timeout` in seconds, and `meter_provider` and
+                `tracer_provider` of OpenTelemetry, by default the global ones.
 
         Raises:
-            ConfigurationError: an option makes no sense.
+            ConfigurationError: an option is not valid.
+            FormatError: the generated code has a format that this version of keyweave does not know.
             StoreUnavailableError: the server cannot be used.
         """
         return cls(open_session(PACKAGE, url, namespace=namespace, retention=retention, **options))
@@ -91,43 +96,41 @@ class Store:
     def transact(self, function: Callable[[Transaction], T]) -> T:
         """Run `function` with repositories of one transaction, and write what it wrote in one atomic step.
 
-        Reads see the transaction's own writes. The function may run again when other writers came first. An
-        exception discards everything and passes through.
+        Reads see the transaction's own writes. The function runs again if another write came first. An
+        exception discards all writes and is passed on.
 
         Raises:
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
             CrossPartitionError: the rows do not share a partition; nothing was sent.
         """
-        result: T = self._session.run(
-            transacting.transact(self._session.context, self._bind, function), "transact"
-        )
+        result: T = self._session.run(transact(self._session.context, self._bind, function), "transact")
         return result
 
     def _bind(self, context: Context) -> Transaction:
         return Transaction(self._session.within(context))
 
     def sweep(self, *, limit: int = 10_000) -> int:
-        """Remove up to `limit` rows that are past their deadline, and return how many were removed."""
-        return self._session.run(sweeping.sweep(self._session.context, limit=limit), "sweep")
+        """Remove up to `limit` rows that are past their deadline, and return their number."""
+        return self._session.run(sweep(self._session.context, limit=limit), "sweep")
 
     def sweeper(self, *, interval: float = 30.0, share: float = 0.02) -> Sweeper:
         """A background sweeper: `with store.sweeper(): ...`, or `start` and `stop` it.
 
         Args:
-            interval: seconds between looks when nothing is due.
-            share: most of its time that it spends sweeping while something is due, above 0, at most 1.
+            interval: seconds between sweeps while no row is due.
+            share: the largest part of its time that it sweeps while rows are due, above 0 and at most 1.
 
         Raises:
-            ConfigurationError: a value makes no sense.
+            ConfigurationError: a value is out of range.
         """
         return self._session.sweeper(interval=interval, share=share)
 
     def check(self) -> Report:
-        """Compare every document with every entry that is derived from it, both ways; others may write meanwhile."""
-        return self._session.run(checking.check(self._session.context), "check")
+        """Compare every document with its index entries, in both directions; other writes may go on meanwhile."""
+        return self._session.check()
 
     def health(self, *, memory_budget: int | None = None) -> Health:
-        """How the server and this namespace are now: one round trip, no retries.
+        """The state of the server and of this namespace: one round trip, no retries.
 
         Args:
             memory_budget: bytes that the data may take; the server's own limit by default.
@@ -135,19 +138,17 @@ class Store:
         Raises:
             StoreUnavailableError: the server does not answer.
         """
-        return self._session.run(
-            examining.examine(self._session.context, memory_budget=memory_budget), "health"
-        )
+        return self._session.health(memory_budget=memory_budget)
 
     @property
     def session(self) -> Session:
-        """What the repositories run in; for tools."""
+        """The session that the repositories use, for tools."""
         return self._session
 
     @property
     def stats(self) -> Stats:
-        """What happened inside operations since the store was opened."""
-        return self._session.context.stats
+        """Counters of events inside operations since the store was opened."""
+        return self._session.context.state.stats
 
     def close(self) -> None:
         """Stop every sweeper and close every connection; an embedded server ends with its last store."""

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import (
-    counting,
-    fetching,
-    gathering,
-    joining,
-    merging,
-    paging,
-    reading,
-    removing,
-    searching,
-    transacting,
-    writing,
-)
-from keyweave.keytext import key_text
-from keyweave.page import Page
-from keyweave.session_sync import Session
+from keyweave.model.keytext import key_text
+from keyweave.model.page import Page
+from keyweave.read import count as _count
+from keyweave.read import fetch as _fetch
+from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import page as _page
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import merge as _merge
+from keyweave.write import save as _save
+from keyweave.sync.session import Session
 
 from .. import filters
 from ..entities.workflow_state import WORKFLOW_STATE as ENTITY
@@ -42,50 +40,50 @@ class WorkflowStateRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.runner(ENTITY)
+        self._run = session.run_for(ENTITY)
 
     def get(self, workflow_exec_id: str) -> WorkflowState:
         """The row with this key.
 
         Raises:
-            WorkflowNotFoundError: it is not there, or its retention has ended.
+            WorkflowNotFoundError: it does not exist, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, workflow_exec_id), "get")
+        return self._run(_get.get(self._context, ENTITY, workflow_exec_id), "get")
 
     def find(self, workflow_exec_id: str) -> WorkflowState | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, workflow_exec_id), "find")
+        return self._run(_get.find(self._context, ENTITY, workflow_exec_id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[WorkflowState | None]:
-        """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        """The rows with these keys, in the same order; None for a key without a row."""
+        return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, workflow_exec_id: str, *, wait: float | None = None) -> WorkflowState:
         """The row, locked until the transaction ends; `wait` is in seconds.
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            WorkflowNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            WorkflowNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return self._run(
-            transacting.get_for_update(self._context, ENTITY, workflow_exec_id, wait=wait), "get_for_update"
+            _lock.get_for_update(self._context, ENTITY, workflow_exec_id, wait=wait), "get_for_update"
         )
 
     def get_with_task_states(
         self, workflow_exec_id: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[WorkflowState, list[TaskState]]:
-        """The row with this key, and every TaskState whose `workflow_exec_id` it is.
+        """The row with this key, and every TaskState that refers to it by `workflow_exec_id`.
 
-        With `for_update` the row is locked as by `get_for_update`, before any of them is read.
+        With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
 
         Raises:
-            WorkflowNotFoundError: it is not there.
+            WorkflowNotFoundError: it does not exist.
             TransactionRequiredError: `for_update` outside a transaction.
-            LockTimeoutError: the lock was not free in time.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
         return self._run(
-            gathering.get_with(
+            _gather.get_with(
                 self._context,
                 ENTITY,
                 workflow_exec_id,
@@ -106,20 +104,20 @@ class WorkflowStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = ()
         return self._run(
-            paging.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
+            _page.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
             "all",
         )
 
     def iterate_all(self, *, batch: int = 200, newest: bool = True) -> Iterator[WorkflowState]:
-        """Every row of `list_all`, read `batch` at a time; rows written meanwhile may or may not appear."""
+        """Every row of `list_all`, read `batch` at a time; rows that are written meanwhile may be missing."""
         values_ = ()
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -128,17 +126,17 @@ class WorkflowStateRepository:
         )
 
     def fetch_all(self, *, newest: bool = True) -> list[WorkflowState]:
-        """All rows of `list_all`, however many, as one list; `iterate_all` holds no more than a batch in memory.
+        """All rows of `list_all` as one list; `iterate_all` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = ()
-        return self._run(fetching.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all")
+        return self._run(_fetch.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all")
 
     def count_all(self) -> int:
-        """How many rows `list_all` has, without reading them."""
+        """The number of rows of `list_all`, without reading them."""
         values_ = ()
-        return self._run(counting.count(self._context, ENTITY, "all", values_), "count", "all")
+        return self._run(_count.count(self._context, ENTITY, "all", values_), "count", "all")
 
     def list_by_status(
         self, status: Status, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -149,11 +147,11 @@ class WorkflowStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(status, "str"),)
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_status", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -163,12 +161,12 @@ class WorkflowStateRepository:
     def iterate_by_status(
         self, status: Status, *, batch: int = 200, newest: bool = True
     ) -> Iterator[WorkflowState]:
-        """Every row of `list_by_status`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_status`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(status, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_status", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -177,20 +175,19 @@ class WorkflowStateRepository:
         )
 
     def fetch_by_status(self, status: Status, *, newest: bool = True) -> list[WorkflowState]:
-        """All rows of `list_by_status`, however many, as one list; `iterate_by_status` holds no more than a
-        batch in memory.
+        """All rows of `list_by_status` as one list; `iterate_by_status` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(status, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_status", values_, newest=newest), "fetch", "by_status"
+            _fetch.fetch(self._context, ENTITY, "by_status", values_, newest=newest), "fetch", "by_status"
         )
 
     def count_by_status(self, status: Status) -> int:
-        """How many rows `list_by_status` has, without reading them."""
+        """The number of rows of `list_by_status`, without reading them."""
         values_ = (key_text(status, "str"),)
-        return self._run(counting.count(self._context, ENTITY, "by_status", values_), "count", "by_status")
+        return self._run(_count.count(self._context, ENTITY, "by_status", values_), "count", "by_status")
 
     def list_by_workflow(
         self, workflow_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
@@ -201,11 +198,11 @@ class WorkflowStateRepository:
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(workflow_id, "str"),)
         return self._run(
-            paging.page(
+            _page.page(
                 self._context, ENTITY, "by_workflow", values_, limit=limit, cursor=cursor, newest=newest
             ),
             "list",
@@ -215,12 +212,12 @@ class WorkflowStateRepository:
     def iterate_by_workflow(
         self, workflow_id: str, *, batch: int = 200, newest: bool = True
     ) -> Iterator[WorkflowState]:
-        """Every row of `list_by_workflow`, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row of `list_by_workflow`, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
         values_ = (key_text(workflow_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context, ENTITY, "by_workflow", values_, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -229,39 +226,36 @@ class WorkflowStateRepository:
         )
 
     def fetch_by_workflow(self, workflow_id: str, *, newest: bool = True) -> list[WorkflowState]:
-        """All rows of `list_by_workflow`, however many, as one list; `iterate_by_workflow` holds no more than a
-        batch in memory.
+        """All rows of `list_by_workflow` as one list; `iterate_by_workflow` holds no more than a batch in
+        memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(workflow_id, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "by_workflow", values_, newest=newest),
-            "fetch",
-            "by_workflow",
+            _fetch.fetch(self._context, ENTITY, "by_workflow", values_, newest=newest), "fetch", "by_workflow"
         )
 
     def count_by_workflow(self, workflow_id: str) -> int:
-        """How many rows `list_by_workflow` has, without reading them."""
+        """The number of rows of `list_by_workflow`, without reading them."""
         values_ = (key_text(workflow_id, "str"),)
-        return self._run(
-            counting.count(self._context, ENTITY, "by_workflow", values_), "count", "by_workflow"
-        )
+        return self._run(_count.count(self._context, ENTITY, "by_workflow", values_), "count", "by_workflow")
 
     def list_newest_of_workflow(
         self, workflow_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
     ) -> Page[WorkflowState]:
         """One page, newest first unless `newest` is False.
 
-        get_state_by_id and its kin want the newest execution, which by_workflow (latest change) cannot give.
+        get_state_by_id and similar reads need the newest execution; by_workflow is ordered by the latest
+        change.
 
         Raises:
             ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
         values_ = (key_text(workflow_id, "str"),)
         return self._run(
-            paging.page(
+            _page.page(
                 self._context,
                 ENTITY,
                 "newest_of_workflow",
@@ -277,12 +271,12 @@ class WorkflowStateRepository:
     def iterate_newest_of_workflow(
         self, workflow_id: str, *, batch: int = 200, newest: bool = True
     ) -> Iterator[WorkflowState]:
-        """Every row of `list_newest_of_workflow`, read `batch` at a time; rows written meanwhile may or may
-        not appear.
+        """Every row of `list_newest_of_workflow`, read `batch` at a time; rows that are written meanwhile may
+        be missing.
         """
         values_ = (key_text(workflow_id, "str"),)
         return self._session.iterate(
-            lambda cursor: paging.page(
+            lambda cursor: _page.page(
                 self._context,
                 ENTITY,
                 "newest_of_workflow",
@@ -297,32 +291,30 @@ class WorkflowStateRepository:
         )
 
     def fetch_newest_of_workflow(self, workflow_id: str, *, newest: bool = True) -> list[WorkflowState]:
-        """All rows of `list_newest_of_workflow`, however many, as one list; `iterate_newest_of_workflow` holds
-        no more than a batch in memory.
+        """All rows of `list_newest_of_workflow` as one list; `iterate_newest_of_workflow` holds no more than a
+        batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
         """
         values_ = (key_text(workflow_id, "str"),)
         return self._run(
-            fetching.fetch(self._context, ENTITY, "newest_of_workflow", values_, newest=newest),
+            _fetch.fetch(self._context, ENTITY, "newest_of_workflow", values_, newest=newest),
             "fetch",
             "newest_of_workflow",
         )
 
     def count_newest_of_workflow(self, workflow_id: str) -> int:
-        """How many rows `list_newest_of_workflow` has, without reading them."""
+        """The number of rows of `list_newest_of_workflow`, without reading them."""
         values_ = (key_text(workflow_id, "str"),)
         return self._run(
-            counting.count(self._context, ENTITY, "newest_of_workflow", values_),
-            "count",
-            "newest_of_workflow",
+            _count.count(self._context, ENTITY, "newest_of_workflow", values_), "count", "newest_of_workflow"
         )
 
     def group_counts_by_status(self) -> dict[Status, int]:
-        """How many rows each `status` has, without reading them; those with none are left out."""
+        """The number of rows for each `status`, without reading them; a value without rows is left out."""
         values_ = ()
         counts = self._run(
-            counting.group_counts(self._context, ENTITY, "by_status", values_), "group_counts", "by_status"
+            _count.group_counts(self._context, ENTITY, "by_status", values_), "group_counts", "by_status"
         )
         return {Status(group): number for group, number in counts.items()}
 
@@ -338,18 +330,18 @@ class WorkflowStateRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[WorkflowState]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
-        A `having` argument asks for rows to which such a row refers.
+        A `having_…` argument selects rows to which such a row refers.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
-        equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having = joining.having(("TaskState", "workflow_exec_id", having_task_state))
+        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having = _join.having(("TaskState", "workflow_exec_id", having_task_state))
         return self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
@@ -364,15 +356,15 @@ class WorkflowStateRepository:
         having_task_state: filters.TaskStateFilter | None = None,
         order: _Order = "revision",
     ) -> WorkflowState:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            WorkflowNotFoundError: there is none.
+            WorkflowNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having = joining.having(("TaskState", "workflow_exec_id", having_task_state))
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having = _join.having(("TaskState", "workflow_exec_id", having_task_state))
+        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def first_with_task_states(
         self,
@@ -384,16 +376,16 @@ class WorkflowStateRepository:
         order: _Order = "revision",
         newest: bool = True,
     ) -> tuple[WorkflowState, list[TaskState]]:
-        """The row that `first` finds, and every TaskState whose `workflow_exec_id` it is.
+        """The row that `first` finds, and every TaskState that refers to it by `workflow_exec_id`.
 
         Raises:
-            WorkflowNotFoundError: there is none.
+            WorkflowNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having = joining.having(("TaskState", "workflow_exec_id", having_task_state))
+        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having = _join.having(("TaskState", "workflow_exec_id", having_task_state))
         return self._run(
-            gathering.first_with(
+            _gather.first_with(
                 self._context,
                 ENTITY,
                 equal,
@@ -417,13 +409,13 @@ class WorkflowStateRepository:
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[WorkflowState]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
-        equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having = joining.having(("TaskState", "workflow_exec_id", having_task_state))
+        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having = _join.having(("TaskState", "workflow_exec_id", having_task_state))
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -440,17 +432,17 @@ class WorkflowStateRepository:
         order: _Order = "revision",
         newest: bool = True,
     ) -> list[WorkflowState]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having = joining.having(("TaskState", "workflow_exec_id", having_task_state))
+        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having = _join.having(("TaskState", "workflow_exec_id", having_task_state))
         return self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
     def explain(
@@ -460,77 +452,77 @@ class WorkflowStateRepository:
         workflow_id: str | None = None,
         status: Status | None = None,
         order: _Order = "revision",
-    ) -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+    ) -> _search.Explanation:
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
-        equal = searching.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: WorkflowState, *, if_none: _View | None = None) -> WorkflowState:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
-        With `if_none`, only if no row has the same values of that view's fields.
+        With `if_none`, insert only if no row has the same values of the fields of that view.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
-            ViewNotEmptyError: `if_none`, and there is such a row.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
         """
-        return self._run(writing.create(self._context, ENTITY, record, if_none=if_none), "create")
+        return self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
 
     def save(self, record: WorkflowState) -> WorkflowState:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            WorkflowNotFoundError: the row is gone.
+            WorkflowNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record), "save")
+        return self._run(_save.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: WorkflowState) -> WorkflowState:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, workflow_exec_id: str, function: Callable[[WorkflowState], Any]) -> WorkflowState:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            WorkflowNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            WorkflowNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, workflow_exec_id, function), "change")
+        return self._run(_save.change(self._context, ENTITY, workflow_exec_id, function), "change")
 
     def delete(self, workflow_exec_id: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            WorkflowNotFoundError: it is not there.
+            WorkflowNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, workflow_exec_id), "delete")
+        self._run(_delete.delete(self._context, ENTITY, workflow_exec_id), "delete")
 
     def discard(self, workflow_exec_id: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, workflow_exec_id), "discard")
+        """Delete the row like `delete`, and return whether it existed."""
+        return self._run(_delete.discard(self._context, ENTITY, workflow_exec_id), "discard")
 
     def merge_usage(self, workflow_exec_id: str, entries: Sequence[UsageEntry]) -> WorkflowState:
         """Merge entries into `usage` by the schema's rules; concurrent merges lose nothing.
 
         Raises:
-            WorkflowNotFoundError: it is not there.
+            WorkflowNotFoundError: it does not exist.
             ValidationError: an entry breaks its type or limits.
         """
         return self._run(
-            merging.merge(self._context, ENTITY, workflow_exec_id, WORKFLOW_STATE_USAGE, entries), "merge"
+            _merge.merge(self._context, ENTITY, workflow_exec_id, WORKFLOW_STATE_USAGE, entries), "merge"
         )

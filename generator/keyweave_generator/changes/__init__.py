@@ -1,5 +1,5 @@
-"""What a change of a schema does to code, to stored data, and to old and new code side by side.
+"""The effects of a change of a schema: on code, on stored data, and on old and new code side by side.
 
-`comparing` pairs the parts of two schemas and asks every rule about them; a rule is a small function in one of the
-`of_*` modules. Everything here is pure: schemas in, findings out, and texts made of them.
+`compare` pairs the parts of two schemas and applies every rule to the pairs; a rule is a small function in one of the
+`of_*` modules. Everything here is pure: schemas become findings, and findings become texts.
 """

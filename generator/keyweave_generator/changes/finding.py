@@ -1,4 +1,4 @@
-"""What a rule finds: the values that pass from the rules to the reports. No rule and no output format is known here."""
+"""Findings: the values that pass from the rules to the reports. This module knows no rule and no output format."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keyweave_generator.model import Position
 
 
 class Category(enum.Enum):
-    """What a change touches."""
+    """The part of an application that a change affects."""
 
     API = "API"
     STORAGE = "STORAGE"
@@ -20,14 +20,14 @@ class Category(enum.Enum):
 
 
 class Level(enum.Enum):
-    """How grave a change is: refused, to be acted upon, or only told."""
+    """How severe a change is: refused, to be acted upon, or only reported."""
 
     ERROR = "error"
     WARNING = "warning"
     INFO = "info"
 
     def reaches(self, other: Level) -> bool:
-        """Tell whether this level is as grave as `other`, or graver."""
+        """Tell whether this level is at least as severe as `other`."""
         order = list(Level)
         return order.index(self) <= order.index(other)
 
@@ -50,7 +50,7 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What a change does, and what to do about it. Each text is one or two sentences."""
+    """The effects of a change, and what to do about it. Each text is one or two sentences."""
 
     code: str = "Runs unchanged."
     data: str = "Stays as it is."
@@ -61,7 +61,7 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One answer of a rule. `subject` is an entity, record or enum, `part` a field, view, check or value of it."""
+    """One result of a rule. `subject` is an entity, record or enum, `part` a field, view, check or value of it."""
 
     spot: Spot
     message: str
@@ -88,8 +88,7 @@ class Finding:
     @property
     def order(self) -> tuple[str, int, int, str, str]:
         """Sorting key: file, line, column, rule, then text."""
-        place = self.position
-        return (place.file, place.line, place.column, self.rule, self.message)
+        return (self.position.file, self.position.line, self.position.column, self.rule, self.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +104,10 @@ class Review:
     """The outcome of a comparison.
 
     Attributes:
-        findings: what was found, by position.
+        findings: what was found, sorted by position.
         ignored: what was found and is accepted.
-        against: the old schema in a word; empty when there was none, so that everything is new.
-        prefix: what stands before a file name of the old schema, to tell it from the new file: `main:` or nothing.
+        against: the name of the old schema; empty when there was none, so that everything is new.
+        prefix: what reports put before file names of the old schema, to distinguish them from new files: `main:` or nothing.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -116,15 +115,14 @@ class Review:
     against: str = ""
     prefix: str = ""
 
-    def place(self, finding: Finding) -> str:
-        """Where a finding is: `file:line:column`."""
-        at = finding.position
-        return f"{self.prefix if finding.side is Side.OLD else ''}{at.file}:{at.line}:{at.column}"
+    def where(self, finding: Finding) -> str:
+        """The position of a finding as text: `file:line:column`."""
+        return f"{self.prefix if finding.side is Side.OLD else ''}{finding.position}"
 
     def count(self, level: Level) -> int:
         """How many findings have exactly this level."""
         return sum(finding.level is level for finding in self.findings)
 
     def reaching(self, level: Level) -> tuple[Finding, ...]:
-        """The findings that are at least as grave as `level`."""
+        """The findings that are at least as severe as `level`."""
         return tuple(finding for finding in self.findings if finding.level.reaches(level))

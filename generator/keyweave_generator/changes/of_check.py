@@ -1,4 +1,4 @@
-"""Rules about checks. Writers meet them; readers do not."""
+"""Rules about checks. A check applies when a row is written, not when it is read."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .rule import rule
     "An entity that may have rows gets a check.",
     Effect(
         code="A write that breaks it raises CheckViolationError.",
-        data="A stored row that breaks it can be read, and not be written again until it is right.",
+        data="A stored row that breaks it can be read, but not written until it is corrected.",
         deploy="Old code writes rows that break it.",
-        action="Correct the rows that break it before, or when they are written.",
+        action="Correct the rows that break it, at the latest when they are written.",
     ),
 )
 def check_added(pair: EntityPair) -> Iterator[Change]:
@@ -39,7 +39,7 @@ def check_added(pair: EntityPair) -> Iterator[Change]:
         code="A write that would break it is accepted.",
         data="Rows may appear that other code does not expect.",
         deploy="Old code reads such a row, and refuses to write it.",
-        action="Look at the code that relies on the rule.",
+        action="Review the code that relies on the rule.",
     ),
 )
 def check_removed(pair: EntityPair) -> Iterator[Change]:
@@ -54,21 +54,21 @@ def check_removed(pair: EntityPair) -> Iterator[Change]:
     CheckPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "A check says something else. Whether it is tighter or looser cannot be told from its text.",
+    "A check has another rule. Its text does not show whether it is stricter.",
     Effect(
-        code="Writes are refused that were accepted, or the other way round.",
-        data="A stored row that breaks it can be read, and not be written again until it is right.",
+        code="Writes that were accepted are refused, or the reverse.",
+        data="A stored row that breaks it can be read, but not written until it is corrected.",
         deploy="Old and new code accept different rows.",
-        action="If it is tighter, correct the rows that break it before, or when they are written.",
+        action="If it is stricter, correct the rows that break it, at the latest when they are written.",
     ),
 )
 def check_changed(pair: CheckPair) -> Iterator[Change]:
-    """Yield another rule, or the same over a set that has other members."""
+    """Yield a rule that differs, or that uses a set whose members differ."""
     old, new = pair.entity.owner.now_in(pair.old.rule.source), " ".join(pair.new.rule.source.split())
     moved = pair.entity.moved_set(new)
     message = ""
     if old != new:
-        message = f"check {pair.new.name} was: {old}; it is: {new}"
+        message = f"check {pair.new.name} was: {old}; it is now: {new}"
     elif moved:
         message = f"check {pair.new.name} uses {moved}, which has other members"
     if message:

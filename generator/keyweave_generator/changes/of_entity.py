@@ -1,4 +1,4 @@
-"""Rules about an entity as a whole: where its rows are stored, and what its errors are called."""
+"""Rules about an entity as a whole: where its rows are stored, and the names of its errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .rule import rule
     Level.ERROR,
     "An entity moves to another group, whose name is part of every key.",
     Effect(
-        code="Runs, and sees no row of the entity.",
+        code="Runs, but finds no row of the entity.",
         data="Stored rows stay under their old keys, where new code does not look.",
         deploy="Old and new code work on different rows.",
         action="Leave the entity where it is, or copy its rows with a program that opens both schemas.",
@@ -35,7 +35,7 @@ def entity_group_changed(pair: EntityPair) -> Iterator[Change]:
     Level.ERROR,
     "Another field identifies the rows of an entity.",
     Effect(
-        code="Methods that take a key take another one.",
+        code="Methods that take a key expect another field.",
         data="Stored rows are under the values of the old field, where new code does not look.",
         deploy="Old and new code write different keys for one row.",
         action="Add a new entity with the new key, copy the rows, then remove the old one.",
@@ -54,8 +54,8 @@ def entity_key_changed(pair: EntityPair) -> Iterator[Change]:
     Level.ERROR,
     "Another field decides in which partition of its group a row is stored.",
     Effect(
-        code="Rows that shared a partition may not share one any more.",
-        data="With one partition per group nothing moves. With several, rows are looked for where they are not.",
+        code="Rows that shared a partition may no longer share one.",
+        data="With one partition per group nothing moves. With several, new code looks for rows in the wrong partition.",
         deploy="With several partitions, old and new code work on different rows.",
         action="With one partition, which is all that this release runs, ignore it with that reason.",
     ),
@@ -93,4 +93,4 @@ def error_renamed(pair: EntityPair) -> Iterator[Change]:
     for path, old_name, new_name in named:
         if old_name != new_name:
             part = path[1] if path[0] == "unique" else ""
-            yield pair.change(Side.NEW, path, part, f"the error {old_name} is called {new_name} now")
+            yield pair.change(Side.NEW, path, part, f"the error {old_name} is now called {new_name}")

@@ -1,4 +1,4 @@
-"""Rules about the values and sets of an enum. Values are stored as written, so their order says nothing."""
+"""Rules about the values and sets of an enum. Values are stored as written, so their order has no meaning."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .wording import names_text, used_by
     Level.WARNING,
     "An enum has a new value.",
     Effect(
-        code="Code that tells all values apart has to know the new one.",
+        code="Code that handles every value has to handle the new one.",
         deploy="Old code that reads a row with the new value raises CorruptDocumentError.",
         action="Deploy everywhere before anything writes the new value.",
     ),
@@ -42,7 +42,7 @@ def enum_value_added(pair: EnumPair) -> Iterator[Change]:
         code="The member is gone.",
         data="A row that holds the value cannot be read: CorruptDocumentError.",
         deploy="Rows that old code writes with the value cannot be read by new code.",
-        action="With the value still in the enum, stop writing it and give the rows that hold it another one.",
+        action="With the value still in the enum, stop writing it and give the rows that hold it another value.",
     ),
 )
 def enum_value_removed(pair: EnumPair) -> Iterator[Change]:
@@ -62,7 +62,7 @@ def enum_value_removed(pair: EnumPair) -> Iterator[Change]:
     Level.ERROR,
     "A value is removed from an enum and not put into its `reserved`.",
     Effect(
-        data="If the value comes back with another meaning, old rows and backups get that meaning.",
+        data="If the value returns with another meaning, old rows and backups get that meaning.",
         action="Add the value to `reserved` of the enum.",
     ),
 )
@@ -82,17 +82,17 @@ def enum_value_not_reserved(pair: EnumPair) -> Iterator[Change]:
     Level.ERROR,
     "A value that was reserved is in use again.",
     Effect(
-        data="Rows and backups that hold the value from before get its new meaning.",
+        data="Old rows and backups that hold the value get its new meaning.",
         deploy="Old code that reads a row with the value raises CorruptDocumentError.",
-        action="Take another value, and keep this one in `reserved`.",
+        action="Choose another value, and keep this one in `reserved`.",
     ),
 )
 def enum_value_reused(pair: EnumPair) -> Iterator[Change]:
-    """Yield each reserved value that is back."""
+    """Yield each reserved value that is used again."""
     for index, value in enumerate(pair.new.values):
         if value in pair.old.reserved:
             yield pair.change(
-                Side.NEW, ("values", index), value, f"the value {quote(value)} was reserved and is back"
+                Side.NEW, ("values", index), value, f"the value {quote(value)} was reserved and is used again"
             )
 
 
@@ -101,24 +101,24 @@ def enum_value_reused(pair: EnumPair) -> Iterator[Change]:
     EnumPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "A value leaves `reserved` without being used; nothing keeps it from coming back.",
+    "A value leaves `reserved` without being used; nothing prevents its reuse.",
     Effect(
-        data="If the value comes back with another meaning, old rows and backups get that meaning.",
+        data="If the value returns with another meaning, old rows and backups get that meaning.",
         action="Put the value back into `reserved`.",
     ),
 )
 def enum_reserved_changed(pair: EnumPair) -> Iterator[Change]:
-    """Yield each value that is neither reserved nor used any more."""
+    """Yield each value that is no longer reserved and not used."""
     for index, value in enumerate(pair.old.reserved):
         if value not in pair.new.reserved and value not in pair.new.values:
             yield pair.change(
-                Side.OLD, ("reserved", index), value, f"the value {quote(value)} is not reserved any more"
+                Side.OLD, ("reserved", index), value, f"the value {quote(value)} is no longer reserved"
             )
 
 
 @rule("ENUM_VALUE_RESERVED", EnumPair, Category.SAFE, Level.INFO, "A value that was not in use is reserved.")
 def enum_value_reserved(pair: EnumPair) -> Iterator[Change]:
-    """Yield each value that is reserved without having been removed just now."""
+    """Yield each value that is reserved and was not removed by this change."""
     for index, value in enumerate(pair.new.reserved):
         if value not in pair.old.reserved and value not in pair.old.values:
             yield pair.change(Side.NEW, ("reserved", index), value, f"the value {quote(value)} is reserved")
@@ -145,7 +145,7 @@ def enum_set_added(pair: EnumPair) -> Iterator[Change]:
     Category.API,
     Level.WARNING,
     "An enum loses a set.",
-    Effect(code="Its property `is_…` is gone.", action="Change the code that asks for it."),
+    Effect(code="Its property `is_…` is gone.", action="Change the code that uses it."),
 )
 def enum_set_removed(pair: EnumPair) -> Iterator[Change]:
     """Yield each set that is gone."""
@@ -161,9 +161,9 @@ def enum_set_removed(pair: EnumPair) -> Iterator[Change]:
     Level.WARNING,
     "A set of an enum has other members.",
     Effect(
-        code="The property `is_…` answers differently for them.",
-        deploy="Old and new code disagree about them.",
-        action="Look at what uses the set. Checks and retentions that do have findings of their own.",
+        code="The property `is_…` returns another result for these values.",
+        deploy="Old and new code disagree about these values.",
+        action="Review the code that uses the set. Checks and retentions that use it have findings of their own.",
     ),
 )
 def enum_set_changed(pair: EnumPair) -> Iterator[Change]:

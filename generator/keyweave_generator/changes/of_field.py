@@ -1,4 +1,4 @@
-"""Rules about which fields an entity or record has, what they are called, and which names it reserves.
+"""Rules about the fields of an entity or record, their names, and the names that it reserves.
 
 A name that was used stays taken: documents keep the value of a removed field, and a new field of that name
 would read it.
@@ -42,7 +42,7 @@ def _users(pair: OwnerPair) -> str:
     Effect(
         code="The class has one more field; callers need not pass it.",
         data="Stored rows read as null or as the default.",
-        deploy="Old code carries the field along when it writes a row that has it.",
+        deploy="Old code keeps the field when it writes a row that has it.",
     ),
 )
 def field_added(pair: OwnerPair) -> Iterator[Change]:
@@ -60,7 +60,7 @@ def field_added(pair: OwnerPair) -> Iterator[Change]:
     Level.ERROR,
     "A field is new, required, and has no default.",
     Effect(
-        code="Whoever makes a record has to pass it.",
+        code="Code that creates a record has to pass it.",
         data="A row that was stored without it cannot be read: CorruptDocumentError.",
         deploy="Rows that old code writes cannot be read by new code.",
         action="Make it optional or give it a default. Require it in a later release, when every row has a value.",
@@ -121,13 +121,13 @@ def field_removed_not_reserved(pair: OwnerPair) -> Iterator[Change]:
     OwnerPair,
     Category.STORAGE,
     Level.WARNING,
-    "A field has another name, and says so with `renamed_from`.",
+    "A field has another name, which `renamed_from` declares.",
     Effect(
         code="Code that names the field has to use the new name.",
         data="New code reads both names. A write stores the new one.",
         deploy="Old code finds no value in rows that new code wrote, and cannot read them if the field was required. "
         "Stop old code first, or add a field and copy the values.",
-        action="Deploy, rewrite the rows, then take `renamed_from` away and reserve the old name.",
+        action="Deploy, rewrite the rows, then remove `renamed_from` and reserve the old name.",
         commands=("keyweave migrate-documents",),
     ),
 )
@@ -135,7 +135,7 @@ def field_renamed(pair: OwnerPair) -> Iterator[Change]:
     """Yield each field that has a new name."""
     for old, new in pair.renamed.items():
         yield pair.change(
-            Side.NEW, ("fields", new, "renamed_from"), new, f"the field {old} is called {new} now"
+            Side.NEW, ("fields", new, "renamed_from"), new, f"the field {old} is now called {new}"
         )
 
 
@@ -144,7 +144,7 @@ def field_renamed(pair: OwnerPair) -> Iterator[Change]:
     OwnerPair,
     Category.STORAGE,
     Level.ERROR,
-    "A field loses its `renamed_from`: the old name is not read any more.",
+    "A field loses its `renamed_from`: the old name is no longer read.",
     Effect(
         data="A row that still has the old name has no value for the field, and cannot be read if it is required.",
         action="Rewrite every row with the schema as it was. Then ignore this with that reason, "
@@ -153,10 +153,10 @@ def field_renamed(pair: OwnerPair) -> Iterator[Change]:
     ),
 )
 def field_rename_ended(pair: OwnerPair) -> Iterator[Change]:
-    """Yield each field that does not read its old name any more."""
+    """Yield each field that no longer reads its old name."""
     for each in pair.field_pairs():
         if each.old.renamed_from and each.new.renamed_from is None:
-            message = f"the field {each.new.name} is not read as {each.old.renamed_from} any more"
+            message = f"the field {each.new.name} is no longer read as {each.old.renamed_from}"
             yield pair.change(Side.NEW, ("fields", each.new.name), each.new.name, message)
 
 
@@ -165,10 +165,10 @@ def field_rename_ended(pair: OwnerPair) -> Iterator[Change]:
     OwnerPair,
     Category.STORAGE,
     Level.ERROR,
-    "A field that is there already, or is new, reads a name that the old schema has no field for.",
+    "A field reads an old name that no field of the old schema has.",
     Effect(
-        data="Documents may hold a value of an earlier field under that name, and it would win.",
-        action="Take `renamed_from` away, or name the field that is renamed in this change.",
+        data="Documents may hold a value of an earlier field under that name, and new code would read it.",
+        action="Remove `renamed_from`, or name the field that this change renames.",
     ),
 )
 def field_rename_changed(pair: OwnerPair) -> Iterator[Change]:
@@ -191,8 +191,8 @@ def field_rename_changed(pair: OwnerPair) -> Iterator[Change]:
     "A field has a name that was reserved.",
     Effect(
         data="Documents may hold a value of the earlier field, which the new one reads.",
-        deploy="Old code carries the new values along.",
-        action="Take another name, and keep this one in `reserved`.",
+        deploy="Old code keeps the new values.",
+        action="Choose another name, and keep this one in `reserved`.",
     ),
 )
 def reserved_name_reused(pair: OwnerPair) -> Iterator[Change]:
@@ -209,20 +209,18 @@ def reserved_name_reused(pair: OwnerPair) -> Iterator[Change]:
     OwnerPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "A name leaves `reserved` without being used; nothing keeps it from coming back.",
+    "A name leaves `reserved` without being used; nothing prevents its reuse.",
     Effect(
         data="A later field of that name would read the old values, which documents keep.",
         action="Put the name back into `reserved`, unless its values were purged.",
     ),
 )
 def reserved_name_dropped(pair: OwnerPair) -> Iterator[Change]:
-    """Yield each name that is neither reserved nor used any more."""
+    """Yield each name that is no longer reserved and not used."""
     used = {field.name for field in pair.new.fields}
     for index, name in enumerate(pair.old.reserved):
         if name not in pair.new.reserved and name not in used:
-            yield pair.change(
-                Side.OLD, ("reserved", index), name, f"the name {name} is not reserved any more"
-            )
+            yield pair.change(Side.OLD, ("reserved", index), name, f"the name {name} is no longer reserved")
 
 
 @rule("NAME_RESERVED", OwnerPair, Category.SAFE, Level.INFO, "A name that no field had is reserved.")

@@ -1,7 +1,7 @@
-"""Rules about the generation of a view or unique constraint, under which its definition has keys of its own.
+"""Rules about the generation of a view or unique constraint, which gives each definition its own keys.
 
 A namespace remembers the definition of every index: its fields by name, its order, its normalization. Code that has another
-one under the same generation does not open the namespace, so old and new entries never share keys.
+definition under the same generation does not open the namespace, so old and new entries never share keys.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def index_generation_kept(pair: EntityPair) -> Iterator[Change]:
     EntityPair,
     Category.INDEX,
     Level.WARNING,
-    "A view or unique constraint has a later generation: an index of its own beside the old one.",
+    "A view or unique constraint has a later generation: a new index beside the old one.",
     Effect(
         code="Its methods raise ViewNotBuiltError until the new generation is built.",
         data="Stored rows are not in the new generation until it is built. The old one takes memory until it is dropped.",
@@ -56,7 +56,7 @@ def index_generation_kept(pair: EntityPair) -> Iterator[Change]:
     ),
 )
 def index_generation_raised(pair: EntityPair) -> Iterator[Change]:
-    """Yield each index that begins anew, with what it costs."""
+    """Yield each index that gets a later generation, with its cost."""
     for old, new in _both(pair):
         if new.generation > old.generation:
             yield _change(pair, new, f"{new.name} was generation {old.generation} and is {new.generation}")
@@ -72,12 +72,12 @@ def index_generation_raised(pair: EntityPair) -> Iterator[Change]:
         code="Reads keys that an earlier definition filled, or refuses to open the namespace: SchemaMismatchError.",
         data="The keys of the earlier generation miss every row that was written since.",
         deploy="Rows that the code of the later generation writes are not in the earlier one.",
-        action="Take the next generation, also for a definition that was used before.",
+        action="Use the next generation, even for a definition that was used before.",
         commands=BACKFILL,
     ),
 )
 def index_generation_lowered(pair: EntityPair) -> Iterator[Change]:
-    """Yield each index that goes back."""
+    """Yield each index that returns to an earlier generation."""
     for old, new in _both(pair):
         if new.generation < old.generation:
             yield _change(pair, new, f"{new.name} was generation {old.generation} and is {new.generation}")
@@ -88,7 +88,7 @@ def index_generation_lowered(pair: EntityPair) -> Iterator[Change]:
     EntityPair,
     Category.INDEX,
     Level.ERROR,
-    "A view becomes a unique constraint of the same name and generation, or the other way round.",
+    "A view becomes a unique constraint of the same name and generation, or the reverse.",
     Effect(
         code="Refuses to open a namespace that holds the index: SchemaMismatchError.",
         deploy="New code does not start beside old code.",
@@ -97,7 +97,7 @@ def index_generation_lowered(pair: EntityPair) -> Iterator[Change]:
     ),
 )
 def index_kind_changed(pair: EntityPair) -> Iterator[Change]:
-    """Yield each index that changed sides and kept its keys."""
+    """Yield each index that changed its kind and kept its keys."""
     old_views, old_uniques = {view.stored for view in pair.old.views}, {
         each.stored for each in pair.old.uniques
     }
@@ -110,7 +110,7 @@ def index_kind_changed(pair: EntityPair) -> Iterator[Change]:
 
 
 def definition(index: View | Unique) -> str:
-    """What the namespace remembers of an index, as the runtime spells it."""
+    """The definition that the namespace remembers, as the runtime writes it."""
     if isinstance(index, View):
         return f"{'+'.join(index.fields)} by {order_text(index)}"
     return f"unique {'+'.join(index.fields)}{''.join(f' {step}' for step in sorted(index.normalize))}"

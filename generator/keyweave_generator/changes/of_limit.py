@@ -1,4 +1,4 @@
-"""Rules about what a field accepts and what is done to its value. Readers check limits too, not only writers."""
+"""Rules about the values that a field accepts, and how they are changed. Limits apply to readers too, not only to writers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Move(enum.Enum):
 
 
 def _limit(field: Field, name: str) -> float | None:
-    """The limit that holds, with what the type implies."""
+    """The limit that applies, including the limit of the type."""
     value: float | None = getattr(field, name)
     if name == "min_length":
         return max(value or 0, 1 if field.type.name == "id" else 0)
@@ -32,7 +32,7 @@ def _limit(field: Field, name: str) -> float | None:
 
 
 def _moves(pair: FieldPair) -> Iterator[tuple[str, _Move]]:
-    """The limits that differ, and where to. A type that does not read the old one is a finding already."""
+    """The limits that differ, and how. A type that cannot read the old one has another finding."""
     if relation(pair.owner.schema, pair.old, pair.new) is Relation.OTHER:
         return
     for name in (*_LEAST, *_MOST):
@@ -64,8 +64,8 @@ def _changes(pair: FieldPair, wanted: _Move) -> Iterator[Change]:
         code="Writing a value beyond the limit raises ValidationError.",
         data="A stored row beyond the limit cannot be read: CorruptDocumentError.",
         deploy="Rows that old code writes may not be readable by new code.",
-        action="Make every stored value fit, and every writer. Then ignore this with that reason. "
-        "Or keep the limit and add a check, which only writers meet.",
+        action="Make every stored value and every writer fit. Then ignore this with that reason. "
+        "Or keep the limit and add a check, which applies only to writers.",
     ),
 )
 def field_limit_tightened(pair: FieldPair) -> Iterator[Change]:
@@ -94,7 +94,7 @@ def field_limit_loosened(pair: FieldPair) -> Iterator[Change]:
     FieldPair,
     Category.SAFE,
     Level.INFO,
-    "A limit is written that held already, or the reverse.",
+    "A limit that already applied is written out, or the reverse.",
 )
 def field_limit_restated(pair: FieldPair) -> Iterator[Change]:
     """Yield each limit that excludes what it did before."""
@@ -111,7 +111,7 @@ def field_limit_restated(pair: FieldPair) -> Iterator[Change]:
         code="Writing a value that does not match raises ValidationError.",
         data="A stored row that does not match cannot be read: CorruptDocumentError.",
         deploy="Old and new code may not be able to read each other's rows.",
-        action="Make every stored value match, and every writer. Then ignore this with that reason.",
+        action="Make every stored value and every writer match. Then ignore this with that reason.",
     ),
 )
 def field_pattern_changed(pair: FieldPair) -> Iterator[Change]:
@@ -135,7 +135,7 @@ def field_pattern_changed(pair: FieldPair) -> Iterator[Change]:
 def field_pattern_removed(pair: FieldPair) -> Iterator[Change]:
     """Yield the lost pattern."""
     if pair.old.pattern is not None and pair.new.pattern is None:
-        yield pair.change("pattern", f"has no pattern any more; it was {value_text(pair.old.pattern)}")
+        yield pair.change("pattern", f"no longer has a pattern; it was {value_text(pair.old.pattern)}")
 
 
 @rule(
@@ -143,11 +143,11 @@ def field_pattern_removed(pair: FieldPair) -> Iterator[Change]:
     FieldPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "White space around a text is removed, or not removed any more, when it is stored.",
+    "White space around a text is removed when it is stored, or no longer removed.",
     Effect(
         code="A write changes the value, or leaves it as it is.",
         data="Stored values stay as they are until the row is written.",
-        deploy="Old and new code store the same text differently, so unique values and views may tell them apart.",
+        deploy="Old and new code store the same text differently, so unique values and views may treat them as different.",
         action="Rewrite the rows when no old code runs.",
         commands=("keyweave migrate-documents",),
     ),
@@ -155,7 +155,7 @@ def field_pattern_removed(pair: FieldPair) -> Iterator[Change]:
 def field_trim_changed(pair: FieldPair) -> Iterator[Change]:
     """Yield the change."""
     if pair.old.trim != pair.new.trim:
-        yield pair.change("trim", "is trimmed now" if pair.new.trim else "is not trimmed any more")
+        yield pair.change("trim", "is now trimmed" if pair.new.trim else "is no longer trimmed")
 
 
 @rule(
@@ -163,12 +163,12 @@ def field_trim_changed(pair: FieldPair) -> Iterator[Change]:
     FieldPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "What replaces a zero (`when_zero`) is new, another one, or gone.",
+    "The value that replaces a zero (`when_zero`) is added, changed or removed.",
     Effect(
         code="A write that leaves the field at zero stores another value.",
         data="Stored values stay as they are; a stored zero is replaced when the row is written.",
         deploy="Old and new code store different values.",
-        action="Rewrite the rows, if stored zeros are to be replaced.",
+        action="Rewrite the rows if stored zeros have to be replaced.",
         commands=("keyweave migrate-documents",),
     ),
 )
@@ -191,7 +191,7 @@ def field_derivation_changed(pair: FieldPair) -> Iterator[Change]:
 def field_secret_added(pair: FieldPair) -> Iterator[Change]:
     """Yield the change."""
     if pair.new.secret and not pair.old.secret:
-        yield pair.change("secret", "is secret now")
+        yield pair.change("secret", "is now secret")
 
 
 @rule(
@@ -199,13 +199,13 @@ def field_secret_added(pair: FieldPair) -> Iterator[Change]:
     FieldPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "A field is not secret any more.",
+    "A field is no longer secret.",
     Effect(
-        code="The value shows in repr, and so in logs and traces of programs that print records.",
+        code="The value appears in repr, and so in logs and traces of programs that print records.",
         action="Make sure that the value may be seen.",
     ),
 )
 def field_secret_removed(pair: FieldPair) -> Iterator[Change]:
     """Yield the change."""
     if pair.old.secret and not pair.new.secret:
-        yield pair.change("secret", "is not secret any more")
+        yield pair.change("secret", "is no longer secret")

@@ -1,4 +1,4 @@
-"""Rules about merges. A merge works when it is called: what it stored before stays as it is."""
+"""Rules about merges. A merge applies when it is called; lists that it stored before stay as they are."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def merge_added(pair: EntityPair) -> Iterator[Change]:
     before = {*pair.now(each.field for each in pair.old.merges)}
     for each in pair.new.merges:
         if each.field not in before:
-            yield pair.change(Side.NEW, ("merge", each.field), each.field, f"{each.field} can be merged now")
+            yield pair.change(Side.NEW, ("merge", each.field), each.field, f"{each.field} can now be merged")
 
 
 @rule(
@@ -31,7 +31,7 @@ def merge_added(pair: EntityPair) -> Iterator[Change]:
     EntityPair,
     Category.API,
     Level.WARNING,
-    "A list of records cannot be merged any more.",
+    "A list of records can no longer be merged.",
     Effect(code="Its merge method is gone.", action="Change the code that calls it."),
 )
 def merge_removed(pair: EntityPair) -> Iterator[Change]:
@@ -40,7 +40,7 @@ def merge_removed(pair: EntityPair) -> Iterator[Change]:
     for each in pair.old.merges:
         if pair.now((each.field,))[0] not in after:
             yield pair.change(
-                Side.OLD, ("merge", each.field), each.field, f"{each.field} cannot be merged any more"
+                Side.OLD, ("merge", each.field), each.field, f"{each.field} can no longer be merged"
             )
 
 
@@ -52,14 +52,14 @@ def merge_removed(pair: EntityPair) -> Iterator[Change]:
     "A merge has another key, another normalization, or another rule for a field.",
     Effect(
         code="The same call gives another result.",
-        data="Lists that were merged before stay as they are; elements that are one under the new key stay apart "
-        "until the next merge.",
+        data="Lists that were merged before stay as they are; elements that are equal under the new key stay "
+        "separate until the next merge.",
         deploy="Old and new code merge the same row differently.",
-        action="Stop old code before new code merges, where sums matter.",
+        action="If sums matter, stop old code before new code merges.",
     ),
 )
 def merge_changed(pair: MergePair) -> Iterator[Change]:
-    """Yield each part of the merge that differs. Rules of fields that are new say nothing about stored values."""
+    """Yield each part of the merge that differs. Rules of new fields do not affect stored values."""
     old, new = pair.old, pair.new
     if old.key != new.key:
         yield _change(pair, "key", f"the key was {names_text(old.key)} and is {names_text(new.key)}")

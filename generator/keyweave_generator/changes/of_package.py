@@ -25,7 +25,7 @@ def package_renamed(pair: SchemaPair) -> Iterator[Change]:
     """Yield the new name."""
     if pair.old.package != pair.new.package:
         spot = Spot(Side.NEW, None, ("package",))
-        yield Change(spot, f"the package {pair.old.package} is called {pair.new.package} now")
+        yield Change(spot, f"the package {pair.old.package} is now called {pair.new.package}")
 
 
 @rule(
@@ -35,14 +35,14 @@ def package_renamed(pair: SchemaPair) -> Iterator[Change]:
     Level.ERROR,
     "The app or version of the namespace changes, which every key begins with.",
     Effect(
-        code="Runs, and sees an empty store.",
+        code="Runs, but finds an empty store.",
         data="Every stored row stays under its old key, where new code does not look.",
         deploy="Old and new code work on different data.",
-        action="Keep the namespace, or start over on purpose and copy the rows with a program that opens both.",
+        action="Keep the namespace, or start with an empty one and copy the rows with a program that opens both.",
     ),
 )
 def namespace_changed(pair: SchemaPair) -> Iterator[Change]:
-    """Yield each part that no option of opening a store can put back."""
+    """Yield each part that no option of opening a store can restore."""
     yield from _namespace(pair, ("app", "version"))
 
 
@@ -115,7 +115,7 @@ def entity_added(pair: SchemaPair) -> Iterator[Change]:
     Effect(
         code="Its class, its repository and its errors are gone.",
         data="Its rows and entries stay on the server, where no new code reads, expires or deletes them.",
-        deploy="Old code goes on writing rows. Deletes by new code do not cascade to them.",
+        deploy="Old code continues to write rows. Deletes by new code do not cascade to them.",
         action="Delete the rows with the old code first. To rename an entity, copy its rows.",
     ),
 )

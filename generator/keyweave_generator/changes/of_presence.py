@@ -1,4 +1,4 @@
-"""Rules about what stands for a value that is left out: null, a default, or nothing.
+"""Rules about the meaning of a value that is left out: null, a default, or nothing.
 
 Documents leave out nulls, and values that equal the default. So a default is part of what is stored: another
 default gives another meaning to every row that leaves the field out.
@@ -18,7 +18,7 @@ from .wording import value_text
 
 
 class Presence(enum.Enum):
-    """What a document without the field means."""
+    """The meaning of a document without the field."""
 
     REQUIRED = "required"
     OPTIONAL = "optional"
@@ -27,7 +27,7 @@ class Presence(enum.Enum):
 
 
 def presence(field: Field) -> Presence:
-    """What a document without `field` means."""
+    """The meaning of a document without `field`."""
     if field.managed is not None:
         return Presence.MANAGED
     if field.optional:
@@ -64,7 +64,7 @@ def field_made_optional(pair: FieldPair) -> Iterator[Change]:
     Level.ERROR,
     "An optional field becomes required.",
     Effect(
-        code="The type of the field loses None; whoever makes a record has to pass it.",
+        code="The type of the field loses None, and code that creates a record has to pass it.",
         data="A row in which the value is null cannot be read: CorruptDocumentError.",
         deploy="Rows that old code writes with null cannot be read by new code.",
         action="Give it a value in every row while it is optional. Then ignore this with that reason, or give it a default.",
@@ -92,7 +92,7 @@ def field_made_required(pair: FieldPair) -> Iterator[Change]:
 def field_default_added(pair: FieldPair) -> Iterator[Change]:
     """Yield the default."""
     if _became(pair, Presence.REQUIRED, Presence.DEFAULT):
-        yield pair.change("default", f"has a default now: {value_text(pair.new.default)}")
+        yield pair.change("default", f"now has a default: {value_text(pair.new.default)}")
 
 
 @rule(
@@ -102,8 +102,8 @@ def field_default_added(pair: FieldPair) -> Iterator[Change]:
     Level.ERROR,
     "A field loses its default and becomes required.",
     Effect(
-        code="Whoever makes a record has to pass it.",
-        data="Rows leave out a value that equals the default. They cannot be read any more: CorruptDocumentError.",
+        code="Code that creates a record has to pass it.",
+        data="Rows leave out a value that equals the default. They can no longer be read: CorruptDocumentError.",
         deploy="Rows that old code writes cannot be read by new code.",
         action="Keep the default.",
     ),
@@ -111,7 +111,7 @@ def field_default_added(pair: FieldPair) -> Iterator[Change]:
 def field_default_removed(pair: FieldPair) -> Iterator[Change]:
     """Yield the lost default."""
     if _became(pair, Presence.DEFAULT, Presence.REQUIRED):
-        yield pair.change("default", f"has no default any more; it was {value_text(pair.old.default)}")
+        yield pair.change("default", f"no longer has a default; it was {value_text(pair.old.default)}")
 
 
 @rule(
@@ -143,8 +143,8 @@ def field_default_changed(pair: FieldPair) -> Iterator[Change]:
     Effect(
         code="The type of the field loses None.",
         data="Rows in which the value is null read as the default.",
-        deploy="Old code reads null where new code reads the default, and takes the default that new code stores for null.",
-        action="Look at the code that tells null from a value.",
+        deploy="Old code reads null where new code reads or stores the default.",
+        action="Review the code that distinguishes null from a value.",
     ),
 )
 def field_null_becomes_default(pair: FieldPair) -> Iterator[Change]:
@@ -179,7 +179,7 @@ def field_default_becomes_null(pair: FieldPair) -> Iterator[Change]:
     Level.ERROR,
     "A field becomes managed, stops being managed, or shows another managed value.",
     Effect(
-        code="The store sets the field instead of the caller, or the other way round.",
+        code="The store sets the field instead of the caller, or the reverse.",
         data="Managed values are not among a document's fields. A field that becomes managed loses what was stored; "
         "one that was managed is absent from every row.",
         deploy="Old and new code show different values for one row.",

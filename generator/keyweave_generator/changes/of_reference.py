@@ -29,9 +29,9 @@ def _removed(pair: EntityPair) -> list[Reference]:
     Level.WARNING,
     "A field becomes a reference.",
     Effect(
-        code="Writing a reference to a row that is not there raises ReferenceViolationError. "
+        code="Writing a reference to a row that does not exist raises ReferenceViolationError. "
         "Deleting the other row cascades, or is refused.",
-        data="Stored references are not checked; some may lead nowhere.",
+        data="Stored references are not checked; some may refer to rows that do not exist.",
         deploy="Old code writes references unchecked, and deletes without cascade.",
         action="Deploy everywhere, build the view that finds the rows if it is new, then check.",
         commands=(*BACKFILL, "keyweave check"),
@@ -40,7 +40,7 @@ def _removed(pair: EntityPair) -> list[Reference]:
 def reference_added(pair: EntityPair) -> Iterator[Change]:
     """Yield each reference that is new."""
     for each in _added(pair):
-        message = f"{each.field} refers to {each.entity} now, {each.on_delete.value} on delete"
+        message = f"{each.field} now refers to {each.entity}, {each.on_delete.value} on delete"
         yield pair.change(Side.NEW, ("references", each.field), each.field, message)
 
 
@@ -49,18 +49,18 @@ def reference_added(pair: EntityPair) -> Iterator[Change]:
     EntityPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "A field is no reference any more.",
+    "A field is no longer a reference.",
     Effect(
-        code="Nothing checks that the other row is there. Deleting it leaves these rows.",
-        data="Rows that lose what they refer to stay.",
-        deploy="Old code goes on to check and to cascade.",
-        action="Make sure that something else deletes the rows.",
+        code="Nothing checks that the other row exists. Deleting it leaves these rows.",
+        data="Rows stay when the row that they refer to is deleted.",
+        deploy="Old code continues to check and to cascade.",
+        action="Make sure that other code deletes the rows.",
     ),
 )
 def reference_removed(pair: EntityPair) -> Iterator[Change]:
     """Yield each reference that is gone."""
     for each in _removed(pair):
-        message = f"{each.field} does not refer to {each.entity} any more"
+        message = f"{each.field} no longer refers to {each.entity}"
         yield pair.change(Side.OLD, ("references", each.field), each.field, message)
 
 
@@ -69,12 +69,12 @@ def reference_removed(pair: EntityPair) -> Iterator[Change]:
     ReferencePair,
     Category.SEMANTIC,
     Level.ERROR,
-    "A reference leads to another entity.",
+    "A reference has another target entity.",
     Effect(
         code="Writing a key of the old entity raises ReferenceViolationError.",
-        data="Stored values are keys of the old entity: they lead nowhere, or to a row that has the same key by accident.",
+        data="Stored values are keys of the old entity: they refer to no row, or to a row that happens to have the same key.",
         deploy="Old and new code refuse each other's references.",
-        action="Add a field with the new reference, and give the old one up.",
+        action="Add a field with the new reference, and remove the old one.",
     ),
 )
 def reference_target_changed(pair: ReferencePair) -> Iterator[Change]:
@@ -88,11 +88,11 @@ def reference_target_changed(pair: ReferencePair) -> Iterator[Change]:
     ReferencePair,
     Category.SEMANTIC,
     Level.WARNING,
-    "Deleting the row that is referred to does something else.",
+    "Deleting the row that is referred to has another effect.",
     Effect(
-        code="A delete that was refused deletes these rows too, or the other way round.",
-        deploy="What a delete does depends on who does it.",
-        action="Look at every delete of the other entity.",
+        code="A delete that was refused now deletes these rows too, or the reverse.",
+        deploy="The effect of a delete depends on which code runs it.",
+        action="Review every delete of the other entity.",
     ),
 )
 def reference_on_delete_changed(pair: ReferencePair) -> Iterator[Change]:
@@ -112,14 +112,14 @@ def reference_on_delete_changed(pair: ReferencePair) -> Iterator[Change]:
         code="Deletes read the other view.",
         data="Rows that the other view misses are not found by a delete.",
         deploy="Old and new code read different views.",
-        action="Have the view built before anything is deleted.",
+        action="Build the view before rows are deleted.",
         commands=BACKFILL,
     ),
 )
 def reference_via_changed(pair: ReferencePair) -> Iterator[Change]:
     """Yield the two views."""
     if pair.old.via != pair.new.via:
-        yield _change(pair, "via", f"went via {pair.old.via} and goes via {pair.new.via}")
+        yield _change(pair, "via", f"used the view {pair.old.via} and uses {pair.new.via}")
 
 
 def _change(pair: ReferencePair, key: str, message: str) -> Change:
@@ -138,7 +138,7 @@ def _change(pair: ReferencePair, key: str, message: str) -> Change:
 def hierarchy_added(pair: EntityPair) -> Iterator[Change]:
     """Yield the new tree."""
     if pair.old.hierarchy is None and pair.new.hierarchy is not None:
-        yield pair.change(Side.NEW, ("hierarchy",), "", f"is a tree by {pair.new.hierarchy.parent} now")
+        yield pair.change(Side.NEW, ("hierarchy",), "", f"is now a tree by {pair.new.hierarchy.parent}")
 
 
 @rule(
@@ -146,7 +146,7 @@ def hierarchy_added(pair: EntityPair) -> Iterator[Change]:
     EntityPair,
     Category.API,
     Level.WARNING,
-    "An entity is no tree any more.",
+    "An entity is no longer a tree.",
     Effect(
         code="The method that reads the tree under a row is gone.", action="Change the code that calls it."
     ),
@@ -154,7 +154,7 @@ def hierarchy_added(pair: EntityPair) -> Iterator[Change]:
 def hierarchy_removed(pair: EntityPair) -> Iterator[Change]:
     """Yield the lost tree."""
     if pair.old.hierarchy is not None and pair.new.hierarchy is None:
-        yield pair.change(Side.OLD, ("hierarchy",), "", f"is no tree by {pair.old.hierarchy.parent} any more")
+        yield pair.change(Side.OLD, ("hierarchy",), "", f"is no longer a tree by {pair.old.hierarchy.parent}")
 
 
 @rule(
@@ -162,11 +162,11 @@ def hierarchy_removed(pair: EntityPair) -> Iterator[Change]:
     EntityPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "The tree of an entity is made of another field, or read through another view.",
+    "The tree of an entity uses another field or another view.",
     Effect(
         code="The method that reads the tree finds other rows.",
         deploy="Old and new code read different trees.",
-        action="Look at the code that reads the tree. Have the view built before.",
+        action="Review the code that reads the tree. Build the view before.",
         commands=BACKFILL,
     ),
 )

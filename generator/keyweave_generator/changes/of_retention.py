@@ -1,4 +1,4 @@
-"""Rules about retention. A row gets its deadline from the write that makes the condition true, and keeps it while it is."""
+"""Rules about retention. A row gets its deadline from the write that makes the condition true, and keeps it while the condition holds."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ REWRITE = ("keyweave migrate-documents",)
     EntityPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "Rows of an entity begin to end.",
+    "An entity gets a retention.",
     Effect(
-        code="Rows for which the condition holds are gone after a while.",
-        data="A stored row gets a deadline when it is written next.",
-        deploy="A write by old code takes the deadline away.",
-        action="Make sure that the rows may go. Rewrite them to give all a deadline.",
+        code="Rows for which the condition holds are deleted after the given time.",
+        data="A stored row gets a deadline with its next write.",
+        deploy="A write by old code removes the deadline.",
+        action="Make sure that the rows may be deleted. Rewrite them to give each a deadline.",
         commands=REWRITE,
     ),
 )
@@ -39,10 +39,10 @@ def retention_added(pair: EntityPair) -> Iterator[Change]:
     EntityPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "Rows of an entity do not end any more.",
+    "An entity loses its retention.",
     Effect(
-        code="Rows stay until they are deleted, and so does the memory that they take.",
-        data="A row that has a deadline still ends, unless it is written before.",
+        code="Rows stay, and take memory, until they are deleted.",
+        data="A row that has a deadline still ends, unless it is written before then.",
         deploy="A write by old code sets a deadline.",
         action="Rewrite the rows that have a deadline and must stay.",
         commands=REWRITE,
@@ -51,7 +51,7 @@ def retention_added(pair: EntityPair) -> Iterator[Change]:
 def retention_removed(pair: EntityPair) -> Iterator[Change]:
     """Yield the lost retention."""
     if pair.old.retention is not None and pair.new.retention is None:
-        message = f"rows do not end any more; they did {duration_text(pair.old.retention.after)} after: "
+        message = f"rows no longer end; they ended {duration_text(pair.old.retention.after)} after: "
         yield pair.change(Side.OLD, ("retention",), "", message + pair.old.retention.when.source)
 
 
@@ -62,10 +62,10 @@ def retention_removed(pair: EntityPair) -> Iterator[Change]:
     Level.WARNING,
     "Rows end sooner.",
     Effect(
-        code="Rows are gone sooner, for good. A store that is opened with `retention` is not affected.",
+        code="Rows are deleted sooner. A store that is opened with `retention` is not affected.",
         data="A row that has a deadline keeps it. Rows that end from now on get the shorter time.",
         deploy="The deadline of a row depends on which code ended it.",
-        action="Make sure that nobody needs the rows longer.",
+        action="Make sure that no code needs the rows longer.",
     ),
 )
 def retention_shortened(pair: RetentionPair) -> Iterator[Change]:
@@ -84,7 +84,7 @@ def retention_shortened(pair: RetentionPair) -> Iterator[Change]:
         code="Rows take memory for longer. A store that is opened with `retention` is not affected.",
         data="A row that has a deadline keeps it. Rows that end from now on get the longer time.",
         deploy="The deadline of a row depends on which code ended it.",
-        action="Make sure that there is memory for them.",
+        action="Make sure that the server has enough memory.",
     ),
 )
 def retention_lengthened(pair: RetentionPair) -> Iterator[Change]:
@@ -98,22 +98,22 @@ def retention_lengthened(pair: RetentionPair) -> Iterator[Change]:
     RetentionPair,
     Category.SEMANTIC,
     Level.WARNING,
-    "Other rows end.",
+    "The condition of a retention changes.",
     Effect(
-        code="Rows end that stayed, or the other way round.",
+        code="Rows that used to stay end, or the reverse.",
         data="A row keeps its deadline, or has none, until it is written.",
-        deploy="Whether a row has a deadline depends on who wrote it last.",
-        action="Make sure that the rows may go. Rewrite them to apply the new condition to all.",
+        deploy="Whether a row has a deadline depends on which code wrote it last.",
+        action="Make sure that the rows may be deleted. Rewrite them to apply the new condition to all.",
         commands=REWRITE,
     ),
 )
 def retention_condition_changed(pair: RetentionPair) -> Iterator[Change]:
-    """Yield another condition, or the same over a set that has other members."""
+    """Yield a condition that differs, or that uses a set whose members differ."""
     old, new = pair.entity.owner.now_in(pair.old.when.source), " ".join(pair.new.when.source.split())
     moved = pair.entity.moved_set(new)
     message = ""
     if old != new:
-        message = f"rows ended after: {old}; they do after: {new}"
+        message = f"rows ended after: {old}; they now end after: {new}"
     elif moved:
         message = f"rows end after a condition on {moved}, which has other members"
     if message:
@@ -125,18 +125,16 @@ def retention_condition_changed(pair: RetentionPair) -> Iterator[Change]:
     RetentionPair,
     Category.SAFE,
     Level.INFO,
-    "The recommended range of a retention is another one.",
+    "The recommended range of a retention changes.",
 )
 def retention_recommended_changed(pair: RetentionPair) -> Iterator[Change]:
     """Yield the change."""
     if pair.old.recommended != pair.new.recommended:
-        yield pair.entity.change(
-            Side.NEW, ("retention", "recommended"), "", "another range of times is recommended"
-        )
+        yield pair.entity.change(Side.NEW, ("retention", "recommended"), "", "the recommended range changed")
 
 
 def _after(pair: RetentionPair) -> Change:
     old, new = duration_text(pair.old.after), duration_text(pair.new.after)
     return pair.entity.change(
-        Side.NEW, ("retention", "after"), "", f"rows ended after {old} and do after {new}"
+        Side.NEW, ("retention", "after"), "", f"rows ended after {old} and now end after {new}"
     )

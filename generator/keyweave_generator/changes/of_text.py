@@ -1,4 +1,4 @@
-"""Rules about what says nothing about code or data: documentation, and the order in which parts are declared."""
+"""Rules about changes that affect neither code nor data: documentation, and the order of declarations."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from .finding import Category, Change, Effect, Level, Side, Spot
 from .pairs import SchemaPair
 from .rule import rule
 
-Place = tuple[str, tuple[str, ...]]
-"""The entity in whose file something stands, or nothing for the package file, and its path there."""
+Location = tuple[str, tuple[str, ...]]
+"""The entity in whose file a part is, or nothing for the package file, and its path there."""
 
 
 @rule(
@@ -19,15 +19,15 @@ Place = tuple[str, tuple[str, ...]]
     SchemaPair,
     Category.SAFE,
     Level.INFO,
-    "A `doc` or `why` is another one.",
-    Effect(code="Docstrings and the keyspace page say something else."),
+    "A `doc` or `why` changes.",
+    Effect(code="Docstrings and the keyspace page have another text."),
 )
 def documentation_changed(pair: SchemaPair) -> Iterator[Change]:
     """Yield each text of a part that is in both schemas."""
     before = _docs(pair.old)
-    for place, text in _docs(pair.new).items():
-        if place in before and before[place] != text:
-            yield _change(place, "the documentation changed")
+    for location, text in _docs(pair.new).items():
+        if location in before and before[location] != text:
+            yield _change(location, "the documentation changed")
 
 
 @rule(
@@ -41,14 +41,14 @@ def documentation_changed(pair: SchemaPair) -> Iterator[Change]:
 def declaration_order_changed(pair: SchemaPair) -> Iterator[Change]:
     """Yield each list whose parts are in both schemas, in another order."""
     before = _orders(pair.old)
-    for place, names in _orders(pair.new).items():
-        known = before.get(place, ())
+    for location, names in _orders(pair.new).items():
+        known = before.get(location, ())
         if [name for name in known if name in names] != [name for name in names if name in known]:
-            yield _change(place, "the order of declaration changed")
+            yield _change(location, "the order of declaration changed")
 
 
-def _change(place: Place, message: str) -> Change:
-    entity, path = place
+def _change(location: Location, message: str) -> Change:
+    entity, path = location
     spot = Spot(Side.NEW, entity or None, path)
     subject = entity or (path[1] if path[0] in ("enums", "records") and len(path) > 1 else "")
     inside = path if entity else path[2:]
@@ -57,8 +57,8 @@ def _change(place: Place, message: str) -> Change:
     return Change(spot, f"{where}: {message}", subject, part)
 
 
-def _docs(schema: Schema) -> Mapping[Place, str]:
-    found: dict[Place, str] = {("", ("doc",)): schema.doc}
+def _docs(schema: Schema) -> Mapping[Location, str]:
+    found: dict[Location, str] = {("", ("doc",)): schema.doc}
     found |= {("", ("groups", each.name, "doc")): each.doc for each in schema.groups}
     found |= {("", ("enums", each.name, "doc")): each.doc for each in schema.enums}
     for record in schema.records:
@@ -75,8 +75,8 @@ def _docs(schema: Schema) -> Mapping[Place, str]:
     return found
 
 
-def _orders(schema: Schema) -> Mapping[Place, tuple[str, ...]]:
-    found: dict[Place, tuple[str, ...]] = {("", ("enums",)): tuple(each.name for each in schema.enums)}
+def _orders(schema: Schema) -> Mapping[Location, tuple[str, ...]]:
+    found: dict[Location, tuple[str, ...]] = {("", ("enums",)): tuple(each.name for each in schema.enums)}
     found["", ("records",)] = tuple(each.name for each in schema.records)
     for enum in schema.enums:
         found["", ("enums", enum.name, "values")] = enum.values

@@ -1,4 +1,4 @@
-"""Rules about the type of a field: whether new code can read what old code stored, and the other way round."""
+"""Rules about the type of a field: whether new code can read what old code stored, and the reverse."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def _changes(pair: FieldPair, wanted: Relation) -> Iterator[Change]:
     FieldPair,
     Category.STORAGE,
     Level.ERROR,
-    "The new type cannot read what the old one stored, or gives it another meaning.",
+    "The new type cannot read what the old one stored, or reads it with another meaning.",
     Effect(
-        code="The type of the field is another one.",
+        code="The field has another type.",
         data="Stored rows cannot be read, or lose their values.",
         deploy="Old and new code cannot read each other's rows.",
         action="Add a field with the new type, copy the values, then remove the old one.",
@@ -43,10 +43,10 @@ def field_type_changed(pair: FieldPair) -> Iterator[Change]:
     Level.ERROR,
     "The new type reads only some of the values that the old one allowed.",
     Effect(
-        code="The type of the field is another one.",
+        code="The field has another type.",
         data="A row whose value does not fit cannot be read: CorruptDocumentError.",
         deploy="Rows that old code writes may not be readable by new code.",
-        action="Make every stored value fit, and every writer. Then ignore this with that reason.",
+        action="Make every stored value and every writer fit. Then ignore this with that reason.",
     ),
 )
 def field_type_narrowed(pair: FieldPair) -> Iterator[Change]:
@@ -61,7 +61,7 @@ def field_type_narrowed(pair: FieldPair) -> Iterator[Change]:
     Level.WARNING,
     "The new type reads all values of the old one, and allows more.",
     Effect(
-        code="The type of the field is another one.",
+        code="The field has another type.",
         data="Stored rows are read as they are.",
         deploy="Old code cannot read a row with a value that its type does not allow: CorruptDocumentError.",
         action="Deploy everywhere before anything writes such a value.",
@@ -78,7 +78,7 @@ def field_type_widened(pair: FieldPair) -> Iterator[Change]:
     Category.API,
     Level.WARNING,
     "The type is an enum or record with the same values under another name.",
-    Effect(code="The class of the values is another one.", action="Change the code that names it."),
+    Effect(code="The values have another class.", action="Change the code that names it."),
 )
 def field_type_renamed(pair: FieldPair) -> Iterator[Change]:
     """Yield types that only have another name."""

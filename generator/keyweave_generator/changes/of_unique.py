@@ -1,4 +1,4 @@
-"""Rules about unique constraints: which there are, and which values their rows claim."""
+"""Rules about unique constraints, and the values that their rows claim."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def unique_removed(pair: EntityPair) -> Iterator[Change]:
     Effect(
         code="Its lookup takes other arguments, and raises ViewNotBuiltError until the constraint is built.",
         data="Under a new generation, stored rows claim nothing until it is built. Rows that collide are reported.",
-        deploy="Under a new generation, old code goes on with the old keys. Neither sees the claims of the other, "
+        deploy="Under a new generation, old code continues with the old keys. Neither sees the claims of the other, "
         "so duplicates can appear.",
         action="Raise `generation`. Deploy everywhere, build the new generation, then drop the old one.",
         commands=(*BACKFILL, *DROP),
@@ -92,14 +92,14 @@ def unique_fields_changed(pair: UniquePair) -> Iterator[Change]:
     Effect(
         code="Its lookup finds other spellings.",
         data="Under a new generation, stored rows claim nothing until it is built. Rows that collide are reported.",
-        deploy="Under a new generation, old code goes on with the old keys. Neither sees the claims of the other, "
+        deploy="Under a new generation, old code continues with the old keys. Neither sees the claims of the other, "
         "so duplicates can appear.",
         action="Raise `generation`. Deploy everywhere, build the new generation, then drop the old one.",
         commands=(*BACKFILL, *DROP),
     ),
 )
 def unique_normalize_changed(pair: UniquePair) -> Iterator[Change]:
-    """Yield the two ways."""
+    """Yield the two normalizations."""
     if sorted(pair.old.normalize) != sorted(pair.new.normalize):
         old, new = (" and ".join(each) or "as written" for each in (pair.old.normalize, pair.new.normalize))
         yield _change(pair, "normalize", f"unique {pair.new.name} compared {old} and compares {new}")
@@ -119,7 +119,7 @@ def unique_normalize_changed(pair: UniquePair) -> Iterator[Change]:
     ),
 )
 def unique_entries_changed(pair: UniquePair) -> Iterator[Change]:
-    """Yield the constraint once for each of its fields that reads differently, unless it begins anew anyway."""
+    """Yield the constraint once for each of its fields that reads differently, unless it gets a later generation."""
     if pair.new.generation > pair.old.generation:
         return
     for field, reason in reread(pair.entity, pair.new.fields):

@@ -1,4 +1,4 @@
-"""Rules about views: which there are, and which entries their rows have.
+"""Rules about views, and the entries of their rows.
 
 Old and new code write the entries of their own schema; `of_generation` keeps them apart.
 """
@@ -68,7 +68,7 @@ def view_removed(pair: EntityPair) -> Iterator[Change]:
     Effect(
         code="Its methods take other arguments. They raise ViewNotBuiltError until the view is built.",
         data="Under a new generation, stored rows are not in the view until it is built.",
-        deploy="Under a new generation, old code goes on with the old keys. Rows that it writes are not in the new ones.",
+        deploy="Under a new generation, old code continues with the old keys. Rows that it writes are not in the new ones.",
         action="Raise `generation`. Deploy everywhere, build the new generation, then drop the old one.",
         commands=(*BACKFILL, *DROP),
     ),
@@ -85,11 +85,11 @@ def view_fields_changed(pair: ViewPair) -> Iterator[Change]:
     ViewPair,
     Category.INDEX,
     Level.WARNING,
-    "A view is ordered by something else.",
+    "A view has another order.",
     Effect(
-        code="Pages come in another order. Cursors from before are refused or skip rows.",
+        code="Pages come in another order. Earlier cursors are refused or skip rows.",
         data="Under a new generation, stored rows are not in the view until it is built.",
-        deploy="Under a new generation, old code goes on with the old keys. Rows that it writes are not in the new ones.",
+        deploy="Under a new generation, old code continues with the old keys. Rows that it writes are not in the new ones.",
         action="Raise `generation`. Deploy everywhere, build the new generation, then drop the old one.",
         commands=(*BACKFILL, *DROP),
     ),
@@ -117,7 +117,7 @@ def view_order_changed(pair: ViewPair) -> Iterator[Change]:
     ),
 )
 def view_entries_changed(pair: ViewPair) -> Iterator[Change]:
-    """Yield the view once for each of its fields that reads differently, unless it begins anew anyway."""
+    """Yield the view once for each of its fields that reads differently, unless it gets a later generation."""
     if pair.new.generation > pair.old.generation:
         return
     names = (*pair.new.fields, *((pair.new.order_field,) if pair.new.order_field else ()))
@@ -132,7 +132,7 @@ def _change(pair: ViewPair, key: str, message: str) -> Change:
 
 
 def reread(entity: EntityPair, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Those of the fields `names` that give stored rows other index entries, each with the reason."""
+    """The fields of `names` that give stored rows other index entries, each with the reason."""
     for name in names:
         pair = entity.field_pair(name)
         reason = _reason(pair) if pair is not None else ""
@@ -143,7 +143,7 @@ def reread(entity: EntityPair, names: tuple[str, ...]) -> Iterator[tuple[str, st
 def _reason(pair: FieldPair) -> str:
     old, new = presence(pair.old), presence(pair.new)
     if _text_kind(pair.old) != _text_kind(pair.new):
-        return f"was {pair.old.type.name} and is {pair.new.type.name}, which index keys spell differently"
+        return f"was {pair.old.type.name} and is {pair.new.type.name}, which is written differently in index keys"
     if new is Presence.DEFAULT and old is Presence.OPTIONAL:
         return f"was null in some rows and reads as {value_text(pair.new.default)} there"
     if new is Presence.OPTIONAL and old is Presence.DEFAULT:
@@ -154,7 +154,7 @@ def _reason(pair: FieldPair) -> str:
 
 
 def _text_kind(field: Field) -> str:
-    """How keys spell values of a field: text as it is, bytes as hex, moments and times as microseconds."""
+    """How keys write values of a field: text as it is, bytes as hex, moments and durations as microseconds."""
     if field.type.kind is TypeKind.ENUM or field.type.name in ("string", "id"):
         return "text"
     if field.type.name in ("int", "float"):

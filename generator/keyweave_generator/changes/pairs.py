@@ -1,7 +1,7 @@
-"""The parts of two schemas, side by side. A rule gets one pair and needs to look nowhere else.
+"""The parts of two schemas, side by side. A rule gets one pair and needs nothing else.
 
-Parts are matched by name, fields also by `renamed_from`. What is only in one of the schemas makes no pair: the
-pair of what surrounds it shows it as added or removed.
+Parts are matched by name, fields also by `renamed_from`. A part that is only in one of the schemas has no pair: the
+pair of its owner shows it as added or removed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .finding import Change, Side, Spot
 
 
 class Named(Protocol):
-    """Something that a schema calls by a name."""
+    """A part of a schema that has a name."""
 
     @property
     def name(self) -> str:
@@ -69,7 +69,7 @@ class SchemaPair:
 
     @cached_property
     def moved_sets(self) -> frozenset[str]:
-        """The sets of enums whose members are not the same: `Enum.set`."""
+        """The sets of enums whose members differ: `Enum.set`."""
         return frozenset(
             f"{new.name}.{name}"
             for old, new in kept(self.old.enums, self.new.enums)
@@ -101,7 +101,7 @@ class EnumPair:
 
 @dataclass(frozen=True)
 class OwnerPair:
-    """Two states of what has fields: an entity or a record."""
+    """Two states of an entity or a record, both of which have fields."""
 
     schema: SchemaPair
     name: str
@@ -128,7 +128,7 @@ class OwnerPair:
 
     @property
     def is_entity(self) -> bool:
-        """Whether rows are of this kind, rather than values inside rows."""
+        """Whether this is an entity, and not a record inside rows."""
         return isinstance(self.new, Entity)
 
     def change(self, side: Side, path: Sequence[str | int], part: str, message: str) -> Change:
@@ -150,7 +150,7 @@ class FieldPair:
     new: Field
 
     def change(self, key: str, message: str) -> Change:
-        """A change of what the field says under `key`."""
+        """A change of the value under `key` of the field."""
         where = f"{self.owner.name}.{self.new.name}: {message}"
         spot = Spot(Side.NEW, self.owner.file, (*self.owner.path, "fields", self.new.name, key))
         return Change(spot, where, self.owner.name, self.new.name)
@@ -170,7 +170,7 @@ class EntityPair:
         return tuple(self.owner.renamed.get(name, name) for name in names)
 
     def moved_set(self, source: str) -> str | None:
-        """The set of an enum that an expression uses and that has other members now."""
+        """The set of an enum that an expression uses and whose members differ."""
         return next(
             (name for name in sorted(self.schema.moved_sets) if re.search(rf"\b{name}\b", source)), None
         )

@@ -15,13 +15,13 @@ def github_report(review: Review) -> str:
 
 
 def _annotation(review: Review, finding: Finding) -> str:
-    place = finding.position
-    properties = {"file": place.file}
+    position = finding.position
+    properties = {"file": position.file}
     text = [finding.message]
     if finding.side is Side.NEW:
-        properties |= {"line": str(place.line), "col": str(place.column)}
+        properties |= {"line": str(position.line), "col": str(position.column)}
     else:
-        text = [f"{finding.message} ({review.place(finding)})"]
+        text = [f"{finding.message} ({review.where(finding)})"]
     properties["title"] = f"{finding.rule} ({finding.category.value})"
     effect = finding.effect
     text += [

@@ -1,4 +1,4 @@
-"""The review as Markdown for a comment on a pull request. Its first line is a mark by which the comment is found again."""
+"""The review as Markdown for a comment on a pull request. Its first line is a mark by which the action finds the comment again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from .finding import Finding, Level, Review
 from .report_text import action_text, summary
 
-MARK: Final = "<!-- keyweave diff -->"
+COMMENT_MARK: Final = "<!-- keyweave diff -->"
 """Stands in the first line of every such comment."""
 
 LONGEST: Final = 60_000
@@ -19,7 +19,7 @@ LONGEST: Final = 60_000
 def markdown_report(review: Review) -> str:
     """The whole review, cut at a whole finding where it would be too long."""
     lines = [
-        MARK,
+        COMMENT_MARK,
         "### Schema review",
         "",
         f"{summary(review)[:1].upper()}{_escaped(summary(review)[1:])}.",
@@ -52,9 +52,9 @@ def _block(review: Review, finding: Finding) -> str:
     title = (
         f"<b>{finding.level.value}</b> <code>{finding.rule}</code> {html.escape(_one_line(finding.message))}"
     )
-    place = f"`{review.place(finding)}`, {finding.category.value}"
+    where = f"`{review.where(finding)}`, {finding.category.value}"
     opened = " open" if finding.level is Level.ERROR else ""
-    return f"<details{opened}><summary>{title}</summary>\n\n{place}\n\n{rows}\n\n</details>\n"
+    return f"<details{opened}><summary>{title}</summary>\n\n{where}\n\n{rows}\n\n</details>\n"
 
 
 def _ignored(review: Review, room: int) -> str:

@@ -1,4 +1,4 @@
-"""The review as text for people: one paragraph per finding, its first line `file:line:column: …` for editors."""
+"""The review as text: one paragraph per finding, whose first line is `file:line:column: …` for editors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def text_report(review: Review) -> str:
         lines += [*_paragraph(review, finding), ""]
     for each in review.ignored:
         finding = each.finding
-        lines.append(f"{review.place(finding)}: ignored {finding.rule}: {finding.message}")
+        lines.append(f"{review.where(finding)}: ignored {finding.rule}: {finding.message}")
         lines += [*_labelled("reason", each.reason), ""]
     return "\n".join([*lines, summary(review), ""])
 
@@ -41,7 +41,7 @@ def action_text(finding: Finding) -> str:
 def _paragraph(review: Review, finding: Finding) -> list[str]:
     head = f"{finding.level.value} {finding.rule} ({finding.category.value}): {finding.message}"
     effect = finding.effect
-    lines = [f"{review.place(finding)}: {head}"]
+    lines = [f"{review.where(finding)}: {head}"]
     for label, text in (("code", effect.code), ("data", effect.data), ("deploy", effect.deploy)):
         lines += _labelled(label, text)
     lines += _labelled("do", action_text(finding))

@@ -1,4 +1,4 @@
-"""Rules: an id, a purpose, a category, a level, an effect, and the function that looks for it in one kind of pair."""
+"""Rules: an id, a purpose, a category, a level, an effect, and the function that finds the change in one kind of pair."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ P = TypeVar("P")
 
 @dataclass(frozen=True, slots=True)
 class Rule(Generic[P]):
-    """One thing to look for.
+    """One kind of change to look for.
 
     Attributes:
-        id: what reports and ignores call it.
-        compares: the class of pairs that it is asked about.
+        id: its name in reports and ignores.
+        compares: the class of pairs that it examines.
         purpose: the change, in a sentence.
         category: what the change touches.
-        level: how grave it is.
+        level: how severe it is.
         effect: what it does to code, data and a rolling deploy, and what to do.
         find: yields every such change of a pair.
     """
@@ -42,7 +42,7 @@ def rule(
     purpose: str,
     effect: Effect | None = None,
 ) -> Callable[[Callable[[P], Iterator[Change]]], Rule[P]]:
-    """Make a function a rule."""
+    """Turn a function into a rule."""
 
     def made(find: Callable[[P], Iterator[Change]]) -> Rule[P]:
         return Rule(id, compares, purpose, category, level, effect or Effect(), find)

@@ -1,4 +1,4 @@
-"""Whether values that were stored under one type can be read under another."""
+"""Whether values that were stored as one type can be read as another."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _record(schema: Schema, type_: TypeRef) -> RecordType:
 
 
 def _is_plain(type_: TypeRef, schema: Schema) -> bool:
-    """Tell whether values are stored as the JSON that a person would expect, not as text with a meaning."""
+    """Tell whether values are stored as plain JSON, not as text in a format of their own."""
     if type_.of is not None:
         return _is_plain(type_.of, schema)
     if type_.kind is TypeKind.RECORD:

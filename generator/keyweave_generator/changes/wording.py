@@ -1,4 +1,4 @@
-"""How messages show types, values and lists of names."""
+"""Types, values and lists of names as messages show them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keyweave_generator.problems import listing, quote
 
 
 def type_text(type_: TypeRef) -> str:
-    """A type as people say it: `list of string`."""
+    """A type in words: `list of string`."""
     return type_.name if type_.of is None else f"{type_.name} of {type_text(type_.of)}"
 
 
@@ -29,17 +29,17 @@ def names_text(names: Iterable[str]) -> str:
 
 
 def fields_text(names: Iterable[str]) -> str:
-    """The fields of a view; one without fields is over all rows."""
+    """The fields of a view; a view without fields has all rows."""
     return listing(names) or "all rows"
 
 
 def order_text(view: View) -> str:
-    """What a view is ordered by."""
+    """The order of a view."""
     return view.order_field or "" if view.order is OrderBy.FIELD else view.order.value
 
 
 def duration_text(value: timedelta) -> str:
-    """A time in the largest unit that is whole: `14d`, `90m`."""
+    """A duration in the largest unit that gives a whole number: `14d`, `90m`."""
     millis = value // timedelta(milliseconds=1)
     for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)):
         if millis % size == 0:

@@ -2,8 +2,8 @@
 --@ flags
 --@ key      1     clock      last revision of the partition
 --@ key      2     expiry     sorted set of deadlines, member `Entity:id`
---@ key      3     marker     remembers a plan that leaves no document behind; the clock again when unused
---@ key      4     schema     registry of the partition: the current writer, and writes of others
+--@ key      3     marker     remembers a plan that writes no document; the clock again when it is not used
+--@ key      4     schema     registry of the partition: the current writer, and counts of writes by other code
 --@ key      5..   documents  then views, then unique claims; ARGV[4] and ARGV[5] tell where each kind begins
 --@ argument 1     op         id of the plan, kept in the head of every document that it writes
 --@ argument 2     try        `first`, or `again` when an earlier try may have been applied
@@ -12,7 +12,7 @@
 --@ argument 5     claims     number of keys before the first unique claim
 --@ argument 6     marker     seconds for which the marker is kept, 0 for none
 --@ argument 7     writer     digest of the indexes that the writer keeps; empty when no row changes
---@ argument 8     shown      number of the document that a refusal by EXISTS or CHANGED is answered with, 0 for none
+--@ argument 8     shown      number of the document to return with EXISTS or CHANGED, 0 for none
 --@ argument 9..   guards     then the word `rows`, then rows
 --@ guard    revision document revision    the row is live and unchanged since `revision`
 --@ guard    absent   document             no live row
@@ -20,15 +20,15 @@
 --@ guard    dead     document revision    a row past its deadline, unchanged since `revision`
 --@ guard    unchanged document revision   the document of `revision`, past its deadline or not
 --@ guard    missing  document             no document at all
---@ guard    free     claims value owner   the unique value is nobody's, or the owner's
+--@ guard    free     claims value owner   the unique value is free, or the owner's
 --@ guard    holds    claims value owner   the unique value is the owner's
 --@ guard    count    view number          the view has exactly this many members
---@ row      put      document member retain body entries    write a document; retain in microseconds, 0 for ever
+--@ row      put      document member retain body entries    write a document; retain in microseconds, 0 for no deadline
 --@ row      delete   document member entries                delete a document
 --@ row      entries  entries                                change entries only
---@ row      restore  document member revision created expires body entries   write a document with the head that it had
---@ row      deadline document member                        make native TTL and expiry entry follow from the head
---@ row      advance  revision                               make the clock hand out later revisions only
+--@ row      restore  document member revision created expires body entries   write a document with a given head
+--@ row      deadline document member                        set the native TTL and the expiry entry from the head
+--@ row      advance  revision                               move the clock on, so that later revisions are higher
 --@ entry    add      view member score    score is `created`, `revision` or a number
 --@ entry    remove   view member
 --@ entry    claim    claims value owner
@@ -36,19 +36,19 @@
 --@ reply    OK        revision created expires, for each document written
 --@ reply    REPLAYED  an earlier try was applied
 --@ reply    MISSING   guard certainty      revision, unchanged: the row is not there
---@ reply    CHANGED   guard certainty '' shown  revision, unchanged, holds: somebody else wrote in between
+--@ reply    CHANGED   guard certainty '' shown  revision, unchanged, holds: another write came in between
 --@ reply    EXISTS    guard certainty '' shown  absent, missing: the row is there
---@ reply    DEAD      guard certainty      absent: a row past its deadline waits to be swept
+--@ reply    DEAD      guard certainty      absent: a row is past its deadline and not swept yet
 --@ reply    FREED     guard certainty      absent: the native TTL freed the row, and its entries are still there
 --@ reply    ALIVE     guard certainty      dead: the row is not past its deadline
---@ reply    NO_TARGET guard certainty      exists: the reference leads nowhere
+--@ reply    NO_TARGET guard certainty      exists: the referenced row is not there
 --@ reply    TAKEN     guard certainty owner  free: another row holds the value
 --@ reply    COUNT     guard certainty      count: the view has gained or lost members
 --@ reply    CORRUPT   key                  a key holds something that Keyweave did not write
 --@ include  time
 --@ include  head
 
--- A script reads the tables of its keys and arguments often, and locals are quicker than globals.
+-- Locals are faster than globals, and the keys and arguments are read often.
 local KEYS, ARGV, call = KEYS, ARGV, redis.call
 local clock, expiry, marker, schema = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local op, again, grace = ARGV[1], ARGV[2] == 'again', tonumber(ARGV[3])
@@ -78,11 +78,11 @@ end
 -- A document's key is the tag of the partition and its member in the expiry set.
 local TAG_LENGTH = #expiry - #'@expiry'
 
--- Whether the expiry set was read, and the documents that it was seen to be without.
+-- Whether the expiry set was read, and the documents that are known to have no entry in it.
 local looked, unlisted = false, {}
 
--- How many words of ARGV a guard takes, and a status when it does not hold. A chain of words, here and below, because a
--- table of functions is made anew in every run.
+-- Returns how many words of ARGV a guard takes, and a status if it does not hold. Words are compared one by one, here and
+-- below, because a table of functions would be built again in every run.
 local function check(word, from)
   local number = tonumber(ARGV[from])
   local head = heads[number]
@@ -114,7 +114,7 @@ local function check(word, from)
   error('no such guard: ' .. word)
 end
 
--- Only an unanswered first try leaves a doubt, and a row that still has its old revision removes it.
+-- The outcome is uncertain only after a try without an answer. If a row still has its old revision, that try was not applied.
 local at, number, certain = 9, 0, not again
 local refused, refused_by, detail
 while ARGV[at] ~= 'rows' do
@@ -144,7 +144,7 @@ if refused then
   return answer
 end
 
--- Every other key is read in its own type before the first write, so that a damaged one ends the script here.
+-- Every other key is read in its own type before the first write, so that a key of the wrong type ends the script here.
 if not looked then
   call('ZCARD', expiry)
 end
@@ -155,7 +155,7 @@ for index = claims + 1, #KEYS do
   call('HLEN', KEYS[index])
 end
 
--- A writer that may not keep every index counts what it does. First, because a damaged count fails here.
+-- Writes of code that may not keep every index are counted. This comes first, because it fails if the count is damaged.
 if writer ~= '' then
   local current = call('HGET', schema, 'current')
   if current and current ~= writer then
@@ -163,14 +163,15 @@ if writer ~= '' then
   end
 end
 
--- Nothing below can fail: types, guards and scores were checked, and the header refused a full or read-only server.
+-- Nothing below can fail: types, guards and scores were checked, and a full or read-only server does not start the script.
 local revision, advanced = math.max(last, now - 1), false
 local reply = { 'OK' }
 
--- Lua's own text of a number of sixteen digits is rounded.
+-- Lua's own conversion to text rounds a number of sixteen digits.
 local format = string.format
 
--- When the server frees a row that nobody swept. A moment that has passed would free it now, with its entries left behind.
+-- The native TTL: when the server frees a row that no sweep has removed. A time in the past would free the row at once and
+-- leave its entries behind.
 local function backstop(expires)
   local due = math.floor(expires / 1000) + grace
   return format('%d', due * 1000 > now and due or math.floor(now / 1000) + grace)
@@ -185,7 +186,7 @@ local function write_document(number, member, written, created, expires, body)
     call('ZADD', expiry, ends, member)
   else
     call('SET', key, document)
-    -- A row that the native TTL freed has left its deadline behind.
+    -- If the native TTL freed the row, its deadline is still in the expiry set.
     if not unlisted[number] and (not old or old.expires > 0) then
       call('ZREM', expiry, member)
     end
@@ -194,7 +195,7 @@ local function write_document(number, member, written, created, expires, body)
   reply[size + 1], reply[size + 2], reply[size + 3] = written, created, ends
 end
 
--- Native TTL and expiry entry of a document that stays as it is.
+-- Sets the native TTL and the expiry entry of a document that stays as it is.
 local function follow_deadline(number, member)
   local key, head = KEYS[DOCUMENTS + number], heads[number]
   if head and head.expires > 0 then
@@ -206,7 +207,7 @@ local function follow_deadline(number, member)
   end
 end
 
--- `written` and `created` are what the scores of those names stand for. Tells where the next row begins.
+-- The scores `revision` and `created` stand for `written` and `created`. Returns where the next row begins.
 local function write_entries(from, written, created)
   local final = from + tonumber(ARGV[from]) * 4
   for index = from + 1, final, 4 do
@@ -249,7 +250,7 @@ while at <= #ARGV do
     at = write_entries(at + 5, written, created)
   elseif word == 'delete' then
     call('DEL', KEYS[DOCUMENTS + number])
-    -- A put of the same document further on makes a new row.
+    -- A later put of the same document makes a new row.
     heads[number] = nil
     call('ZREM', expiry, ARGV[at + 2])
     at = write_entries(at + 3)

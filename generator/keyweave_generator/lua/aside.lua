@@ -1,9 +1,10 @@
---@ purpose  Moves a key of the wrong type to where somebody can look at it. Nothing is lost, and what was in its place can be rebuilt.
+--@ purpose  Rename a key of the wrong type, so that an operator can examine it. Nothing is lost, and what belongs there can be rebuilt.
 --@ flags
---@ key      1     key     what is in the way
---@ key      2     aside   where it goes
+--@ key      1     key     the key of the wrong type
+--@ key      2     aside   its new name
 --@ argument 1     wanted  the type that the key should have; `number` for a string of digits
---@ reply    1 when it was moved, 0 when it is what it should be, or gone
+--@ reply    1 when the key was renamed, 0 when it has the right type or is gone
+
 local kind, wanted = redis.call('TYPE', KEYS[1])['ok'], ARGV[1]
 if kind == 'none' or kind == wanted then
   return 0

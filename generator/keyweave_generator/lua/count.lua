@@ -1,11 +1,11 @@
---@ purpose  Sizes of views without the rows that are past their deadline and wait to be swept.
+--@ purpose  Sizes of views without the rows that are past their deadline and not swept yet.
 --@ flags    no-writes
 --@ key      1     expiry
 --@ key      2..   views
---@ argument 1     prefix  how members of the expiry set begin for this entity
+--@ argument 1     prefix  of this entity's members in the expiry set
 --@ argument 2     bound   most members to look up
 --@ reply    number...     one for each view
---@ reply    SWEEP_FIRST   it would take more look-ups than the bound
+--@ reply    SWEEP_FIRST   counting would take more look-ups than the bound
 --@ include  time
 
 local expiry, prefix, bound = KEYS[1], ARGV[1], tonumber(ARGV[2])
@@ -14,7 +14,7 @@ local now = server_time()
 local until_now = string.format('%.0f', now)
 local waiting = redis.call('ZCOUNT', expiry, '-inf', until_now)
 
--- A view's dead members are found from its side or from that of the expiry set, whichever is smaller.
+-- The dead members of a view are found in the view or in the expiry set, whichever is smaller.
 local sizes, work = {}, 0
 for index = 2, #KEYS do
   local size = redis.call('ZCARD', KEYS[index])

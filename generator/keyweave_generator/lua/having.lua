@@ -1,6 +1,6 @@
---@ purpose  One page of the rows of a view that some row refers to, which itself is in certain views.
+--@ purpose  One page of a view, with only the rows that another row refers to; that row has to be in certain other views.
 --@ flags    no-writes
---@ key      1    view       of the rows
+--@ key      1    view       with the rows to return
 --@ key      2..  narrowing  views that a referring row has to be in
 --@ argument 1  documents  prefix of the documents' keys; a member completes it
 --@ argument 2  limit      most rows to return
@@ -8,11 +8,10 @@
 --@ argument 4  score      score of the cursor, or empty to begin
 --@ argument 5  member     member of the cursor
 --@ argument 6  scan       most members to look at
---@ argument 7  referrers  prefix of the views of those that refer to one row; its escaped id completes it
---@ argument 8  proofs     prefix of the keys of their documents
---@ reply    score member dangling row...   as for `page`; a row is its document and that of one that refers to it, which is
---@ reply    empty when it would take too long to find
---@ include  time
+--@ argument 7  referrers  prefix of the views of the rows that refer to one row; its escaped id completes it
+--@ argument 8  proofs     prefix of the keys of the referring rows' documents
+--@ reply    score member dangling row...   as for `page`; a row is its document and the document of a row that refers to it,
+--@ reply    which is empty when finding it would take too long
 --@ include  live
 --@ include  rank
 --@ include  escape
@@ -30,8 +29,8 @@ for index = 2, #KEYS do
 end
 counted[#counted + 1], counted[#counted + 2] = 'LIMIT', 1
 
--- The live document of a row that refers to `member` and is in every narrowing view, nil when there is none, and an
--- empty text when that would take too long to find out. Cardinalities say at once of most members that there is none.
+-- The live document of a row that refers to `member` and is in every narrowing view; nil when there is none, an empty text
+-- when finding one would take too long. For most members the cardinality of the intersection shows that there is none.
 local function proof_of(member)
   views[1] = referrers .. escape(member)
   counted[2] = views[1]

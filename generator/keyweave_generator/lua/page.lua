@@ -9,8 +9,6 @@
 --@ argument 6  scan       most members to look at
 --@ reply    score member dangling document...   score and member of the next cursor, empty at the end of the view;
 --@ reply    dangling lists the members without a document
---@ include  time
---@ include  live
 --@ include  rank
 --@ include  stretch
 

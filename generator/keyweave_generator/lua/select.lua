@@ -1,6 +1,6 @@
---@ purpose  One page of the rows that are in several views: the smallest is read, the others tell which members count.
+--@ purpose  One page of the rows that are in several views: the smallest view is read, the others decide which members are returned.
 --@ flags    no-writes
---@ key      1..  views      those of the page's order first, one of which is read; then others that rows have to be in
+--@ key      1..  views      first those with the page's order, one of which is read; then the others
 --@ argument 1  documents  prefix of the documents' keys; a member completes it
 --@ argument 2  limit      most documents to return
 --@ argument 3  direction  `newest` or `oldest` score first
@@ -9,7 +9,6 @@
 --@ argument 6  scan       most members to look at
 --@ argument 7  readable   number of views that have the page's order
 --@ reply    number score member dangling document...   number of the view that was read, then as for `page`
---@ include  time
 --@ include  live
 --@ include  rank
 --@ include  shared
@@ -31,7 +30,7 @@ local view = KEYS[number]
 local dangling, reply = {}, { number, '', '', false }
 reply[4] = dangling
 
--- Appends the live documents of members to the reply until the page is full. Returns how many members that took.
+-- Appends the live documents of members to the reply until the page is full. Returns how many members it has used.
 local function read(members)
   local first = 1
   while first <= #members and #reply - 4 < limit do
@@ -54,7 +53,7 @@ local function read(members)
   return first - 1
 end
 
--- The members that are in every view, in the page's order; those of the other views have no say in it.
+-- The members that are in every view, in the order of the view that is read.
 local function intersection()
   local words = {}
   for index = 1, #KEYS do
@@ -94,7 +93,7 @@ while #reply - 4 < limit and looked < scan do
   end
   start, looked, last, met = start + passed, looked + passed, members[passed], met + taken
   stride = math.min(stride * 2, LONGEST_STRIDE)
-  -- Where few members match, the server finds them all quicker than they are looked up stretch by stretch.
+  -- If few members match, one intersection on the server is faster than looking them up part by part.
   if begun == 0 and #reply - 4 < limit and start < size and size <= scan and met * size <= 2 * limit * looked then
     local all = intersection()
     local rest = {}

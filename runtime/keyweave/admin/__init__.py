@@ -1,1 +1,1 @@
-"""The admin tool: commands that look at a store from outside. They open it, drive one flow, and print; flows think."""
+"""The admin tool: commands for operators. A command opens a store, runs one flow and prints; flows decide everything."""

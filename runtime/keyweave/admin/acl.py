@@ -1,4 +1,4 @@
-"""`keyweave acl`: the least access rules for an application and for the admin tool."""
+"""`keyweave acl`: the minimal access rules for an application and for the admin tool."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from keyweave.access import Role, rule
+from keyweave.admin.permissions import Role, rule
 from keyweave.admin.target import (
     EnvironmentOption,
     Format,
@@ -19,20 +19,20 @@ from keyweave.admin.target import (
     load_package,
 )
 from keyweave.errors import KeyweaveError
-from keyweave.opening import prepare
+from keyweave.opening.prepare import prepare
 
 EPILOG = """\
 Examples:
 
-  keyweave acl                                   both rules, for redis-cli
+  keyweave acl                                   print both rules, for redis-cli
 
-  keyweave acl --for application | redis-cli     make the user
+  keyweave acl --for application | redis-cli     create the user
 
-  redis-cli ACL SETUSER keyweave-application '>PASSWORD'     give it a password; without one nobody gets in
+  redis-cli ACL SETUSER keyweave-application '>PASSWORD'     set its password; without one it cannot log in
 
-A rule permits the commands that are really sent, the keys of this namespace, and no channels. SCAN and CONFIG GET,
-which look beyond the namespace, are the admin tool's alone: give its user to people and jobs, not to the application.
-Nothing is connected: the URL only tells whether connections choose a database or a name.
+A rule permits only the commands that are sent, the keys of this namespace, and no channels. Only the admin tool's rule
+permits SCAN and CONFIG GET, which reach beyond the namespace: give its user to people and jobs, not to the application.
+The command does not connect: the URL only shows whether connections select a database or set a client name.
 """
 
 _USERS: Final = {Role.APPLICATION: "keyweave-application", Role.ADMIN: "keyweave-admin"}
@@ -42,17 +42,19 @@ def acl(
     package: PackageOption = None,
     url: Annotated[
         str,
-        typer.Option("--url", "-u", envvar="KEYWEAVE_URL", help="As the application opens the store."),
+        typer.Option(
+            "--url", "-u", envvar="KEYWEAVE_URL", help="The URL with which the application opens the store."
+        ),
     ] = "redis://localhost",
     namespace: NamespaceOption = None,
     environment: EnvironmentOption = None,
-    role: Annotated[Role | None, typer.Option("--for", help="Only one of the two rules.")] = None,
-    user: Annotated[str | None, typer.Option("--user", help="The user's name, together with --for.")] = None,
+    role: Annotated[Role | None, typer.Option("--for", help="Print only one of the two rules.")] = None,
+    user: Annotated[str | None, typer.Option("--user", help="Name of the user; needs --for.")] = None,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
 ) -> None:
-    """Print the least access rule (ACL) for an application and for the admin tool."""
+    """Print the minimal access rules (ACL) for an application and for the admin tool."""
     if user is not None and role is None:
-        fail("--user names one user: choose the rule with --for")
+        fail("--user names one user; select its rule with --for")
     found = load_package(package)
     try:
         settings, context = prepare(found, url, namespace=namespace, environment=environment)
@@ -70,7 +72,7 @@ def acl(
 
 
 def quoted(word: str) -> str:
-    """A word as redis-cli reads it, which is also how a shell does, but for a quote inside."""
+    """Return a word quoted for redis-cli. A shell reads it the same way, except for a quote inside."""
     if re.fullmatch(r"[\w+@-]+", word, re.ASCII):
         return word
     return "'" + word.replace("'", "\\'") + "'"

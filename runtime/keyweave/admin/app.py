@@ -1,4 +1,4 @@
-"""The admin commands, assembled. One module per command; this one only lists them."""
+"""The admin commands: one module per command. This module only lists them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from keyweave.admin import (
     check,
     doctor,
     drop_view,
-    exporting,
+    export,
     health,
-    importing,
+    load,
     migrate_documents,
     reindex,
     sweep,
@@ -27,8 +27,8 @@ app.command(epilog=doctor.EPILOG)(doctor.doctor)
 app.command(epilog=acl.EPILOG)(acl.acl)
 app.command(epilog=check.EPILOG)(check.check)
 app.command(epilog=reindex.EPILOG)(reindex.reindex)
-app.command(epilog=exporting.EPILOG)(exporting.export)
-app.command("import", epilog=importing.EPILOG)(importing.import_)
+app.command(epilog=export.EPILOG)(export.export)
+app.command("import", epilog=load.EPILOG)(load.import_)
 app.command(epilog=backfill.EPILOG)(backfill.backfill)
 app.command("drop-view", epilog=drop_view.EPILOG)(drop_view.drop_view)
 app.command("migrate-documents", epilog=migrate_documents.EPILOG)(migrate_documents.migrate_documents)

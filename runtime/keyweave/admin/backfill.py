@@ -1,4 +1,4 @@
-"""`keyweave backfill`: build indexes that are new to a namespace."""
+"""`keyweave backfill`: builds indexes that are new to a namespace."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from keyweave.admin.findings import GRACE, GraceOption, ShowIdsOption, drift_lines, drift_rows
-from keyweave.admin.pacing import Paced, RateOption
+from keyweave.admin.pace import Paced, RateOption
 from keyweave.admin.progress import Meter
 from keyweave.admin.target import (
     COULD_NOT_RUN,
@@ -21,20 +21,20 @@ from keyweave.admin.target import (
     UrlOption,
     opened,
 )
-from keyweave.building import Build
-from keyweave.flows import building
-from keyweave.repairing import REASONS, REMEDIES
+from keyweave.evolution.backfill import backfill as backfill_flow
+from keyweave.evolution.build import Build
+from keyweave.integrity.remedy import REASONS, REMEDIES
 
 EPILOG = """\
 Examples:
 
-  keyweave backfill --url redis://localhost:6379                         build what is not built
+  keyweave backfill --url redis://localhost:6379                         build every index that is not built
 
-  keyweave backfill User.by_role --rate 5000 --url redis://localhost:6379   gently, and the indexes of User only
+  keyweave backfill User.by_role --rate 5000 --url redis://localhost:6379   only the indexes of User, at limited load
 
-Run it when all older code is gone: what older code writes during a build is not in the index, and the index stays
-unbuilt until a run during which nobody wrote past it. Writes of new code go on all the time. A unique constraint whose values
-collide is reported with nothing changed. It may be interrupted and run again.
+Run it after all older code is stopped: writes of older code are missing from a new index, and the index stays unbuilt
+until a run during which no older code writes. New code may write at any time. If values of a unique constraint collide,
+the command reports them and changes nothing. It may be interrupted and run again.
 
 Exit status: 0 everything is built, 1 something is not (with --dry-run: something would be built), 2 could not run.
 """
@@ -44,7 +44,7 @@ def backfill(
     indexes: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Such as User.by_role; indexes of one entity are built together. Default: all.",
+            help="Indexes such as User.by_role; the indexes of one entity are built together. Default: all.",
             metavar="[INDEX]...",
         ),
     ] = None,
@@ -53,17 +53,19 @@ def backfill(
     namespace: NamespaceOption = None,
     environment: EnvironmentOption = None,
     rate: RateOption = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be built.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only report what would be built; change nothing.")
+    ] = False,
     show_ids: ShowIdsOption = False,
     grace: GraceOption = GRACE,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
 ) -> None:
-    """Build views and unique constraints that are new to a namespace, beside its writers."""
+    """Build views and unique constraints that are new to a namespace, while applications write."""
     build = Build()
     try:
         with opened(package, url, namespace, environment, grace_ms=round(grace * 1000)) as session:
             meter = Meter("backfill")
-            flow = building.backfill(
+            flow = backfill_flow(
                 session.context, build, only=indexes or None, dry_run=dry_run, observe=Paced(meter, rate)
             )
             with meter:
@@ -71,7 +73,8 @@ def backfill(
     except (KeyboardInterrupt, typer.Exit):
         if build.repairs.mended:
             typer.echo(
-                f"keyweave: stopped; {build.repairs.mended.total():,} written. Run it again.", err=True
+                f"keyweave: stopped; {build.repairs.mended.total():,} entries written. Run it again for the rest.",
+                err=True,
             )
         raise typer.Exit(COULD_NOT_RUN) from None
     if format is Format.JSON:
@@ -115,14 +118,15 @@ def _lines(build: Build, *, dry_run: bool, show_ids: bool) -> list[str]:
             lines.append(f"{name}: would be built")
         elif name in build.passed:
             lines.append(
-                f"{name}: not built: older code wrote {build.passed[name]:,} times meanwhile; run it again without it"
+                f"{name}: not built: older code wrote {build.passed[name]:,} times during the build; "
+                "stop it and run the command again"
             )
         else:
             lines.append(f"{name}: not built")
     if build.repairs.mended:
         lines += ["written:", *drift_lines(build.repairs.mended, REMEDIES)]
     if build.repairs.postponed:
-        lines += ["could not be written now; run it again:", *drift_lines(build.repairs.postponed)]
+        lines += ["could not be written now; run the command again:", *drift_lines(build.repairs.postponed)]
     if build.repairs.left:
         lines += ["left alone:", *drift_lines(build.repairs.left, REASONS)]
     return lines

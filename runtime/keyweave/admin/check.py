@@ -1,4 +1,4 @@
-"""`keyweave check`: does every index agree with its documents?"""
+"""`keyweave check`: compares every index with its documents."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from keyweave.admin.target import (
     UrlOption,
     opened,
 )
-from keyweave.checking import Report
-from keyweave.flows import checking
+from keyweave.integrity.check import check as check_flow
+from keyweave.integrity.drift import Report
 
 EPILOG = """\
 Examples:
@@ -38,7 +38,7 @@ Examples:
 
   keyweave check --url redis://localhost:6379 --entity User   one entity
 
-It only reads, in constant memory, and may run beside writers: what it reports it has seen twice.
+It only reads, in constant memory. It may run while applications write: reported drift was found twice.
 `keyweave reindex` repairs what can be repaired.
 
 Exit status: 0 clean, 1 drift, 2 could not run.
@@ -55,12 +55,12 @@ def check(
     grace: GraceOption = GRACE,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
 ) -> None:
-    """Compare every document with every entry that is derived from it, both ways."""
+    """Compare documents and index entries, in both directions."""
     with opened(package, url, namespace, environment, grace_ms=round(grace * 1000)) as session:
         listing = Listing(session.context.package, wanted=show_ids)
         with Meter("check") as meter:
             report = session.shell.run(
-                checking.check(session.context, entities=entity, observe=meter, see=listing.take)
+                check_flow(session.context, entities=entity, observe=meter, on_drift=listing.add)
             )
     if format is Format.JSON:
         typer.echo(json.dumps(_shape(report, listing, show_ids=show_ids)))
@@ -88,7 +88,7 @@ def _shape(report: Report, listing: Listing, *, show_ids: bool) -> dict[str, obj
 def _lines(report: Report, listing: Listing) -> list[str]:
     lines = [f"{report.documents:,} documents and {report.entries:,} entries compared"]
     if not report.documents:
-        lines.append("there are no documents: is this the namespace that you mean?")
+        lines.append("there are no documents: check that --namespace and --environment are right")
     if report.clean:
         lines.append("clean: every index agrees with its documents")
     else:

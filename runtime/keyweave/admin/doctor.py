@@ -1,4 +1,4 @@
-"""`keyweave doctor`: everything about a store that is not as primary data needs it, and what to do about it."""
+"""`keyweave doctor`: reports everything about a store that is not as primary data needs it, and what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from keyweave.admin.examination import BudgetOption, as_json, examined
+from keyweave.admin.examine import BudgetOption, as_json, examined
 from keyweave.admin.target import (
     FOUND,
     EnvironmentOption,
@@ -21,7 +21,7 @@ from keyweave.admin.target import (
     PackageOption,
     UrlOption,
 )
-from keyweave.health import Finding, Health, Severity
+from keyweave.health.report import Finding, Health, Severity
 
 EPILOG = """\
 Examples:
@@ -33,7 +33,7 @@ Examples:
   keyweave doctor --format json | jq .findings     for programs
 
 Exit status: 0 nothing worse than a notice, 1 a warning or something critical, 2 the server does not answer.
-Nothing is changed: the commands that it shows are for you to run.
+The command changes nothing: run the commands that it shows yourself.
 """
 
 _COLOURS: Final = {
@@ -51,7 +51,7 @@ def doctor(
     memory_budget: BudgetOption = None,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
 ) -> None:
-    """Explain what is wrong with the server's settings and state, why it matters, and what to do."""
+    """Explain what is wrong with the server's configuration and state, why it matters, and what to do."""
     found = examined(package, url, namespace, environment, memory_budget)
     if format is Format.JSON:
         typer.echo(json.dumps(as_json(found)))
@@ -62,7 +62,7 @@ def doctor(
 
 
 def page(found: Health) -> RenderableType:
-    """A report for people."""
+    """Return a report for people."""
     server = found.server
     name = f"{server.product or 'a server'} {server.version or ''}".strip()
     parts: list[RenderableType] = [Text(f"{name} at {found.address}")]

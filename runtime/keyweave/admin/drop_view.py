@@ -1,4 +1,4 @@
-"""`keyweave drop-view`: delete an index that no code keeps any more."""
+"""`keyweave drop-view`: deletes an index that was removed from the schema."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keyweave.admin.pacing import Paced, RateOption
+from keyweave.admin.pace import Paced, RateOption
 from keyweave.admin.progress import Meter
 from keyweave.admin.target import (
     EnvironmentOption,
@@ -18,23 +18,24 @@ from keyweave.admin.target import (
     UrlOption,
     opened,
 )
-from keyweave.flows import retiring
+from keyweave.evolution import retire
 
 EPILOG = """\
 Examples:
 
-  keyweave drop-view TaskState.by_agent --url redis://localhost:6379      a view or unique constraint that was removed
+  keyweave drop-view TaskState.by_agent --url redis://localhost:6379      a removed view or unique constraint
 
   keyweave drop-view TaskState.by_agent.2 --url redis://localhost:6379    its second generation
 
-Run it when all code that reads the index is gone. An index that this code keeps is refused. It may be interrupted and run again.
+Run it after all code that uses the index is stopped. The command refuses an index of the current schema. It may be
+interrupted and run again.
 
 Exit status: 0 dropped, 2 could not run.
 """
 
 
 def drop_view(
-    index: Annotated[str, typer.Argument(help="Entity and name, and the number of a later generation.")],
+    index: Annotated[str, typer.Argument(help="Entity and name, with the number of a later generation.")],
     package: PackageOption = None,
     url: UrlOption = None,
     namespace: NamespaceOption = None,
@@ -46,9 +47,7 @@ def drop_view(
     with opened(package, url, namespace, environment) as session:
         meter = Meter("drop-view")
         with meter:
-            dropped = session.shell.run(
-                retiring.drop_index(session.context, index, observe=Paced(meter, rate))
-            )
+            dropped = session.shell.run(retire.drop_index(session.context, index, observe=Paced(meter, rate)))
     if format is Format.JSON:
         typer.echo(json.dumps({"index": index, "keys": dropped}))
     else:

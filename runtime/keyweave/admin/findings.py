@@ -1,4 +1,4 @@
-"""How findings are printed: by place and kind with their number; with ids only when asked, with secrets never."""
+"""Formats findings: counted by place and kind; with ids only on request, with secrets never."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from keyweave.checking import Drift, Finding, Kind, Report
-from keyweave.entity import Package
+from keyweave.integrity.drift import Drift, DriftGroup, Kind, Report
+from keyweave.model.entity import Package
 
 SHOWN: Final = 1000
-"""Most findings that are listed one by one."""
+"""The most findings that are listed one by one."""
 
 EntityOption = Annotated[
     list[str] | None,
@@ -21,7 +21,7 @@ EntityOption = Annotated[
 ShowIdsOption = Annotated[
     bool,
     typer.Option(
-        "--show-ids", help=f"List up to {SHOWN} findings with keys and ids. Secret values never show."
+        "--show-ids", help=f"List up to {SHOWN} findings with keys and ids. Secret values are never shown."
     ),
 ]
 GraceOption = Annotated[
@@ -29,7 +29,7 @@ GraceOption = Annotated[
     typer.Option(
         "--grace",
         min=0.001,
-        help="Seconds from a deadline to the native TTL: grace_ms of your stores, if set.",
+        help="Seconds from a deadline to the native TTL. Set it if your stores set grace_ms.",
     ),
 ]
 GRACE: Final = 86_400.0
@@ -43,13 +43,13 @@ class Listing:
         self._wanted = wanted
         self.rows: list[dict[str, str]] = []
 
-    def take(self, found: Iterable[Finding]) -> None:
-        """Remember findings while there is room."""
+    def add(self, found: Iterable[Drift]) -> None:
+        """Keep findings, up to `SHOWN`."""
         if self._wanted:
             room = SHOWN - len(self.rows)
             self.rows += [self._row(finding) for finding in list(found)[:room]]
 
-    def _row(self, finding: Finding) -> dict[str, str]:
+    def _row(self, finding: Drift) -> dict[str, str]:
         row = {"where": finding.where, "kind": finding.kind.code, "key": printable(finding.place)}
         if finding.suspect.member is not None:
             row["id"] = printable(finding.suspect.member)
@@ -59,8 +59,8 @@ class Listing:
             row["other_id"] = printable(finding.other)
         return row
 
-    def _secret(self, finding: Finding) -> bool:
-        """Whether a claimed value covers a secret field. What this schema does not know counts as one."""
+    def _secret(self, finding: Drift) -> bool:
+        """Return whether a claimed value covers a secret field. A constraint that this schema lacks counts as secret."""
         name, _, index = finding.where.partition(".")
         entity = self._package.entities.get(name)
         unique = entity.uniques.get(index) if entity is not None else None
@@ -68,18 +68,18 @@ class Listing:
 
 
 def printable(text: str) -> str:
-    """A key or id for the terminal: what is not printable is escaped."""
+    """Return a key or id for the terminal, with unprintable characters escaped."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def drift_rows(drift: Counter[Drift]) -> list[dict[str, Any]]:
-    """Counted drift for JSON, in a fixed order."""
+def drift_rows(drift: Counter[DriftGroup]) -> list[dict[str, Any]]:
+    """Return counted drift for JSON, sorted."""
     rows = [(each.where, each.kind.code, number) for each, number in drift.items()]
     return [{"where": where, "kind": kind, "count": number} for where, kind, number in sorted(rows)]
 
 
-def drift_lines(drift: Counter[Drift], notes: Mapping[Kind, str] | None = None) -> list[str]:
-    """Counted drift for people, with a note on each kind."""
+def drift_lines(drift: Counter[DriftGroup], notes: Mapping[Kind, str] | None = None) -> list[str]:
+    """Return counted drift for people, with a note on each kind."""
     return [
         f"  {number:>9,}  {each}" + (f" -> {notes[each.kind]}" if notes else "")
         for each, number in sorted(drift.items())
@@ -87,7 +87,7 @@ def drift_lines(drift: Counter[Drift], notes: Mapping[Kind, str] | None = None) 
 
 
 def listing_lines(rows: list[dict[str, str]]) -> list[str]:
-    """Single findings for people."""
+    """Return single findings for people."""
     return [
         "  "
         + "  ".join(f"{name}={value}" for name, value in row.items() if name != "kind")
@@ -97,10 +97,10 @@ def listing_lines(rows: list[dict[str, str]]) -> list[str]:
 
 
 def notes(report: Report) -> list[str]:
-    """What is no drift, and worth knowing."""
+    """Return what is worth knowing and no drift."""
     lines = []
     if report.set_aside:
-        lines.append(f"{report.set_aside:,} keys were set aside by repairs; look at them and delete them")
+        lines.append(f"{report.set_aside:,} keys were set aside by repairs; inspect them, then delete them")
     if report.others:
         lines.append(
             f"{report.others:,} keys belong to indexes of another version of the schema; not compared"

@@ -1,4 +1,4 @@
-"""`keyweave health`: whether a store serves, for people and for probes."""
+"""`keyweave health`: reports whether a store serves, for people and for probes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 
 import typer
 
-from keyweave.admin.examination import BudgetOption, as_json, examined
+from keyweave.admin.examine import BudgetOption, as_json, examined
 from keyweave.admin.target import (
     FOUND,
     EnvironmentOption,
@@ -17,8 +17,8 @@ from keyweave.admin.target import (
     PackageOption,
     UrlOption,
 )
-from keyweave.health import Health, Severity
-from keyweave.sizes import size_text
+from keyweave.health.report import Health, Severity
+from keyweave.health.sizes import size_text
 
 EPILOG = """\
 Examples:
@@ -28,8 +28,8 @@ Examples:
   keyweave health --format json | jq .serving      for programs
 
 Exit status, for probes: 0 the store serves reads and writes, 1 it answers but does not serve (it is loading or a
-replica, refuses writes, or runs no scripts for this user), 2 it does not answer. Findings that do not stop it from serving do not
-change the status: `keyweave doctor` explains those.
+replica, refuses writes, or runs no scripts for this user), 2 it does not answer. Other findings do not change the status:
+`keyweave doctor` explains them.
 """
 
 
@@ -41,7 +41,7 @@ def health(
     memory_budget: BudgetOption = None,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
 ) -> None:
-    """Tell whether the store serves, and how the server is set up. One round trip."""
+    """Report whether the store serves, and how the server is configured. One round trip."""
     found = examined(package, url, namespace, environment, memory_budget)
     if format is Format.JSON:
         typer.echo(json.dumps(as_json(found)))
@@ -53,7 +53,7 @@ def health(
 
 
 def lines(found: Health) -> list[str]:
-    """A report as text."""
+    """Return a report as lines of text."""
     server = found.server
     rows = {
         "role": server.role or "unknown",
@@ -83,5 +83,5 @@ def _memory(found: Health) -> str:
 
 def _findings(found: Health) -> str:
     counts = Counter(finding.severity for finding in found.findings)
-    told = [f"{counts[severity]} {severity.value}" for severity in reversed(Severity) if counts[severity]]
-    return f"{', '.join(told)}: see keyweave doctor" if told else "none"
+    parts = [f"{counts[severity]} {severity.value}" for severity in reversed(Severity) if counts[severity]]
+    return f"{', '.join(parts)}: see keyweave doctor" if parts else "none"

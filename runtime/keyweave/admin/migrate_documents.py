@@ -1,4 +1,4 @@
-"""`keyweave migrate-documents`: write documents as this schema writes them."""
+"""`keyweave migrate-documents`: rewrites documents as this schema writes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from keyweave.admin.findings import GRACE, EntityOption, GraceOption
-from keyweave.admin.pacing import Paced, RateOption
+from keyweave.admin.pace import Paced, RateOption
 from keyweave.admin.progress import Meter
 from keyweave.admin.target import (
     COULD_NOT_RUN,
@@ -22,21 +22,21 @@ from keyweave.admin.target import (
     UrlOption,
     opened,
 )
-from keyweave.flows import retiring
-from keyweave.rewriting import Rewrite
+from keyweave.document.rewrite import Rewrite
+from keyweave.evolution import retire
 
 EPILOG = """\
 Examples:
 
-  keyweave migrate-documents --url redis://localhost:6379                   renamed fields under their new names
+  keyweave migrate-documents --url redis://localhost:6379                   store renamed fields under their new names
 
-  keyweave migrate-documents --purge nickname --url redis://localhost:6379  and without a field that was removed
+  keyweave migrate-documents --purge nickname --url redis://localhost:6379  also delete a field that was removed
 
-Reading takes both names of a renamed field, and every write stores the new one; this command writes all that is left. Revision,
-creation and deadline of a row stay as they are. Run it when all older code is gone: older code reads old names only.
-What is purged is gone for good: export first. It may be interrupted and run again.
+Reads accept both names of a renamed field, and every write stores the new one; this command rewrites all other
+documents. The revision, creation time and deadline of a row do not change. Run it after all older code is stopped: older
+code reads old names only. Purged data cannot be restored: export first. It may be interrupted and run again.
 
-Exit status: 0 nothing is left, 1 something is (with --dry-run: something would be written), 2 could not run.
+Exit status: 0 nothing is left, 1 something is left (with --dry-run: something would be written), 2 could not run.
 """
 
 
@@ -48,19 +48,21 @@ def migrate_documents(
     entity: EntityOption = None,
     purge: Annotated[
         list[str] | None,
-        typer.Option("--purge", help="A removed field to delete from documents; may be repeated."),
+        typer.Option("--purge", help="A removed field to delete from all documents; may be repeated."),
     ] = None,
     rate: RateOption = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be written.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only report what would be written; change nothing.")
+    ] = False,
     grace: GraceOption = GRACE,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
 ) -> None:
-    """Write stored documents anew where this schema writes them otherwise."""
+    """Rewrite stored documents that this schema would write differently."""
     rewrite = Rewrite()
     try:
         with opened(package, url, namespace, environment, grace_ms=round(grace * 1000)) as session:
             meter = Meter("migrate-documents")
-            flow = retiring.rewrite_documents(
+            flow = retire.rewrite_documents(
                 session.context,
                 rewrite,
                 entities=entity,
@@ -72,7 +74,10 @@ def migrate_documents(
                 session.shell.run(flow)
     except (KeyboardInterrupt, typer.Exit):
         if rewrite.written:
-            typer.echo(f"keyweave: stopped; {rewrite.written:,} written. Run it again.", err=True)
+            typer.echo(
+                f"keyweave: stopped; {rewrite.written:,} documents written. Run it again for the rest.",
+                err=True,
+            )
         raise typer.Exit(COULD_NOT_RUN) from None
     if format is Format.JSON:
         typer.echo(json.dumps({"dry_run": dry_run, **dataclasses.asdict(rewrite)}))
@@ -86,7 +91,9 @@ def _lines(rewrite: Rewrite, *, dry_run: bool) -> list[str]:
     verb = "would be written" if dry_run else "written"
     lines = [f"{rewrite.read:,} documents read, {rewrite.written:,} {verb}"]
     if rewrite.overtaken:
-        lines.append(f"{rewrite.overtaken:,} were written by somebody else meanwhile; run it again")
+        lines.append(
+            f"{rewrite.overtaken:,} were changed by another process at the same time; run the command again"
+        )
     if rewrite.unreadable:
         lines.append(f"{rewrite.unreadable:,} cannot be read; run: keyweave check")
     return lines

@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar for people, now and then a line for logs."""
+"""Progress on standard error: a bar on a terminal, else a line every ten seconds for logs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from keyweave.flows.surveying import Progress as Walked
+from keyweave.integrity.survey import Progress as Walked
 
 _LINE_SECONDS: Final = 10.0
 
 
 class Meter:
-    """Shows how far a command is: what was read, the rate, and the time left. Use it as a context manager."""
+    """Shows the progress of a command: what was read, the rate, and the time left. Use it as a context manager."""
 
     def __init__(self, command: str) -> None:
         self._command = command
@@ -33,7 +33,7 @@ class Meter:
         )
         self._task: TaskID | None = None
         self._stage = ""
-        self._began = self._told = time.monotonic()
+        self._began = self._printed = time.monotonic()
 
     def __enter__(self) -> Meter:
         self._bar.start()
@@ -45,24 +45,24 @@ class Meter:
         self._bar.stop()
 
     def __call__(self, walked: Walked) -> None:
-        """Show how far a walk is."""
+        """Show the progress of a walk."""
         self.show(walked.stage, walked.keys, walked.total, walked.documents + walked.entries)
 
     def show(self, stage: str, done: int, total: int, read: int) -> None:
-        """Show that `done` of `total` is through, and `read` documents and entries with it."""
+        """Show that `done` of `total` is done, and that `read` documents and entries were read."""
         now = time.monotonic()
         if stage != self._stage or self._task is None:
             if self._task is not None:
                 self._bar.remove_task(self._task)
-            self._stage, self._began, self._told = stage, now, now
+            self._stage, self._began, self._printed = stage, now, now
             self._task = self._bar.add_task(f"{self._command}: {stage}", total=max(total, 1), read="")
         seconds = now - self._began
         rate = read / seconds if seconds > 0 else 0.0
         total = max(total, done, 1)
         if self._console.is_terminal:
             self._bar.update(self._task, completed=done, total=total, read=f"{read:,} read, {rate:,.0f}/s")
-        elif now - self._told >= _LINE_SECONDS:
-            self._told = now
+        elif now - self._printed >= _LINE_SECONDS:
+            self._printed = now
             left = f"{seconds * (total - done) / done:.0f} s left" if done else "time left unknown"
             percent = 100 * done // total
             line = f"{self._command}: {stage} {percent}%, {read:,} read, {rate:,.0f}/s, {left}"

@@ -1,4 +1,4 @@
-"""`keyweave reindex`: repair what a check finds."""
+"""`keyweave reindex`: repairs what a check finds."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from keyweave.admin.target import (
     UrlOption,
     opened,
 )
-from keyweave.flows import repairing
-from keyweave.repairing import REASONS, REMEDIES, Repairs
+from keyweave.integrity import repair
+from keyweave.integrity.remedy import REASONS, REMEDIES, Repairs
 
 EPILOG = """\
 Examples:
 
-  keyweave reindex --url redis://localhost:6379 --dry-run   what would be done
+  keyweave reindex --url redis://localhost:6379 --dry-run   report what would be done
 
   keyweave reindex --url redis://localhost:6379             do it
 
-Documents are never touched: their indexes, claims and deadlines are made to follow from them. Each row is mended in one
-atomic step, guarded by its revision, beside writers. It may be interrupted and run again.
+Documents never change: their indexes, claims and deadlines are made to match them. Each row is mended in one atomic
+step, guarded by its revision, so applications may write at the same time. It may be interrupted and run again.
 
 Exit status: 0 nothing is left to do, 1 something is left (with --dry-run: something would be done), 2 could not run.
 """
@@ -58,18 +58,18 @@ def reindex(
     grace: GraceOption = GRACE,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
 ) -> None:
-    """Make every index follow from its documents again."""
+    """Make every index match its documents again."""
     repairs = Repairs()
     try:
         with opened(package, url, namespace, environment, grace_ms=round(grace * 1000)) as session:
             listing = Listing(session.context.package, wanted=show_ids)
-            flow = repairing.reindex(
+            flow = repair.reindex(
                 session.context,
                 repairs,
                 entities=entity,
                 dry_run=dry_run,
                 observe=(meter := Meter("reindex")),
-                see=listing.take,
+                on_drift=listing.add,
             )
             with meter:
                 session.shell.run(flow)
@@ -111,7 +111,7 @@ def _lines(repairs: Repairs, listing: Listing, *, dry_run: bool) -> list[str]:
         lines.append("would mend:" if dry_run else "mended:")
         lines += drift_lines(repairs.mended, REMEDIES)
     if repairs.postponed:
-        lines += ["could not be mended now; run it again:", *drift_lines(repairs.postponed)]
+        lines += ["could not be mended now; run the command again:", *drift_lines(repairs.postponed)]
     if repairs.left:
         lines += ["left alone:", *drift_lines(repairs.left, REASONS)]
     if not (repairs.mended or repairs.left or repairs.postponed):

@@ -1,4 +1,4 @@
-"""`keyweave sweep`: remove rows that are past their deadline, once or for as long as it runs."""
+"""`keyweave sweep`: removes rows past their deadline, once or continuously."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from keyweave.admin.target import (
     UrlOption,
     opened,
 )
-from keyweave.flows.tending import Pace, Progress, tend, tend_once
-from keyweave.session_sync import Session
+from keyweave.expiry.tend import Pace, SweepProgress, tend, tend_once
+from keyweave.sync.session import Session
 
 EPILOG = """\
 Examples:
 
-  keyweave sweep --url redis://localhost:6379        remove what is due now
+  keyweave sweep --url redis://localhost:6379        remove every row that is due now
 
-  keyweave sweep --url redis://localhost:6379 --share 1  as fast as it goes, whoever else waits
+  keyweave sweep --url redis://localhost:6379 --share 1  as fast as possible, without pauses for other clients
 
-  keyweave sweep --watch --interval 60               stay, and look every minute; Ctrl-C ends it
+  keyweave sweep --watch --interval 60               keep running and sweep every minute; Ctrl-C ends it
 
-Reads never see a row that is past its deadline; sweeping gives its memory back. Several sweeps at once share the work.
+Reads never return a row past its deadline; sweeping frees its memory. Several sweeps at the same time share the work.
 
-Exit status: 0 when nothing that is due is left (or --limit was reached), 1 when rows could not be removed, because
-this schema lacks their entity, they cannot be read, or something forbids to delete them; 2 when it could not run.
+Exit status: 0 no due row is left (or --limit was reached), 1 some rows could not be removed, because this schema lacks
+their entity, they cannot be read, or a reference to them forbids their deletion; 2 could not run.
 """
 
-_EVERY = 1.0
+_PROGRESS_INTERVAL = 1.0
 """Seconds between two lines of progress."""
 
 
@@ -51,24 +51,26 @@ def sweep(
     namespace: NamespaceOption = None,
     environment: EnvironmentOption = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=1, help="Most rows to remove; not with --watch.")
+        int, typer.Option("--limit", min=1, help="The most rows to remove; not used with --watch.")
     ] = 1_000_000_000,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C or SIGTERM.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Keep running until Ctrl-C or SIGTERM.")
+    ] = False,
     interval: Annotated[
-        float, typer.Option("--interval", help="Seconds between looks, with --watch.", show_default=True)
+        float, typer.Option("--interval", help="Seconds between two sweeps, with --watch.", show_default=True)
     ] = 30.0,
     share: Annotated[
         float,
-        typer.Option("--share", help="Most of its time that it spends sweeping; the rest is left to others."),
+        typer.Option("--share", help="The share of time spent sweeping, at most 1; it pauses for the rest."),
     ] = 0.02,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
 ) -> None:
-    """Remove rows that are past their deadline, each with all of its index entries in one atomic step."""
-    progress = Progress()
-    with opened(package, url, namespace, environment) as session, _ended_by_signals() as ending:
+    """Remove rows past their deadline, each with all of its index entries in one atomic step."""
+    progress = SweepProgress()
+    with opened(package, url, namespace, environment) as session, _stopped_by_signals() as stopping:
         try:
-            _run(session, Pace(interval, share), progress, None if watch else limit, ending)
-        except _Ended:
+            _run(session, Pace(interval, share), progress, None if watch else limit, stopping)
+        except _Stopped:
             typer.echo("keyweave: stopped", err=True)
     if format is Format.JSON:
         typer.echo(json.dumps({"swept": progress.swept, "kept": progress.kept}))
@@ -80,21 +82,21 @@ def sweep(
 
 
 def _run(
-    session: Session, pace: Pace, progress: Progress, limit: int | None, ending: threading.Event
+    session: Session, pace: Pace, progress: SweepProgress, limit: int | None, stopping: threading.Event
 ) -> None:
-    """Sweep until it is done or told to end, saying on standard error how far it is."""
-    started = shown = time.monotonic()
-    told = 0
+    """Sweep until all is done or `stopping` is set. Prints progress on standard error."""
+    started = printed = time.monotonic()
+    reported = 0
 
     def sleep(seconds: float) -> None:
-        nonlocal shown, told
+        nonlocal printed, reported
         now = time.monotonic()
-        if progress.swept > told and now - shown >= _EVERY:
+        if progress.swept > reported and now - printed >= _PROGRESS_INTERVAL:
             rate = progress.swept / (now - started)
-            typer.echo(f"keyweave: swept {progress.swept} rows, {rate:.0f} a second", err=True)
-            shown, told = now, progress.swept
-        if ending.wait(seconds):
-            raise _Ended
+            typer.echo(f"keyweave: swept {progress.swept} rows, {rate:.0f} per second", err=True)
+            printed, reported = now, progress.swept
+        if stopping.wait(seconds):
+            raise _Stopped
 
     flow = (
         tend(session.context, pace, progress)
@@ -104,23 +106,23 @@ def _run(
     session.shell.run(flow, sleep=sleep)
 
 
-class _Ended(Exception):
-    """Thrown into the flow where it sleeps, so that the step at hand is finished and counted."""
+class _Stopped(Exception):
+    """Thrown into the flow at a sleep, so that the current step is completed and counted."""
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set. A second signal does not wait for the step at hand."""
-    ending = threading.Event()
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """Yield an event that Ctrl-C and SIGTERM set. A second signal interrupts the current step."""
+    stopping = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's signature
-        if ending.is_set():
+        if stopping.is_set():
             raise KeyboardInterrupt
-        ending.set()
+        stopping.set()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield ending
+        yield stopping
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,6 +1,6 @@
-"""Which store an admin command works on: the options that all commands share, and how a command opens the store.
+"""The store that an admin command works on: the options that all commands share, and how a command opens the store.
 
-Exit status of every admin command: 0 when all is well, 1 when it found something, 2 when it could not run.
+Exit status of every admin command: 0 if all is well, 1 if it found something, 2 if it could not run.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from keyweave.entity import Package
 from keyweave.errors import ConfigurationError, KeyweaveError
-from keyweave.locating import locate
-from keyweave.session_sync import Session, open_session
+from keyweave.model.entity import Package
+from keyweave.opening.locate import locate
+from keyweave.sync.session import Session, open_session
 
 FOUND: Final = 1
 """Exit status of a command that found something."""
@@ -47,12 +47,14 @@ UrlOption = Annotated[
         "--url",
         "-u",
         envvar="KEYWEAVE_URL",
-        help="The store: redis://, rediss:// or unix://. Other users see arguments: a password belongs in the variable.",
+        help="The store: redis://, rediss:// or unix://. Other users can see arguments: put a password in the variable.",
     ),
 ]
 NamespaceOption = Annotated[
     str | None,
-    typer.Option("--namespace", "-n", envvar="KEYWEAVE_NAMESPACE", help="The tenant. Default: the schema's."),
+    typer.Option(
+        "--namespace", "-n", envvar="KEYWEAVE_NAMESPACE", help="The tenant. Default: that of the schema."
+    ),
 ]
 EnvironmentOption = Annotated[
     str | None,
@@ -60,7 +62,7 @@ EnvironmentOption = Annotated[
         "--environment",
         "-e",
         envvar="KEYWEAVE_ENVIRONMENT",
-        help="Such as production. Default: the schema's.",
+        help="The environment, such as production. Default: that of the schema.",
     ),
 ]
 FormatOption = Annotated[
@@ -69,13 +71,13 @@ FormatOption = Annotated[
 
 
 def fail(message: str) -> NoReturn:
-    """Say on standard error why the command could not run, and end it."""
+    """Print on standard error why the command could not run, and end it."""
     typer.echo(f"keyweave: {message}", err=True)
     raise typer.Exit(COULD_NOT_RUN)
 
 
 def load_package(name: str | None) -> Package:
-    """The generated package called `name`, or the only one in `generated/`; ends the command when there is none."""
+    """Return the generated package `name`, or the only one in `generated/`; end the command if there is none."""
     try:
         return locate(name, Path.cwd(), hint="name it with --package or KEYWEAVE_PACKAGE")
     except ConfigurationError as error:
@@ -83,7 +85,7 @@ def load_package(name: str | None) -> Package:
 
 
 def named(url: str | None) -> str:
-    """The store's URL; ends the command when there is none."""
+    """Return the store's URL; end the command if there is none."""
     if url is None:
         fail("which store? Name it with --url or KEYWEAVE_URL, such as redis://localhost:6379")
     return url
@@ -93,7 +95,7 @@ def named(url: str | None) -> str:
 def opened(
     package: str | None, url: str | None, namespace: str | None, environment: str | None, **options: object
 ) -> Iterator[Session]:
-    """A session on the store that the shared options name. A `KeyweaveError`, here or inside, ends the command."""
+    """Open a session on the store that the shared options name. A `KeyweaveError`, here or inside, ends the command."""
     url = named(url)
     found = load_package(package)
     try:

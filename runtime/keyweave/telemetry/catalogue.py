@@ -1,6 +1,6 @@
-"""Every metric, in one table: names, units, meaning and attributes. Instruments are made from it, docs are held to it.
+"""Every metric in one table: names, units, meanings and attributes. Instruments are made from it; a test compares docs.
 
-Names that begin with `db.` mean what OpenTelemetry's database conventions say; all others are Keyweave's own.
+Names that begin with `db.` are defined by OpenTelemetry's database conventions; all others are Keyweave's own.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ from dataclasses import dataclass
 from typing import Final
 
 STORE: Final = ("db.system.name", "db.namespace", "server.address", "server.port", "store_driver")
-"""Attributes of every metric and span: which server, and that it is Redis."""
+"""Attributes of every metric and span: the kind of database, and the server."""
 
 ENTITY: Final = (*STORE, "db.collection.name")
 OPERATION: Final = (*ENTITY, "db.operation.name", "db.response.status_code", "error.type")
 POOL: Final = (*STORE, "db.client.connection.pool.name")
 
 REASONS: Final = ("expired", "dangling")
-"""What `keyweave.reason` can be."""
+"""Every value of `keyweave.reason`."""
 
 DURATION: Final = "db.client.operation.duration"
 
 _DATABASE_SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
-"""The boundaries that the database conventions advise."""
+"""The bucket boundaries that the database conventions recommend."""
 
 _LATE_SECONDS: Final = (1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 
 
 class Kind(enum.Enum):
-    """What sort of instrument a metric is."""
+    """The kind of a metric's instrument."""
 
     COUNTER = "counter"
     HISTOGRAM = "histogram"
@@ -42,12 +42,12 @@ class Metric:
     """One metric.
 
     Attributes:
-        name: as OpenTelemetry knows it.
-        kind: sort of instrument.
+        name: its name in OpenTelemetry.
+        kind: the kind of its instrument.
         unit: in UCUM, such as `s`, `By` or `{row}`.
-        meaning: one sentence.
-        attributes: every attribute that a point may have.
-        buckets: advised boundaries of a histogram.
+        meaning: its description, one sentence.
+        attributes: every attribute that a data point may have.
+        buckets: recommended boundaries of a histogram.
     """
 
     name: str
@@ -62,51 +62,51 @@ _C, _H = Kind.COUNTER, Kind.HISTOGRAM
 _OC, _OU, _OG = Kind.OBSERVED_COUNTER, Kind.OBSERVED_UP_DOWN, Kind.OBSERVED_GAUGE
 
 METRICS: Final[tuple[Metric, ...]] = (
-    # The first gauge's callback brings the others up to date: an SDK calls them in the order of registration.
-    Metric("keyweave.server.up", _OG, "1", "1 when the server answered the last look at it, else 0.", STORE),
-    Metric("keyweave.server.memory.used", _OG, "By", "Memory that the server uses.", STORE),
-    Metric("keyweave.server.memory.limit", _OG, "By", "The server's maxmemory; absent without one.", STORE),
+    # The callback of the first gauge refreshes all others: an SDK calls them in the order of registration.
+    Metric("keyweave.server.up", _OG, "1", "1 if the server answered the last measurement, else 0.", STORE),
+    Metric("keyweave.server.memory.used", _OG, "By", "Memory in use by the server.", STORE),
+    Metric("keyweave.server.memory.limit", _OG, "By", "The server's maxmemory; absent without a limit.", STORE),
     Metric("keyweave.server.keys", _OG, "{key}", "Keys in the logical database.", STORE),
-    Metric("keyweave.server.clients", _OG, "{client}", "Clients that are connected to the server.", STORE),
-    Metric("keyweave.server.evicted", _OC, "{key}", "Keys that the server dropped for lack of memory.", STORE),
+    Metric("keyweave.server.clients", _OG, "{client}", "Clients connected to the server.", STORE),
+    Metric("keyweave.server.evicted", _OC, "{key}", "Keys that the server evicted at its memory limit.", STORE),
     Metric(
         "keyweave.server.durable",
         _OG,
         "1",
-        "1 when the server keeps an append-only file and its last write to it worked, else 0.",
+        "1 if the server keeps an append-only file and its last write to it succeeded, else 0.",
         STORE,
     ),
-    Metric("keyweave.sweep.overdue", _OG, "{row}", "Rows past their deadline that nobody has swept.", STORE),
-    Metric("keyweave.sweep.lag", _OG, "s", "How long the oldest such row is past its deadline.", STORE),
+    Metric("keyweave.sweep.overdue", _OG, "{row}", "Rows past their deadline that are not swept yet.", STORE),
+    Metric("keyweave.sweep.lag", _OG, "s", "Time since the earliest deadline of such a row.", STORE),
     Metric("db.client.connection.count", _OU, "{connection}", "Open connections, by state.", (*POOL, "db.client.connection.state")),
-    Metric("db.client.connection.max", _OU, "{connection}", "Most connections that the pool opens.", POOL),
-    Metric("db.client.connection.pending_requests", _OU, "{request}", "Operations that wait for a connection.", POOL),
-    Metric("db.client.connection.timeouts", _C, "{timeout}", "Operations to which no connection came free in time.", POOL),
+    Metric("db.client.connection.max", _OU, "{connection}", "The most connections that the pool opens.", POOL),
+    Metric("db.client.connection.pending_requests", _OU, "{request}", "Operations waiting for a connection.", POOL),
+    Metric("db.client.connection.timeouts", _C, "{timeout}", "Operations that timed out waiting for a connection.", POOL),
     Metric(
         "keyweave.connection.wait_time",
         _H,
         "s",
-        "How long operations waited for a connection, those that had to wait.",
+        "Time that operations waited for a connection, if they had to wait.",
         POOL,
         _DATABASE_SECONDS,
     ),
-    Metric(DURATION, _H, "s", "How long repository operations took, retries and pauses included.", OPERATION, _DATABASE_SECONDS),
-    Metric("keyweave.conflicts", _C, "{conflict}", "Tries of writes and transactions that lost to another writer.", ENTITY),
-    Metric("keyweave.retries", _C, "{retry}", "Commands sent again after a failure that passes by itself.", STORE),
-    Metric("keyweave.replays", _C, "{replay}", "Writes sent again that turned out to have been carried out.", STORE),
-    Metric("keyweave.lock.wait_time", _H, "s", "How long transactions waited for a row's lock, those that had to wait.", ENTITY, _DATABASE_SECONDS),
-    Metric("keyweave.lock.timeouts", _C, "{timeout}", "Row locks that did not come free in time.", ENTITY),
-    Metric("keyweave.lock.hold_time", _H, "s", "How long transactions held a row's lock.", ENTITY, _DATABASE_SECONDS),
+    Metric(DURATION, _H, "s", "Duration of repository operations, retries and pauses included.", OPERATION, _DATABASE_SECONDS),
+    Metric("keyweave.conflicts", _C, "{conflict}", "Attempts of writes and transactions that lost to another writer.", ENTITY),
+    Metric("keyweave.retries", _C, "{retry}", "Commands sent again after a transient failure.", STORE),
+    Metric("keyweave.replays", _C, "{replay}", "Repeated writes that the server had already applied.", STORE),
+    Metric("keyweave.lock.wait_time", _H, "s", "Time that transactions waited for a row lock, if they had to wait.", ENTITY, _DATABASE_SECONDS),
+    Metric("keyweave.lock.timeouts", _C, "{timeout}", "Waits for a row lock that timed out.", ENTITY),
+    Metric("keyweave.lock.hold_time", _H, "s", "Time that transactions held a row lock.", ENTITY, _DATABASE_SECONDS),
     Metric(
         "keyweave.dead.met",
         _C,
         "{entry}",
-        "Rows past their deadline read by key (`expired`), entries of any list without a document (`dangling`).",
+        "Reads of a row past its deadline by key (`expired`), and of an index entry without a document (`dangling`).",
         (*ENTITY, "keyweave.reason"),
     ),
-    Metric("keyweave.dead.healed", _C, "{entry}", "Entries without a document that were removed.", ENTITY),
-    Metric("keyweave.sweep.rows", _C, "{row}", "Rows past their deadline that were removed.", ENTITY),
-    Metric("keyweave.sweep.delay", _H, "s", "How long after its deadline a row was removed.", ENTITY, _LATE_SECONDS),
+    Metric("keyweave.dead.healed", _C, "{entry}", "Index entries without a document that were removed.", ENTITY),
+    Metric("keyweave.sweep.rows", _C, "{row}", "Expired rows that were removed.", ENTITY),
+    Metric("keyweave.sweep.delay", _H, "s", "Time from a row's deadline to its removal.", ENTITY, _LATE_SECONDS),
 )  # fmt: skip
 
 BY_NAME: Final = {metric.name: metric for metric in METRICS}
@@ -115,6 +115,6 @@ OPERATIONS: Final = frozenset(
     "get get_with find get_many get_for_update get_by find_by list iterate fetch count gather group_counts search first "
     "first_with explain create save upsert change delete discard merge touch tree transact sweep check health".split()
 )
-"""What `db.operation.name` can be; inside a transaction the same with `tx.` before it."""
+"""Every value of `db.operation.name`; inside a transaction each has the prefix `tx.`."""
 
 SPAN_ATTRIBUTES: Final = (*OPERATION, "keyweave.view", "keyweave.outcome")

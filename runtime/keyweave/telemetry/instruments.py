@@ -1,10 +1,10 @@
-"""The instruments of one meter provider, shared by all stores that report to it, and what stores feed into them.
+"""The instruments of one meter provider, shared by all stores that report to it.
 
-An SDK knows an instrument once, however many stores a process opens, so gauges walk over the stores that are open.
+An SDK registers an instrument once, however many stores a process opens, so a gauge iterates over the open stores.
 
 Recording into an SDK's histogram takes about as long as a whole round trip to a nearby server. So the duration of an
-operation is only put aside (`Series.spend`), and recorded when the SDK collects. A series that nobody collects stays
-small: above `BACKLOG` durations, operations pay for recording themselves.
+operation is only buffered (`Series.spend`), and recorded when the SDK collects. The buffer of a series that is not
+collected is bounded: above `BACKLOG` durations, operations record them at once.
 """
 
 from __future__ import annotations
@@ -13,27 +13,24 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 from weakref import WeakKeyDictionary, WeakSet
 
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation
 
 from keyweave.telemetry.catalogue import BY_NAME, DURATION, METRICS, Kind, Metric
 
-if TYPE_CHECKING:
-    from keyweave.telemetry.reporting import Telemetry
-
 BACKLOG: Final = 16_384
-"""Durations that a series puts aside before it records at once."""
+"""The most durations that a series buffers."""
 
 _BREATH: Final = 16
-"""Durations that are recorded at a stretch; then other threads may run."""
+"""Durations that are recorded before other threads may run."""
 
 Attributes: TypeAlias = dict[str, str | int]
 
 
 class Series:
-    """The durations of one kind of operation that ended well."""
+    """The durations of one kind of operation, of those that succeeded."""
 
     __slots__ = ("_attributes", "_histogram", "_spent")
 
@@ -43,14 +40,14 @@ class Series:
         self._spent: Final[deque[float]] = deque()
 
     def spend(self, seconds: float) -> None:
-        """An operation took so long."""
+        """Buffer the duration of an operation, in seconds."""
         spent = self._spent
         spent.append(seconds)
         if len(spent) > BACKLOG:
             self._record(2)
 
     def drain(self) -> None:
-        """Record everything that was put aside."""
+        """Record every buffered duration."""
         for _ in range(0, len(self._spent), _BREATH):
             self._record(_BREATH)
             time.sleep(0)
@@ -60,26 +57,43 @@ class Series:
         try:
             for _ in range(most):
                 record(take(), attributes)
-        except IndexError:  # another thread was quicker
+        except IndexError:  # another thread has emptied the buffer
             return
 
 
+class ObservedStore(Protocol):
+    """A store whose gauges an SDK collects."""
+
+    @property
+    def namespace(self) -> str:
+        """Identifies stores that see the same rows; never reported."""
+
+    def is_open(self) -> bool:
+        """Return whether the store still has a pool."""
+
+    def refresh(self) -> None:
+        """Measure the server again."""
+
+    def observed(self, name: str) -> Iterator[tuple[int | float, Attributes]]:
+        """Yield the values of a gauge and their attributes."""
+
+
 class Instruments:
-    """Every instrument of the catalogue, made from one meter."""
+    """Every instrument of the catalogue, created by one meter."""
 
     def __init__(self, meter: Meter) -> None:
         self._lock: Final = threading.Lock()
-        self._stores: Final[WeakSet[Telemetry]] = WeakSet()
+        self._stores: Final[WeakSet[ObservedStore]] = WeakSet()
         self._series: Final[dict[frozenset[tuple[str, str | int]], Series]] = {}
         self._made: Final = {metric.name: self._make(meter, metric) for metric in METRICS}
 
-    def join(self, store: Telemetry) -> None:
-        """Let gauges tell about a store as long as it is open."""
+    def join(self, store: ObservedStore) -> None:
+        """Include a store in the gauges for as long as it is open."""
         with self._lock:
             self._stores.add(store)
 
     def series(self, attributes: Attributes) -> Series:
-        """The series with these attributes, the same for all stores."""
+        """Return the series with these attributes, which all stores share."""
         with self._lock:
             key = frozenset(attributes.items())
             if key not in self._series:
@@ -91,7 +105,7 @@ class Instruments:
         self._made[name].add(number, attributes)
 
     def spend(self, name: str, seconds: float, attributes: Attributes) -> None:
-        """Record into a histogram, at once."""
+        """Record a duration in seconds into a histogram, without buffering it."""
         self._made[name].record(seconds, attributes)
 
     def _make(self, meter: Meter, metric: Metric) -> Any:
@@ -128,7 +142,7 @@ class Instruments:
 
         return observe
 
-    def _catch_up(self, stores: list[Telemetry]) -> None:
+    def _catch_up(self, stores: list[ObservedStore]) -> None:
         with self._lock:
             series = list(self._series.values())
         for each in series:
@@ -136,7 +150,7 @@ class Instruments:
         for store in stores:
             store.refresh()
 
-    def _open_stores(self) -> list[Telemetry]:
+    def _open_stores(self) -> list[ObservedStore]:
         with self._lock:
             return [store for store in self._stores if store.is_open()]
 
@@ -153,7 +167,7 @@ _MAKING: Final = threading.Lock()
 
 
 def instruments_of(provider: MeterProvider, version: str) -> Instruments:
-    """The instruments of a provider, made when first asked for."""
+    """Return the instruments of a provider, which are created at the first call."""
     with _MAKING:
         found = _BY_PROVIDER.get(provider)
         if found is None:

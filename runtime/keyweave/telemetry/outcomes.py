@@ -1,4 +1,4 @@
-"""How an operation ended, in a bounded number of words. A message or an exception of the caller's adds none."""
+"""The outcomes of operations: a bounded set of words. Messages and exception classes of the caller add none."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Iterable
 from typing import Final
 
 from keyweave import errors
-from keyweave.entity import Package
+from keyweave.model.entity import Package
 
 OTHER: Final = "_OTHER"
-"""What OpenTelemetry calls anything that is not in a closed set."""
+"""OpenTelemetry's value for everything outside of a closed set."""
 
 CODES: Final = frozenset(
     "BUSY CLUSTERDOWN CROSSSLOT ERR LOADING MASTERDOWN MISCONF NOAUTH NOPERM NOREPLICAS OOM READONLY TRYAGAIN "
     "UNKILLABLE WRONGPASS WRONGTYPE".split()
 )
-"""Error codes of the server that are told by name."""
+"""Error codes of the server that are reported by name."""
 
 
 class Outcome(enum.StrEnum):
-    """What came of an operation."""
+    """The outcome of an operation."""
 
     OK = "ok"
     MISSING = "missing"
@@ -38,9 +38,9 @@ class Outcome(enum.StrEnum):
 
 
 FAULTS: Final = frozenset({Outcome.UNKNOWN, Outcome.UNAVAILABLE, Outcome.CORRUPT, Outcome.RAISED})
-"""Outcomes that are errors of a span. The others are answers: a row that is not there is no fault of the store."""
+"""Outcomes that set a span's status to error. The others are answers: a missing row is not a failure of the store."""
 
-# The first that fits: children stand before their parents.
+# The first match wins: subclasses come before their parents.
 _BY_ERROR: Final[tuple[tuple[type[BaseException], Outcome], ...]] = (
     (errors.NotFoundError, Outcome.MISSING),
     (errors.AlreadyExistsError, Outcome.TAKEN),
@@ -59,20 +59,20 @@ _BY_ERROR: Final[tuple[tuple[type[BaseException], Outcome], ...]] = (
 
 
 def outcome_of(error: BaseException | None) -> Outcome:
-    """What an operation that ended with `error` came to."""
+    """Return the outcome of an operation that raised `error`; None stands for success."""
     if error is None:
         return Outcome.OK
     return next(outcome for kind, outcome in _BY_ERROR if isinstance(error, kind))
 
 
 def status_code(error: BaseException) -> str:
-    """The server's error code behind `error`, one of `CODES` or `_OTHER`; empty when the server refused nothing."""
+    """Return the server's error code behind `error`: one of `CODES`, `_OTHER`, or empty if the server refused nothing."""
     code = getattr(error, "code", "") if isinstance(error, errors.KeyweaveError) else ""
     return code if not code or code in CODES else OTHER
 
 
 class ErrorTypes:
-    """Names for errors: the runtime's and the schema's own; of any other class its nearest parent among them."""
+    """Names of error classes: the runtime's and the schema's; any other class has the name of its nearest parent there."""
 
     def __init__(self, package: Package) -> None:
         declared: set[type[BaseException]] = set(_declared(package))
@@ -82,11 +82,11 @@ class ErrorTypes:
 
     @property
     def names(self) -> frozenset[str]:
-        """Every name that `name` can give."""
+        """Every name that `name` can return."""
         return frozenset(kind.__name__ for kind in self._declared) | {OTHER}
 
     def name(self, error: BaseException) -> str:
-        """The name of an error's class, or of its nearest parent that is not the caller's."""
+        """Return the name of an error's class, or of its nearest parent that the runtime or the schema declares."""
         kind = type(error)
         found = self._names.get(kind)
         if found is None:

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 import pytest
 
 from keyweave import sync
-from keyweave.connection import parse_url
-from tests.generator.accepted.corpus import load_package
+from keyweave.connection.settings import parse_url
+from tests.generator.accepted.corpus import Corpus
 from tests.generator.accepted.stage import Stage
 from tests.servers.running import server_url
 
@@ -24,13 +24,13 @@ def _server() -> Iterator[None]:
 
 
 @pytest.fixture(params=["sync-server", "aio-server", "sync-fake", "aio-fake"])
-def open_stage(request: pytest.FixtureRequest) -> Iterator[Open]:
+def open_stage(request: pytest.FixtureRequest, corpus: Corpus) -> Iterator[Open]:
     """Opens stages of the module's case; each must be without drift at the end."""
     flavour, server = request.param.split("-")
     stages: list[Stage] = []
 
     def opened(**options: Any) -> Stage:
-        stages.append(Stage(load_package(request.module.CASE), flavour, server, **options))
+        stages.append(Stage(corpus.load(request.module.CASE), flavour, server, **options))
         return stages[-1]
 
     yield opened

@@ -1,14 +1,29 @@
-"""The accepted cases: a schema each, and the tree that is generated from it, which is imported as it stands."""
+"""The accepted cases: a schema each, and the package that is generated from it, in a temporary folder.
+
+A case with a golden tree holds what is expected of its package: all of it but what stands elsewhere already. The asyncio
+flavour is the blocking one under a substitution, and the scripts, which are the same for every schema, stand in
+`generated/compozy_store/lua`.
+"""
 
 from __future__ import annotations
 
 import importlib
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Final
 
-CASES = Path(__file__).resolve().parent.parent.parent / "cases" / "accepted"
-NAMES = sorted(path.name for path in CASES.iterdir())
+import pytest
+
+from keyweave_generator import render
+from keyweave_generator.load import load_sources
+from keyweave_generator.model import Schema
+
+CASES: Final = Path(__file__).resolve().parent.parent.parent / "cases" / "accepted"
+NAMES: Final = sorted(path.name for path in CASES.iterdir())
+GOLDEN: Final = ("complete", "smallest")
+"""The cases that have a golden tree."""
 
 
 def sources(name: str) -> dict[str, str]:
@@ -16,24 +31,52 @@ def sources(name: str) -> dict[str, str]:
     return {path.name: path.read_text("utf-8") for path in sorted((CASES / name / "schema").glob("*.yaml"))}
 
 
-def expected(name: str) -> Path:
-    """The folder of a case that holds the generated package."""
+def golden(name: str) -> Path:
+    """The folder of a case that holds its golden tree."""
     return CASES / name / "expected"
 
 
+@cache
+def generated(name: str) -> dict[str, str]:
+    """What the generator makes of a case: path -> text."""
+    return render.render(load_sources(sources(name)))
+
+
+def unformatted(schema: Schema) -> dict[str, str]:
+    """The package of a schema, for tests that do not read it: formatting takes longest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render, "_formatted", lambda _, text: text)
+        return render.render(schema)
+
+
+@cache
 def package_name(name: str) -> str:
     """Import name of the package of a case."""
-    (folder,) = (path for path in expected(name).iterdir() if path.is_dir())
-    return folder.name
+    return load_sources(sources(name)).package
 
 
-def load_package(name: str) -> ModuleType:
-    """The generated package of a case, with its two flavours imported."""
-    package = package_name(name)
-    sys.path.insert(0, str(expected(name)))
-    try:
-        for flavour in ("sync", "aio"):
-            importlib.import_module(f"{package}.{flavour}")
-        return importlib.import_module(package)
-    finally:
-        sys.path.remove(str(expected(name)))
+class Corpus:
+    """The packages of the cases below one folder. Each is written when it is first asked for."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    def folder(self, name: str) -> Path:
+        """The folder that holds the package of a case, and nothing else."""
+        folder = self._home / name
+        if not folder.exists():
+            for path, text in generated(name).items():
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_bytes(text.encode())
+        return folder
+
+    def load(self, name: str) -> ModuleType:
+        """The package of a case, with its two flavours imported."""
+        package, folder = package_name(name), str(self.folder(name))
+        sys.path.insert(0, folder)
+        try:
+            for flavour in ("sync", "aio"):
+                importlib.import_module(f"{package}.{flavour}")
+            return importlib.import_module(package)
+        finally:
+            sys.path.remove(folder)

@@ -13,11 +13,12 @@ from typing import Any
 
 from fakeredis import FakeServer
 
-from keyweave import session_aio, session_sync
-from keyweave.entity import Entity, Referrer
-from keyweave.flows.examining import connect
-from keyweave.opening import prepare
-from keyweave.page import Page
+from keyweave.aio import session as session_aio
+from keyweave.health.connect import connect
+from keyweave.model.entity import Entity, Referrer
+from keyweave.model.page import Page
+from keyweave.opening.prepare import prepare
+from keyweave.sync import session as session_sync
 from tests.fakes import fake_async_shell, fake_sync_shell
 from tests.servers.running import new_namespace, server_url
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from keyweave.errors import ConfigurationError, UniqueViolationError, ValidationError
-from keyweave.record import memory_of
+from keyweave.model.record import memory_of
 from tests.generator.accepted.conftest import Open
 from tests.generator.accepted.stage import Stage
 

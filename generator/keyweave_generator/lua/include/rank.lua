@@ -1,4 +1,4 @@
--- Rank of the first member of a view after a cursor, also when the cursor's own row has moved or is gone.
+-- Rank of the first member of a view after a cursor, even if the row of the cursor has moved or is gone.
 local function rank_after(view, newest, score, member)
   local rank = redis.call(newest and 'ZREVRANK' or 'ZRANK', view, member)
   if rank and redis.call('ZSCORE', view, member) == score then

@@ -1,4 +1,4 @@
--- Positions of those of `members` that are in each of `views`, but for the view with the number `except`.
+-- Positions of the members that are in every view. The view with the number `except` is known to hold them all.
 local function shared(members, views, except)
   local kept = {}
   for position = 1, #members do

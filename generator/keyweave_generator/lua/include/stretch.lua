@@ -1,6 +1,7 @@
--- Appends the live documents of a view's members to `reply`, from a rank on, until `limit` are found or `scan` members were
--- looked at. Returns score and member of the last one when more follow, else empty texts; the members without a document; and
--- the last member in any case.
+--@ include  live
+-- Appends the live documents of a view's members to `reply`, from the rank `start` on, until it has `limit` documents or has
+-- looked at `scan` members. Returns the score and the member of the last one if more follow, else two empty texts; the members
+-- without a document; and the last member in any case.
 local function read_stretch(reply, view, prefix, newest, start, limit, scan)
   local range, dangling = newest and 'ZREVRANGE' or 'ZRANGE', {}
   local found, looked, last = 0, 0, nil

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
-from keyweave.record import Record
+from keyweave.model.record import Record
 
 __all__ = ["Note"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from keyweave.entity import Entity
-from keyweave.entry import Entry
+from keyweave.model.entity import Entity
+from keyweave.model.entry import Entry
 
 from .. import errors, models
 
@@ -15,11 +15,7 @@ def index_entries(record: models.Note) -> list[Entry]:
 
 
 def check(record: models.Note) -> None:
-    """Refuse a Note that breaks a check of the schema.
-
-    Raises:
-        CheckViolationError: names the check.
-    """
+    """The schema has no check of a Note."""
 
 
 NOTE = Entity(
@@ -31,18 +27,6 @@ NOTE = Entity(
     known=frozenset({"revision", "created", "expires", "op", "id"}),
     entries=index_entries,
     check=check,
-    normalize=None,
-    json=(),
-    nested=(),
-    created=None,
-    updated=None,
-    normalized=(),
-    enums=(),
     filters={"id": "str"},
-    views={},
-    uniques={},
-    references=(),
-    retention=None,
     not_found=errors.NoteNotFoundError,
-    exists=errors.AlreadyExistsError,
 )

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from keyweave.flows import fetching, joining, reading, removing, searching, transacting, writing
-from keyweave.page import Page
-from keyweave.session_sync import Session
+from keyweave.model.page import Page
+from keyweave.read import fetch as _fetch
+from keyweave.read import get as _get
+from keyweave.read import join as _join
+from keyweave.read import lock as _lock
+from keyweave.read import search as _search
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+from keyweave.sync.session import Session
 
 from ..entities.note import NOTE as ENTITY
 from ..models import Note
@@ -26,33 +32,33 @@ class NoteRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._context = session.context
-        self._run = session.runner(ENTITY)
+        self._run = session.run_for(ENTITY)
 
     def get(self, id: str) -> Note:
         """The row with this key.
 
         Raises:
-            NoteNotFoundError: it is not there, or its retention has ended.
+            NoteNotFoundError: it does not exist, or its retention has ended.
         """
-        return self._run(reading.get(self._context, ENTITY, id), "get")
+        return self._run(_get.get(self._context, ENTITY, id), "get")
 
     def find(self, id: str) -> Note | None:
         """The row with this key, or None."""
-        return self._run(reading.find(self._context, ENTITY, id), "find")
+        return self._run(_get.find(self._context, ENTITY, id), "find")
 
     def get_many(self, keys: Sequence[str]) -> list[Note | None]:
-        """The rows with these keys, in the same order; None where there is none."""
-        return self._run(reading.get_many(self._context, ENTITY, keys), "get_many")
+        """The rows with these keys, in the same order; None for a key without a row."""
+        return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
 
     def get_for_update(self, id: str, *, wait: float | None = None) -> Note:
         """The row, locked until the transaction ends; `wait` is in seconds.
 
         Raises:
             TransactionRequiredError: outside a transaction.
-            NoteNotFoundError: it is not there.
-            LockTimeoutError: the lock was not free in time.
+            NoteNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
         """
-        return self._run(transacting.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
+        return self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
 
     def search(
         self,
@@ -63,42 +69,42 @@ class NoteRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Note]:
-        """Rows whose fields equal every argument that is given, one page; see `explain` for how.
+        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` is not one of this order.
+            InvalidCursorError: `cursor` belongs to another order.
         """
-        equal = searching.given(id=id)
-        having = joining.having()
+        equal = _search.given(id=id)
+        having = _join.having()
         return self._run(
-            searching.search(
+            _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
         )
 
     def first(self, *, id: str | None = None, order: _Order = "created") -> Note:
-        """The first row of `search`: the newest, in the default order of a view by creation.
+        """The first row of `search`.
 
         Raises:
-            NoteNotFoundError: there is none.
+            NoteNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id)
-        having = joining.having()
-        return self._run(searching.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal = _search.given(id=id)
+        having = _join.having()
+        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
 
     def iterate(
         self, *, id: str | None = None, order: _Order = "created", batch: int = 200, newest: bool = True
     ) -> Iterator[Note]:
-        """Every row that `search` finds, read `batch` at a time; rows written meanwhile may or may not
-        appear.
+        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
+        missing.
         """
-        equal = searching.given(id=id)
-        having = joining.having()
+        equal = _search.given(id=id)
+        having = _join.having()
         return self._session.iterate(
-            lambda cursor: searching.search(
+            lambda cursor: _search.search(
                 self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
@@ -106,76 +112,76 @@ class NoteRepository:
         )
 
     def fetch(self, *, id: str | None = None, order: _Order = "created", newest: bool = True) -> list[Note]:
-        """All rows that `search` finds, however many, as one list; `iterate` holds no more than a batch in memory.
+        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
-        Rows written meanwhile may or may not appear, but none twice.
+        Rows that are written meanwhile may be missing; no row appears twice.
 
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = searching.given(id=id)
-        having = joining.having()
+        equal = _search.given(id=id)
+        having = _join.having()
         return self._run(
-            fetching.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
         )
 
-    def explain(self, *, id: str | None = None, order: _Order = "created") -> searching.Explanation:
-        """Which view `search` would read with these arguments, which others there are, and what it would
+    def explain(self, *, id: str | None = None, order: _Order = "created") -> _search.Explanation:
+        """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
-        equal = searching.given(id=id)
-        return self._run(searching.explain(self._context, ENTITY, equal, order), "explain")
+        equal = _search.given(id=id)
+        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
 
     def create(self, record: Note) -> Note:
-        """Insert a row. The record learns its managed values.
+        """Insert a row. The record gets its managed values.
 
         Raises:
-            ValidationError: a field breaks its type, a limit or a check; nothing was sent.
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
             AlreadyExistsError: the key is taken.
             UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a reference leads nowhere.
+            ReferenceViolationError: a referenced row does not exist.
         """
-        return self._run(writing.create(self._context, ENTITY, record), "create")
+        return self._run(_save.create(self._context, ENTITY, record), "create")
 
     def save(self, record: Note) -> Note:
-        """Write a loaded record back, if nobody else wrote the row since.
+        """Write a loaded record back, unless another write has changed the row since.
 
         Raises:
             NotLoadedError: the record was never loaded or written.
             ConflictError: the row has changed.
-            NoteNotFoundError: the row is gone.
+            NoteNotFoundError: the row no longer exists.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.save(self._context, ENTITY, record), "save")
+        return self._run(_save.save(self._context, ENTITY, record), "save")
 
     def upsert(self, record: Note) -> Note:
-        """Insert a row, or replace all of it but its creation; the last writer wins.
+        """Insert a row, or replace everything but its time of creation; the last write wins.
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writers won every try.
+            TransactionConflictError: other writes came first at every try.
         """
-        return self._run(writing.upsert(self._context, ENTITY, record), "upsert")
+        return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
     def change(self, id: str, function: Callable[[Note], Any]) -> Note:
-        """Read the row, let `function` change it, write it; again when somebody else wrote in between.
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
 
         Raises:
-            NoteNotFoundError: it is not there.
-            TransactionConflictError: other writers won every try.
+            NoteNotFoundError: it does not exist.
+            TransactionConflictError: other writes came first at every try.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
-        return self._run(writing.change(self._context, ENTITY, id, function), "change")
+        return self._run(_save.change(self._context, ENTITY, id, function), "change")
 
     def delete(self, id: str) -> None:
-        """Delete the row, and with it the rows that refer to it with cascade.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
-            NoteNotFoundError: it is not there.
+            NoteNotFoundError: it does not exist.
             ReferenceViolationError: a row refers to it with restrict.
         """
-        self._run(removing.delete(self._context, ENTITY, id), "delete")
+        self._run(_delete.delete(self._context, ENTITY, id), "delete")
 
     def discard(self, id: str) -> bool:
-        """Delete the row like `delete`, and tell whether it was there."""
-        return self._run(removing.discard(self._context, ENTITY, id), "discard")
+        """Delete the row like `delete`, and return whether it existed."""
+        return self._run(_delete.discard(self._context, ENTITY, id), "discard")

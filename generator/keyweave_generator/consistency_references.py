@@ -1,0 +1,104 @@
+"""Consistency between entities: the targets of references, and whether rows can still be inserted and deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from .model import Entity, OnDelete
+from .node import Node
+from .problems import Problems, quote, suggestion
+
+
+def check_references(
+    entities: Sequence[Entity],
+    nodes: Mapping[str, Node],
+    declared: set[str],
+    problems: Problems,
+    *,
+    complete: bool,
+) -> None:
+    """Report references without a target, across groups, to rows with a retention, or in a required cycle."""
+    by_name = {entity.name: entity for entity in entities}
+    ending = _ending(entities)
+    for entity in entities:
+        parent = nodes[entity.name].get("references")
+        for reference in entity.references:
+            node = parent.get(reference.field) if parent is not None else None
+            if node is None:
+                continue
+            named = node.get("entity") or node
+            what = f"{entity.name}: reference {reference.field}"
+            if reference.entity not in declared:
+                near = suggestion(reference.entity, declared)
+                if complete:
+                    problems.add(named.position, f"{what}: no entity {quote(reference.entity)}{near}")
+                continue
+            target = by_name.get(reference.entity)
+            if target is None:
+                continue
+            if target.group != entity.group:
+                problems.add(
+                    named.position,
+                    f"{what}: {target.name} is in group {target.group}, {entity.name} in {entity.group}; "
+                    "rows that refer to each other must share a group",
+                )
+            if reference.on_delete is OnDelete.RESTRICT and target.name in ending:
+                action = node.get("on_delete") or node
+                above = ending[target.name]
+                why = f"ends with {above}, which has a retention that" if above else "has a retention, which"
+                problems.add(
+                    action.position, f"{what}: {target.name} {why} restrict would block; use cascade"
+                )
+    _check_cycles(by_name, nodes, problems)
+
+
+def _ending(entities: Sequence[Entity]) -> dict[str, str]:
+    """Entities whose rows end by a retention, with the entity whose rows they are deleted with; empty for their own retention."""
+    ending = {entity.name: "" for entity in entities if entity.retention is not None}
+    found = list(ending)
+    for name in found:
+        for entity in entities:
+            takes = (each.entity for each in entity.references if each.on_delete is OnDelete.CASCADE)
+            if name in takes and entity.name not in ending:
+                ending[entity.name] = ending[name] or name
+                found.append(entity.name)
+    return ending
+
+
+def _check_cycles(by_name: Mapping[str, Entity], nodes: Mapping[str, Node], problems: Problems) -> None:
+    required = {
+        name: sorted(
+            {
+                reference.entity
+                for reference in entity.references
+                if reference.entity in by_name
+                and reference.entity != name
+                and not next(field for field in entity.fields if field.name == reference.field).optional
+            }
+        )
+        for name, entity in by_name.items()
+    }
+    reported: set[frozenset[str]] = set()
+    for start in sorted(required):
+        path = _cycle(start, required)
+        if path is not None and frozenset(path) not in reported:
+            reported.add(frozenset(path))
+            node = nodes[start].get("references") or nodes[start]
+            problems.add(
+                node.position,
+                f"{start}: the required references {' -> '.join([*path, start])} form a cycle, so that no row could be the first",
+            )
+
+
+def _cycle(start: str, edges: Mapping[str, Sequence[str]]) -> list[str] | None:
+    stack = [(start, [start])]
+    seen: set[str] = set()
+    while stack:
+        name, path = stack.pop()
+        for other in edges[name]:
+            if other == start:
+                return path
+            if other not in seen:
+                seen.add(other)
+                stack.append((other, [*path, other]))
+    return None

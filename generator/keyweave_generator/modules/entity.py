@@ -1,0 +1,169 @@
+"""The module of an entity: its index entries, its checks and its descriptor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from keyweave_generator.model import Check, Entity, Managed, Schema, TypeKind, TypeRef
+from keyweave_generator.names import HEAD_NAMES
+
+from .annotations import kind
+from .entries import EntryStatement, claim_entry, view_entry
+from .filters import filter_fields
+from .identifiers import descriptor_name, exists_name, normalizer_name, not_found_name
+from .imports import Imports
+from .indexes import unique_descriptor, view_descriptor
+from .merges import MergeFunctions, merge_functions
+from .normalizers import normalized_fields
+from .text import micros, names_literal
+
+
+@dataclass(frozen=True, slots=True)
+class CheckStatement:
+    """A check. `message` is a literal."""
+
+    name: str
+    rule: str
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class EntityModule:
+    """The module of an entity.
+
+    Attributes:
+        imports: what the module imports.
+        name: of the entity.
+        record: the class of its rows.
+        always, sometimes: its index entries, without and with a condition.
+        checks: its checks.
+        merges: its merges.
+        constant: name of its descriptor.
+        arguments: of the descriptor, as pairs of name and value; those that have the default are left out.
+    """
+
+    imports: Imports
+    name: str
+    record: str
+    always: tuple[EntryStatement, ...]
+    sometimes: tuple[EntryStatement, ...]
+    checks: tuple[CheckStatement, ...]
+    merges: tuple[MergeFunctions, ...]
+    constant: str
+    arguments: tuple[tuple[str, str], ...]
+
+
+def entity_module(entity: Entity, schema: Schema) -> EntityModule:
+    """The view model for an entity."""
+    imports = Imports()
+    imports.runtime("Entry")
+    if entity.checks:
+        imports.runtime("CheckViolationError")
+    entries = [view_entry(view, entity, imports) for view in entity.views]
+    entries += [claim_entry(unique, entity, imports) for unique in entity.uniques]
+    return EntityModule(
+        imports,
+        entity.name,
+        f"{imports.use('..', 'models')}.{entity.name}",
+        tuple(entry for entry in entries if not entry.condition),
+        tuple(entry for entry in entries if entry.condition),
+        tuple(_check(entity, check) for check in entity.checks),
+        tuple(merge_functions(merge, entity, schema, imports) for merge in entity.merges),
+        descriptor_name(entity),
+        tuple(_arguments(entity, schema, imports)),
+    )
+
+
+def _check(entity: Entity, check: Check) -> CheckStatement:
+    message = f"{entity.name}: check {check.name}: {' '.join((check.doc or check.rule.source).split())}"
+    return CheckStatement(
+        check.name, check.rule.python, check.rule.fields[0] if check.rule.fields else "", repr(message)
+    )
+
+
+def _arguments(entity: Entity, schema: Schema, imports: Imports) -> Iterator[tuple[str, str]]:
+    """The arguments of the descriptor, in the order of its class."""
+    imports.runtime("Entity")
+    models, errors = imports.use("..", "models"), imports.use("..", "errors")
+    yield "name", f'"{entity.name}"'
+    yield "group", f'"{entity.group}"'
+    yield "record", f"{models}.{entity.name}"
+    yield "key", f'"{entity.key}"'
+    yield "partition_by", f'"{entity.partition_by}"'
+    known = [*HEAD_NAMES, *(field.name for field in entity.fields)]
+    yield "known", f"frozenset({{{', '.join(map(repr, known))}}})"
+    yield "entries", "index_entries"
+    yield "check", "check"
+    normalized = normalized_fields(entity.fields, schema)
+    if normalized:
+        yield "normalize", f"{models}.{normalizer_name(entity.name)}"
+    yield from _names("json", (field.name for field in entity.fields if _holds_json(field.type, schema)))
+    yield from _names("nested", (field.name for field in entity.fields if _holds_records(field.type)))
+    for managed in Managed:
+        for field in entity.fields:
+            if field.managed is managed:
+                yield managed.value, repr(field.name)
+    yield from _names("normalized", normalized)
+    renamed = tuple((field.renamed_from, field.name) for field in entity.fields if field.renamed_from)
+    if renamed:
+        yield "renamed", repr(renamed)
+    yield from _names("enums", (field.name for field in entity.fields if field.type.kind is TypeKind.ENUM))
+    yield from _mapping("filters", {field.name: f'"{kind(field.type)}"' for field in filter_fields(entity)})
+    yield from _mapping(
+        "views", {view.name: view_descriptor(view, entity, schema, imports) for view in entity.views}
+    )
+    yield from _mapping("uniques", {each.name: unique_descriptor(each, imports) for each in entity.uniques})
+    if entity.references:
+        yield "references", _references(entity, imports)
+    if entity.retention is not None:
+        yield "retention", _retention(entity, imports)
+    yield "not_found", f"{errors}.{not_found_name(entity)}"
+    if entity.exists_error:
+        yield "exists", f"{errors}.{exists_name(entity)}"
+
+
+def _names(argument: str, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    found = tuple(names)
+    if found:
+        yield argument, names_literal(found)
+
+
+def _mapping(argument: str, values: dict[str, str]) -> Iterator[tuple[str, str]]:
+    if values:
+        parts = ", ".join(f'"{name}": {value}' for name, value in values.items())
+        yield argument, f"{{{parts}}}"
+
+
+def _references(entity: Entity, imports: Imports) -> str:
+    made = imports.runtime("Reference")
+    parts = [
+        f'{made}("{each.field}", "{each.entity}", {each.on_delete.value == "cascade"}, "{each.via}"), '
+        for each in entity.references
+    ]
+    return f"({''.join(parts)})"
+
+
+def _retention(entity: Entity, imports: Imports) -> str:
+    retention = entity.retention
+    assert retention is not None
+    words = [f"lambda record: {retention.when.python}", str(micros(retention.after))]
+    if retention.recommended is not None:
+        words.append(str(tuple(map(micros, retention.recommended))))
+    return f"{imports.runtime('Retention')}({', '.join(words)})"
+
+
+def _holds_records(type_: TypeRef) -> bool:
+    """Whether values of a type hold nested records."""
+    return type_.kind is TypeKind.RECORD or (type_.of is not None and _holds_records(type_.of))
+
+
+def _holds_json(type_: TypeRef, schema: Schema) -> bool:
+    """Whether values of a type hold json, also in lists, maps or nested records."""
+    if type_.of is not None:
+        return _holds_json(type_.of, schema)
+    if type_.kind is not TypeKind.RECORD:
+        return type_.name == "json"
+    record = next(each for each in schema.records if each.name == type_.name)
+    return any(_holds_json(field.type, schema) for field in record.fields)

@@ -1,0 +1,82 @@
+"""Index entries: the expressions that derive them from a record, and those that find a row by them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from keyweave_generator.model import Entity, Field, OrderBy, TypeKind, Unique, View
+
+from .annotations import kind
+from .imports import Imports
+from .text import tuple_of
+
+
+@dataclass(frozen=True, slots=True)
+class EntryStatement:
+    """One entry of `index_entries`. `condition` is empty when every row has the entry."""
+
+    condition: str
+    expression: str
+
+
+def view_entry(view: View, entity: Entity, imports: Imports) -> EntryStatement:
+    """The entry of a record called `record` in a view."""
+    fields = {field.name: field for field in entity.fields}
+    values = tuple_of(_stored_text(fields[name], imports) for name in view.fields)
+    entry = imports.runtime("ViewEntry")
+    return EntryStatement(
+        _condition(view.fields, fields),
+        f'{entry}("{view.name}", {values}, record.{entity.key}, {_score(view, fields, imports)})',
+    )
+
+
+def claim_entry(unique: Unique, entity: Entity, imports: Imports) -> EntryStatement:
+    """The claim of a record called `record` to a unique value."""
+    fields = {field.name: field for field in entity.fields}
+    value = _claimed(unique, lambda name: _stored_text(fields[name], imports), imports)
+    claim = imports.runtime("ClaimEntry")
+    return EntryStatement(
+        _condition(unique.fields, fields), f'{claim}("{unique.name}", {value}, record.{entity.key})'
+    )
+
+
+def argument_text(field: Field, imports: Imports) -> str:
+    """The key text of an argument that has the name of a field."""
+    return f'{imports.runtime("key_text")}({field.name}, "{kind(field.type)}")'
+
+
+def claimed_by_arguments(unique: Unique, entity: Entity, imports: Imports) -> str:
+    """The unique value of arguments that have the names of its fields."""
+    fields = {field.name: field for field in entity.fields}
+    return _claimed(unique, lambda name: argument_text(fields[name], imports), imports)
+
+
+def _claimed(unique: Unique, text: Callable[[str], str], imports: Imports) -> str:
+    """A unique value; `text` gives the key text of a field."""
+    steps = {"lower": ".lower()", "trim": ".strip()"}
+    suffix = "".join(steps[step] for step in sorted(unique.normalize, reverse=True))
+    parts = [f"{text(name)}{suffix}" for name in unique.fields]
+    return parts[0] if len(parts) == 1 else f"{imports.runtime('join')}({tuple_of(parts)})"
+
+
+def _stored_text(field: Field, imports: Imports) -> str:
+    """The key text of a record's value; a value that is text already needs no call."""
+    value = f"record.{field.name}"
+    if field.type.kind is TypeKind.ENUM or field.type.name in ("string", "id"):
+        return value
+    return f"{imports.runtime('key_text')}({value})"
+
+
+def _score(view: View, fields: Mapping[str, Field], imports: Imports) -> str:
+    if view.order is not OrderBy.FIELD:
+        return imports.runtime(view.order.value.upper())
+    assert view.order_field is not None
+    value = f"record.{view.order_field}"
+    convert = {"datetime": "to_micros", "duration": "duration_micros"}.get(fields[view.order_field].type.name)
+    return f"{imports.runtime(convert)}({value})" if convert is not None else value
+
+
+def _condition(names: tuple[str, ...], fields: Mapping[str, Field]) -> str:
+    """The condition for a record to have an entry: none of the values is null."""
+    return " and ".join(f"record.{name} is not None" for name in names if fields[name].optional)

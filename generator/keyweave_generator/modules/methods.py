@@ -1,0 +1,165 @@
+"""The methods of a repository that come from the schema: of views, unique constraints, references and merges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keyweave_generator.model import Entity, Merge, Schema, TypeKind, Unique, View
+from keyweave_generator.names import HAVING, plural, snake_case
+
+from .annotations import annotation
+from .entries import argument_text, claimed_by_arguments
+from .identifiers import filter_name, merge_name, module_name
+from .imports import Imports
+from .indexes import group_texts, order_of
+from .text import sentence, tuple_of
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMethod:
+    """The method that counts the rows of a view for each value of its last field.
+
+    Attributes:
+        field: name of the last field.
+        type: of its values.
+        convert: the value of the key text `group`, as Python.
+        parameters, values: those of the other fields, as in `ViewMethods`.
+    """
+
+    field: str
+    type: str
+    convert: str
+    parameters: str
+    values: str
+
+
+@dataclass(frozen=True, slots=True)
+class ViewMethods:
+    """The methods of one view.
+
+    Attributes:
+        name: of the view.
+        doc: the reason for the view.
+        first: the row that comes first, such as `newest`.
+        parameters: one for each field, each with a comma behind it.
+        values: the key texts of the parameters, as a tuple.
+        group: the method that counts by the last field; None if its values are not known.
+        gathers: whether its only field is a reference, so that several lists can be read at once.
+    """
+
+    name: str
+    doc: str
+    first: str
+    parameters: str
+    values: str
+    group: GroupMethod | None
+    gathers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UniqueMethods:
+    """The methods of one unique constraint. `value` is the claimed value as Python."""
+
+    name: str
+    doc: str
+    parameters: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReferrerMethods:
+    """One incoming reference.
+
+    Attributes:
+        keyword: the argument of a search that selects rows to which such a row refers.
+        suffix: the end of the names of the methods that read rows together with the referring rows.
+        filter: the type of its value.
+        entity: the class of the referring rows.
+        field: the referring field.
+    """
+
+    keyword: str
+    suffix: str
+    filter: str
+    entity: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class MergeMethod:
+    """The method that merges elements into a list."""
+
+    field: str
+    element: str
+    constant: str
+
+
+def view_methods(view: View, entity: Entity, schema: Schema, imports: Imports) -> ViewMethods:
+    """The methods of a view."""
+    parameters, values = _asked(view.fields, entity, imports)
+    references = {reference.field for reference in entity.references}
+    return ViewMethods(
+        view.name,
+        sentence(view.why),
+        {"created": "newest", "revision": "latest change"}.get(order_of(view), f"highest `{order_of(view)}`"),
+        parameters,
+        values,
+        _group_method(view, entity, schema, imports),
+        len(view.fields) == 1 and view.fields[0] in references,
+    )
+
+
+def unique_methods(unique: Unique, entity: Entity, imports: Imports) -> UniqueMethods:
+    """The methods of a unique constraint."""
+    doc = unique.doc or f"One {entity.name} for each {' and '.join(unique.fields)}."
+    parameters, _ = _asked(unique.fields, entity, imports)
+    return UniqueMethods(
+        unique.name, sentence(doc), parameters, claimed_by_arguments(unique, entity, imports)
+    )
+
+
+def referrer_methods(entity: Entity, schema: Schema, imports: Imports) -> tuple[ReferrerMethods, ...]:
+    """Every reference to an entity. If one entity has several, their names contain the field."""
+    incoming = [
+        (other, reference)
+        for other in schema.entities
+        for reference in other.references
+        if reference.entity == entity.name
+    ]
+    names = [other.name for other, _ in incoming]
+    found = []
+    for other, reference in incoming:
+        suffix = f"_by_{reference.field}" if names.count(other.name) > 1 else ""
+        found.append(
+            ReferrerMethods(
+                f"{HAVING}{snake_case(other.name)}{suffix}",
+                f"with_{plural(snake_case(other.name))}{suffix}",
+                f"{imports.use('..', 'filters')}.{filter_name(other)}",
+                imports.schema_class(other.name),
+                reference.field,
+            )
+        )
+    return tuple(found)
+
+
+def merge_method(merge: Merge, entity: Entity, imports: Imports) -> MergeMethod:
+    """The method of a merge."""
+    constant = imports.use(f"..entities.{module_name(entity)}", merge_name(entity, merge.field))
+    return MergeMethod(merge.field, imports.schema_class(merge.record), constant)
+
+
+def _group_method(view: View, entity: Entity, schema: Schema, imports: Imports) -> GroupMethod | None:
+    if not group_texts(view, entity, schema):
+        return None
+    type_ = next(field.type for field in entity.fields if field.name == view.fields[-1])
+    parameters, values = _asked(view.fields[:-1], entity, imports)
+    name = annotation(type_, imports)
+    convert = f"{name}(group)" if type_.kind is TypeKind.ENUM else 'group == "true"'
+    return GroupMethod(view.fields[-1], name, convert, parameters, values)
+
+
+def _asked(names: tuple[str, ...], entity: Entity, imports: Imports) -> tuple[str, str]:
+    """Parameters with the names of fields, each with a comma behind it, and the tuple of their key texts."""
+    fields = {field.name: field for field in entity.fields}
+    parameters = "".join(f"{name}: {annotation(fields[name].type, imports)}, " for name in names)
+    return parameters, tuple_of(argument_text(fields[name], imports) for name in names)

@@ -1,0 +1,49 @@
+"""The names of the runtime that generated code uses. Only this module knows in which module of `keyweave` a name is."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_NAMES: Final = {
+    "keyweave.errors": (
+        "AlreadyExistsError",
+        "CheckViolationError",
+        "NotFoundError",
+        "UniqueViolationError",
+    ),
+    "keyweave.expiry.sweep": ("sweep",),
+    "keyweave.keyspace.keys": ("join",),
+    "keyweave.model.entity": ("Entity", "Package", "Reference", "Retention", "Unique", "View"),
+    "keyweave.model.entry": ("CREATED", "REVISION", "ClaimEntry", "Entry", "ViewEntry"),
+    "keyweave.model.keytext": ("key_text",),
+    "keyweave.model.merge": ("Merge", "add", "first", "greatest", "least", "union"),
+    "keyweave.model.moment": ("duration_micros", "to_micros"),
+    "keyweave.model.normalize": ("compact", "fill_zero", "trim"),
+    "keyweave.model.page": ("Page",),
+    "keyweave.model.record": ("Record", "Value"),
+    "keyweave.read": (
+        "_count",
+        "_fetch",
+        "_gather",
+        "_get",
+        "_join",
+        "_lock",
+        "_page",
+        "_search",
+        "_tree",
+    ),
+    "keyweave.store.context": ("Context",),
+    "keyweave.store.stats": ("Stats",),
+    "keyweave.write": ("_delete", "_merge", "_save", "_touch"),
+    "keyweave.write.transact": ("transact",),
+    "keyweave.{flavour}.session": ("Session", "open_session"),
+    "keyweave.{flavour}.sweeper": ("Sweeper",),
+}
+"""Names by module. `{flavour}` stands for the flavour of the module that imports them. A name with an underscore in front is
+a module of flows, imported under that alias, because a parameter of a method may have the module's own name."""
+
+MODULE_OF: Final = {name: module for module, names in _NAMES.items() for name in names}
+"""The module of each name."""
+
+TYPES: Final = {"Health": "keyweave.health.report", "Report": "keyweave.integrity.drift"}
+"""Names that only annotations use, with their modules: a store that is opened loads neither."""

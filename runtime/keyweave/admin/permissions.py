@@ -1,0 +1,135 @@
+"""The minimal access rule (ACL) for an application and for the admin tool: the commands they send, on this namespace.
+
+A test compares these lists with the source of flows and scripts, in both directions, and runs the engine's whole
+contract under the rule.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from typing import Final
+
+from keyweave.connection.settings import ConnectionSettings
+from keyweave.errors import ConfigurationError
+from keyweave.keyspace.keys import Keyspace
+from keyweave.store.context import Context
+
+FLOWS: Final = frozenset(
+    {
+        "dbsize",
+        "eval",
+        "evalsha",
+        "exists",
+        "get",
+        "getrange",
+        "hget",
+        "hgetall",
+        "hset",
+        "hsetnx",
+        "info",
+        "mget",
+        "ping",
+        "set",
+        "time",
+        "zcard",
+        "zcount",
+        "zinter",
+        "zmscore",
+        "zrange",
+        "zrangebyscore",
+        "zrevrangebyscore",
+    }
+)
+"""The commands that an application's flows send."""
+
+SCRIPTS: Final = frozenset(
+    {
+        "del",
+        "exists",
+        "get",
+        "getrange",
+        "hdel",
+        "hget",
+        "hincrby",
+        "hlen",
+        "hset",
+        "mget",
+        "set",
+        "time",
+        "zadd",
+        "zcard",
+        "zcount",
+        "zinter",
+        "zintercard",
+        "zmscore",
+        "zrange",
+        "zrangebyscore",
+        "zrank",
+        "zrem",
+        "zrevrange",
+        "zrevrank",
+        "zscore",
+    }
+)
+"""The commands that the scripts call: the server checks them as if the user had sent them."""
+
+ADMIN_FLOWS: Final = frozenset(
+    {
+        "config|get",
+        "exec",
+        "expire",
+        "hdel",
+        "hscan",
+        "multi",
+        "persist",
+        "pexpiretime",
+        "scan",
+        "type",
+        "unlink",
+        "zscan",
+        "zscore",
+    }
+)
+"""The commands that only the admin tool also needs. SCAN and CONFIG are not limited to the namespace's keys: with them an
+application could read the names of all keys and the server's settings. An application also sends CONFIG GET when it opens
+a store, and works without the reply."""
+
+
+ADMIN_SCRIPTS: Final = frozenset({"persist", "pexpireat", "renamenx", "type"})
+"""The commands that scripts call only for repairs."""
+
+
+class Role(enum.Enum):
+    """The user that a rule is for."""
+
+    APPLICATION = "application"
+    ADMIN = "admin"
+
+
+def commands(role: Role, settings: ConnectionSettings) -> list[str]:
+    """Return the commands that a role sends over such connections, sorted, as ACL SETUSER names them."""
+    needed = FLOWS | SCRIPTS | (ADMIN_FLOWS | ADMIN_SCRIPTS if role is Role.ADMIN else frozenset())
+    if settings.db:
+        needed |= {"select"}
+    if settings.client_name:
+        needed |= {"client|setname"}
+    return sorted(needed)
+
+
+def key_pattern(keyspace: Keyspace) -> str:
+    """Return the pattern of a namespace's keys. A rule cannot contain a space or NUL, so `?` replaces each of them."""
+    return "~" + re.sub(r"[\s\x00]", "?", keyspace.pattern(), flags=re.ASCII)
+
+
+def rule(context: Context, settings: ConnectionSettings, role: Role, user: str) -> list[str]:
+    """Return the words after ACL SETUSER. They set no password, and the user keeps the passwords that it has.
+
+    Raises:
+        ConfigurationError: the user's name has a character that access rules cannot contain.
+    """
+    if not user or any(character.isspace() or character == "\x00" for character in user):
+        raise ConfigurationError("user: must be a name without spaces")
+    granted = [f"+{command}" for command in commands(role, settings)]
+    keys = key_pattern(context.keyspace)
+    return [user, "on", "resetkeys", "resetchannels", "clearselectors", keys, "-@all", *granted]

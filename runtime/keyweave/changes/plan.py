@@ -1,0 +1,367 @@
+"""Plans: what one atomic step checks and writes, and how the server answers.
+
+A plan belongs to one partition. It is built from guards and rows, numbered as the script `apply` expects them.
+It keeps its guards, so that a refusal can be turned into the caller's error.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from keyweave.effects import Command, Word
+from keyweave.errors import CrossPartitionError
+from keyweave.keyspace.keys import Partition
+from keyweave.model.entity import Entity
+from keyweave.model.entry import REVISION, ClaimEntry, Entry, ViewEntry
+
+_FIXED_KEYS: Final = 4
+
+
+class Status(enum.StrEnum):
+    """The statuses in replies of `apply`."""
+
+    OK = "OK"
+    REPLAYED = "REPLAYED"
+    MISSING = "MISSING"
+    CHANGED = "CHANGED"
+    EXISTS = "EXISTS"
+    DEAD = "DEAD"
+    FREED = "FREED"
+    ALIVE = "ALIVE"
+    NO_TARGET = "NO_TARGET"
+    TAKEN = "TAKEN"
+    COUNT = "COUNT"
+    CORRUPT = "CORRUPT"
+
+
+class Guard(msgspec.Struct, frozen=True, gc=False):
+    """A condition of a plan.
+
+    Attributes:
+        word: kind of the guard, as in `apply`.
+        entity: entity of the row that the guard was set for.
+        key: id of this row.
+        detail: the reference, constraint or view that the guard is about, or empty.
+    """
+
+    word: str
+    entity: Entity[Any]
+    key: str
+    detail: str = ""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A guard that did not hold.
+
+    Attributes:
+        status: what the server found instead.
+        guard: the guard.
+        certain: False when an earlier attempt of the same plan may have been applied.
+        owner: id of the row that holds the unique value, when it is TAKEN; empty otherwise.
+        document: the stored document of the row of `Plan.show_on_refusal`, when the status is EXISTS or CHANGED.
+    """
+
+    status: Status
+    guard: Guard
+    certain: bool
+    owner: str = ""
+    document: bytes | None = None
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """An applied plan: revision, created and expires (microseconds since 1970) of each written document, in order."""
+
+    heads: tuple[tuple[int, int, int], ...]
+
+
+Outcome: TypeAlias = Applied | Refusal
+
+
+class Plan:
+    """Builds the keys and arguments of one call of `apply`.
+
+    Args:
+        op: the plan's id.
+        remembered: whether the server remembers a plan that leaves no document, to recognize a repeated one.
+
+    Attributes:
+        guards: the guards, in the order of their numbers in replies.
+        written: entity and key of each document that the plan writes, in order.
+        changes_documents: whether the plan writes or deletes a document.
+        only_removes: whether the plan only removes data, so that a server at its memory limit accepts it.
+    """
+
+    __slots__ = (
+        "_claims",
+        "_document_on_refusal",
+        "_documents",
+        "_guard_words",
+        "_row_words",
+        "_views",
+        "changes_documents",
+        "guards",
+        "only_removes",
+        "op",
+        "partition",
+        "remembered",
+        "written",
+    )
+
+    def __init__(self, partition: Partition, op: str, *, remembered: bool = True) -> None:
+        self.partition: Final = partition
+        self.op: Final = op
+        self.remembered: Final = remembered
+        self.only_removes = True
+        self.guards: list[Guard] = []
+        self.changes_documents = False
+        self.written: list[tuple[Entity[Any], str]] = []
+        self._documents: dict[str, int] = {}
+        self._views: dict[str, int] = {}
+        self._claims: dict[str, int] = {}
+        self._guard_words: list[Word] = []
+        self._row_words: list[Word] = []
+        self._document_on_refusal = 0
+
+    def show_on_refusal(self, entity: Entity[Any], key: str) -> None:
+        """Let an EXISTS or CHANGED refusal for this row include its stored document."""
+        self._document_on_refusal = self._document(entity, key)
+
+    def guard_revision(self, entity: Entity[Any], key: str, revision: int) -> None:
+        """Require that the row is live and unchanged since `revision`."""
+        self._guard_words += ("revision", self._document(entity, key), revision)
+        self.guards.append(Guard("revision", entity, key))
+
+    def guard_absent(self, entity: Entity[Any], key: str) -> None:
+        """Require that there is no live row."""
+        self._guard_words += ("absent", self._document(entity, key))
+        self.guards.append(Guard("absent", entity, key))
+
+    def guard_exists(
+        self, target: Entity[Any], target_key: str, entity: Entity[Any], key: str, field: str
+    ) -> None:
+        """Require that the row that `field` of the row `key` refers to is live."""
+        self._guard_words += ("exists", self._document(target, target_key))
+        self.guards.append(Guard("exists", entity, key, field))
+
+    def guard_dead(self, entity: Entity[Any], key: str, revision: int) -> None:
+        """Require that the row is past its deadline and unchanged since `revision`."""
+        self._guard_words += ("dead", self._document(entity, key), revision)
+        self.guards.append(Guard("dead", entity, key))
+
+    def guard_unchanged(self, entity: Entity[Any], key: str, revision: int) -> None:
+        """Require that the document has this revision, whether or not its deadline has passed."""
+        self._guard_words += ("unchanged", self._document(entity, key), revision)
+        self.guards.append(Guard("unchanged", entity, key))
+
+    def guard_missing(self, entity: Entity[Any], key: str) -> None:
+        """Require that there is no document, live or dead."""
+        self._guard_words += ("missing", self._document(entity, key))
+        self.guards.append(Guard("missing", entity, key))
+
+    def guard_at(self, entity: Entity[Any], key: str, revision: int | None) -> None:
+        """Require that the document has this revision, or that there is no document when `revision` is None."""
+        if revision is None:
+            self.guard_missing(entity, key)
+        else:
+            self.guard_unchanged(entity, key, revision)
+
+    def guard_free(self, entity: Entity[Any], claim: ClaimEntry) -> None:
+        """Require that the unique value is unclaimed or belongs to the claim's owner."""
+        self._guard_words += ("free", self._claim(entity, claim.unique), claim.value, claim.owner)
+        self.guards.append(Guard("free", entity, claim.owner, claim.unique))
+
+    def guard_holds(self, entity: Entity[Any], unique: str, value: str, owner: str) -> None:
+        """Require that the unique value belongs to `owner`."""
+        self._guard_words += ("holds", self._claim(entity, unique), value, owner)
+        self.guards.append(Guard("holds", entity, owner, unique))
+
+    def guard_count(
+        self, entity: Entity[Any], view: str, values: Sequence[str], number: int, key: str = ""
+    ) -> None:
+        """Require that the view has exactly `number` members."""
+        self._guard_words += ("count", self._view(entity, view, values), number)
+        self.guards.append(Guard("count", entity, key, view))
+
+    def put(
+        self, entity: Entity[Any], key: str, body: bytes, retain: int, old: list[Entry], new: list[Entry]
+    ) -> None:
+        """Write a document, and the difference between its old and new entries.
+
+        Args:
+            body: as in `Prepared`.
+            retain: microseconds from the write to the deadline, or 0 for none.
+        """
+        self.changes_documents = True
+        self._row_words += ("put", self._document(entity, key), f"{entity.name}:{key}", retain, body)
+        self._difference(entity, old, new)
+        self.written.append((entity, key))
+        self.only_removes = False
+
+    def delete(self, entity: Entity[Any], key: str, old: list[Entry]) -> None:
+        """Delete a document and its entries."""
+        self.changes_documents = True
+        self._row_words += ("delete", self._document(entity, key), f"{entity.name}:{key}")
+        self._difference(entity, old, [])
+
+    def change_entries(self, entity: Entity[Any], old: list[Entry], new: list[Entry]) -> None:
+        """Change entries without writing a document, for healing and repair."""
+        self.only_removes = self.only_removes and not new
+        self._row_words.append("entries")
+        self._difference(entity, old, new)
+
+    def restore(
+        self,
+        entity: Entity[Any],
+        key: str,
+        head: tuple[int, int, int],
+        body: bytes,
+        old: list[Entry],
+        new: list[Entry],
+    ) -> None:
+        """Write a document with a given head (revision, created, expires), for imports and rewrites."""
+        self.changes_documents = True
+        self.only_removes = False
+        self._row_words += ("restore", self._document(entity, key), f"{entity.name}:{key}", *head, body)
+        self._difference(entity, old, new)
+        self.written.append((entity, key))
+
+    def follow_deadline(self, entity: Entity[Any], key: str) -> None:
+        """Set the native TTL and the expiry entry from the document's head, or remove them when it has none."""
+        self.only_removes = False
+        self._row_words += ("deadline", self._document(entity, key), f"{entity.name}:{key}")
+
+    def advance_clock(self, revision: int) -> None:
+        """Advance the partition's clock, so that later writes get revisions beyond `revision`."""
+        self.only_removes = False
+        self._row_words += ("advance", revision)
+
+    def command(
+        self, sha_or_text: str, verb: str, *, again: bool, grace_ms: int, marker_ttl: int, writer: str
+    ) -> Command:
+        """Return the command that applies this plan.
+
+        Args:
+            sha_or_text: digest or text of the script, as `verb` requires.
+            verb: `EVALSHA` or `EVAL`.
+            again: an earlier attempt may have been applied.
+            grace_ms: milliseconds between a row's deadline and its native TTL.
+            marker_ttl: seconds for which the server remembers a plan that leaves no document.
+            writer: digest of the indexes that this code keeps.
+        """
+        partition = self.partition
+        marker = marker_ttl if self.remembered and not self.written else 0
+        views = _FIXED_KEYS + len(self._documents)
+        claims = views + len(self._views)
+        return (
+            verb,
+            sha_or_text,
+            claims + len(self._claims),
+            partition.clock,
+            partition.expiry,
+            partition.done(self.op) if marker else partition.clock,
+            partition.schema,
+            *self._documents,
+            *self._views,
+            *self._claims,
+            self.op,
+            "again" if again else "first",
+            grace_ms,
+            views,
+            claims,
+            marker,
+            writer if self.changes_documents else "",
+            self._document_on_refusal,
+            *self._guard_words,
+            "rows",
+            *self._row_words,
+        )
+
+    def outcome(self, reply: list[Any]) -> Outcome:
+        """Return the outcome in a reply of `apply`; the caller handles REPLAYED and CORRUPT first."""
+        if reply[0] == b"OK":
+            numbers = [int(number) for number in reply[1:]]
+            return Applied(tuple(zip(numbers[0::3], numbers[1::3], numbers[2::3], strict=True)))
+        status = Status(reply[0].decode())
+        guard = self.guards[int(reply[1]) - 1]
+        document = reply[4] if len(reply) > 4 else None
+        return Refusal(status, guard, reply[2] == b"certain", reply[3].decode(), document)
+
+    def document_keys(self) -> list[str]:
+        """Return the keys of the documents that this plan writes, in order."""
+        return [self.partition.document(entity.name, key) for entity, key in self.written]
+
+    def _difference(self, entity: Entity[Any], old: list[Entry], new: list[Entry]) -> None:
+        words: list[Word] = []
+        views, view_key = self._views, self._partition_of(entity).view
+        if old:
+            old, new = _differing(old, new)
+        # Comparing a few entries is faster than hashing them: an enum member is hashed by Python code.
+        kept = [(entry.view, entry.values) for entry in new if type(entry) is ViewEntry] if old else []
+        for entry in old:
+            if isinstance(entry, ViewEntry):
+                if (entry.view, entry.values) not in kept:
+                    name = view_key(entity.name, entry.view, entry.values)
+                    words += ("remove", views.setdefault(name, len(views) + 1), entry.member, "")
+            elif entry not in new:
+                words += ("release", self._claim(entity, entry.unique), entry.value, entry.owner)
+        for entry in new:
+            if isinstance(entry, ViewEntry):
+                if entry.score == REVISION or entry not in old:
+                    name = view_key(entity.name, entry.view, entry.values)
+                    words += ("add", views.setdefault(name, len(views) + 1), entry.member, entry.score)
+            elif entry not in old:
+                words += ("claim", self._claim(entity, entry.unique), entry.value, entry.owner)
+        self._row_words.append(len(words) // 4)
+        self._row_words += words
+
+    def _partition_of(self, entity: Entity[Any]) -> Partition:
+        if entity.group != self.partition.group:
+            raise CrossPartitionError(
+                f"{entity.name} is in group {entity.group!r} and cannot change in one step with group "
+                f"{self.partition.group!r}"
+            )
+        return self.partition
+
+    def _document(self, entity: Entity[Any], key: str) -> int:
+        name = self._partition_of(entity).document(entity.name, key)
+        documents = self._documents
+        return documents.setdefault(name, len(documents) + 1)
+
+    def _view(self, entity: Entity[Any], view: str, values: Sequence[str]) -> int:
+        name = self._partition_of(entity).view(entity.name, view, values)
+        views = self._views
+        return views.setdefault(name, len(views) + 1)
+
+    def _claim(self, entity: Entity[Any], unique: str) -> int:
+        name = self._partition_of(entity).claims(entity.name, unique)
+        claims = self._claims
+        return claims.setdefault(name, len(claims) + 1)
+
+
+def _differing(old: list[Entry], new: list[Entry]) -> tuple[list[Entry], list[Entry]]:
+    """Return both lists without the entries that do not change, if they have equal lengths.
+
+    Entries are compared by index, which finds most pairs: a row has at most one entry of each name, always in the
+    same order. An entry that is ordered by revision stays, because its score changes with every write.
+    """
+    if len(old) != len(new):
+        return old, new
+    removed: list[Entry] = []
+    added: list[Entry] = []
+    for before, after in zip(old, new, strict=True):
+        if before != after:
+            removed.append(before)
+            added.append(after)
+        elif type(after) is ViewEntry and after.score == REVISION:
+            added.append(after)
+    return removed, added
+
+
+def new_op() -> str:
+    """Return a new plan id: 72 random bits from the system, because a forked process copies its parent's generator."""
+    return os.urandom(9).hex()

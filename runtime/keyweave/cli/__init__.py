@@ -1,0 +1,1 @@
+"""The `keyweave` command, assembled from entry points."""

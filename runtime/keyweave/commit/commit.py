@@ -1,0 +1,194 @@
+"""Committing: changes become one plan, which the server applies once. `write.settle` handles a refusal."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from keyweave.changes.plan import Applied, Plan, Refusal, Status, new_op
+from keyweave.changes.unit import Change
+from keyweave.effects import Flow
+from keyweave.errors import ConflictError, KeyweaveError, OutcomeUnknownError, ReferenceViolationError
+from keyweave.exchange.ask import Trailer, apply
+from keyweave.model.entity import Entity
+from keyweave.model.entry import ClaimEntry, Entry
+from keyweave.store.context import Context
+from keyweave.store.recent import LARGEST
+
+Watched: TypeAlias = tuple[Entity[Any], str, int | None]
+"""A row that must not have changed: entity, key, and revision (None when the row must be absent)."""
+
+
+def commit(
+    context: Context,
+    changes: list[Change],
+    watched: list[Watched] | None = None,
+    *,
+    sweeping: bool = False,
+    with_document: bool = False,
+    trailer: Trailer | None = None,
+) -> Flow[Refusal | None]:
+    """Apply changes of one partition in one atomic step.
+
+    Args:
+        changes: at most one per row.
+        watched: rows that must not have changed.
+        sweeping: whether the changes remove dead rows, so that the server need not remember the plan for a retry.
+        with_document: whether an EXISTS or CHANGED refusal for the first row includes its document.
+        trailer: commands that follow the plan in its pipeline.
+
+    Returns:
+        None when everything was written and the records remember it; otherwise the refusal.
+
+    Raises:
+        OutcomeUnknownError, StoreUnavailableError, CorruptDocumentError: as for `exchange.ask.apply`.
+    """
+    plan = _build_plan(context, changes, watched or [], remembered=not sweeping)
+    if with_document:
+        plan.show_on_refusal(changes[0].entity, changes[0].key)
+    outcome = yield from apply(context, plan, trailer)
+    if isinstance(outcome, Applied):
+        _remember_writes(context, changes, outcome)
+        return None
+    return outcome
+
+
+def refused(refusal: Refusal) -> KeyweaveError:
+    """Return the caller's error for a refusal."""
+    guard, entity = refusal.guard, refusal.guard.entity
+    if not refusal.certain:
+        return OutcomeUnknownError(
+            f"{entity.name}: the connection broke, and the row has changed since; the write may or may not have "
+            "happened"
+        )
+    if refusal.status in (Status.EXISTS, Status.DEAD, Status.FREED):
+        return entity.taken(guard.key)
+    if refusal.status is Status.TAKEN:
+        return entity.violated(guard.detail)
+    if refusal.status is Status.NO_TARGET:
+        return dangling_reference(entity, guard.detail)
+    if refusal.status is Status.MISSING:
+        return entity.missing(guard.key)
+    return ConflictError(f"{entity.name}: the row changed since it was loaded")
+
+
+def dangling_reference(entity: Entity[Any], field: str) -> ReferenceViolationError:
+    """Return the error for a reference whose target does not exist."""
+    target = next(reference.target for reference in entity.references if reference.field == field)
+    return ReferenceViolationError(
+        f"{entity.name}.{field}: no such {target}", entity=entity.name, field=field, target=target
+    )
+
+
+def claims_of(entries: list[Entry]) -> list[ClaimEntry]:
+    """Return the claims among `entries`."""
+    return [entry for entry in entries if type(entry) is ClaimEntry]
+
+
+def _build_plan(
+    context: Context,
+    changes: list[Change],
+    watched: list[Watched],
+    *,
+    remembered: bool,
+) -> Plan:
+    first = changes[0].entity if changes else watched[0][0]
+    plan = Plan(context.keyspace.partition(first.group), new_op(), remembered=remembered)
+    puts = {(change.entity.name, change.key) for change in changes if change.prepared is not None}
+    released = _released(changes) if len(changes) > 1 else {}
+    for change in changes:
+        _guard_row(plan, change)
+        if change.prepared is not None:
+            if change.entity.uniques:
+                _guard_claims(plan, change, released)
+            if change.entity.references:
+                _guard_references(context, plan, change, puts)
+        for entity, view, values, number in change.counts:
+            plan.guard_count(entity, view, values, number, change.key)
+        for entity, key, revision, _ in change.dangling:
+            plan.guard_at(entity, key, revision)
+    for entity, key, revision in watched:
+        if revision is None:
+            plan.guard_absent(entity, key)
+        else:
+            plan.guard_revision(entity, key, revision)
+    for change in changes:
+        prepared, before = change.prepared, change.old_entries
+        if prepared is not None:
+            if change.recreated:
+                plan.delete(change.entity, change.key, before)
+                before = []
+            plan.put(change.entity, change.key, prepared.body, prepared.retain, before, prepared.entries)
+        elif change.old is not None:
+            plan.delete(change.entity, change.key, change.old_entries)
+        for entity, _, _, entries in change.dangling:
+            plan.change_entries(entity, entries, [])
+    return plan
+
+
+def _guard_row(plan: Plan, change: Change) -> None:
+    entity, key, old = change.entity, change.key, change.old
+    if old is None:
+        plan.guard_absent(entity, key)
+    elif change.guard == "revision":
+        plan.guard_revision(entity, key, old.revision)
+    elif change.guard == "unchanged":
+        plan.guard_unchanged(entity, key, old.revision)
+    else:
+        plan.guard_dead(entity, key, old.revision)
+
+
+def _released(changes: list[Change]) -> dict[tuple[str, str, str], str]:
+    """Return the present owner of each unique value (entity, constraint, value) that the changes release.
+
+    Another row of the same plan may claim such a value.
+    """
+    return {
+        (change.entity.name, claim.unique, claim.value): claim.owner
+        for change in changes
+        for claim in claims_of(change.old_entries)
+        if claim not in change.new_entries
+    }
+
+
+def _guard_claims(plan: Plan, change: Change, released: dict[tuple[str, str, str], str]) -> None:
+    for claim in claims_of(change.new_entries):
+        if claim in change.old_entries:
+            continue
+        owner = released.get((change.entity.name, claim.unique, claim.value))
+        if owner is not None:
+            plan.guard_holds(change.entity, claim.unique, claim.value, owner)
+        else:
+            plan.guard_free(change.entity, claim)
+
+
+def _guard_references(context: Context, plan: Plan, change: Change, puts: set[tuple[str, str]]) -> None:
+    assert change.prepared is not None
+    for reference in change.entity.references:
+        value = getattr(change.prepared.snapshot, reference.field)
+        if value is None or (reference.target, value) in puts:
+            continue
+        if change.old is not None and change.old.snapshot is not None:
+            if getattr(change.old.snapshot, reference.field) == value:
+                continue
+        target = context.package.entities[reference.target]
+        plan.guard_exists(target, value, change.entity, change.key, reference.field)
+
+
+def _remember_writes(context: Context, changes: list[Change], applied: Applied) -> None:
+    heads = iter(applied.heads)
+    for change in changes:
+        name, key, prepared = change.entity.name, change.key, change.prepared
+        if prepared is None:
+            context.state.recent.drop(name, key)
+            continue
+        revision, created, expires = next(heads)
+        if change.record is None:
+            continue
+        stored = context.codec(change.entity).remember_write(
+            change.record, prepared, revision, created, expires
+        )
+        # A purge of unknown members keeps the revision, so a cached document with such members could restore them.
+        if revision and not prepared.unknown and len(prepared.body) <= LARGEST:
+            context.state.recent.put(name, key, stored)
+        else:
+            context.state.recent.drop(name, key)

@@ -1,0 +1,144 @@
+"""Deleting rows with the rows that refer to them.
+
+Children are deleted in the same plan, and its guards fail if another writer adds a child. A family too large for one
+plan is deleted in chunks, the parent last, so that an interrupted delete can be resumed.
+"""
+
+from __future__ import annotations
+
+from keyweave.changes.unit import Change
+from keyweave.commit.commit import commit, refused
+from keyweave.commit.family import (
+    Family,
+    RowId,
+    load_members,
+    member_id,
+    members_of,
+    row_id,
+)
+from keyweave.effects import Flow
+from keyweave.exchange.heal import heal_entries
+from keyweave.store.context import Context
+
+
+def remove_rows(context: Context, roots: list[Change], family: Family | None = None) -> Flow[bool]:
+    """Remove rows with their families.
+
+    A family that fits into one plan is removed in one step. In a larger one, children are removed first, until the
+    rest fits. If all roots have the guard `dead`, this is a sweep: an uncertain outcome is treated as a conflict,
+    because the next sweep finds out what is left.
+
+    Args:
+        roots: the removals of the rows.
+        family: the family of the roots from `read_family`, or None when it has not been read.
+
+    Returns:
+        False when another writer changed the rows first.
+
+    Raises:
+        ReferenceViolationError: a live row refers to one of the rows with restrict.
+        OutcomeUnknownError: the connection broke, and the rows have changed since.
+    """
+    sweeping = all(root.guard == "dead" for root in roots)
+    waiting: list[list[Change]] = [roots]
+    known = family
+    postponed: set[RowId] = set()
+    removed: set[RowId] = set()
+    while waiting:
+        rows = [row for row in waiting.pop() if row_id(row) not in removed]
+        changes, complete = yield from _collect(context, rows, postponed, known)
+        known = None
+        if not complete:
+            if not removed and not postponed:
+                yield from _refuse_restricted(context, rows)
+            if len(rows) > 1:
+                middle = len(rows) // 2
+                waiting += [rows[middle:], rows[:middle]]
+                continue
+            postponed.add(row_id(rows[0]))
+            waiting += [rows, changes or (yield from _some_children(context, rows[0], postponed))]
+            continue
+        refusal = (yield from commit(context, changes, sweeping=sweeping)) if changes else None
+        if refusal is not None:
+            if not refusal.certain and not sweeping:
+                raise refused(refusal)
+            context.state.stats.conflict(roots[0].entity.name)
+            return False
+        removed |= {row_id(change) for change in changes}
+    return True
+
+
+def _collect(
+    context: Context, roots: list[Change], postponed: set[RowId], known: Family | None
+) -> Flow[tuple[list[Change], bool]]:
+    """Collect the removals of `roots` and of the rows below them.
+
+    Args:
+        postponed: rows that are removed after these. They are skipped, which ends a cycle of references.
+        known: the family of the roots, if it has been read.
+
+    Returns:
+        All removals, leaves first and each guarded, and True. If they are too many for one plan: the lowest level that
+        was reached, or nothing when that is the roots, and False.
+    """
+    limit = context.policy.chunk
+    levels = [roots]
+    seen = {*postponed, *(row_id(root) for root in roots)}
+    size = len(roots)
+    members = (
+        known.members if known is not None else (yield from members_of(context, roots, limit + len(seen)))
+    )
+    rows = known.rows if known is not None else None
+    while levels[-1]:
+        fresh = [member for member in members if member_id(member) not in seen]
+        row_ids = {member_id(member) for member in fresh}
+        size += len(row_ids)
+        if fresh and size > limit:
+            return levels[-1] if len(levels) > 1 else [], False
+        # A row without a document is not added to `seen`: each parent removes its own dangling entry.
+        next_limit = limit + len(seen) + len(row_ids)
+        children, members = yield from load_members(context, fresh, next_limit, rows)
+        rows = None
+        seen |= {row_id(child) for child in children}
+        levels.append(children)
+    return [change for level in reversed(levels) for change in level], True
+
+
+def _some_children(context: Context, root: Change, postponed: set[RowId]) -> Flow[list[Change]]:
+    """Return the removals of some rows that refer to `root`, and remove entries without a child."""
+    limit = max(1, context.policy.chunk // 2)
+    members = yield from members_of(context, [root], limit + len(postponed))
+    children, _ = yield from load_members(
+        context, [each for each in members if member_id(each) not in postponed], 0
+    )
+    for entity, key, revision, entries in root.dangling:
+        yield from heal_entries(context, entity, key, revision, entries)
+    return children[:limit]
+
+
+def _refuse_restricted(context: Context, roots: list[Change]) -> Flow[None]:
+    """Read a whole family that needs several steps, so that a restrict reference is found before the first removal.
+
+    Raises:
+        ReferenceViolationError: a live row refers to its parent with restrict.
+    """
+    if not any(_may_be_restricted(context, root.entity.name) for root in roots):
+        return
+    seen = {row_id(root) for root in roots}
+    members = yield from members_of(context, roots, None)
+    while members:
+        fresh = [member for member in members if member_id(member) not in seen]
+        seen |= {member_id(member) for member in fresh}
+        _, members = yield from load_members(context, fresh, None)
+
+
+def _may_be_restricted(context: Context, name: str) -> bool:
+    """Return whether a row below a row of this entity can refer to its parent with restrict."""
+    names = [name]
+    for each in names:
+        for referrer in context.package.referrers[each]:
+            if not referrer.reference.cascade:
+                return True
+            if referrer.entity.name not in names:
+                names.append(referrer.entity.name)
+    return False

@@ -1,0 +1,1 @@
+"""The direct channel: Keyweave's own sockets and pools, with the parser of hiredis."""

@@ -1,0 +1,295 @@
+"""The pool of the asyncio flavour: links to one server, shared by tasks of one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, cast
+from weakref import WeakSet
+
+from keyweave.connection.direct import wire
+from keyweave.connection.direct.busy_poll import BusyPoll
+from keyweave.connection.direct.link_aio import Link, StreamLink
+from keyweave.connection.pool_state import PoolState, PoolWatch
+from keyweave.connection.settings import ConnectionSettings
+from keyweave.effects import Command, ConnectionFailure, Reply
+from keyweave.errors import ConfigurationError, StoreUnavailableError
+
+_EXCLUSIVE: Final = 2
+"""Links that each serve one caller before callers share links."""
+
+
+class Pool:
+    """At most `pool_size` links; the most recently used is leased first. Waiting tasks are served in order.
+
+    A link carries several exchanges at once where it can. A few callers have a link each. More callers share links:
+    pipelines sent in the same iteration of the event loop then take fewer system calls, here and in the server, and so
+    do their replies.
+
+    Args:
+        settings: how many links may be open, and how long to wait for one.
+        connect: opens a link.
+        depth: the most exchanges that one link carries at once.
+        polling: the busy polling that the links share; None without it.
+    """
+
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        connect: Callable[[], Awaitable[Link]],
+        depth: int,
+        polling: BusyPoll | None,
+    ) -> None:
+        self._settings = settings
+        self._connect = connect
+        self._depth = depth
+        self._exclusive = min(_EXCLUSIVE, settings.pool_size) if depth > 1 else settings.pool_size
+        self._polling = polling
+        self._closed = False
+        self.watch: PoolWatch | None = None
+        self._inherited: list[tuple[list[Link], dict[Link, int]]] = []
+        self._start_empty()
+        _POOLS.add(self)
+
+    def _start_empty(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._idle: list[Link] = []
+        self._users: dict[Link, int] = {}
+        self._open = 0
+        self._opening = 0
+        self._waiters: deque[asyncio.Future[Link | None]] = deque()
+
+    async def exchange(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send commands as one pipeline on one link and return their replies. Raises ConnectionFailure."""
+        if not commands:
+            return []
+        link = self.try_lease() or await self.lease()
+        try:
+            return await link.exchange(commands)
+        finally:
+            self.release(link)
+
+    def try_lease(self) -> Link | None:
+        """Return a link that needs neither waiting nor a health check; None when there is none."""
+        if self._loop is not asyncio.get_running_loop() or self._closed:
+            self._bind_loop()
+        while self._idle:
+            interval = self._settings.health_check_interval
+            if interval and time.monotonic() - self._idle[-1].last_used >= interval:
+                return None
+            link = self._idle.pop()
+            self._users[link] = 1
+            if not link.stale():
+                return link
+            self._discard(link)
+        return self._share() if len(self._users) >= self._exclusive else None
+
+    def _share(self) -> Link | None:
+        """Lease the leased link with the fewest exchanges once more; None when every link is at its depth."""
+        if self._depth == 1:
+            return None
+        chosen, least = None, self._depth
+        for link, users in cast(dict[StreamLink, int], self._users).items():
+            if users >= least or link.broken:
+                continue
+            # A user may not have begun its exchange; an abandoned exchange has no user any more.
+            load = max(users, link.in_flight)
+            if load < least:
+                chosen, least = link, load
+        if chosen is not None:
+            self._users[chosen] += 1
+        return chosen
+
+    def _bind_loop(self) -> None:
+        """Bind an open pool to the first event loop that uses it; refuse any other loop, and a closed pool."""
+        if self._closed:
+            raise StoreUnavailableError(f"this store is closed ({self._settings.address})")
+        if self._loop is not None:
+            raise ConfigurationError(
+                "this store belongs to another event loop: open one store per event loop (each asyncio.run has its own)"
+            )
+        self._loop = asyncio.get_running_loop()
+
+    async def lease(self) -> Link:
+        """Return a link that is fit for use, until `release`. Raises ConnectionFailure."""
+        while True:
+            link = await self._link_or_permit()
+            if link is None:
+                return await self._open_link()
+            if self._users[link] > 1 or await self._alive(link):
+                return link
+            self._discard(link)
+
+    async def _link_or_permit(self) -> Link | None:
+        """Return a link, or None as a permit to open one. Waits up to `pool_timeout` for either."""
+        if self._idle:
+            link = self._idle.pop()
+            self._users[link] = 1
+            return link
+        # A link that is being opened can be shared by every caller that arrives until it is open.
+        enough = self._opening and self._open >= self._exclusive
+        if self._open < self._settings.pool_size and not enough:
+            self._open += 1
+            return None
+        waiter: asyncio.Future[Link | None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        started = time.monotonic()
+        timed_out = False
+        try:
+            async with asyncio.timeout(self._settings.pool_timeout):
+                return await waiter
+        except BaseException as error:
+            served = waiter.done() and not waiter.cancelled()
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+            if isinstance(error, TimeoutError):
+                if served:
+                    return waiter.result()
+                if self._open < self._settings.pool_size:
+                    # The wait was for links that other callers are opening, not for a full pool.
+                    self._open += 1
+                    return None
+                timed_out = True
+                raise wire.pool_exhausted(self._settings) from None
+            if served:
+                self._decline(waiter.result())
+            raise
+        finally:
+            if self.watch is not None:
+                self.watch.pool_waited(time.monotonic() - started, timed_out=timed_out)
+
+    def state(self) -> PoolState | None:
+        """Return the current state of the pool; None once it is closed."""
+        if self._closed:
+            return None
+        return PoolState(self._open, len(self._idle), len(self._waiters), self._settings.pool_size)
+
+    async def _open_link(self) -> Link:
+        self._opening += 1
+        try:
+            link = await self._connect()
+        except BaseException as error:
+            self._opening -= 1
+            self._reassign(None)
+            if isinstance(error, ConnectionFailure):
+                self._share_with_waiters()
+                # All waiters try at once: one after another would take too long where no link can be opened.
+                self._grant_permits(len(self._waiters))
+            raise
+        self._opening -= 1
+        self._users[link] = 1
+        self._share_with_waiters()
+        if not self._opening:
+            self._grant_permits(1)
+        return link
+
+    def _grant_permits(self, count: int) -> None:
+        """Let up to `count` waiters open a link each, as far as the pool may grow."""
+        for _ in range(min(count, len(self._waiters), self._settings.pool_size - self._open)):
+            self._open += 1
+            self._reassign(None)
+
+    async def _alive(self, link: Link) -> bool:
+        if link.stale():
+            return False
+        interval = self._settings.health_check_interval
+        if not interval or time.monotonic() - link.last_used < interval:
+            return True
+        # The link counts as full during the check, so that no other caller shares a link that may be dead.
+        self._users[link] = self._depth
+        try:
+            await link.exchange((wire.PING,))
+        except ConnectionFailure:
+            return False
+        except BaseException:
+            self._users[link] = 1
+            self.release(link)
+            raise
+        self._users[link] = 1
+        self._share_with_waiters()
+        return True
+
+    def release(self, link: Link) -> None:
+        """End one use of a leased link. After the last use it is idle, or closed if an exchange did not complete."""
+        if link not in self._users:
+            return  # leased before a fork: the link is the parent's
+        users = self._users[link] - 1
+        if users:
+            self._users[link] = users
+            self._share_with_waiters()
+        elif not link.usable or self._closed:
+            self._discard(link)
+        else:
+            self._reassign(link)
+
+    def _discard(self, link: Link) -> None:
+        """Close a leased link. The exchanges of its users fail."""
+        del self._users[link]
+        link.close()
+        self._reassign(None)
+
+    def _decline(self, offer: Link | None) -> None:
+        """Return the link or permit that was passed to a waiter which had been cancelled."""
+        if offer is None:
+            self._reassign(None)
+        else:
+            self.release(offer)
+
+    def _share_with_waiters(self) -> None:
+        """Share leased links with waiters, as far as their depth allows."""
+        while self._waiters and (link := self._share()) is not None:
+            if not self._offer(link):
+                self._users[link] -= 1
+
+    def _reassign(self, link: Link | None) -> None:
+        """Pass a link, or None as a permit to open one, to the longest waiter; without waiters, take it back."""
+        if link is not None:
+            self._users[link] = 1
+        if self._offer(link):
+            if link is not None:
+                self._share_with_waiters()
+        elif link is None:
+            self._open -= 1
+        else:
+            del self._users[link]
+            self._idle.append(link)
+
+    def _offer(self, link: Link | None) -> bool:
+        """Pass a link or a permit to the longest waiter that is not cancelled. Returns False without one."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(link)
+                return True
+        return False
+
+    async def close(self) -> None:
+        """Close idle links now. A leased link is closed when it is released."""
+        self._closed = True
+        idle, self._idle = self._idle, []
+        self._open -= len(idle)
+        if self._loop is asyncio.get_running_loop():
+            for closing in [link.close() for link in idle]:
+                await closing
+
+    def forget(self) -> None:
+        """Start empty in a forked child. Inherited links stay open: the parent's event loop still uses them."""
+        self._inherited.append((self._idle, self._users))
+        self._start_empty()
+        if self._polling is not None:
+            self._polling.forget()
+
+
+_POOLS: Final[WeakSet[Pool]] = WeakSet()
+
+
+def _forget_inherited() -> None:
+    for pool in list(_POOLS):
+        pool.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_inherited)

@@ -1,0 +1,1 @@
+"""Documents: conversion between JSON and records, with unknown members kept and renamed fields read."""

@@ -1,0 +1,1 @@
+"""A server from a wheel, started on demand and stopped after its last user."""

@@ -1,0 +1,29 @@
+"""Deadlines are compared with the server's clock: its estimate when that is decisive, else the result of TIME."""
+
+from __future__ import annotations
+
+from keyweave.effects import Flow, Reply
+from keyweave.exchange.ask import ask
+from keyweave.store.context import Context
+
+
+def deadline_passed(context: Context, expires: int) -> Flow[bool]:
+    """Return whether a deadline (microseconds since 1970) has passed on the server's clock."""
+    passed = context.state.clock.passed(expires)
+    if passed is None:
+        passed = expires <= (yield from server_time(context))
+    return passed
+
+
+def server_time(context: Context) -> Flow[int]:
+    """Ask for the server's time, in microseconds since 1970, and set the store's clock to it."""
+    (reply,) = yield from ask(context, (("TIME",),))
+    now = micros_of(reply)
+    context.state.clock.set(now)
+    return now
+
+
+def micros_of(reply: Reply) -> int:
+    """Return the microseconds since 1970 in a reply to TIME."""
+    seconds, micros = reply
+    return int(seconds) * 1_000_000 + int(micros)

@@ -1,0 +1,107 @@
+"""The handshake of a store with its namespace: it registers the schema's indexes and finds out which are not built.
+
+Once an index is registered in a namespace with data, every write keeps it, but rows that were written before have no
+entry in it. Reading the index is refused until `keyweave backfill` has built it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from keyweave.effects import Command, Flow
+from keyweave.errors import (
+    AuthenticationError,
+    SchemaMismatchError,
+    StoreReadOnlyError,
+    ViewNotBuiltError,
+)
+from keyweave.exchange.ask import ask
+from keyweave.keyspace.keys import Partition
+from keyweave.model.entity import Entity, Index
+from keyweave.store.context import Context
+from keyweave.store.registry import Registry, read_registry, registration_commands
+
+_REFUSED: Final = (StoreReadOnlyError, AuthenticationError)
+
+
+def handshake(context: Context) -> Flow[None]:
+    """Register this schema in every partition, and update the set of indexes that must not be read yet.
+
+    On a replica, or with a user that may not write, nothing is registered.
+
+    Raises:
+        SchemaMismatchError: the namespace has an index with another definition.
+        CorruptDocumentError: a registry cannot be read.
+        StoreUnavailableError: or a subclass.
+    """
+    partitions = context.keyspace.partitions()
+    registries = yield from read_registries(context, partitions)
+    commands: list[Command] = []
+    for partition, registry in zip(partitions, registries, strict=True):
+        own = indexes_of(context, partition)
+        for stored, index in own.items():
+            state = registry.indexes.get(stored)
+            if state is not None and state.definition != index.of.definition:
+                raise SchemaMismatchError(
+                    f"{index.name}: the namespace defines it as ({state.definition}), this code defines it as "
+                    f"({index.of.definition}); give it the next `generation` in the schema"
+                )
+        commands += registration_commands(context.package, own, registry, partition.schema)
+    if commands:
+        try:
+            yield from ask(context, tuple(commands))
+        except _REFUSED:
+            pass
+        else:
+            registries = yield from read_registries(context, partitions)
+    unbuilt = {
+        index.name
+        for partition, registry in zip(partitions, registries, strict=True)
+        if registry.current is not None
+        for stored, index in indexes_of(context, partition).items()
+        if not registry.is_built(stored)
+    }
+    # Other threads read the set at the same time, so an index that stays unbuilt must never leave it.
+    context.state.unbuilt.update(unbuilt)
+    context.state.unbuilt.intersection_update(unbuilt)
+
+
+def read_registries(context: Context, partitions: list[Partition]) -> Flow[list[Registry]]:
+    """Return the registry of each of `partitions`.
+
+    Raises:
+        CorruptDocumentError: a registry cannot be read.
+    """
+    replies = yield from ask(context, tuple(("HGETALL", partition.schema) for partition in partitions))
+    return [read_registry(reply) for reply in replies]
+
+
+def indexes_of(context: Context, partition: Partition) -> dict[str, Index]:
+    """Return this schema's indexes in a partition, by the prefix of their keys."""
+    return {
+        stored: index
+        for stored, index in context.package.indexes.items()
+        if index.entity.group == partition.group
+    }
+
+
+def require_built(context: Context, entity: Entity[Any], name: str) -> Flow[None]:
+    """Check that an index may be read. The handshake is repeated, because a build may have completed meanwhile.
+
+    Raises:
+        ViewNotBuiltError: the index is still not built.
+    """
+    if f"{entity.name}.{name}" not in context.state.unbuilt:
+        return
+    yield from handshake(context)
+    if f"{entity.name}.{name}" in context.state.unbuilt:
+        raise not_built(entity, name)
+
+
+def not_built(entity: Entity[Any], name: str) -> ViewNotBuiltError:
+    """Return the error for reading an index that is not built."""
+    return ViewNotBuiltError(
+        f"{entity.name}.{name} is new to this namespace and not built yet; run: keyweave backfill {entity.name}.{name}",
+        entity=entity.name,
+        view=name,
+    )

@@ -1,0 +1,1 @@
+"""Rows past their deadline: sweeping them, and forgetting rows that the server has freed."""

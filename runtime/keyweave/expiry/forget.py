@@ -1,0 +1,161 @@
+"""Forgetting: removing the entries of rows whose document the native TTL freed before a sweep.
+
+Without a document the entries are unknown. They are searched for in all indexes of the entity and removed together
+with the row's deadline. Until then the deadline stays, so that counts know which members are dead.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, Final, TypeAlias
+
+from keyweave.changes.plan import Applied, Plan, new_op
+from keyweave.effects import Command, Flow
+from keyweave.exchange.ask import apply, ask
+from keyweave.keyspace.keys import Partition
+from keyweave.model.entity import Entity, View
+from keyweave.model.entry import REVISION, ClaimEntry, Entry, ViewEntry
+from keyweave.store.context import Context
+
+_SEARCH_LIMIT: Final = 10_000
+"""Maximum number of due rows that one search includes."""
+
+_BATCH: Final = 500
+
+Row: TypeAlias = tuple[str, str]
+"""Entity name and key of a row."""
+
+
+def forget(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[int, list[Row]]]:
+    """Remove the entries and deadlines of freed rows: of `rows`, and of other freed rows that are due.
+
+    Returns:
+        The number of removed rows, and those of `rows` that stay because a document exists under their key.
+    """
+    freed, stuck = yield from _freed(context, partition, rows)
+    if freed:
+        due = yield from _due(context, partition)
+        freed |= (yield from _freed(context, partition, due))[0]
+    forgotten = 0
+    for name in sorted({name for name, _ in freed}):
+        entity, keys = context.package.entities[name], {key for each, key in freed if each == name}
+        entries = yield from _entries(context, partition, entity, keys)
+        waiting = sorted(keys)
+        for start in range(0, len(waiting), _BATCH):
+            part = waiting[start : start + _BATCH]
+            forgotten += yield from _forget(context, partition, entity, part, entries)
+    return forgotten, stuck
+
+
+def _freed(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[set[Row], list[Row]]]:
+    """Return those of `rows` that have a deadline and no document, and those that have both."""
+    found: set[Row] = set()
+    both: list[Row] = []
+    for start in range(0, len(rows), _BATCH):
+        part = rows[start : start + _BATCH]
+        commands: list[Command] = []
+        for row in part:
+            commands.append(("EXISTS", partition.document(*row)))
+            commands.append(("ZSCORE", partition.expiry, partition.expiring(*row)))
+        answers = yield from ask(context, tuple(commands))
+        for row, present, deadline in zip(part, answers[0::2], answers[1::2], strict=True):
+            if deadline is None:
+                continue
+            if present:
+                both.append(row)
+            else:
+                found.add(row)
+    return found, both
+
+
+def _due(context: Context, partition: Partition) -> Flow[list[Row]]:
+    """Return the first rows that are past their deadline by the estimated server time."""
+    known = context.package.entities
+    now = context.state.clock.now()
+    (due,) = yield from ask(
+        context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", 0, _SEARCH_LIMIT),)
+    )
+    pairs = [member.decode(errors="replace").partition(":") for member in due]
+    return [(name, key) for name, _, key in pairs if name in known and known[name].group == partition.group]
+
+
+def _entries(
+    context: Context, partition: Partition, entity: Entity[Any], keys: set[str]
+) -> Flow[dict[str, list[Entry]]]:
+    """Return every entry in the entity's indexes that belongs to one of `keys`, by key."""
+    entries: dict[str, list[Entry]] = defaultdict(list)
+    cursor: bytes | int = 0
+    pattern = context.keyspace.pattern()
+    while True:
+        ((cursor, names),) = yield from ask(context, (("SCAN", cursor, "MATCH", pattern, "COUNT", _BATCH),))
+        for name in names:
+            parsed = partition.index_of(name.decode(errors="replace"))
+            index = context.package.indexes.get(parsed[0]) if parsed is not None else None
+            if parsed is None or index is None or index.entity is not entity:
+                continue
+            if isinstance(index.of, View):
+                members = yield from _members(context, name, keys)
+                for member in members:
+                    entries[member].append(ViewEntry(index.of.name, parsed[1], member, REVISION))
+            else:
+                for value, owner in (yield from _claims(context, name, keys)):
+                    entries[owner].append(ClaimEntry(index.of.name, value, owner))
+        if int(cursor) == 0:
+            return entries
+
+
+def _members(context: Context, name: bytes, keys: set[str]) -> Flow[list[str]]:
+    """Return those of `keys` that are members of a view, by searching the smaller of the two."""
+    (size,) = yield from ask(context, (("ZCARD", name),))
+    if size > len(keys):
+        wanted = list(keys)
+        parts = [wanted[start : start + _BATCH] for start in range(0, len(wanted), _BATCH)]
+        answers = yield from ask(context, tuple(("ZMSCORE", name, *part) for part in parts))
+        return [
+            key
+            for part, scores in zip(parts, answers, strict=True)
+            for key, score in zip(part, scores, strict=True)
+            if score is not None
+        ]
+    found: list[str] = []
+    for start in range(0, size, _BATCH):
+        (members,) = yield from ask(context, (("ZRANGE", name, start, start + _BATCH - 1),))
+        found += [member.decode() for member in members if member.decode() in keys]
+    return found
+
+
+def _claims(context: Context, name: bytes, keys: set[str]) -> Flow[list[tuple[str, str]]]:
+    """Return the values of a unique constraint that one of `keys` owns, each with its owner."""
+    found: list[tuple[str, str]] = []
+    cursor: bytes | int = 0
+    while True:
+        ((cursor, flat),) = yield from ask(context, (("HSCAN", name, cursor, "COUNT", _BATCH),))
+        pairs = zip(flat[0::2], flat[1::2], strict=True)
+        found += [(value.decode(), owner.decode()) for value, owner in pairs if owner.decode() in keys]
+        if int(cursor) == 0:
+            return found
+
+
+def _forget(
+    context: Context,
+    partition: Partition,
+    entity: Entity[Any],
+    keys: list[str],
+    entries: dict[str, list[Entry]],
+) -> Flow[int]:
+    """Remove the entries and deadlines of rows in one plan; row by row when one of them has a document again."""
+    plan = Plan(partition, new_op(), remembered=False)
+    for key in keys:
+        plan.guard_missing(entity, key)
+        plan.delete(entity, key, entries.get(key, []))
+    outcome = yield from apply(context, plan)
+    if isinstance(outcome, Applied):
+        for _ in keys:
+            context.state.stats.sweep(entity.name, None)
+        return len(keys)
+    if len(keys) == 1:
+        return 0
+    forgotten = 0
+    for key in keys:
+        forgotten += yield from _forget(context, partition, entity, [key], entries)
+    return forgotten

@@ -1,0 +1,214 @@
+"""Sweeping: removing rows that are past their deadline, each with all of its entries in one atomic step.
+
+One row must not make a sweep fail: a row that cannot be removed is counted and skipped. Concurrent sweeps share the
+work; the guards of their plans decide which of them removes a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from keyweave.changes.unit import Change
+from keyweave.commit.family import read_family
+from keyweave.commit.remove import remove_rows
+from keyweave.effects import Flow
+from keyweave.errors import AuthenticationError, CorruptDocumentError, ReferenceViolationError
+from keyweave.exchange.ask import ask
+from keyweave.exchange.deadline import deadline_passed, server_time
+from keyweave.expiry.forget import Row, forget
+from keyweave.keyspace.keys import Partition
+from keyweave.model.entity import Entity
+from keyweave.model.record import memory_of
+from keyweave.store.context import Context
+
+BATCH: Final = 100
+"""Maximum number of rows that `sweep` removes in one plan."""
+
+LOOKAHEAD: Final = 4
+"""A step reads this many times its rows and begins at a random one, so that concurrent sweeps seldom collide."""
+
+
+@dataclass(slots=True)
+class Unsweepable:
+    """Rows that a sweep could not remove, as members of the set of deadlines. The sweep skips them.
+
+    Their entity is not in this schema, they cannot be decoded, a live row refers to them with restrict, their entry in
+    the set is wrong, or other writers keep changing their families.
+
+    Attributes:
+        members: the rows.
+        leading: number of members of the set, from its beginning, that are known to be all unsweepable.
+    """
+
+    members: set[bytes] = field(default_factory=set)
+    leading: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The result of one step of a sweep.
+
+    Attributes:
+        found: number of due rows that the step read.
+        removed: number of rows that it removed.
+        kept: number of rows that it could not remove; they are in `Unsweepable`.
+    """
+
+    found: int
+    removed: int
+    kept: int
+
+
+def sweep(context: Context, *, limit: int = 10_000) -> Flow[int]:
+    """Remove up to `limit` rows that are past their deadline, in all partitions. Returns the number of removed rows."""
+    removed = 0
+    for partition in context.keyspace.partitions():
+        unsweepable = Unsweepable()
+        while removed < limit:
+            step = yield from sweep_step(context, partition, min(BATCH, limit - removed), unsweepable)
+            removed += step.removed
+            if not step.found:
+                break
+    return removed
+
+
+def sweep_step(context: Context, partition: Partition, limit: int, unsweepable: Unsweepable) -> Flow[Step]:
+    """Sweep up to `limit` rows of one partition, except for those in `unsweepable`, and add to these."""
+    now = yield from server_time(context)
+    window = limit * LOOKAHEAD + len(unsweepable.members) - unsweepable.leading
+    (members,) = yield from ask(
+        context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", unsweepable.leading, window),)
+    )
+    due = [member for member in members if member not in unsweepable.members]
+    unsweepable.leading += members.index(due[0]) if due else len(members)
+    start = context.random.randrange(len(due) - limit + 1) if len(due) > limit else 0
+    rows: list[Row] = []
+    kept: list[bytes] = []
+    for member in due[start : start + limit]:
+        name, _, key = member.decode(errors="replace").partition(":")
+        entity = context.package.entities.get(name)
+        if entity is not None and entity.group == partition.group:
+            rows.append((name, key))
+        else:
+            kept.append(member)
+    removed, stuck = yield from sweep_rows(context, partition, rows)
+    kept += {partition.expiring(*row).encode() for row in stuck}
+    unsweepable.members.update(kept)
+    return Step(len(due), removed, len(kept))
+
+
+def sweep_row(context: Context, entity: Entity[Any], key: str) -> Flow[bool | None]:
+    """Remove one row that is past its deadline, with its family.
+
+    Returns:
+        True when it was removed, False when another writer changed it first, None when there is no such row or it is
+        not past its deadline.
+    """
+    found = yield from read_family(context, entity, key, "dead", context.policy.chunk + 1)
+    if found is None:
+        return None
+    change, family = found
+    expires = change.old.expires if change.old is not None else 0
+    if expires == 0 or not (yield from deadline_passed(context, expires)):
+        return None
+    removed: bool = yield from remove_rows(context, [change], family)
+    if removed:
+        _count_swept(context, change)
+    return removed
+
+
+def sweep_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[int, list[Row]]]:
+    """Remove those of `rows` that are past their deadline, in one plan, or in smaller ones after a conflict.
+
+    Returns:
+        The number of removed rows, and the due rows that could not be removed.
+    """
+    removed = 0
+    kept: list[Row] = []
+    waiting = [rows]
+    while waiting:
+        part = waiting.pop()
+        dead, freed, others = yield from _classify(context, partition, part)
+        kept += yield from _overdue(context, partition, others)
+        if freed:
+            try:
+                forgotten, stuck = yield from forget(context, partition, freed)
+            except (AuthenticationError, CorruptDocumentError):
+                # An application may lack the permission for SCAN. The sweep of `keyweave sweep` has it.
+                forgotten, stuck = 0, freed
+            removed += forgotten
+            kept += stuck
+        if not dead:
+            continue
+        try:
+            done = yield from remove_rows(context, dead)
+        except (CorruptDocumentError, ReferenceViolationError):
+            done = False
+        dead_rows = [(change.entity.name, change.key) for change in dead]
+        if done:
+            for change in dead:
+                _count_swept(context, change)
+            removed += len(dead)
+        elif len(dead) == 1:
+            still_dead, _, _ = yield from _classify(context, partition, dead_rows)
+            kept += dead_rows if still_dead else []
+        else:
+            middle = len(dead_rows) // 2
+            waiting += [dead_rows[middle:], dead_rows[:middle]]
+    return removed, kept
+
+
+def _count_swept(context: Context, change: Change) -> None:
+    if change.old is not None:
+        context.state.stats.sweep(change.entity.name, context.state.clock.now() - change.old.expires)
+
+
+def _classify(
+    context: Context, partition: Partition, rows: list[Row]
+) -> Flow[tuple[list[Change], list[Row], list[Row]]]:
+    """Return the rows that are past their deadline, those without a document, and the others: unreadable or live."""
+    if not rows:
+        return [], [], []
+    (documents,) = yield from ask(context, (("MGET", *[partition.document(*row) for row in rows]),))
+    dead: list[Change] = []
+    freed: list[Row] = []
+    others: list[Row] = []
+    for row, document in zip(rows, documents, strict=True):
+        if document is None:
+            freed.append(row)
+            continue
+        try:
+            change = yield from _removal_of_dead(context, context.package.entities[row[0]], row[1], document)
+        except CorruptDocumentError:
+            change = None
+        if change is not None:
+            dead.append(change)
+        else:
+            others.append(row)
+    return dead, freed, others
+
+
+def _overdue(context: Context, partition: Partition, rows: list[Row]) -> Flow[list[Row]]:
+    """Return those of `rows` whose entry in the set of deadlines is due. A row that was renewed meanwhile is not."""
+    if not rows:
+        return []
+    members = [partition.expiring(*row) for row in rows]
+    (deadlines,) = yield from ask(context, (("ZMSCORE", partition.expiry, *members),))
+    now = context.state.clock.now()
+    return [
+        row
+        for row, deadline in zip(rows, deadlines, strict=True)
+        if deadline is not None and float(deadline) <= now
+    ]
+
+
+def _removal_of_dead(context: Context, entity: Entity[Any], key: str, document: bytes) -> Flow[Change | None]:
+    """Return the removal of a row, or None when it is not past its deadline."""
+    codec = context.codec(entity)
+    stored = memory_of(codec.load(document))
+    assert stored is not None
+    if stored.expires == 0 or not (yield from deadline_passed(context, stored.expires)):
+        return None
+    old = codec.entries_of(stored)
+    return Change(entity, key, old=stored, old_entries=old, prepared=None, guard="dead")

@@ -1,0 +1,156 @@
+"""Tending: sweeping in the background, in small steps with pauses, so that it does not slow down other work.
+
+`tend` runs until it is stopped; `tend_once` ends when nothing is due. Writes call `sweep_after_write`, so that a
+store without a sweeper is swept as well, and so is one whose sweeper falls behind.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Final
+
+from keyweave.effects import Flow, Sleep
+from keyweave.errors import ConfigurationError, KeyweaveError
+from keyweave.exchange.ask import ask
+from keyweave.expiry.sweep import LOOKAHEAD, Unsweepable, sweep_step
+from keyweave.model.entity import Entity
+from keyweave.store.context import Context
+
+_LOG: Final = logging.getLogger("keyweave")
+_BACKOFF: Final = 0.5
+_LONGEST_BACKOFF: Final = 60.0
+_STEP_ROWS: Final = 16
+_SWEEPER_BACKLOG: Final = _STEP_ROWS * LOOKAHEAD
+"""Maximum number of due rows that writes leave to a sweeper of the store. When there are more, writes sweep too."""
+_MARGIN: Final = 1_000_000
+"""Microseconds after its deadline from which on a write sweeps a row; more than any error of the estimated clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much work a sweeper does.
+
+    Attributes:
+        interval: seconds between rounds when nothing is due; each pause is up to a fifth shorter or longer, at random.
+        share: maximum fraction of its time that a sweeper spends sweeping while rows are due, above 0 and at most 1.
+            The default is well below one twentieth, so that the writes that wait for a step stay among the slowest
+            twentieth of all writes.
+        rows: maximum number of rows in one step, which is one plan.
+
+    Raises:
+        ConfigurationError: a value is out of range.
+    """
+
+    interval: float = 30.0
+    share: float = 0.02
+    rows: int = _STEP_ROWS
+
+    def __post_init__(self) -> None:
+        if not 0 < self.interval <= 86_400:
+            raise ConfigurationError("sweeper: interval must be more than 0 and at most 86400 seconds")
+        if not 0 < self.share <= 1:
+            raise ConfigurationError("sweeper: share must be more than 0 and at most 1")
+        if not 1 <= self.rows <= 1000:
+            raise ConfigurationError("sweeper: rows must be from 1 to 1000")
+
+
+@dataclass(slots=True)
+class SweepProgress:
+    """The progress of a sweeper.
+
+    Attributes:
+        swept: number of rows removed since it started.
+        kept: number of due rows that its last completed round could not remove; see `Unsweepable`.
+        rounds: number of completed rounds.
+        failures: number of consecutive failed rounds; 0 when the last round succeeded.
+        error: the error of the last round, or None when it succeeded.
+    """
+
+    swept: int = 0
+    kept: int = 0
+    rounds: int = 0
+    failures: int = 0
+    error: KeyweaveError | None = None
+
+
+def tend(context: Context, pace: Pace, progress: SweepProgress) -> Flow[None]:
+    """Sweep without end. After an error, log it, record it in `progress`, and retry with increasing pauses."""
+    while True:
+        try:
+            yield from tend_once(context, pace, progress)
+        except KeyweaveError as error:
+            progress.failures += 1
+            progress.error = error
+            if progress.failures & (progress.failures - 1) == 0:
+                _LOG.warning("sweeper: %s (consecutive failures: %d)", error, progress.failures)
+            longest = min(_LONGEST_BACKOFF, _BACKOFF * (1 << min(progress.failures, 10)))
+            yield Sleep(context.random.uniform(longest / 2, longest))
+        else:
+            if progress.failures:
+                _LOG.info("sweeper: recovered")
+            progress.failures, progress.error = 0, None
+            yield Sleep(pace.interval * context.random.uniform(0.8, 1.2))
+
+
+def tend_once(
+    context: Context, pace: Pace, progress: SweepProgress, *, limit: int | None = None
+) -> Flow[None]:
+    """Sweep due rows in steps with pauses, until no row is due or `limit` rows are removed.
+
+    Raises:
+        StoreUnavailableError: or a subclass.
+        CorruptDocumentError: the key of a set of deadlines holds another type.
+    """
+    kept = removed = 0
+    for partition in context.keyspace.partitions():
+        unsweepable = Unsweepable()
+        while limit is None or removed < limit:
+            started = context.monotonic()
+            rows = pace.rows if limit is None else min(pace.rows, limit - removed)
+            step = yield from sweep_step(context, partition, rows, unsweepable)
+            removed += step.removed
+            progress.swept += step.removed
+            if step.found <= step.removed + step.kept:
+                break
+            spent = context.monotonic() - started
+            yield from _pause(context, spent * (1 / pace.share - 1), pace.rows)
+        kept += len(unsweepable.members)
+    progress.kept = context.state.unsweepable = kept
+    progress.rounds += 1
+
+
+def _pause(context: Context, seconds: float, rows: int) -> Flow[None]:
+    """Pause after a step of `rows` rows, and again for each `rows` rows that writes sweep during a pause.
+
+    Writers notice both kinds of sweeping, so they share one budget. The excess of only one pause is carried over,
+    so that the sweeper resumes soon after the writes stop.
+    """
+    excess = 0
+    while excess >= 0:
+        before = context.state.swept_by_writes
+        yield Sleep(seconds * context.random.uniform(0.5, 1.5))
+        excess = max(excess, context.state.swept_by_writes - before) - rows
+
+
+def sweep_after_write(context: Context, entity: Entity[Any]) -> Flow[None]:
+    """Sweep a few rows after a write of `entity`, if it is this write's turn and rows are due.
+
+    While a sweeper runs, a write sweeps only when more rows are due than are left to the sweeper. The write itself has
+    succeeded, so an error is logged and not raised.
+    """
+    if not context.due_for_sweep(entity.group):
+        return
+    partition = context.partition(entity)
+    once = context.without_retries()
+    expired_before = context.state.clock.now() - _MARGIN
+    offset = _SWEEPER_BACKLOG + context.state.unsweepable if context.state.sweepers else 0
+    try:
+        (due,) = yield from ask(
+            once, (("ZRANGEBYSCORE", partition.expiry, "-inf", expired_before, "LIMIT", offset, 1),)
+        )
+        if due:
+            step = yield from sweep_step(once, partition, context.policy.sweep_rows, Unsweepable())
+            context.state.swept_by_writes += step.removed
+    except KeyweaveError:
+        _LOG.debug("a sweep after a write failed", exc_info=True)

@@ -1,0 +1,92 @@
+"""The first exchange of a store with its server: whether it answers, its time, and the facts that it reports.
+
+Only PING and TIME must succeed. A fact that a server refuses to report is unknown, so a store also opens on managed
+services and under narrow access rules.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send, ServerError
+from keyweave.exchange.ask import failure_error, refusal_error
+from keyweave.exchange.deadline import micros_of
+from keyweave.health.facts import ServerFacts, read_facts
+from keyweave.store.context import Context
+
+_PROBE: Final = """#!lua
+local reply = redis.pcall('EXISTS', ARGV[1])
+if type(reply) == 'table' and string.find(string.lower(reply.err), 'declared') then
+  return reply
+end
+return 1"""
+"""A script without the flag no-writes: the server refuses it whenever it would refuse a write, with the same error. It
+also shows whether this user may run scripts at all, and whether scripts may access a key that is not declared. It writes
+nothing."""
+
+_TRANSIENT: Final = frozenset({"LOADING", "BUSY", "UNKILLABLE", "MASTERDOWN"})
+"""Error codes that do not show whether the server runs scripts at other times."""
+
+_WRITES: Final = frozenset({"OOM", "READONLY", "MISCONF", "NOREPLICAS"})
+"""Error codes of a server that refuses writes and would run the script otherwise."""
+
+_UNDECLARED: Final = re.compile("undeclared|not declared", re.IGNORECASE)
+"""Matches the error of a script that accesses a key which the caller did not declare."""
+
+SETTINGS: Final[Command] = ("CONFIG", "GET", "appendfsync", "save")
+"""The last of `questions`, which many managed services refuse."""
+
+
+def questions(context: Context) -> tuple[Command, ...]:
+    """Return the commands that are sent when a store is opened and when its health is examined."""
+    partition = context.keyspace.partitions()[0]
+    probe: Command = ("EVAL", _PROBE, 1, partition.clock, partition.expiry)
+    asked: tuple[Command, ...] = (("PING",), ("TIME",), ("INFO",), probe)
+    return asked if context.state.settings_hidden else (*asked, SETTINGS)
+
+
+def connect(context: Context) -> Flow[ServerFacts]:
+    """Check once that the server answers; set the store's clock, and return the facts that the server reports.
+
+    Raises:
+        StoreUnavailableError: or a subclass: the server does not answer, or refuses PING or TIME.
+    """
+    replies = yield from ask_once(context, questions(context))
+    for reply in replies[:2]:
+        if isinstance(reply, ServerError):
+            raise refusal_error(context, reply)
+    context.state.clock.set(micros_of(replies[1]))
+    # A refused CONFIG GET is not sent again: a server counts and logs every refusal.
+    context.state.settings_hidden = isinstance(replies[4], ServerError)
+    return facts_in(replies)
+
+
+def ask_once(context: Context, commands: tuple[Command, ...]) -> Flow[list[Reply]]:
+    """Send commands once and return their replies. A probe reports the server as it is now, so it does not retry.
+
+    Raises:
+        StoreUnavailableError: or a subclass: the connection cannot be used.
+    """
+    try:
+        replies: list[Reply] = yield Send(commands)
+    except ConnectionFailure as failure:
+        raise failure_error(context, failure) from None
+    return replies
+
+
+def facts_in(replies: Sequence[Reply]) -> ServerFacts:
+    """Return the facts in the replies to `questions`; the reply to the last one may be missing."""
+    info, probe, settings = (*replies[2:], None)[:3]
+    refused = probe if isinstance(probe, ServerError) else None
+    code = refused.code if refused is not None else None
+    declared = refused is not None and _UNDECLARED.search(refused.message) is not None
+    runs = code is None or code in _WRITES or declared
+    return read_facts(
+        info,
+        settings,
+        scripts=None if code in _TRANSIENT else runs,
+        declared_keys=declared,
+        refusal=code if code in _WRITES else None,
+    )

@@ -1,0 +1,42 @@
+"""What is wrong with a store, why it matters and what to do: one small rule per finding, from facts alone.
+
+A rule ignores facts that the server did not report; one finding lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from keyweave.health import rules_data, rules_server
+from keyweave.health.limits import Limits
+from keyweave.health.report import Finding, Health, Severity
+
+Rule = Callable[[Health, Limits], Iterator[Finding]]
+
+
+def diagnose(health: Health, limits: Limits) -> tuple[Finding, ...]:
+    """Return a finding for everything that is not as primary data needs it, worst first."""
+    found = [finding for rule in _RULES for finding in rule(health, limits)]
+    return tuple(sorted(found, key=lambda finding: _ORDER[finding.severity]))
+
+
+_ORDER: Final = {severity: place for place, severity in enumerate(reversed(Severity))}
+
+_RULES: Final[tuple[Rule, ...]] = (
+    rules_server.loading,
+    rules_server.version,
+    rules_server.scripts,
+    rules_server.refusal,
+    rules_server.replica,
+    rules_data.failing,
+    rules_data.eviction,
+    rules_data.persistence,
+    rules_data.memory,
+    rules_server.replicas,
+    rules_data.sweeping,
+    rules_data.schema,
+    rules_server.tls,
+    rules_server.clock,
+    rules_server.hidden,
+)

@@ -1,0 +1,84 @@
+"""The result of examining a store: a typed report, the same in both flavours and in JSON. Values, no behaviour."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from keyweave.health.facts import ServerFacts
+
+
+class Severity(enum.StrEnum):
+    """The severity of a finding, mildest first."""
+
+    NOTICE = "notice"
+    """Worth knowing; nothing is wrong yet."""
+    WARNING = "warning"
+    """Makes another failure worse. Plan the change."""
+    CRITICAL = "critical"
+    """Data can be lost, or the store does not serve. Act now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is not as primary data needs it.
+
+    Attributes:
+        id: stable name, such as `eviction-policy`.
+        severity: how bad it is.
+        what: what was found.
+        why: why it matters.
+        action: what to do.
+        command: a command that does it, or shows more; empty if there is none.
+    """
+
+    id: str
+    severity: Severity
+    what: str
+    why: str
+    action: str
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """The health of one store at one moment.
+
+    Attributes:
+        address: host and port, or path of the socket.
+        encrypted: whether the connection uses TLS.
+        local: whether the server is on this machine.
+        serving: whether the server accepts reads and writes now.
+        latency: seconds that the examination took: one round trip, and connecting if no connection was open.
+        clock_skew: seconds by which the server's clock is ahead of this machine's, beyond what the round trip explains.
+        sweep_lag: seconds since the earliest deadline of a row that is not swept yet; 0 without such a row.
+        memory_budget: bytes that the data may take: the given budget, else the server's limit; None without either.
+        schema: fingerprint of the schema that the code was generated from.
+        data_schema: fingerprint that the namespace carries; None if it carries none.
+        server: the facts that the server reports.
+        findings: what is not as primary data needs it, worst first.
+    """
+
+    address: str
+    encrypted: bool
+    local: bool
+    serving: bool
+    latency: float
+    clock_skew: float
+    sweep_lag: float
+    memory_budget: int | None
+    schema: str
+    data_schema: str | None
+    server: ServerFacts
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def memory_share(self) -> float | None:
+        """The used share of the budget, 1.0 for all of it; None without a budget or without the used memory."""
+        used = self.server.used_memory
+        return used / self.memory_budget if self.memory_budget and used is not None else None
+
+    @property
+    def worst(self) -> Severity | None:
+        """The severity of the worst finding; None without findings."""
+        return self.findings[0].severity if self.findings else None

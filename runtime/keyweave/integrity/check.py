@@ -1,0 +1,130 @@
+"""Compares every document with every derived entry, both ways, using the same `index_entries` as writes do.
+
+A survey finds the rows to inspect; a verification finds what is wrong with them. Memory is constant, and other processes
+may write at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+from keyweave.effects import Call, Flow, ServerError
+from keyweave.errors import ConfigurationError
+from keyweave.exchange.ask import ask
+from keyweave.exchange.deadline import micros_of
+from keyweave.exchange.handshake import handshake, read_registries
+from keyweave.integrity.drift import Drift, Kind, Report, Suspect
+from keyweave.integrity.scan import WRONGTYPE
+from keyweave.integrity.survey import Ledger, Observer, Progress, Survey
+from keyweave.integrity.verify import Handler, Verification
+from keyweave.keyspace.parse import KeyKind, Locator, ParsedKey
+from keyweave.store.context import Context
+
+SURVEY: Final = "survey"
+VERIFY: Final = "verify"
+
+
+def check(
+    context: Context,
+    *,
+    entities: Collection[str] | None = None,
+    observe: Observer | None = None,
+    on_drift: Callable[[list[Drift]], object] | None = None,
+) -> Flow[Report]:
+    """Compare the namespace, or some entities of it, and return a report.
+
+    Safe while other processes write: reported drift was found by two inspections.
+
+    Args:
+        entities: names of the entities to compare; by default all, and the keys that belong to no entity.
+        observe: called with the progress of the check.
+        on_drift: called with the findings, a bounded number at a time.
+
+    Raises:
+        ConfigurationError: there is no such entity.
+        StoreUnavailableError: the server cannot be used.
+    """
+    report = Report()
+
+    def counted(found: list[Drift]) -> Flow[None]:
+        for finding in found:
+            report.add(finding)
+        if on_drift is not None:
+            yield Call(on_drift, found)
+
+    locator = yield from locator_for(context, entities)
+    yield from walk(context, locator, report, observe or ignore_progress, counted)
+    return report
+
+
+def walk(
+    context: Context, locator: Locator, report: Report, observe: Observer, handle: Handler
+) -> Flow[None]:
+    """Survey and verify. Calls `handle` with confirmed drift, and sets in the report how much was read."""
+    survey = Survey(context, locator, (yield from begin(context, SURVEY)), observe)
+    yield from survey.run()
+    progress = survey.progress
+    report.documents, report.entries = progress.documents, progress.entries
+    report.set_aside, report.others = survey.set_aside, survey.others
+    report.unbuilt = tuple(sorted(context.state.unbuilt))
+    if survey.ledger.close():
+        progress = yield from begin(context, VERIFY)
+        verification = Verification(
+            context, locator, progress, observe, survey.ledger, handle, survey.batches
+        )
+        yield from verification.run()
+    if not locator.limited:
+        late = yield from _clocks(context, survey.ledger)
+        if late:
+            yield from handle(late)
+
+
+def locator_for(context: Context, entities: Collection[str] | None) -> Flow[Locator]:
+    """Return the locator that selects and parses the keys of some entities, by default of all.
+
+    Raises:
+        ConfigurationError: there is no such entity.
+    """
+    unknown = sorted(set(entities or ()) - context.package.entities.keys())
+    if unknown:
+        known = ", ".join(sorted(context.package.entities))
+        raise ConfigurationError(f"there is no entity {unknown[0]!r} (there are: {known})")
+    if context.state.unbuilt:
+        yield from handshake(context)  # a build may have completed since the store was opened
+    registries = yield from read_registries(context, context.keyspace.partitions())
+    others = {stored for registry in registries for stored in registry.indexes}
+    return Locator(
+        context.package, context.keyspace, entities or None, unbuilt=context.state.unbuilt, others=others
+    )
+
+
+def begin(context: Context, stage: str) -> Flow[Progress]:
+    """Start a walk: set the store's clock, and return its progress with the number of keys in the database."""
+    time, total = yield from ask(context, (("TIME",), ("DBSIZE",)))
+    context.state.clock.set(micros_of(time))
+    return Progress(stage, total=int(total))
+
+
+def _clocks(context: Context, ledger: Ledger) -> Flow[list[Drift]]:
+    """Return drift of the revision clocks: unreadable, or behind the highest revision of a document.
+
+    A clock is read after the documents, so a revision issued meanwhile is no drift.
+    """
+    partitions = context.keyspace.partitions()
+    replies = yield from ask(
+        context, tuple(("GET", partition.clock) for partition in partitions), tolerated=WRONGTYPE
+    )
+    found = []
+    for partition, reply in zip(partitions, replies, strict=True):
+        highest = ledger.highest.get(partition.tag, 0)
+        suspect = Suspect(ParsedKey(partition.clock, KeyKind.CLOCK, partition), value=str(highest))
+        if isinstance(reply, ServerError) or (reply is not None and not reply.isdigit()):
+            found.append(Drift(Kind.BAD_CLOCK, suspect.place.label, suspect, partition.clock))
+        elif int(reply or 0) < highest:
+            found.append(Drift(Kind.CLOCK_BEHIND, suspect.place.label, suspect, partition.clock))
+    return found
+
+
+def ignore_progress(progress: Progress) -> None:
+    """Ignore the progress of a walk: the default observer."""

@@ -1,0 +1,211 @@
+"""Inspects rows: the document and everything that it implies, in one atomic read.
+
+A row is read once to know where its entries belong, and again together with its entries. If the second document implies
+other entries than the first, another process wrote in between, and the row is read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from keyweave.document.codec import Head
+from keyweave.effects import Command, Flow, Reply, ServerError
+from keyweave.errors import CorruptDocumentError
+from keyweave.exchange.ask import ask
+from keyweave.integrity.drift import Drift, Kind, Suspect
+from keyweave.integrity.scan import WRONGTYPE
+from keyweave.integrity.survey import entries_of, fits, score_of
+from keyweave.keyspace.keys import Partition
+from keyweave.keyspace.parse import text, word
+from keyweave.model.entity import Entity
+from keyweave.model.entry import ClaimEntry, Entry, ViewEntry
+from keyweave.store.context import Context
+
+_TRIES: Final = 8
+
+
+class Seen(NamedTuple):
+    """A readable document."""
+
+    record: Any
+    head: Head
+    entries: list[Entry]
+
+
+def read_row(context: Context, entity: Entity[Any], document: Reply) -> Seen | None:
+    """Return the row in a reply to GET; None for no document, a key of another type, or an unreadable document."""
+    if not isinstance(document, bytes):
+        return None
+    try:
+        record, head = context.codec(entity).peek(document)
+    except CorruptDocumentError:
+        return None
+    return Seen(record, head, entries_of(context, entity, record))
+
+
+def inspect_rows(context: Context, rows: Sequence[Suspect]) -> Flow[list[Drift]]:
+    """Return everything that is wrong with rows, each as of one moment.
+
+    A row that other processes change during every try is left out.
+    """
+    replies = yield from ask(context, tuple(("GET", row.place.key) for row in rows), tolerated=WRONGTYPE)
+    waiting = [
+        (row, read_row(context, entity_of(row), reply)) for row, reply in zip(rows, replies, strict=True)
+    ]
+    found: list[Drift] = []
+    for _ in range(_TRIES):
+        if not waiting:
+            break
+        commands: list[Command] = []
+        ends: list[int] = []
+        for row, seen in waiting:
+            commands += _reading(row, seen)
+            ends.append(len(commands) - 1)
+        replies = yield from ask(context, tuple(commands))
+        again = []
+        for (row, seen), end in zip(waiting, ends, strict=True):
+            fresh = read_row(context, entity_of(row), replies[end][0])
+            if _implied(fresh) == _implied(seen):
+                found += _judge(context, row, fresh, replies[end])
+            else:
+                again.append((row, fresh))
+        waiting = again
+    return (yield from _classify_owners(context, found))
+
+
+def _implied(seen: Seen | None) -> list[Any] | None:
+    """Return the claims and the places of view entries that a row implies, without scores."""
+    if seen is None:
+        return None
+    return [
+        (entry.view, entry.values, entry.member) if isinstance(entry, ViewEntry) else entry
+        for entry in seen.entries
+    ]
+
+
+def _reading(row: Suspect, seen: Seen | None) -> list[Command]:
+    entity, partition = entity_of(row), partition_of(row)
+    commands: list[Command] = [
+        ("MULTI",),
+        ("GET", row.place.key),
+        ("PEXPIRETIME", row.place.key),
+        ("ZSCORE", partition.expiry, partition.expiring(entity.name, row.row)),
+        ("TYPE", row.place.key),
+        ("TIME",),
+    ]
+    if seen is not None:
+        for target in _targets(entity, partition, seen.record).values():
+            commands.append(("EXISTS", target))
+        for entry in seen.entries:
+            if isinstance(entry, ViewEntry):
+                commands.append(
+                    ("ZSCORE", partition.view(entity.name, entry.view, entry.values), entry.member)
+                )
+            else:
+                commands.append(("HGET", partition.claims(entity.name, entry.unique), entry.value))
+    return [*commands, ("EXEC",)]
+
+
+def _targets(entity: Entity[Any], partition: Partition, record: Any) -> dict[str, str]:
+    """Return the key of the document that each reference needs, by field."""
+    return {
+        reference.field: partition.document(reference.target, value)
+        for reference in entity.references
+        if (value := getattr(record, reference.field)) is not None
+    }
+
+
+def _judge(context: Context, row: Suspect, seen: Seen | None, replies: list[Reply]) -> list[Drift]:
+    entity, key = entity_of(row), row.place.key
+    document, ends, deadline, kind, (seconds, micros), *answers = replies
+    if seen is None:
+        if isinstance(document, ServerError):
+            return [Drift(Kind.WRONG_TYPE, entity.name, row, key)]
+        return [] if document is None else [Drift(Kind.UNREADABLE_DOCUMENT, entity.name, row, key)]
+    if kind == b"none":
+        return []  # the key expired within this transaction
+    if getattr(seen.record, entity.key) != row.row:
+        return [Drift(Kind.WRONG_KEY, entity.name, row, key)]
+    now = int(seconds) * 1_000_000 + int(micros)
+    context.state.clock.set(now)
+    targets = _targets(entity, partition_of(row), seen.record)
+    dead = 0 < seen.head.expires <= now
+    found = _judge_deadline(context, row, seen.head, ends, deadline)
+    for field, answer in zip(targets, answers, strict=False):
+        if answer == 0 and not dead:
+            found.append(Drift(Kind.DANGLING_REFERENCE, f"{entity.name}.{field}", row, targets[field]))
+    for entry, answer in zip(seen.entries, answers[len(targets) :], strict=True):
+        finding = _judge_entry(row, entry, seen.head, answer)
+        if finding is not None:
+            found.append(finding)
+    return found
+
+
+def _judge_deadline(context: Context, row: Suspect, head: Head, ends: int, deadline: Reply) -> list[Drift]:
+    entity, expiry = entity_of(row), partition_of(row).expiry
+    kinds: list[tuple[Kind, str]] = []
+    # An expiry set of the wrong type is a finding of its own, and counts as empty here.
+    score = None if deadline is None or isinstance(deadline, ServerError) else float(deadline)
+    if head.expires == 0 and score is not None:
+        kinds.append((Kind.UNDUE_DEADLINE, expiry))
+    elif head.expires and score is None:
+        kinds.append((Kind.MISSING_DEADLINE, expiry))
+    elif head.expires and score != head.expires:
+        kinds.append((Kind.WRONG_DEADLINE, expiry))
+    if not fits(context, head, ends):
+        kind = Kind.UNDUE_TTL if head.expires == 0 else Kind.MISSING_TTL if ends == -1 else Kind.WRONG_TTL
+        kinds.append((kind, row.place.key))
+    return [Drift(kind, entity.name, row, place) for kind, place in kinds]
+
+
+def _judge_entry(row: Suspect, entry: Entry, head: Head, answer: Reply) -> Drift | None:
+    entity, partition = entity_of(row), partition_of(row)
+    if isinstance(answer, ServerError):
+        answer = None  # a key of the wrong type is a finding of its own
+    if isinstance(entry, ViewEntry):
+        place, where = partition.view(entity.name, entry.view, entry.values), f"{entity.name}.{entry.view}"
+        if answer is None:
+            return Drift(Kind.MISSING_ENTRY, where, row, place)
+        return None if float(answer) == score_of(entry, head) else Drift(Kind.WRONG_SCORE, where, row, place)
+    place, where = partition.claims(entity.name, entry.unique), f"{entity.name}.{entry.unique}"
+    if answer is None:
+        return Drift(Kind.MISSING_CLAIM, where, row, place, entry.value)
+    owner = text(answer)
+    if owner == entry.owner:
+        return None
+    return Drift(Kind.WRONG_OWNER, where, row, place, entry.value, owner)
+
+
+def _classify_owners(context: Context, found: list[Drift]) -> Flow[list[Drift]]:
+    """Refine findings of a wrong owner: the other row may have the same value, or may be unreadable."""
+    doubtful = [finding for finding in found if finding.kind is Kind.WRONG_OWNER]
+    if not doubtful:
+        return found
+    commands = [
+        ("GET", word(partition_of(each.suspect).document(entity_of(each.suspect).name, each.other)))
+        for each in doubtful
+    ]
+    replies = yield from ask(context, tuple(commands), tolerated=WRONGTYPE)
+    kinds = {}
+    for finding, reply in zip(doubtful, replies, strict=True):
+        entity = entity_of(finding.suspect)
+        seen = read_row(context, entity, reply)
+        claim = ClaimEntry(finding.where.partition(".")[2], finding.value, finding.other)
+        if seen is None and reply is not None:
+            kinds[finding.identity] = Kind.UNCLEAR_OWNER
+        elif seen is not None and claim in seen.entries:
+            kinds[finding.identity] = Kind.DUPLICATE_VALUE
+    return [finding._replace(kind=kinds.get(finding.identity, finding.kind)) for finding in found]
+
+
+def partition_of(suspect: Suspect) -> Partition:
+    """Return the partition of a suspect."""
+    assert suspect.place.partition is not None
+    return suspect.place.partition
+
+
+def entity_of(suspect: Suspect) -> Entity[Any]:
+    """Return the entity of a row, or of an entry that is not in the expiry set."""
+    assert suspect.place.entity is not None
+    return suspect.place.entity

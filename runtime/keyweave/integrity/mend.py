@@ -1,0 +1,148 @@
+"""Mends one row: applies everything that was found about it in one plan, guarded by its revision. Documents never change."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from keyweave.changes.plan import Applied, Plan, new_op
+from keyweave.effects import Command, Flow
+from keyweave.errors import CorruptDocumentError
+from keyweave.exchange.ask import apply, ask
+from keyweave.integrity.drift import Drift, Kind
+from keyweave.integrity.inspect_row import Seen, read_row
+from keyweave.integrity.scan import WRONGTYPE
+from keyweave.integrity.survey import score_of
+from keyweave.keyspace.keys import Partition, split
+from keyweave.keyspace.parse import word
+from keyweave.model.entity import Entity
+from keyweave.model.entry import ClaimEntry, Entry, ViewEntry
+from keyweave.store.context import Context
+
+DEADLINES: Final = frozenset(
+    {
+        Kind.MISSING_DEADLINE,
+        Kind.STALE_DEADLINE,
+        Kind.UNDUE_DEADLINE,
+        Kind.WRONG_DEADLINE,
+        Kind.MISSING_TTL,
+        Kind.UNDUE_TTL,
+        Kind.WRONG_TTL,
+    }
+)
+
+
+class _Blocked(Exception):
+    """The finding is no longer true, or cannot be mended now."""
+
+
+class _RepairPlan(Plan):
+    """A plan that may be applied twice, and whose keys and members may be bytes that are not valid text."""
+
+    __slots__ = ()
+
+    def __init__(self, partition: Partition) -> None:
+        super().__init__(partition, new_op(), remembered=False)
+
+    def command(self, sha_or_text: str, verb: str, **options: Any) -> Command:
+        words = super().command(sha_or_text, verb, **options)
+        return tuple(word(each) if isinstance(each, str) else each for each in words)
+
+
+def mend_row(
+    context: Context, partition: Partition, entity: Entity[Any], key: str, findings: list[Drift]
+) -> Flow[bool]:
+    """Mend what was found about one row. Returns False if a document is unreadable or has changed since."""
+    (document,) = yield from ask(
+        context, (("GET", word(partition.document(entity.name, key))),), tolerated=WRONGTYPE
+    )
+    seen = read_row(context, entity, document)
+    if seen is None and document is not None:
+        return False
+    plan = _RepairPlan(partition)
+    if seen is None:
+        plan.guard_missing(entity, key)
+    else:
+        plan.guard_unchanged(entity, key, seen.head.revision)
+    old: list[Entry] = []
+    new: list[Entry] = []
+    try:
+        for finding in findings:
+            if finding.kind is Kind.WRONG_OWNER:
+                yield from _guard_other(context, plan, entity, finding)
+            _add_repair(plan, partition, entity, seen, finding, old, new)
+        plan.change_entries(entity, old, new)
+        if any(finding.kind in DEADLINES for finding in findings):
+            plan.follow_deadline(entity, key)
+        outcome = yield from apply(context, plan)
+    except (_Blocked, CorruptDocumentError):
+        return False
+    return isinstance(outcome, Applied)
+
+
+def _add_repair(
+    plan: Plan,
+    partition: Partition,
+    entity: Entity[Any],
+    seen: Seen | None,
+    finding: Drift,
+    old: list[Entry],
+    new: list[Entry],
+) -> None:
+    kind, place = finding.kind, finding.suspect.place
+    if kind in (Kind.MISSING_ENTRY, Kind.WRONG_SCORE):
+        new.append(_implied_view(partition, entity, seen, finding))
+    elif kind in (Kind.STALE_ENTRY, Kind.WRONG_VALUE):
+        values = split(place.rest) if entity.views[place.name].fields else ()
+        assert values is not None
+        entry = ViewEntry(place.name, values, finding.suspect.row, 0)
+        if seen is not None and _held(seen, entry):
+            raise _Blocked
+        old.append(entry)
+    elif kind in (Kind.STALE_CLAIM, Kind.UNDUE_CLAIM):
+        claim = ClaimEntry(place.name, finding.value, finding.suspect.row)
+        if seen is not None and claim in seen.entries:
+            raise _Blocked
+        old.append(claim)
+    elif kind in (Kind.MISSING_CLAIM, Kind.WRONG_OWNER):
+        claim = ClaimEntry(finding.where.partition(".")[2], finding.value, finding.suspect.row)
+        if seen is None or claim not in seen.entries:
+            raise _Blocked
+        if kind is Kind.MISSING_CLAIM:
+            plan.guard_free(entity, claim)
+        else:
+            old.append(ClaimEntry(claim.unique, claim.value, finding.other))
+        new.append(claim)
+
+
+def _implied_view(partition: Partition, entity: Entity[Any], seen: Seen | None, finding: Drift) -> ViewEntry:
+    for entry in () if seen is None else seen.entries:
+        if isinstance(entry, ViewEntry):
+            if partition.view(entity.name, entry.view, entry.values) == finding.place:
+                assert seen is not None
+                return ViewEntry(entry.view, entry.values, entry.member, score_of(entry, seen.head))
+    raise _Blocked
+
+
+def _held(seen: Seen, entry: ViewEntry) -> bool:
+    return any(
+        isinstance(each, ViewEntry) and (each.view, each.values) == (entry.view, entry.values)
+        for each in seen.entries
+    )
+
+
+def _guard_other(context: Context, plan: Plan, entity: Entity[Any], finding: Drift) -> Flow[None]:
+    """Guard that the row which holds a claim does not have the value, now and when the plan is applied."""
+    unique = finding.where.partition(".")[2]
+    (document,) = yield from ask(
+        context, (("GET", word(plan.partition.document(entity.name, finding.other))),), tolerated=WRONGTYPE
+    )
+    seen = read_row(context, entity, document)
+    if seen is None and document is not None:
+        raise _Blocked
+    if seen is None:
+        plan.guard_missing(entity, finding.other)
+    elif ClaimEntry(unique, finding.value, finding.other) in seen.entries:
+        raise _Blocked
+    else:
+        plan.guard_unchanged(entity, finding.other, seen.head.revision)
+    plan.guard_holds(entity, unique, finding.value, finding.other)

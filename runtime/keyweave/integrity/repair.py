@@ -1,0 +1,122 @@
+"""Repairs a namespace: a check whose findings are mended, one row at a time. It may be interrupted and run again.
+
+A key that was set aside leaves entries to rebuild, so rounds are repeated until a round can do nothing more.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection
+from typing import Any, Final
+
+from keyweave.changes.plan import Applied, Plan, new_op
+from keyweave.effects import Call, Flow
+from keyweave.exchange.ask import apply, ask, ask_script
+from keyweave.integrity.check import ignore_progress, locator_for, walk
+from keyweave.integrity.drift import Drift, Kind
+from keyweave.integrity.mend import mend_row
+from keyweave.integrity.remedy import Repairs, drift_of, mendable
+from keyweave.integrity.survey import Observer
+from keyweave.keyspace.keys import Partition
+from keyweave.keyspace.parse import KeyKind
+from keyweave.model.entity import Entity
+from keyweave.store.context import Context
+
+_ROUNDS: Final = 4
+_WANTED: Final = {
+    KeyKind.VIEW: "zset",
+    KeyKind.EXPIRY: "zset",
+    KeyKind.CLAIMS: "hash",
+    KeyKind.MARK: "string",
+    KeyKind.CLOCK: "number",
+}
+
+
+def reindex(
+    context: Context,
+    repairs: Repairs,
+    *,
+    entities: Collection[str] | None = None,
+    dry_run: bool = False,
+    observe: Observer | None = None,
+    on_drift: Callable[[list[Drift]], object] | None = None,
+) -> Flow[None]:
+    """Mend the namespace, or some entities of it, while other processes may write. Documents never change.
+
+    Args:
+        repairs: updated as drift is mended.
+        entities: names of the entities; by default all, and the keys that belong to no entity.
+        dry_run: only report what would be done.
+        observe: called with the progress.
+        on_drift: called with the findings, a bounded number at a time; later rounds may report a finding again.
+
+    Raises:
+        ConfigurationError: there is no such entity.
+        StoreUnavailableError: the server cannot be used.
+    """
+    locator = yield from locator_for(context, entities)
+
+    def handle(found: list[Drift]) -> Flow[None]:
+        if on_drift is not None:
+            yield Call(on_drift, found)
+        for finding in found:
+            repairs.report.add(finding)
+        repairs.left += drift_of(finding for finding in found if not mendable(finding))
+        todo = [finding for finding in found if mendable(finding)]
+        if dry_run:
+            repairs.mended += drift_of(todo)
+        else:
+            yield from _mend(context, repairs, todo)
+
+    for number in range(1 if dry_run else _ROUNDS):
+        for counter in (repairs.report.drift, repairs.left, repairs.postponed):
+            counter.clear()
+        before = repairs.mended.total()
+        yield from walk(context, locator, repairs.report, observe or ignore_progress, handle)
+        rebuilt = any(drift.kind in (Kind.WRONG_TYPE, Kind.BAD_CLOCK) for drift in repairs.report.drift)
+        stuck = number > 0 and repairs.mended.total() == before
+        if stuck or not (repairs.postponed or rebuilt):
+            return
+
+
+def _mend(context: Context, repairs: Repairs, findings: list[Drift]) -> Flow[None]:
+    rows: defaultdict[tuple[Partition, str, str], list[Drift]] = defaultdict(list)
+    for finding in findings:
+        suspect = finding.suspect
+        assert suspect.place.partition is not None
+        if suspect.member is not None:
+            name = suspect.place.entity.name if suspect.place.entity is not None else suspect.value
+            rows[suspect.place.partition, name, suspect.row].append(finding)
+        else:
+            done = yield from _mend_key(context, suspect.place.partition, finding)
+            _record(repairs, [finding], done)
+    for (partition, name, key), about in rows.items():
+        entity: Entity[Any] = context.package.entities[name]
+        done = yield from mend_row(context, partition, entity, key, about)
+        _record(repairs, about, done)
+
+
+def _record(repairs: Repairs, findings: list[Drift], done: bool) -> None:
+    if done:
+        repairs.mended += drift_of(findings)
+    else:
+        repairs.postponed += drift_of(findings)
+
+
+def _mend_key(context: Context, partition: Partition, finding: Drift) -> Flow[bool]:
+    place = finding.suspect.place
+    if finding.kind is Kind.ENDLESS_MARK:
+        seconds = context.policy.marker_ttl
+        (changed,) = yield from ask(context, (("EXPIRE", place.key, seconds, "NX"),))
+        return bool(changed)
+    if finding.kind is Kind.ENDING_KEY:
+        (changed,) = yield from ask(context, (("PERSIST", place.key),))
+        return bool(changed)
+    if finding.kind is Kind.CLOCK_BEHIND:
+        plan = Plan(partition, new_op(), remembered=False)
+        plan.advance_clock(int(finding.suspect.value))
+        outcome = yield from apply(context, plan)
+        return isinstance(outcome, Applied)
+    aside = partition.aside(new_op(), place.key)
+    moved = yield from ask_script(context, "aside", (place.key, aside), (_WANTED[place.what],))
+    return bool(moved == 1)

@@ -1,0 +1,129 @@
+"""Walks through a namespace in constant memory: keys by SCAN, documents by MGET, entries by ZSCAN and HSCAN.
+
+The server may return a key or member twice. One that is created or deleted during the walk may or may not be returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from keyweave.effects import Command, Flow, ServerError
+from keyweave.exchange.ask import ask
+from keyweave.keyspace.parse import KeyKind, Locator, ParsedKey, text
+from keyweave.store.context import Context
+
+WRONGTYPE: Final = frozenset({"WRONGTYPE"})
+
+_KEYS: Final = 1000
+_INDEXES: Final = 100
+_MEMBERS: Final = 5_000
+_DOCUMENTS: Final = 500
+_BYTES: Final = 8 * 1024 * 1024
+"""The approximate limit of the documents in one reply."""
+
+
+class Walk:
+    """Iterates over all keys of the namespace, a batch at a time."""
+
+    __slots__ = ("_context", "_cursor", "_locator", "_pattern")
+
+    def __init__(self, context: Context, locator: Locator) -> None:
+        self._context: Final = context
+        self._locator: Final = locator
+        self._pattern: Final = context.keyspace.pattern()
+        self._cursor: int | None = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether all keys were returned."""
+        return self._cursor is None
+
+    def keys(self) -> Flow[list[ParsedKey]]:
+        """Return the next keys that the locator selects; the batch may be empty."""
+        command: Command = ("SCAN", self._cursor or 0, "MATCH", self._pattern, "COUNT", _KEYS)
+        ((cursor, names),) = yield from ask(self._context, (command,))
+        self._cursor = int(cursor) or None
+        locate, chooses = self._locator.locate, self._locator.chooses
+        places = [locate(text(name)) for name in names]
+        return [place for place in places if chooses(place)]
+
+
+class Held(NamedTuple):
+    """Some entries of an index.
+
+    Attributes:
+        place: the index.
+        pairs: alternating member and score of a view, member and deadline of the expiry set, value and owner of claims.
+    """
+
+    place: ParsedKey
+    pairs: list[bytes]
+
+
+class Contents:
+    """Iterates over the entries of indexes, a bounded number at a time."""
+
+    __slots__ = ("_context", "_pending", "wrong")
+
+    def __init__(self, context: Context, places: Iterable[ParsedKey]) -> None:
+        self._context: Final = context
+        self._pending: list[tuple[ParsedKey, int]] = [(place, 0) for place in places]
+        self.wrong: list[ParsedKey] = []
+        """Keys that have another type."""
+
+    @property
+    def done(self) -> bool:
+        """Whether all entries were returned."""
+        return not self._pending
+
+    def read(self) -> Flow[list[Held]]:
+        """Return the next entries."""
+        now, self._pending = self._pending[:_INDEXES], self._pending[_INDEXES:]
+        count = max(50, _MEMBERS // len(now))
+        commands: list[Command] = [
+            ("HSCAN" if place.what is KeyKind.CLAIMS else "ZSCAN", place.key, cursor, "COUNT", count)
+            for place, cursor in now
+        ]
+        replies = yield from ask(self._context, tuple(commands), tolerated=WRONGTYPE)
+        found = []
+        for (place, _), reply in zip(now, replies, strict=True):
+            if type(reply) is ServerError:
+                self.wrong.append(place)
+                continue
+            following, pairs = reply
+            found.append(Held(place, pairs))
+            if int(following):
+                self._pending.append((place, int(following)))
+        return found
+
+
+class Batches:
+    """Splits lists of rows into batches whose documents fit into memory, by the size of the documents read before."""
+
+    __slots__ = ("_average",)
+
+    def __init__(self) -> None:
+        self._average = _BYTES / 16  # large, so that the first batch is small
+
+    def of(self, rows: Sequence[Any], most: int = _DOCUMENTS) -> Iterator[Any]:
+        """Yield the rows in batches of at most `most`. Each batch's size follows from the latest call of `learn`."""
+        start = 0
+        while start < len(rows):
+            size = max(1, min(most, int(_BYTES / self._average)))
+            yield rows[start : start + size]
+            start += size
+
+    def learn(self, documents: Iterable[bytes | None]) -> None:
+        """Update the average size from documents."""
+        sizes = [len(document) for document in documents if document is not None]
+        if sizes:
+            # The largest document counts twice, and the average falls slowly: a batch of large documents must still fit.
+            self._average = max(256.0, 0.5 * self._average, (sum(sizes) + max(sizes)) / (len(sizes) + 1))
+
+
+def read_documents(context: Context, places: Sequence[ParsedKey]) -> Flow[list[tuple[bytes | None, int]]]:
+    """Return documents with the time at which the server frees them (ms since 1970; -1 never, -2 no such key)."""
+    keys = [place.key for place in places]
+    documents, *ends = yield from ask(context, (("MGET", *keys), *[("PEXPIRETIME", key) for key in keys]))
+    return list(zip(documents, ends, strict=True))

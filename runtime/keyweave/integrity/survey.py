@@ -1,0 +1,278 @@
+"""The first pass of a check: sums that show, in constant memory, which rows to inspect.
+
+The hash of every entry that a document implies is added to its row's sum, and the hash of every existing entry is
+subtracted. So the sum of a row whose indexes match is zero, in whatever order keys are read. Rows share a million sums.
+A sum that is not zero proves nothing, because another process may have written in between: it marks rows to inspect.
+
+A sum of plain hashes of tuples would be zero too often: they are so nearly linear that exchanged scores cancel out.
+So a name is hashed as one text, which Python does with SipHash, and multiplied by the score.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from keyweave.document.codec import Head
+from keyweave.effects import Call, Flow
+from keyweave.errors import CorruptDocumentError
+from keyweave.exchange.ask import ask
+from keyweave.integrity.scan import Batches, Contents, Held, Walk, read_documents
+from keyweave.keyspace.keys import Partition
+from keyweave.keyspace.parse import INDEXES, KeyKind, Locator, ParsedKey, text
+from keyweave.model.entity import Entity
+from keyweave.model.entry import CREATED, REVISION, Entry, ViewEntry
+from keyweave.store.context import Context
+
+_SUMS: Final = 1 << 20
+_INDEX: Final = _SUMS - 1
+_WORD: Final = (1 << 64) - 1
+_SALT: Final = hash("score") | 1
+"""Added to the hash of a score, so that an entry with the score zero counts."""
+
+_BLOCK: Final = 1 << 10
+_ZEROS: Final = array("Q", bytes(8 * _BLOCK))
+_TARGETS: Final = 50
+_LASTING: Final = INDEXES | {KeyKind.CLOCK, KeyKind.SCHEMA}
+
+
+@dataclass(slots=True)
+class Progress:
+    """The progress of a walk through the namespace.
+
+    Attributes:
+        stage: name of the walk, such as `survey`.
+        keys: number of keys that the walk has passed.
+        total: number of keys in the database, other namespaces included.
+        documents: number of documents that were read.
+        entries: number of entries that were read.
+    """
+
+    stage: str = ""
+    keys: int = 0
+    total: int = 0
+    documents: int = 0
+    entries: int = 0
+
+
+Observer: TypeAlias = Callable[[Progress], object]
+
+
+class Ledger:
+    """The sums of rows, and marks for the rows and keys to inspect."""
+
+    __slots__ = ("_marks", "_sums", "highest")
+
+    def __init__(self) -> None:
+        self._sums: Final = array("Q", bytes(8 * _SUMS))
+        self._marks: Final = bytearray(_SUMS)
+        self.highest: dict[str, int] = {}
+        """The highest revision read, by the partition's tag."""
+
+    def add(self, entity: str, key: str, amount: int) -> None:
+        """Add to a row's sum."""
+        at = hash((entity, key)) & _INDEX
+        self._sums[at] = (self._sums[at] + amount) & _WORD
+
+    def subtract_view(self, entity: str, place: str, pairs: list[bytes]) -> None:
+        """Subtract every entry of a view from the sum of its row."""
+        sums = self._sums
+        for at in range(0, len(pairs), 2):
+            member = pairs[at].decode("utf-8", "surrogateescape")
+            row = hash((entity, member)) & _INDEX
+            amount = hash(f"{place}\n{member}") * (hash(float(pairs[at + 1])) + _SALT)
+            sums[row] = (sums[row] - amount) & _WORD
+
+    def balanced(self, entity: str, key: str) -> bool:
+        """Return whether a row's sum is zero."""
+        return self._sums[hash((entity, key)) & _INDEX] == 0
+
+    def mark(self, entity: str, key: str) -> None:
+        """Mark a row, or with an empty entity a key, for inspection."""
+        self._marks[hash((entity, key)) & _INDEX] = 1
+
+    def close(self) -> bool:
+        """Mark every row whose sum is not zero. Returns whether anything is marked."""
+        for start in range(0, _SUMS, _BLOCK):
+            block = self._sums[start : start + _BLOCK]
+            if block != _ZEROS:
+                for at, amount in enumerate(block, start):
+                    if amount:
+                        self._marks[at] = 1
+        return 1 in self._marks
+
+    def marked(self, entity: str, key: str) -> bool:
+        """Return whether a row, or with an empty entity a key, is to be inspected."""
+        return self._marks[hash((entity, key)) & _INDEX] == 1
+
+
+@dataclass(slots=True)
+class Survey:
+    """One walk through the namespace that fills a ledger."""
+
+    context: Context
+    locator: Locator
+    progress: Progress
+    observe: Observer
+    ledger: Ledger = field(default_factory=Ledger)
+    batches: Batches = field(default_factory=Batches)
+    set_aside: int = 0
+    others: int = 0
+
+    def run(self) -> Flow[None]:
+        """Read every selected key once."""
+        walk = Walk(self.context, self.locator)
+        while not walk.done:
+            places = yield from walk.keys()
+            documents = [place for place in places if place.what is KeyKind.DOCUMENT]
+            for batch in self.batches.of(documents):
+                yield from self._documents(batch)
+            contents = Contents(self.context, [place for place in places if place.what in INDEXES])
+            while not contents.done:
+                for held in (yield from contents.read()):
+                    self._held(held)
+                yield Call(self.observe, self.progress)
+            for place in contents.wrong:
+                self.ledger.mark("", place.key)
+            yield from self._other_keys(places)
+            self.progress.keys += len(places)
+            yield Call(self.observe, self.progress)
+
+    def _documents(self, places: list[ParsedKey]) -> Flow[None]:
+        context, ledger = self.context, self.ledger
+        found = yield from read_documents(context, places)
+        targets: dict[Partition, list[tuple[str, str, str]]] = {}
+        for place, (document, ends) in zip(places, found, strict=True):
+            entity, partition = place.entity, place.partition
+            assert entity is not None and partition is not None
+            if document is None:
+                ledger.mark(entity.name, place.rest)
+                continue
+            self.progress.documents += 1
+            try:
+                record, head = context.codec(entity).peek(document)
+            except CorruptDocumentError:
+                ledger.mark(entity.name, place.rest)
+                continue
+            if getattr(record, entity.key) != place.rest or not fits(context, head, ends):
+                ledger.mark(entity.name, place.rest)
+            ledger.add(entity.name, place.rest, self._weight(partition, entity, record, head))
+            ledger.highest[partition.tag] = max(head.revision, ledger.highest.get(partition.tag, 0))
+            for reference in entity.references:
+                value = getattr(record, reference.field)
+                if value is not None:
+                    target = partition.document(reference.target, value)
+                    targets.setdefault(partition, []).append((target, entity.name, place.rest))
+        self.batches.learn(document for document, _ in found)
+        for each in targets.values():
+            yield from self._references(each)
+
+    def _weight(self, partition: Partition, entity: Entity[Any], record: Any, head: Head) -> int:
+        total = 0
+        view, name = partition.view, entity.name
+        for entry in entries_of(self.context, entity, record):
+            if isinstance(entry, ViewEntry):
+                place = view(name, entry.view, entry.values)
+                total += amount_of(place, entry.member, score_of(entry, head))
+            else:
+                total += claim_amount(partition.claims(name, entry.unique), entry.value, entry.owner)
+        if head.expires:
+            total += amount_of(name, getattr(record, entity.key), float(head.expires))
+        return total
+
+    def _references(self, targets: list[tuple[str, str, str]]) -> Flow[None]:
+        """Mark the referring rows of every batch of targets that does not exist completely."""
+        batches = [targets[start : start + _TARGETS] for start in range(0, len(targets), _TARGETS)]
+        counts = yield from ask(
+            self.context, tuple(("EXISTS", *[target for target, _, _ in batch]) for batch in batches)
+        )
+        for batch, count in zip(batches, counts, strict=True):
+            if count != len(batch):
+                for _, entity, key in batch:
+                    self.ledger.mark(entity, key)
+
+    def _held(self, held: Held) -> None:
+        place, pairs, ledger = held.place, held.pairs, self.ledger
+        self.progress.entries += len(pairs) // 2
+        if place.what is KeyKind.VIEW:
+            assert place.entity is not None
+            ledger.subtract_view(place.entity.name, place.key, pairs)
+        elif place.what is KeyKind.CLAIMS:
+            assert place.entity is not None
+            for value, owner in zip(pairs[0::2], pairs[1::2], strict=True):
+                row = text(owner)
+                ledger.add(place.entity.name, row, -claim_amount(place.key, text(value), row))
+        else:
+            self._deadlines(place, pairs)
+
+    def _deadlines(self, place: ParsedKey, pairs: list[bytes]) -> None:
+        assert place.partition is not None
+        for member, deadline in zip(pairs[0::2], pairs[1::2], strict=True):
+            name, _, key = text(member).partition(":")
+            entity = self.locator.entity(place.partition, name)
+            if entity is None:
+                if not self.locator.limited:
+                    self.ledger.mark("", text(member))
+            elif self.locator.wanted(entity):
+                self.ledger.add(name, key, -amount_of(name, key, float(deadline)))
+
+    def _other_keys(self, places: list[ParsedKey]) -> Flow[None]:
+        """Mark unknown keys, lasting keys that have a TTL, and locks and markers that have none.
+
+        Counts keys that were set aside, and keys of another version of the schema.
+        """
+        lasting = [place for place in places if place.what in _LASTING or place.what is KeyKind.MARK]
+        if lasting:
+            ends = yield from ask(self.context, tuple(("PEXPIRETIME", place.key) for place in lasting))
+            for place, end in zip(lasting, ends, strict=True):
+                if (end == -1) == (place.what is KeyKind.MARK):
+                    self.ledger.mark("", place.key)
+        for place in places:
+            if place.what is KeyKind.FOREIGN:
+                self.ledger.mark("", place.key)
+            self.set_aside += place.what is KeyKind.ASIDE
+            self.others += place.what is KeyKind.OTHER
+
+
+def entries_of(context: Context, entity: Entity[Any], record: Any) -> list[Entry]:
+    """Return the entries that a document implies, without those of indexes that are not built yet."""
+    entries = entity.entries(record)
+    if not context.state.unbuilt:
+        return entries
+    return [
+        entry
+        for entry in entries
+        if f"{entity.name}.{entry.view if isinstance(entry, ViewEntry) else entry.unique}"
+        not in context.state.unbuilt
+    ]
+
+
+def amount_of(place: str, member: str, score: float) -> int:
+    """Return the amount of an entry with a score in its row's sum."""
+    return hash(f"{place}\n{member}") * (hash(score) + _SALT)
+
+
+def claim_amount(place: str, value: str, owner: str) -> int:
+    """Return the amount of a claim in its row's sum."""
+    return hash(f"{place}\n{value}\n{owner}")
+
+
+def score_of(entry: ViewEntry, head: Head) -> float:
+    """Return the score of an entry of a document with this head."""
+    if entry.score == CREATED:
+        return float(head.created)
+    return float(head.revision if entry.score == REVISION else entry.score)
+
+
+def fits(context: Context, head: Head, ends: int) -> bool:
+    """Return whether a document's native TTL is right: it ends the grace period after the deadline, or never.
+
+    `ends` is the time at which the server frees the document, in ms since 1970; -1 for never.
+    """
+    if head.expires == 0:
+        return ends == -1
+    due = head.expires // 1000 + context.policy.grace_ms
+    # A TTL that ends in the past would free the document at once, so a repair sets a later end for such a row.
+    return ends == due or (ends > due and due * 1000 <= context.state.clock.now())

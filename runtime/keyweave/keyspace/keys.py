@@ -1,0 +1,198 @@
+"""Every key that Keyweave uses is built here and nowhere else.
+
+    {app:version:environment:tenant:group:partition}:Entity:<id>            document   STRING
+    {...}:Entity.view:<value>:<value>                                       view       ZSET
+    {...}:Entity.unique                                                     claims     HASH
+    {...}:@clock  @expiry  @schema                                          one per partition
+    {...}:@lock:Entity:<id>  @done:<op>  @aside:<op>:<key>                  locks, markers, keys set aside
+
+All keys of a partition have one hash tag, so they are in one slot. Names of entities, views and unique
+constraints are identifiers, and an id is always the last part of its key. Therefore only the values of a
+view need escaping to keep the mapping from values to keys injective.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from keyweave.errors import ConfigurationError
+
+_VALUE_ESCAPES: Final = str.maketrans({"%": "%25", ":": "%3A"})
+_ESCAPED: Final = re.compile(r"(?:[^%]|%25|%3A)*", re.DOTALL)
+_TAG_ESCAPES: Final = str.maketrans({"%": "%25", ":": "%3A", "{": "%7B", "}": "%7D"})
+
+
+def escape(value: str) -> str:
+    """Escape a value so that joining escaped values with `:` is injective."""
+    if ":" in value or "%" in value:
+        return value.translate(_VALUE_ESCAPES)
+    return value
+
+
+def join(values: Sequence[str]) -> str:
+    """Escape values and join them with `:`; the result is injective."""
+    text = ":".join(values)
+    if "%" not in text and text.count(":") < len(values):
+        return text
+    return ":".join([escape(value) for value in values])
+
+
+def split(text: str) -> tuple[str, ...] | None:
+    """Return the values that `join` made `text` from, or None when `join` cannot produce it."""
+    if "%" not in text:
+        return tuple(text.split(":"))
+    if _ESCAPED.fullmatch(text) is None:
+        return None
+    return tuple(part.replace("%3A", ":").replace("%25", "%") for part in text.split(":"))
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """The namespace that separates applications, deployments and tenants on one server.
+
+    Attributes:
+        app: name of the application.
+        version: generation of its keyspace, such as `v1`.
+        environment: such as `dev` or `production`.
+        tenant: any non-empty string; each test uses a new one.
+
+    Raises:
+        ConfigurationError: a part is empty, not a string, or not valid Unicode text.
+    """
+
+    app: str
+    version: str
+    environment: str
+    tenant: str
+
+    def __post_init__(self) -> None:
+        for part, value in (
+            ("app", self.app),
+            ("version", self.version),
+            ("environment", self.environment),
+            ("tenant", self.tenant),
+        ):
+            checked: object = value
+            if not isinstance(checked, str) or not checked:
+                raise ConfigurationError(f"namespace: {part} must be a non-empty string")
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise ConfigurationError(f"namespace: {part} is not valid Unicode text") from None
+
+    def prefix(self) -> str:
+        """Return the part of every hash tag before the group."""
+        parts = (self.app, self.version, self.environment, self.tenant)
+        return ":".join([part.translate(_TAG_ESCAPES) for part in parts])
+
+
+class Partition:
+    """The keys of one partition. They are all in one slot."""
+
+    __slots__ = ("_stored", "clock", "expiry", "group", "index", "schema", "tag")
+
+    def __init__(self, prefix: str, group: str, index: int, stored: Mapping[str, str]) -> None:
+        self.group: Final = group
+        self.index: Final = index
+        self.tag: Final = f"{{{prefix}:{group}:{index}}}:"
+        self.clock: Final = f"{self.tag}@clock"
+        self.expiry: Final = f"{self.tag}@expiry"
+        self.schema: Final = f"{self.tag}@schema"
+        self._stored: Final = stored
+
+    def document_prefix(self, entity: str) -> str:
+        """Return the prefix of every document key of `entity`; the id follows it."""
+        return f"{self.tag}{entity}:"
+
+    def document(self, entity: str, key: str) -> str:
+        """Return the key of the document of the row `key`."""
+        return f"{self.tag}{entity}:{key}"
+
+    def view(self, entity: str, view: str, values: Sequence[str]) -> str:
+        """Return the key of a view's sorted set for one tuple of values."""
+        name = f"{entity}.{view}"
+        if self._stored:
+            name = self._stored.get(name, name)
+        if len(values) == 1:
+            value = values[0]
+            # The fast path: most views have one field, and few values need escaping.
+            return f"{self.tag}{name}:{escape(value) if ':' in value or '%' in value else value}"
+        return f"{self.tag}{name}:{join(values)}" if values else f"{self.tag}{name}"
+
+    def view_prefix(self, entity: str, view: str) -> str:
+        """Return the prefix of the keys of a view with one field; the escaped value follows it."""
+        name = f"{entity}.{view}"
+        return f"{self.tag}{self._stored.get(name, name)}:"
+
+    def claims(self, entity: str, unique: str) -> str:
+        """Return the key of a unique constraint's hash, which maps each normalized value to its owner's id."""
+        name = f"{entity}.{unique}"
+        return f"{self.tag}{self._stored.get(name, name)}"
+
+    def index_of(self, key: str) -> tuple[str, tuple[str, ...]] | None:
+        """Return the prefix and the values of a key of a view or unique constraint; None for any other key."""
+        if not key.startswith(self.tag):
+            return None
+        stored, colon, values = key[len(self.tag) :].partition(":")
+        parts = split(values) if colon else ()
+        return (stored, parts) if "." in stored and parts is not None else None
+
+    def lock(self, entity: str, key: str) -> str:
+        """Return the key of the advisory lock of the row `key`."""
+        return f"{self.tag}@lock:{entity}:{key}"
+
+    def done(self, op: str) -> str:
+        """Return the key of the marker of an applied plan that left no document with its op."""
+        return f"{self.tag}@done:{op}"
+
+    def aside(self, op: str, key: str) -> str:
+        """Return the key to which a repair moves a key of this partition that holds the wrong thing."""
+        return f"{self.tag}@aside:{op}:{key.removeprefix(self.tag)}"
+
+    @staticmethod
+    def expiring(entity: str, key: str) -> str:
+        """Return the member of a row in the expiry set."""
+        return f"{entity}:{key}"
+
+
+class Keyspace:
+    """All partitions of one namespace.
+
+    Args:
+        namespace: the namespace of the keys.
+        groups: number of partitions of each group.
+        stored: prefix of an index's keys, by index name (`TaskState.by_status`); by default the index name.
+    """
+
+    __slots__ = ("_partitions", "namespace")
+
+    def __init__(
+        self, namespace: Namespace, groups: Mapping[str, int], stored: Mapping[str, str] | None = None
+    ) -> None:
+        self.namespace: Final = namespace
+        prefix = namespace.prefix()
+        self._partitions: Final = {
+            group: tuple(Partition(prefix, group, index, stored or {}) for index in range(count))
+            for group, count in groups.items()
+        }
+
+    def partition(self, group: str, value: str | None = None) -> Partition:  # noqa: ARG002
+        """Return the partition of `group` that holds rows whose `partition_by` field has `value`.
+
+        This release uses one partition per group, so the value has no effect yet.
+        """
+        return self._partitions[group][0]
+
+    def partitions(self) -> list[Partition]:
+        """Return every partition of every group."""
+        return [partition for group in self._partitions.values() for partition in group]
+
+    def pattern(self) -> str:
+        """Return a SCAN pattern that matches every key of this namespace and no other."""
+        prefix = self.namespace.prefix()
+        for special in "\\*?[]^":
+            prefix = prefix.replace(special, "\\" + special)
+        return f"{{{prefix}:*"

@@ -1,0 +1,296 @@
+"""Descriptors: what the runtime knows about an entity. The generator writes one per entity.
+
+A descriptor holds only names and plain functions, so flows need no reflection and generated code makes no
+decisions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from keyweave.errors import AlreadyExistsError, NotFoundError, UniqueViolationError
+from keyweave.model.entry import Entry
+from keyweave.model.moment import from_micros
+from keyweave.model.record import Record
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A sorted index.
+
+    Attributes:
+        name: unique among the entity's views and unique constraints.
+        fields: the fields whose values select one sorted set; empty for a view of all rows.
+        order: `created`, `revision`, or the name of the field that is the score.
+        groups: key text of every value that the last field can have, when these are known (enums, booleans).
+        generation: number of the view's definition. Each generation has its own keys.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    order: str
+    groups: tuple[str, ...] = ()
+    generation: int = 1
+
+    @property
+    def definition(self) -> str:
+        """The fields and order of the entries; two definitions cannot share keys."""
+        return f"{'+'.join(self.fields)} by {self.order}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """A unique constraint.
+
+    Attributes:
+        name: unique among the entity's views and unique constraints.
+        fields: the fields that it covers.
+        error: the error that a violation raises.
+        normalize: the steps applied to strings before they are compared.
+        generation: number of the constraint's definition. Each generation has its own keys.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    error: type[UniqueViolationError] = UniqueViolationError
+    normalize: tuple[str, ...] = ()
+    generation: int = 1
+
+    @property
+    def definition(self) -> str:
+        """The fields and normalization of the claims; two definitions cannot share keys."""
+        return f"unique {'+'.join(self.fields)}{''.join(f' {step}' for step in sorted(self.normalize))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A foreign key of this entity.
+
+    Attributes:
+        field: the referring field.
+        target: name of the entity whose key it holds.
+        cascade: whether deleting the target deletes the referring rows; if not, the delete is refused.
+        via: view of this entity that finds the rows that refer to one target.
+    """
+
+    field: str
+    target: str
+    cascade: bool
+    via: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retention(Generic[R]):
+    """When rows expire.
+
+    Attributes:
+        applies: returns whether a record has a deadline.
+        after: microseconds from the write that first makes `applies` true to the deadline.
+        recommended: smallest and largest recommended `after` in microseconds, or None.
+    """
+
+    applies: Callable[[R], bool]
+    after: int
+    recommended: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entity(Generic[R]):
+    """The descriptor of an entity, as flows use it.
+
+    Attributes:
+        name: as in the schema; part of every key.
+        group: the group whose partitions hold its rows.
+        record: the generated class.
+        key: name of the key field.
+        partition_by: name of the field that selects the partition.
+        known: every member of a document that this schema defines, including the members of the head.
+        json: names of fields that hold JSON, which must be read back exactly as it was written.
+        nested: names of fields that hold record types, whose own unknown members must be kept.
+        entries: the generated `index_entries`.
+        check: raises `CheckViolationError`.
+        normalize: trims and derives values in place and returns whether it changed anything; None when the entity
+            needs no normalization.
+        created: name of the field that shows when the row was created, or None.
+        updated: name of the field that shows when the row was last written, or None.
+        normalized: names of the fields that `normalize` may change.
+        renamed: old and new name of each field that documents may still hold under its old name.
+        enums: names of the fields that hold a member of an enum, not in a list or map.
+        filters: the fields that rows can be searched by, with the kind of their values (see `keyweave.model.keytext`).
+        views: by name.
+        uniques: by name.
+        references: the foreign keys of this entity.
+        retention: when rows expire, or None when they never do.
+        not_found: the error for a row that does not exist.
+        exists: the error for a key that is taken.
+        managed: names of the fields that the store sets.
+    """
+
+    name: str
+    group: str
+    record: type[R]
+    key: str
+    partition_by: str
+    known: frozenset[str]
+    entries: Callable[[R], list[Entry]]
+    check: Callable[[R], None]
+    normalize: Callable[[R], bool] | None = None
+    json: tuple[str, ...] = ()
+    nested: tuple[str, ...] = ()
+    created: str | None = None
+    updated: str | None = None
+    normalized: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
+    enums: tuple[str, ...] = ()
+    filters: Mapping[str, str] = field(default_factory=dict)
+    views: Mapping[str, View] = field(default_factory=dict)
+    uniques: Mapping[str, Unique] = field(default_factory=dict)
+    references: tuple[Reference, ...] = ()
+    retention: Retention[R] | None = None
+    not_found: type[NotFoundError] = NotFoundError
+    exists: type[AlreadyExistsError] = AlreadyExistsError
+    managed: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        managed = tuple(name for name in (self.created, self.updated) if name is not None)
+        object.__setattr__(self, "managed", managed)
+
+    def manage(self, record: R, created: int, revision: int) -> None:
+        """Set the managed fields of a record from a document's head; both values in microseconds since 1970."""
+        if self.created is not None:
+            setattr(record, self.created, from_micros(created))
+        if self.updated is not None:
+            setattr(record, self.updated, from_micros(revision))
+
+    def missing(self, key: str) -> NotFoundError:
+        """Return the error for a row that does not exist."""
+        return self.not_found(f"{self.name}: no such row", entity=self.name, key=key)
+
+    def taken(self, key: str) -> AlreadyExistsError:
+        """Return the error for a key that is taken."""
+        return self.exists(f"{self.name}: a row with this key exists", entity=self.name, key=key)
+
+    def violated(self, unique: str) -> UniqueViolationError:
+        """Return the error for a unique value that another row holds."""
+        constraint = self.uniques[unique]
+        return constraint.error(
+            f"{self.name}: another row has the same {' and '.join(constraint.fields)}",
+            entity=self.name,
+            constraint=unique,
+            fields=constraint.fields,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A view or a unique constraint of an entity.
+
+    Attributes:
+        entity: the entity that the index belongs to.
+        of: the view or constraint.
+    """
+
+    entity: Entity[Any]
+    of: View | Unique
+
+    @property
+    def name(self) -> str:
+        """Entity and index name, as users write them: `TaskState.by_status`."""
+        return f"{self.entity.name}.{self.of.name}"
+
+    @property
+    def stored(self) -> str:
+        """The prefix of the index's keys: the name, followed by the generation when that is not 1."""
+        return self.name if self.of.generation == 1 else f"{self.name}.{self.of.generation}"
+
+
+@dataclass(frozen=True, slots=True)
+class Referrer:
+    """An incoming reference: rows of `entity` whose `reference.field` holds the key of the target."""
+
+    entity: Entity[Any]
+    reference: Reference
+
+
+def _indexes(entity: Entity[Any]) -> list[View | Unique]:
+    return [*entity.views.values(), *entity.uniques.values()]
+
+
+class Package:
+    """Everything that was generated from one schema.
+
+    Attributes:
+        name: import name of the generated package.
+        namespace: default namespace parts: app, version, environment, tenant.
+        groups: number of partitions per group.
+        entities: by name.
+        scripts: Lua text by name, such as `apply` and `page`.
+        fingerprint: digest of the schema.
+        format: the format of the generated code; 0 for code that was generated before formats had numbers.
+        indexes: every view and unique constraint, by the prefix of its keys.
+        stored: the prefix of an index's keys, by index name, for indexes where the prefix is not the name.
+        writer: digest of the indexes that code of this schema keeps; it identifies the schema in the store.
+        referrers: the incoming references of each entity, by the entity's name.
+    """
+
+    __slots__ = (
+        "entities",
+        "fingerprint",
+        "format",
+        "groups",
+        "indexes",
+        "name",
+        "namespace",
+        "referrers",
+        "scripts",
+        "stored",
+        "writer",
+    )
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        namespace: tuple[str, str, str, str],
+        groups: Mapping[str, int],
+        entities: tuple[Entity[Any], ...],
+        scripts: Mapping[str, str],
+        fingerprint: str,
+        format: int = 0,  # noqa: A002 - the name in generated code
+    ) -> None:
+        self.name = name
+        self.namespace = namespace
+        self.groups = dict(groups)
+        self.entities: dict[str, Entity[Any]] = {entity.name: entity for entity in entities}
+        self.scripts = dict(scripts)
+        self.fingerprint = fingerprint
+        self.format = format
+        found = [Index(entity, index) for entity in entities for index in _indexes(entity)]
+        self.indexes: dict[str, Index] = {index.stored: index for index in found}
+        self.stored: dict[str, str] = {
+            index.name: index.stored for index in found if index.stored != index.name
+        }
+        kept = sorted(f"{index.stored} {index.of.definition}" for index in found)
+        self.writer = hashlib.sha256("\n".join(kept).encode()).hexdigest()[:12]
+        self.referrers: dict[str, tuple[Referrer, ...]] = {
+            target: tuple(
+                Referrer(entity, reference)
+                for entity in entities
+                for reference in entity.references
+                if reference.target == target
+            )
+            for target in self.entities
+        }
+
+    def referrer(self, target: str, entity: str, field: str) -> Referrer:
+        """Return the incoming reference to `target` by `field` of `entity`."""
+        return next(
+            each
+            for each in self.referrers[target]
+            if (each.entity.name, each.reference.field) == (entity, field)
+        )

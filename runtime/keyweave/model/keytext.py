@@ -1,0 +1,89 @@
+"""Field values as key text: one string per value, and different strings for different values of one field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from keyweave.errors import ValidationError
+from keyweave.model.moment import duration_micros, to_micros
+
+_KINDS: Final[dict[str, type]] = {
+    "str": str,
+    "bool": bool,
+    "int": int,
+    "float": float,
+    "bytes": bytes,
+    "datetime": datetime,
+    "timedelta": timedelta,
+}
+
+
+def key_text(value: object, kind: str = "") -> str:
+    """Return the text of a field's value in keys and claims.
+
+    Args:
+        value: str (including enum members), bool, int, datetime (aware), timedelta or bytes.
+        kind: name of the field's type. Without it, values of different types may have the same text.
+
+    Raises:
+        ValidationError: the value has another type, is a naive datetime, or is not valid Unicode text.
+    """
+    if kind:
+        check_kind(value, kind)
+    if isinstance(value, str):
+        return checked_text(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return str(to_micros(value))
+    if isinstance(value, timedelta):
+        return str(duration_micros(value))
+    raise ValidationError(f"a {type(value).__name__} cannot be looked up", rule="key text")
+
+
+def check_kind(value: object, kind: str, *, entity: str = "", field: str | None = None) -> None:
+    """Check that a field of this kind can have the value; a lookup of any other finds nothing, or another value.
+
+    Raises:
+        ValidationError: the value is None or has another type.
+    """
+    if not isinstance(value, _KINDS[kind]) or (kind != "bool" and isinstance(value, bool)):
+        where = f"{entity}.{field}: " if field else ""
+        rule = f"expected {kind}, got {type(value).__name__}"
+        raise ValidationError(f"{where}{rule}", entity=entity, field=field, rule=rule)
+
+
+def check_filters(entity: str, kinds: Mapping[str, str], filters: Mapping[str, Any]) -> None:
+    """Check that each filter names a searchable field and that its value has the field's type.
+
+    Raises:
+        ValidationError: one does not; the error names the field.
+    """
+    for name, value in filters.items():
+        if name not in kinds:
+            raise ValidationError(
+                f"{entity}: no field {name!r} to filter by", entity=entity, field=name, rule="filter"
+            )
+        check_kind(value, kinds[name], entity=entity, field=name)
+
+
+def checked_text(value: object) -> str:
+    """Return `value` if it is text that can be stored.
+
+    Raises:
+        ValidationError: it is not a string, or it contains a lone surrogate.
+    """
+    if not isinstance(value, str):
+        raise ValidationError(f"expected a string, got a {type(value).__name__}", rule="str")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValidationError("text with a lone surrogate cannot be stored", rule="unicode") from None
+    return value

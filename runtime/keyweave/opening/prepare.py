@@ -1,0 +1,129 @@
+"""Opening a store, the same in both flavours: options are checked and a context is created before anything connects."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from keyweave.connection.settings import ConnectionSettings, parse_url
+from keyweave.errors import ConfigurationError, FormatError
+from keyweave.keyspace.keys import Keyspace, Namespace
+from keyweave.model.entity import Package
+from keyweave.model.moment import duration_micros
+from keyweave.read.strategy import BY_SCRIPT
+from keyweave.store.context import Context
+from keyweave.store.policy import Policy
+from keyweave.store.retention import Lifetime, resolve
+from keyweave.telemetry.configure import telemetry_of
+
+FORMAT: Final = 1
+"""The format of generated code that this version runs. The generator writes the same number."""
+
+_LOG: Final = logging.getLogger("keyweave")
+_POLICY: Final = {
+    field.name: field.default for field in dataclasses.fields(Policy) if field.name != "deadline"
+}
+_MAY_BE_ZERO: Final = frozenset({"sweep_every"})
+_LEAST: Final = 0.001
+_MOST: Final = 1e12
+_MOST_REMEMBERED: Final = 1_000_000
+
+
+def prepare(
+    package: Package,
+    url: str,
+    *,
+    namespace: str | None = None,
+    environment: str | None = None,
+    retention: Mapping[str, timedelta] | None = None,
+    tracer_provider: object = None,
+    meter_provider: object = None,
+    **options: Any,
+) -> tuple[ConnectionSettings, Context]:
+    """Check all options, and return the settings of the connection and the context of the store.
+
+    Args:
+        url: `redis://`, `rediss://`, `unix://` or `embedded:`.
+        namespace: the tenant, any non-empty text; separates tenants and tests.
+        environment: such as `production`; by default the schema's.
+        retention: how long finished rows are kept, by entity name; overrides environment variables and the schema.
+        tracer_provider, meter_provider: of OpenTelemetry; by default the global ones at the time of the call.
+        options: of the connection (see `keyweave.connection.settings`) or of `keyweave.store.policy.Policy`.
+
+    Raises:
+        FormatError: the generated code has another format than this version runs. Nothing was connected.
+        ConfigurationError: an option is not valid. Nothing was connected.
+    """
+    _check_format(package)
+    chosen = {name: options.pop(name) for name in list(options) if name in _POLICY}
+    for name, value in chosen.items():
+        _check_policy(name, value)
+    settings = parse_url(url, **options)
+    app, version, default_environment, tenant = package.namespace
+    parts = Namespace(
+        app,
+        version,
+        default_environment if environment is None else environment,
+        tenant if namespace is None else namespace,
+    )
+    context = Context(
+        package,
+        Keyspace(parts, package.groups, package.stored),
+        Policy(deadline=settings.deadline, **chosen),
+        settings.address,
+        _lifetimes(package, retention or {}),
+        BY_SCRIPT,
+        encrypted=settings.encrypted,
+        local=settings.local,
+        telemetry=telemetry_of(settings, package, parts.prefix(), tracer_provider, meter_provider),
+    )
+    context.state.stats.sink = context.telemetry
+    return settings, context
+
+
+def _check_format(package: Package) -> None:
+    """Refuse generated code that this version may misread."""
+    found = package.format
+    if found == FORMAT:
+        return
+    advice = "the code is older: run `keyweave generate` with this version, and deploy what it writes"
+    if found > FORMAT:
+        advice = "the code is newer: upgrade keyweave, or run `keyweave generate` with this version"
+    raise FormatError(
+        f"the generated package {package.name} has format {found}, and this version of keyweave runs format {FORMAT}; "
+        f"{advice}",
+        found=found,
+        known=FORMAT,
+    )
+
+
+def _check_policy(name: str, value: object) -> None:
+    """Refuse a value that would fail later, in a loop or on the server, perhaps during a write."""
+    if value == 0 and name in _MAY_BE_ZERO and type(value) is int:
+        return
+    kinds = int if isinstance(_POLICY[name], int) else int | float
+    least, most, limit = (1 if kinds is int else _LEAST), _MOST, "10^12"
+    if name == "remembered":
+        least, most, limit = 0, _MOST_REMEMBERED, "10^6"
+    # A comparison with NaN is false, so it is refused here as well.
+    if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
+        number = "whole number" if kinds is int else "number"
+        raise ConfigurationError(f"option {name} must be a {number} from {least} to {limit}")
+
+
+def _lifetimes(package: Package, retention: Mapping[str, timedelta]) -> dict[str, Lifetime]:
+    """Return the lifetime of each entity's rows. Logs a warning for one that is outside the recommended range."""
+    micros: dict[str, int] = {}
+    for name, duration in retention.items():
+        if not isinstance(duration, timedelta):
+            raise ConfigurationError(f"retention: {name} must be a timedelta")
+        micros[name] = duration_micros(duration)
+    lifetimes = resolve(package, micros, os.environ)
+    for lifetime in lifetimes.values():
+        if lifetime.advice is not None:
+            _LOG.warning("%s", lifetime.advice)
+    return lifetimes

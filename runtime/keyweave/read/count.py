@@ -1,0 +1,76 @@
+"""Counting a view by cardinalities, never by documents. Rows past their deadline are not counted."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from keyweave.effects import Command, Flow
+from keyweave.exchange.ask import ask, ask_script
+from keyweave.exchange.deadline import deadline_passed
+from keyweave.exchange.handshake import require_built
+from keyweave.expiry.sweep import BATCH, Unsweepable, sweep_step
+from keyweave.model.entity import Entity
+from keyweave.store.context import Context
+
+LOOKUPS: Final = 10_000
+"""Maximum number of members that a count looks up to find dead ones. When it needs more, it sweeps first."""
+
+
+def count(context: Context, entity: Entity[Any], view: str, values: tuple[str, ...]) -> Flow[int]:
+    """Return the number of live rows in a view for `values`."""
+    numbers = yield from _cardinalities(context, entity, [(view, values)])
+    return numbers[0]
+
+
+def group_counts(
+    context: Context, entity: Entity[Any], view: str, values: tuple[str, ...]
+) -> Flow[dict[str, int]]:
+    """Return the number of live rows for each value of a view's last field; values without rows are left out.
+
+    `values` are the key texts of the fields before it.
+    """
+    groups = entity.views[view].groups
+    numbers = yield from _cardinalities(context, entity, [(view, (*values, group)) for group in groups])
+    return {group: number for group, number in zip(groups, numbers, strict=True) if number > 0}
+
+
+def _cardinalities(
+    context: Context, entity: Entity[Any], sets: list[tuple[str, tuple[str, ...]]]
+) -> Flow[list[int]]:
+    if context.state.unbuilt and sets:
+        yield from require_built(context, entity, sets[0][0])
+    partition = context.partition(entity)
+    keys = [partition.view(entity.name, view, values) for view, values in sets]
+    if entity.retention is None:
+        commands: tuple[Command, ...] = tuple(("ZCARD", key) for key in keys)
+        numbers = yield from ask(context, commands)
+    else:
+        numbers = yield from _live_counts(context, entity, keys)
+    unit = context.unit
+    if unit is None:
+        return [int(number) for number in numbers]
+    # A dead row that this unit deletes with its parent is not in `numbers`.
+    dead: set[str] = set()
+    for change in unit.changes.values():
+        if change.entity is entity and change.old is not None and change.old.expires:
+            if (yield from deadline_passed(context, change.old.expires)):
+                dead.add(change.key)
+    return [
+        int(number) + unit.net_gain(entity, view, values, dead)
+        for number, (view, values) in zip(numbers, sets, strict=True)
+    ]
+
+
+def _live_counts(context: Context, entity: Entity[Any], keys: list[str]) -> Flow[list[int]]:
+    partition = context.partition(entity)
+    prefix = partition.expiring(entity.name, "")
+    bound = LOOKUPS
+    unsweepable = Unsweepable()
+    while True:
+        reply = yield from ask_script(context, "count", (partition.expiry, *keys), (prefix, bound))
+        if reply[0] != b"SWEEP_FIRST":
+            return [int(number) for number in reply]
+        step = yield from sweep_step(context, partition, BATCH, unsweepable)
+        if not step.removed:
+            # The rest cannot be swept, so the count has to look it up.
+            bound *= 2

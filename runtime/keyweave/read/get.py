@@ -1,0 +1,190 @@
+"""Reading rows: by key, by several keys, by unique value. A row past its deadline counts as missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from keyweave.changes.unit import Change
+from keyweave.effects import Command, Flow
+from keyweave.errors import ValidationError
+from keyweave.exchange.ask import ask, ask_script
+from keyweave.exchange.deadline import deadline_passed
+from keyweave.exchange.handshake import require_built
+from keyweave.exchange.heal import heal_claim
+from keyweave.model.entity import Entity
+from keyweave.model.entry import ClaimEntry
+from keyweave.model.keytext import checked_text
+from keyweave.model.record import Record, memory_of, remember
+from keyweave.store.context import Context
+
+R = TypeVar("R", bound=Record)
+
+_BATCH = 500
+
+
+def get(context: Context, entity: Entity[R], key: str) -> Flow[R]:
+    """Return the row `key`.
+
+    Raises:
+        NotFoundError: the entity's own error, when there is no live row.
+    """
+    record = yield from find(context, entity, key)
+    if record is None:
+        raise entity.missing(key)
+    return record
+
+
+def find(context: Context, entity: Entity[R], key: str) -> Flow[R | None]:
+    """Return the row `key`, or None when there is no live row."""
+    if type(key) is not str or not key.isascii():
+        checked_text(key)
+    unit = context.unit
+    if unit is not None:
+        change = unit.change_of(entity, key)
+        if change is not None:
+            present: R | None = buffered_record(context, change)
+            return present
+    (document,) = yield from ask(context, (("GET", context.partition(entity).document(entity.name, key)),))
+    if document is None:
+        return None
+    record: R = context.codecs[entity.name].load(document)
+    if not (yield from is_live(context, record)):
+        return None
+    if unit is not None:
+        remember_loaded(context, entity, key, record)
+    return record
+
+
+def get_many(context: Context, entity: Entity[R], keys: Sequence[str]) -> Flow[list[R | None]]:
+    """Return the rows of `keys` in the same order, with None for each key without a live row."""
+    if isinstance(keys, str):
+        raise ValidationError(f"{entity.name}: expected several keys, got one string", entity=entity.name)
+    wanted = [checked_text(key) for key in keys]
+    partition, codec = context.partition(entity), context.codec(entity)
+    found: dict[str, R | None] = {}
+    for start in range(0, len(wanted), _BATCH):
+        part = wanted[start : start + _BATCH]
+        command: Command = ("MGET", *[partition.document(entity.name, key) for key in part])
+        (documents,) = yield from ask(context, (command,))
+        present = [key for key, document in zip(part, documents, strict=True) if document is not None]
+        records = codec.load_all([document for document in documents if document is not None])
+        found |= dict.fromkeys(part)
+        for key, record in zip(present, records, strict=True):
+            if (yield from is_live(context, record)):
+                found[key] = record
+    unit = context.unit
+    if unit is not None:
+        for key in found:
+            change = unit.change_of(entity, key)
+            if change is not None:
+                found[key] = buffered_record(context, change)
+    return [found[key] for key in wanted]
+
+
+def find_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R | None]:
+    """Return the row that owns a unique value, or None. `claim.owner` is ignored."""
+    value = checked_text(claim.value)
+    if context.state.unbuilt:
+        yield from require_built(context, entity, claim.unique)
+    unit = context.unit
+    if unit is not None:
+        for entry, change in unit.claims(entity):
+            if entry.unique == claim.unique and entry.value == value:
+                present: R | None = buffered_record(context, change)
+                return present
+    previous: str | None = None
+    key: str | None
+    record: R | None
+    while True:
+        key, record = yield from context.strategy.owner(context, entity, claim.unique, value)
+        if key is None or key == previous:
+            return None
+        if unit is not None and unit.change_of(entity, key) is not None:
+            return None
+        owned = ClaimEntry(claim.unique, value, key)
+        if record is None:
+            released = yield from heal_claim(context, entity, owned)
+            if not released:
+                return None
+        elif owned in entity.entries(record):
+            return record
+        previous = key  # another row may have claimed the value meanwhile, so it is looked up again
+
+
+def owner_by_script(
+    context: Context, entity: Entity[R], unique: str, value: str
+) -> Flow[tuple[str | None, R | None]]:
+    """Return the owner of a unique value, or None, and the owner's live row, or None."""
+    partition = context.partition(entity)
+    keys, arguments = (partition.claims(entity.name, unique),), (
+        partition.document_prefix(entity.name),
+        value,
+    )
+    reply = yield from ask_script(context, "lookup", keys, arguments)
+    if reply is None:
+        return None, None
+    owner, document = reply
+    if document is None:
+        return owner.decode(), None
+    record: R = context.codecs[entity.name].load(document)
+    return owner.decode(), record if (yield from is_live(context, record)) else None
+
+
+def owner_by_keys(
+    context: Context, entity: Entity[R], unique: str, value: str
+) -> Flow[tuple[str | None, R | None]]:
+    """Return what `owner_by_script` returns, in two round trips."""
+    claims = context.partition(entity).claims(entity.name, unique)
+    (owner,) = yield from ask(context, (("HGET", claims, value),))
+    if owner is None:
+        return None, None
+    found = yield from find(context, entity, owner.decode())
+    return owner.decode(), found
+
+
+def get_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R]:
+    """Return the row that owns a unique value. `claim.owner` is ignored.
+
+    Raises:
+        NotFoundError: the entity's own error, when no live row owns it.
+    """
+    record = yield from find_by(context, entity, claim)
+    if record is None:
+        raise entity.missing("")
+    return record
+
+
+def is_live(context: Context, record: Record) -> Flow[bool]:
+    """Return whether the deadline of a loaded record has not passed."""
+    stored = memory_of(record)
+    if stored is None or stored.expires == 0:
+        return True
+    passed = yield from deadline_passed(context, stored.expires)
+    if passed:
+        context.state.stats.meet_expired(type(record).__name__)
+    return not passed
+
+
+def buffered_record(context: Context, change: Change) -> Any:
+    """Return a new record with the values of a buffered change, or None for a buffered deletion."""
+    prepared = change.prepared
+    if prepared is None:
+        return None
+    record = msgspec.json.decode(b"{" + prepared.body[1:], type=change.entity.record)
+    source = memory_of(change.record) if change.record is not None else None
+    if source is not None:
+        for name in change.entity.managed:
+            setattr(record, name, getattr(prepared.snapshot, name))
+        codec = context.codec(change.entity)
+        remember(record, codec.memory(prepared, source.revision, source.created, source.expires))
+    return record
+
+
+def remember_loaded(context: Context, entity: Entity[Any], key: str, record: Record) -> None:
+    """Record in the transaction what it has read of a row."""
+    stored = memory_of(record)
+    if context.unit is not None and stored is not None:
+        context.unit.loaded[entity.name, key] = stored

@@ -1,0 +1,142 @@
+"""Semi-joins: rows that have a referring row with certain field values, such as executions that ran a task.
+
+The rows that refer to a parent are in one view, and the rows with a field value are in another. The server intersects
+the two, so most parents without a match need no document. The documents of the rest are read, because an entry may
+belong to a row that is past its deadline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from keyweave.effects import Command, Flow
+from keyweave.exchange.ask import ask
+from keyweave.exchange.handshake import require_built
+from keyweave.model.entity import Entity, Referrer, View
+from keyweave.model.keytext import check_filters
+from keyweave.model.record import Record
+from keyweave.read.choose import matches, view_key
+from keyweave.read.get import get_many
+from keyweave.read.page import all_pages
+from keyweave.store.access_path import widest
+from keyweave.store.context import Context
+
+R = TypeVar("R", bound=Record)
+
+_PIPELINE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Having:
+    """A condition of a semi-join: a row of `entity` that refers to the row by `field` equals every filter.
+
+    Attributes:
+        entity: name of the referring entity.
+        field: its reference to the row.
+        filters: values by field name of the referring row, combined with AND.
+    """
+
+    entity: str
+    field: str
+    filters: Mapping[str, Any]
+
+
+def having(*conditions: tuple[str, str, Mapping[str, Any] | None]) -> tuple[Having, ...]:
+    """Return the conditions of (entity, field, filters), without those whose filters are None."""
+    return tuple(
+        Having(entity, field, {name: value for name, value in filters.items() if value is not None})
+        for entity, field, filters in conditions
+        if filters is not None
+    )
+
+
+def keep_having(
+    context: Context, entity: Entity[R], records: list[R], conditions: Sequence[Having]
+) -> Flow[list[R]]:
+    """Return those of `records` for which every condition holds, in the same order.
+
+    Raises:
+        ValidationError: a filter names no field of the referring entity, or its value has another type.
+    """
+    for condition in conditions:
+        referrer = referrer_of(context, entity, condition)
+        if context.unit is not None:
+            records = yield from _by_pages(context, entity, records, referrer, condition.filters)
+        else:
+            records = yield from _by_intersection(context, entity, records, referrer, condition.filters)
+    return records
+
+
+def referrer_of(context: Context, entity: Entity[Any], condition: Having) -> Referrer:
+    """Return the incoming reference of a condition.
+
+    Raises:
+        ValidationError: a filter names no field of the referring entity, or its value has another type.
+    """
+    referrer = context.package.referrer(entity.name, condition.entity, condition.field)
+    check_filters(referrer.entity.name, referrer.entity.filters, condition.filters)
+    return referrer
+
+
+def narrowing_views(context: Context, referrer: Referrer, filters: Mapping[str, Any]) -> list[View]:
+    """Return the views that contain every referring row that equals `filters`."""
+    child = referrer.entity
+    usable = [
+        view
+        for view in child.views.values()
+        if view.fields and view.name != referrer.reference.via
+        if all(name in filters for name in view.fields)
+        if f"{child.name}.{view.name}" not in context.state.unbuilt
+    ]
+    return widest(usable)
+
+
+def _by_pages(
+    context: Context, entity: Entity[R], records: list[R], referrer: Referrer, filters: Mapping[str, Any]
+) -> Flow[list[R]]:
+    """Inside a transaction: read the rows that refer to each row, including the transaction's own writes."""
+    kept = []
+    for record in records:
+        rows = yield from all_pages(
+            context,
+            referrer.entity,
+            referrer.reference.via,
+            (getattr(record, entity.key),),
+            newest=True,
+        )
+        if any(matches(row, filters) for row in rows):
+            kept.append(record)
+    return kept
+
+
+def _by_intersection(
+    context: Context, entity: Entity[R], records: list[R], referrer: Referrer, filters: Mapping[str, Any]
+) -> Flow[list[R]]:
+    child, via = referrer.entity, referrer.reference.via
+    if context.state.unbuilt:
+        yield from require_built(context, child, via)
+    partition = context.partition(child)
+    narrowing = [
+        view_key(context, child, view, filters) for view in narrowing_views(context, referrer, filters)
+    ]
+    kept: list[R] = []
+    for start in range(0, len(records), _PIPELINE):
+        part = records[start : start + _PIPELINE]
+        views = [partition.view(child.name, via, (getattr(record, entity.key),)) for record in part]
+        commands: tuple[Command, ...] = tuple(
+            ("ZINTER", 1 + len(narrowing), view, *narrowing) for view in views
+        )
+        lists = yield from ask(context, commands)
+        keys = list(dict.fromkeys(member.decode() for members in lists for member in members))
+        if not keys:
+            continue
+        rows = yield from get_many(context, child, keys)
+        parents = {
+            getattr(row, referrer.reference.field)
+            for row in rows
+            if row is not None and matches(row, filters)
+        }
+        kept += [record for record in part if getattr(record, entity.key) in parents]
+    return kept

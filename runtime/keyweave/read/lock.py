@@ -1,0 +1,187 @@
+"""Locking reads: reading a row under its advisory lock, for a transaction that is going to write it.
+
+Locks provide liveness: transactions on the same row queue. The revision guards of the commit provide safety.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+from keyweave.changes.unit import UnitOfWork
+from keyweave.effects import Command, Flow, Reply, ServerError, Sleep
+from keyweave.errors import (
+    AuthenticationError,
+    CorruptDocumentError,
+    KeyweaveError,
+    LockTimeoutError,
+    TransactionRequiredError,
+)
+from keyweave.exchange.ask import Trailer, ask, ask_script, refusal_error
+from keyweave.model.entity import Entity
+from keyweave.model.keytext import checked_text
+from keyweave.model.record import Record, memory_of
+from keyweave.read.get import find, is_live, remember_loaded
+from keyweave.store.context import Context
+
+R = TypeVar("R", bound=Record)
+
+_SCRIPT_REFUSED: Final = frozenset({"NOSCRIPT", "ERR"})
+"""Error codes of a script that did not run. The commands before it in the pipeline ran."""
+
+
+def get_for_update(context: Context, entity: Entity[R], key: str, *, wait: float | None = None) -> Flow[R]:
+    """Lock a row against other locking reads until the transaction ends, and return it.
+
+    Args:
+        key: the row's id.
+        wait: seconds to wait for the lock; the policy's `lock_wait` by default.
+
+    Raises:
+        TransactionRequiredError: there is no transaction, or it has ended.
+        NotFoundError: there is no such row.
+        LockTimeoutError: the lock was not free within the timeout.
+    """
+    record = yield from find_for_update(context, entity, key, wait=wait)
+    if record is None:
+        raise entity.missing(key)
+    return record
+
+
+def find_for_update(
+    context: Context, entity: Entity[R], key: str, *, wait: float | None = None
+) -> Flow[R | None]:
+    """Do what `get_for_update` does, but return None when there is no such row; the commit guards its absence."""
+    record, _ = yield from find_for_update_with(context, entity, key, None, wait=wait)
+    return record
+
+
+def find_for_update_with(
+    context: Context, entity: Entity[R], key: str, extra: Command | None, *, wait: float | None = None
+) -> Flow[tuple[R | None, Reply]]:
+    """Do what `find_for_update` does, and send a second read, the script call `extra`, in the same exchange.
+
+    Returns:
+        The row, and the reply of `extra`. The reply is None when `extra` was not sent, because the lock was not free at
+        once or is held already. It is a `ServerError` when the server does not know the script or did not run it.
+    """
+    unit = context.unit
+    if unit is None:
+        raise TransactionRequiredError(f"{entity.name}: a read for update requires a transaction")
+    checked_text(key)
+    unit.enlist(entity)
+    timeout = context.policy.lock_wait if wait is None else wait
+    replies = yield from _lock(context, unit, entity, key, timeout, extra)
+    if replies is None:
+        record = yield from find(context, entity, key)
+    else:
+        record = yield from _live_row(context, entity, key, replies[0])
+    if unit.change_of(entity, key) is None:
+        stored = memory_of(record) if record is not None else None
+        unit.watched.setdefault((entity.name, key), (entity, stored.revision if stored is not None else None))
+    return record, replies[1] if replies is not None and extra is not None else None
+
+
+def _live_row(context: Context, entity: Entity[R], key: str, document: bytes | None) -> Flow[R | None]:
+    """Return the row of a document if it is live, and record it in the transaction."""
+    if document is None:
+        return None
+    record: R = context.codec(entity).load(document)
+    if not (yield from is_live(context, record)):
+        return None
+    remember_loaded(context, entity, key, record)
+    return record
+
+
+def _lock(
+    context: Context, unit: UnitOfWork, entity: Entity[Any], key: str, timeout: float, extra: Command | None
+) -> Flow[list[Reply] | None]:
+    """Acquire the lock of a row.
+
+    Returns:
+        The row's document and the reply of `extra`, if they were read in the exchange that acquired the lock.
+
+    Raises:
+        LockTimeoutError: the lock was not free within `timeout` seconds.
+    """
+    partition = context.partition(entity)
+    name = partition.lock(entity.name, key)
+    if name in unit.locks:
+        return None
+    ttl = int(context.policy.lock_ttl * 1000)
+    started = context.monotonic()
+    attempt = 0
+    while True:
+        # After a lost reply the SET is repeated and fails. The token in the lock then shows that this unit owns it.
+        commands: tuple[Command, ...] = (("SET", name, unit.token, "NX", "PX", ttl), ("GET", name))
+        # The server runs a pipeline in order, so these reads happen under the lock. While the unit waits for the lock,
+        # it does not send them.
+        reads = attempt == 0 and unit.change_of(entity, key) is None
+        if reads:
+            commands = (*commands, ("GET", partition.document(entity.name, key)))
+            commands = commands if extra is None else (*commands, extra)
+        try:
+            acquired, owner, *read = yield from _ask_with_script(context, commands, 3)
+        except (AuthenticationError, CorruptDocumentError):
+            # A read failed, but the SET before it may have succeeded. Releasing the lock of another owner does nothing.
+            unit.locks[name] = (entity.name, context.monotonic())
+            raise
+        now = context.monotonic()
+        waited = now - started
+        if acquired is not None or owner == unit.token.encode():
+            unit.locks[name] = (entity.name, now)
+            if attempt:
+                context.state.stats.lock_waited(entity.name, waited, timed_out=False)
+            return read if reads else None
+        if waited >= timeout:
+            context.state.stats.lock_waited(entity.name, waited, timed_out=True)
+            raise LockTimeoutError(f"{entity.name}: a row stayed locked for {waited:.1f} s", waited=waited)
+        if not attempt:
+            context.state.stats.wait_for_lock()
+        yield Sleep(context.random.uniform(0.0005, min(0.02, 0.002 * (1 + attempt))))
+        attempt += 1
+
+
+def _ask_with_script(context: Context, commands: tuple[Command, ...], plain: int) -> Flow[list[Reply]]:
+    """Send commands and return their replies. The commands after the first `plain` ones are script calls.
+
+    A server may refuse to run a script, and such a reply is returned as `ServerError`.
+    """
+    tolerated = _SCRIPT_REFUSED if len(commands) > plain else frozenset()
+    replies = yield from ask(context, commands, tolerated=tolerated)
+    refusal = next((reply for reply in replies[:plain] if type(reply) is ServerError), None)
+    if refusal is not None:
+        raise refusal_error(context, refusal)
+    return replies
+
+
+def unlock_trailer(context: Context, unit: UnitOfWork) -> Trailer | None:
+    """Return the command that releases the transaction's locks, to follow its plan; None when it holds no lock.
+
+    If the plan has to be repeated, its guards keep the rows safe without the locks.
+    """
+    if not unit.locks:
+        return None
+    return Trailer(("EVALSHA", context.scripts["unlock"].sha, len(unit.locks), *unit.locks, unit.token))
+
+
+def unlock(context: Context, unit: UnitOfWork) -> Flow[None]:
+    """Release the locks that a transaction holds. A lock that cannot be released expires by its TTL."""
+    if not unit.locks:
+        return
+    locks, unit.locks = unit.locks, {}
+    try:
+        yield from ask_script(context, "unlock", tuple(locks), (unit.token,))
+    except KeyweaveError:
+        return  # the transaction has committed or failed already, so this error must not replace its outcome
+    record_hold_times(context, locks)
+
+
+def record_hold_times(context: Context, locks: dict[str, tuple[str, float]]) -> None:
+    """Record how long released locks were held.
+
+    Args:
+        locks: entity name and monotonic time of acquisition, by the lock's key.
+    """
+    now = context.monotonic()
+    for entity, since in locks.values():
+        context.state.stats.lock_held(entity, now - since)

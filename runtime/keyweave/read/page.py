@@ -1,0 +1,295 @@
+"""Pages of views, newest or oldest first, in one round trip each, merged with a transaction's own writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+from keyweave.changes.unit import score_number
+from keyweave.effects import Flow, Reply, Word
+from keyweave.exchange.ask import ask, ask_script
+from keyweave.exchange.handshake import require_built
+from keyweave.exchange.heal import heal_members
+from keyweave.model.entity import Entity
+from keyweave.model.page import Page, Position, check_limit, read_cursor, write_cursor
+from keyweave.model.record import Record, memory_of
+from keyweave.read.get import buffered_record, is_live
+from keyweave.store.context import Context
+
+R = TypeVar("R", bound=Record)
+
+SCAN_FACTOR: Final = 8
+"""Maximum number of members that one call may read, as a multiple of the page's limit."""
+
+
+def page(
+    context: Context,
+    entity: Entity[R],
+    view: str,
+    values: tuple[str, ...],
+    *,
+    limit: int,
+    cursor: str | None,
+    newest: bool,
+) -> Flow[Page[R]]:
+    """Return one page of a view.
+
+    Args:
+        view: name of the view.
+        values: key texts of all of its fields.
+        limit: maximum number of records, 1 to 1000.
+        cursor: where the page begins, from an earlier page with the same order; None for the first page.
+        newest: highest score first.
+
+    Raises:
+        ValidationError: the limit is out of range.
+        InvalidCursorError: the cursor is damaged or belongs to another order.
+        ViewNotBuiltError: the view is not built.
+    """
+    check_limit(limit, entity.name)
+    if context.state.unbuilt:
+        yield from require_built(context, entity, view)
+    order = entity.views[view].order
+    start = read_cursor(cursor, entity.name, order, newest)
+    changed: set[str] = set()
+    if context.unit is not None:
+        changed = {key for name, key in context.unit.changes if name == entity.name}
+    records: list[R] = []
+    end, more = start, True
+    while more and len(records) < limit:
+        found, end = yield from context.strategy.page(
+            context, entity, view, values, limit - len(records), end, newest
+        )
+        if changed:
+            found = [record for record in found if getattr(record, entity.key) not in changed]
+        records += found
+        more = end is not None
+    if changed:
+        return _overlay(context, entity, view, values, limit, start, newest, records, end)
+    return Page(records, write_cursor(end) if end is not None else None)
+
+
+def page_by_script(
+    context: Context,
+    entity: Entity[R],
+    view: str,
+    values: tuple[str, ...],
+    limit: int,
+    start: Position | None,
+    newest: bool,
+) -> Flow[tuple[list[R], Position | None]]:
+    """Return up to `limit` live rows of a view after a position, and the next position, in one round trip.
+
+    The next position is None at the end of the view.
+    """
+    reply: Reply = yield from ask_script(
+        context, "page", *page_call(context, entity, view, values, limit, start, newest)
+    )
+    return (yield from read_reply(context, entity, view, values, newest, reply))
+
+
+def page_call(
+    context: Context,
+    entity: Entity[Any],
+    view: str,
+    values: tuple[str, ...],
+    limit: int,
+    start: Position | None,
+    newest: bool,
+) -> tuple[tuple[Word, ...], tuple[Word, ...]]:
+    """Return the keys and arguments of the script `page`."""
+    partition = context.partition(entity)
+    return (partition.view(entity.name, view, values),), (
+        partition.document_prefix(entity.name),
+        limit,
+        "newest" if newest else "oldest",
+        start.score if start is not None else "",
+        start.member if start is not None else "",
+        limit * SCAN_FACTOR,
+    )
+
+
+def read_reply(
+    context: Context, entity: Entity[R], view: str, values: tuple[str, ...], newest: bool, reply: Any
+) -> Flow[tuple[list[R], Position | None]]:
+    """Return the records in a reply of the script `page`, and the next position. Entries without a document are healed."""
+    yield from _heal(context, entity, view, values, reply)
+    documents = reply[3:]
+    records = context.codecs[entity.name].load_all(documents) if documents else []
+    return records, _next_position(entity, view, newest, reply)
+
+
+def read_replies(
+    context: Context,
+    entity: Entity[R],
+    view: str,
+    lists: Sequence[tuple[str, ...]],
+    newest: bool,
+    replies: Sequence[Any],
+) -> Flow[list[tuple[list[R], Position | None]]]:
+    """Return what `read_reply` returns, for the replies of several `lists` (key texts of the view's fields)."""
+    documents: list[bytes] = []
+    for values, reply in zip(lists, replies, strict=True):
+        yield from _heal(context, entity, view, values, reply)
+        documents += reply[3:]
+    records = context.codecs[entity.name].load_all(documents)
+    found, start = [], 0
+    for reply in replies:
+        end = start + len(reply) - 3
+        found.append((records[start:end], _next_position(entity, view, newest, reply)))
+        start = end
+    return found
+
+
+def _heal(
+    context: Context, entity: Entity[Any], view: str, values: tuple[str, ...], reply: Any
+) -> Flow[None]:
+    dangling = reply[2]
+    if dangling and context.unit is None:
+        yield from heal_members(context, entity, view, values, [name.decode() for name in dangling])
+
+
+def _next_position(entity: Entity[Any], view: str, newest: bool, reply: Any) -> Position | None:
+    score, member = reply[0], reply[1]
+    if not score:
+        return None
+    return Position(entity.name, entity.views[view].order, newest, score.decode(), member.decode())
+
+
+def page_by_keys(
+    context: Context,
+    entity: Entity[R],
+    view: str,
+    values: tuple[str, ...],
+    limit: int,
+    start: Position | None,
+    newest: bool,
+) -> Flow[tuple[list[R], Position | None]]:
+    """Return what `page_by_script` returns, by a range of the view and MGET."""
+    order = entity.views[view].order
+    key = context.partition(entity).view(entity.name, view, values)
+    low, high = ("-inf", "+inf")
+    if start is not None:
+        low, high = ("-inf", start.score) if newest else (start.score, "+inf")
+    bounds = (high, low) if newest else (low, high)
+    members: list[tuple[str, str]] = []
+    offset = 0
+    wanted = limit + 1
+    while len(members) < wanted:
+        (flat,) = yield from ask(
+            context,
+            (
+                (
+                    "ZREVRANGEBYSCORE" if newest else "ZRANGEBYSCORE",
+                    key,
+                    *bounds,
+                    "WITHSCORES",
+                    "LIMIT",
+                    offset,
+                    wanted,
+                ),
+            ),
+        )
+        found = [(flat[index].decode(), flat[index + 1].decode()) for index in range(0, len(flat), 2)]
+        members += [pair for pair in found if not _at_or_before(pair, start, newest)]
+        offset += len(found)
+        if len(found) < wanted:
+            break
+    page_members = members[:limit]
+    if not page_members:
+        return [], None
+    prefix = context.partition(entity).document_prefix(entity.name)
+    (documents,) = yield from ask(context, (("MGET", *[prefix + member for member, _ in page_members]),))
+    codec = context.codec(entity)
+    records: list[R] = []
+    for document in documents:
+        if document is not None:
+            record = codec.load(document)
+            if (yield from is_live(context, record)):
+                records.append(record)
+    if len(members) <= limit:
+        return records, None
+    member, score = page_members[-1]
+    return records, Position(entity.name, order, newest, score, member)
+
+
+def _at_or_before(pair: tuple[str, str], start: Position | None, newest: bool) -> bool:
+    """Return whether a (member, score) of the range from `start` comes at or before `start`."""
+    if start is None or float(pair[1]) != float(start.score):
+        return False
+    left, right = pair[0].encode(), start.member.encode()
+    return left >= right if newest else left <= right
+
+
+def _overlay(
+    context: Context,
+    entity: Entity[R],
+    view: str,
+    values: tuple[str, ...],
+    limit: int,
+    start: Position | None,
+    newest: bool,
+    records: list[R],
+    end: Position | None,
+) -> Page[R]:
+    """Merge the transaction's buffered rows into the `records` from the server, in the view's order."""
+    assert context.unit is not None
+    order = entity.views[view].order
+    rows: list[tuple[tuple[float, bytes], R]] = []
+    for record in records:
+        stored = memory_of(record)
+        score = getattr(record, order) if order not in ("created", "revision") else order
+        number = score_number(_entry_score(entity, record, view, values, score), stored)
+        rows.append(((number, getattr(record, entity.key).encode()), record))
+    first = (float(start.score), start.member.encode()) if start is not None else None
+    last = (float(end.score), end.member.encode()) if end is not None else None
+    for entry_score, change in context.unit.members(entity, view, values):
+        rank = (change.provisional_score(entry_score), change.key.encode())
+        after_start = first is None or (rank < first if newest else rank > first)
+        before_end = last is None or (rank >= last if newest else rank <= last)
+        if after_start and before_end:
+            rows.append((rank, buffered_record(context, change)))
+    rows.sort(key=lambda row: row[0], reverse=newest)
+    if len(rows) > limit:
+        (number, member), _ = rows[limit - 1]
+        end = Position(entity.name, order, newest, f"{number:.17g}", member.decode())
+        rows = rows[:limit]
+    return Page([record for _, record in rows], write_cursor(end) if end is not None else None)
+
+
+def position_of(entity: Entity[R], view: str, values: tuple[str, ...], record: R, newest: bool) -> Position:
+    """Return the position in a view of a record that has been written."""
+    order = entity.views[view].order
+    score = _entry_score(entity, record, view, values, order)
+    number = score_number(score, memory_of(record))
+    return Position(entity.name, order, newest, f"{number:.17g}", getattr(record, entity.key))
+
+
+def _entry_score(
+    entity: Entity[Any], record: Record, view: str, values: tuple[str, ...], fallback: Any
+) -> Any:
+    for entry in entity.entries(record):
+        if getattr(entry, "view", None) == view and getattr(entry, "values", None) == values:
+            return getattr(entry, "score", fallback)
+    return fallback
+
+
+def all_pages(
+    context: Context,
+    entity: Entity[R],
+    view: str,
+    values: tuple[str, ...],
+    *,
+    newest: bool,
+    cursor: str | None = None,
+) -> Flow[list[R]]:
+    """Return every row of a view after `cursor`, for views that are known to be small, such as one execution's tasks."""
+    records: list[R] = []
+    while True:
+        found: Page[R] = yield from page(
+            context, entity, view, values, limit=1000, cursor=cursor, newest=newest
+        )
+        records += found.records
+        cursor = found.cursor
+        if cursor is None:
+            return records

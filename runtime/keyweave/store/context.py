@@ -1,0 +1,118 @@
+"""The context of flows: keyspace, package, policy, the store's state, and the sources of time and randomness."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from keyweave.changes.unit import UnitOfWork
+from keyweave.document.codec import Codec
+from keyweave.keyspace.keys import Keyspace, Partition
+from keyweave.model.entity import Entity, Package
+from keyweave.store.clock import ServerClock
+from keyweave.store.policy import Policy
+from keyweave.store.recent import Recent
+from keyweave.store.retention import Lifetime
+from keyweave.store.script import Script, scripts_of
+from keyweave.store.state import StoreState
+from keyweave.store.strategy import Strategy
+from keyweave.store.watch import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The context of flows. It is immutable; `state` holds everything that changes.
+
+    Attributes:
+        package: everything generated from the schema.
+        keyspace: the keys of this store's namespace.
+        policy: timeouts, attempts and batch sizes.
+        address: host and port, or path of the socket, for error messages.
+        retention: how long rows live, by entity name.
+        strategy: how reads find rows whose keys the caller does not know.
+        monotonic: returns seconds, like `time.monotonic`.
+        random: source of jitter.
+        encrypted: whether the connection uses TLS.
+        local: whether the connection stays on this machine.
+        telemetry: receives measurements of operations, or None.
+        unit: the transaction that repositories of this context belong to, or None.
+        state: what this store has learned and counted; shared by all of its contexts.
+        codecs: by entity name.
+        scripts: by name.
+        expiring_groups: groups whose rows may have a deadline.
+    """
+
+    package: Package
+    keyspace: Keyspace
+    policy: Policy
+    address: str
+    retention: Mapping[str, Lifetime]
+    strategy: Strategy
+    monotonic: Callable[[], float] = time.monotonic
+    random: random.Random = field(default_factory=random.Random)
+    encrypted: bool = False
+    local: bool = True
+    telemetry: Watch | None = None
+    unit: UnitOfWork | None = None
+    state: StoreState = field(init=False)
+    codecs: Mapping[str, Codec] = field(init=False)
+    scripts: Mapping[str, Script] = field(init=False)
+    expiring_groups: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        entities = self.package.entities
+        micros = {name: lifetime.micros for name, lifetime in self.retention.items()}
+        derived = {
+            "state": StoreState(ServerClock(self.monotonic), Recent(self.policy.remembered)),
+            "codecs": {name: Codec(entity, micros.get(name, 0)) for name, entity in entities.items()},
+            "scripts": scripts_of(self.package.scripts),
+            "expiring_groups": frozenset(entities[name].group for name in self.retention),
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
+
+    def inside(self, unit: UnitOfWork) -> Context:
+        """Return a copy whose reads and writes go through `unit`."""
+        return self._with(unit=unit, strategy=self.strategy.inside or self.strategy)
+
+    def using(self, strategy: Strategy) -> Context:
+        """Return a copy with another strategy of reading."""
+        return self._with(strategy=strategy)
+
+    def without_retries(self) -> Context:
+        """Return a copy that raises the first failure instead of retrying."""
+        return self._with(policy=replace(self.policy, deadline=0.0))
+
+    def reading_unbuilt(self) -> Context:
+        """Return a copy for building indexes: every index counts as built."""
+        return self._with(state=replace(self.state, unbuilt=set()))
+
+    def _with(self, **changed: Any) -> Context:
+        """Return a copy with some attributes replaced. Derived attributes are shared, so a transaction's copy is cheap."""
+        other = object.__new__(Context)
+        for name in self.__slots__:
+            object.__setattr__(other, name, changed[name] if name in changed else getattr(self, name))
+        return other
+
+    def partition(self, entity: Entity[Any]) -> Partition:
+        """Return the partition that holds the rows of `entity`."""
+        return self.keyspace.partition(entity.group)
+
+    def codec(self, entity: Entity[Any]) -> Codec:
+        """Return the codec of `entity`."""
+        return self.codecs[entity.name]
+
+    def due_for_sweep(self, group: str) -> bool:
+        """Count a write to `group`, and return whether this write should sweep: one of every `sweep_every` does."""
+        if group not in self.expiring_groups or not self.policy.sweep_every:
+            return False
+        self.state.writes += 1
+        return self.state.writes % self.policy.sweep_every == 0
+
+    def backoff(self, attempt: int) -> float:
+        """Return the seconds to wait before attempt number `attempt` + 1: exponential, bounded, with full jitter."""
+        longest = min(self.policy.backoff_limit, self.policy.backoff * (1 << min(attempt, 16)))
+        return self.random.uniform(0, longest)

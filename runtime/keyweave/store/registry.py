@@ -1,0 +1,136 @@
+"""The registry of a partition: its indexes, whether they are complete, and the writes that they have missed.
+
+The registry is a hash. A store writes it when its schema is new to the namespace, builds write it, and so does
+`apply`: a writer other than the current one counts its writes there, because the indexes that it does not keep miss
+them. A writer is the code of one schema, identified by the digest of its indexes.
+
+    current            digest of the writer that registered last
+    fingerprint        fingerprint of that writer's schema
+    index:<stored>     definition of the index, whether it was built, and how many writes it had missed by then
+    writer:<digest>    the indexes that this writer keeps
+    behind:<digest>    number of writes of this writer while it was not the current one
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from keyweave.effects import Command
+from keyweave.errors import CorruptDocumentError
+from keyweave.model.entity import Index, Package
+
+CURRENT: Final = "current"
+FINGERPRINT: Final = "fingerprint"
+_INDEX: Final = "index:"
+_WRITER: Final = "writer:"
+_BEHIND: Final = "behind:"
+
+
+class IndexState(msgspec.Struct, frozen=True):
+    """The registered state of one index.
+
+    Attributes:
+        definition: the definition of its entries.
+        built: whether it has been complete: a build completed it, or the namespace began with it.
+        missed: number of writes of other writers that it had missed by then, and that the build made up for.
+    """
+
+    definition: str
+    built: bool
+    missed: int = 0
+
+
+_state: Final = msgspec.json.Decoder(IndexState).decode
+_names: Final = msgspec.json.Decoder(list[str]).decode
+
+
+@dataclass(slots=True)
+class Registry:
+    """One partition's registry.
+
+    Attributes:
+        current: digest of the current writer, or None in a namespace that no schema has opened.
+        fingerprint: fingerprint of the current writer's schema, or None.
+        indexes: state of each index, by the prefix of its keys.
+        writers: the indexes that each writer keeps, by the writer's digest.
+        behind: number of writes of each writer while it was not the current one, by the writer's digest.
+    """
+
+    current: str | None = None
+    fingerprint: str | None = None
+    indexes: dict[str, IndexState] = field(default_factory=dict)
+    writers: dict[str, frozenset[str]] = field(default_factory=dict)
+    behind: dict[str, int] = field(default_factory=dict)
+
+    def missed(self, stored: str) -> int:
+        """Return the number of writes by writers that do not keep the index `stored`."""
+        return sum(
+            number for writer, number in self.behind.items() if stored not in self.writers.get(writer, ())
+        )
+
+    def is_built(self, stored: str) -> bool:
+        """Return whether an index has an entry for every row: it was built, and no write has bypassed it since."""
+        state = self.indexes.get(stored)
+        return state is not None and state.built and state.missed == self.missed(stored)
+
+
+def read_registry(flat: Sequence[bytes]) -> Registry:
+    """Return the registry in a reply to HGETALL.
+
+    Raises:
+        CorruptDocumentError: the registry holds something that Keyweave did not write.
+    """
+    registry = Registry()
+    try:
+        for position in range(0, len(flat), 2):
+            name, value = flat[position].decode(), flat[position + 1]
+            if name == CURRENT:
+                registry.current = value.decode()
+            elif name == FINGERPRINT:
+                registry.fingerprint = value.decode()
+            elif name.startswith(_INDEX):
+                registry.indexes[name.removeprefix(_INDEX)] = _state(value)
+            elif name.startswith(_WRITER):
+                registry.writers[name.removeprefix(_WRITER)] = frozenset(_names(value))
+            elif name.startswith(_BEHIND):
+                registry.behind[name.removeprefix(_BEHIND)] = int(value)
+    except (ValueError, msgspec.MsgspecError):
+        raise CorruptDocumentError("the registry of a partition (@schema) cannot be read") from None
+    return registry
+
+
+def registration_commands(
+    package: Package, own: Mapping[str, Index], registry: Registry, key: str
+) -> list[Command]:
+    """Return the commands that register a schema in a partition; empty when it is registered.
+
+    Args:
+        own: this schema's indexes in the partition.
+        registry: the present registry. If it has no current writer, the partition is new, or its data was written
+            by this schema before registries existed, or its registry was lost.
+        key: the key of the registry.
+    """
+    commands: list[Command] = []
+    for stored, index in own.items():
+        if stored not in registry.indexes:
+            complete = registry.current is None and all(stored in kept for kept in registry.writers.values())
+            commands.append(("HSETNX", key, _INDEX + stored, state_text(index, built=complete)))
+    if package.writer not in registry.writers or registry.current is None:
+        kept = msgspec.json.encode(sorted(own))
+        commands.append(("HSET", key, _WRITER + package.writer, kept))
+        commands.append(("HSET", key, CURRENT, package.writer, FINGERPRINT, package.fingerprint))
+    return commands
+
+
+def state_text(index: Index, *, built: bool, missed: int = 0) -> bytes:
+    """Return the state of an index as the registry stores it."""
+    return msgspec.json.encode(IndexState(index.of.definition, built, missed))
+
+
+def index_field(stored: str) -> str:
+    """Return the field of an index in the registry."""
+    return _INDEX + stored

@@ -1,0 +1,39 @@
+"""The state of an open store: one object that all contexts of the store share, so each sees what the others learned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from keyweave.store.access_path import AccessPath
+from keyweave.store.clock import ServerClock
+from keyweave.store.recent import Recent
+from keyweave.store.stats import Stats
+
+
+@dataclass(slots=True)
+class StoreState:
+    """What a store has learned and counted since it was opened.
+
+    Attributes:
+        clock: the server's time.
+        recent: recently written rows.
+        stats: counters of events inside operations.
+        unbuilt: names of indexes (`TaskState.by_status`) that writes keep but reads must not use yet.
+        settings_hidden: whether the server has refused CONFIG GET, so that it is not sent again.
+        writes: number of writes to groups whose rows may have a deadline.
+        sweepers: number of running sweepers of this store. While one runs, writes sweep only a backlog.
+        unsweepable: number of rows that a sweeper could not remove in its last round.
+        swept_by_writes: number of rows that writes have swept. A sweeper pauses longer for them.
+        access_paths: cached access paths, by entity, order and filtered fields.
+    """
+
+    clock: ServerClock
+    recent: Recent
+    stats: Stats = field(default_factory=Stats)
+    unbuilt: set[str] = field(default_factory=set)
+    settings_hidden: bool = False
+    writes: int = 0
+    sweepers: int = 0
+    unsweepable: int = 0
+    swept_by_writes: int = 0
+    access_paths: dict[tuple[str, str, frozenset[str]], AccessPath] = field(default_factory=dict)

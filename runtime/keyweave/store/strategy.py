@@ -1,0 +1,48 @@
+"""Strategies of reading rows whose keys the caller does not know: by scripts, or by commands with declared keys.
+
+Redis and Valkey let a script access keys that it finds in an index, so a page takes one round trip. Some managed
+services refuse such access. There, the first command returns the keys and the second one reads them. The strategy is
+chosen once, when a store is opened. A transaction has its own, because its buffered rows are merged into the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from keyweave.effects import Flow
+
+ReadFlow = Callable[..., Flow[Any]]
+"""A flow of `keyweave.read` or `keyweave.commit`, which define its signature and documentation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """One implementation for each kind of read that has several.
+
+    Attributes:
+        family: reads a row and the rows that refer to it, for its removal.
+        owner: reads the owner of a unique value, and the owner's row.
+        page: reads a part of a view with its rows.
+        lists: reads every row of each of several lists.
+        row_and_list: reads a row and every row of a list.
+        first_and_list: reads the first row of a view and every row of a list; returns None when it cannot.
+        select: reads the rows that several views have in common; None when the server does not intersect views.
+        probe: reads the rows of a view that have a qualifying referring row; returns None when it cannot.
+        levels: reads the levels of a tree, as far as one exchange can.
+        list_with_lock: whether a list may be read in the exchange that acquires a lock.
+        inside: the strategy of a transaction; None for the same strategy.
+    """
+
+    family: ReadFlow
+    owner: ReadFlow
+    page: ReadFlow
+    lists: ReadFlow
+    row_and_list: ReadFlow
+    first_and_list: ReadFlow
+    select: ReadFlow | None
+    probe: ReadFlow
+    levels: ReadFlow
+    list_with_lock: bool
+    inside: Strategy | None = None

@@ -1,0 +1,119 @@
+"""The blocking session: runs the flows of generated repositories of this flavour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from keyweave.effects import Flow
+from keyweave.exchange.handshake import handshake
+from keyweave.expiry.tend import Pace
+from keyweave.health.connect import connect
+from keyweave.model.entity import Entity
+from keyweave.model.page import Page
+from keyweave.model.record import Record
+from keyweave.opening.announce import announce
+from keyweave.opening.prepare import prepare
+from keyweave.read.strategy import BY_KEYS
+from keyweave.store.context import Context
+from keyweave.sync.shell import Shell
+from keyweave.sync.sweeper import Sweeper
+from keyweave.sync.watch import Run, report, watched_run
+
+if TYPE_CHECKING:
+    from keyweave.health.report import Health
+    from keyweave.integrity.drift import Report
+
+R = TypeVar("R", bound=Record)
+T = TypeVar("T")
+
+
+class Session:
+    """A shell and the context of its flows. The repositories of a transaction share the shell of their store."""
+
+    __slots__ = ("_sweepers", "_unwatched", "context", "run", "shell")
+
+    def __init__(self, shell: Shell, context: Context) -> None:
+        self.shell: Final = shell
+        self.context: Final = context
+        self._unwatched: Final[Run] = shell.run if context.unit is None else self._run_inside
+        self.run: Final = self.run_for()
+        self._sweepers: list[Sweeper] = []
+
+    def _run_inside(self, flow: Flow[T], *about: str) -> T:
+        if self.context.unit is not None:
+            self.context.unit.refuse_late_use()
+        return self.shell.run(flow, *about)
+
+    def run_for(self, entity: Entity[Any] | None = None) -> Run:
+        """Return the function that runs the flows of an entity's repository, or of the store; see `keyweave.sync.watch`."""
+        return watched_run(self._unwatched, self.context, entity)
+
+    def within(self, context: Context) -> Session:
+        """Return a session on the same connections with another context."""
+        return Session(self.shell, context)
+
+    def sweeper(self, *, interval: float, share: float) -> Sweeper:
+        """Return a sweeper on these connections, which is not started yet."""
+        sweeper = Sweeper(self.shell, self.context, Pace(interval, share))
+        self._sweepers.append(sweeper)
+        return sweeper
+
+    def check(self) -> Report:
+        """Compare every document with every derived entry, both ways. Imports the check at its first use."""
+        from keyweave.integrity.check import check
+
+        return self.run(check(self.context), "check")
+
+    def health(self, *, memory_budget: int | None = None) -> Health:
+        """Return the health of the server and of this namespace: one round trip, no retries.
+
+        Args:
+            memory_budget: bytes that the data may take; the server's own limit by default.
+
+        Raises:
+            StoreUnavailableError: the server does not answer.
+        """
+        from keyweave.health.examine import examine
+
+        return self.run(examine(self.context, memory_budget=memory_budget), "health")
+
+    def close(self) -> None:
+        """Stop every sweeper, then close the connections."""
+        for sweeper in self._sweepers:
+            sweeper.stop()
+        self.shell.close()
+
+    def iterate(self, next_page: Callable[[str | None], Flow[Page[R]]], run: Run, *about: str) -> Iterator[R]:
+        """Yield every record of every page. Reads a page when the page before is exhausted."""
+        cursor: str | None = None
+        while True:
+            page = run(next_page(cursor), *about)
+            for record in page.records:
+                yield record
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+
+def open_session(package: Any, url: str, *, connection_factory: Any = None, **options: Any) -> Session:
+    """Connect to a store; options as for `keyweave.opening.prepare.prepare`.
+
+    Raises:
+        ConfigurationError: an option is not valid.
+        SchemaMismatchError: the namespace holds an index with another definition.
+        StoreUnavailableError: the server cannot be used.
+    """
+    settings, context = prepare(package, url, **options)
+    shell = Shell(settings, connection_factory=connection_factory)
+    try:
+        server = shell.run(connect(context))
+        if server.declared_keys:
+            context = context.using(BY_KEYS)
+        shell.run(handshake(context))
+        report(shell, context)
+    except BaseException:
+        shell.close()
+        raise
+    announce(settings, context, server)
+    return Session(shell, context)

@@ -1,0 +1,108 @@
+"""The blocking shell: carries out a flow's effects on a pool of sockets. Safe to share between threads.
+
+It sends a flow's commands exactly once and knows nothing about their meaning.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, TypeVar
+
+from keyweave.connection.direct import wire
+from keyweave.connection.direct.busy_poll import busy_poll
+from keyweave.connection.direct.link_sync import Link, SocketLink
+from keyweave.connection.direct.pool_sync import Pool
+from keyweave.connection.pool_state import PoolState, PoolWatch
+from keyweave.connection.settings import ConnectionSettings
+from keyweave.effects import Call, Flow, Send, Sleep
+from keyweave.embedded import server as embedded
+from keyweave.errors import ConfigurationError
+
+T = TypeVar("T")
+
+
+class Shell:
+    """Runs flows, blocking. Call `close`, or use it as a context manager.
+
+    Args:
+        settings: the address of the server. For `embedded`, the server is started if it does not run yet.
+        connection_factory: opens a link instead of the socket that the settings describe.
+
+    Raises:
+        ConfigurationError: TLS files cannot be read, or the embedded server is not installed.
+        StoreUnavailableError: the embedded server does not start.
+    """
+
+    def __init__(
+        self, settings: ConnectionSettings, *, connection_factory: Callable[[], Link] | None = None
+    ) -> None:
+        tls = wire.tls_context(settings)
+        self._lease: embedded.Lease | None = None
+        if settings.scheme == "embedded" and connection_factory is None:
+            self._lease = embedded.acquire(settings.path or None)
+            settings = self._lease.settings(settings)
+        self.settings: Final = settings
+        polling = busy_poll(settings)
+        self._pool = Pool(
+            settings, connection_factory or (lambda: SocketLink(settings, tls, polling)), polling
+        )
+
+    def run(self, flow: Flow[T], *_about: str, sleep: Callable[[float], object] = time.sleep) -> T:
+        """Drive a flow to its end and return its result. Errors are thrown into the flow, including those of `sleep`.
+
+        `_about` is the purpose of the flow, for a caller that watches the runs of a shell; the shell ignores it.
+        """
+        answer: object = None
+        failure: BaseException | None = None
+        try:
+            while True:
+                try:
+                    effect = flow.send(answer) if failure is None else flow.throw(failure)
+                except StopIteration as stop:
+                    return stop.value  # type: ignore[no-any-return]
+                answer = failure = None
+                try:
+                    if type(effect) is Send:
+                        answer = self._pool.exchange(effect.commands)
+                    elif type(effect) is Sleep:
+                        sleep(effect.seconds)
+                    elif type(effect) is Call:
+                        answer = effect.function(*effect.arguments)
+                        if inspect.iscoroutine(answer):
+                            answer.close()
+                            raise ConfigurationError(
+                                "the function is asynchronous and the store is blocking; use the asyncio store"
+                            )
+                    else:
+                        raise TypeError(f"a flow yielded {type(effect).__name__}, which is not an effect")
+                except BaseException as error:  # noqa: BLE001 - the flow decides what to do about it
+                    failure = error
+        finally:
+            # The frame and the exception's traceback refer to each other: only the garbage collector would free them.
+            failure = None
+
+    def pool_state(self) -> PoolState | None:
+        """Return the state of the pool; None once the shell is closed."""
+        return self._pool.state()
+
+    def watch_pool(self, watch: PoolWatch) -> None:
+        """Let `watch` record every wait for a connection."""
+        self._pool.watch = watch
+
+    def close(self) -> None:
+        """Close idle connections now and leased ones when they are released; end the use of an embedded server."""
+        self._pool.close()
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.release()
+
+    def __enter__(self) -> Shell:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

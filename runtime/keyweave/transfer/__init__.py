@@ -1,0 +1,1 @@
+"""Exports a namespace to a file, imports such a file, and clears a namespace."""

@@ -1,0 +1,84 @@
+"""Exports every live document as its stored bytes, each as of one moment. The file is no snapshot of the whole store."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection
+from typing import Final
+
+from keyweave.effects import Call, Flow
+from keyweave.errors import CorruptDocumentError
+from keyweave.exchange.ask import ask
+from keyweave.integrity.check import begin, ignore_progress, locator_for
+from keyweave.integrity.scan import Batches, Walk
+from keyweave.integrity.survey import Observer
+from keyweave.keyspace.parse import KeyKind, ParsedKey
+from keyweave.store.context import Context
+from keyweave.transfer.file import Writer
+
+EXPORT: Final = "export"
+
+
+def export(
+    context: Context,
+    writer: Writer,
+    write: Callable[[bytes], object],
+    *,
+    entities: Collection[str] | None = None,
+    observe: Observer | None = None,
+) -> Flow[None]:
+    """Export the namespace, or some entities of it, as the bytes of a file. Rows past their deadline are left out.
+
+    Args:
+        writer: formats and counts the lines.
+        write: called with the bytes of the file, in order.
+        entities: names of the entities; by default all.
+        observe: called with the progress.
+
+    Raises:
+        ConfigurationError: there is no such entity.
+        StoreUnavailableError: the server cannot be used; the bytes written so far have no last line, so they are no export.
+    """
+    walk = Walk(context, (yield from locator_for(context, entities)))
+    progress = yield from begin(context, EXPORT)
+    batches = Batches()
+    yield Call(write, writer.header(context.package, context.state.clock.now()))
+    while not walk.done:
+        places = yield from walk.keys()
+        documents = [place for place in places if place.what is KeyKind.DOCUMENT]
+        for batch in batches.of(documents):
+            read = yield from _lines(context, writer, write, batch, batches)
+            progress.documents += read
+        progress.keys += len(places)
+        yield Call(observe or ignore_progress, progress)
+    yield Call(write, writer.end())
+
+
+def _lines(
+    context: Context,
+    writer: Writer,
+    write: Callable[[bytes], object],
+    places: list[ParsedKey],
+    batches: Batches,
+) -> Flow[int]:
+    (found,) = yield from ask(context, (("MGET", *[place.key for place in places]),))
+    batches.learn(found)
+    rows: defaultdict[str, list[bytes]] = defaultdict(list)
+    for place, document in zip(places, found, strict=True):
+        assert place.entity is not None
+        if document is None:
+            continue  # deleted, or of another type, which a check reports
+        try:
+            record, head = context.codec(place.entity).peek(document)
+        except CorruptDocumentError:
+            writer.left_out += 1
+            continue
+        if getattr(record, place.entity.key) != place.rest:
+            writer.left_out += 1
+        elif 0 < head.expires <= context.state.clock.now():
+            writer.expired += 1
+        else:
+            rows[place.entity.name].append(document)
+    for name, documents in rows.items():
+        yield Call(write, writer.lines(name, documents))
+    return len(places)

@@ -1,0 +1,1 @@
+"""Writes: create, save, upsert, change, merge, touch, delete and transactions."""

@@ -1,0 +1,246 @@
+"""Buffering one row's write inside a transaction. Constraints are checked at once, as in PostgreSQL.
+
+One pipeline reads the row, the owners of its unique values and the targets of its references. What the transaction
+has read before is not read again, because the guards of the commit detect later changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from keyweave.changes.unit import Change, UnitOfWork, replacement
+from keyweave.commit.commit import claims_of, dangling_reference
+from keyweave.document.codec import HEAD_LENGTH, Prepared, read_head
+from keyweave.effects import Command, Flow
+from keyweave.exchange.ask import ask
+from keyweave.exchange.deadline import deadline_passed
+from keyweave.model.entity import Entity
+from keyweave.model.entry import ClaimEntry
+from keyweave.model.record import Record, Stored, memory_of, remember
+from keyweave.read.get import find
+from keyweave.store.context import Context
+from keyweave.write.require_empty import require_empty
+
+
+@dataclass(slots=True)
+class _Lookup:
+    """What the store holds for a write.
+
+    Attributes:
+        row: the row's document or its head; None when it does not exist or was not read.
+        owners: the owner of each new unique value of the row, or None.
+        heads: the first bytes of the document of each new reference's target, by field; empty bytes for none.
+    """
+
+    row: bytes | None = None
+    owners: dict[ClaimEntry, bytes | None] = field(default_factory=dict)
+    heads: dict[str, bytes] = field(default_factory=dict)
+
+
+def buffer_create(
+    context: Context,
+    entity: Entity[Any],
+    record: Record,
+    prepared: Prepared,
+    if_none: tuple[str, tuple[str, ...]] | None,
+) -> Flow[None]:
+    """Buffer an insert. `if_none` is a view and the values for which it must have no live row.
+
+    Raises:
+        AlreadyExistsError: a row with this key exists.
+        ViewNotEmptyError: the view has a live row with these values.
+        UniqueViolationError, ReferenceViolationError: as for a write outside a transaction.
+    """
+    unit = _unit_of(context, entity)
+    present, facts = yield from _current_row(context, unit, entity, prepared)
+    if present is not None:
+        raise entity.taken(prepared.key)
+    change = replacement(context.codecs[entity.name], record, None, prepared)
+    if if_none is not None:
+        yield from require_empty(context, entity, *if_none)
+        change.counts.append((entity, *if_none, unit.changed_members(entity, *if_none)))
+    yield from _buffer(context, unit, change, facts)
+
+
+def buffer_save(
+    context: Context, entity: Entity[Any], record: Record, stored: Stored, prepared: Prepared
+) -> Flow[None]:
+    """Buffer a write of a record that remembers the row as `stored`.
+
+    Raises:
+        NotFoundError: the row does not exist any more.
+        ConflictError: the row changed since the record was loaded.
+        UniqueViolationError, ReferenceViolationError: as for a write outside a transaction.
+    """
+    unit = _unit_of(context, entity)
+    own = unit.change_of(entity, prepared.key)
+    revision: int | None = stored.revision
+    loaded = unit.loaded.get((entity.name, prepared.key))
+    if own is not None or (loaded is not None and loaded.revision == stored.revision):
+        facts = yield from _look_up(context, unit, entity, prepared, stored, None)
+        if own is not None:
+            latest = buffered_memory(own)
+            revision = latest.revision if latest is not None else None
+    else:
+        name = context.partition(entity).document(entity.name, prepared.key)
+        facts = yield from _look_up(
+            context, unit, entity, prepared, stored, ("GETRANGE", name, 0, HEAD_LENGTH - 1)
+        )
+        head = read_head(facts.row or b"")
+        revision = head.revision if head is not None else None
+        if head is not None and head.expires and (yield from deadline_passed(context, head.expires)):
+            context.state.stats.meet_expired(entity.name)
+            revision = None
+    if revision is None:
+        raise entity.missing(prepared.key)
+    if revision != stored.revision:
+        raise unit.conflict_error(entity)
+    yield from _buffer(
+        context, unit, replacement(context.codecs[entity.name], record, stored, prepared), facts
+    )
+
+
+def buffer_upsert(context: Context, entity: Entity[Any], record: Record, prepared: Prepared) -> Flow[None]:
+    """Buffer an insert, or the replacement of the row that this transaction sees.
+
+    Raises:
+        UniqueViolationError, ReferenceViolationError: as for a write outside a transaction.
+    """
+    unit = _unit_of(context, entity)
+    stored, facts = yield from _current_row(context, unit, entity, prepared)
+    prepared = context.codec(entity).rebased(prepared, stored)
+    yield from _buffer(
+        context, unit, replacement(context.codecs[entity.name], record, stored, prepared), facts
+    )
+
+
+def buffered_memory(own: Change) -> Stored | None:
+    """Return the memory that later writes in the transaction see for a changed row; None for a deletion."""
+    if own.prepared is None:
+        return None
+    return memory_of(own.record) if own.record is not None else own.old
+
+
+def _unit_of(context: Context, entity: Entity[Any]) -> UnitOfWork:
+    unit = context.unit
+    assert unit is not None
+    unit.enlist(entity)
+    return unit
+
+
+def _current_row(
+    context: Context, unit: UnitOfWork, entity: Entity[Any], prepared: Prepared
+) -> Flow[tuple[Stored | None, _Lookup]]:
+    """Return the row as the transaction sees it, and what else the store holds for the write."""
+    row = (entity.name, prepared.key)
+    own = unit.change_of(entity, prepared.key)
+    if own is not None or row in unit.loaded or row in unit.watched:
+        visible = buffered_memory(own) if own is not None else unit.loaded.get(row)
+        return visible, (yield from _look_up(context, unit, entity, prepared, visible, None))
+    name = context.partition(entity).document(entity.name, prepared.key)
+    facts = yield from _look_up(context, unit, entity, prepared, None, ("GET", name))
+    if facts.row is None:
+        return None, facts
+    stored = context.codec(entity).read_memory(facts.row)
+    if stored.expires and (yield from deadline_passed(context, stored.expires)):
+        context.state.stats.meet_expired(entity.name)
+        return None, facts
+    return stored, facts
+
+
+def _look_up(
+    context: Context,
+    unit: UnitOfWork,
+    entity: Entity[Any],
+    prepared: Prepared,
+    old: Stored | None,
+    row: Command | None,
+) -> Flow[_Lookup]:
+    """Read what the checks of a write need: the reply to `row`, and the claims and references that `old` lacks."""
+    partition = context.partition(entity)
+    before = context.codec(entity).entries_of(old) if old is not None and entity.uniques else []
+    claims = [claim for claim in claims_of(prepared.entries) if claim not in before]
+    fields = {
+        reference.field: (target, value)
+        for reference, target, value in _new_references(context, entity, prepared, old)
+        if unit.change_of(target, value) is None
+    }
+    commands: list[Command] = [] if row is None else [row]
+    commands += [("HGET", partition.claims(entity.name, claim.unique), claim.value) for claim in claims]
+    commands += [
+        ("GETRANGE", context.partition(target).document(target.name, value), 0, HEAD_LENGTH - 1)
+        for target, value in fields.values()
+    ]
+    if not commands:
+        return _Lookup()
+    replies = iter((yield from ask(context, tuple(commands))))
+    return _Lookup(
+        row=next(replies) if row is not None else None,
+        owners=dict(zip(claims, replies, strict=False)),
+        heads=dict(zip(fields, replies, strict=False)),
+    )
+
+
+def _new_references(
+    context: Context, entity: Entity[Any], prepared: Prepared, old: Stored | None
+) -> list[tuple[Any, Entity[Any], str]]:
+    """Return the references to other rows that `old` does not have: reference, target entity, target key."""
+    found = []
+    before = context.codec(entity).snapshot_of(old) if old is not None else None
+    for reference in entity.references:
+        value = getattr(prepared.snapshot, reference.field)
+        target = context.package.entities[reference.target]
+        if value is None or (target is entity and value == prepared.key):
+            continue
+        if getattr(before, reference.field, None) != value:
+            found.append((reference, target, value))
+    return found
+
+
+def _buffer(context: Context, unit: UnitOfWork, change: Change, facts: _Lookup) -> Flow[None]:
+    """Check a write against the store and the unit's changes, then buffer it."""
+    record, prepared = change.record, change.prepared
+    assert prepared is not None and record is not None
+    yield from _check_claims(context, unit, change, facts)
+    yield from _check_references(context, unit, change, facts)
+    unit.save_memory(record, change.entity.managed)
+    unit.buffer(change)
+    revision = unit.provisional_revision()
+    created = change.old.created if change.old is not None else revision
+    expires = change.old.expires if change.old is not None else 0
+    remember(record, context.codec(change.entity).memory(prepared, revision, created, expires))
+    # Until the commit sets the real values, reads inside the transaction see the time of the buffered write.
+    now = context.state.clock.now()
+    for target in (record, prepared.snapshot):
+        change.entity.manage(target, created if created > 0 else now, now)
+
+
+def _check_claims(context: Context, unit: UnitOfWork, change: Change, facts: _Lookup) -> Flow[None]:
+    entity = change.entity
+    wanted = [claim for claim in claims_of(change.new_entries) if claim not in change.old_entries]
+    for claim in wanted:
+        for other, buffered in unit.claims(entity):
+            if (other.unique, other.value) == (claim.unique, claim.value) and buffered.key != change.key:
+                raise entity.violated(claim.unique)
+    for claim in wanted:
+        owner = facts.owners[claim]
+        if owner is None or owner.decode() == change.key:
+            continue
+        if unit.change_of(entity, owner.decode()) is not None:
+            continue
+        if (yield from find(context, entity, owner.decode())) is not None:
+            raise entity.violated(claim.unique)
+
+
+def _check_references(context: Context, unit: UnitOfWork, change: Change, facts: _Lookup) -> Flow[None]:
+    assert change.prepared is not None
+    for reference, target, value in _new_references(context, change.entity, change.prepared, change.old):
+        own = unit.change_of(target, value)
+        if own is not None:
+            if own.prepared is None:
+                raise dangling_reference(change.entity, reference.field)
+            continue
+        head = read_head(facts.heads[reference.field])
+        if head is None or (head.expires and (yield from deadline_passed(context, head.expires))):
+            raise dangling_reference(change.entity, reference.field)

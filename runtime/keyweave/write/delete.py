@@ -1,0 +1,180 @@
+"""Deleting a row by key with the rows that refer to it, at once or inside a transaction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keyweave.changes.unit import Change, UnitOfWork
+from keyweave.commit.commit import commit, refused
+from keyweave.commit.family import (
+    Family,
+    RowId,
+    load_members,
+    member_id,
+    members_of,
+    read_family,
+    removal,
+    restricted,
+    row_id,
+)
+from keyweave.commit.remove import remove_rows
+from keyweave.effects import Flow
+from keyweave.errors import TransactionConflictError
+from keyweave.exchange.deadline import deadline_passed
+from keyweave.expiry.tend import sweep_after_write
+from keyweave.model.entity import Entity
+from keyweave.model.keytext import checked_text
+from keyweave.model.record import Stored
+from keyweave.store.context import Context
+
+
+def delete(context: Context, entity: Entity[Any], key: str) -> Flow[None]:
+    """Delete a row and, in the same atomic step, the rows that refer to it with cascade.
+
+    Raises:
+        NotFoundError: the entity's own error, when there is no live row.
+        ReferenceViolationError: a row refers to it with restrict.
+        TransactionConflictError: every attempt lost to other writers.
+    """
+    deleted = yield from discard(context, entity, key)
+    if not deleted:
+        raise entity.missing(key)
+
+
+def discard(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
+    """Delete a row like `delete`, and return whether it existed."""
+    checked_text(key)
+    unit = context.unit
+    if unit is not None:
+        return (yield from _discard_buffered(context, unit, entity, key))
+    newer: Change | None = None
+    guess = context.state.recent.get(entity.name, key) if not context.package.referrers[entity.name] else None
+    if guess is not None:
+        removed, newer = yield from _discard_remembered(context, entity, key, guess)
+        if removed:
+            yield from sweep_after_write(context, entity)
+            return True
+    attempts = context.policy.attempts
+    for _ in range(attempts):
+        found = (newer, Family([])) if newer is not None else (yield from _read(context, entity, key))
+        newer = None
+        if found is None:
+            return False
+        change, family = found
+        if (yield from remove_rows(context, [change], family)):
+            yield from sweep_after_write(context, entity)
+            return True
+    raise TransactionConflictError(
+        f"{entity.name}: a delete lost all {attempts} attempts to other writers", attempts=attempts
+    )
+
+
+def _discard_remembered(
+    context: Context, entity: Entity[Any], key: str, guess: Stored
+) -> Flow[tuple[bool, Change | None]]:
+    """Try to remove a row without possible referrers in the state in which this process last wrote it.
+
+    Returns:
+        Whether the row was removed. If not, also the removal of the document in the refusal. When the refusal has no
+        document, the caller has to read the row: it may be deleted or past its deadline.
+    """
+    entries = context.codec(entity).entries_of(guess)
+    change = Change(entity, key, old=guess, old_entries=entries, prepared=None, guard="revision")
+    started = context.monotonic()
+    refusal = yield from commit(context, [change], with_document=True)
+    if refusal is None:
+        return True, None
+    # An applied plan leaves a marker, by which the server recognizes a repeated attempt. The refusal therefore means
+    # that no attempt was applied, unless the marker may have expired meanwhile.
+    if not refusal.certain and context.monotonic() - started >= context.policy.marker_ttl:
+        raise refused(refusal)
+    context.state.recent.drop(entity.name, key)
+    document = refusal.document
+    return False, removal(context, entity, key, document, "revision") if document is not None else None
+
+
+def _read(
+    context: Context, entity: Entity[Any], key: str, *, whole: bool = False
+) -> Flow[tuple[Change, Family | None] | None]:
+    """Read the removal of a live row and its family: all of it if `whole`, else enough for one plan."""
+    found = yield from read_family(
+        context, entity, key, "revision", None if whole else context.policy.chunk + 1
+    )
+    if found is None:
+        return None
+    old = found[0].old
+    if old is not None and old.expires and (yield from deadline_passed(context, old.expires)):
+        context.state.stats.meet_expired(entity.name)
+        return None
+    return found
+
+
+def _discard_buffered(context: Context, unit: UnitOfWork, entity: Entity[Any], key: str) -> Flow[bool]:
+    """Buffer the deletion of a row and of the rows that refer to it, as this unit sees them.
+
+    For a row that the unit has changed, only its new references count. If it no longer refers to a deleted row, it
+    stays with its own family. If it now does, it is deleted.
+    """
+    own = unit.change_of(entity, key)
+    if own is not None and own.prepared is None:
+        return False
+    if own is None:
+        found = yield from _read(context, entity, key, whole=True)
+        if found is None:
+            return False
+        change, family = found
+        members = family.members if family is not None else (yield from members_of(context, [change], None))
+        loaded = unit.loaded.get((entity.name, key))
+        if loaded is not None and change.old is not None:
+            change.old.revision = loaded.revision
+    else:
+        change = _as_deletion(own)
+        members = yield from members_of(context, [change], None)
+    deletions: dict[RowId, Change] = {}
+    level = [change]
+    while level:
+        deletions |= {row_id(row): row for row in level}
+        stored = [
+            member
+            for member in members
+            if member_id(member) not in deletions and unit.change_of(member[1].entity, member[2]) is None
+        ]
+        level, members = yield from load_members(context, stored, None)
+        moved = _buffered_referrers(unit, deletions)
+        members += yield from members_of(context, moved, None)
+        level += moved
+    for row in reversed(deletions.values()):
+        unit.buffer(row)
+    return True
+
+
+def _buffered_referrers(unit: UnitOfWork, deletions: dict[RowId, Change]) -> list[Change]:
+    """Return the deletions of buffered rows that refer to a deleted row.
+
+    Raises:
+        ReferenceViolationError: one of them refers to it with restrict.
+    """
+    found: dict[RowId, Change] = {}
+    for change in unit.changes.values():
+        if change.prepared is None or row_id(change) in deletions:
+            continue
+        for reference in change.entity.references:
+            parent = deletions.get((reference.target, getattr(change.prepared.snapshot, reference.field)))
+            if parent is None:
+                continue
+            if not reference.cascade:
+                raise restricted(parent, change.entity, reference.field)
+            found[row_id(change)] = _as_deletion(change)
+    return list(found.values())
+
+
+def _as_deletion(change: Change) -> Change:
+    """Return the deletion of a row that this unit has changed before."""
+    return Change(
+        change.entity,
+        change.key,
+        old=change.old,
+        old_entries=change.old_entries,
+        prepared=None,
+        guard=change.guard,
+    )

@@ -1,0 +1,40 @@
+"""Views that must be empty: a live member is an error, dead and dangling members are removed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keyweave.effects import Flow
+from keyweave.errors import ViewNotEmptyError
+from keyweave.exchange.ask import ask
+from keyweave.exchange.heal import heal_members
+from keyweave.expiry.sweep import sweep_rows
+from keyweave.model.entity import Entity
+from keyweave.read.page import page
+from keyweave.store.context import Context
+
+_BATCH = 100
+
+
+def require_empty(context: Context, entity: Entity[Any], view: str, values: tuple[str, ...]) -> Flow[None]:
+    """Check that a view has no live member for `values`. Dead members are swept and dangling ones are healed.
+
+    Raises:
+        ViewNotEmptyError: the view has a live member.
+    """
+    partition = context.partition(entity)
+    key = partition.view(entity.name, view, values)
+    while True:
+        # A page skips the rows past their deadline.
+        found = yield from page(context, entity, view, values, limit=1, cursor=None, newest=True)
+        if found.records:
+            fields = " and ".join(entity.views[view].fields)
+            same = f"a row with the same {fields}" if fields else "a row"
+            raise ViewNotEmptyError(f"{entity.name}: {same} exists already", entity=entity.name, view=view)
+        (members,) = yield from ask(context, (("ZRANGE", key, 0, _BATCH - 1),))
+        names = [member.decode() for member in members]
+        swept, _ = yield from sweep_rows(context, partition, [(entity.name, name) for name in names])
+        if not swept:
+            yield from heal_members(context, entity, view, values, names)
+        if not swept or len(names) < _BATCH:
+            return

@@ -1,0 +1,247 @@
+"""Writing one row: create, save, upsert, change. Inside a transaction the write is checked and buffered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from keyweave.changes.plan import Status
+from keyweave.changes.unit import replacement
+from keyweave.commit.commit import refused
+from keyweave.document.codec import Prepared
+from keyweave.effects import Call, Flow, Sleep
+from keyweave.errors import (
+    ConfigurationError,
+    ConflictError,
+    NotLoadedError,
+    OutcomeUnknownError,
+    TransactionConflictError,
+    ValidationError,
+)
+from keyweave.exchange.handshake import require_built
+from keyweave.model.entity import Entity
+from keyweave.model.entry import ViewEntry
+from keyweave.model.record import Record, Stored, memory_of, remember
+from keyweave.read.get import find, get
+from keyweave.store.context import Context
+from keyweave.write.buffer import buffer_create, buffer_save, buffer_upsert
+from keyweave.write.require_empty import require_empty
+from keyweave.write.settle import settle
+
+R = TypeVar("R", bound=Record)
+
+
+def create(context: Context, entity: Entity[R], record: R, *, if_none: str | None = None) -> Flow[R]:
+    """Insert a row and return the record, with its managed fields set.
+
+    Args:
+        if_none: a view; the row is inserted only if no live row has the same values of the view's fields.
+
+    Raises:
+        ViewNotEmptyError: a row with the same values exists.
+        ValidationError, CheckViolationError: the record is invalid; nothing was sent.
+        AlreadyExistsError: a row with this key exists.
+        UniqueViolationError: the constraint's own error.
+        ReferenceViolationError: the target of a reference does not exist.
+        ConfigurationError: there is no view `if_none`.
+        TransactionConflictError: every attempt lost to other writers.
+    """
+    codec = context.codecs[entity.name]
+    prepared = codec.prepare(record, None)
+    values = _values_in(prepared, entity, if_none) if if_none is not None else None
+    if context.state.unbuilt and if_none is not None:
+        yield from require_built(context, entity, if_none)
+    if context.unit is not None:
+        view = (if_none, values) if if_none is not None and values is not None else None
+        yield from buffer_create(context, entity, record, prepared, view)
+        return record
+    change = replacement(codec, record, None, prepared)
+    if if_none is not None and values is not None:
+        change.counts.append((entity, if_none, values, 0))
+    for _ in range(context.policy.attempts):
+        refusal = yield from settle(context, [change])
+        if refusal is None:
+            return record
+        if refusal.status is not Status.COUNT or if_none is None or values is None:
+            raise refused(refusal)
+        yield from require_empty(context, entity, if_none, values)
+    raise _exhausted(context, entity)
+
+
+def _values_in(prepared: Prepared, entity: Entity[Any], view: str) -> tuple[str, ...] | None:
+    """Return the values for which a row will be a member of a view; None when it will not be a member.
+
+    Raises:
+        ConfigurationError: there is no such view.
+    """
+    if view not in entity.views:
+        raise ConfigurationError(f"{entity.name}: no view {view!r}")
+    members = (entry for entry in prepared.entries if isinstance(entry, ViewEntry) and entry.view == view)
+    return next((entry.values for entry in members), None)
+
+
+def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:
+    """Write a loaded record back, if the row has not changed since it was loaded.
+
+    Raises:
+        NotLoadedError: the record was never loaded or written.
+        ConflictError: the row changed; load it again.
+        NotFoundError: the row does not exist any more.
+        ValidationError: also when the record's key differs from the key that it was loaded with.
+        ValidationError, CheckViolationError, UniqueViolationError, ReferenceViolationError: as for `create`.
+    """
+    stored = memory_of(record)
+    if stored is None:
+        raise NotLoadedError(
+            f"{entity.name}: save needs a record that was loaded or written; use create or upsert for a new one",
+            entity=entity.name,
+        )
+    codec = context.codecs[entity.name]
+    prepared = codec.prepare(record, stored)
+    if getattr(codec.snapshot_of(stored), entity.key) != prepared.key:
+        raise ValidationError(
+            f"{entity.name}.{entity.key}: the key of a stored row cannot change; create another row",
+            entity=entity.name,
+            field=entity.key,
+            rule="key",
+        )
+    if context.unit is not None:
+        yield from buffer_save(context, entity, record, stored, prepared)
+        return record
+    refusal = yield from settle(context, [replacement(codec, record, stored, prepared)])
+    if refusal is not None:
+        if refusal.status is Status.CHANGED:
+            context.state.stats.conflict(entity.name)
+        raise refused(refusal)
+    return record
+
+
+def upsert(context: Context, entity: Entity[R], record: R) -> Flow[R]:
+    """Insert a row, or replace everything but its creation time. The last writer wins.
+
+    Raises:
+        ValidationError, CheckViolationError, UniqueViolationError, ReferenceViolationError: as for `create`.
+        TransactionConflictError: every attempt lost to other writers.
+    """
+    codec = context.codecs[entity.name]
+    stored = memory_of(record)
+    prepared = codec.prepare(record, stored)
+    if context.unit is not None:
+        yield from buffer_upsert(context, entity, record, prepared)
+        return record
+    if stored is not None and getattr(codec.snapshot_of(stored), entity.key) != prepared.key:
+        stored = None
+    guess = context.state.recent.get(entity.name, prepared.key)
+    if guess is not None and (stored is None or guess.revision > stored.revision):
+        stored = guess
+        prepared = codec.rebased(prepared, stored)
+    for attempt in range(context.policy.attempts):
+        change = replacement(codec, record, stored, prepared)
+        refusal = yield from settle(context, [change], with_document=attempt == 0)
+        if refusal is None:
+            return record
+        if refusal.status not in (Status.EXISTS, Status.CHANGED, Status.MISSING):
+            raise refused(refusal)
+        if attempt > 0 or (stored is not None and stored is not guess):
+            context.state.stats.conflict(entity.name)
+        if refusal.document is not None:
+            stored = codec.read_memory(refusal.document)
+        elif attempt == 0:
+            stored = None  # the row was deleted, so the next attempt is an insert
+        else:
+            # Read the row after the pause: a document in the refusal would be outdated by then.
+            yield Sleep(context.backoff(attempt))
+            current = yield from find(context, entity, prepared.key)
+            stored = memory_of(current) if current is not None else None
+        prepared = codec.rebased(prepared, stored)
+    raise _exhausted(context, entity)
+
+
+def change(
+    context: Context, entity: Entity[R], key: str, function: Callable[[R], Any], *, quiet: bool = False
+) -> Flow[R]:
+    """Read a row, let `function` change the record, and write it. Repeat this after a conflict with another writer.
+
+    Args:
+        key: the row's id.
+        function: changes the record in place, or returns another one; may run several times.
+        quiet: do not write when the function left the record unchanged.
+
+    Raises:
+        NotFoundError: there is no such row.
+        ValidationError: also when `function` changed the key, or returned something other than a record.
+        TransactionConflictError: every attempt lost to other writers.
+        Exception: any exception of `function`; nothing was written.
+    """
+    found: R | None = None
+    guess = context.state.recent.get(entity.name, key) if context.unit is None else None
+    if guess is not None:
+        written, found = yield from _change_remembered(context, entity, guess, function, quiet=quiet)
+        if written is not None:
+            return written
+    for attempt in range(context.policy.attempts):
+        record = found if found is not None else (yield from get(context, entity, key))
+        found = None
+        record = yield from _call(entity, function, record)
+        stored = memory_of(record)
+        if quiet and stored is not None and record == context.codec(entity).snapshot_of(stored):
+            return record
+        try:
+            return (yield from save(context, entity, record))
+        except OutcomeUnknownError:
+            raise
+        except ConflictError:
+            yield Sleep(context.backoff(attempt))
+    raise _exhausted(context, entity)
+
+
+def _call(entity: Entity[R], function: Callable[[R], Any], record: R) -> Flow[R]:
+    """Return the record that `function` changed or returned. It takes over the memory of `record`."""
+    stored = memory_of(record)
+    answer = yield Call(function, record)
+    if answer is None or answer is record:
+        return record
+    if type(answer) is not entity.record:
+        raise ValidationError(
+            f"{entity.name}: the function given to change must return None or the record, "
+            f"it returned a {type(answer).__name__}",
+            entity=entity.name,
+            rule="change",
+        )
+    if stored is not None:
+        remember(answer, stored)
+    return answer
+
+
+def _change_remembered(
+    context: Context, entity: Entity[R], guess: Stored, function: Callable[[R], Any], *, quiet: bool
+) -> Flow[tuple[R | None, R | None]]:
+    """Try a change on the row as this process last wrote it.
+
+    Returns:
+        The record when it was written, or else the current row from the refusal. Both are None when the row has to be
+        read. Only a write proves that the cached row is current. Therefore an error of `function`, or a record that it
+        left unchanged, does not count.
+    """
+    codec = context.codecs[entity.name]
+    try:
+        record = yield from _call(entity, function, codec.fresh_record(guess))
+        prepared = codec.prepare(record, guess)
+    except Exception:  # noqa: BLE001 - the cached row may be outdated; the caller retries with the row itself
+        return None, None
+    snapshot = codec.snapshot_of(guess)
+    if getattr(snapshot, entity.key) != prepared.key or (quiet and record == snapshot):
+        return None, None
+    refusal = yield from settle(context, [replacement(codec, record, guess, prepared)], with_document=True)
+    if refusal is None:
+        return record, None
+    if refusal.status not in (Status.CHANGED, Status.MISSING) or not refusal.certain:
+        raise refused(refusal)
+    return None, codec.load(refusal.document) if refusal.document is not None else None
+
+
+def _exhausted(context: Context, entity: Entity[Any]) -> TransactionConflictError:
+    attempts = context.policy.attempts
+    return TransactionConflictError(
+        f"{entity.name}: a write lost all {attempts} attempts to other writers", attempts=attempts
+    )

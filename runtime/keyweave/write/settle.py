@@ -1,0 +1,78 @@
+"""Settling a write: remove the expired, freed or dangling row behind a refusal, and retry the commit."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from keyweave.changes.plan import Refusal, Status
+from keyweave.changes.unit import Change
+from keyweave.commit.commit import Watched, claims_of, commit
+from keyweave.effects import Flow
+from keyweave.exchange.ask import Trailer
+from keyweave.exchange.heal import heal_claim
+from keyweave.expiry.forget import forget
+from keyweave.expiry.sweep import sweep_row
+from keyweave.expiry.tend import sweep_after_write
+from keyweave.model.entry import ClaimEntry
+from keyweave.model.record import memory_of
+from keyweave.read.get import find
+from keyweave.store.context import Context
+
+_MAX_CLEANUPS: Final = 16
+
+
+def settle(
+    context: Context,
+    changes: list[Change],
+    watched: list[Watched] | None = None,
+    *,
+    with_document: bool = False,
+    trailer: Trailer | None = None,
+) -> Flow[Refusal | None]:
+    """Commit changes like `commit`, but retry when a refusal is due to an expired, freed or dangling row.
+
+    After a successful write, also sweep if it is this write's turn.
+
+    Returns:
+        None when everything was written and the records remember it; otherwise the refusal.
+    """
+    refusal: Refusal | None = None
+    for _ in range(_MAX_CLEANUPS):
+        refusal = yield from commit(context, changes, watched, with_document=with_document, trailer=trailer)
+        if refusal is None:
+            yield from sweep_after_write(context, changes[0].entity)
+            return None
+        if not (yield from _clean_up(context, changes, refusal)):
+            return refusal
+    return refusal
+
+
+def _clean_up(context: Context, changes: list[Change], refusal: Refusal) -> Flow[bool]:
+    """Remove the expired, freed or dangling row behind a refusal. Returns True if a retry may succeed."""
+    guard = refusal.guard
+    if refusal.status is Status.FREED:
+        yield from forget(context, context.partition(guard.entity), [(guard.entity.name, guard.key)])
+        return True
+    if refusal.status is Status.DEAD:
+        yield from sweep_row(context, guard.entity, guard.key)
+        return True  # this sweep or another one has removed the row
+    if refusal.status is Status.TAKEN:
+        swept = yield from sweep_row(context, guard.entity, refusal.owner)
+        if swept is not None:
+            return True
+        value = next(
+            claim.value
+            for change in changes
+            if change.entity is guard.entity and change.key == guard.key
+            for claim in claims_of(change.new_entries)
+            if claim.unique == guard.detail
+        )
+        claim = ClaimEntry(guard.detail, value, refusal.owner)
+        owner = yield from find(context, guard.entity, refusal.owner)
+        if owner is not None and claim in guard.entity.entries(owner):
+            return False
+        # The server freed the owner, and another row was created under its key. That row does not own the value.
+        stored = memory_of(owner) if owner is not None else None
+        revision = stored.revision if stored is not None else None
+        return (yield from heal_claim(context, guard.entity, claim, revision))
+    return False

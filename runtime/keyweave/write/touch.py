@@ -1,0 +1,44 @@
+"""Touching: setting a datetime field to a later moment. Nothing is written when the field holds a later moment."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, TypeVar
+
+from keyweave.effects import Flow
+from keyweave.errors import NotFoundError
+from keyweave.model.entity import Entity
+from keyweave.model.moment import from_micros
+from keyweave.model.record import Record
+from keyweave.store.context import Context
+from keyweave.write.save import change
+
+R = TypeVar("R", bound=Record)
+
+
+def touch(
+    context: Context, entity: Entity[R], key: str, field: str, at: datetime | None = None
+) -> Flow[bool]:
+    """Set a datetime field to `at`, or to the server's time, unless it holds a later moment.
+
+    Returns:
+        Whether the row exists.
+
+    Raises:
+        ValidationError: `at` is not a datetime with a time zone.
+        TransactionConflictError: every attempt lost to other writers.
+    """
+    moment = from_micros(context.state.clock.now()) if at is None else at
+
+    def forward(record: Any) -> None:
+        present = getattr(record, field)
+        if present is None or getattr(moment, "tzinfo", None) is None or present < moment:
+            setattr(record, field, moment)
+
+    try:
+        yield from change(context, entity, key, forward, quiet=True)
+    except NotFoundError as error:
+        if error.entity != entity.name or error.key != key:
+            raise
+        return False
+    return True

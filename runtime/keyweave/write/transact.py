@@ -1,0 +1,103 @@
+"""Transactions: a function that works on a unit of work, which is committed as one plan and retried after conflicts.
+
+The advisory locks of `get_for_update` provide liveness: transactions on the same rows queue. The revision guards
+provide safety: no update is lost, even when a lock expires.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from keyweave.changes.plan import new_op
+from keyweave.changes.unit import UnitOfWork
+from keyweave.commit.commit import refused
+from keyweave.effects import Call, Flow, ServerError, Sleep
+from keyweave.errors import ConflictError, TransactionConflictError
+from keyweave.read.lock import record_hold_times, unlock, unlock_trailer
+from keyweave.store.context import Context
+from keyweave.write.settle import settle
+
+
+class _Retry(Exception):
+    """Another writer changed a row first; the transaction has to run again."""
+
+
+def transact(context: Context, bind: Callable[[Context], Any], function: Callable[[Any], Any]) -> Flow[Any]:
+    """Run `function` with repositories of one transaction, commit its writes in one step, and return its result.
+
+    Args:
+        bind: returns the transaction's repositories for a context.
+        function: gets these repositories; may run several times.
+
+    Raises:
+        TransactionConflictError: every attempt lost to other writers.
+        LockTimeoutError: a row's lock was not free within the timeout.
+        CrossPartitionError: the rows are in several partitions; nothing was written.
+        Exception: any exception of `function`; nothing was written.
+    """
+    attempts = context.policy.attempts
+    for attempt in range(attempts):
+        unit = UnitOfWork(new_op())
+        try:
+            result = yield from _attempt(context, unit, bind, function)
+        except _Retry:
+            unit.roll_back()
+            context.state.stats.conflict()
+            yield from unlock(context, unit)
+        except GeneratorExit:
+            # The flow was closed, so it may not yield an effect any more. The locks expire by their TTL.
+            unit.roll_back()
+            raise
+        except BaseException:
+            unit.roll_back()
+            yield from unlock(context, unit)
+            raise
+        else:
+            yield from unlock(context, unit)
+            return result
+        yield Sleep(context.backoff(attempt))
+    raise TransactionConflictError(
+        f"a transaction lost all {attempts} attempts to other writers", attempts=attempts
+    )
+
+
+def _attempt(
+    context: Context, unit: UnitOfWork, bind: Callable[[Context], Any], function: Callable[[Any], Any]
+) -> Flow[Any]:
+    try:
+        result = yield Call(function, bind(context.inside(unit)))
+    except ConflictError as error:
+        if error is not unit.conflict:
+            raise
+        raise _Retry from error
+    finally:
+        unit.ended = True
+    changes = [
+        change for change in unit.changes.values() if change.prepared is not None or change.old is not None
+    ]
+    if not changes:
+        return result
+    for row, (_, revision) in unit.watched.items():
+        # A row that was read under its lock and then written is guarded by the revision of that first read.
+        change = unit.changes.get(row)
+        if change is not None and (change.old.revision if change.old is not None else None) != revision:
+            raise _Retry
+    written = {(change.entity.name, change.key) for change in changes}
+    watched = [
+        (entity, key, revision)
+        for (name, key), (entity, revision) in unit.watched.items()
+        if (name, key) not in written
+    ]
+    trailer = unlock_trailer(context, unit)
+    try:
+        refusal = yield from settle(context, changes, watched, trailer=trailer)
+    finally:
+        if trailer is not None and trailer.replies and type(trailer.replies[0]) is not ServerError:
+            locks, unit.locks = unit.locks, {}
+            record_hold_times(context, locks)
+    if refusal is None:
+        return result
+    if not refusal.certain:
+        raise refused(refusal)
+    raise _Retry

@@ -1,0 +1,247 @@
+"""The printed access rules suffice for what they are for, and permit nothing that is not sent."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import re
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from typer.testing import CliRunner
+
+import keyweave
+from compozy_engine import Engine
+from compozy_store import Role, User, sync
+from compozy_store.package import PACKAGE
+from keyweave.admin import permissions
+from keyweave.cli import commands
+from keyweave.connection.settings import parse_url
+from keyweave.errors import AuthenticationError, ConfigurationError
+from keyweave.opening.prepare import prepare
+from tests.contract import stories
+from tests.servers.redis8 import server_command
+from tests.servers.running import Running, chosen_server, configured_server
+
+RUNNER = CliRunner()
+app = commands.assemble(commands.installed())
+
+TENANT = "acme [eu] *?"
+"""Whatever a tenant is called, its rule is for its keys alone."""
+
+HANDSHAKE = {"auth", "client", "select"}
+"""AUTH is everybody's; the others are granted where a URL makes connections send them."""
+
+REFUSALS = {"readonly"}
+"""The code of a refusal that is the name of a command as well."""
+
+OTHER_MODULES = {"transfer/clear.py"}
+"""Flows that are for tests, on servers of their own."""
+
+ADMIN_MODULES = ("integrity/", "evolution/", "transfer/", "expiry/forget.py")
+"""What only the admin tool needs. What `forget` cannot do for an application, the admin tool's sweep does."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    """A server with the users of both printed rules."""
+    with configured_server(appendonly="yes", maxmemory="256mb") as running, running.client() as client:
+        printed = RUNNER.invoke(app, ["acl", "-p", "compozy_store", "-n", TENANT, "--format", "json"])
+        assert printed.exit_code == 0, printed.output
+        for words in json.loads(printed.stdout).values():
+            client.execute_command("ACL", "SETUSER", *words)
+            client.execute_command("ACL", "SETUSER", words[0], ">word")
+        yield running
+
+
+def url(server: Running, user: str = "keyweave-application") -> str:
+    return f"unix://{user}:word@{server.socket}"
+
+
+def told_stories() -> list[Any]:
+    """Every story of the contract that is told to an engine on a real server."""
+    found = []
+    for path in sorted(Path(stories.__file__).parent.glob("test_*.py")):
+        module = importlib.import_module(f"tests.contract.{path.stem}")
+        for name, test in vars(module).items():
+            marks = getattr(test, "pytestmark", [])
+            if name.startswith("test_") and any(
+                mark.name == "parametrize" and mark.args[0] == "kind" and "server" in mark.args[1]
+                for mark in marks
+            ):
+                found.append(pytest.param(test, id=f"{path.stem.removeprefix('test_')}.{name[5:]}"))
+    return found
+
+
+@pytest.mark.parametrize("test", told_stories())
+def test_the_contract_holds_under_the_applications_rule(
+    server: Running, test: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @asynccontextmanager
+    async def permitted_engine(
+        kind: str, *, namespace: str | None = None, **options: Any
+    ) -> AsyncIterator[Engine]:
+        assert kind == "server"
+        async with Engine.open(url(server), namespace=namespace or TENANT, **options) as engine:
+            yield engine
+
+    with server.client() as client:
+        client.flushall()
+    monkeypatch.setitem(vars(stories), "empty_engine", permitted_engine)
+    if "empty_engine" in test.__globals__:
+        monkeypatch.setitem(test.__globals__, "empty_engine", permitted_engine)
+    test("server")
+
+
+def test_there_are_stories() -> None:
+    assert len(told_stories()) > 60
+
+
+def test_an_application_cannot_touch_other_keys_or_look_around(server: Running) -> None:
+    with redis.Redis(
+        unix_socket_path=str(server.socket), username="keyweave-application", password="word"
+    ) as client:
+        for command in (
+            ("SCAN", "0"),
+            ("KEYS", "*"),
+            ("CONFIG", "GET", "*"),
+            ("CONFIG", "SET", "save", ""),
+            ("FLUSHALL",),
+            ("ACL", "LIST"),
+            ("PUBLISH", "channel", "word"),
+            ("SUBSCRIBE", "channel"),
+            ("GET", "other"),
+            ("GET", "{compozy:v1:dev:acme [eu] other:auth:0}:User:u"),
+            ("GET", "{compozy:v1:dev:default:auth:0}:User:u"),
+            ("EVAL", "return redis.call('GET', 'other')", "0"),
+            ("EVAL", "return redis.call('FLUSHALL')", "0"),
+        ):
+            # From inside a script the refusal comes as the script's own error.
+            with pytest.raises(redis.ResponseError, match=r"NOPERM|[Nn]o permissions|ACL failure"):
+                client.execute_command(*command)
+    with pytest.raises(AuthenticationError), sync.Store.open(url(server), namespace="other") as store:
+        store.users.get("u")
+
+
+def test_admin_commands_work_under_the_admins_rule(server: Running) -> None:
+    with sync.Store.open(url(server), namespace=TENANT) as store:
+        store.users.upsert(User(id="u", email="u@x", role=Role.USER))
+        with pytest.raises(AuthenticationError):
+            store.check()
+    with sync.Store.open(url(server, "keyweave-admin"), namespace=TENANT) as store:
+        assert store.check().clean
+    common = ["--url", url(server, "keyweave-admin"), "-n", TENANT, "-p", "compozy_store"]
+    for command in ("sweep", "health", "doctor", "check", "reindex", "backfill", "migrate-documents"):
+        result = RUNNER.invoke(app, [command, *common])
+        assert result.exit_code == 0, result.output
+    told = json.loads(RUNNER.invoke(app, ["doctor", *common, "--format", "json"]).stdout)
+    assert told["findings"] == []
+    assert told["server"]["appendfsync"] == "everysec"
+
+
+def test_what_is_permitted_is_what_flows_and_scripts_send(server: Running) -> None:
+    with server.client() as client:
+        known = {word.decode() for word in client.command_list()}
+    applications: set[str] = set()
+    admins: set[str] = set()
+    runtime = Path(keyweave.__file__).parent
+    for path in sorted(runtime.rglob("*.py")):
+        name = path.relative_to(runtime).as_posix()
+        if name in OTHER_MODULES:
+            continue
+        place = admins if name.startswith(ADMIN_MODULES) else applications
+        place |= sent(path.read_text(encoding="utf-8")) & known
+    assert (
+        applications - HANDSHAKE - REFUSALS - {"config"} == permissions.FLOWS
+    ), "keyweave/admin/permissions.py says otherwise"
+    assert (admins | {"config"}) - permissions.FLOWS == {
+        word.partition("|")[0] for word in permissions.ADMIN_FLOWS
+    }
+    called = {word.lower() for text in PACKAGE.scripts.values() for word in re.findall(r"'([A-Z]+)'", text)}
+    assert called & known == permissions.SCRIPTS | permissions.ADMIN_SCRIPTS
+
+
+def sent(source: str) -> set[str]:
+    """Every text in capitals, in lower case: the commands among them, and more."""
+    constants = [node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)]
+    return {value.lower() for value in constants if isinstance(value, str) and value.isupper()}
+
+
+@pytest.mark.parametrize(
+    ("address", "more"),
+    [
+        ("redis://db", set()),
+        ("redis://db/3", {"select"}),
+        ("redis://db?client_name=me", {"client|setname"}),
+        ("redis://db/3?client_name=me", {"select", "client|setname"}),
+    ],
+)
+def test_what_a_url_makes_connections_send_is_permitted(address: str, more: set[str]) -> None:
+    plain = permissions.commands(permissions.Role.APPLICATION, parse_url("redis://db"))
+    assert set(permissions.commands(permissions.Role.APPLICATION, parse_url(address))) - set(plain) == more
+
+
+def test_the_rule_is_printed_as_redis_cli_reads_it(server: Running) -> None:
+    printed = RUNNER.invoke(
+        app,
+        ["acl", "-p", "compozy_store", "-n", "it's %{x}", "--for", "application", "--user", "shop"],
+    )
+    (line,) = printed.output.splitlines()
+    assert line.startswith("ACL SETUSER shop on resetkeys resetchannels clearselectors '~")
+    if chosen_server() == "redis8":
+        (cli,) = [word.replace("redis-server", "redis-cli") for word in server_command()[-1:]]
+        command = [*server_command()[:-1], cli, "-s", str(server.socket)]
+        said = subprocess.run(command, input=line, capture_output=True, text=True, check=True)
+        assert said.stdout.strip() == "OK"
+        with server.client() as client:
+            told = client.acl_getuser("shop")
+        assert told["keys"] == ["~{compozy:v1:dev:it's?%25%7Bx%7D:*"]
+
+
+@pytest.mark.parametrize(
+    "tenant",
+    ["a b", "tab\there", "nul\x00", "wide\u2003space", "ünï✓", "back\\slash", "[a-c]^?*", "{x}", "%20"],
+)
+def test_any_tenant_has_a_rule_that_fits_it(server: Running, tenant: str) -> None:
+    settings, context = prepare(PACKAGE, "redis://localhost", namespace=tenant)
+    words = permissions.rule(context, settings, permissions.Role.APPLICATION, "fitted")
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", *words)
+        client.execute_command("ACL", "SETUSER", "fitted", ">word")
+    with sync.Store.open(url(server, "fitted"), namespace=tenant) as store:
+        store.users.upsert(User(id="u", email="u@x", role=Role.USER))
+        assert store.users.count_all() == 1
+
+
+def test_a_refused_setting_is_asked_for_once(server: Running) -> None:
+    with server.client() as client, sync.Store.open(url(server), namespace=TENANT) as store:
+        before = client.info("stats")["acl_access_denied_cmd"]
+        assert [store.health().server.appendfsync for _ in range(3)] == [None, None, None]
+        assert client.info("stats")["acl_access_denied_cmd"] == before
+
+
+def test_a_user_gets_no_password_by_a_rule_and_keeps_the_one_it_has(server: Running) -> None:
+    settings, context = prepare(PACKAGE, "redis://localhost", namespace="fresh")
+    words = permissions.rule(context, settings, permissions.Role.APPLICATION, "fresh")
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", *words)
+        with pytest.raises(redis.AuthenticationError):
+            client.execute_command("AUTH", "fresh", "")
+        client.execute_command("ACL", "SETUSER", "fresh", ">word")
+        client.execute_command("ACL", "SETUSER", *words)
+    with sync.Store.open(url(server, "fresh"), namespace="fresh") as store:
+        assert store.users.find("u") is None
+
+
+def test_names_that_rules_cannot_hold_are_refused() -> None:
+    settings, context = prepare(PACKAGE, "redis://localhost")
+    with pytest.raises(ConfigurationError, match="user"):
+        permissions.rule(context, settings, permissions.Role.ADMIN, "two words")
+    result = RUNNER.invoke(app, ["acl", "-p", "compozy_store", "--user", "shop"])
+    assert (result.exit_code, "--for" in result.output) == (2, True)

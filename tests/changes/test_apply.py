@@ -1,0 +1,209 @@
+"""`apply` with every guard and every failure on a real server: a refused plan leaves the whole keyspace unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compozy_store import Component, Role, Status, TaskState, User, WorkflowState
+from compozy_store.entities import TASK_STATE, USER, WORKFLOW_STATE
+from compozy_store.sync import Store
+from keyweave.changes.plan import Applied, Plan, Refusal, new_op
+from keyweave.changes.plan import Status as Answer
+from keyweave.effects import Command, Flow, Send
+from keyweave.errors import (
+    AlreadyExistsError,
+    CorruptDocumentError,
+    KeyweaveError,
+    StoreOutOfMemoryError,
+    StoreReadOnlyError,
+    UniqueViolationError,
+)
+from keyweave.exchange.ask import apply
+from keyweave.model.entry import CREATED, ClaimEntry, ViewEntry
+from tests.servers.running import new_namespace, server_url
+
+BODY = b',"id":"x","email":"x@x","role":"user"}'
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    with Store.open(server_url(), namespace=new_namespace(request.node.name)) as opened:
+        opened.users.create(User(id="u", email="u@x", role=Role.USER))
+        opened.users.create(User(id="v", email="v@x", role=Role.ADMIN))
+        yield opened
+
+
+def send(store: Store, *commands: Command) -> list[Any]:
+    """Raw commands."""
+
+    def flow() -> Flow[list[Any]]:
+        replies: list[Any] = yield Send(commands)
+        return replies
+
+    return store.session.run(flow())
+
+
+def keyspace(store: Store) -> dict[bytes, bytes]:
+    """Every key of the namespace with its serialised value."""
+    found: dict[bytes, bytes] = {}
+    cursor: Any = 0
+    while True:
+        ((cursor, names),) = send(
+            store, ("SCAN", cursor, "MATCH", store.session.context.keyspace.pattern(), "COUNT", 1000)
+        )
+        for name in names:
+            found[name] = send(store, ("DUMP", name))[0]
+        if int(cursor) == 0:
+            return found
+
+
+def plan(store: Store) -> Plan:
+    """An empty plan in the partition of users."""
+    return Plan(store.session.context.partition(USER), new_op())
+
+
+def write_much(made: Plan) -> None:
+    """Rows of a plan that change documents, views and claims."""
+    made.put(USER, "x", BODY, 0, [], [ViewEntry("all", (), "x", CREATED), ClaimEntry("email", "x@x", "x")])
+    made.change_entries(USER, [], [ViewEntry("by_role", ("user",), "x", 1)])
+
+
+def revision(store: Store, key: str) -> int:
+    """The revision of a user."""
+    document = send(store, ("GET", store.session.context.partition(USER).document("User", key)))[0]
+    return int(document[12:28])
+
+
+REFUSED: list[tuple[str, Callable[[Plan, Store], None], Answer]] = [
+    ("revision of a missing row", lambda p, _: p.guard_revision(USER, "nobody", 1), Answer.MISSING),
+    ("revision of a changed row", lambda p, _: p.guard_revision(USER, "u", 1), Answer.CHANGED),
+    ("absent", lambda p, _: p.guard_absent(USER, "u"), Answer.EXISTS),
+    ("exists", lambda p, _: p.guard_exists(USER, "nobody", USER, "x", "email"), Answer.NO_TARGET),
+    ("dead", lambda p, s: p.guard_dead(USER, "u", revision(s, "u")), Answer.ALIVE),
+    ("unchanged and missing", lambda p, _: p.guard_unchanged(USER, "nobody", 1), Answer.MISSING),
+    ("unchanged and changed", lambda p, _: p.guard_unchanged(USER, "u", 1), Answer.CHANGED),
+    ("missing", lambda p, _: p.guard_missing(USER, "u"), Answer.EXISTS),
+    ("free", lambda p, _: p.guard_free(USER, ClaimEntry("email", "u@x", "x")), Answer.TAKEN),
+    ("holds", lambda p, _: p.guard_holds(USER, "email", "u@x", "v"), Answer.CHANGED),
+    ("count", lambda p, _: p.guard_count(USER, "all", (), 3), Answer.COUNT),
+]
+
+
+@pytest.mark.parametrize(
+    ("guard", "answer"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
+)
+def test_a_guard_that_does_not_hold_writes_nothing(
+    store: Store, guard: Callable[[Plan, Store], None], answer: Answer
+) -> None:
+    before = keyspace(store)
+    made = plan(store)
+    made.guard_absent(USER, "x")
+    guard(made, store)
+    write_much(made)
+    outcome = store.session.run(apply(store.session.context, made))
+    assert isinstance(outcome, Refusal)
+    assert (outcome.status, outcome.certain) == (answer, True)
+    assert outcome.guard == made.guards[1]
+    assert keyspace(store) == before
+
+
+def test_a_plan_whose_guards_hold_is_applied(store: Store) -> None:
+    made = plan(store)
+    made.guard_absent(USER, "x")
+    made.guard_revision(USER, "u", revision(store, "u"))
+    made.guard_unchanged(USER, "v", revision(store, "v"))
+    made.guard_exists(USER, "v", USER, "x", "email")
+    made.guard_missing(USER, "nobody")
+    made.guard_free(USER, ClaimEntry("email", "x@x", "x"))
+    made.guard_free(USER, ClaimEntry("email", "u@x", "u"))
+    made.guard_holds(USER, "email", "v@x", "v")
+    made.guard_count(USER, "all", (), 2)
+    made.put(USER, "x", BODY, 0, [], USER.entries(User(id="x", email="x@x", role=Role.USER)))
+    assert isinstance(store.session.run(apply(store.session.context, made)), Applied)
+    assert store.check().clean
+    assert store.users.get_by_email("X@X").id == "x"
+
+
+@pytest.mark.parametrize("place", ["clock", "expiry", "document", "view", "claims"])
+def test_a_key_of_the_wrong_type_is_refused_before_the_first_write(store: Store, place: str) -> None:
+    partition = store.session.context.partition(USER)
+    key = {
+        "clock": partition.clock,
+        "expiry": partition.expiry,
+        "document": partition.document("User", "x"),
+        "view": partition.view("User", "by_role", ("user",)),
+        "claims": partition.claims("User", "email"),
+    }[place]
+    send(store, ("DEL", key), ("LPUSH", key, "damage"))
+    before = keyspace(store)
+    with pytest.raises(CorruptDocumentError):
+        store.users.create(User(id="x", email="x@x", role=Role.USER))
+    assert keyspace(store) == before
+
+
+def test_a_document_without_a_head_is_refused(store: Store) -> None:
+    send(store, ("SET", store.session.context.partition(USER).document("User", "x"), "{}"))
+    before = keyspace(store)
+    with pytest.raises(CorruptDocumentError):
+        store.users.create(User(id="x", email="x@x", role=Role.USER))
+    with pytest.raises(CorruptDocumentError):
+        store.users.get("x")
+    assert keyspace(store) == before
+
+
+@pytest.mark.parametrize(
+    ("record", "error"),
+    [
+        (User(id="u", email="new@x", role=Role.USER), AlreadyExistsError),
+        (User(id="new", email="U@X", role=Role.USER), UniqueViolationError),
+    ],
+)
+def test_a_refused_create_writes_nothing(store: Store, record: User, error: type[KeyweaveError]) -> None:
+    before = keyspace(store)
+    with pytest.raises(error):
+        store.users.create(record)
+    assert keyspace(store) == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "normal", "error"),
+    [
+        ("min-replicas-to-write", "1", "0", StoreReadOnlyError),
+        ("maxmemory", "1", "0", StoreOutOfMemoryError),
+    ],
+)
+def test_a_server_that_refuses_writes_is_left_unchanged(
+    tmp_path: Path, setting: str, value: str, normal: str, error: type[KeyweaveError]
+) -> None:
+    with Store.open(f"embedded:{tmp_path / 'data'}", namespace="refusing") as store:
+        store.workflow_states.create(
+            WorkflowState(workflow_exec_id="w", workflow_id="f", status=Status.RUNNING)
+        )
+        before = keyspace(store)
+        send(store, ("CONFIG", "SET", setting, value))
+        try:
+            for write in (
+                lambda: store.task_states.create(
+                    TaskState(
+                        task_exec_id="t",
+                        task_id="t",
+                        workflow_exec_id="w",
+                        workflow_id="f",
+                        component=Component.TASK,
+                        status=Status.PENDING,
+                    )
+                ),
+                lambda: store.workflow_states.change("w", lambda row: setattr(row, "status", Status.SUCCESS)),
+            ):
+                with pytest.raises(error):
+                    write()
+            assert store.workflow_states.get("w").status is Status.RUNNING
+            assert len(store.workflow_states.list_all().records) == 1
+        finally:
+            send(store, ("CONFIG", "SET", setting, normal))
+        assert keyspace(store) == before
+        assert (TASK_STATE.group, WORKFLOW_STATE.group) == ("execution", "execution")

@@ -1,0 +1,170 @@
+"""Servers that misbehave as a test wants, on a real socket, and a flavour-blind way to drive both shells."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeAlias, TypeVar
+
+import hiredis
+import pytest
+
+from keyweave import aio, sync
+from keyweave.connection.settings import parse_url
+from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send
+from tests.servers.running import server_url
+
+T = TypeVar("T")
+
+PONG = b"+PONG\r\n"
+
+
+class Client:
+    """One accepted connection, as a misbehaving server sees it."""
+
+    def __init__(self, connection: socket.socket, number: int) -> None:
+        self.connection = connection
+        self.number = number
+        self._reader = hiredis.Reader(notEnoughData=False)
+
+    def request(self) -> list[bytes] | None:
+        """The next command, or None when the client hung up."""
+        while (command := self._reader.gets()) is False:
+            data = self.connection.recv(65_536)
+            if not data:
+                return None
+            self._reader.feed(data)
+        assert isinstance(command, list)
+        return command
+
+    def greet(self) -> None:
+        """Answer the handshake as a healthy server does."""
+        while (command := self.request()) is not None:
+            self.send(PONG if command == [b"PING"] else b"+OK\r\n")
+            if command == [b"PING"]:
+                return
+
+    def send(self, data: bytes) -> None:
+        self.connection.sendall(data)
+
+    def wait(self) -> None:
+        """Say nothing until the client hangs up."""
+        while self.connection.recv(65_536):
+            pass
+
+
+Behaviour: TypeAlias = Callable[[Client], None]
+
+
+@contextlib.contextmanager
+def peer(behaviour: Behaviour, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """A server on this machine; yields `host:port`. Each connection is served by `behaviour`, then closed."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    accepted: list[socket.socket] = []
+
+    def serve(connection: socket.socket, number: int) -> None:
+        with contextlib.suppress(OSError, hiredis.ProtocolError), connection:
+            connection.settimeout(30)
+            if tls is not None:
+                connection = tls.wrap_socket(connection, server_side=True)
+            with connection:
+                behaviour(Client(connection, number))
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                accepted.append(connection)
+                threading.Thread(target=serve, args=(connection, len(accepted) - 1), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    host, port = listener.getsockname()
+    try:
+        yield f"{host}:{port}"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+
+
+def answering(client: Client) -> None:
+    """A healthy server that knows PING and ECHO."""
+    while (command := client.request()) is not None:
+        if command[0] == b"ECHO":
+            client.send(b"$%d\r\n%b\r\n" % (len(command[1]), command[1]))
+        else:
+            client.send(PONG if command[0] == b"PING" else b"+OK\r\n")
+
+
+class Driver:
+    """A shell of either flavour behind one blocking interface."""
+
+    def __init__(self, flavour: str, url: str, **options: object) -> None:
+        settings = parse_url(url, **options)
+        self._closed = False
+        self._runner = asyncio.Runner() if flavour == "aio" else None
+        self.shell: Any = aio.Shell(settings) if flavour == "aio" else sync.Shell(settings)
+
+    def run(self, flow: Flow[T]) -> T:
+        if self._runner is None:
+            return self.shell.run(flow)
+        return self._runner.run(self.shell.run(flow))
+
+    def send(self, *commands: Command) -> list[Reply]:
+        return self.run(sending(*commands))
+
+    def run_together(self, flows: Sequence[Flow[T]]) -> list[T | BaseException]:
+        """Run flows at the same time: in threads, or as tasks."""
+        if self._runner is None:
+            with ThreadPoolExecutor(len(flows)) as threads:
+                futures = [threads.submit(self.shell.run, flow) for flow in flows]
+                outcomes: list[T | BaseException] = [
+                    future.exception() or future.result() for future in futures
+                ]
+                return outcomes
+
+        async def gathered() -> list[T | BaseException]:
+            return await asyncio.gather(*(self.shell.run(flow) for flow in flows), return_exceptions=True)
+
+        return self._runner.run(gathered())
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._runner is None:
+            self.shell.close()
+            return
+        self._runner.run(self.shell.aclose())
+        self._runner.close()
+
+
+def sending(*commands: Command) -> Flow[list[Reply]]:
+    """A flow that sends one pipeline and returns its replies."""
+    replies: list[Reply] = yield Send(commands)
+    return replies
+
+
+def unblock(key: str, count: int) -> None:
+    """Answer `count` times BLPOP on `key`, over a connection of its own."""
+    with sync.Shell(parse_url(server_url())) as shell:
+        shell.run(sending(("RPUSH", key, *["x"] * count)))
+
+
+def failing(driver: Driver, *commands: tuple[str, ...]) -> ConnectionFailure:
+    with pytest.raises(ConnectionFailure) as caught:
+        driver.send(*(commands or (("ECHO", "x"),)))
+    return caught.value
+
+
+def once(behaviour: Behaviour) -> Behaviour:
+    """Misbehave on the first connection and be healthy on later ones."""
+    return lambda client: behaviour(client) if client.number == 0 else answering(client)
+
+
+Open: TypeAlias = Callable[..., Driver]
+"""Opens a shell on a URL, with options."""

@@ -1,0 +1,263 @@
+"""Retries, typed refusals and exactly-once writes, by literal replies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from compozy_store import EmailExistsError, Role, User, UserNotFoundError
+from compozy_store.entities import USER as ENTITY
+from keyweave.effects import ServerError
+from keyweave.errors import (
+    AlreadyExistsError,
+    AuthenticationError,
+    CorruptDocumentError,
+    InvalidCursorError,
+    KeyweaveError,
+    OutcomeUnknownError,
+    StoreLoadingError,
+    StoreOutOfMemoryError,
+    StoreReadOnlyError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+    ValidationError,
+)
+from keyweave.model.entry import ClaimEntry
+from keyweave.read import get as get_flows
+from keyweave.read import page as page_flows
+from keyweave.write import save as save_flows
+from tests.scripted import LOST, UNSENT, USER, Scripted
+
+TAG = "{app:v1:test:t:auth:0}:"
+OK = [b"OK", 1700000000000005, 1700000000000005, 0]
+
+
+def user() -> User:
+    return User(id="u", email="A@x", role=Role.USER)
+
+
+def test_a_get_is_one_get() -> None:
+    scripted = Scripted()
+    record = scripted.run(get_flows.get(scripted.context, ENTITY, "u"), [[USER]])
+    assert record.email == "a@x"
+    assert scripted.sent() == [("GET", "{app:v1:test:t:auth:0}:User:u")]
+
+
+def test_a_missing_row_is_the_entitys_own_error() -> None:
+    scripted = Scripted()
+    with pytest.raises(UserNotFoundError):
+        scripted.run(get_flows.get(scripted.context, ENTITY, "u"), [[None]])
+
+
+def test_a_read_is_sent_again_after_a_broken_connection() -> None:
+    scripted = Scripted()
+    record = scripted.run(get_flows.find(scripted.context, ENTITY, "u"), [LOST, UNSENT, [USER]])
+    assert record is not None
+    assert scripted.context.state.stats.retries == 2
+
+
+def test_a_read_waits_for_a_loading_server() -> None:
+    scripted = Scripted()
+    answers = [[ServerError("LOADING", "LOADING busy")], [USER]]
+    assert scripted.run(get_flows.find(scripted.context, ENTITY, "u"), answers) is not None
+
+
+def test_a_server_that_keeps_loading_is_a_typed_error_within_the_deadline() -> None:
+    scripted = Scripted(deadline=1.0)
+    started = scripted.time.now
+    with pytest.raises(StoreLoadingError):
+        scripted.run(
+            get_flows.find(scripted.context, ENTITY, "u"), [[ServerError("LOADING", "LOADING")]] * 1000
+        )
+    assert scripted.time.now - started <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("OOM", StoreOutOfMemoryError),
+        ("READONLY", StoreReadOnlyError),
+        ("MISCONF", StoreReadOnlyError),
+        ("NOREPLICAS", StoreReadOnlyError),
+        ("NOAUTH", AuthenticationError),
+        ("NOPERM", AuthenticationError),
+        ("WRONGTYPE", CorruptDocumentError),
+        ("ERR", StoreUnavailableError),
+    ],
+)
+def test_a_final_refusal_of_a_write_is_its_typed_error_at_once(code: str, error: type[KeyweaveError]) -> None:
+    scripted = Scripted()
+    with pytest.raises(error) as caught:
+        scripted.run(save_flows.create(scripted.context, ENTITY, user()), [[ServerError(code, f"{code} no")]])
+    assert type(caught.value) is error
+    assert len(scripted.sent()) == 1
+
+
+def test_an_unknown_script_is_sent_as_text() -> None:
+    scripted = Scripted()
+    scripted.run(
+        save_flows.create(scripted.context, ENTITY, user()), [[ServerError("NOSCRIPT", "NOSCRIPT")], [OK]]
+    )
+    first, second = scripted.sent()
+    assert (first[0], second[0]) == ("EVALSHA", "EVAL")
+    assert second[1] == scripted.context.scripts["apply"].text
+    assert first[2:] == second[2:]
+
+
+def test_a_repeated_write_is_marked_as_repeated_and_keeps_its_op() -> None:
+    scripted = Scripted()
+    scripted.run(save_flows.create(scripted.context, ENTITY, user()), [LOST, [OK]])
+    first, second = scripted.sent()
+    assert [word for word in first if word == "first"] and [word for word in second if word == "again"]
+    assert [word for word in first if word != "first"] == [word for word in second if word != "again"]
+
+
+def test_a_write_that_was_never_sent_is_not_marked_as_repeated() -> None:
+    scripted = Scripted()
+    scripted.run(save_flows.create(scripted.context, ENTITY, user()), [UNSENT, [OK]])
+    assert "again" not in scripted.sent()[1]
+
+
+def test_a_replayed_write_reads_its_values_from_the_head_of_the_document() -> None:
+    scripted = Scripted()
+    flow = save_flows.create(scripted.context, ENTITY, record := user())
+    ours: list[bytes] = []
+
+    class Head(list[bytes]):
+        def __iter__(self):  # type: ignore[no-untyped-def]
+            op = scripted.sent()[0][scripted.sent()[0].index("first") - 1]
+            ours.append(
+                f'{{"revision":1700000000000009,"created":1700000000000009,"expires":0,"op":"{op}"'.encode()
+            )
+            return iter(ours)
+
+    scripted.run(flow, [LOST, [[b"REPLAYED"]], Head()])
+    assert record.created_at is not None
+    assert scripted.context.state.stats.replays == 1
+
+
+def test_a_refusal_that_the_first_attempt_may_have_caused_is_an_unknown_outcome() -> None:
+    scripted = Scripted()
+    with pytest.raises(OutcomeUnknownError):
+        scripted.run(
+            save_flows.create(scripted.context, ENTITY, user()), [LOST, [[b"EXISTS", 1, b"uncertain", b""]]]
+        )
+
+
+def test_a_write_without_any_answer_is_an_unknown_outcome_within_the_deadline() -> None:
+    scripted = Scripted(deadline=0.5)
+    started = scripted.time.now
+    with pytest.raises(OutcomeUnknownError):
+        scripted.run(save_flows.create(scripted.context, ENTITY, user()), [LOST] * 1000)
+    assert scripted.time.now - started <= 0.5
+
+
+def test_a_server_that_cannot_be_reached_is_unavailable_not_unknown() -> None:
+    scripted = Scripted(deadline=0.5)
+    with pytest.raises(StoreUnavailableError) as caught:
+        scripted.run(save_flows.create(scripted.context, ENTITY, user()), [UNSENT] * 1000)
+    assert not isinstance(caught.value, OutcomeUnknownError | StoreTimeoutError)
+    assert "host:6379" in str(caught.value)
+
+
+def test_a_taken_key_is_already_exists() -> None:
+    scripted = Scripted()
+    with pytest.raises(AlreadyExistsError):
+        scripted.run(save_flows.create(scripted.context, ENTITY, user()), [[[b"EXISTS", 1, b"certain", b""]]])
+
+
+def test_a_taken_value_of_a_live_row_is_the_constraints_error() -> None:
+    scripted = Scripted()
+    other = USER.replace(b'"id":"u"', b'"id":"other"')
+    answers = [[[b"TAKEN", 2, b"certain", b"other"]], [other, []], [other]]
+    with pytest.raises(EmailExistsError):
+        scripted.run(save_flows.create(scripted.context, ENTITY, user()), answers)
+
+
+def test_a_taken_value_of_a_vanished_row_is_released_and_claimed() -> None:
+    scripted = Scripted()
+    answers = [[[b"TAKEN", 2, b"certain", b"other"]], [None, []], [None], [[b"OK"]], [OK]]
+    scripted.run(save_flows.create(scripted.context, ENTITY, user()), answers)
+    assert scripted.context.state.stats.healed == 1
+
+
+def held(document: bytes | None, owner: bytes, declared_only: bool) -> list[Any]:
+    """The replies to a lookup of a unique value: of one script, or of two plain commands."""
+    return [[owner], [document]] if declared_only else [[[owner, document]]]
+
+
+def looking(declared_only: bool) -> Scripted:
+    return Scripted(declared_keys=declared_only)
+
+
+def test_a_unique_value_is_found_in_one_round_trip() -> None:
+    scripted = Scripted()
+    flow = get_flows.find_by(scripted.context, ENTITY, ClaimEntry("email", "a@x", ""))
+    record = scripted.run(flow, [[[b"u", USER]]])
+    assert record is not None
+    ((verb, _, *words),) = scripted.sent()
+    assert (verb, words) == ("EVALSHA", [1, f"{TAG}User.email", f"{TAG}User:", "a@x"])
+    flow = get_flows.find_by(scripted.context, ENTITY, ClaimEntry("email", "b@x", ""))
+    assert scripted.run(flow, [[None]]) is None
+
+
+def test_without_undeclared_keys_the_owner_is_read_first_and_then_the_row() -> None:
+    scripted = Scripted(declared_keys=True)
+    flow = get_flows.find_by(scripted.context, ENTITY, ClaimEntry("email", "a@x", ""))
+    assert scripted.run(flow, [[b"u"], [USER]]) is not None
+    assert [command[0] for command in scripted.sent()] == ["HGET", "GET"]
+
+
+@pytest.mark.parametrize("declared_only", [False, True])
+def test_a_claim_that_its_owner_does_not_imply_finds_no_row(declared_only: bool) -> None:
+    scripted = looking(declared_only)
+    flow = get_flows.find_by(scripted.context, ENTITY, ClaimEntry("email", "b@x", ""))
+    assert scripted.run(flow, held(USER, b"u", declared_only) * 2) is None
+
+
+@pytest.mark.parametrize("declared_only", [False, True])
+def test_a_value_that_another_row_claims_between_two_reads_is_found_there(declared_only: bool) -> None:
+    moved = USER.replace(b'"id":"u"', b'"id":"w"')
+    for first in (USER.replace(b"a@x", b"b@x"), None):
+        scripted = looking(declared_only)
+        flow = get_flows.find_by(scripted.context, ENTITY, ClaimEntry("email", "a@x", ""))
+        freed = [[[b"CHANGED", b"1", b"certain", b""]]] if first is None else []
+        answers = [*held(first, b"u", declared_only), *freed, *held(moved, b"w", declared_only)]
+        record = scripted.run(flow, answers)
+        assert record is not None
+        assert record.id == "w"
+
+
+def test_an_invalid_record_sends_nothing() -> None:
+    scripted = Scripted()
+    with pytest.raises(ValidationError) as caught:
+        scripted.run(save_flows.create(scripted.context, ENTITY, User(id="", email="x", role=Role.USER)), [])
+    assert caught.value.field == "id"
+    assert scripted.effects == []
+
+
+def test_a_page_is_one_script_and_its_cursor_goes_on() -> None:
+    scripted = Scripted()
+    flow = page_flows.page(scripted.context, ENTITY, "all", (), limit=1, cursor=None, newest=True)
+    page = scripted.run(flow, [[[b"1700000000000001", b"u", [], USER]]])
+    assert [record.id for record in page.records] == ["u"]
+    flow = page_flows.page(scripted.context, ENTITY, "all", (), limit=1, cursor=page.cursor, newest=True)
+    assert scripted.run(flow, [[[b"", b"", []]]]).cursor is None
+    assert scripted.sent()[1][-3:-1] == ("1700000000000001", "u")
+
+
+@pytest.mark.parametrize("cursor", ["", "!", "AAAA", "W10", "é", "WyJVc2VyIiwieCIsdHJ1ZSwiYSIsImIiXQ"])
+def test_a_damaged_cursor_is_refused_before_anything_is_sent(cursor: str) -> None:
+    scripted = Scripted()
+    flow = page_flows.page(scripted.context, ENTITY, "all", (), limit=1, cursor=cursor, newest=True)
+    with pytest.raises(InvalidCursorError):
+        scripted.run(flow, [])
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1001, 1.5, True, "3"])
+def test_a_limit_out_of_range_is_refused(limit: object) -> None:
+    scripted = Scripted()
+    flow = page_flows.page(scripted.context, ENTITY, "all", (), limit=limit, cursor=None, newest=True)  # type: ignore[arg-type]
+    with pytest.raises(ValidationError):
+        scripted.run(flow, [])

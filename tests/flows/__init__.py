@@ -1,3 +1,0 @@
-"""Flows, driven by hand with literal replies: no shell, no server, no clock."""
-
-from __future__ import annotations

@@ -1,0 +1,134 @@
+"""A project that `keyweave init` begins passes its own tests, and nothing that is there already is touched."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from keyweave.cli import commands
+from keyweave_generator.scaffold import FILES, app_name, own_requirement, project
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNNER = CliRunner()
+app = commands.assemble(commands.installed())
+
+
+def make(folder: Path, *words: str) -> str:
+    """Run make in a project with the Python that runs this test; returns what it printed."""
+    # Without the variables by which an outer make, and the outer pytest, speak to their children.
+    environment = {
+        "PATH": "/usr/bin:/bin:/usr/local/bin",
+        "HOME": str(folder),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    done = subprocess.run(
+        ["make", "--no-print-directory", *words, f"PYTHON={sys.executable}"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_new_projects_tests_pass(tmp_path: Path) -> None:
+    folder = tmp_path / "my shop"
+    result = RUNNER.invoke(app, ["init", str(folder), "--name", "My Shop"])
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[-1] == f"next: make -C '{folder}' test 'KEYWEAVE={ROOT}[all]'"
+    assert "4 passed" in make(folder, "test")
+    assert "up to date" in make(folder, "check")
+    assert (folder / "generated" / "my_shop_store" / "manifest.json").is_file()
+    assert "make test" in make(folder)
+    assert str(ROOT) not in "".join(path.read_text() for path in folder.glob("*") if path.is_file())
+
+
+def test_what_is_there_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("mine")
+    result = RUNNER.invoke(app, ["init", str(tmp_path)])
+    assert (result.exit_code, "these files exist already: Makefile;" in result.output) == (1, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["Makefile"]
+    assert (tmp_path / "Makefile").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = RUNNER.invoke(app, ["init", str(tmp_path / "file")])
+    assert result.exit_code == 1
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "expected"),
+    [
+        (None, None),
+        ({"url": "file:///home/ada/key%20weave", "dir_info": {"editable": True}}, "/home/ada/key weave[all]"),
+        (
+            {"url": "file:///srv/wheels/keyweave-1-any.whl", "archive_info": {}},
+            "/srv/wheels/keyweave-1-any.whl[all]",
+        ),
+        (
+            {"url": "https://example.org/k.whl", "archive_info": {}},
+            "keyweave[all] @ https://example.org/k.whl",
+        ),
+        (
+            {"url": "https://example.org/k.git", "vcs_info": {"vcs": "git", "commit_id": "9f2c"}},
+            "keyweave[all] @ git+https://example.org/k.git@9f2c",
+        ),
+    ],
+)
+def test_a_project_gets_the_keyweave_that_began_it(
+    recorded: dict[str, object] | None, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = None if recorded is None else json.dumps(recorded)
+    monkeypatch.setattr(metadata.PathDistribution, "read_text", lambda _self, _name: text)
+    assert own_requirement() == expected
+
+
+def test_a_project_asks_for_versions_like_the_one_that_began_it() -> None:
+    files = project("shop")
+    asked = {
+        found
+        for path in ("Makefile", "pyproject.toml")
+        for found in re.findall(r"keyweave(?:\[all\])?(~=[\d.]+)", files[path])
+    }
+    major, minor, _ = metadata.version("keyweave").split(".")
+    assert asked == {f"~={major}.{minor}.0"}
+
+
+@pytest.mark.parametrize(
+    ("name", "app"),
+    [
+        ("shop", "shop"),
+        ("My-Shop 2", "my_shop_2"),
+        ("2fast", "app_2fast"),
+        ("class", "app_class"),
+        ("Größe", "gr_e"),
+        ("...", "app"),
+    ],
+)
+def test_any_name_makes_a_package_name(name: str, app: str) -> None:
+    assert app_name(name) == app
+    assert f"package: {app}_store" in project(name)["schema/package.yaml"]
+    assert "@app@" not in str(project(name))
+    assert "@name@" not in str(project(name))
+
+
+def test_its_compose_file_is_the_repositorys() -> None:
+    assert project("shop")["compose.yaml"] == (ROOT / "compose.yaml").read_text(encoding="utf-8")
+
+
+def test_every_file_of_the_template_is_written() -> None:
+    folder = ROOT / "generator" / "keyweave_generator" / "project"
+    assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == set(
+        FILES.values()
+    )

@@ -1,0 +1,29 @@
+"""The names that generated code makes, and those that a schema cannot use."""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import re
+from importlib import resources
+
+from keyweave import errors
+from keyweave_generator.names import RUNTIME_ERRORS
+
+
+def runtime_errors() -> set[str]:
+    return {
+        name for name, value in inspect.getmembers(errors, inspect.isclass) if issubclass(value, Exception)
+    }
+
+
+def test_the_generator_knows_every_error_of_the_runtime() -> None:
+    assert runtime_errors() == RUNTIME_ERRORS
+
+
+def test_templates_name_errors_that_there_are() -> None:
+    folder = resources.files("keyweave_generator") / "templates"
+    texts = [path.read_text(encoding="utf-8") for path in folder.iterdir()]
+    named = {name for text in texts for name in re.findall(r"\b[A-Z]\w+Error\b", text)}
+    assert named
+    assert {name for name in named if name not in RUNTIME_ERRORS and not hasattr(builtins, name)} == set()

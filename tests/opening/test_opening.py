@@ -1,0 +1,38 @@
+"""Options of a store: what makes no sense is refused before anything connects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from compozy_store.package import PACKAGE
+from keyweave.errors import ConfigurationError
+from keyweave.opening.prepare import prepare
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("attempts", 1.5), ("attempts", 0), ("chunk", 2.5), ("marker_ttl", 1.5), ("marker_ttl", True),
+        ("grace_ms", 10**30), ("grace_ms", -1), ("lock_ttl", 0.0001), ("lock_ttl", float("inf")),
+        ("remembered", -1), ("remembered", 10**7), ("lock_wait", float("nan")), ("lock_wait", "5"), ("backoff", 0),
+    ],
+)  # fmt: skip
+def test_a_policy_without_sense_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=name):
+        prepare(PACKAGE, "redis://unused", **{name: value})
+
+
+def test_a_policy_that_makes_sense_is_taken() -> None:
+    _, context = prepare(
+        PACKAGE, "redis://unused", attempts=1, lock_wait=0.5, lock_ttl=2, grace_ms=1, remembered=0
+    )
+    policy = context.policy
+    assert (policy.attempts, policy.lock_wait, policy.lock_ttl, policy.grace_ms, policy.remembered) == (
+        1,
+        0.5,
+        2,
+        1,
+        0,
+    )

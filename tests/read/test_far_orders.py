@@ -1,0 +1,121 @@
+"""Paging through extreme values: orders beyond 2^53, empty keys, cursors that were modified."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keyweave.errors import InvalidCursorError, ValidationError
+from keyweave.model.page import Position, write_cursor
+from keyweave_generator.load import load_sources
+from keyweave_generator.output import write
+from keyweave_generator.render import render
+from tests.servers.running import new_namespace, server_url
+
+SOURCES = {
+    "package.yaml": """\
+package: calendar_store
+namespace: {app: calendar, version: v1, environment: test, tenant: default}
+groups:
+  days: {}
+""",
+    "day.yaml": """\
+entity: Day
+group: days
+key: name
+fields:
+  name: {type: string}
+  until: {type: datetime}
+  number: {type: int}
+  share: {type: float}
+views:
+  all: {fields: [], order: created, why: everything}
+  by_until: {fields: [], order: until, why: what ends last}
+  by_number: {fields: [], order: number, why: the largest}
+  by_share: {fields: [], order: share, why: the largest}
+""",
+}
+
+
+@functools.cache
+def calendar() -> Any:
+    """The package, generated and imported."""
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder), render(load_sources(SOURCES)))
+        sys.path.insert(0, folder)
+        try:
+            package = importlib.import_module("calendar_store")
+            importlib.import_module("calendar_store.sync")
+        finally:
+            sys.path.remove(folder)
+    return package
+
+
+@pytest.fixture
+def store() -> Iterator[Any]:
+    with calendar().sync.Store.open(server_url(), namespace=new_namespace("far")) as opened:
+        yield opened
+
+
+def day(name: str, year: int = 2026, number: int = 0, share: float = 0.0) -> Any:
+    return calendar().Day(name=name, until=datetime(year, 1, 1, tzinfo=UTC), number=number, share=share)
+
+
+def names(rows: Iterator[Any]) -> list[str]:
+    """Names of the rows, limited in case the pages do not end."""
+    return [row.name for row in islice(rows, 50)]
+
+
+@pytest.mark.parametrize("newest", [True, False])
+def test_pages_continue_beyond_the_numbers_that_a_double_represents_exactly(store: Any, newest: bool) -> None:
+    years = [1, 1600, 1970, 2255, 2256, 9998, 9999]
+    for index, year in enumerate(years):
+        power = index * 20 - 60
+        store.days.create(day(str(index), year, (1 if power >= 0 else -1) << abs(power), 10.0**power))
+    expected = [str(index) for index in range(len(years))]
+    for view in ("until", "share"):
+        rows = getattr(store.days, f"iterate_by_{view}")(batch=1, newest=newest)
+        assert names(rows) == (expected[::-1] if newest else expected)
+    ascending = sorted((row.number, row.name) for row in store.days.iterate_all())
+    by_number = [name for _, name in ascending]
+    rows = store.days.iterate_by_number(batch=1, newest=newest)
+    assert names(rows) == (by_number[::-1] if newest else by_number)
+
+
+@pytest.mark.parametrize("number", [10**309, -(10**400)])
+def test_a_number_that_no_view_can_hold_is_refused_before_anything_is_written(
+    store: Any, number: int
+) -> None:
+    store.days.create(day("small", number=10**308))
+    with pytest.raises(ValidationError) as caught:
+        store.days.create(day("large", number=number))
+    assert caught.value.field == "number"
+    with pytest.raises(ValidationError):
+        store.days.change("small", lambda row: setattr(row, "number", number))
+    assert names(store.days.iterate_by_number()) == names(store.days.iterate_all()) == ["small"]
+    assert store.days.find("large") is None
+    assert store.check().clean
+
+
+def test_an_empty_key_is_a_valid_cursor_position(store: Any) -> None:
+    for name in ("b", "", "a"):
+        store.days.create(day(name))
+    assert names(store.days.iterate_all(batch=1)) == ["a", "", "b"]
+    assert names(store.days.iterate_by_number(batch=1)) == ["b", "a", ""]
+    assert store.days.get("").name == ""
+
+
+@pytest.mark.parametrize("score", ["nan", "1_0", " 5 ", "\u0661", "", "0x10", "five", "-", "1\n"])
+def test_a_cursor_whose_score_the_server_cannot_read_is_damaged(store: Any, score: str) -> None:
+    store.days.create(day("a"))
+    with pytest.raises(InvalidCursorError):
+        store.days.list_all(cursor=write_cursor(Position("Day", "created", True, score, "b")))

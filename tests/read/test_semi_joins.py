@@ -1,0 +1,113 @@
+"""Semi-joins: one round trip and several find the same, also with dead rows and missing documents."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from compozy_store import Status, TaskState
+from compozy_store.entities import WORKFLOW_STATE
+from keyweave.read import join as join_flows
+from keyweave.read import probe as probe_flows
+from keyweave.read import search as search_flows
+from keyweave.store.script import Script
+from tests.harness import AT_ONCE, FLAVOURS, Harness, add_tasks, harness, run, task, watched
+from tests.scripted import declare_keys
+
+
+@pytest.fixture(params=FLAVOURS)
+def stores(request: pytest.FixtureRequest) -> Iterator[Harness]:
+    """Executions with up to three tasks each; FAILED ones are past their deadline, and some documents are missing."""
+    chance = random.Random(31)
+    retention = {"TaskState": AT_ONCE, "WorkflowState": AT_ONCE}
+    with harness(request.param, request.node.name, retention=retention) as opened:
+        partition = opened.db.session.context.partition(WORKFLOW_STATE)
+        runs = [f"w{number}:%" for number in range(40)]
+        tasks: list[TaskState] = []
+        for key in runs:
+            opened.do(opened.db.workflow_states.create(run(key)))
+            for _ in range(chance.randrange(4)):
+                status = chance.choice((Status.RUNNING, Status.PENDING, Status.FAILED))
+                tasks.append(task(f"t{len(tasks)}", workflow=key, name=chance.choice("abc"), status=status))
+        add_tasks(opened, tasks)
+        for key in runs[::9]:
+            opened.do(
+                opened.db.workflow_states.change(key, lambda row: setattr(row, "status", Status.FAILED))
+            )
+        for row in tasks[::8]:
+            opened.send(("DEL", partition.document("TaskState", row.task_exec_id)))
+        opened.send(("DEL", partition.document("WorkflowState", runs[5])))
+        yield opened
+
+
+def found(stores: Harness, task_filter: dict[str, Any], *, batch: int, newest: bool) -> list[str]:
+    rows = stores.db.workflow_states.iterate(
+        workflow_id="f", having_task_state=task_filter, order="created", batch=batch, newest=newest
+    )
+    return [row.workflow_exec_id for row in stores.do(rows)]
+
+
+@pytest.mark.parametrize("scan", [3, 500])
+def test_one_round_trip_finds_what_plain_commands_find(
+    stores: Harness, scan: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe_flows, "SCAN_LIMIT", scan)
+    conditions: list[dict[str, Any]] = [
+        {"task_id": "a"},
+        {"task_id": "b", "status": Status.PENDING},
+        {"task_id": "nothing"},
+        {},
+        {"status": Status.FAILED},
+        {"workflow_exec_id": "w3:%"},
+    ]
+    calls = [
+        (filters, batch, newest) for filters in conditions for batch, newest in ((1, True), (200, False))
+    ]
+    quick = [found(stores, filters, batch=batch, newest=newest) for filters, batch, newest in calls]
+    declare_keys(stores.db.session.context)
+    plain = [found(stores, filters, batch=batch, newest=newest) for filters, batch, newest in calls]
+    assert quick == plain
+    assert quick[0] == quick[1][::-1] != []
+    assert quick[4] == quick[8] == []
+
+
+def test_the_newest_row_with_a_referring_row_is_one_round_trip(stores: Harness) -> None:
+    found(stores, {"task_id": "a"}, batch=1, newest=True)  # the server knows the script from here on
+    trips: list[int] = []
+    condition = join_flows.having(("TaskState", "workflow_exec_id", {"task_id": "a"}))
+    options: dict[str, Any] = {"order": "created", "limit": 1, "cursor": None, "newest": True}
+    flow = search_flows.search(
+        stores.db.session.context, WORKFLOW_STATE, {"workflow_id": "f"}, condition, **options
+    )
+    page = stores.do(stores.db.session.run(watched(stores, flow, lambda number, _: trips.append(number))))
+    assert len(page.records) == 1
+    assert trips == [1]
+
+
+def test_a_proof_beyond_the_search_limit_is_found_by_plain_commands(stores: Harness) -> None:
+    scripts = stores.db.session.context.scripts
+    text = scripts["having"].text
+    assert "LONGEST_SEARCH = 64, 4096" in text
+    scripts["having"] = Script("having", text.replace("LONGEST_SEARCH = 64, 4096", "LONGEST_SEARCH = 1, 1"))
+    stores.do(stores.db.workflow_states.create(run("wide")))
+    rows = [task(f"wide {number}", workflow="wide", name="w") for number in range(3)]
+    add_tasks(stores, rows)
+    partition = stores.db.session.context.partition(WORKFLOW_STATE)
+    for row in rows[1:]:
+        stores.send(("DEL", partition.document("TaskState", row.task_exec_id)))
+    assert found(stores, {"task_id": "w"}, batch=5, newest=True) == ["wide"]
+
+
+def test_a_large_family_is_searched_for_a_live_row(stores: Harness) -> None:
+    stores.do(stores.db.workflow_states.create(run("wide")))
+    rows = [task(f"wide {number}", workflow="wide", name="w") for number in range(150)]
+    add_tasks(stores, rows)
+    partition = stores.db.session.context.partition(WORKFLOW_STATE)
+    for row in rows[1:]:
+        stores.send(("DEL", partition.document("TaskState", row.task_exec_id)))
+    assert found(stores, {"task_id": "w"}, batch=5, newest=True) == ["wide"]
+    stores.send(("DEL", partition.document("TaskState", "wide 0")))
+    assert found(stores, {"task_id": "w"}, batch=5, newest=True) == []

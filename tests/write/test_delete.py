@@ -1,0 +1,276 @@
+"""Deletes, with literal replies: the number of exchanges, lost connections, and children that are added meanwhile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from compozy_store import APIKey, APIKeyNotFoundError, Role, User, UserNotFoundError
+from compozy_store.entities import API_KEY, TASK_STATE, WORKFLOW_STATE
+from compozy_store.entities import USER as ENTITY
+from keyweave.effects import Send
+from keyweave.errors import OutcomeUnknownError, TransactionConflictError
+from keyweave.write import delete as delete_flows
+from keyweave.write import save as save_flows
+from tests.commit.test_commit import guards
+from tests.scripted import HEAD, LOST, USER, Scripted, row_and_referrers
+
+OK = [[b"OK"]]
+TIME = [[b"1700000001", b"0"]]
+KEY = HEAD + b',"id":"k","user_id":"u","hash":"aA==","fingerprint":"Zg==","prefix":"p"}'
+RUN = HEAD + b',"workflow_exec_id":"w","workflow_id":"f","status":"RUNNING"}'
+TASK = (
+    HEAD + b',"task_exec_id":"t","task_id":"t","workflow_exec_id":"w","workflow_id":"f",'
+    b'"component":"task","status":"RUNNING"}'
+)
+
+
+TAG = "{app:v1:test:t:auth:0}:"
+OTHERS = b"1700000000000007"
+
+
+def delete(scripted: Scripted, answers: list[Any], entity: Any = ENTITY, key: str = "u") -> list[list[str]]:
+    """The command names of each exchange of a delete; the script's name in place of `EVALSHA`."""
+    scripted.run(delete_flows.delete(scripted.context, entity, key), answers)
+    return exchanges(scripted)
+
+
+def exchanges(scripted: Scripted) -> list[list[str]]:
+    names = {script.sha: name for name, script in scripted.context.scripts.items()}
+    return [
+        [names.get(str(command[1]), str(command[0])) for command in effect.commands]
+        for effect in scripted.effects
+        if isinstance(effect, Send)
+    ]
+
+
+def dead(document: bytes) -> bytes:
+    return document.replace(b'"expires":0', b'"expires":1600000000000000')
+
+
+def child(key: bytes, parent: bytes) -> bytes:
+    return TASK.replace(
+        b'"task_exec_id":"t"', b'"task_exec_id":"' + key + b'","parent_state_id":"' + parent + b'"'
+    )
+
+
+def test_a_row_without_referring_rows_takes_two_exchanges() -> None:
+    scripted = Scripted()
+    assert delete(scripted, [[row_and_referrers(USER, [])], OK]) == [["row_and_referrers"], ["free"]]
+    assert guards(scripted.sent()[-1]) == ("revision", 1, 1700000000000002, "count", 1, 0)
+
+
+def test_a_user_with_keys_takes_two_exchanges() -> None:
+    scripted = Scripted()
+    assert delete(scripted, [[row_and_referrers(USER, [(b"k", KEY, [])])], OK]) == [
+        ["row_and_referrers"],
+        ["free"],
+    ]
+    read, plan = scripted.sent()
+    view = f"{TAG}APIKey.by_user:u"
+    assert read[2:] == (2, f"{TAG}User:u", view, 500, 1000, f"{TAG}APIKey:", 0)
+    assert guards(plan) == (
+        *("unchanged", 1, 1700000000000002),
+        *("revision", 2, 1700000000000002, "count", 1, 1),
+    )
+
+
+def test_a_level_is_read_with_the_keys_of_the_next_level() -> None:
+    scripted = Scripted()
+    tasks: list[Any] = [(b"t", TASK, [[b"c"]]), (b"c", child(b"c", b"t"), [[]])]
+    assert delete(scripted, [[row_and_referrers(RUN, tasks)], OK], WORKFLOW_STATE, "w") == [
+        ["row_and_referrers"],
+        ["free"],
+    ]
+    assert scripted.sent()[0][-2:] == (1, f"{TAG.replace('auth', 'execution')}TaskState.by_parent:")
+    counts = [word for word in guards(scripted.sent()[-1]) if word == "count"]
+    assert len(counts) == 3
+
+
+def test_each_further_level_is_read_with_the_keys_of_the_next_level() -> None:
+    scripted = Scripted()
+    answers: list[Any] = [
+        [row_and_referrers(TASK, [(b"c", child(b"c", b"t"), [[b"d"]])])],
+        [[child(b"d", b"c")], [b"e"]],
+        [[child(b"e", b"d")], []],
+        OK,
+    ]
+    found = delete(scripted, answers, TASK_STATE, "t")
+    assert found == [["row_and_referrers"], ["MGET", "ZRANGE"], ["MGET", "ZRANGE"], ["free"]]
+    assert guards(scripted.sent()[-1]).count("count") == 4
+
+
+def test_dangling_entries_and_rows_past_their_deadline_are_removed_as_well() -> None:
+    scripted = Scripted()
+    members: list[Any] = [(b"ghost", None, []), (b"k", dead(KEY), [])]
+    delete(scripted, [[row_and_referrers(USER, members)], OK])
+    plan = scripted.sent()[-1]
+    found = guards(plan)
+    assert found[:3] == ("unchanged", 1, 1700000000000002)
+    assert found[-5:] == ("count", 1, 2, "missing", 3)
+    assert "ghost" in plan[plan.index("rows") :]
+
+
+def test_of_a_family_that_is_too_large_the_keys_are_read_first() -> None:
+    scripted = Scripted()
+    found = delete(scripted, [[row_and_referrers(USER)], [[b"k"]], [[KEY]], OK])
+    assert found == [["row_and_referrers"], ["ZRANGE"], ["MGET"], ["free"]]
+
+
+def test_without_undeclared_keys_a_family_is_read_level_by_level() -> None:
+    scripted = Scripted(declared_keys=True)
+    plain = [[USER, [b"k"]], [[KEY]], OK]
+    steps = [["GET", "ZRANGE"], ["MGET"], ["free"]]
+    assert delete(scripted, plain) == steps
+    assert guards(scripted.sent()[-1])[-2:] == (1, 1)
+
+
+def test_a_missing_row_is_reported_after_one_exchange() -> None:
+    with pytest.raises(UserNotFoundError):
+        delete(Scripted(), [[None]])
+
+
+def test_a_row_past_its_deadline_is_missing_and_its_family_is_not_read() -> None:
+    scripted = Scripted()
+    with pytest.raises(UserNotFoundError):
+        delete(scripted, [[row_and_referrers(dead(USER))], TIME])
+    assert scripted.context.state.stats.dead_met == 1
+
+
+def test_a_child_that_is_added_between_the_read_and_the_plan_restarts_the_delete() -> None:
+    scripted = Scripted()
+    refused = [[b"COUNT", 2, b"certain", b""]]
+    delete(
+        scripted, [[row_and_referrers(USER, [])], refused, [row_and_referrers(USER, [(b"k", KEY, [])])], OK]
+    )
+    assert guards(scripted.sent()[-1])[-1] == 1
+    assert scripted.context.state.stats.conflicts == 1
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_lost_connection_repeats_only_its_exchange(lost: int) -> None:
+    answers: list[Any] = [[row_and_referrers(USER, [(b"k", KEY, [])])], OK]
+    scripted = Scripted()
+    found = delete(scripted, [*answers[:lost], LOST, *answers[lost:]])
+    assert found[lost] == found[lost + 1]
+    assert len(found) == 3
+    assert ("again" in scripted.sent()[-1]) is (lost == 1)
+
+
+def test_a_delete_whose_refusal_is_uncertain_is_an_unknown_outcome() -> None:
+    changed = [[b"CHANGED", 1, b"uncertain", b""]]
+    with pytest.raises(OutcomeUnknownError):
+        delete(Scripted(), [[row_and_referrers(USER, [])], LOST, changed])
+
+
+def test_a_task_past_its_deadline_is_removed_with_its_execution() -> None:
+    scripted = Scripted()
+    delete(scripted, [[row_and_referrers(RUN, [(b"t", dead(TASK), [[]])])], OK], WORKFLOW_STATE, "w")
+    assert guards(scripted.sent()[-1])[0] == "unchanged"
+    assert TASK_STATE.references[0].cascade
+
+
+def keeper(**policy: Any) -> Scripted:
+    """A process that wrote an API key, at revision 5."""
+    scripted = Scripted(**policy)
+    row = APIKey(id="k", user_id="u", hash=b"h", fingerprint=b"f", prefix="p")
+    scripted.run(
+        save_flows.create(scripted.context, API_KEY, row),
+        [[[b"OK", 1700000000000005, 1700000000000005, 0]]],
+    )
+    scripted.effects.clear()
+    return scripted
+
+
+def revisions(scripted: Scripted) -> list[Any]:
+    """The guards of each plan."""
+    return [guards(command)[2] for command in scripted.sent() if "rows" in command]
+
+
+def test_a_row_without_possible_referrers_is_read_and_removed() -> None:
+    scripted = Scripted()
+    assert delete(scripted, [[KEY], OK], API_KEY, "k") == [["GET"], ["free"]]
+    assert guards(scripted.sent()[-1]) == ("revision", 1, 1700000000000002)
+
+
+def test_a_remembered_row_is_removed_by_one_plan() -> None:
+    scripted = keeper()
+    assert delete(scripted, [OK], API_KEY, "k") == [["free"]]
+    assert guards(scripted.sent()[-1]) == ("revision", 1, 1700000000000005)
+    scripted.effects.clear()
+    with pytest.raises(APIKeyNotFoundError):
+        delete(scripted, [[None]], API_KEY, "k")
+    assert exchanges(scripted) == [["GET"]]
+
+
+def test_a_changed_row_is_in_the_refusal_and_is_not_a_conflict() -> None:
+    scripted = keeper()
+    moved = KEY.replace(b"1700000000000002", OTHERS).replace(b'"user_id":"u"', b'"user_id":"v"')
+    changed = [[b"CHANGED", 1, b"certain", b"", moved]]
+    assert delete(scripted, [changed, OK], API_KEY, "k") == [["free"], ["free"]]
+    assert revisions(scripted) == [1700000000000005, int(OTHERS)]
+    assert f"{TAG}APIKey.by_user:v" in scripted.sent()[-1]
+    assert scripted.context.state.stats.conflicts == 0
+
+
+def test_a_row_that_other_writers_keep_changing_is_a_conflict_in_the_end() -> None:
+    scripted = keeper(attempts=2)
+    changed = [b"CHANGED", 1, b"certain", b""]
+    with pytest.raises(TransactionConflictError):
+        delete(scripted, [[[*changed, KEY]], [changed], [KEY], [changed]], API_KEY, "k")
+    assert exchanges(scripted) == [["free"], ["free"], ["GET"], ["free"]]
+    assert scripted.context.state.stats.conflicts == 2
+
+
+def test_a_row_that_another_writer_removed_is_read_once_and_dropped_from_the_cache() -> None:
+    scripted = keeper()
+    for answers in ([[[b"MISSING", 1, b"certain", b""]], [None]], [[None]]):
+        with pytest.raises(APIKeyNotFoundError):
+            delete(scripted, answers, API_KEY, "k")
+    assert (scripted.context.state.stats.conflicts, scripted.context.state.stats.dead_met) == (0, 0)
+
+
+def test_a_remembered_row_that_expired_is_counted_as_dead() -> None:
+    scripted = keeper()
+    with pytest.raises(APIKeyNotFoundError):
+        delete(scripted, [[[b"MISSING", 1, b"certain", b""]], [dead(KEY)], TIME], API_KEY, "k")
+    assert scripted.context.state.stats.dead_met == 1
+
+
+def test_a_row_that_is_recreated_between_the_refusal_and_the_read_is_removed() -> None:
+    scripted = keeper()
+    newer = KEY.replace(b"1700000000000002", OTHERS)
+    delete(scripted, [[[b"MISSING", 1, b"certain", b""]], [newer], OK], API_KEY, "k")
+    assert revisions(scripted) == [1700000000000005, int(OTHERS)]
+
+
+def test_a_lost_attempt_without_a_marker_was_not_applied() -> None:
+    for answers in ([[b"CHANGED", 1, b"uncertain", b"", KEY]], OK), (
+        [[b"CHANGED", 1, b"uncertain", b""]],
+        [KEY],
+        OK,
+    ):
+        delete(keeper(), [LOST, *answers], API_KEY, "k")
+    with pytest.raises(APIKeyNotFoundError):
+        delete(keeper(), [LOST, [[b"MISSING", 1, b"uncertain", b""]], [None]], API_KEY, "k")
+
+
+def test_a_lost_attempt_with_a_marker_is_a_success() -> None:
+    assert delete(keeper(), [LOST, [[b"REPLAYED"]]], API_KEY, "k") == [["free"], ["free"]]
+
+
+@pytest.mark.parametrize("status", [b"CHANGED", b"MISSING"])
+def test_a_lost_attempt_whose_marker_may_have_expired_is_an_unknown_outcome(status: bytes) -> None:
+    with pytest.raises(OutcomeUnknownError):
+        delete(keeper(marker_ttl=0), [LOST, [[status, 1, b"uncertain", b""]]], API_KEY, "k")
+
+
+def test_a_row_with_possible_referrers_is_read_even_if_it_is_remembered() -> None:
+    scripted = Scripted()
+    scripted.run(
+        save_flows.create(scripted.context, ENTITY, User(id="u", email="a@x", role=Role.USER)),
+        [[[b"OK", 1700000000000002, 1700000000000002, 0]]],
+    )
+    scripted.effects.clear()
+    assert delete(scripted, [[row_and_referrers(USER, [])], OK]) == [["row_and_referrers"], ["free"]]

@@ -1,0 +1,347 @@
+"""Generated calls against bare calls of redis-py that send the same bytes, interleaved on one embedded server.
+
+Medians and ratios only: the machine's speed drifts, the ratio of two neighbours does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import redis
+import redis.asyncio
+
+from compozy_store import PACKAGE, Component, Status, TaskState, WorkflowState, aio, sync
+from keyweave.changes.plan import Plan
+from keyweave.effects import Command, Flow, Send
+from keyweave.model.record import memory_of
+from tools.bench import telemetry
+
+ROUNDS = 2000
+PAGE_ROUNDS = 600
+TASKS = 20_000
+KEY = "2abcdefghijklmnopqrstuvw003"
+PAYLOAD = {"text": "x" * 540}
+
+Row = tuple[str, str, str, str]
+
+
+def task(key: str, run: str, number: int, parent: str | None = None) -> TaskState:
+    """A task as the engine writes it, with a payload of 560 bytes."""
+    return TaskState(
+        task_exec_id=key,
+        task_id=f"step-{number}",
+        workflow_exec_id=run,
+        workflow_id="report",
+        component=Component.AGENT,
+        status=Status.RUNNING,
+        agent_id=f"agent-{number % 5}",
+        action_id=f"action-{number % 7}",
+        parent_state_id=parent,
+        output=PAYLOAD,
+    )
+
+
+def page_command(store: Any) -> Command:
+    """The call of the page script that `list_by_workflow(…, limit=50)` makes."""
+    context = store.session.context
+    partition = context.keyspace.partition("execution")
+    return (
+        "EVALSHA",
+        context.scripts["page"].sha,
+        1,
+        partition.view("TaskState", "by_workflow", ("run",)),
+        partition.document_prefix("TaskState"),
+        50,
+        "newest",
+        "",
+        "",
+        400,
+    )
+
+
+class Captured:
+    """Keeps the last command that a plan became."""
+
+    def __init__(self) -> None:
+        self.last: list[Any] = []
+        self._original = Plan.command
+
+    def __enter__(self) -> Captured:
+        original, captured = self._original, self
+
+        def command(plan: Plan, *arguments: Any, **options: Any) -> Command:
+            made = original(plan, *arguments, **options)
+            captured.last = list(made)
+            return made
+
+        Plan.command = command  # type: ignore[assignment, method-assign]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        Plan.command = self._original  # type: ignore[method-assign]
+
+    def renewed(self, record: TaskState) -> list[Any]:
+        """The same bytes with the revision that the row has now, so that the plan is accepted."""
+        stored = memory_of(record)
+        assert stored is not None
+        self.last[self.last.index("revision") + 2] = stored.revision
+        return self.last
+
+    @staticmethod
+    def learn(record: TaskState, reply: list[Any]) -> None:
+        """Tell the record what the bare call did, so that the next save is accepted."""
+        assert reply[0] == b"OK", reply
+        stored = memory_of(record)
+        assert stored is not None
+        stored.revision = int(reply[1])
+
+
+def compare(
+    name: str, target: float, ours: Callable[[], object], bare: Callable[[], object], rounds: int
+) -> Row:
+    """Time two blocking calls in turn."""
+    left, right = [], []
+    gc.disable()
+    for _ in range(rounds):
+        start = time.perf_counter_ns()
+        ours()
+        middle = time.perf_counter_ns()
+        bare()
+        left.append(middle - start)
+        right.append(time.perf_counter_ns() - middle)
+    gc.enable()
+    return row(name, target, left, right)
+
+
+async def compare_async(
+    name: str,
+    target: float,
+    ours: Callable[[], Awaitable[object]],
+    bare: Callable[[], Awaitable[object]],
+    rounds: int,
+) -> Row:
+    """Time two awaited calls in turn."""
+    left, right = [], []
+    gc.disable()
+    for _ in range(rounds):
+        start = time.perf_counter_ns()
+        await ours()
+        middle = time.perf_counter_ns()
+        await bare()
+        left.append(middle - start)
+        right.append(time.perf_counter_ns() - middle)
+    gc.enable()
+    return row(name, target, left, right)
+
+
+def row(name: str, target: float, left: list[int], right: list[int]) -> Row:
+    """A line of the table."""
+    ours, bare = statistics.median(left) / 1000, statistics.median(right) / 1000
+    ratio = ours / bare
+    return name, f"{ours:.0f} µs / {bare:.0f} µs", f"{ratio:.2f}x", verdict(ratio, target, "x")
+
+
+def verdict(value: float, target: float, unit: str) -> str:
+    """Whether a target is met."""
+    return f"{'met' if value <= target else 'MISSED'} (<= {target}{unit})"
+
+
+def flip(record: TaskState) -> None:
+    """Change the status, to and fro."""
+    record.status = Status.PAUSED if record.status is Status.RUNNING else Status.RUNNING
+
+
+def blocking() -> list[Row]:
+    """The blocking flavour."""
+    with sync.Store.open("embedded:", namespace="bench") as store:
+        store.workflow_states.create(
+            WorkflowState(workflow_exec_id="run", workflow_id="report", status=Status.RUNNING)
+        )
+        for number in range(60):
+            store.task_states.create(task(f"{KEY[:-3]}{number:03}", "run", number))
+        settings = store.session.shell.settings
+        client: Any = redis.Redis(unix_socket_path=settings.path)
+        document = store.session.context.keyspace.partition("execution").document("TaskState", KEY)
+        call = page_command(store)
+        assert len(store.task_states.list_by_workflow("run").records) == 50
+        reply: Any = client.execute_command(*call)
+        assert len(reply) == 53
+        rows = [
+            compare(
+                "get, blocking",
+                1.15,
+                lambda: store.task_states.get(KEY),
+                lambda: client.get(document),
+                ROUNDS,
+            ),
+            compare(
+                "page of 50, blocking",
+                1.35,
+                lambda: store.task_states.list_by_workflow("run", limit=50),
+                lambda: client.execute_command(*call),
+                PAGE_ROUNDS,
+            ),
+        ]
+        record = store.task_states.get(KEY)
+        with Captured() as captured:
+
+            def ours() -> None:
+                flip(record)
+                store.task_states.save(record)
+
+            def bare() -> None:
+                captured.learn(record, client.execute_command(*captured.renewed(record)))
+
+            rows.append(compare("save of a status change, blocking", 1.3, ours, bare, ROUNDS))
+        client.close()
+    return rows
+
+
+async def waiting() -> list[Row]:
+    """The asyncio flavour."""
+    async with aio.Store.open("embedded:", namespace="bench") as store:
+        await store.workflow_states.create(
+            WorkflowState(workflow_exec_id="run", workflow_id="report", status=Status.RUNNING)
+        )
+        for number in range(60):
+            await store.task_states.create(task(f"{KEY[:-3]}{number:03}", "run", number))
+        client: Any = redis.asyncio.Redis(unix_socket_path=store.session.shell.settings.path)
+        document = store.session.context.keyspace.partition("execution").document("TaskState", KEY)
+        call = page_command(store)
+        rows = [
+            await compare_async(
+                "get, asyncio",
+                1.15,
+                lambda: store.task_states.get(KEY),
+                lambda: _awaited(client.get(document)),
+                ROUNDS,
+            ),
+            await compare_async(
+                "page of 50, asyncio",
+                1.35,
+                lambda: store.task_states.list_by_workflow("run", limit=50),
+                lambda: _awaited(client.execute_command(*call)),
+                PAGE_ROUNDS,
+            ),
+        ]
+        record = await store.task_states.get(KEY)
+        with Captured() as captured:
+
+            async def ours() -> None:
+                flip(record)
+                await store.task_states.save(record)
+
+            async def bare() -> None:
+                captured.learn(record, await _awaited(client.execute_command(*captured.renewed(record))))
+
+            rows.append(await compare_async("save of a status change, asyncio", 1.3, ours, bare, ROUNDS))
+        await client.aclose()
+    return rows
+
+
+async def _awaited(call: Any) -> Any:
+    return await call if inspect.isawaitable(call) else call
+
+
+def memory() -> Row:
+    """Bytes per task: ten tasks per execution, half of them children of the first."""
+    with sync.Store.open("embedded:", namespace="memory") as store:
+        before = used(store)
+        for run in range(TASKS // 10):
+            name = f"2run{run:023}"
+            store.workflow_states.create(
+                WorkflowState(workflow_exec_id=name, workflow_id=f"w-{run % 50}", status=Status.RUNNING)
+            )
+        between = used(store)
+        for run in range(TASKS // 10):
+            name = f"2run{run:023}"
+            for number in range(10):
+                parent = f"2task{run:018}-0-0" if number > 4 else None
+                store.task_states.create(task(f"2task{run:018}-0-{number}", name, number, parent))
+        each = (used(store) - between) / TASKS
+        run_each = (between - before) / (TASKS // 10)
+    return (
+        f"memory per TaskState ({run_each:.0f} B per WorkflowState)",
+        f"{each:.0f} B",
+        "",
+        verdict(each, 1800, " B"),
+    )
+
+
+def used(store: sync.Store) -> int:
+    """Bytes that the server's data take."""
+
+    def flow() -> Flow[int]:
+        (text,) = yield Send((("INFO", "memory"),))
+        return int(text.split(b"used_memory_dataset:")[1].split(b"\r\n")[0])
+
+    return store.session.run(flow())
+
+
+def generating() -> list[Row]:
+    """`keyweave generate` as a whole process, for this schema and for a hundred entities."""
+    rows = []
+    schema = Path("schema")
+    with tempfile.TemporaryDirectory() as folder:
+        many = Path(folder) / "schema"
+        many.mkdir()
+        (many / "package.yaml").write_text(
+            (schema / "package.yaml").read_text(encoding="utf-8"), encoding="utf-8"
+        )
+        user = (schema / "user.yaml").read_text(encoding="utf-8")
+        for number in range(100):
+            text = user.replace("entity: User", f"entity: User{number}")
+            (many / f"user{number}.yaml").write_text(text, encoding="utf-8")
+        for name, source, rounds, target in (
+            ("this schema", schema, 3, 3.0),
+            ("100 entities", many, 1, None),
+        ):
+            times = []
+            for turn in range(rounds):
+                output = Path(folder) / f"out-{source.name}-{turn}"
+                start = time.perf_counter()
+                command = [
+                    sys.executable,
+                    "-m",
+                    "keyweave.cli.main",
+                    "generate",
+                    "--schema",
+                    str(source),
+                    "--output",
+                    str(output),
+                ]
+                subprocess.run(command, check=True, capture_output=True)
+                times.append(time.perf_counter() - start)
+            seconds = statistics.median(times)
+            rows.append(
+                (
+                    f"keyweave generate, {name}",
+                    f"{seconds:.2f} s",
+                    "",
+                    verdict(seconds, target, " s") if target else "",
+                )
+            )
+    return rows
+
+
+def main() -> None:
+    """Run everything and print the table."""
+    print(f"{PACKAGE.name}, medians, ours / bare redis-py, {ROUNDS} interleaved rounds")
+    rows = [*blocking(), *asyncio.run(waiting()), *telemetry.rows(), memory(), *generating()]
+    widths = [max(len(line[column]) for line in rows) for column in range(4)]
+    for line in rows:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+if __name__ == "__main__":
+    main()
