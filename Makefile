@@ -21,12 +21,13 @@ RUNS ?= 200
 SEEDS ?= 1000
 COUNTS ?= 10000 1000000
 ROWS ?= 100000
+BASE ?= HEAD~1
 
 # As a variable, the constraints also hold for the build tools, which pip installs into an environment of their own.
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory
+.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-polling lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -128,6 +129,14 @@ bench-compare: $(STAMP) ## Show what a change did (OLD=before.json NEW=after.jso
 bench-scale: $(STAMP) ## Compare a million tasks with ten thousand on one server (about 8 minutes)
 	@echo "bench-scale: the same calls beside few and many rows"
 	@$(BIN)/python -m tools.bench scale --docs docs $(BENCH_ARGS)
+
+bench-polling: $(STAMP) ## Compare calls with and without busy polling, and renew that section of docs/benchmarks.md
+	@echo "bench-polling: the same calls, with polling and without"
+	@$(BIN)/python -m tools.bench polling --docs docs
+
+bench-guard: $(STAMP) ## Compare this checkout with a commit, in turns in one run (BASE=HEAD~1, 15 s)
+	@echo "bench-guard: this checkout beside $(BASE)"
+	@$(BIN)/python -m tools.bench.guard --base $(BASE)
 
 bench-core: $(STAMP) ## Compare generated calls with bare redis-py calls on the embedded server
 	@echo "bench-core: generated calls against bare calls"

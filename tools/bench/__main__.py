@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from tools.bench import polling
 from tools.bench.cases import chosen
 from tools.bench.comparing import differences, reservations, table
 from tools.bench.measuring import Effort
@@ -127,6 +128,21 @@ def scale_command(
     _console().print(shown)
 
 
+@app.command("polling")
+def polling_command(
+    blocks: Annotated[int, typer.Option(help="Blocks of 100 calls of each side.", min=1)] = 60,
+    docs: Annotated[
+        Path | None, typer.Option(help="Keep the numbers and renew the page in this folder.")
+    ] = None,
+) -> None:
+    """Time calls with and without busy polling, in turns."""
+    found = polling.compare(blocks)
+    _console().print("\n".join(polling.section(found)), markup=False)
+    if docs is not None:
+        polling.keep(found, docs / "benchmarks")
+        _write_docs(read(docs / "benchmarks" / "results.json"), docs)
+
+
 @app.command("compare")
 def compare_command(
     old: Annotated[Path, typer.Argument(help="JSON of the run before the change.")],
@@ -191,7 +207,9 @@ def _console() -> Console:
 def _write_docs(found: Run, docs: Path) -> None:
     kept = docs / "benchmarks" / "scale.json"
     write(found, docs / "benchmarks" / "results.json", samples=False)
-    for name, text in pages(found, read(kept) if kept.exists() else None).items():
+    for name, text in pages(
+        found, read(kept) if kept.exists() else None, polling.load(docs / "benchmarks")
+    ).items():
         target = docs / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")

@@ -7,6 +7,7 @@ from typing import Final
 
 from tools.bench.data import PAYLOADS
 from tools.bench.plots import bars, lines
+from tools.bench.polling import Comparison, section
 from tools.bench.results import CaseTimings, Run
 from tools.bench.sections import (
     TITLES,
@@ -53,14 +54,15 @@ sockets.
   is much faster with the same commands."""
 
 
-def pages(run: Run, scale: Run | None = None) -> dict[str, str]:
+def pages(run: Run, scale: Run | None = None, polled: Comparison | None = None) -> dict[str, str]:
     """The page and its plots, by path below the folder of the documentation.
 
     Args:
         run: a run with cases.
         scale: a run that compared few rows with many, when there is one.
+        polled: calls with and without busy polling, when they were compared.
     """
-    files = {"benchmarks.md": "\n".join([*_page(run, scale), ""])}
+    files = {"benchmarks.md": "\n".join([*_page(run, scale, polled), ""])}
     for name, cases in _by_repository(run).items():
         files[f"benchmarks/{name}.svg"] = bars(
             f"{name}: p50 of one caller, logarithmic", "µs", {case.name: p50s(case) for case in cases}
@@ -77,7 +79,7 @@ def pages(run: Run, scale: Run | None = None) -> dict[str, str]:
     return files
 
 
-def _page(run: Run, scale: Run | None) -> Iterator[str]:
+def _page(run: Run, scale: Run | None, polled: Comparison | None) -> Iterator[str]:
     yield "# Benchmarks"
     yield ""
     yield (
@@ -100,6 +102,8 @@ def _page(run: Run, scale: Run | None) -> Iterator[str]:
     yield from throughput(run, THROUGHPUT)
     if scale is not None:
         yield from growth(scale)
+    if polled is not None:
+        yield from section(polled)
 
 
 def _machine(run: Run) -> Iterator[str]:

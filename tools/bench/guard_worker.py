@@ -1,0 +1,130 @@
+"""One side of `make bench-guard`: times named calls of the generated package that its PYTHONPATH leads to.
+
+It imports nothing but the generated package, so it runs on any commit. Commands come in as JSON lines: a case and a number
+of rounds; each is answered with the nanoseconds of every round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from compozy_store import Component, Status, TaskState, WorkflowState, aio, sync
+
+_STATES = (Status.RUNNING, Status.PAUSED)
+
+
+def _task(key: str, **more: Any) -> TaskState:
+    return TaskState(
+        task_exec_id=key,
+        task_id="t",
+        workflow_exec_id="w",
+        workflow_id="f",
+        component=Component.TASK,
+        status=Status.RUNNING,
+        **more,
+    )
+
+
+class _Blocking:
+    """The cases of the blocking flavour."""
+
+    def __init__(self, url: str, namespace: str) -> None:
+        self.store = sync.Store.open(url, namespace=namespace)
+        self.rows = self.store.task_states
+        self.store.workflow_states.upsert(
+            WorkflowState(workflow_exec_id="w", workflow_id="f", status=Status.RUNNING)
+        )
+        for number in range(60):
+            self.rows.upsert(_task(f"p{number}", parent_state_id=None))
+        self.row = self.rows.get("p0")
+        self.made = 0
+
+    def get(self) -> None:
+        self.rows.get("p1")
+
+    def page(self) -> None:
+        self.rows.list_by_workflow("w", limit=50)
+
+    def save(self) -> None:
+        self.row.status = _STATES[self.row.status is _STATES[0]]
+        self.rows.save(self.row)
+
+    def create(self) -> None:
+        self.made += 1
+        self.rows.create(_task(f"c{self.made}"))
+
+    def remove(self) -> None:
+        self.rows.delete(f"c{self.made}")
+        self.made -= 1
+
+    def locked(self) -> None:
+        def write(tx: Any) -> None:
+            row = tx.task_states.get_for_update("p2")
+            row.status = _STATES[row.status is _STATES[0]]
+            tx.task_states.save(row)
+
+        self.store.transact(write)
+
+
+class _Waiting:
+    """The cases of the asyncio flavour."""
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        self.rows = store.task_states
+
+    async def begin(self) -> None:
+        self.row = await self.rows.get("p3")
+
+    async def get(self) -> None:
+        await self.rows.get("p1")
+
+    async def page(self) -> None:
+        await self.rows.list_by_workflow("w", limit=50)
+
+    async def save(self) -> None:
+        self.row.status = _STATES[self.row.status is _STATES[0]]
+        await self.rows.save(self.row)
+
+
+async def _timed(call: Callable[[], Awaitable[None]], rounds: int) -> list[int]:
+    taken = []
+    for _ in range(rounds):
+        started = time.perf_counter_ns()
+        await call()
+        taken.append(time.perf_counter_ns() - started)
+    return taken
+
+
+def main(url: str, namespace: str) -> None:
+    """Answer commands until standard input ends."""
+    blocking = _Blocking(url, namespace)
+    with asyncio.Runner() as runner:
+        opening = aio.Store.open(url, namespace=namespace)
+        waiting = _Waiting(runner.run(opening.__aenter__()))
+        runner.run(waiting.begin())
+        print("ready", flush=True)
+        for line in sys.stdin:
+            case, rounds = json.loads(line)
+            flavour, _, name = case.partition(".")
+            if flavour == "aio":
+                taken = runner.run(_timed(getattr(waiting, name), rounds))
+            else:
+                call = getattr(blocking, name)
+                taken = []
+                for _ in range(rounds):
+                    started = time.perf_counter_ns()
+                    call()
+                    taken.append(time.perf_counter_ns() - started)
+            print(json.dumps(taken), flush=True)
+        runner.run(opening.__aexit__(None, None, None))
+    blocking.store.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])
