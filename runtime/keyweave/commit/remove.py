@@ -7,7 +7,7 @@ plan is deleted in chunks, the parent last, so that an interrupted delete can be
 from __future__ import annotations
 
 from keyweave.changes.unit import Change
-from keyweave.commit.commit import commit, refused
+from keyweave.commit.commit import commit
 from keyweave.commit.family import (
     Family,
     RowId,
@@ -25,8 +25,8 @@ def remove_rows(context: Context, roots: list[Change], family: Family | None = N
     """Remove rows with their families.
 
     A family that fits into one plan is removed in one step. In a larger one, children are removed first, until the
-    rest fits. If all roots have the guard `dead`, this is a sweep: an uncertain outcome is treated as a conflict,
-    because the next sweep finds out what is left.
+    rest fits. If all roots have the guard `dead`, this is a sweep: if its outcome is unknown, the next sweep
+    finds what is left.
 
     Args:
         roots: the removals of the rows.
@@ -60,8 +60,6 @@ def remove_rows(context: Context, roots: list[Change], family: Family | None = N
             continue
         refusal = (yield from commit(context, changes, sweeping=sweeping)) if changes else None
         if refusal is not None:
-            if not refusal.certain and not sweeping:
-                raise refused(refusal)
             context.state.stats.conflict(roots[0].entity.name)
             return False
         removed |= {row_id(change) for change in changes}

@@ -1,15 +1,16 @@
 """Sending commands with retries. Every flow sends its commands through this module.
 
-Reads may be repeated after any failure. A plan is repeated with the same op, so that the server recognizes a plan
-that it has applied. This is why a broken connection usually does not leave the outcome of a write unknown.
+Reads may be repeated after any failure. A plan is repeated with the same ticket, by which the server's ledger recognises
+a plan that it has applied. So the outcome of a write is unknown only as long as the server cannot be reached.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, cast
 
-from keyweave.changes.plan import Applied, Outcome, Plan
-from keyweave.document.codec import HEAD_LENGTH, read_head
+from keyweave.changes.plan import Outcome, Plan, Ticket
+from keyweave.changes.unsettled import Unsettled
 from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send, ServerError, Sleep, Word
 from keyweave.errors import (
     AuthenticationError,
@@ -26,6 +27,12 @@ from keyweave.store.context import Context
 
 _TRANSIENT: Final = frozenset({"LOADING", "BUSY", "UNKILLABLE", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN"})
 """Codes of transient refusals. The server did not run the command."""
+
+_UNANSWERED: Final = frozenset({b"REPLAYED", b"LATE", b"NEVER", b"STALE", b"CORRUPT"})
+"""Replies of `apply` that are no answer to the plan itself."""
+
+_SLACK: Final = 5_000_000
+"""Microseconds that a plan may be under way beyond the deadline, and that clocks may be apart."""
 
 _REFUSALS: Final[dict[str, tuple[type[KeyweaveError], str]]] = {
     "LOADING": (StoreLoadingError, "is still loading its data"),
@@ -194,25 +201,72 @@ class Trailer:
         self.replies: list[Reply] = []
 
 
-def apply(context: Context, plan: Plan, trailer: Trailer | None = None) -> Flow[Outcome]:
+def apply(
+    context: Context, plan: Plan, trailer: Trailer | None = None, *, repeatable: bool = False
+) -> Flow[Outcome]:
     """Apply a plan exactly once, and return its outcome.
 
+    Every try carries the same ticket, so the server answers a retry as it answered the try that was applied, whatever
+    happened to the rows since.
+
+    Args:
+        trailer: commands that follow the plan in its pipeline.
+        repeatable: whether it makes no difference if the plan was applied, as for a repair: then no outcome is unknown.
+
     Raises:
-        OutcomeUnknownError: the connection broke, and no attempt was answered before the deadline.
+        OutcomeUnknownError: a try was sent, and none was answered before the deadline. The error can be settled later.
         StoreUnavailableError: or another subclass; nothing was written.
         CorruptDocumentError: a key has the wrong type; nothing was written.
     """
+    ledger = context.state.ledger
+    ticket = ledger.take()
+    state = _Try(context, plan, ticket)
+    try:
+        reply = yield from _answer(context, state, trailer)
+    except KeyweaveError as error:
+        if not state.sent or repeatable or isinstance(error, CorruptDocumentError):
+            raise
+        raise _outcome_unknown(context, error, Unsettled(plan, ticket)) from error
+    finally:
+        if state.sent:
+            ledger.leave_open(ticket)
+        else:
+            ledger.answered(ticket)
+    return plan.outcome(reply)
+
+
+class _Try:
+    """A plan on its way.
+
+    Attributes:
+        sent: whether a try may have been applied, and none was answered.
+    """
+
+    __slots__ = ("plan", "renew", "sent", "ticket", "until")
+
+    def __init__(self, context: Context, plan: Plan, ticket: Ticket) -> None:
+        self.plan: Final = plan
+        self.ticket: Final = ticket
+        self.renew: Final = context.state.ledger.renew(plan.partition.tag)
+        self.until = _not_after(context)
+        self.sent = False
+
+
+def _answer(context: Context, state: _Try, trailer: Trailer | None) -> Flow[Sequence[Any]]:
+    """Send a plan until it is answered, and return the answer: OK, or a guard that did not hold."""
+    plan = state.plan
     script = context.scripts["free" if plan.only_removes else "apply"]
     policy = context.policy
     backoff: Backoff | None = None
-    verb, text, again = "EVALSHA", script.sha, False
+    verb, text = "EVALSHA", script.sha
     while True:
         command = plan.command(
             text,
             verb,
-            again=again,
+            ticket=state.ticket,
+            until=state.until,
             grace_ms=policy.grace_ms,
-            marker_ttl=policy.marker_ttl,
+            renew=state.renew,
             writer=context.package.writer,
         )
         try:
@@ -221,47 +275,83 @@ def apply(context: Context, plan: Plan, trailer: Trailer | None = None) -> Flow[
             else:
                 reply, *trailer.replies = yield Send((command, *trailer.commands))
         except ConnectionFailure as failure:
-            again = again or failure.sent
+            state.sent = state.sent or failure.sent
             error = failure_error(context, failure)
+        except BaseException:
+            state.sent = True  # the caller gave up, or was interrupted, while the plan may be on its way
+            raise
         else:
             if type(reply) is not ServerError:
-                return (yield from _outcome(context, plan, reply))
-            if reply.code == "NOSCRIPT":
+                if reply[0] not in _UNANSWERED:
+                    state.sent = False
+                    answer: Sequence[Any] | None = reply
+                else:
+                    answer = _replayed(context, state, reply)
+                if answer is not None:
+                    return answer
+                error = StoreTimeoutError(f"a write reached the server at {context.address} too late")
+            elif reply.code == "NOSCRIPT":
                 verb, text = "EVAL", script.text
                 continue
-            error = refusal_error(context, reply)
-            if reply.code not in _TRANSIENT:
-                raise _outcome_unknown(context, error) if again else error
+            else:
+                error = refusal_error(context, reply)
+                if reply.code not in _TRANSIENT:
+                    if state.sent:
+                        return (yield from _earlier_answer(context, state, error))
+                    raise error
         backoff = backoff or Backoff(context)
-        yield from backoff.pause(_outcome_unknown(context, error) if again else error)
+        yield from backoff.pause(error)
 
 
-def _outcome_unknown(context: Context, error: KeyweaveError) -> KeyweaveError:
-    unknown = OutcomeUnknownError(f"a write may or may not have reached the server at {context.address}")
-    unknown.__cause__ = error
-    unknown.code = error.code
-    return unknown
+def _replayed(context: Context, state: _Try, reply: list[Any]) -> Sequence[Any] | None:
+    """Return the answer of an earlier try, which the ledger kept; None when the plan came too late, and can be sent again.
 
-
-def _outcome(context: Context, plan: Plan, reply: list[Any]) -> Flow[Outcome]:
+    Raises:
+        StoreUnavailableError: the plan was not applied, and never will be.
+        CorruptDocumentError: a key does not hold what Keyweave writes.
+    """
     word = reply[0]
+    if word == b"REPLAYED":
+        context.state.stats.replay()
+        state.sent = False
+        return cast(Sequence[Any], reply[1].split())
+    if word == b"LATE":
+        # The server's clock is ahead of what this process believed. Earlier tries are too late as well.
+        context.state.clock.set(int(reply[1]))
+        state.until, state.sent = _not_after(context), False
+        return None
+    state.sent = False
     if word == b"CORRUPT":
         raise CorruptDocumentError(
             "a key that this write needs does not hold what Keyweave writes; run: keyweave check"
         )
-    if word != b"REPLAYED":
-        return plan.outcome(reply)
-    context.state.stats.replay()
-    if not plan.written:
-        return Applied(())
-    commands: tuple[Command, ...] = tuple(
-        ("GETRANGE", key, 0, HEAD_LENGTH - 1) for key in plan.document_keys()
-    )
-    documents = yield from ask(context, commands)
-    heads = []
-    for document in documents:
-        head = read_head(document)
-        # If another writer has changed the row since, this writer must not guard by the row's new revision.
-        ours = head is not None and head.op == plan.op
-        heads.append((head.revision, head.created, head.expires) if head is not None and ours else (0, 0, 0))
-    return Applied(tuple(heads))
+    raise StoreUnavailableError(f"a write was given up before it reached the server at {context.address}")
+
+
+def _earlier_answer(context: Context, state: _Try, error: KeyweaveError) -> Flow[Sequence[Any]]:
+    """Return the answer of an earlier try after a later one was refused; raise the refusal when none was applied."""
+    ticket = state.ticket
+    try:
+        reply = yield from ask_script(
+            context, "outcome", (state.plan.partition.ledger(ticket.session),), (ticket.slot, ticket.sequence)
+        )
+    except KeyweaveError:
+        raise error from None
+    if reply[0] == b"REPLAYED":
+        context.state.stats.replay()
+        state.sent = False
+        return cast(Sequence[Any], reply[1].split())
+    state.sent = reply[0] != b"NEVER"
+    raise error
+
+
+def _not_after(context: Context) -> int:
+    """The server's time, in microseconds, from which on a plan that is sent now must not be applied any more."""
+    return context.state.clock.now() + int(context.policy.deadline * 1_000_000) + _SLACK
+
+
+def _outcome_unknown(context: Context, error: KeyweaveError, unsettled: Unsettled) -> OutcomeUnknownError:
+    unknown = OutcomeUnknownError(f"a write may or may not have reached the server at {context.address}")
+    unknown.code = error.code
+    unknown.unsettled = unsettled
+    return unknown

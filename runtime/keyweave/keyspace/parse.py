@@ -33,7 +33,12 @@ INDEXES: Final = frozenset({KeyKind.VIEW, KeyKind.CLAIMS, KeyKind.EXPIRY})
 """The kinds of key that hold entries."""
 
 _SPECIAL: Final = {"@clock": KeyKind.CLOCK, "@expiry": KeyKind.EXPIRY, "@schema": KeyKind.SCHEMA}
-_MARKS: Final = {"@lock": KeyKind.MARK, "@done": KeyKind.MARK, "@aside": KeyKind.ASIDE}
+_MARKS: Final = {
+    "@lock": KeyKind.MARK,
+    "@ledger": KeyKind.MARK,
+    "@done": KeyKind.MARK,
+    "@aside": KeyKind.ASIDE,
+}
 
 
 class ParsedKey(NamedTuple):

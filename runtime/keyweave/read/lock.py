@@ -77,7 +77,7 @@ def find_for_update_with(
         record = yield from _live_row(context, entity, key, replies[0])
     if unit.change_of(entity, key) is None:
         stored = memory_of(record) if record is not None else None
-        unit.watched.setdefault((entity.name, key), (entity, stored.revision if stored is not None else None))
+        unit.watched.setdefault((entity.name, key), (entity, stored))
     return record, replies[1] if replies is not None and extra is not None else None
 
 

@@ -20,7 +20,6 @@ class Policy:
         lock_ttl: time to live of an advisory lock, in case its owner dies.
         lock_wait: maximum wait for an advisory lock.
         grace_ms: milliseconds between a row's deadline and the native TTL that frees the row if nothing swept it.
-        marker_ttl: how long the server remembers a plan that leaves no document, to recognize a retry.
         chunk: maximum number of rows that one plan deletes.
         moment: time between the two reads after which a check reports drift; longer than any plan takes.
         sweep_every: one of this many writes also sweeps; 0 for never.
@@ -35,7 +34,6 @@ class Policy:
     lock_ttl: float = 5.0
     lock_wait: float = 30.0
     grace_ms: int = _DAY_MS
-    marker_ttl: int = 60
     chunk: int = 500
     moment: float = 0.05
     sweep_every: int = 64

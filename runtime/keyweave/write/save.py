@@ -235,7 +235,7 @@ def _change_remembered(
     refusal = yield from settle(context, [replacement(codec, record, guess, prepared)], with_document=True)
     if refusal is None:
         return record, None
-    if refusal.status not in (Status.CHANGED, Status.MISSING) or not refusal.certain:
+    if refusal.status not in (Status.CHANGED, Status.MISSING):
         raise refused(refusal)
     return None, codec.load(refusal.document) if refusal.document is not None else None
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from keyweave.changes.plan import new_op
 from keyweave.changes.unit import UnitOfWork
-from keyweave.commit.commit import refused
+from keyweave.document.codec import op_of
 from keyweave.effects import Call, Flow, ServerError, Sleep
-from keyweave.errors import ConflictError, TransactionConflictError
+from keyweave.errors import ConflictError, OutcomeUnknownError, TransactionConflictError
+from keyweave.model.record import Stored
 from keyweave.read.lock import record_hold_times, unlock, unlock_trailer
 from keyweave.store.context import Context
 from keyweave.write.settle import settle
@@ -78,26 +79,32 @@ def _attempt(
     ]
     if not changes:
         return result
-    for row, (_, revision) in unit.watched.items():
+    for row, (_, stored) in unit.watched.items():
         # A row that was read under its lock and then written is guarded by the revision of that first read.
         change = unit.changes.get(row)
-        if change is not None and (change.old.revision if change.old is not None else None) != revision:
+        if change is not None and _version(change.old) != _version(stored):
             raise _Retry
     written = {(change.entity.name, change.key) for change in changes}
     watched = [
-        (entity, key, revision)
-        for (name, key), (entity, revision) in unit.watched.items()
+        (entity, key, stored)
+        for (name, key), (entity, stored) in unit.watched.items()
         if (name, key) not in written
     ]
     trailer = unlock_trailer(context, unit)
     try:
         refusal = yield from settle(context, changes, watched, trailer=trailer)
+    except OutcomeUnknownError as error:
+        if error.unsettled is not None:
+            error.unsettled.result = result
+        raise
     finally:
         if trailer is not None and trailer.replies and type(trailer.replies[0]) is not ServerError:
             locks, unit.locks = unit.locks, {}
             record_hold_times(context, locks)
     if refusal is None:
         return result
-    if not refusal.certain:
-        raise refused(refusal)
     raise _Retry
+
+
+def _version(stored: Stored | None) -> tuple[int, str] | None:
+    return (stored.revision, op_of(stored)) if stored is not None else None
