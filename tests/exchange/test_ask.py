@@ -111,7 +111,9 @@ def test_a_repeated_write_is_the_same_command_to_the_word() -> None:
         scripted = Scripted()
         scripted.run(save_flows.create(scripted.context, ENTITY, user()), [lost, [OK]])
         first, second = scripted.sent()
-        assert first == second
+        at = 3 + first[2] + 8
+        assert (first[at], second[at]) == ("", "again" if lost is LOST else "")
+        assert first[:at] + first[at + 1 :] == second[:at] + second[at + 1 :]
 
 
 def test_a_replayed_write_is_answered_as_the_try_that_was_applied() -> None:

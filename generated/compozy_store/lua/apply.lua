@@ -18,9 +18,10 @@
 --   6     views      number of keys before the first view
 --   7     claims     number of keys before the first unique claim
 --   8     renew      `renew` to extend the life of the ledger, else empty
---   9     writer     digest of the indexes that the writer keeps; empty when no row changes
---   10    shown      number of the document to return with EXISTS or CHANGED, 0 for none
---   11..  guards     then the word `rows`, then rows
+--   9     try        `again` when an earlier try may still be on its way, else empty
+--   10    writer     digest of the indexes that the writer keeps; empty when no row changes
+--   11    shown      number of the document to return with EXISTS or CHANGED, 0 for none
+--   12..  guards     then the word `rows`, then rows
 --
 -- Guards
 --   revision document revision op   the row is live and is the one that `op` wrote as `revision`; empty for any op
@@ -118,7 +119,7 @@ local KEYS, ARGV, call, format = KEYS, ARGV, redis.call, string.format
 local clock, expiry, ledger, schema = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local op, slot, sequence, grace = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[5])
 local views, claims = tonumber(ARGV[6]), tonumber(ARGV[7])
-local writer, shown = ARGV[9], tonumber(ARGV[10])
+local writer, shown = ARGV[10], tonumber(ARGV[11])
 local DOCUMENTS = 4
 local now = server_time()
 
@@ -189,11 +190,16 @@ local function check(word, from)
   error('no such guard: ' .. word)
 end
 
-local at, number = 11, 0
+local at, number = 12, 0
 while ARGV[at] ~= 'rows' do
   local taken, status, owner = check(ARGV[at], at + 1)
   number = number + 1
   if status then
+    if ARGV[9] ~= '' then
+      -- The caller is told of the refusal, so an earlier try that arrives later must not be applied.
+      call('HSET', ledger, slot, sequence .. ' NEVER')
+      call('PEXPIRE', ledger, LEDGER_LIFE)
+    end
     local refusal = { status, number, owner or '' }
     if shown > 0 and (status == 'EXISTS' or status == 'CHANGED') then
       refusal[4] = call('GET', KEYS[DOCUMENTS + shown])

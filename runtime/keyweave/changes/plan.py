@@ -261,6 +261,7 @@ class Plan:
         until: int,
         grace_ms: int,
         renew: bool,
+        again: bool,
         writer: str,
     ) -> Command:
         """Return the command that applies this plan.
@@ -272,6 +273,7 @@ class Plan:
             until: server time in microseconds after which the server must not apply the plan.
             grace_ms: milliseconds between a row's deadline and its native TTL.
             renew: whether the server extends the life of the ledger.
+            again: whether an earlier try may still be on its way.
             writer: digest of the indexes that this code keeps.
         """
         partition = self.partition
@@ -296,6 +298,7 @@ class Plan:
             views,
             claims,
             "renew" if renew else "",
+            "again" if again else "",
             writer if self.changes_documents else "",
             self._document_on_refusal,
             *self._guard_words,

@@ -267,6 +267,7 @@ def _answer(context: Context, state: _Try, trailer: Trailer | None) -> Flow[Sequ
             until=state.until,
             grace_ms=policy.grace_ms,
             renew=state.renew,
+            again=state.sent,
             writer=context.package.writer,
         )
         try:

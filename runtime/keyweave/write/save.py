@@ -21,7 +21,7 @@ from keyweave.errors import (
 from keyweave.exchange.handshake import require_built
 from keyweave.model.entity import Entity
 from keyweave.model.entry import ViewEntry
-from keyweave.model.record import Record, Stored, memory_of, remember
+from keyweave.model.record import MEMORY, Record, Stored, memory_of, remember
 from keyweave.read.get import find, get
 from keyweave.store.context import Context
 from keyweave.write.buffer import buffer_create, buffer_save, buffer_upsert
@@ -90,7 +90,7 @@ def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:
         ValidationError: also when the record's key differs from the key that it was loaded with.
         ValidationError, CheckViolationError, UniqueViolationError, ReferenceViolationError: as for `create`.
     """
-    stored = memory_of(record)
+    stored: Stored | None = getattr(record, MEMORY, None)
     if stored is None:
         raise NotLoadedError(
             f"{entity.name}: save needs a record that was loaded or written; use create or upsert for a new one",
