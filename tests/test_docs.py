@@ -17,6 +17,7 @@ from keyweave.telemetry.catalogue import METRICS, SPAN_ATTRIBUTES
 from keyweave_generator.load import load, load_sources
 from keyweave_generator.output import write
 from keyweave_generator.render import render
+from keyweave_generator.scripts import scripts
 from tests.snippets import blocks, schema_files
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,6 +89,13 @@ def test_pages_and_docstrings_name_modules_that_there_are() -> None:
     assert len(named - told) > 20
     for name in sorted(named - told):
         pkgutil.resolve_name(name)
+
+
+def test_the_page_on_reads_names_commands_and_scripts_that_there_are() -> None:
+    text = (DOCS / "how-a-read-works.md").read_text(encoding="utf-8")
+    sent = re.findall(r"^\| .* \| `(\w+)`.* \|$", text, flags=re.MULTILINE)
+    assert len(sent) > 10
+    assert {name for name in sent if not name.isupper()} <= scripts().keys()
 
 
 def test_the_first_schema_loads() -> None:
