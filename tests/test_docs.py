@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import re
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
+from keyweave.cli.commands import GROUP
+from keyweave.telemetry.catalogue import METRICS, SPAN_ATTRIBUTES
 from keyweave_generator.load import load, load_sources
 from keyweave_generator.output import write
 from keyweave_generator.render import render
+from keyweave_generator.scripts import scripts
 from tests.snippets import blocks, schema_files
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,6 +74,28 @@ def test_the_guide_for_contributors_names_files_that_are_there() -> None:
     named = re.findall(r"`((?:runtime|generator|generated|engine|schema|tests|tools|docs)/[^`\s]*)`", text)
     assert len(named) > 30
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_pages_and_docstrings_name_modules_that_there_are() -> None:
+    """Names of the runtime and the generator, except for those of metrics, attributes and the entry point group."""
+    sources = chain(
+        *((ROOT / folder).rglob("*.py") for folder in ("runtime", "generator", "engine", "tools"))
+    )
+    texts = [path.read_text(encoding="utf-8") for path in (*PAGES, *sources)]
+    named = {name for text in texts for name in re.findall(r"`(keyweave(?:_generator)?(?:\.\w+)+)`", text)}
+    told = {GROUP, *SPAN_ATTRIBUTES}
+    for metric in METRICS:
+        told |= {metric.name, metric.name.rpartition(".")[0], *metric.attributes}
+    assert len(named - told) > 20
+    for name in sorted(named - told):
+        pkgutil.resolve_name(name)
+
+
+def test_the_page_on_reads_names_commands_and_scripts_that_there_are() -> None:
+    text = (DOCS / "how-a-read-works.md").read_text(encoding="utf-8")
+    sent = re.findall(r"^\| .* \| `(\w+)`.* \|$", text, flags=re.MULTILINE)
+    assert len(sent) > 10
+    assert {name for name in sent if not name.isupper()} <= scripts().keys()
 
 
 def test_the_first_schema_loads() -> None:

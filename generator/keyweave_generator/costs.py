@@ -1,6 +1,6 @@
 """The cost of index entries: measured figures, which are kept only here, and the cost of a view or unique constraint.
 
-Measured by `python -m tests.bench.costs` on Valkey 9 from the wheel, on two cores, with ids of 27 characters and
+Measured by `python -m tools.bench.costs` on Valkey 9 from the wheel, on two cores, with ids of 27 characters and
 20,000 rows. Bytes are differences of `used_memory`, microseconds are processor time of the server; both compare two
 generated packages that differ by ten indexes only. They are guides: long ids and values cost more.
 """

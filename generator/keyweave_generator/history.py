@@ -112,7 +112,7 @@ def _nearest(folder: Path) -> Path:
 
 
 def _git(folder: Path, *arguments: str, may_fail: bool = False) -> bytes | None:
-    """What git prints when it is run in `folder`; None when it may fail and did."""
+    """Return the output of git in `folder`; None if git fails and `may_fail` permits it."""
     environment = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
     environment["LC_ALL"] = "C"
     try:

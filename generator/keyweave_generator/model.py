@@ -227,7 +227,7 @@ class Merge:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Rows for which `when` holds are gone `after` that moment. `recommended` is (least, most) or None."""
+    """Rows expire `after` this time from the moment at which `when` became true. `recommended` is (least, most) or None."""
 
     when: Expression
     after: timedelta

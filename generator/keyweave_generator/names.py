@@ -21,9 +21,7 @@ ANNOTATION_NAMES: Final = frozenset(
 """Names that generated classes use in annotations, where a field of that name would hide them."""
 
 ARGUMENT_NAMES: Final = frozenset(
-    "self cls limit cursor newest order batch wait function key_text "
-    "at equal filters having if_none join "
-    "counting fetching gathering growing joining merging paging reading removing searching touching transacting writing".split()
+    "self cls limit cursor newest order batch wait function key_text at equal filters having if_none join".split()
 )
 """Names that generated methods use beside arguments with the names of fields."""
 

@@ -53,7 +53,7 @@ class Node:
         return None if self.document.is_broken(path) else Node(self.document, path, self.value[key])
 
     def has(self, key: str) -> bool:
-        """Tell whether something is written under `key`, usable or not."""
+        """Return whether something is written under `key`, usable or not."""
         return isinstance(self.value, dict) and key in self.value
 
     def items(self) -> list[Node]:
@@ -65,7 +65,7 @@ class Node:
         return list(self.value) if isinstance(self.value, dict) else []
 
     def is_whole(self) -> bool:
-        """Tell whether nothing inside was reported."""
+        """Return whether nothing inside was reported."""
         depth = len(self.path)
         return not any(path[:depth] == self.path for path in self.document.broken)
 

@@ -61,7 +61,7 @@ def outdated(root: Path, files: Mapping[str, str]) -> list[Difference]:
 
 
 def write(root: Path, files: Mapping[str, str]) -> list[Difference]:
-    """Make the folder `root` hold `files`, and return what had to change. Files that are right are not touched.
+    """Make the folder `root` hold `files`, and return what had to change. Files that are up to date are not touched.
 
     Args:
         root: the output folder; created when it is not there.

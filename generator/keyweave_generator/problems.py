@@ -48,7 +48,7 @@ class Problems:
 
 
 class SchemaError(Exception):
-    """The schema cannot be used. `problems` holds every mistake, ordered by position; `str()` prints one a line."""
+    """The schema cannot be used. `problems` holds every mistake, ordered by position; `str()` prints one per line."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))

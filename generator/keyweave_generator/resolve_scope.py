@@ -53,7 +53,7 @@ class EntityScope:
         return None
 
     def named(self, node: Node, what: str) -> bool:
-        """Tell whether the key of `node` can be a name; report it when it cannot."""
+        """Return whether the key of `node` can be a name; report it when it cannot."""
         reason = word_problem(node.name)
         if reason is not None:
             self.refuse(node, f"{what} cannot be called {quote(node.name)}: {reason}", key=True)

@@ -49,7 +49,7 @@ def own_requirement() -> str | None:
     """What pip installs as the Keyweave that runs, with everything; None for a release of a package index.
 
     A project that is made here must get the same Keyweave, and an index may not have it, or have another project of that
-    name. Where a distribution came from stands in a file that PEP 610 describes.
+    name. The file direct_url.json (PEP 610) records where a distribution came from.
     """
     try:
         recorded = metadata.distribution("keyweave").read_text("direct_url.json")

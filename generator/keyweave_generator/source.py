@@ -76,7 +76,7 @@ class Document:
         return replace(self, broken=self.broken | broken)
 
     def is_broken(self, path: KeyPath) -> bool:
-        """Tell whether a mistake at `path` or above it was reported already."""
+        """Return whether a mistake at `path` or above it was reported already."""
         return any(path[:length] in self.broken for length in range(len(path) + 1))
 
     def _position(self, path: KeyPath, marks: Mapping[KeyPath, Mark]) -> Position:

@@ -116,7 +116,7 @@ def test_watching_goes_on_until_it_is_told_to_end(store: sync.Store, number: sig
     command = [
         sys.executable,
         "-m",
-        "keyweave.cli.main",
+        "keyweave.cli",
         "sweep",
         "--watch",
         "--interval",

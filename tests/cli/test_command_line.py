@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib import metadata
 
 import pytest
@@ -51,6 +53,13 @@ def test_help_lists_the_commands_and_how_to_start() -> None:
 def test_version_is_the_installed_distributions() -> None:
     result = CliRunner().invoke(commands.assemble([]), ["--version"])
     assert (result.exit_code, result.output) == (0, f"keyweave {metadata.version('keyweave')}\n")
+
+
+def test_the_command_runs_as_a_module() -> None:
+    """Projects that `keyweave init` began name it in their Makefile."""
+    command = [sys.executable, "-m", "keyweave.cli", "--version"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert shown.stdout == f"keyweave {metadata.version('keyweave')}\n"
 
 
 def test_unknown_command_exits_with_2_and_names_it() -> None:

@@ -16,10 +16,12 @@ from typer.testing import CliRunner
 
 from keyweave.cli import commands
 from keyweave.document.rewrite import Rewrite
+from keyweave.effects import Flow
 from keyweave.errors import ConfigurationError, UniqueViolationError, ViewNotBuiltError
 from keyweave.evolution.backfill import backfill
 from keyweave.evolution.build import Build
 from keyweave.evolution.retire import drop_index, rewrite_documents
+from keyweave.integrity.survey import Progress
 from keyweave.store.registry import read_registry
 from tests.evolution.hammer import SEEDS
 from tests.evolution.packages import ALL, BY_STATE, NOTE, OLD, SLUG, generated
@@ -252,6 +254,28 @@ def test_a_removed_field_is_kept_until_it_is_purged(stack: ExitStack) -> None:
     assert rewritten(later, purge=["owner"]).written == 1
     assert "owner" not in document(new, "a")
     assert later.db.notes.get("a").state == "public"
+
+
+def test_an_asyncio_store_awaits_an_observer() -> None:
+    seen: list[str] = []
+
+    async def observe(progress: Progress) -> None:
+        seen.append(progress.stage)
+
+    def run(stores: Harness, flow: Flow[Any]) -> None:
+        seen.clear()
+        stores.do(stores.db.session.run(flow))
+
+    with harness("aio", "observed", module=generated(OLD)) as old:
+        old.do(old.db.notes.create(note(OLD, "a")))
+        with harness("aio", old, module=generated(NEW)) as new:
+            run(new, backfill(new.db.session.context, Build(), observe=observe))
+            assert seen[0] == "unique values"
+            run(new, rewrite_documents(new.db.session.context, Rewrite(), observe=observe))
+            assert set(seen) == {"documents"}
+        with harness("aio", old, module=generated(FEWER.replace(SLUG, ""))) as fewer:
+            run(fewer, drop_index(fewer.db.session.context, "Note.slug", observe=observe))
+            assert set(seen) == {"drop"}
 
 
 def url_of(stores: Harness) -> str:

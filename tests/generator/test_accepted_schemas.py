@@ -6,6 +6,7 @@ is told by the stories in `accepted/`; its `test_language` says how much of the 
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import inspect
@@ -172,6 +173,17 @@ def test_no_field_can_have_the_name_of_an_argument_that_stands_beside_it(corpus:
             refused = ARGUMENT_NAMES | (KEY_ARGUMENT_NAMES if entity.key in arguments else frozenset())
             beside = {each for each in arguments - fields if not each.startswith("having_")}
             assert beside <= refused or not arguments & fields, method
+
+
+def test_a_name_is_refused_to_fields_only_if_generated_code_uses_it(corpus: Corpus) -> None:
+    used: set[str] = set()
+    for name in NAMES:
+        for path, content in tree(corpus.folder(name)).items():
+            if path.endswith(".py"):
+                nodes = list(ast.walk(ast.parse(content)))
+                used |= {node.id for node in nodes if isinstance(node, ast.Name)}
+                used |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    assert used >= ARGUMENT_NAMES | KEY_ARGUMENT_NAMES, sorted((ARGUMENT_NAMES | KEY_ARGUMENT_NAMES) - used)
 
 
 def number_of_modules() -> int:

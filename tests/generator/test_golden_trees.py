@@ -10,6 +10,7 @@ from typing import Any, Final
 import keyweave_generator
 from keyweave_generator.load import load_sources
 from keyweave_generator.model import Schema
+from keyweave_generator.scripts import scripts
 from tests.generator.accepted.corpus import GOLDEN, NAMES, sources, unformatted
 from tests.generator.example import real_sources
 
@@ -37,6 +38,7 @@ def lines_run(schema: Schema) -> set[tuple[str, int]]:
         file = frame.f_code.co_filename
         return line if file == TEMPLATE or file.startswith(HOME) else None
 
+    scripts.cache_clear()  # no matter which schema or test made them first
     before = sys.gettrace()
     sys.settrace(call)
     try:

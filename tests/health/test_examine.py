@@ -24,7 +24,7 @@ TIME = [b"%d" % NOW, b"250000"]
 INFO = b"redis_version:8.0.2\r\nrole:master\r\naof_enabled:1\r\nused_memory:1\r\nmaxmemory:9\r\n"
 INFO += b"maxmemory_policy:noeviction\r\n"
 SETTINGS = [b"appendfsync", b"everysec", b"save", b""]
-ASKED = [b"PONG", TIME, INFO, 1, SETTINGS]
+ASKED = [b"PONG", TIME, INFO, 1, 1, SETTINGS]
 PARTITIONS = 2
 
 
@@ -45,35 +45,41 @@ def test_opening_reads_the_servers_time_and_facts_in_one_exchange() -> None:
     server = scripted.run(connect(scripted.context), [ASKED])
     assert (server.version, server.role, server.persistence) == ("8.0.2", "primary", "aof everysec")
     assert scripted.context.state.clock.now() == NOW * 1_000_000 + 250_000
-    assert [command[0] for command in scripted.sent()] == ["PING", "TIME", "INFO", "EVAL", "CONFIG"]
+    assert [command[0] for command in scripted.sent()] == ["PING", "TIME", "INFO", "EVAL", "EVAL", "CONFIG"]
 
 
+@pytest.mark.parametrize("trial", [1, refusal("OOM"), refusal("READONLY"), refusal("NOREPLICAS")])
 @pytest.mark.parametrize(
     ("answer", "declared"),
     [
         (1, False),
-        (refusal("OOM"), False),
+        (refusal("NOPERM"), False),
         (ServerError("ERR", "ERR script tried accessing undeclared key"), True),
         (ServerError("ERR", "ERR Script uses keys that are NOT DECLARED in KEYS"), True),
     ],
 )
-def test_opening_finds_out_whether_scripts_may_use_undeclared_keys(answer: Any, declared: bool) -> None:
+def test_opening_finds_out_whether_scripts_may_use_undeclared_keys(
+    trial: Any, answer: Any, declared: bool
+) -> None:
     scripted = Scripted()
-    server = scripted.run(connect(scripted.context), [[*ASKED[:3], answer, SETTINGS]])
+    server = scripted.run(connect(scripted.context), [[*ASKED[:3], trial, answer, SETTINGS]])
     assert server.declared_keys is declared
     assert server.scripts is True
-    verb, text, number, clock, expiry = scripted.sent()[3]
+    verb, text, number, clock, expiry = scripted.sent()[4]
     assert (verb, number) == ("EVAL", 1)
     assert (str(clock)[-7:], str(expiry)[-8:]) == (":@clock", ":@expiry")
-    assert "ARGV[1]" in str(text)
+    assert str(text).startswith("#!lua flags=no-writes\n"), "a replica and a full server run it as well"
 
 
 @pytest.mark.parametrize(
     ("first", "error"),
     [
-        ([refusal("LOADING"), TIME, INFO, refusal("LOADING"), SETTINGS], StoreLoadingError),
-        ([refusal("NOPERM")] * 5, AuthenticationError),
-        ([b"PONG", refusal("BUSY"), refusal("BUSY"), refusal("BUSY"), refusal("BUSY")], StoreTimeoutError),
+        (
+            [refusal("LOADING"), TIME, INFO, refusal("LOADING"), refusal("LOADING"), SETTINGS],
+            StoreLoadingError,
+        ),
+        ([refusal("NOPERM")] * 6, AuthenticationError),
+        ([b"PONG", *[refusal("BUSY")] * 5], StoreTimeoutError),
     ],
 )
 def test_opening_needs_an_answer_and_the_time(first: list[Any], error: type[KeyweaveError]) -> None:
@@ -92,16 +98,16 @@ def test_a_broken_connection_is_not_retried(failure: Any) -> None:
 
 def test_settings_that_were_refused_once_are_not_requested_again() -> None:
     scripted = Scripted()
-    scripted.run(connect(scripted.context), [[*ASKED[:4], refusal("NOPERM")]])
-    health = scripted.run(examine(scripted.context, wall=wall), [replies(first=ASKED[:4])])
+    scripted.run(connect(scripted.context), [[*ASKED[:5], refusal("NOPERM")]])
+    health = scripted.run(examine(scripted.context, wall=wall), [replies(first=ASKED[:5])])
     assert (health.serving, health.server.aof, health.server.appendfsync) == (True, True, None)
-    assert "CONFIG" not in [command[0] for command in scripted.sent()[5:]]
+    assert "CONFIG" not in [command[0] for command in scripted.sent()[6:]]
 
 
 @pytest.mark.parametrize("code", ["OOM", "READONLY", "MISCONF", "NOREPLICAS"])
 def test_a_server_that_refuses_writes_is_not_serving(code: str) -> None:
     scripted = Scripted()
-    first = [b"PONG", TIME, INFO, refusal(code), SETTINGS]
+    first = [b"PONG", TIME, INFO, refusal(code), 1, SETTINGS]
     health = scripted.run(examine(scripted.context, wall=wall), [replies(first=first)])
     assert (health.serving, health.server.refusal, health.server.scripts) == (False, code, True)
 
@@ -111,7 +117,7 @@ def test_a_server_that_refuses_writes_is_not_serving(code: str) -> None:
 )
 def test_other_refusals_concern_only_scripts_or_nothing(code: str, scripts: bool | None) -> None:
     scripted = Scripted()
-    first = [b"PONG", TIME, INFO, refusal(code), SETTINGS]
+    first = [b"PONG", TIME, INFO, refusal(code), 1, SETTINGS]
     health = scripted.run(examine(scripted.context, wall=wall), [replies(first=first)])
     assert (health.serving, health.server.refusal, health.server.scripts) == (False, None, scripts)
 

@@ -110,7 +110,7 @@ def test_without_the_package_everything_works_and_telemetry_is_off() -> None:
             try:
                 sync.Store.open("embedded:", **{name: object()})
             except ConfigurationError as error:
-                assert str(error) == f"{name}: OpenTelemetry is not installed; pip install 'keyweave[otel]'", error
+                assert str(error) == f"{name}: OpenTelemetry is not installed; install it with: pip install 'keyweave[otel]'", error
             else:
                 raise AssertionError(name)
         assert not [name for name in sys.modules if name.startswith("opentelemetry")]

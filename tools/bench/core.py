@@ -313,7 +313,7 @@ def generating() -> list[Row]:
                 command = [
                     sys.executable,
                     "-m",
-                    "keyweave.cli.main",
+                    "keyweave.cli",
                     "generate",
                     "--schema",
                     str(source),

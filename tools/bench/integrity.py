@@ -94,7 +94,7 @@ def timed(name: str, count: int, words: Sequence[str], url: str, store: Store, e
     shared = ["--package", "compozy_store", "--namespace", "bench", "--url", url]
     before, start = server_seconds(store), time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-m", "keyweave.cli.main", *words, *shared], stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "keyweave.cli", *words, *shared], stdout=subprocess.DEVNULL
     )
     _, status, usage = os.wait4(process.pid, 0)
     seconds, server = time.monotonic() - start, server_seconds(store) - before

@@ -156,7 +156,7 @@ def scenario(where: str, rows: int, speed: float) -> list[Row]:
         if time.time() > deadline - BEFORE:
             raise SystemExit("loading took longer than expected: run it again on a quieter machine")
         if where == "process":
-            command = [sys.executable, "-m", "keyweave.cli.main", "sweep", "--watch", "--interval", "0.2"]
+            command = [sys.executable, "-m", "keyweave.cli", "sweep", "--watch", "--interval", "0.2"]
             command += ["--url", f"unix://{path}", "--package", "compozy_store", "--namespace", namespace]
             sweeper = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(max(0.0, deadline - BEFORE - time.time()))

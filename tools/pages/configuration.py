@@ -82,7 +82,7 @@ Set these in the URL's query (`?timeout=2`) or as arguments of `open`. An argume
 _POLICY: Final = """\
 ## Timeouts and retries
 
-Arguments of `open`, in seconds unless the name says otherwise. They are the fields of `keyweave.context.Policy`.
+Arguments of `open`, in seconds unless the name says otherwise. They are the fields of `keyweave.store.policy.Policy`.
 """
 
 _COMMAND_LINE: Final = """\

@@ -45,7 +45,7 @@ _View = Literal[
 class TaskStateRepository:
     """One run of one task of a workflow execution.
 
-    Every method may raise `StoreUnavailableError` or one of its children.
+    Every method may raise `StoreUnavailableError` or a subclass.
     """
 
     __slots__ = ("_context", "_run", "_session")
@@ -767,7 +767,7 @@ class TaskStateRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[TaskState]:
-        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
+        """One page of the rows whose fields equal every given argument; `explain` shows how they are found.
 
         A `having_…` argument selects rows to which such a row refers.
 
@@ -1038,7 +1038,7 @@ class TaskStateRepository:
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writes came first at every try.
+            TransactionConflictError: every attempt lost to other writers.
         """
         return await self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
@@ -1047,7 +1047,7 @@ class TaskStateRepository:
 
         Raises:
             TaskNotFoundError: it does not exist.
-            TransactionConflictError: other writes came first at every try.
+            TransactionConflictError: every attempt lost to other writers.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(_save.change(self._context, ENTITY, task_exec_id, function), "change")

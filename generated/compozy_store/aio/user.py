@@ -31,7 +31,7 @@ _View = Literal["all", "by_role"]
 class UserRepository:
     """A person or service that may call the engine.
 
-    Every method may raise `StoreUnavailableError` or one of its children.
+    Every method may raise `StoreUnavailableError` or a subclass.
     """
 
     __slots__ = ("_context", "_run", "_session")
@@ -214,7 +214,7 @@ class UserRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[User]:
-        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
+        """One page of the rows whose fields equal every given argument; `explain` shows how they are found.
 
         A `having_…` argument selects rows to which such a row refers.
 
@@ -366,7 +366,7 @@ class UserRepository:
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writes came first at every try.
+            TransactionConflictError: every attempt lost to other writers.
         """
         return await self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
@@ -375,7 +375,7 @@ class UserRepository:
 
         Raises:
             UserNotFoundError: it does not exist.
-            TransactionConflictError: other writes came first at every try.
+            TransactionConflictError: every attempt lost to other writers.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return await self._run(_save.change(self._context, ENTITY, id, function), "change")

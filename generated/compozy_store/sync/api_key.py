@@ -32,7 +32,7 @@ _View = Literal["by_user"]
 class APIKeyRepository:
     """An API key of a user. Only its hash and fingerprint are stored.
 
-    Every method may raise `StoreUnavailableError` or one of its children.
+    Every method may raise `StoreUnavailableError` or a subclass.
     """
 
     __slots__ = ("_context", "_run", "_session")
@@ -165,7 +165,7 @@ class APIKeyRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[APIKey]:
-        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
+        """One page of the rows whose fields equal every given argument; `explain` shows how they are found.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
@@ -287,7 +287,7 @@ class APIKeyRepository:
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writes came first at every try.
+            TransactionConflictError: every attempt lost to other writers.
         """
         return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
@@ -296,7 +296,7 @@ class APIKeyRepository:
 
         Raises:
             APIKeyNotFoundError: it does not exist.
-            TransactionConflictError: other writes came first at every try.
+            TransactionConflictError: every attempt lost to other writers.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(_save.change(self._context, ENTITY, id, function), "change")

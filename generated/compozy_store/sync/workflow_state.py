@@ -32,7 +32,7 @@ _View = Literal["all", "by_status", "by_workflow", "newest_of_workflow"]
 class WorkflowStateRepository:
     """One execution of a workflow.
 
-    Every method may raise `StoreUnavailableError` or one of its children.
+    Every method may raise `StoreUnavailableError` or a subclass.
     """
 
     __slots__ = ("_context", "_run", "_session")
@@ -330,7 +330,7 @@ class WorkflowStateRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[WorkflowState]:
-        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
+        """One page of the rows whose fields equal every given argument; `explain` shows how they are found.
 
         A `having_…` argument selects rows to which such a row refers.
 
@@ -489,7 +489,7 @@ class WorkflowStateRepository:
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writes came first at every try.
+            TransactionConflictError: every attempt lost to other writers.
         """
         return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
@@ -498,7 +498,7 @@ class WorkflowStateRepository:
 
         Raises:
             WorkflowNotFoundError: it does not exist.
-            TransactionConflictError: other writes came first at every try.
+            TransactionConflictError: every attempt lost to other writers.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(_save.change(self._context, ENTITY, workflow_exec_id, function), "change")

@@ -27,7 +27,7 @@ class Level(enum.Enum):
     INFO = "info"
 
     def reaches(self, other: Level) -> bool:
-        """Tell whether this level is at least as severe as `other`."""
+        """Return whether this level is at least as severe as `other`."""
         order = list(Level)
         return order.index(self) <= order.index(other)
 

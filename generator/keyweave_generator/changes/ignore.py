@@ -42,7 +42,7 @@ def apply_ignores(findings: Iterable[Finding], new: Located, *, against: str, pr
 
 
 def accepts(ignore: Ignore, finding: Finding) -> bool:
-    """Tell whether `ignore` accepts `finding`."""
+    """Return whether `ignore` accepts `finding`."""
     if not _matches(ignore, finding):
         return False
     named = (ignore.entity or "", ignore.field or "") == (finding.subject, finding.part)

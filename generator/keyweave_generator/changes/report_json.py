@@ -9,7 +9,7 @@ from .finding import Finding, Level, Review
 
 
 def json_report(review: Review, level: Level) -> str:
-    """The whole review. `reached` tells whether a finding is at least as severe as `level`."""
+    """The whole review. `reached` is true if a finding is at least as severe as `level`."""
     shape = {
         "against": review.against or None,
         "level": level.value,

@@ -10,7 +10,7 @@ from .finding import Finding, Level, Review
 from .report_text import action_text, summary
 
 COMMENT_MARK: Final = "<!-- keyweave diff -->"
-"""Stands in the first line of every such comment."""
+"""The first line of every such comment."""
 
 LONGEST: Final = 60_000
 """Most characters; GitHub refuses comments of more than 65,536."""
@@ -74,7 +74,7 @@ def _one_line(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text in which nothing but `code` has a meaning to Markdown."""
+    """Text with everything escaped that Markdown interprets, except `code`."""
     parts = re.split(r"(`[^`]*`)", _one_line(text))
     return "".join(
         part if index % 2 else re.sub(r"([\\*_\[\]<>#|~@])", r"\\\1", part)

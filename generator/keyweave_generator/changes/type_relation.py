@@ -73,7 +73,7 @@ def _record(schema: Schema, type_: TypeRef) -> RecordType:
 
 
 def _is_plain(type_: TypeRef, schema: Schema) -> bool:
-    """Tell whether values are stored as plain JSON, not as text in a format of their own."""
+    """Return whether values are stored as plain JSON, not as text in a format of their own."""
     if type_.of is not None:
         return _is_plain(type_.of, schema)
     if type_.kind is TypeKind.RECORD:

@@ -10,7 +10,7 @@ from typing import Final
 from .runtime import MODULE_OF
 
 _WHOLE: Final = ("", "")
-"""Stands for the module itself among the names and aliases that are imported from it."""
+"""Represents the module itself among the names and aliases that are imported from it."""
 
 
 @dataclass(slots=True)

@@ -41,7 +41,7 @@ class ViewMethods:
         name: of the view.
         doc: the reason for the view.
         first: the row that comes first, such as `newest`.
-        parameters: one for each field, each with a comma behind it.
+        parameters: one for each field, each followed by a comma.
         values: the key texts of the parameters, as a tuple.
         group: the method that counts by the last field; None if its values are not known.
         gathers: whether its only field is a reference, so that several lists can be read at once.
@@ -159,7 +159,7 @@ def _group_method(view: View, entity: Entity, schema: Schema, imports: Imports) 
 
 
 def _asked(names: tuple[str, ...], entity: Entity, imports: Imports) -> tuple[str, str]:
-    """Parameters with the names of fields, each with a comma behind it, and the tuple of their key texts."""
+    """Parameters with the names of fields, each followed by a comma, and the tuple of their key texts."""
     fields = {field.name: field for field in entity.fields}
     parameters = "".join(f"{name}: {annotation(fields[name].type, imports)}, " for name in names)
     return parameters, tuple_of(argument_text(fields[name], imports) for name in names)

@@ -18,7 +18,7 @@ from .text import micros, sentence
 
 @dataclass(frozen=True, slots=True)
 class SetProperty:
-    """The property of an enum that tells whether a member is in a set."""
+    """The property of an enum that returns whether a member is in a set."""
 
     name: str
     members: str

@@ -53,7 +53,7 @@ class RepositoryModule:
         not_found, exists: names of the entity's errors.
         orders: literals of the orders that a search can ask for; the first one is the default.
         view_names: literals of the names of all views; empty when there are none.
-        filters: parameters of a search, each with a comma behind it.
+        filters: parameters of a search, each followed by a comma.
         having: the parameters of a search that select rows by the rows that refer to them.
         equal_arguments, having_arguments: how both are passed on.
         touches: names of the fields that can be touched.

@@ -90,7 +90,7 @@ def _unavailable(entry: EntryPoint, error: Exception) -> str:
         and not _is_part_of(entry, error.name)
     ):
         extras = entry.dist.metadata.get_all("Provides-Extra") or []
-        choices = ", ".join(f"{entry.dist.name}[{extra}]" for extra in extras if extra != "dev")
+        choices = ", ".join(f"{entry.dist.name}[{extra}]" for extra in extras)
         if choices:
             message += f"\n    an extra may install it: {choices}"
     return message

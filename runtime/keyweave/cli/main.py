@@ -23,7 +23,3 @@ def main() -> None:
     from keyweave.cli.commands import assemble, installed
 
     assemble(installed())(prog_name="keyweave")
-
-
-if __name__ == "__main__":
-    main()

@@ -46,7 +46,7 @@ class ConnectionSettings:
         pool_size: most connections that one store opens.
         pool_timeout: longest wait for a free connection when all are in use.
         pipelining: the most pipelines that one connection carries at once when asyncio callers share it; 1: connections are not shared.
-        tls_ca_file: file of CA CA certificates to trust instead of the system's.
+        tls_ca_file: file of CA certificates to trust instead of the system's.
         tls_cert_file, tls_key_file: files of the client's certificate and private key.
         tls_verify, tls_check_hostname: whether the server's certificate, and the host name in it, are verified.
         client_name: name of the connections in the server's CLIENT LIST.

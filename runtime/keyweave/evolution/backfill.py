@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from keyweave.effects import Command, Flow
+from keyweave.effects import Call, Command, Flow
 from keyweave.errors import ConfigurationError, CorruptDocumentError
 from keyweave.evolution.build import SHOWN, Build
 from keyweave.exchange.ask import ask
@@ -124,7 +124,7 @@ def _collisions(context: Context, build: Build, uniques: set[str], observe: Obse
                         build.colliding.append((place[0], holder, claim.owner))
         progress.keys += len(places)
         progress.documents += len(rows)
-        observe(progress)
+        yield Call(observe, progress)
     for name, _ in colliding:
         build.collisions[name] = build.collisions.get(name, 0) + 1
 

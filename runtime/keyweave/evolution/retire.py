@@ -9,7 +9,7 @@ import msgspec
 
 from keyweave.changes.plan import Applied, Plan, new_op
 from keyweave.document.rewrite import Rewrite, rewritten
-from keyweave.effects import Command, Flow
+from keyweave.effects import Call, Command, Flow
 from keyweave.errors import ConfigurationError, CorruptDocumentError
 from keyweave.exchange.ask import apply, ask
 from keyweave.exchange.handshake import read_registries
@@ -64,7 +64,7 @@ def drop_index(context: Context, stored: str, *, observe: Observer | None = None
             (gone,) = yield from ask(context, (("UNLINK", *keys),))
             dropped += int(gone)
         progress.keys += len(places)
-        (observe or ignore_progress)(progress)
+        yield Call(observe or ignore_progress, progress)
     commands: tuple[Command, ...] = tuple(
         ("HDEL", partition.schema, index_field(stored)) for partition in holding
     )
@@ -116,7 +116,7 @@ def rewrite_documents(
                     yield from _rewrite(context, rewrite, place, document, frozenset(purge), dry_run=dry_run)
         progress.keys += len(places)
         progress.documents += len(rows)
-        (observe or ignore_progress)(progress)
+        yield Call(observe or ignore_progress, progress)
 
 
 def _rewrite(

@@ -16,15 +16,18 @@ from keyweave.exchange.deadline import micros_of
 from keyweave.health.facts import ServerFacts, read_facts
 from keyweave.store.context import Context
 
-_PROBE: Final = """#!lua
+_TRIAL: Final = "#!lua\nreturn 1"
+"""A script without the flag no-writes: the server refuses it whenever it would refuse a write, with the same error. It
+also shows whether this user may run scripts at all. It writes nothing."""
+
+_PROBE: Final = """#!lua flags=no-writes
 local reply = redis.pcall('EXISTS', ARGV[1])
 if type(reply) == 'table' and string.find(string.lower(reply.err), 'declared') then
   return reply
 end
 return 1"""
-"""A script without the flag no-writes: the server refuses it whenever it would refuse a write, with the same error. It
-also shows whether this user may run scripts at all, and whether scripts may access a key that is not declared. It writes
-nothing."""
+"""A script that shows whether scripts may access a key that is not declared. A replica and a server at its memory limit
+run it as well, because it only reads."""
 
 _TRANSIENT: Final = frozenset({"LOADING", "BUSY", "UNKILLABLE", "MASTERDOWN"})
 """Error codes that do not show whether the server runs scripts at other times."""
@@ -42,8 +45,9 @@ SETTINGS: Final[Command] = ("CONFIG", "GET", "appendfsync", "save")
 def questions(context: Context) -> tuple[Command, ...]:
     """Return the commands that are sent when a store is opened and when its health is examined."""
     partition = context.keyspace.partitions()[0]
+    trial: Command = ("EVAL", _TRIAL, 1, partition.clock)
     probe: Command = ("EVAL", _PROBE, 1, partition.clock, partition.expiry)
-    asked: tuple[Command, ...] = (("PING",), ("TIME",), ("INFO",), probe)
+    asked: tuple[Command, ...] = (("PING",), ("TIME",), ("INFO",), trial, probe)
     return asked if context.state.settings_hidden else (*asked, SETTINGS)
 
 
@@ -59,7 +63,7 @@ def connect(context: Context) -> Flow[ServerFacts]:
             raise refusal_error(context, reply)
     context.state.clock.set(micros_of(replies[1]))
     # A refused CONFIG GET is not sent again: a server counts and logs every refusal.
-    context.state.settings_hidden = isinstance(replies[4], ServerError)
+    context.state.settings_hidden = context.state.settings_hidden or isinstance(replies[-1], ServerError)
     return facts_in(replies)
 
 
@@ -78,15 +82,12 @@ def ask_once(context: Context, commands: tuple[Command, ...]) -> Flow[list[Reply
 
 def facts_in(replies: Sequence[Reply]) -> ServerFacts:
     """Return the facts in the replies to `questions`; the reply to the last one may be missing."""
-    info, probe, settings = (*replies[2:], None)[:3]
-    refused = probe if isinstance(probe, ServerError) else None
-    code = refused.code if refused is not None else None
-    declared = refused is not None and _UNDECLARED.search(refused.message) is not None
-    runs = code is None or code in _WRITES or declared
+    info, trial, probe, settings = (*replies[2:], None)[:4]
+    code = trial.code if isinstance(trial, ServerError) else None
     return read_facts(
         info,
         settings,
-        scripts=None if code in _TRANSIENT else runs,
-        declared_keys=declared,
+        scripts=None if code in _TRANSIENT else code is None or code in _WRITES,
+        declared_keys=isinstance(probe, ServerError) and _UNDECLARED.search(probe.message) is not None,
         refusal=code if code in _WRITES else None,
     )

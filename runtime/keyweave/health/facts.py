@@ -86,7 +86,7 @@ def read_facts(
     Args:
         scripts: whether a script ran, or would have run if the server accepted writes.
         refusal: the error code with which the server refused the script as a write.
-        declared_keys: whether the server refused the script a key that was not declared.
+        declared_keys: whether the server refused a script access to a key that was not declared.
     """
     fields = _parse_info(info)
     product, version = _product(fields)

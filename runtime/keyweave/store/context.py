@@ -90,7 +90,10 @@ class Context:
         return self._with(policy=replace(self.policy, deadline=0.0))
 
     def reading_unbuilt(self) -> Context:
-        """Return a copy for building indexes: every index counts as built."""
+        """Return a copy for building indexes: every index counts as built.
+
+        Only this copy has a state of its own, which shares the clock, the caches and the counters of events.
+        """
         return self._with(state=replace(self.state, unbuilt=set()))
 
     def _with(self, **changed: Any) -> Context:

@@ -1,7 +1,7 @@
-"""Deciding whether a store has telemetry: only with providers that do something.
+"""Configures the telemetry of a store. A store has telemetry only if a provider would export it.
 
-OpenTelemetry is optional, and its API takes milliseconds to import. So this module imports it, and everything that is made
-of it, only when a store may have telemetry.
+OpenTelemetry is optional, and its API takes milliseconds to import. So this module imports it, and the modules that use it,
+only when a store may have telemetry.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from keyweave.telemetry.report import Telemetry
 
 _API: Final = ("opentelemetry.trace", "opentelemetry.metrics")
-"""Where the API package defines the providers that do nothing, and the proxies that stand in until an SDK is set."""
+"""The modules of the API package that define the providers without effect, and the proxies that are used until an SDK is set."""
 
 _CHOSEN_BY: Final = ("OTEL_PYTHON_TRACER_PROVIDER", "OTEL_PYTHON_METER_PROVIDER")
-"""Environment variables by which the API package loads an SDK when a provider is first asked for."""
+"""Environment variables that name an SDK. The API package loads it when a provider is first requested."""
 
 
 def telemetry_of(
@@ -34,16 +34,16 @@ def telemetry_of(
     tracer_provider: object,
     meter_provider: object,
 ) -> Telemetry | None:
-    """The telemetry of a store, or None when no provider would export it.
+    """Return the telemetry of a store, or None when no provider would export it.
 
     Args:
-        settings: where the store's server is.
-        package: whose errors and entities are told by name.
-        namespace: what the store's keys begin with; never exported.
-        tracer_provider, meter_provider: of OpenTelemetry; None stands for the global ones, as they are now.
+        settings: the address of the server.
+        package: its errors and entities are reported by name.
+        namespace: the prefix of the store's keys; never exported.
+        tracer_provider, meter_provider: providers of OpenTelemetry; by default the global ones at the time of the call.
 
     Raises:
-        ConfigurationError: a provider is of a wrong type, or it was given and OpenTelemetry is not installed.
+        ConfigurationError: a provider has the wrong type, or one was given and OpenTelemetry is not installed.
     """
     given = {"tracer_provider": tracer_provider, "meter_provider": meter_provider}
     named = [name for name, provider in given.items() if provider is not None]
@@ -55,7 +55,7 @@ def telemetry_of(
         if not named:
             return None
         raise ConfigurationError(
-            f"{named[0]}: OpenTelemetry is not installed; pip install 'keyweave[otel]'"
+            f"{named[0]}: OpenTelemetry is not installed; install it with: pip install 'keyweave[otel]'"
         ) from error
     meters = metrics.get_meter_provider() if meter_provider is None else meter_provider
     tracers = trace.get_tracer_provider() if tracer_provider is None else tracer_provider
@@ -86,7 +86,7 @@ def telemetry_of(
 
 
 def global_provider_possible(environment: Mapping[str, str]) -> bool:
-    """Whether this process may have a global provider: one is set through the API, or named by a variable."""
+    """Return whether this process may have a global provider: it has imported the API, or a variable names a provider."""
     return any(name in sys.modules for name in _API) or any(name in environment for name in _CHOSEN_BY)
 
 

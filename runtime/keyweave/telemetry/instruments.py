@@ -109,19 +109,19 @@ class Instruments:
         self._made[name].record(seconds, attributes)
 
     def _make(self, meter: Meter, metric: Metric) -> Any:
-        told = {"unit": metric.unit, "description": metric.meaning}
+        described = {"unit": metric.unit, "description": metric.meaning}
         if metric.kind is Kind.COUNTER:
-            return meter.create_counter(metric.name, **told)
+            return meter.create_counter(metric.name, **described)
         if metric.kind is Kind.HISTOGRAM:
             return meter.create_histogram(
-                metric.name, **told, explicit_bucket_boundaries_advisory=list(metric.buckets)
+                metric.name, **described, explicit_bucket_boundaries_advisory=list(metric.buckets)
             )
         create = {
             Kind.OBSERVED_COUNTER: meter.create_observable_counter,
             Kind.OBSERVED_UP_DOWN: meter.create_observable_up_down_counter,
             Kind.OBSERVED_GAUGE: meter.create_observable_gauge,
         }[metric.kind]
-        return create(metric.name, [self._observer(metric.name)], **told)
+        return create(metric.name, [self._observer(metric.name)], **described)
 
     def _observer(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
         first = name == METRICS[0].name

@@ -59,7 +59,7 @@ _BY_ERROR: Final[tuple[tuple[type[BaseException], Outcome], ...]] = (
 
 
 def outcome_of(error: BaseException | None) -> Outcome:
-    """Return the outcome of an operation that raised `error`; None stands for success."""
+    """Return the outcome of an operation that raised `error`; None means success."""
     if error is None:
         return Outcome.OK
     return next(outcome for kind, outcome in _BY_ERROR if isinstance(error, kind))

@@ -17,7 +17,7 @@ About: TypeAlias = tuple[str, ...]
 """The purpose of a flow, given by generated code: the operation, and the view or unique constraint that it reads."""
 
 
-class Told(Protocol):
+class StoreTelemetry(Protocol):
     """The part of a store's telemetry that a watcher uses."""
 
     @property
@@ -42,7 +42,7 @@ class Watcher:
 
     __slots__ = ("_entity", "_inside", "_operations", "_telemetry")
 
-    def __init__(self, telemetry: Told, entity: str, *, inside: bool) -> None:
+    def __init__(self, telemetry: StoreTelemetry, entity: str, *, inside: bool) -> None:
         self._telemetry: Final = telemetry
         self._entity: Final = entity
         self._inside: Final = inside
@@ -64,7 +64,7 @@ class _Operation:
 
     __slots__ = ("_attributes", "_errors", "_instruments", "name", "span_attributes", "spend", "tracer")
 
-    def __init__(self, telemetry: Told, entity: str, name: str, view: str) -> None:
+    def __init__(self, telemetry: StoreTelemetry, entity: str, name: str, view: str) -> None:
         self._attributes: Attributes = {**telemetry.store, "db.operation.name": name}
         if entity:
             self._attributes["db.collection.name"] = entity
@@ -85,13 +85,13 @@ class _Operation:
 
     def fail(self, seconds: float, error: BaseException) -> Attributes:
         """Record the duration of an operation that raised `error`, and return the attributes of the error."""
-        told: Attributes = {"error.type": self._errors.name(error)}
+        attributes: Attributes = {"error.type": self._errors.name(error)}
         code = status_code(error)
         if code:
-            told["db.response.status_code"] = code
+            attributes["db.response.status_code"] = code
         if self._instruments is not None:
-            self._instruments.spend(DURATION, seconds, {**self._attributes, **told})
-        return told
+            self._instruments.spend(DURATION, seconds, {**self._attributes, **attributes})
+        return attributes
 
 
 class Timed:

@@ -76,6 +76,7 @@ class Store:
         Raises:
             ConfigurationError: an option is not valid.
             FormatError: the generated code has a format that this version of keyweave does not know.
+            SchemaMismatchError: the namespace holds an index with another definition.
             StoreUnavailableError: the server cannot be used.
         """
         return cls(open_session(PACKAGE, url, namespace=namespace, retention=retention, **options))
@@ -83,11 +84,11 @@ class Store:
     def transact(self, function: Callable[[Transaction], T]) -> T:
         """Run `function` with repositories of one transaction, and write what it wrote in one atomic step.
 
-        Reads see the transaction's own writes. The function runs again if another write came first. An
-        exception discards all writes and is passed on.
+        Reads see the transaction's own writes. The function runs again if another writer changed one of its rows
+        first. An exception of the function discards all writes and is raised again.
 
         Raises:
-            TransactionConflictError: other writes came first at every try.
+            TransactionConflictError: every attempt lost to other writers.
             CrossPartitionError: the rows do not share a partition; nothing was sent.
         """
         result: T = self._session.run(transact(self._session.context, self._bind, function), "transact")

@@ -37,7 +37,7 @@ _View = Literal["by_gallery_sealed", "by_part_of", "by_gallery"]
 class ExhibitRepository:
     """A thing, "one piece"
 
-    Every method may raise `StoreUnavailableError` or one of its children.
+    Every method may raise `StoreUnavailableError` or a subclass.
     """
 
     __slots__ = ("_context", "_run", "_session")
@@ -338,7 +338,7 @@ class ExhibitRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Exhibit]:
-        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
+        """One page of the rows whose fields equal every given argument; `explain` shows how they are found.
 
         A `having_…` argument selects rows to which such a row refers.
 
@@ -522,7 +522,7 @@ class ExhibitRepository:
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writes came first at every try.
+            TransactionConflictError: every attempt lost to other writers.
         """
         return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
@@ -531,7 +531,7 @@ class ExhibitRepository:
 
         Raises:
             ExhibitNotFoundError: it does not exist.
-            TransactionConflictError: other writes came first at every try.
+            TransactionConflictError: every attempt lost to other writers.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(_save.change(self._context, ENTITY, id, function), "change")

@@ -29,7 +29,7 @@ _View = Literal["all"]
 class GalleryRepository:
     """Gallery
 
-    Every method may raise `StoreUnavailableError` or one of its children.
+    Every method may raise `StoreUnavailableError` or a subclass.
     """
 
     __slots__ = ("_context", "_run", "_session")
@@ -135,7 +135,7 @@ class GalleryRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Gallery]:
-        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
+        """One page of the rows whose fields equal every given argument; `explain` shows how they are found.
 
         A `having_…` argument selects rows to which such a row refers.
 
@@ -272,7 +272,7 @@ class GalleryRepository:
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writes came first at every try.
+            TransactionConflictError: every attempt lost to other writers.
         """
         return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
@@ -281,7 +281,7 @@ class GalleryRepository:
 
         Raises:
             NoSuchGalleryError: it does not exist.
-            TransactionConflictError: other writes came first at every try.
+            TransactionConflictError: every attempt lost to other writers.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(_save.change(self._context, ENTITY, name, function), "change")

@@ -24,7 +24,7 @@ _Order = Literal["created"]
 class NoteRepository:
     """Note
 
-    Every method may raise `StoreUnavailableError` or one of its children.
+    Every method may raise `StoreUnavailableError` or a subclass.
     """
 
     __slots__ = ("_context", "_run", "_session")
@@ -69,7 +69,7 @@ class NoteRepository:
         cursor: str | None = None,
         newest: bool = True,
     ) -> Page[Note]:
-        """One page of the rows whose fields equal every given argument; `explain` tells how they are found.
+        """One page of the rows whose fields equal every given argument; `explain` shows how they are found.
 
         Raises:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
@@ -159,7 +159,7 @@ class NoteRepository:
 
         Raises:
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: other writes came first at every try.
+            TransactionConflictError: every attempt lost to other writers.
         """
         return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
 
@@ -168,7 +168,7 @@ class NoteRepository:
 
         Raises:
             NoteNotFoundError: it does not exist.
-            TransactionConflictError: other writes came first at every try.
+            TransactionConflictError: every attempt lost to other writers.
             ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         """
         return self._run(_save.change(self._context, ENTITY, id, function), "change")
