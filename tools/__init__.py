@@ -1,0 +1,1 @@
+"""Programs for developers of Keyweave; nothing that is installed imports them."""
