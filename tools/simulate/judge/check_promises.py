@@ -1,0 +1,39 @@
+"""Promises: an error other than an unknown outcome says that nothing was written, so the token is never seen anywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tools.simulate.judge.rows import Rows
+
+
+def check_promises(run: Any, rows: Rows) -> None:
+    """Look for tokens of refused operations in rows, and in what others read."""
+    refused = {act.token: act for act in run.history.acts if act.outcome == "refused"}
+    if not refused:
+        return
+    seen: dict[str, str] = {}
+    for name, records in rows.items():
+        for key, record in records.items():
+            for token in _tokens(record):
+                seen.setdefault(token, f"{name} {key} holds it")
+    for act in run.history.acts:
+        for touch in act.touches:
+            if touch.read is not None and touch.read in refused and act.token != touch.read:
+                seen.setdefault(touch.read, f"{act.kind} {act.token} read it in {touch.key}")
+        for listed in act.lists:
+            for token in listed.tokens:
+                if token in refused and token != act.token:
+                    seen.setdefault(token, f"{act.kind} {act.token} read it in counter {listed.key}")
+    for token, where in seen.items():
+        act = refused.get(token)
+        if act is not None:
+            error = type(act.error).__name__
+            run.complain("promise", f"{act.kind} {token} ended with {error}, but {where}", act)
+
+
+def _tokens(record: Any) -> list[str]:
+    found = list(getattr(record, "tokens", ()))
+    found += [mark.name for mark in getattr(record, "marks", ())]
+    token = getattr(record, "token", None)
+    return [*found, token] if token is not None else found

@@ -1,0 +1,72 @@
+"""Commands and replies in words, for a person who reads a schedule."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from keyweave.effects import Command, ServerError
+from keyweave.store.script import scripts_of
+from tools.simulate.clients.arena import arena
+
+_WIDTH = 160
+
+
+@functools.cache
+def _names() -> dict[str, str]:
+    scripts = scripts_of(arena().scripts)
+    return {word: name for name, script in scripts.items() for word in (script.sha, script.text)}
+
+
+def name_scripts(scripts: dict[str, str]) -> None:
+    """Know the names of other scripts than the package's own."""
+    for name, script in scripts_of(scripts).items():
+        _names()[script.sha] = _names()[script.text] = name
+
+
+def command_in_words(command: Command, *, brief: bool = False) -> str:
+    """A command; a script by its name, `apply` by its guards and rows."""
+    verb, *words = command
+    if verb not in ("EVALSHA", "EVAL"):
+        return _cut(" ".join([str(verb), *[_short(word) for word in words]]))
+    name = _names().get(str(words[0]), "a script")
+    text = f"{name}{' (EVAL)' if verb == 'EVAL' else ''}"
+    count = int(words[1])
+    keys, arguments = [_short(word) for word in words[2 : count + 2]], words[count + 2 :]
+    if name not in ("apply", "free"):
+        return text if brief else _cut(" ".join([text, *keys, "|", *[_short(word) for word in arguments]]))
+    return f"{text} op {str(arguments[0])[:6]} {arguments[1]}" + ("" if brief else f": {_plan(keys, arguments)}")
+
+
+def _plan(keys: Sequence[str], arguments: Sequence[Any]) -> str:
+    """Guards and rows of `apply`, as far as this format is known; else the words."""
+    try:
+        at = arguments.index("rows")
+        first = 8 if isinstance(arguments[7], int) else 9
+        documents = keys[4 : int(arguments[3])]
+        guards, rows = " ".join(_short(word) for word in arguments[first:at]), arguments[at + 1 :]
+        bodies = " ".join(_short(word) for word in rows)
+        return _cut(f"on {', '.join(documents) or 'entries'}; guards {guards}; rows {bodies}", 2 * _WIDTH)
+    except (ValueError, IndexError, TypeError):
+        return _cut(" ".join(_short(word) for word in arguments))
+
+
+def answer_in_words(reply: Any) -> str:
+    """A reply."""
+    if isinstance(reply, ServerError):
+        return f"refused: {_cut(reply.message, 60)}"
+    if isinstance(reply, list):
+        return _cut("[" + ", ".join(answer_in_words(each) for each in reply) + "]")
+    return "nil" if reply is None else _short(reply)
+
+
+def _short(word: Any) -> str:
+    text = word.decode("utf-8", "replace") if isinstance(word, bytes) else str(word)
+    if text.startswith("{") and "}:" in text:
+        return text.partition("}:")[2]
+    return _cut(text, 120)
+
+
+def _cut(text: str, width: int = _WIDTH) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
