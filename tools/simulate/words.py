@@ -29,6 +29,8 @@ def command_in_words(command: Command, *, brief: bool = False) -> str:
     """A command; a script by its name, `apply` by its guards and rows."""
     verb, *words = command
     if verb not in ("EVALSHA", "EVAL"):
+        if brief:
+            return str(verb)
         return _cut(" ".join([str(verb), *[_short(word) for word in words]]))
     name = _names().get(str(words[0]), "a script")
     text = f"{name}{' (EVAL)' if verb == 'EVAL' else ''}"
@@ -58,7 +60,7 @@ def answer_in_words(reply: Any) -> str:
         return f"refused: {_cut(reply.message, 60)}"
     if isinstance(reply, list):
         return _cut("[" + ", ".join(answer_in_words(each) for each in reply) + "]")
-    return "nil" if reply is None else _short(reply)
+    return "nil" if reply is None else _short(reply) or "''"
 
 
 def _short(word: Any) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from keyweave.read.get import find, get
-from keyweave.read.lock import get_for_update
+from keyweave.read.get import get
+from keyweave.read.lock import find_for_update, get_for_update
 from keyweave.store.context import Context
 from keyweave.write.merge import merge
 from keyweave.write.save import change, save, upsert
@@ -122,7 +122,7 @@ def account_buy(actor: Actor, key: str, item: str, code: str | None, state: str)
         account = yield from get_for_update(context, kind("Account"), key)
         account.tokens.append(actor.token)
         yield from save(context, kind("Account"), account)
-        seen = yield from find(context, kind("Item"), item)
+        seen = yield from find_for_update(context, kind("Item"), item)
         actor.act.touch(f"Item:{item}", seen.token if seen is not None else ABSENT, actor.token)
         record = kind("Item").record(id=item, token=actor.token, code=code, state=state)
         yield from upsert(context, kind("Item"), record)

@@ -65,8 +65,7 @@ class Network:
         exchange.way_back = self._way(numbers[_BACK])
         self._under_way[exchange] = None
         if self._trace.recording:
-            for command in commands:
-                self._trace.say(now, place, f"sends {command_in_words(command)}")
+            self._trace.say(now, place, f"sends {' | '.join(map(command_in_words, commands))}")
         if link.cut:
             timeline.at(now + out, self._fail, exchange, closed("reset by peer"), "cut while idle")
             return exchange
@@ -138,10 +137,10 @@ class Network:
         exchange.replies += replies
         self._trace.note(now, place, f"ran {ran} {stop} {[_digest(reply) for reply in replies]}")
         if self._trace.recording:
-            for command, reply in zip(commands[ran:stop], replies, strict=True):
-                late = " (its client no longer waits)" if exchange.over else ""
-                said = f"{command_in_words(command, brief=True)} -> {answer_in_words(reply)}"
-                self._trace.say(now, place, f"  server ran {said}{late}")
+            late = " (its client no longer waits)" if exchange.over else ""
+            names = " | ".join(command_in_words(command, brief=True) for command in commands[ran:stop])
+            said = " | ".join(map(answer_in_words, replies))
+            self._trace.say(now, place, f"  server runs {names}{late}: {said}")
         if stop < len(commands):
             between = self._way(draws(self._scenario.seed, 3, *place)[_BETWEEN])
             timeline.at(now + between, self._arrive, exchange, stop)

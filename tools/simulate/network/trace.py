@@ -40,7 +40,9 @@ class Trace:
         self._digest.update(f"{at} {who} {what}\n".encode())
 
     def say(self, at: int, who: tuple[int, ...] | None, text: str) -> None:
-        """Add a step in words; called only while recording."""
+        """Add a step in words; called only while recording. How a store is opened is left out."""
+        if who is not None and who[2] < 1:
+            return
         self.steps.append(Step(at, (who[0], who[1]) if who is not None else None, text))
 
     @property
