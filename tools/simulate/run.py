@@ -68,6 +68,7 @@ class Played:
         outcomes: how often operations ended how.
         steps: in words, when they were recorded.
         undecided: histories that were too long to judge.
+        overshoot: the most seconds by which an operation was over its budget and one timeout.
     """
 
     violations: tuple[Violation, ...]
@@ -79,6 +80,7 @@ class Played:
     outcomes: Counter[str]
     steps: tuple[Step, ...]
     undecided: int
+    overshoot: float
 
 
 class Run:
@@ -142,6 +144,7 @@ class Run:
             counted,
             tuple(self.trace.steps),
             undecided,
+            self.overshoot / 1_000_000,
         )
 
     def direct(self, flow: Generator[Effect, Any, T]) -> T:

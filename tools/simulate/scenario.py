@@ -44,12 +44,14 @@ class Operation:
         kind: a name of the menu.
         arguments: for the program of that name.
         pause: virtual microseconds before it begins.
+        at: the moment at which it begins, unless the one before it still runs; None for after its pause.
     """
 
     number: int
     kind: str
     arguments: tuple[Any, ...]
     pause: int
+    at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,11 @@ Every choice of a scenario depends on its own place alone, so what is left behav
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, TypeVar
 
+from tools.simulate.run import Played
 from tools.simulate.scenario import Operation, ProcessPlan, Scenario
 
 T = TypeVar("T")
@@ -19,6 +21,28 @@ MOST_RUNS: Final = 1500
 """Runs that one shrinking may take."""
 
 
+def pinned(scenario: Scenario, played: Played) -> Scenario:
+    """The same run, in which every operation has a moment of its own and every fault is named.
+
+    So an operation begins when it did, whatever is taken out before it.
+    """
+    moments = {act.token: act.began_at for act in played.history.acts}
+    processes = tuple(
+        replace(
+            process,
+            tasks=tuple(
+                tuple(
+                    replace(each, at=moments.get(f"{process.number}-{task}-{each.number}"))
+                    for each in operations
+                )
+                for task, operations in enumerate(process.tasks)
+            ),
+        )
+        for process in scenario.processes
+    )
+    return scenario.without(processes=processes, only=frozenset(place for place, _ in played.faults))
+
+
 class _Spent(Exception):
     """There were enough runs."""
 
@@ -28,12 +52,13 @@ class Shrinker:
 
     Args:
         scenario: it fails.
-        faults: the places of exchanges to which something happened in it.
+        played: how it went.
         fails: plays a scenario.
     """
 
-    def __init__(self, scenario: Scenario, faults: Sequence[tuple[int, int, int, int]], fails: Fails) -> None:
-        self._best = scenario.without(only=frozenset(faults))
+    def __init__(self, scenario: Scenario, played: Played, fails: Fails) -> None:
+        self._whole = scenario
+        self._best = pinned(scenario, played)
         self._fails = fails
         self._runs = 0
 
@@ -41,7 +66,7 @@ class Shrinker:
         """The smallest scenario that was found."""
         try:
             if not self._try(self._best):
-                return self._best.without(only=None)
+                return self._whole
             size = None
             while size != (size := self._size()):
                 self._operations()

@@ -132,7 +132,8 @@ class Task:
         operation = self._waiting[-1]
         self._pause += 1
         timeline = self.process.world.timeline
-        timeline.at(timeline.now + operation.pause, self._start, self._pause)
+        begins = timeline.now + operation.pause if operation.at is None else operation.at
+        timeline.at(begins, self._start, self._pause)
 
     def _start(self, pause: int) -> None:
         if pause != self._pause:
