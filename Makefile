@@ -9,7 +9,7 @@ PYTHON ?= python3.11 python3 python3.12 python3.13 python3.14 python
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := runtime generator generated engine tests
+SOURCES := runtime generator generated engine tests tools
 TEST_ARGS ?=
 BENCH_ARGS ?=
 OLD ?= .bench/old.json
@@ -18,13 +18,15 @@ HISTORIES ?= 10000
 SEED ?= 2026
 RUNS ?= 200
 SEEDS ?= 1000
+FIRST ?=
+SIMULATE_ARGS ?=
 COUNTS ?= 10000 1000000
 ROWS ?= 100000
 
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory
+.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory simulate simulate-mutants
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -137,3 +139,11 @@ bench-retention: $(STAMP) ## Rows that end at once: what writers pay for the swe
 bench-memory: $(STAMP) ## Bytes per row and per view, on the server under test
 	@echo "bench-memory: bytes per row and per view"
 	@$(BIN)/python -m tests.bench.memory
+
+simulate: $(STAMP) ## Play seeds under a simulated scheduler, network and server (SEEDS=1000 [FIRST=seed])
+	@echo "simulate: $(SEEDS) seeds of clients, faults and checkers in virtual time"
+	@$(BIN)/python -m tools.simulate --seeds $(SEEDS) $(if $(FIRST),--first $(FIRST)) $(SIMULATE_ARGS)
+
+simulate-mutants: $(STAMP) ## Plant faults in apply and in the runtime; the simulator has to find each
+	@echo "simulate-mutants: planted faults, each of which has to be found"
+	@$(BIN)/python -m tools.simulate --mutants

@@ -65,7 +65,9 @@ def _progress(total: Tally, seeds: int, elapsed: float) -> Text:
 
 
 def _conclude(total: Tally, *, strict: bool, show: str) -> int:
-    CONSOLE.print("operations: " + ", ".join(f"{number:,} {name}" for name, number in total.outcomes.most_common()))
+    CONSOLE.print(
+        "operations: " + ", ".join(f"{number:,} {name}" for name, number in total.outcomes.most_common())
+    )
     CONSOLE.print("faults: " + ", ".join(f"{number:,} {name}" for name, number in total.faults.most_common()))
     CONSOLE.print(f"longest over budget and timeout: {total.overshoot:.3f} s; undecided: {total.undecided}")
     if total.violations:

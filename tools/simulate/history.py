@@ -18,7 +18,7 @@ class Touch(NamedTuple):
 
     Attributes:
         key: of the register.
-        read: the token that was there, ABSENT, PRESENT, ANY, or `!token` for anything but that token.
+        read: the token that was there, ABSENT, PRESENT, ANY, or `!token` for any other one.
         write: the token that it wrote, ABSENT for a deletion, or ANY for nothing.
     """
 
@@ -53,6 +53,8 @@ class Act:
         lists: that its latest try read.
         tries: how often its closure or function ran.
         paused: virtual microseconds that its program waited for reasons of its own.
+        doubts: exchanges that failed after they may have reached the server.
+        finding: what is wrong with an answer, in words.
     """
 
     token: str
@@ -69,6 +71,7 @@ class Act:
     lists: list[Listed] = field(default_factory=list)
     tries: int = 0
     paused: int = 0
+    doubts: int = 0
     finding: str = ""
 
     def begin_try(self) -> None:
@@ -99,11 +102,15 @@ class Loss(NamedTuple):
         tick: of the history.
         tokens: of the operations whose changes were lost.
         registers: the tokens that registers hold afterwards.
+        kept: how many steps of the file are left.
+        revisions: of the documents in the lost steps.
     """
 
     tick: int
     tokens: frozenset[str]
     registers: dict[str, str]
+    kept: int
+    revisions: frozenset[bytes]
 
 
 @dataclass(slots=True)

@@ -8,11 +8,14 @@ from keyweave.model.entity import Package
 from tools.simulate.run import Played, Violation, play
 from tools.simulate.scenario import Scenario
 from tools.simulate.shrink import Shrinker
+from tools.simulate.words import know_scripts
 
 _DEFAULT = {"deadline": "s", "lock_ttl": "s", "lock_wait": "s", "grace_ms": "ms"}
 
 
-def shrunk(scenario: Scenario, played: Played, violation: Violation, package: Package | None = None) -> Scenario:
+def shrunk(
+    scenario: Scenario, played: Played, violation: Violation, package: Package | None = None
+) -> Scenario:
     """The smallest scenario with a violation of the same signature."""
 
     def fails(candidate: Scenario) -> bool:
@@ -23,6 +26,8 @@ def shrunk(scenario: Scenario, played: Played, violation: Violation, package: Pa
 
 def explain(scenario: Scenario, violation: Violation, package: Package | None = None) -> Iterator[str]:
     """Lines for a person: the scenario's settings, its steps, its violations."""
+    if package is not None:
+        know_scripts(package)
     played = play(scenario, package, recording=True)
     settings = ", ".join(
         f"{name} {value}{' ' + _DEFAULT[name] if name in _DEFAULT else ''}"

@@ -19,9 +19,10 @@ from keyweave.write.save import create
 from tools.simulate.clients.arena import arena, kind
 from tools.simulate.clients.menu import ACCOUNTS, COUNTERS
 from tools.simulate.clients.process import Process, Task
+from tools.simulate.draws import chance
 from tools.simulate.history import Act, History
 from tools.simulate.judge.judge import judge
-from tools.simulate.network.events import Events
+from tools.simulate.network.events import Events, revisions_in
 from tools.simulate.network.network import Network
 from tools.simulate.network.timeline import Timeline
 from tools.simulate.network.trace import Step, Trace
@@ -98,6 +99,7 @@ class Run:
         self.active: Task | None = None
         self.overshoot = 0.0
         self.strict_deadlines = False
+        self.repeated = False
         self._policy = Policy(**scenario.policy)
         self._keyspace = Keyspace(Namespace("a", "v", "s", "t"), package.groups, package.stored)
         self._lifetimes = resolve(package, {}, {})
@@ -118,7 +120,8 @@ class Run:
     def complain(self, checker: str, text: str, *acts: Act) -> None:
         """Report a violation."""
         kinds = tuple(sorted({act.kind for act in acts}))
-        self.violations.append(Violation(checker, kinds, text))
+        cause = " after a repeated revision" if self.repeated else ""
+        self.violations.append(Violation(checker + cause, kinds, text))
 
     def play(self) -> Played:
         """Play everything and judge it."""
@@ -132,6 +135,9 @@ class Run:
                 pass
             events.heal()
             self.active = None
+            self.repeated = any(
+                loss.revisions & revisions_in(self.node.file[loss.kept :]) for loss in self.history.losses
+            )
             undecided = judge(self)
         counted = Counter(act.outcome for act in self.history.acts)
         return Played(
@@ -166,7 +172,7 @@ class Run:
 
     def outside(self) -> Context:
         """A context for what happens before and after the run."""
-        return self.context(lambda: self.timeline.now / 1_000_000, random.Random(self.scenario.seed))  # noqa: S311
+        return self.context(lambda: self.timeline.now / 1_000_000, chance(self.scenario.seed, 7))
 
     def _prepare(self) -> None:
         context = self.outside()

@@ -188,4 +188,17 @@ def _events(source: random.Random) -> tuple[Event, ...]:
             span *= source.choice((-1, 1)) * source.choice((1, 10))
         tail = source.randint(0, durability) if kind in ("restart", "failover") and durability else 0
         events.append(Event(number, at, kind, span, tail))
+    if source.random() < 0.08:
+        events += _repeated_revisions(source)
     return tuple(sorted(events, key=lambda event: (event.at, event.number)))
+
+
+def _repeated_revisions(source: random.Random) -> list[Event]:
+    """A clock that stays behind what it has handed out, then a lost tail: revisions follow each other and are repeated."""
+    moment = int(source.expovariate(1 / (SECOND * source.choice((0.02, 0.2)))))
+    events = [Event(100, moment, "clock", -100 * SECOND)]
+    for number in range(source.randint(1, 4)):
+        moment += int(source.expovariate(1 / (SECOND * source.choice((0.02, 0.2)))))
+        kind = source.choice(("restart", "failover"))
+        events.append(Event(101 + number, moment, kind, 1000, source.randint(1000, SECOND)))
+    return events

@@ -25,15 +25,15 @@ class Seams:
         self._others = 0
 
     def __enter__(self) -> Seams:
-        self._os = plan.os
-        plan.os = SimpleNamespace(urandom=self._random)  # type: ignore[assignment]
+        self._os = vars(plan)["os"]
+        vars(plan)["os"] = SimpleNamespace(urandom=self._random)
         vars(recent)["hash"] = _stable_hash
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        plan.os = self._os
+        vars(plan)["os"] = self._os
         del vars(recent)["hash"]
 
     def _random(self, size: int) -> bytes:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from keyweave.effects import Command, ServerError
+from keyweave.model.entity import Package
 from keyweave.store.script import scripts_of
 from tools.simulate.clients.arena import arena
 
-_WIDTH = 160
+_WIDTH: Final = 160
+
+_GUARDS: Final = frozenset(
+    ("revision", "absent", "exists", "dead", "unchanged", "missing", "free", "holds", "count")
+)
+"""With one of these words the guards of `apply` begin."""
 
 
 @functools.cache
@@ -19,33 +25,35 @@ def _names() -> dict[str, str]:
     return {word: name for name, script in scripts.items() for word in (script.sha, script.text)}
 
 
-def name_scripts(scripts: dict[str, str]) -> None:
-    """Know the names of other scripts than the package's own."""
-    for name, script in scripts_of(scripts).items():
+def know_scripts(package: Package) -> None:
+    """Know the scripts of another package by their names too."""
+    for name, script in scripts_of(package.scripts).items():
         _names()[script.sha] = _names()[script.text] = name
 
 
 def command_in_words(command: Command, *, brief: bool = False) -> str:
     """A command; a script by its name, `apply` by its guards and rows."""
-    verb, *words = command
+    verb, words = str(command[0]), command[1:]
     if verb not in ("EVALSHA", "EVAL"):
         if brief:
-            return str(verb)
-        return _cut(" ".join([str(verb), *[_short(word) for word in words]]))
+            return verb
+        return _cut(" ".join([verb, *[_short(word) for word in words]]))
     name = _names().get(str(words[0]), "a script")
-    text = f"{name}{' (EVAL)' if verb == 'EVAL' else ''}"
+    text = f"{name} (EVAL)" if verb == "EVAL" else name
     count = int(words[1])
     keys, arguments = [_short(word) for word in words[2 : count + 2]], words[count + 2 :]
     if name not in ("apply", "free"):
         return text if brief else _cut(" ".join([text, *keys, "|", *[_short(word) for word in arguments]]))
-    return f"{text} op {str(arguments[0])[:6]} {arguments[1]}" + ("" if brief else f": {_plan(keys, arguments)}")
+    return f"{text} op {str(arguments[0])[:6]} {arguments[1]}" + (
+        "" if brief else f": {_plan(keys, arguments)}"
+    )
 
 
 def _plan(keys: Sequence[str], arguments: Sequence[Any]) -> str:
     """Guards and rows of `apply`, as far as this format is known; else the words."""
     try:
         at = arguments.index("rows")
-        first = 8 if isinstance(arguments[7], int) else 9
+        first = next((place for place in range(at) if arguments[place] in _GUARDS), at)
         documents = keys[4 : int(arguments[3])]
         guards, rows = " ".join(_short(word) for word in arguments[first:at]), arguments[at + 1 :]
         bodies = " ".join(_short(word) for word in rows)

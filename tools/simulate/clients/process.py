@@ -11,14 +11,14 @@ from collections.abc import Callable, Generator
 from types import GeneratorType
 from typing import Any, Final, Protocol
 
-from keyweave.effects import Call, Effect, Send, Sleep
+from keyweave.effects import Call, ConnectionFailure, Effect, Send, Sleep
 from keyweave.errors import KeyweaveError, OutcomeUnknownError
 from keyweave.exchange.handshake import handshake
 from keyweave.health.connect import connect
 from keyweave.store.context import Context
 from tools.simulate.clients.actor import Aborted, Actor
 from tools.simulate.clients.programs import PROGRAMS
-from tools.simulate.draws import draws
+from tools.simulate.draws import chance, draws
 from tools.simulate.history import Act, History
 from tools.simulate.network.links import Exchange, Link
 from tools.simulate.network.network import Network
@@ -36,14 +36,33 @@ Stack = list[Generator[Effect, Any, Any]]
 
 
 class World(Protocol):
-    """What processes live in."""
+    """What processes live in.
 
-    scenario: Scenario
-    timeline: Timeline
-    network: Network
-    history: History
-    trace: Trace
-    active: Any
+    Attributes:
+        active: the task whose flow runs.
+    """
+
+    active: Task | None
+
+    @property
+    def scenario(self) -> Scenario:
+        """What is played."""
+
+    @property
+    def timeline(self) -> Timeline:
+        """Virtual time."""
+
+    @property
+    def network(self) -> Network:
+        """The way to the server."""
+
+    @property
+    def history(self) -> History:
+        """What clients did."""
+
+    @property
+    def trace(self) -> Trace:
+        """What happened."""
 
     def context(self, monotonic: Callable[[], float], source: random.Random) -> Context:
         """A context of a store that was just opened."""
@@ -69,7 +88,7 @@ class Process:
     def begin(self) -> None:
         """Open the store, then start every task."""
         self.life += 1
-        source = random.Random(draws(self.world.scenario.seed, 5, self.plan.number, self.life)[0])  # noqa: S311
+        source = chance(self.world.scenario.seed, 5, self.plan.number, self.life)
         self.context = self.world.context(self.monotonic, source)
         if self.tasks:
             self.tasks[0].open()
@@ -166,6 +185,8 @@ class Task:
     def failed(self, failure: BaseException) -> None:
         """The exchange under way failed."""
         self._exchange = None
+        if self.act is not None and isinstance(failure, ConnectionFailure) and failure.sent:
+            self.act.doubts += 1
         self._go(None, failure)
 
     def crash(self) -> None:

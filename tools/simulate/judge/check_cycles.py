@@ -7,15 +7,19 @@ read what it appended, or was followed by it behind what it read. In a serializa
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from tools.simulate.history import Act
 from tools.simulate.judge.rows import Rows
 
+if TYPE_CHECKING:
+    from tools.simulate.run import Run
+
 Graph = dict[str, dict[str, str]]
 
 
-def check_cycles(run: Any, rows: Rows) -> None:
+def check_cycles(run: Run, rows: Rows) -> None:
     """Judge the lists of counters."""
     lost = run.history.lost
     acts = {act.token: act for act in run.history.acts}
@@ -24,7 +28,7 @@ def check_cycles(run: Any, rows: Rows) -> None:
         return  # what counts twice is reported as that
     graph: Graph = defaultdict(dict)
     for key, tokens in final.items():
-        for earlier, later in zip(tokens, tokens[1:], strict=False):
+        for earlier, later in pairwise(tokens):
             graph[earlier].setdefault(later, f"{earlier} appended to {key} before {later}")
     for act in run.history.acts:
         if not act.done or act.token in lost:
@@ -35,7 +39,9 @@ def check_cycles(run: Any, rows: Rows) -> None:
                 continue
             if read != whole[: len(read)]:
                 run.complain(
-                    "list", f"{act.kind} {act.token} read {read} in counter {listed.key}, which became {whole}", act
+                    "list",
+                    f"{act.kind} {act.token} read {read} in counter {listed.key}, which became {whole}",
+                    act,
                 )
                 continue
             if read and read[-1] != act.token:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tools.simulate.run import Run
 
 
-def check_deadlines(run: Any) -> None:
+def check_deadlines(run: Run) -> None:
     """Compare what operations took with what they may take."""
     policy, scenario = run.scenario.policy, run.scenario
     allowed = (policy["deadline"] + scenario.timeout) * 1_000_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keyweave.errors import KeyweaveError
 from keyweave.expiry.sweep import sweep
@@ -12,8 +12,11 @@ from keyweave.model.record import memory_of
 from tools.simulate.judge.rows import documents_of
 from tools.simulate.server.sorted_set import SortedSet
 
+if TYPE_CHECKING:
+    from tools.simulate.run import Run
 
-def check_drift(run: Any) -> None:
+
+def check_drift(run: Run) -> None:
     """Sweep what is due, then compare."""
     context = run.outside()
     try:
@@ -38,7 +41,7 @@ def check_drift(run: Any) -> None:
             )
 
 
-def _expected(run: Any, context: Any) -> dict[str, dict[bytes, Any]]:
+def _expected(run: Run, context: Any) -> dict[str, dict[bytes, Any]]:
     """Every view and claim that the documents imply."""
     expected: dict[str, dict[bytes, Any]] = {}
     partition = context.keyspace.partitions()[0]
@@ -51,7 +54,7 @@ def _expected(run: Any, context: Any) -> dict[str, dict[bytes, Any]]:
         for entry in entity.entries(record):
             if isinstance(entry, ViewEntry):
                 key = partition.view(name, entry.view, entry.values)
-                score = float(moments.get(entry.score, entry.score))
+                score = float(moments[entry.score] if isinstance(entry.score, str) else entry.score)
                 expected.setdefault(key, {})[entry.member.encode()] = score
             else:
                 key = partition.claims(name, entry.unique)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tools.simulate.judge.rows import Rows
 
+if TYPE_CHECKING:
+    from tools.simulate.run import Run
 
-def check_promises(run: Any, rows: Rows) -> None:
-    """Look for tokens of refused operations in rows, and in what others read."""
+
+def check_promises(run: Run, rows: Rows) -> set[str]:
+    """Look for tokens of refused operations in rows, and in what others read. Returns those that are seen."""
     refused = {act.token: act for act in run.history.acts if act.outcome == "refused"}
     if not refused:
-        return
+        return set()
     seen: dict[str, str] = {}
     for name, records in rows.items():
         for key, record in records.items():
@@ -26,10 +29,11 @@ def check_promises(run: Any, rows: Rows) -> None:
                 if token in refused and token != act.token:
                     seen.setdefault(token, f"{act.kind} {act.token} read it in counter {listed.key}")
     for token, where in seen.items():
-        act = refused.get(token)
-        if act is not None:
+        if token in refused:
+            act = refused[token]
             error = type(act.error).__name__
             run.complain("promise", f"{act.kind} {token} ended with {error}, but {where}", act)
+    return refused.keys() & seen.keys()
 
 
 def _tokens(record: Any) -> list[str]:

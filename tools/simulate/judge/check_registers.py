@@ -7,26 +7,35 @@ effect in either.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from collections.abc import Set
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
 
 from tools.simulate.history import ABSENT, Act, History
 from tools.simulate.judge.linearize import FOREVER, Event, linearizable
 from tools.simulate.judge.rows import Rows
 
+if TYPE_CHECKING:
+    from tools.simulate.run import Run
 
-def check_registers(run: Any, rows: Rows) -> int:
-    """Judge every register. Returns how many searches gave up."""
+
+def check_registers(run: Run, rows: Rows, broken: Set[str]) -> int:
+    """Judge every register. Returns how many searches gave up.
+
+    Args:
+        broken: tokens of operations that were refused and happened all the same, which is reported as such.
+    """
     history: History = run.history
     final = {f"{name}:{key}": record.token for name in ("Item", "Box") for key, record in rows[name].items()}
     touched: dict[str, list[Act]] = defaultdict(list)
     for act in history.acts:
-        if act.outcome in ("ok", "unknown", "crashed", "cancelled"):
+        if act.done or act.maybe or act.token in broken:
             for key in {touch.key for touch in act.touches}:
                 touched[key].append(act)
     undecided = 0
     bounds = [0, *[loss.tick for loss in history.losses], history.tick()]
     for key in sorted(touched):
-        for epoch, (start, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        for epoch, (start, end) in enumerate(pairwise(bounds)):
             initial = history.losses[epoch - 1].registers.get(key, ABSENT) if epoch else ABSENT
             events = _events(touched[key], key, start, end)
             if epoch == len(history.losses):
@@ -60,7 +69,7 @@ def _events(acts: list[Act], key: str, start: int, end: int) -> list[Event]:
     return events
 
 
-def _complain(run: Any, key: str, events: list[Event], initial: str, acts: list[Act]) -> None:
+def _complain(run: Run, key: str, events: list[Event], initial: str, acts: list[Act]) -> None:
     """Report the shortest beginning of a history that has no explanation."""
     ends = sorted(event.ended for event in events if event.certain)
     for end in ends:
@@ -78,10 +87,14 @@ def _complain(run: Any, key: str, events: list[Event], initial: str, acts: list[
         f"{event.label} read {event.read} wrote {event.write}{'' if event.certain else ' (perhaps)'}"
         for event in sorted(part, key=lambda event: (event.began, event.ended))
     )
-    involved = {event.label.rpartition(".")[0] for event in part if event.certain and event.write is not None}
-    kinds = [act for act in acts if f"{act.kind} {act.token}" in involved and act.kind in _SUSPECTS]
-    run.complain("register", f"{key}, at first {initial}: no order explains: {text}", *kinds)
+    involved = {event.label.rpartition(".")[0] for event in part if event.write not in (None, ABSENT)}
+    doubtful = {act.kind for act in acts if f"{act.kind} {act.token}" in involved and act.doubts}
+    checker = "register"
+    if doubtful:
+        kind = next((kind for kind in _SUSPECTS if kind in doubtful), "write")
+        checker = f"register, {kind} in doubt"
+    run.complain(checker, f"{key}, at first {initial}: no order explains: {text}")
 
 
-_SUSPECTS = ("item.upsert", "box.upsert", "item.create")
-"""Kinds that tell one fault from another."""
+_SUSPECTS: Final = ("item.upsert", "box.upsert", "item.create", "item.replace", "account.buy")
+"""Kinds of which an exchange that failed may explain a violation, the likeliest first."""

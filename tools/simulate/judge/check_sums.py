@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tools.simulate.history import Act
 from tools.simulate.judge.rows import Rows
+
+if TYPE_CHECKING:
+    from tools.simulate.run import Run
 
 _COUNTS: Final = {
     "counter.change": lambda act: [f"Counter:{act.arguments[0]}"],
@@ -21,7 +24,7 @@ _COUNTS: Final = {
 """Where an operation of each kind leaves its token."""
 
 
-def check_sums(run: Any, rows: Rows) -> None:
+def check_sums(run: Run, rows: Rows) -> None:
     """Compare the tokens in rows with what clients were told."""
     acts = {act.token: act for act in run.history.acts}
     found: dict[str, Counter[str]] = {}
@@ -46,7 +49,7 @@ def _marks(marks: Iterable[Any]) -> Counter[str]:
     return counted
 
 
-def _twice(run: Any, acts: dict[str, Act], found: dict[str, Counter[str]]) -> None:
+def _twice(run: Run, acts: dict[str, Act], found: dict[str, Counter[str]]) -> None:
     for place, tokens in found.items():
         for token, number in tokens.items():
             if token not in acts:
@@ -54,15 +57,19 @@ def _twice(run: Any, acts: dict[str, Act], found: dict[str, Counter[str]]) -> No
             elif number != 1:
                 act = acts[token]
                 run.complain(
-                    "exactly once", f"{act.kind} {token} counts {number} times in {place} ({act.outcome})", act
+                    "exactly once",
+                    f"{act.kind} {token} counts {number} times in {place} ({act.outcome})",
+                    act,
                 )
 
 
-def _missing(run: Any, found: dict[str, Counter[str]]) -> None:
+def _missing(run: Run, found: dict[str, Counter[str]]) -> None:
     lost = run.history.lost
     for act in run.history.acts:
         if not act.done or act.kind not in _COUNTS or act.token in lost:
             continue
         for place in _COUNTS[act.kind](act):
             if not found.get(place, Counter())[act.token]:
-                run.complain("lost write", f"{act.kind} {act.token} was acknowledged, and {place} lacks it", act)
+                run.complain(
+                    "lost write", f"{act.kind} {act.token} was acknowledged, and {place} lacks it", act
+                )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tools.simulate.judge.check_cycles import check_cycles
 from tools.simulate.judge.check_deadlines import check_deadlines
@@ -12,13 +12,16 @@ from tools.simulate.judge.check_registers import check_registers
 from tools.simulate.judge.check_sums import check_sums
 from tools.simulate.judge.rows import rows_of
 
+if TYPE_CHECKING:
+    from tools.simulate.run import Run
 
-def judge(run: Any) -> int:
+
+def judge(run: Run) -> int:
     """Judge a run; violations are reported to it. Returns how many histories were too long to decide."""
     check_drift(run)
     rows = rows_of(run)
     check_sums(run, rows)
-    check_promises(run, rows)
+    broken = check_promises(run, rows)
     check_cycles(run, rows)
     check_deadlines(run)
-    return check_registers(run, rows)
+    return check_registers(run, rows, broken)

@@ -22,7 +22,7 @@ class Event(NamedTuple):
 
     Attributes:
         began, ended: ticks; `FOREVER` for one that may still happen.
-        read: what must hold: a token, ABSENT, PRESENT, `!token`, or None for anything.
+        read: what must hold: a token, ABSENT, PRESENT, `!token` for another one, or None for anything.
         write: what it leaves: a token, ABSENT, or None for what was there.
         certain: it did happen.
         label: names it.
@@ -72,4 +72,4 @@ def _holds(read: str | None, value: str) -> bool:
         return True
     if read == PRESENT:
         return value != ABSENT
-    return read[0] == "!" and len(read) > 1 and read[1:] != value
+    return read[0] == "!" and value not in (ABSENT, read[1:])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tools.simulate.server.database import Database
+
+if TYPE_CHECKING:
+    from tools.simulate.run import Run
 
 Rows: TypeAlias = dict[str, dict[str, Any]]
 """Records by entity and key, those past their deadline included."""
@@ -22,7 +25,7 @@ def documents_of(database: Database, prefix: str) -> dict[tuple[str, str], bytes
     return found
 
 
-def rows_of(run: Any) -> Rows:
+def rows_of(run: Run) -> Rows:
     """Every row of a run."""
     context = run.outside()
     rows: Rows = {name: {} for name in run.package.entities}

@@ -15,6 +15,7 @@ from tools.simulate.server.database import Database
 from tools.simulate.server.node import Entry, Node
 
 _REGISTER: Final = re.compile(rb"\}:((?:Item|Box):[^:]+)$")
+_REVISION: Final = re.compile(rb'\{"revision":(\d+)')
 _TOKEN: Final = re.compile(rb'"token":"([^"]*)"')
 
 
@@ -93,9 +94,9 @@ class Events:
         lost = self._node.lose_tail(keep)
         if lost:
             tokens = frozenset(_token(entry) for entry in lost)
-            self._history.losses.append(
-                Loss(self._history.tick(), tokens, registers_of(self._node.database))
-            )
+            registers = registers_of(self._node.database)
+            loss = Loss(self._history.tick(), tokens, registers, keep, revisions_in(lost))
+            self._history.losses.append(loss)
             if self._trace.recording:
                 names = ", ".join(sorted(tokens))
                 self._trace.say(self._timeline.now, None, f"SERVER lost {len(lost)} steps, of {names}")
@@ -104,6 +105,12 @@ class Events:
 def _token(entry: Entry) -> str:
     process, task, operation, _ = entry.tag
     return f"{process}-{task}-{operation}"
+
+
+def revisions_in(entries: Iterable[Entry]) -> frozenset[bytes]:
+    """The revisions of the documents that steps of a file wrote."""
+    texts = (effect[2] for entry in entries for effect in entry.effects if effect[0] == "put")
+    return frozenset(match[1] for text in texts if (match := _REVISION.match(text)) is not None)
 
 
 def registers_of(database: Database) -> dict[str, str]:

@@ -166,7 +166,9 @@ class Network:
         self._under_way.pop(exchange, None)
         self._trace.note(self._timeline.now, exchange.place, why)
         if self._trace.recording:
-            self._trace.say(self._timeline.now, exchange.place, f"  is told: {failure or type(failure).__name__}")
+            self._trace.say(
+                self._timeline.now, exchange.place, f"  is told: {str(failure) or type(failure).__name__}"
+            )
         exchange.client.failed(failure)
 
     def _crash(self, exchange: Exchange) -> None:
@@ -204,6 +206,6 @@ class Network:
 
 
 def _digest(reply: Any) -> str:
-    if isinstance(reply, list):
-        return f"[{len(reply)} {reply[0] if reply and isinstance(reply[0], bytes) else ''}]"
-    return repr(reply)
+    if not isinstance(reply, list):
+        return repr(reply)
+    return f"[{len(reply)} {reply[0]!r}]" if reply and isinstance(reply[0], bytes) else f"[{len(reply)}]"

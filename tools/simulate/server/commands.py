@@ -41,7 +41,9 @@ def dbsize(database: Database, _words: Sequence[bytes]) -> int:
 
 def info(_database: Database, _words: Sequence[bytes]) -> bytes:
     """INFO, as far as opening a store reads it."""
-    return b"redis_version:8.0.0\r\nrole:master\r\nloading:0\r\naof_enabled:1\r\nmaxmemory_policy:noeviction\r\n"
+    return (
+        b"redis_version:8.0.0\r\nrole:master\r\nloading:0\r\naof_enabled:1\r\nmaxmemory_policy:noeviction\r\n"
+    )
 
 
 def config(_database: Database, _words: Sequence[bytes]) -> list[bytes]:

@@ -138,7 +138,9 @@ class Node:
         if script.writes and self.readonly:
             raise Refused(_READONLY)
         if script.writes and self.full and not script.frees:
-            raise Refused("OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'")
+            raise Refused(
+                "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'"
+            )
         return interpreter().run(self.database, script, int(words[1]), words[2:])
 
 
