@@ -98,7 +98,6 @@ class Run:
         self.violations: list[Violation] = []
         self.active: Task | None = None
         self.overshoot = 0.0
-        self.strict_deadlines = False
         self.repeated = False
         self._policy = Policy(**scenario.policy)
         self._keyspace = Keyspace(Namespace("a", "v", "s", "t"), package.groups, package.stored)
@@ -150,7 +149,7 @@ class Run:
             counted,
             tuple(self.trace.steps),
             undecided,
-            self.overshoot / 1_000_000,
+            self.overshoot,
         )
 
     def direct(self, flow: Generator[Effect, Any, T]) -> T:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tools.simulate.server.database import Database, Refused
+from tools.simulate.server.database import Database
+from tools.simulate.server.strings import integer
 
 
 def hget(database: Database, words: Sequence[bytes]) -> bytes | None:
@@ -61,10 +62,7 @@ def hincrby(database: Database, words: Sequence[bytes]) -> int:
     """HINCRBY key field number."""
     key, field, by = words
     found = database.fields(key) or {}
-    try:
-        number = int(found.get(field, b"0")) + int(by)
-    except ValueError:
-        raise Refused("ERR hash value is not an integer") from None
+    number = integer(found.get(field, b"0")) + integer(by)
     database.set_field(key, field, b"%d" % number)
     return number
 

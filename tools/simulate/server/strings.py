@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from tools.simulate.server.database import Database, Refused
 from tools.simulate.server.sorted_set import SortedSet
@@ -17,16 +17,16 @@ class StatusReply(bytes):
     __slots__ = ()
 
 
-OK = StatusReply(b"OK")
-_NOT_A_NUMBER = "ERR value is not an integer or out of range"
+OK: Final = StatusReply(b"OK")
+_INTEGER: Final = re.compile(rb"-?[1-9][0-9]*|0")
+_NOT_A_NUMBER: Final = "ERR value is not an integer or out of range"
 
 
 def integer(word: bytes) -> int:
     """A word as a whole number."""
-    try:
-        return int(word)
-    except ValueError:
-        raise Refused(_NOT_A_NUMBER) from None
+    if _INTEGER.fullmatch(word) is None:
+        raise Refused(_NOT_A_NUMBER)
+    return int(word)
 
 
 def get(database: Database, words: Sequence[bytes]) -> bytes | None:
@@ -75,6 +75,8 @@ def getrange(database: Database, words: Sequence[bytes]) -> bytes:
     """GETRANGE key start end."""
     text = database.text(words[0]) or b""
     start, stop = integer(words[1]), integer(words[2])
+    if stop < start < 0:
+        return b""
     size = len(text)
     start = max(start + size, 0) if start < 0 else start
     stop = max(stop + size, 0) if stop < 0 else stop
