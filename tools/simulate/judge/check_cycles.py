@@ -51,7 +51,7 @@ def check_cycles(run: Run, rows: Rows) -> None:
             if following is not None and following != act.token:
                 text = f"{act.token} read {listed.key} before {following} appended to it"
                 graph[act.token].setdefault(following, text)
-    circle = _circle(graph)
+    circle = find_circle(graph)
     if circle is not None:
         involved = [acts[token] for token in circle if token in acts]
         steps = [graph[one][two] for one, two in zip(circle, [*circle[1:], circle[0]], strict=True)]
@@ -62,7 +62,7 @@ def _suspects(acts: list[Act]) -> list[Act]:
     return [act for act in acts if act.kind != "counter.get"]
 
 
-def _circle(graph: Graph) -> list[str] | None:
+def find_circle(graph: Graph) -> list[str] | None:
     """A short circle, or None."""
     ended: set[str] = set()
     for start in sorted(graph):
