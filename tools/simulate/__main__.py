@@ -81,7 +81,7 @@ def _conclude(total: Tally, *, strict: bool, show: str) -> int:
         CONSOLE.print(f"shrinking seed {seed}")
         small = shrunk(whole, play(whole), violation)
         for line in explain(small, violation):
-            CONSOLE.print(line, soft_wrap=True, markup=False)
+            CONSOLE.print(line, soft_wrap=True, markup=False, emoji=False)
     return 1 if new else 0
 
 

@@ -37,16 +37,14 @@ _REPEATED: Final = Known("", " ", TWICE)
 EXPECTED: Final[tuple[Known, ...]] = (
     _REPEATED,
     Known("exactly once: counter.audit", "", LOCKED),
-    Known("promise: counter.audit", "", LOCKED),
-    Known("promise: ", "ended with StoreTimeoutError", HEADS),
-    Known("promise: ", "ended with StoreUnavailableError", HEADS),
-    Known("promise: ", "ended with StoreLoadingError", HEADS),
-    Known("promise: item.upsert", "", AGAIN),
-    Known("promise: ticket.upsert", "", AGAIN),
-    Known("promise: account.buy", "", AGAIN),
+    Known("promise, in doubt: counter.audit", "", LOCKED),
+    Known("promise, in doubt: ", "ended with StoreTimeoutError", HEADS),
+    Known("promise, in doubt: ", "ended with StoreUnavailableError", HEADS),
+    Known("promise, in doubt: ", "ended with StoreLoadingError", HEADS),
+    Known("promise, in doubt: ", "", AGAIN),
+    Known("exactly once: account.buy", "", AGAIN),
     Known("register, ", "", AGAIN),
-    Known("drift", "Ticket.code: claim without a document", FORGET),
-    Known("drift", "Ticket.code holds", FORGET),
+    Known("drift", "Ticket.", FORGET),
 )
 
 

@@ -50,6 +50,7 @@ class Act:
         error: what it ended with.
         promised: its latest error promises that nothing was written.
         touches: on registers, of its latest try.
+        earlier: touches of its other tries, which may have been carried out and lost with a tail.
         lists: that its latest try read.
         tries: how often its closure or function ran.
         paused: virtual microseconds that its program waited for reasons of its own.
@@ -68,6 +69,7 @@ class Act:
     outcome: str = ""
     error: BaseException | None = None
     touches: list[Touch] = field(default_factory=list)
+    earlier: list[Touch] = field(default_factory=list)
     lists: list[Listed] = field(default_factory=list)
     tries: int = 0
     paused: int = 0
@@ -77,6 +79,7 @@ class Act:
     def begin_try(self) -> None:
         """Forget what an earlier try of a closure or function saw."""
         self.tries += 1
+        self.earlier += self.touches
         self.touches = []
         self.lists = []
 
@@ -100,7 +103,8 @@ class Loss(NamedTuple):
 
     Attributes:
         tick: of the history.
-        tokens: of the operations whose changes were lost.
+        tokens: of the operations whose changes were lost, those of locks included.
+        written: of the operations that had written their tokens.
         registers: the tokens that registers hold afterwards.
         kept: how many steps of the file are left.
         revisions: of the documents in the lost steps.
@@ -108,6 +112,7 @@ class Loss(NamedTuple):
 
     tick: int
     tokens: frozenset[str]
+    written: frozenset[str]
     registers: dict[str, str]
     kept: int
     revisions: frozenset[bytes]

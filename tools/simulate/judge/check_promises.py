@@ -28,11 +28,15 @@ def check_promises(run: Run, rows: Rows) -> set[str]:
             for token in listed.tokens:
                 if token in refused and token != act.token:
                     seen.setdefault(token, f"{act.kind} {act.token} read it in counter {listed.key}")
+    for loss in run.history.losses:
+        for token in sorted(loss.written):
+            seen.setdefault(token, "it was carried out, and lost with a tail")
     for token, where in seen.items():
         if token in refused:
             act = refused[token]
             error = type(act.error).__name__
-            run.complain("promise", f"{act.kind} {token} ended with {error}, but {where}", act)
+            checker = "promise, in doubt" if act.doubts else "promise"
+            run.complain(checker, f"{act.kind} {token} ended with {error}, but {where}", act)
     return refused.keys() & seen.keys()
 
 

@@ -30,7 +30,7 @@ def check_registers(run: Run, rows: Rows, broken: Set[str]) -> int:
     touched: dict[str, list[Act]] = defaultdict(list)
     for act in history.acts:
         if act.done or act.maybe or act.token in broken:
-            for key in {touch.key for touch in act.touches}:
+            for key in {touch.key for touch in (*act.touches, *act.earlier)}:
                 touched[key].append(act)
     undecided = 0
     bounds = [0, *[loss.tick for loss in history.losses], history.tick()]
@@ -60,7 +60,7 @@ def _events(acts: list[Act], key: str, start: int, end: int) -> list[Event]:
         if ended < start:
             continue
         within = act.done and act.began > start and ended < end
-        for number, touch in enumerate(act.touches):
+        for number, touch in enumerate(act.touches if within else [*act.touches, *act.earlier]):
             if touch.key != key or (not within and touch.write is None):
                 continue
             label = f"{act.kind} {act.token}.{number}"

@@ -95,7 +95,8 @@ class Events:
         if lost:
             tokens = frozenset(_token(entry) for entry in lost)
             registers = registers_of(self._node.database)
-            loss = Loss(self._history.tick(), tokens, registers, keep, revisions_in(lost))
+            written = frozenset(_token(entry) for entry in lost if _writes(entry))
+            loss = Loss(self._history.tick(), tokens, written, registers, keep, revisions_in(lost))
             self._history.losses.append(loss)
             if self._trace.recording:
                 names = ", ".join(sorted(tokens))
@@ -105,6 +106,12 @@ class Events:
 def _token(entry: Entry) -> str:
     process, task, operation, _ = entry.tag
     return f"{process}-{task}-{operation}"
+
+
+def _writes(entry: Entry) -> bool:
+    """Whether a step of the file wrote the token of its operation."""
+    word = f'"{_token(entry)}"'.encode()
+    return any(effect[0] == "put" and word in effect[2] for effect in entry.effects)
 
 
 def revisions_in(entries: Iterable[Entry]) -> frozenset[bytes]:
