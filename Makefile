@@ -19,6 +19,8 @@ HISTORIES ?= 10000
 SEED ?= 2026
 RUNS ?= 200
 SEEDS ?= 1000
+FIRST ?=
+SIMULATE_ARGS ?=
 COUNTS ?= 10000 1000000
 ROWS ?= 100000
 BASE ?= HEAD~1
@@ -27,7 +29,7 @@ BASE ?= HEAD~1
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-polling lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory
+.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-polling simulate simulate-mutants lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -153,3 +155,11 @@ bench-retention: $(STAMP) ## Rows that end at once: what writers pay for the swe
 bench-memory: $(STAMP) ## Bytes per row and per view, on the server under test
 	@echo "bench-memory: bytes per row and per view"
 	@$(BIN)/python -m tools.bench.memory
+
+simulate: $(STAMP) ## Play seeds of clients and faults in virtual time (SEEDS=1000 [FIRST=seed])
+	@echo "simulate: $(SEEDS) seeds of clients, faults and checkers in virtual time"
+	@$(BIN)/python -m tools.simulate --seeds $(SEEDS) $(if $(FIRST),--first $(FIRST)) $(SIMULATE_ARGS)
+
+simulate-mutants: $(STAMP) ## Plant faults in apply and in the runtime; the simulator has to find each
+	@echo "simulate-mutants: planted faults, each of which has to be found"
+	@$(BIN)/python -m tools.simulate --mutants
