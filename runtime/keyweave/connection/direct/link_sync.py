@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import time
@@ -127,7 +128,14 @@ class SocketLink:
 
     def close(self) -> None:  # noqa: D102 - Link
         self.usable = False
+        if self._polling is not None:
+            self._polling.end(self._number)  # an exception from outside may have interrupted the exchange
         self._socket.close()
+
+    def __del__(self) -> None:
+        # A link that an exception from outside separated from its pool; the socket would warn that it is not closed.
+        with contextlib.suppress(AttributeError):
+            self.close()
 
 
 def _connect_socket(settings: ConnectionSettings, tls: wire.TLS | None) -> socket.socket:
