@@ -195,7 +195,7 @@ def test_a_server_that_is_gone_is_a_fault(recording: Recording) -> None:
     with harness("sync", "gone", deadline=0.05, **recording.options) as stores:
         shell = stores.db.session.shell
 
-        def gone(_: Any) -> Any:
+        def gone(*_: Any) -> Any:
             raise ConnectionFailure("connect", "refused", sent=False)
 
         shell._pool.exchange = gone

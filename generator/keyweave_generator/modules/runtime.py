@@ -35,7 +35,6 @@ _NAMES: Final = {
     "keyweave.store.context": ("Context",),
     "keyweave.store.stats": ("Stats",),
     "keyweave.write": ("_delete", "_merge", "_save", "_touch"),
-    "keyweave.write.transact": ("transact",),
     "keyweave.{flavour}.session": ("Session", "open_session"),
     "keyweave.{flavour}.sweeper": ("Sweeper",),
 }

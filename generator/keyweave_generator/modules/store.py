@@ -13,7 +13,7 @@ from .imports import Imports
 from .package import package_doc
 from .runtime import TYPES
 
-_RUNTIME: Final = ("Context", "Session", "Stats", "Sweeper", "open_session", "sweep", "transact")
+_RUNTIME: Final = ("Context", "Session", "Stats", "Sweeper", "open_session", "sweep")
 
 
 @dataclass(frozen=True, slots=True)

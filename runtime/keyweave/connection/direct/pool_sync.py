@@ -59,10 +59,16 @@ Lease: TypeAlias = list[_Place]
 
 
 class Pool:
-    """At most `pool_size` links; the most recently used is leased first. Waiting threads are served in order."""
+    """At most `pool_size` links; the most recently used is leased first. Waiting threads are served in order.
+
+    Args:
+        settings: how many links may be open, and how long to wait for one.
+        connect: opens a link, by the monotonic time that it gets, if any.
+        polling: the busy polling that the links share; None without it.
+    """
 
     def __init__(
-        self, settings: ConnectionSettings, connect: Callable[[], Link], polling: BusyPoll | None
+        self, settings: ConnectionSettings, connect: Callable[[float | None], Link], polling: BusyPoll | None
     ) -> None:
         self._settings = settings
         self._connect = connect
@@ -77,14 +83,23 @@ class Pool:
         self._idle: list[_Place] = []
         self._waiters: deque[_Inbox] = deque()
 
-    def exchange(self, commands: Sequence[Command]) -> list[Reply]:
-        """Send commands as one pipeline on one link and return their replies. Raises ConnectionFailure."""
+    def exchange(
+        self, commands: Sequence[Command], until: float | None = None, within: float | None = None
+    ) -> list[Reply]:
+        """Send commands as one pipeline on one link and return their replies. Raises ConnectionFailure.
+
+        Args:
+            commands: the pipeline.
+            until: the monotonic time after which nothing is sent; waiting and connecting end by then.
+            within: seconds that the exchange may take; the link's own timeout by default.
+        """
         if not commands:
             return []
         lease: Lease = []
         try:
             try:
-                return self._acquire(lease).exchange(commands)
+                link = self._acquire(lease, until)
+                return link.exchange(commands) if within is None else link.exchange(commands, within)
             finally:
                 self.release(lease)
         except BaseException:
@@ -95,19 +110,19 @@ class Pool:
         """Return a lease of a link for this thread alone, until `release`. Raises ConnectionFailure."""
         lease: Lease = []
         try:
-            self._acquire(lease)
+            self._acquire(lease, None)
             return lease
         except BaseException:
             self.release(lease)
             raise
 
-    def _acquire(self, lease: Lease) -> Link:
-        """Put a place into an empty lease, and return its link, which is open and fit for use."""
+    def _acquire(self, lease: Lease, until: float | None) -> Link:
+        """Put a place into an empty lease, and return its link, which is open and fit for use by `until`."""
         while True:
             self._require_open()
             if self._waiters or not self._idle:
                 if self._waiters or not self._claim(lease):
-                    self._wait(lease)
+                    self._wait(lease, until)
             else:
                 try:
                     lease.append(self._idle.pop())
@@ -115,9 +130,9 @@ class Pool:
                     continue  # another thread was faster
             link = lease[0].link
             if link is None:
-                lease[0].link = link = self._connect()
+                lease[0].link = link = self._connect(until)
                 return link
-            if self._alive(link):
+            if self._alive(link, until):
                 return link
             self._discard(lease)
 
@@ -139,10 +154,11 @@ class Pool:
             return False
         return True
 
-    def _wait(self, lease: Lease) -> None:
+    def _wait(self, lease: Lease, until: float | None) -> None:
         """Wait up to `pool_timeout` until another thread passes a place, or one is free."""
         started = time.monotonic()
-        end = started + self._settings.pool_timeout
+        limit = wire.seconds_left(self._settings.pool_timeout, until)
+        end = started + limit
         timed_out = False
         inbox = _Inbox()
         try:
@@ -159,7 +175,7 @@ class Pool:
                         return
                     if remaining <= 0:
                         timed_out = True
-                        raise wire.pool_exhausted(self._settings) from None
+                        raise wire.pool_exhausted(self._settings, limit) from None
                     if inbox not in self._waiters:
                         # The thread that was about to serve this waiter was interrupted.
                         self._waiters.appendleft(inbox)
@@ -203,7 +219,7 @@ class Pool:
             return None
         return PoolState(len(self._places), len(self._idle), len(self._waiters), self._settings.pool_size)
 
-    def _alive(self, link: Link) -> bool:
+    def _alive(self, link: Link, until: float | None) -> bool:
         if link.stale():
             link.usable = False
             return False
@@ -213,8 +229,10 @@ class Pool:
         try:
             link.exchange((wire.PING,))
         except ConnectionFailure:
-            return False
-        return True
+            link.usable = False
+        if until is not None and time.monotonic() >= until:
+            raise wire.deadline_passed()
+        return link.usable
 
     def release(self, lease: Lease) -> None:
         """End a lease, unless it has ended. A link whose exchange did not complete is closed, not reused."""
