@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -32,7 +32,7 @@ from tests.servers.running import new_namespace
 
 SLACK: Final = 0.5
 
-SHORT: Final = {"timeout": 0.25, "deadline": 0.6, "connect_timeout": 5, "pool_timeout": 5}
+SHORT: Final[dict[str, Any]] = {"timeout": 0.25, "deadline": 0.6, "connect_timeout": 5, "pool_timeout": 5}
 
 
 class Proxy:
@@ -212,8 +212,8 @@ def many(stores: Harness, broken: Callable[[], None]) -> None:
 
 def attempts(
     server: Server,
-    operations: list[Operation],
-    breaking: Callable[[], object],
+    operations: Sequence[Operation],
+    breaking: Callable[[], None],
     *settings: dict[str, Any],
 ) -> dict[tuple[str, str, int], Attempt]:
     """Run operations of both flavours at the same time, with each of the settings, while the server breaks."""
@@ -273,15 +273,15 @@ def in_time(done: dict[tuple[str, str, int], Attempt], *settings: dict[str, Any]
     assert late == {}
 
 
-def errors(done: dict[tuple[str, str, int], Attempt]) -> dict[str, set[type[BaseException]]]:
+def errors(done: dict[tuple[str, str, int], Attempt]) -> dict[str, set[type[Any]]]:
     """The types of errors by operation."""
-    kinds: dict[str, set[type[BaseException]]] = {}
+    kinds: dict[str, set[type[Any]]] = {}
     for (_, operation, _), attempt in done.items():
         kinds.setdefault(operation, set()).add(type(attempt.error))
     return kinds
 
 
-ALL: Final = [get, save, transact, transact_half, raising]
+ALL: Final[Sequence[Operation]] = [get, save, transact, transact_half, raising]
 
 
 def test_a_stopped_server_at_several_settings(server: Server) -> None:
