@@ -24,9 +24,14 @@ class Send(msgspec.Struct, frozen=True, gc=False):
 
     When the connection breaks or times out, the shell throws `ConnectionFailure` into the flow. The shell never
     repeats a command.
+
+    Attributes:
+        within: seconds after which the shell stops waiting, first for a connection and then for the replies; None: the
+            timeouts of the connection apply.
     """
 
     commands: Sequence[Command]
+    within: float | None = None
 
 
 class Sleep:
@@ -70,7 +75,8 @@ class ConnectionFailure(Exception):
     The message names host and port, never a credential.
 
     Attributes:
-        reason: `connect`, `timeout`, `closed`, `pool` or `authentication`.
+        reason: `connect`, `timeout`, `closed`, `pool`, `authentication`, or `deadline`: the operation's deadline has
+            passed, so the shell did not carry out the effect and carries out no further one.
         sent: whether the server may have received the commands.
     """
 

@@ -154,6 +154,14 @@ def quiet(seed: int) -> Scenario:
     return whole.without(rates={}, events=(), processes=processes, policy=policy)
 
 
+def without_end(command: Command) -> Command:
+    """A plan that a real server may apply at any time: the plans of a run end in virtual time."""
+    if "rows" not in command:
+        return command
+    at = 3 + int(command[2]) + 3
+    return (*command[:at], 1 << 52, *command[at + 1 :])
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_whole_runs_are_answered_as_by_a_real_server(
     link: SocketLink, seed: int, monkeypatch: pytest.MonkeyPatch
@@ -173,7 +181,9 @@ def test_whole_runs_are_answered_as_by_a_real_server(
     last = max(place for place, (_, _, tag) in enumerate(carried) if tag is not None)
     link.exchange((("SET", CLOCK, AHEAD),))
     for command, reply, _ in carried[: last + 1]:
-        (real,) = link.exchange((command,))
+        if isinstance(reply, list) and reply[:1] == [b"LATE"]:
+            continue  # only in virtual time; the client sends it again
+        (real,) = link.exchange((without_end(command),))
         assert comparable(command, reply) == comparable(command, real), command
 
 

@@ -88,7 +88,7 @@ def test_a_large_family_is_deleted_in_bounded_chunks_with_the_parent_last(stores
 @pytest.mark.parametrize("plans", [1, 2, 3])
 @pytest.mark.parametrize("how", ["killed", "cut before", "cut after"])
 def test_an_interrupted_delete_is_completed_by_deleting_again(flavour: str, plans: int, how: str) -> None:
-    with harness(flavour, f"{flavour}-{plans}-{how}", deadline=0.02, chunk=50) as stores:
+    with harness(flavour, f"{flavour}-{plans}-{how}") as stores:
         stores.do(stores.db.workflow_states.create(run()))
         add_tasks(stores, family(250))
         seen = 0
@@ -110,8 +110,8 @@ def test_an_interrupted_delete_is_completed_by_deleting_again(flavour: str, plan
             "cut before": StoreUnavailableError,
             "cut after": OutcomeUnknownError,
         }[how]
-        with pytest.raises(expected):
-            deleting(stores, interrupt)
+        with harness(flavour, stores, deadline=0.02, chunk=50) as hasty, pytest.raises(expected):
+            deleting(hasty, interrupt)
         assert stores.do(stores.db.workflow_states.find("w")) is not None
         left = stores.do(stores.db.task_states.count_by_workflow("w"))
         assert 0 < left < 250

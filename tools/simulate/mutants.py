@@ -62,7 +62,7 @@ class Found(NamedTuple):
 LUA: Final = "lua"
 
 MUTANTS: Final = (
-    Mutant("a changed row passes its guard", LUA, "head.revision ~= ARGV[from + 1] and 'CHANGED'", "false"),
+    Mutant("a changed row passes its guard", LUA, "other(head, from + 1) and 'CHANGED'", "false"),
     Mutant("an insert overwrites a row", LUA, "return 1, head.dead and 'DEAD' or 'EXISTS'", "return 1"),
     Mutant("a taken value passes its guard", LUA, "owner and owner ~= ARGV[from + 2] and 'TAKEN'", "false"),
     Mutant(
@@ -72,23 +72,32 @@ MUTANTS: Final = (
     Mutant(
         "a living row passes for a dead one",
         LUA,
-        "(not head or not head.dead or head.revision ~= ARGV[from + 1]) and 'ALIVE'",
+        "(not head or not head.dead or other(head, from + 1)) and 'ALIVE'",
         "false",
     ),
     Mutant(
         "a changed row is reported as missing",
         LUA,
-        "head.revision ~= ARGV[from + 1] and 'CHANGED'",
-        "head.revision ~= ARGV[from + 1] and 'MISSING'",
+        "other(head, from + 1) and 'CHANGED'",
+        "other(head, from + 1) and 'MISSING'",
     ),
-    Mutant("a missing row is reported as changed", LUA, "return 2, 'MISSING'", "return 2, 'CHANGED'"),
-    Mutant("every refusal is certain", LUA, "certain and 'certain' or 'uncertain'", "'certain'"),
+    Mutant("a missing row is reported as changed", LUA, "return 3, 'MISSING'", "return 3, 'CHANGED'"),
+    Mutant("a refusal leaves an earlier try on its way", LUA, "if ARGV[9] ~= '' then", "if false then"),
+    Mutant("a plan that comes too late is applied", LUA, "if now > tonumber(ARGV[4]) then", "if false then"),
+    Mutant("a retry is not recognised", LUA, "if answered then", "if false then"),
     Mutant(
-        "every retry of a deletion counts as done",
+        "an older plan is applied in a slot that is used again",
         LUA,
-        "if again and marker_ttl > 0 and call('EXISTS', marker) == 1 then",
-        "if again and marker_ttl > 0 then",
+        "return tonumber(latest) > tonumber(sequence) and { 'STALE' } or nil",
+        "return nil",
     ),
+    Mutant(
+        "a retry gets another answer",
+        LUA,
+        "sequence .. ' ' .. table.concat(reply, ' ')",
+        "sequence .. ' OK 1700000000000001 1700000000000001 0'",
+    ),
+    Mutant("a guard ignores the op", LUA, "or ARGV[from + 1] ~= '' and head.op ~= ARGV[from + 1]", ""),
     Mutant(
         "a claim is not released",
         LUA,
@@ -114,27 +123,15 @@ MUTANTS: Final = (
     Mutant("scores by revision are those of the creation", LUA, "score = written", "score = created"),
     Mutant(
         "a retry does not say that it is one",
-        "keyweave.exchange.ask:apply",
-        "again = again or failure.sent",
-        "again = False",
-    ),
-    Mutant(
-        "an uncertain commit runs again",
-        "keyweave.write.transact:_try",
-        "if not refusal.certain:",
-        "if False:",
+        "keyweave.exchange.ask:_answer",
+        "state.sent = state.sent or failure.sent",
+        "state.sent = False",
     ),
     Mutant(
         "rows that are only locked are not guarded",
-        "keyweave.write.transact:_try",
+        "keyweave.write.transact:_attempt",
         "if (name, key) not in written",
         "if False",
-    ),
-    Mutant(
-        "an uncertain change runs again",
-        "keyweave.write.save:_change_remembered",
-        "or not refusal.certain",
-        "or False",
     ),
     Mutant(
         "a row that came back is forgotten",
@@ -143,14 +140,8 @@ MUTANTS: Final = (
         "pass",
     ),
     Mutant(
-        "a replay learns another's revision",
-        "keyweave.exchange.ask:_outcome",
-        "head.op == plan.op",
-        "head.op != ''",
-    ),
-    Mutant(
         "a living owner's claim is healed",
-        "keyweave.write.settle:_clean",
+        "keyweave.write.settle:_clean_up",
         "if owner is not None and claim in guard.entity.entries(owner):",
         "if False:",
     ),

@@ -17,7 +17,6 @@ from keyweave.expiry.sweep import sweep
 from keyweave.store.context import Context
 from keyweave.store.stats import Stats
 from keyweave.write.outcome import outcome
-from keyweave.write.transact import transact
 from keyweave.aio.session import Session, open_session
 from keyweave.aio.sweeper import Sweeper
 
@@ -118,14 +117,14 @@ class Store:
     async def transact(self, function: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `function` with repositories of one transaction, and write what it wrote in one atomic step.
 
-        Reads see the transaction's own writes. The function runs again if another writer changed one of its rows
-        first. An exception of the function discards all writes and is raised again.
+        Reads see the transaction's own writes. The function runs again if another write came first. An
+        exception discards all writes and is passed on. The option `deadline` limits the whole transaction.
 
         Raises:
             TransactionConflictError: every attempt lost to other writers.
             CrossPartitionError: the rows do not share a partition; nothing was sent.
         """
-        result: T = await self._session.run(transact(self._session.context, self._bind, function), "transact")
+        result: T = await self._session.transact(self._bind, function)
         return result
 
     def _bind(self, context: Context) -> Transaction:

@@ -38,7 +38,6 @@ _NAMES: Final = {
     "keyweave.write": ("_delete", "_merge", "_save", "_touch"),
     "keyweave.changes.unsettled": ("Settled",),
     "keyweave.write.outcome": ("outcome",),
-    "keyweave.write.transact": ("transact",),
     "keyweave.{flavour}.session": ("Session", "open_session"),
     "keyweave.{flavour}.sweeper": ("Sweeper",),
 }

@@ -23,7 +23,6 @@ _RUNTIME: Final = (
     "open_session",
     "outcome",
     "sweep",
-    "transact",
 )
 
 

@@ -113,6 +113,7 @@ class UnitOfWork:
         loaded: what the attempt read of each row, by entity name and key.
         conflict: the error of a write that was refused because another writer changed the row first, or None.
         ended: whether the attempt has ended; later changes would never be written.
+        until: the monotonic time at which the transaction's budget ends; None: each exchange has its own.
         locks: entity name and monotonic time of acquisition of each lock that the attempt holds, by the lock's key.
     """
 
@@ -127,11 +128,13 @@ class UnitOfWork:
         "loaded",
         "locks",
         "token",
+        "until",
         "watched",
     )
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, until: float | None = None) -> None:
         self.token: Final = token
+        self.until: Final = until
         self.group: str | None = None
         self.ended = False
         self.changes: dict[tuple[str, str], Change] = {}

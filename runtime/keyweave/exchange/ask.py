@@ -66,33 +66,57 @@ def failure_error(context: Context, failure: ConnectionFailure) -> KeyweaveError
     """Return the typed error for a connection that could not be used."""
     if failure.reason == "authentication":
         return AuthenticationError(f"the server at {context.address} refused the credentials")
+    if failure.reason == "deadline":
+        limit = f"its deadline of {context.policy.deadline:g} s"
+        late = StoreTimeoutError(f"an operation on the server at {context.address} took longer than {limit}")
+        late.__cause__ = failure
+        return late
     if failure.reason == "timeout":
         return StoreTimeoutError(f"the server at {context.address} did not answer in time")
     return StoreUnavailableError(f"cannot use the server at {context.address}: {failure}")
 
 
-class Backoff:
-    """The retries of one operation: pauses before each, until the policy's deadline."""
+def out_of_time(error: BaseException) -> bool:
+    """Return whether the error, or its cause, is that the operation's deadline has passed."""
+    cause = error.__cause__
+    while cause is not None and not isinstance(cause, ConnectionFailure):
+        cause = cause.__cause__
+    return cause is not None and cause.reason == "deadline"
 
-    __slots__ = ("_attempt", "_context", "_until")
+
+class Backoff:
+    """The retries of one exchange: pauses before each, until the policy's deadline or that of the operation."""
+
+    __slots__ = ("_attempt", "_context", "_last", "_until")
 
     def __init__(self, context: Context) -> None:
         self._context: Final = context
         self._until: Final = context.monotonic() + context.policy.deadline
         self._attempt = 0
+        self._last: KeyweaveError | None = None
 
     def pause(self, error: KeyweaveError) -> Flow[None]:
         """Pause before the next attempt.
 
         Raises:
-            KeyweaveError: `error`, when it is not transient or when the deadline leaves no time.
+            KeyweaveError: `error`, when it is not transient or when a deadline leaves no time. If the shell has refused
+                the attempt because the operation's deadline has passed, the error of the attempt before.
         """
+        if out_of_time(error):
+            raise self._last or error
+        self._last = error
         pause = self._context.backoff(self._attempt + 2)
         if isinstance(error, AuthenticationError) or self._context.monotonic() + pause >= self._until:
             raise error
         self._attempt += 1
         self._context.state.stats.retry()
-        yield Sleep(pause)
+        try:
+            yield Sleep(pause)
+        except ConnectionFailure:
+            pass
+        else:
+            return
+        raise error
 
 
 def ask(
