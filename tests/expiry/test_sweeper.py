@@ -176,18 +176,29 @@ def test_an_invalid_pace_is_refused(flavour: str, pace: dict[str, float]) -> Non
 def test_a_forked_child_sweeps_only_after_it_starts_a_sweeper() -> None:
     program = """
 import os
+import time
 from compozy_store.sync import Store
+
+def until(holds):
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
 with Store.open(URL, namespace="fork") as store, store.sweeper(interval=0.01) as sweeper:
+    state = store.session.context.state
+    until(lambda: state.sweepers == 1)
     child = os.fork()
     if child == 0:
-        assert not sweeper.running
+        assert not sweeper.running and state.sweepers == 0
         sweeper.stop()
         with sweeper:
             assert sweeper.running
-        assert not sweeper.running
+            until(lambda: state.sweepers == 1)
+        assert not sweeper.running and state.sweepers == 0
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
-    assert sweeper.running
+    assert sweeper.running and state.sweepers == 1
 print("ok")
 """
     url = server_url()
