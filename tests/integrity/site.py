@@ -23,7 +23,7 @@ DAY = timedelta(days=1)
 
 
 class Site:
-    """A store with the shortcuts of somebody who damages it and looks at the result."""
+    """A store, with shortcuts that damage it and show the result."""
 
     def __init__(self, store: Store) -> None:
         self.store = store

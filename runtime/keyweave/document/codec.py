@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
-from keyweave.document.renaming import with_new_names
+from keyweave.document.rename import with_new_names
 from keyweave.document.unknown import keep_unknown, unknown_members
 from keyweave.errors import CorruptDocumentError, ValidationError
 from keyweave.model.entity import Entity
