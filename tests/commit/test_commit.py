@@ -45,7 +45,7 @@ def create(scripted: Scripted, answers: list[Any]) -> User:
 def guards(command: tuple[Any, ...]) -> tuple[Any, ...]:
     """The guards of a plan: its words after the fixed arguments."""
     fixed = 3 + command[2]
-    return command[fixed + 8 : command.index("rows")]
+    return command[fixed + 9 : command.index("rows")]
 
 
 def test_a_row_past_its_deadline_is_swept_and_the_write_retried() -> None:

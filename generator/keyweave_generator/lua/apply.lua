@@ -13,7 +13,8 @@
 --@ argument 6     marker     seconds for which the marker is kept, 0 for none
 --@ argument 7     writer     digest of the indexes that the writer keeps; empty when no row changes
 --@ argument 8     shown      number of the document to return with EXISTS or CHANGED, 0 for none
---@ argument 9..   guards     then the word `rows`, then rows
+--@ argument 9     commands   the commands that the rows call, in the order of their first call; `unlist` for a put without a deadline
+--@ argument 10..  guards     then the word `rows`, then rows
 --@ guard    revision document revision    the row is live and unchanged since `revision`
 --@ guard    absent   document             no live row
 --@ guard    exists   document             a live row: the target of a reference
@@ -47,13 +48,14 @@
 --@ reply    CORRUPT   key                  a key holds something that Keyweave did not write
 --@ include  time
 --@ include  head
+--@ include  permission
 
 -- Locals are faster than globals, and the keys and arguments are read often.
 local KEYS, ARGV, call = KEYS, ARGV, redis.call
 local clock, expiry, marker, schema = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local op, again, grace = ARGV[1], ARGV[2] == 'again', tonumber(ARGV[3])
 local views, claims, marker_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local writer, shown = ARGV[7], tonumber(ARGV[8])
+local writer, shown, commands = ARGV[7], tonumber(ARGV[8]), ARGV[9]
 local DOCUMENTS = 4
 local now = server_time()
 
@@ -115,7 +117,7 @@ local function check(word, from)
 end
 
 -- The outcome is uncertain only after a try without an answer. If a row still has its old revision, that try was not applied.
-local at, number, certain = 9, 0, not again
+local at, number, certain = 10, 0, not again
 local refused, refused_by, detail
 while ARGV[at] ~= 'rows' do
   local word = ARGV[at]
@@ -155,15 +157,46 @@ for index = claims + 1, #KEYS do
   call('HLEN', KEYS[index])
 end
 
--- Writes of code that may not keep every index are counted. This comes first, because it fails if the count is damaged.
+-- Writes of code that may not keep every index are counted.
+local behind = false
 if writer ~= '' then
   local current = call('HGET', schema, 'current')
-  if current and current ~= writer then
-    call('HINCRBY', schema, 'behind:' .. writer, 1)
+  behind = current and current ~= writer
+end
+
+-- Whether a document that is put without a deadline may have an entry in the expiry set: its old document has a deadline, or
+-- the native TTL freed it.
+local function may_be_listed()
+  for index = 1, views - DOCUMENTS do
+    local head = heads[index]
+    if head and head.expires > 0 or not head and not unlisted[index] then
+      return true
+    end
   end
 end
 
--- Nothing below can fail: types, guards and scores were checked, and a full or read-only server does not start the script.
+-- The first command of the rows needs no check if it is the first write: without permission it fails, and nothing is written.
+for command in string.gmatch(behind and ' ' .. commands or commands, ' (%l+)') do
+  if command ~= 'unlist' then
+    local refusal = refusal_of(command, clock)
+    if refusal then
+      return refusal
+    end
+  elseif may_be_listed() then
+    local refusal = refusal_of('zrem', clock)
+    if refusal then
+      return refusal
+    end
+  end
+end
+
+-- This is the first write, because it fails if the count is damaged.
+if behind then
+  call('HINCRBY', schema, 'behind:' .. writer, 1)
+end
+
+-- Nothing below can fail: types, guards, scores and permissions were checked, and a full or read-only server does not start the
+-- script.
 local revision, advanced = math.max(last, now - 1), false
 local reply = { 'OK' }
 
