@@ -50,7 +50,7 @@ def without_try(command: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def guards(command: tuple[Any, ...]) -> tuple[Any, ...]:
     """The guards of a plan: its words after the fixed arguments, without the ops that go with revisions."""
-    words = list(command[3 + command[2] + 11 : command.index("rows")])
+    words = list(command[3 + command[2] + 12 : command.index("rows")])
     for place in reversed([at for at, word in enumerate(words) if word in ("revision", "unchanged", "dead")]):
         del words[place + 3]
     return tuple(words)

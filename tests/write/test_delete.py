@@ -263,3 +263,92 @@ def test_a_row_with_possible_referrers_is_read_even_if_it_is_remembered() -> Non
     )
     scripted.effects.clear()
     assert delete(scripted, [[row_and_referrers(USER, [])], OK]) == [["row_and_referrers"], ["free"]]
+
+
+def test_children_that_another_writer_recreates_end_in_a_conflict_after_the_attempts() -> None:
+    """Each chunk removes the same child, and it is there again before the parent is read again."""
+    replies = Reappearing()
+    scripted = Scripted(chunk=1, attempts=3)
+    with pytest.raises(TransactionConflictError) as caught:
+        replies.drive(scripted, delete_flows.delete(scripted.context, WORKFLOW_STATE, "w"))
+    assert caught.value.attempts == 3
+    assert replies.plans == 4
+
+
+def test_children_that_another_writer_recreates_end_in_a_conflict_at_the_deadline() -> None:
+    replies = Reappearing(seconds=3.0)
+    scripted = Scripted(chunk=1, attempts=1000, deadline=10.0)
+    started = scripted.time.now
+    with pytest.raises(TransactionConflictError):
+        replies.drive(scripted, delete_flows.delete(scripted.context, WORKFLOW_STATE, "w"))
+    assert scripted.time.now - started <= 10.0 + 2 * 3.0
+
+
+def test_children_that_are_removed_by_several_chunks_are_no_conflict() -> None:
+    replies = Reappearing(until=2, children=40)
+    scripted = Scripted(chunk=2, attempts=3)
+    replies.drive(scripted, delete_flows.delete(scripted.context, WORKFLOW_STATE, "w"))
+    assert replies.plans > 20
+
+
+class Reappearing:
+    """Replies of a server on which another writer recreates a run's removed tasks.
+
+    Args:
+        seconds: how long each plan takes.
+        until: number of plans after which removed tasks stay away; None for never.
+        children: number of tasks.
+    """
+
+    def __init__(self, *, seconds: float = 0.0, until: int | None = None, children: int = 2) -> None:
+        self.seconds = seconds
+        self.until = until
+        self.revision = 1700000000000002
+        self.keys = [b"t%d" % number for number in range(children)]
+        self.plans = 0
+        self.exchanges = 0
+
+    def drive(self, scripted: Scripted, flow: Any) -> None:
+        answer: Any = None
+        while True:
+            try:
+                effect = flow.send(answer)
+            except StopIteration:
+                return
+            if isinstance(effect, Send):
+                self.exchanges += 1
+                assert self.exchanges < 1000, "the delete never ends"
+                answer = [self.reply(scripted, command) for command in effect.commands]
+            else:
+                scripted.time.now += effect.seconds
+
+    def reply(self, scripted: Scripted, command: Any) -> Any:
+        scripts = scripted.context.scripts
+        name = next((name for name, script in scripts.items() if script.sha == command[1]), command[0])
+        if name == "row_and_referrers":
+            return [RUN]
+        if name in ("apply", "free"):
+            return self.plan(scripted, command)
+        if name == "GET":
+            return RUN
+        if name == "MGET":
+            return [self.document(str(key)) for key in command[1:]]
+        assert name == "ZRANGE", command
+        return self.keys[: int(command[3]) + 1] if "by_workflow:w" in command[1] else []
+
+    def document(self, key: str) -> bytes | None:
+        name = key.rpartition(":")[2].encode()
+        if name not in self.keys:
+            return None
+        return TASK.replace(b'"task_exec_id":"t"', b'"task_exec_id":"' + name + b'"').replace(
+            b"1700000000000002", b"%d" % self.revision
+        )
+
+    def plan(self, scripted: Scripted, command: Any) -> Any:
+        self.plans += 1
+        scripted.time.now += self.seconds
+        self.revision += 1
+        if self.until is not None and self.plans > self.until:
+            removed = {str(key).rpartition(":")[2].encode() for key in command[3 : 3 + command[2]]}
+            self.keys = [key for key in self.keys if key not in removed]
+        return OK[0]

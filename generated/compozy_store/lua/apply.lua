@@ -21,7 +21,8 @@
 --   9     try        `again` when an earlier try may still be on its way, else empty
 --   10    writer     digest of the indexes that the writer keeps; empty when no row changes
 --   11    shown      number of the document to return with EXISTS or CHANGED, 0 for none
---   12..  guards     then the word `rows`, then rows
+--   12    commands   the commands that the rows call, in the order of their first call; `unlist` for a put without a deadline
+--   13..  guards     then the word `rows`, then rows
 --
 -- Guards
 --   revision document revision op   the row is live and is the one that `op` wrote as `revision`; empty for any op
@@ -114,12 +115,23 @@ local function answer_of(held, sequence)
   return tonumber(latest) > tonumber(sequence) and { 'STALE' } or nil
 end
 
+-- An error reply if the user may not run a command. A script that writes more than once checks the commands behind its first
+-- write before that write, because Redis has no rollback. Servers before Redis 7 cannot answer, and nothing is refused there.
+-- The key is one that the script may access: only the command is in question.
+local may_run = redis.acl_check_cmd
+
+local function refusal_of(command, key)
+  if may_run and not may_run(command, key) then
+    return redis.error_reply("NOPERM the user has no permissions to run the '" .. command .. "' command")
+  end
+end
+
 -- Locals are faster than globals, and the keys and arguments are read often.
 local KEYS, ARGV, call, format = KEYS, ARGV, redis.call, string.format
 local clock, expiry, ledger, schema = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local op, slot, sequence, grace = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[5])
 local views, claims = tonumber(ARGV[6]), tonumber(ARGV[7])
-local writer, shown = ARGV[10], tonumber(ARGV[11])
+local writer, shown, commands = ARGV[10], tonumber(ARGV[11]), ARGV[12]
 local DOCUMENTS = 4
 local now = server_time()
 
@@ -190,7 +202,7 @@ local function check(word, from)
   error('no such guard: ' .. word)
 end
 
-local at, number = 12, 0
+local at, number = 13, 0
 while ARGV[at] ~= 'rows' do
   local taken, status, owner = check(ARGV[at], at + 1)
   number = number + 1
@@ -220,20 +232,48 @@ for index = claims + 1, #KEYS do
   call('HLEN', KEYS[index])
 end
 
--- Writes of code that may not keep every index are counted. This comes first, because it fails if the count is damaged.
+-- Writes of code that may not keep every index are counted.
+local behind = false
 if writer ~= '' then
   local current = call('HGET', schema, 'current')
-  if current and current ~= writer then
-    call('HINCRBY', schema, 'behind:' .. writer, 1)
+  behind = current and current ~= writer
+end
+
+-- Whether a document that is put without a deadline may have an entry in the expiry set: its old document has a deadline, or
+-- the native TTL freed it.
+local function may_be_listed()
+  for index = 1, views - DOCUMENTS do
+    local head = heads[index]
+    if head and head.expires > 0 or not head and not unlisted[index] then
+      return true
+    end
   end
 end
 
--- Nothing below can fail: types, guards and scores were checked, and a full or read-only server does not start the script.
+-- The first command of the rows needs no check if it is the first write: without permission it fails, and nothing is written.
+for command in string.gmatch(behind and ' ' .. commands or commands, ' (%l+)') do
+  if command ~= 'unlist' then
+    local refusal = refusal_of(command, clock)
+    if refusal then
+      return refusal
+    end
+  elseif may_be_listed() then
+    local refusal = refusal_of('zrem', clock)
+    if refusal then
+      return refusal
+    end
+  end
+end
+
+-- This is the first write, because it fails if the count is damaged.
+if behind then
+  call('HINCRBY', schema, 'behind:' .. writer, 1)
+end
+
+-- Nothing below can fail: types, guards, scores and permissions were checked, and a full or read-only server does not start the
+-- script.
 local revision, advanced = math.max(last, now - 1), false
 local reply = { 'OK' }
-
--- Lua's own conversion to text rounds a number of sixteen digits.
-local format = string.format
 
 -- The native TTL: when the server frees a row that no sweep has removed. A time in the past would free the row at once and
 -- leave its entries behind.

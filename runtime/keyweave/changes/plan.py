@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -20,6 +21,21 @@ from keyweave.model.entity import Entity
 from keyweave.model.entry import REVISION, ClaimEntry, Entry, ViewEntry
 
 _FIXED_KEYS: Final = 4
+
+_COMMANDS: Final[dict[str, tuple[str, ...]]] = {
+    "put": ("set", "unlist"),
+    "put with deadline": ("set", "zadd"),
+    "delete": ("del", "zrem"),
+    "add": ("zadd",),
+    "remove": ("zrem",),
+    "claim": ("hset",),
+    "release": ("hget", "hdel"),
+    "deadline": ("time", "pexpireat", "zadd", "persist", "zrem"),
+    "advance": ("time", "set"),
+    "ledger": ("hset", "pexpire"),
+}
+"""The commands that `apply` calls for a row or an entry. It does not check the first command of a plan, because the first
+write fails by itself. So a row that may not call its first command at once begins with `time`, which has been called."""
 
 
 class Status(enum.StrEnum):
@@ -116,6 +132,7 @@ class Plan:
         "_documents",
         "_guard_words",
         "_row_words",
+        "_verbs",
         "_views",
         "changes_documents",
         "guards",
@@ -137,6 +154,7 @@ class Plan:
         self._claims: dict[str, int] = {}
         self._guard_words: list[Word] = []
         self._row_words: list[Word] = []
+        self._verbs: dict[str, None] = {}
         self._document_on_refusal = 0
 
     def show_on_refusal(self, entity: Entity[Any], key: str) -> None:
@@ -209,6 +227,7 @@ class Plan:
             retain: microseconds from the write to the deadline, or 0 for none.
         """
         self.changes_documents = True
+        self._verbs["put with deadline" if retain else "put"] = None
         self._row_words += ("put", self._document(entity, key), f"{entity.name}:{key}", retain, body)
         self._difference(entity, old, new)
         self.written.append((entity, key))
@@ -217,6 +236,7 @@ class Plan:
     def delete(self, entity: Entity[Any], key: str, old: list[Entry]) -> None:
         """Delete a document and its entries."""
         self.changes_documents = True
+        self._verbs["delete"] = None
         self._row_words += ("delete", self._document(entity, key), f"{entity.name}:{key}")
         self._difference(entity, old, [])
 
@@ -238,6 +258,7 @@ class Plan:
         """Write a document with a given head (revision, created, expires), for imports and rewrites."""
         self.changes_documents = True
         self.only_removes = False
+        self._verbs["put with deadline" if head[2] else "put"] = None
         self._row_words += ("restore", self._document(entity, key), f"{entity.name}:{key}", *head, body)
         self._difference(entity, old, new)
         self.written.append((entity, key))
@@ -245,11 +266,13 @@ class Plan:
     def follow_deadline(self, entity: Entity[Any], key: str) -> None:
         """Set the native TTL and the expiry entry from the document's head, or remove them when it has none."""
         self.only_removes = False
+        self._verbs["deadline"] = None
         self._row_words += ("deadline", self._document(entity, key), f"{entity.name}:{key}")
 
     def advance_clock(self, revision: int) -> None:
         """Advance the partition's clock, so that later writes get revisions beyond `revision`."""
         self.only_removes = False
+        self._verbs["advance"] = None
         self._row_words += ("advance", revision)
 
     def command(
@@ -301,6 +324,7 @@ class Plan:
             "again" if again else "",
             writer if self.changes_documents else "",
             self._document_on_refusal,
+            _commands_of((*self._verbs, "ledger")),
             *self._guard_words,
             "rows",
             *self._row_words,
@@ -317,7 +341,7 @@ class Plan:
         return Refusal(status, guard, reply[2].decode(), document)
 
     def _difference(self, entity: Entity[Any], old: list[Entry], new: list[Entry]) -> None:
-        words: list[Word] = []
+        words: list[Any] = []
         views, view_key = self._views, self._partition_of(entity).view
         if old:
             old, new = _differing(old, new)
@@ -337,6 +361,7 @@ class Plan:
                     words += ("add", views.setdefault(name, len(views) + 1), entry.member, entry.score)
             elif entry not in old:
                 words += ("claim", self._claim(entity, entry.unique), entry.value, entry.owner)
+        self._verbs.update(dict.fromkeys(words[0::4]))
         self._row_words.append(len(words) // 4)
         self._row_words += words
 
@@ -362,6 +387,12 @@ class Plan:
         name = self._partition_of(entity).claims(entity.name, unique)
         claims = self._claims
         return claims.setdefault(name, len(claims) + 1)
+
+
+@lru_cache(maxsize=256)
+def _commands_of(verbs: tuple[str, ...]) -> str:
+    """Return the commands of rows and entries as the argument `commands` of `apply`."""
+    return " ".join(dict.fromkeys(command for verb in verbs for command in _COMMANDS[verb]))
 
 
 def _differing(old: list[Entry], new: list[Entry]) -> tuple[list[Entry], list[Entry]]:

@@ -6,6 +6,7 @@ a plan that it has applied. So the outcome of a write is unknown only as long as
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
@@ -42,15 +43,27 @@ _REFUSALS: Final[dict[str, tuple[type[KeyweaveError], str]]] = {
     "NOREPLICAS": (StoreReadOnlyError, "accepts no writes because it has too few replicas"),
     "NOAUTH": (AuthenticationError, "requires a password"),
     "WRONGPASS": (AuthenticationError, "refused the credentials"),
-    "NOPERM": (AuthenticationError, "does not permit this user to use a command or key that Keyweave needs"),
     "BUSY": (StoreTimeoutError, "is busy with a script"),
     "UNKILLABLE": (StoreTimeoutError, "is busy with a script"),
 }
 
+_SCRIPT_DENIED: Final = re.compile(r"ACL failure in script|user executing the script can't ")
+"""In the text of an error reply with the code ERR: the user lacks a permission that a script needs."""
+
+_DENIED_COMMAND: Final = re.compile(r"run the '([^']+)' command")
+
 
 def refusal_error(context: Context, refusal: ServerError) -> KeyweaveError:
-    """Return the typed error for an error reply."""
+    """Return the typed error for an error reply. `code` is NOPERM for each kind of missing permission."""
     error: KeyweaveError
+    if refusal.code == "NOPERM" or (refusal.code == "ERR" and _SCRIPT_DENIED.search(refusal.message)):
+        command = _DENIED_COMMAND.search(refusal.message)
+        lacking = f"the command '{command[1]}'" if command is not None else "a command or key"
+        error = AuthenticationError(
+            f"the server at {context.address} does not permit this user to use {lacking} that Keyweave needs"
+        )
+        error.code = "NOPERM"
+        return error
     if refusal.code == "WRONGTYPE":
         error = CorruptDocumentError("a key holds another type than Keyweave writes; run: keyweave check")
     else:
