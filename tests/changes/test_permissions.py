@@ -21,7 +21,7 @@ from keyweave.opening.prepare import prepare
 from tests.harness import run, task
 from tests.servers.running import Running, configured_server
 
-INNER = sorted({"del", "hdel", "hget", "hincrby", "hlen", "hset", "set", "zadd", "zcard", "zrem", "zscore"})
+INNER = sorted({"del", "hdel", "hget", "hincrby", "hlen", "hset", "pexpire", "set", "zadd", "zcard", "zrem", "zscore"})
 """The commands that plans call for a write."""
 
 OTHER_CODE = "another writer"
@@ -73,14 +73,14 @@ def sweep(store: Store) -> None:
 
 
 OPERATIONS: dict[Callable[[Store], None], set[str]] = {
-    create: {"hlen", "hset", "set", "zadd", "zscore"},
-    create_ending: {"set", "zadd", "zscore"},
-    save: {"hdel", "hset", "set", "zadd", "zrem"},
-    save_without_deadline: {"set", "zadd", "zrem"},
-    delete: {"del", "hdel", "set", "zrem"},
-    upsert: {"hdel", "hset", "set", "zadd", "zrem"},
-    transaction: {"del", "hdel", "hset", "set", "zadd", "zrem"},
-    sweep: {"del", "zrem"},
+    create: {"hlen", "hset", "pexpire", "set", "zadd", "zscore"},
+    create_ending: {"hset", "pexpire", "set", "zadd", "zscore"},
+    save: {"hdel", "hset", "pexpire", "set", "zadd", "zrem"},
+    save_without_deadline: {"hset", "pexpire", "set", "zadd", "zrem"},
+    delete: {"del", "hdel", "hset", "pexpire", "zrem"},
+    upsert: {"hdel", "hset", "pexpire", "set", "zadd", "zrem"},
+    transaction: {"del", "hdel", "hset", "pexpire", "set", "zadd", "zrem"},
+    sweep: {"del", "hset", "pexpire", "zrem"},
 }
 """Each write with commands without which it must be refused."""
 
@@ -186,7 +186,7 @@ def test_a_command_that_a_plan_does_not_use_is_not_needed(server: Running) -> No
             store.users.delete("new")
 
 
-@pytest.mark.parametrize("command", ["pexpireat", "persist", "zadd", "zrem", "set", "hget", "hdel"])
+@pytest.mark.parametrize("command", ["pexpireat", "persist", "zadd", "zrem", "hset", "hget", "hdel"])
 def test_a_repair_without_one_of_its_commands_changes_nothing(server: Running, command: str) -> None:
     user = permit_all_but(server, command, permissions.Role.ADMIN)
     with opened(server, user) as store:
