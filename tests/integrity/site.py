@@ -79,10 +79,10 @@ class Site:
                 return sorted(found)
 
     def contents(self) -> dict[str, Any]:
-        """Every key but clocks, markers and what was set aside, with type, value and native TTL."""
+        """Every key but clocks, ledgers and what was set aside, with type, value and native TTL."""
         found = {}
         for key in self.names():
-            if not any(f"}}:@{word}" in key for word in ("clock", "done", "aside")):
+            if not any(f"}}:@{word}" in key for word in ("clock", "ledger", "aside")):
                 found[key] = self.value(key)
         return found
 

@@ -33,7 +33,7 @@ class _Stepped:
         self._shell = shell
         self.settings = shell.settings
 
-    async def run(self, flow: Flow[Any], *_about: str) -> Any:
+    async def run(self, flow: Flow[Any], *_about: str, **_limits: Any) -> Any:
         return await self._shell.run(self._watched(flow))
 
     def _watched(self, flow: Flow[Any]) -> Flow[Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import itertools
 import re
 import select
 import time
@@ -63,6 +64,9 @@ _WIRES: Final = 2
 _FIXED_KEYS: Final = _begin("documents")
 _FIRST_GUARD: Final = _begin("guards")
 _REVISION: Final = re.compile(rb'^{"revision":(\d+)')
+_SLOT: Final = 1
+"""Where the slot of the ledger is among a plan's arguments; the sequence number follows it."""
+
 _OP: Final = re.compile(rb'"op":"[0-9a-f]*"')
 _MICROS: Final = re.compile(rb"\b\d{16}\b")
 _MOMENT: Final = re.compile(rb'"last_used":"[^"]*"')
@@ -141,6 +145,7 @@ class BareSide(Side):
         self._client = client
         self._kept = kept
         self.sent: list[Sent] = []
+        self._sequence = itertools.count(1)
 
     async def once(self, case: Case, turn: Turn) -> Outcome:
         """Let the engine make the call, restore its rows, and time the replay of its bytes."""
@@ -202,12 +207,13 @@ class BareSide(Side):
         return pipeline.execute, ()
 
     async def _renewed(self, command: Command) -> Command:
-        """A plan whose guards name the revisions that its rows have now; anything else as it is."""
+        """A plan with a place of its own in the ledger, whose guards name its rows' revisions of now; anything else as it is."""
         words = list(command)
         if words[0] != "EVALSHA" or "rows" not in words:
             return command
         number = int(words[2])
         keys, at = words[3 : 3 + number], 3 + number + _FIRST_GUARD
+        words[3 + number + _SLOT : 3 + number + _SLOT + 2] = self.name, next(self._sequence)
         while words[at] != "rows":
             if words[at] in _RENEWED:
                 document = keys[_FIXED_KEYS - 1 + int(words[at + 1])]

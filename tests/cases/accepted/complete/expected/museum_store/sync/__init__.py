@@ -10,9 +10,12 @@ from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from keyweave.changes.unsettled import Settled
+from keyweave.errors import OutcomeUnknownError
 from keyweave.expiry.sweep import sweep
 from keyweave.store.context import Context
 from keyweave.store.stats import Stats
+from keyweave.write.outcome import outcome
 from keyweave.sync.session import Session, open_session
 from keyweave.sync.sweeper import Sweeper
 
@@ -95,6 +98,17 @@ class Store:
 
     def _bind(self, context: Context) -> Transaction:
         return Transaction(self._session.within(context))
+
+    def outcome(self, error: OutcomeUnknownError) -> Settled:
+        """Settle a write whose outcome was unknown: whether it happened, and what the call would have returned.
+
+        Once settled, the outcome is final: a write that did not happen never will.
+
+        Raises:
+            OutcomeUnknownError: the same error, when it can no longer be settled (a day later).
+            StoreUnavailableError: the server cannot be reached yet.
+        """
+        return self._session.run(outcome(self._session.context, error), "outcome")
 
     def sweep(self, *, limit: int = 10_000) -> int:
         """Remove up to `limit` rows that are past their deadline, and return their number."""
