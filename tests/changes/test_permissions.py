@@ -21,7 +21,9 @@ from keyweave.opening.prepare import prepare
 from tests.harness import run, task
 from tests.servers.running import Running, configured_server
 
-INNER = sorted({"del", "hdel", "hget", "hincrby", "hlen", "hset", "pexpire", "set", "zadd", "zcard", "zrem", "zscore"})
+INNER = sorted(
+    {"del", "hdel", "hget", "hincrby", "hlen", "hset", "pexpire", "set", "zadd", "zcard", "zrem", "zscore"}
+)
 """The commands that plans call for a write."""
 
 OTHER_CODE = "another writer"

@@ -11,8 +11,8 @@ plans are renewed, because the prepared rows have new ones.
 from __future__ import annotations
 
 import asyncio
-import os
 import itertools
+import os
 import re
 import select
 import time
@@ -35,11 +35,11 @@ from tools.bench.case import Case, Turn
 from tools.bench.sides import KeyweaveRows, Outcome, Side
 
 _GUARDS: Final = {
-    "revision": 2,
+    "revision": 3,
     "absent": 1,
     "exists": 1,
-    "dead": 2,
-    "unchanged": 2,
+    "dead": 3,
+    "unchanged": 3,
     "missing": 1,
     "free": 3,
     "holds": 3,
@@ -218,7 +218,8 @@ class BareSide(Side):
             if words[at] in _RENEWED:
                 document = keys[_FIXED_KEYS - 1 + int(words[at + 1])]
                 head = _REVISION.match(await self._client.getrange(document, 0, 127) or b"")
-                words[at + 2] = head[1] if head is not None else words[at + 2]
+                if head is not None:
+                    words[at + 2 : at + 4] = head[1], ""  # an empty op stands for any
             at += 1 + _GUARDS[str(words[at])]
         return tuple(words)
 

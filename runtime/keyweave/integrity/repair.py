@@ -31,6 +31,7 @@ _WANTED: Final = {
     KeyKind.EXPIRY: "zset",
     KeyKind.CLAIMS: "hash",
     KeyKind.MARK: "string",
+    KeyKind.LEDGER: "hash",
     KeyKind.CLOCK: "number",
 }
 

@@ -24,14 +24,15 @@ _ENTRIES: Final = 200
 _REMEMBERED: Final = 100_000
 
 _TYPES: Final = {
-    KeyKind.VIEW: (b"zset",),
-    KeyKind.EXPIRY: (b"zset",),
-    KeyKind.CLAIMS: (b"hash",),
-    KeyKind.CLOCK: (b"string",),
-    KeyKind.SCHEMA: (b"hash",),
-    KeyKind.MARK: (b"string", b"hash"),
+    KeyKind.VIEW: b"zset",
+    KeyKind.EXPIRY: b"zset",
+    KeyKind.CLAIMS: b"hash",
+    KeyKind.CLOCK: b"string",
+    KeyKind.SCHEMA: b"hash",
+    KeyKind.MARK: b"string",
+    KeyKind.LEDGER: b"hash",
 }
-"""The types of each kind of key. A mark is a lock, which is a string, or a ledger, which is a hash."""
+"""The type of each kind of key."""
 
 Handler: TypeAlias = Callable[[list[Drift]], Flow[None]]
 """A flow that is called with confirmed drift, a bounded number of findings at a time."""
@@ -187,8 +188,8 @@ def _judge_key(what: KeyKind, kind: bytes, ends: int) -> Kind | None:
         return None
     if what is KeyKind.FOREIGN:
         return Kind.FOREIGN_KEY
-    if kind not in _TYPES[what]:
+    if kind != _TYPES[what]:
         return Kind.WRONG_TYPE
-    if what is KeyKind.MARK:
+    if what in (KeyKind.MARK, KeyKind.LEDGER):
         return Kind.ENDLESS_MARK if ends == -1 else None
     return Kind.ENDING_KEY if ends >= 0 else None
