@@ -91,8 +91,8 @@ class _DeclaredLink(SocketLink):
         self._scripts = scripts
         super().__init__(settings, None)
 
-    def exchange(self, commands: Sequence[Command]) -> list[Reply]:
-        return super().exchange(self._scripts.commands(commands))
+    def exchange(self, commands: Sequence[Command], within: float | None = None, /) -> list[Reply]:
+        return super().exchange(self._scripts.commands(commands), within)
 
 
 class _DeclaredStream:

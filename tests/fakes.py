@@ -91,7 +91,7 @@ class _FakeLink:
         except HungUpError as error:
             raise ConnectionFailure("connect", str(error), sent=False) from error
 
-    def exchange(self, commands: Sequence[Command]) -> list[Reply]:
+    def exchange(self, commands: Sequence[Command], _timeout: float | None = None, /) -> list[Reply]:
         self.usable = False
         self._log.extend(commands)
         replies = []

@@ -98,7 +98,7 @@ class Harness:
             ((cursor, names),) = self.send(("SCAN", cursor, "MATCH", pattern, "COUNT", 1000))
             texts = [name.decode() for name in names]
             for name in texts:
-                if not name.endswith(("}:@clock", "}:@schema")) and "}:@done:" not in name:
+                if not name.endswith(("}:@clock", "}:@schema")) and "}:@ledger:" not in name:
                     found[name] = self._value(name)
             if int(cursor) == 0:
                 return found

@@ -273,6 +273,15 @@ def test_no_modules_of_the_runtime_import_each_other_in_a_circle() -> None:
     assert list(TopologicalSorter(graph).static_order())
 
 
+@pytest.mark.parametrize("package", ["keyweave", "keyweave_generator", "compozy_engine"])
+def test_modules_have_names_of_their_own(package: str) -> None:
+    """No name is another one with -ing, and none says nothing about what is inside."""
+    names = {part for module in modules(package) for part in module.name.split(".")}
+    roots = {name.removesuffix("ing") for name in names if name.endswith("ing")}
+    assert {name for root in roots for name in (root, f"{root}e", root[:-1]) if name in names} == set()
+    assert names & {"base", "common", "helpers", "manager", "misc", "utils"} == set()
+
+
 def test_the_runtimes_core_imports_no_shell() -> None:
     users = {
         (module.name, name)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
+import pytest
+
 import compozy_store
 import keyweave
 from compozy_store import aio, sync
@@ -9,6 +14,20 @@ from compozy_store import aio, sync
 
 def test_the_runtimes_names() -> None:
     assert sorted(keyweave.__all__) == ["KeyweaveError", "Page", "Record", "Report", "Value", "__version__"]
+
+
+def test_every_name_of_the_runtime_is_there_and_the_check_is_loaded_only_for_its_report() -> None:
+    code = """
+import sys
+import keyweave
+assert not [name for name in sys.modules if name.startswith("keyweave.integrity")]
+from keyweave import *
+assert all(name in globals() for name in keyweave.__all__)
+assert "keyweave.integrity.drift" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = keyweave.Nothing
 
 
 def test_the_generated_packages_names() -> None:

@@ -32,7 +32,8 @@ def code(name: str) -> str:
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_declares_itself_so_that_refusals_strike_before_its_first_write(name: str) -> None:
     first = PACKAGE.scripts[name].splitlines()[0]
-    assert first == ("#!lua" if name in ("apply", "unlock", "aside") else "#!lua flags=no-writes")
+    flags = {"apply": "", "unlock": "", "aside": "", "outcome": " flags=allow-oom"}
+    assert first == "#!lua" + flags.get(name, " flags=no-writes")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -58,7 +59,7 @@ def redis_words() -> set[str]:
     return set(
         (
             "TIME GETRANGE EXISTS STRLEN HINCRBY ZCARD ZSCORE HLEN HGET HSET HDEL GET SET EX PXAT ZADD ZREM DEL PERSIST "
-            "PEXPIREAT"
+            "PEXPIREAT PEXPIRE"
         ).split()
     ) - {"EXISTS"}
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
+import msgspec
+
 T = TypeVar("T")
 
 Word: TypeAlias = str | bytes | int | float
@@ -17,17 +19,19 @@ Reply: TypeAlias = Any
 """bytes, int, None, a list of replies, or a `ServerError` value (the shell does not raise an error reply)."""
 
 
-class Send:
+class Send(msgspec.Struct, frozen=True, gc=False):
     """Send commands as one pipeline on one connection. The result is a list of replies, one per command.
 
     When the connection breaks or times out, the shell throws `ConnectionFailure` into the flow. The shell never
     repeats a command.
+
+    Attributes:
+        within: seconds after which the shell stops waiting, first for a connection and then for the replies; None: the
+            timeouts of the connection apply.
     """
 
-    __slots__ = ("commands",)
-
-    def __init__(self, commands: Sequence[Command]) -> None:
-        self.commands: Final = commands
+    commands: Sequence[Command]
+    within: float | None = None
 
 
 class Sleep:
@@ -71,7 +75,8 @@ class ConnectionFailure(Exception):
     The message names host and port, never a credential.
 
     Attributes:
-        reason: `connect`, `timeout`, `closed`, `pool` or `authentication`.
+        reason: `connect`, `timeout`, `closed`, `pool`, `authentication`, or `deadline`: the operation's deadline has
+            passed, so the shell did not carry out the effect and carries out no further one.
         sent: whether the server may have received the commands.
     """
 

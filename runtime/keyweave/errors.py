@@ -35,6 +35,7 @@ Messages name entities, fields, rules, hosts and ports. They never contain a cre
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class KeyweaveError(Exception):
@@ -264,4 +265,12 @@ class AuthenticationError(StoreUnavailableError):
 
 
 class OutcomeUnknownError(StoreUnavailableError):
-    """A write may or may not have happened: the connection broke, and no later attempt could settle the outcome."""
+    """A write may or may not have happened: it was sent, and the server did not answer before the deadline.
+
+    Once the server can be reached again, `store.outcome(error)` tells whether the write happened.
+
+    Attributes:
+        unsettled: what was sent, for `store.outcome`; None when nothing can be settled.
+    """
+
+    unsettled: Any = None

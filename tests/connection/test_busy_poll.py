@@ -105,7 +105,7 @@ def test_who_waits_beside_others_does_not_poll() -> None:
     assert poll.begin(4)
 
 
-def test_a_forked_child_does_not_count_who_waits_in_its_parent() -> None:
+def test_a_forked_child_does_not_count_the_waits_of_its_parent() -> None:
     poll = BusyPoll(LIMIT)
     poll.begin(1)
     poll.forget()
@@ -192,7 +192,7 @@ def test_an_answer_that_comes_late_is_slept_for(opened: Open, polled: list[bool]
         assert not polled[-1]
         looked = len(polled)
         assert store.send(("QUICK",)) == [b"OK"]
-        assert len(polled) == looked  # who polled in vain does without for a while
+        assert len(polled) == looked  # after a poll that found nothing, the next waits do not poll
 
 
 def test_a_request_too_long_to_be_sent_at_once_is_not_polled_for(polled: list[bool]) -> None:
@@ -282,12 +282,12 @@ def test_a_task_that_is_ready_has_run_when_an_exchange_that_was_polled_for_is_an
     assert len(polled) >= 50
 
 
-def test_one_who_is_cancelled_is_not_polled_for(polled: list[bool]) -> None:
+def test_a_cancelled_caller_is_not_polled_for(polled: list[bool]) -> None:
     async def run() -> list[Any]:
         async with aio.Shell(parse_url(server_url(), busy_poll=10)) as shell:
             await shell.run(sending(("PING",)))
             polled.clear()
-            exchange = asyncio.create_task(shell.run(sending(("BLPOP", "a list that nobody writes", 5))))
+            exchange = asyncio.create_task(shell.run(sending(("BLPOP", "a list without a writer", 5))))
             asyncio.get_running_loop().call_soon(exchange.cancel)
             with pytest.raises(asyncio.CancelledError):
                 await exchange

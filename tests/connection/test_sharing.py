@@ -1,4 +1,4 @@
-"""Asyncio callers who share connections: each gets its own answer, whatever becomes of the others."""
+"""Asyncio callers that share connections: each gets its own answer, whatever happens to the others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.waiting import until
 
 T = TypeVar("T")
 
-NEVER = "a list that nobody writes"
+NEVER = "a list without a writer"
 APART = 2
 """How many connections there are before any is shared."""
 
@@ -106,7 +106,7 @@ def test_few_callers_have_a_connection_each_and_many_share_them() -> None:
     assert with_shell(work) == [1, 2, APART, APART, APART, APART]
 
 
-def test_callers_who_come_together_at_the_beginning_open_no_more_than_they_need() -> None:
+def test_callers_that_arrive_at_the_same_time_open_no_more_connections_than_they_need() -> None:
     async def work(shell: aio.Shell) -> set[Any]:
         return {reply[0] for reply in await outcomes([started(shell, ("CLIENT", "ID")) for _ in range(64)])}
 
@@ -194,7 +194,7 @@ def test_what_begins_together_goes_out_in_few_pieces() -> None:
 # Who goes, and what the others notice.
 
 
-def test_one_who_gives_up_does_not_disturb_those_who_share() -> None:
+def test_a_cancelled_caller_does_not_affect_the_others_on_its_connection() -> None:
     async def work(shell: aio.Shell) -> list[Any]:
         key = new_key()
         (before,) = await shell.run(sending(("CLIENT", "ID")))
@@ -219,7 +219,7 @@ def test_one_who_gives_up_does_not_disturb_those_who_share() -> None:
     assert with_shell(work, pool_size=1) == [b"1", b"2", b"4"]
 
 
-def test_the_last_one_who_gives_up_takes_the_connection_along() -> None:
+def test_the_last_cancelled_caller_closes_the_connection() -> None:
     async def work(shell: aio.Shell) -> tuple[Any, Any]:
         (before,) = await shell.run(sending(("CLIENT", "ID")))
         tasks = [started(shell, ("BLPOP", NEVER, 0)) for n in range(3)]
@@ -233,7 +233,7 @@ def test_the_last_one_who_gives_up_takes_the_connection_along() -> None:
     assert before != after
 
 
-def test_one_who_gives_up_while_waiting_loses_no_place_on_a_connection() -> None:
+def test_a_caller_that_is_cancelled_while_it_waits_loses_no_place_on_a_connection() -> None:
     async def work(shell: aio.Shell) -> list[Any]:
         key = new_key()
         tasks = [started(shell, ("BLPOP", key, 0), echo(n)) for n in range(6)]
@@ -280,7 +280,7 @@ def test_exchanges_that_were_given_up_count_until_they_are_answered() -> None:
     assert replies == [[str(n).encode()] for n in (0, *range(20, 30))]
 
 
-def test_a_connection_that_breaks_is_a_failure_for_each_who_shares_it() -> None:
+def test_a_connection_that_breaks_is_a_failure_for_each_of_its_callers() -> None:
     def hang_up(client: Client) -> None:
         client.greet()
         for _ in range(3):
@@ -302,7 +302,7 @@ def test_a_connection_that_breaks_is_a_failure_for_each_who_shares_it() -> None:
 
 
 @pytest.mark.parametrize("last", [b"?\r\n", b"$1\r\n3\r\n+extra\r\n"])
-def test_replies_that_make_no_sense_are_a_failure_for_each_who_may_be_meant(last: bytes) -> None:
+def test_replies_that_cannot_be_parsed_are_a_failure_for_each_possible_caller(last: bytes) -> None:
     asked = threading.Event()
 
     def babble(client: Client) -> None:
@@ -366,7 +366,7 @@ def test_a_connection_that_proves_to_be_alive_is_shared_again() -> None:
     assert with_shell(work, pool_size=1) == [str(n).encode() for n in range(8)]
 
 
-def test_one_who_gives_up_while_a_connection_proves_to_be_alive_loses_none() -> None:
+def test_a_caller_that_is_cancelled_during_a_health_check_loses_no_connection() -> None:
     asked, may_answer = threading.Event(), threading.Event()
 
     def slow_to_prove(client: Client) -> None:
@@ -400,7 +400,7 @@ def test_one_who_gives_up_while_a_connection_proves_to_be_alive_loses_none() -> 
     assert replies == [[str(n).encode()] for n in range(1, 8)]
 
 
-def test_a_store_that_closes_lets_those_who_share_finish() -> None:
+def test_a_store_that_closes_lets_its_callers_finish() -> None:
     async def work(shell: aio.Shell) -> tuple[list[Any], Any]:
         key = new_key()
         tasks = [started(shell, ("BLPOP", key, 0), echo(n)) for n in range(3)]

@@ -22,7 +22,7 @@ from tests.connection.peers import PONG, Client, Driver, Open, failing, once, pe
 from tests.servers.running import new_key, server_url
 from tests.waiting import until
 
-NEVER = "a list that nobody writes"
+NEVER = "a list without a writer"
 
 # What goes out and what comes back.
 
@@ -290,7 +290,7 @@ def test_cancelling_gives_up_the_connection_and_lets_the_flow_clean_up() -> None
     assert before != after
 
 
-def test_cancelling_one_who_waits_for_a_connection_loses_none() -> None:
+def test_cancelling_a_wait_for_a_connection_loses_none() -> None:
     async def run() -> list[object]:
         async with aio.Shell(parse_url(server_url(), pool_size=1, pipelining=1)) as shell:
             key = new_key()

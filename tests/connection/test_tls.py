@@ -1,4 +1,4 @@
-"""A store over TLS: everything works, and nothing is said to a server that cannot prove who it is."""
+"""A store over TLS: everything works, and a server that cannot prove its identity receives no password."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_the_engine_works_over_tls(address: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize("trusted", ["system", "other"])
-def test_a_server_that_cannot_prove_who_it_is_gets_no_password(
+def test_a_server_that_cannot_prove_its_identity_gets_no_password(
     flavour: str, trusted: str, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options: dict[str, Any] = {}

@@ -47,7 +47,7 @@ ENDINGS = {
 
 @pytest.fixture
 def acquire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path | None], Lease]]:
-    """Leases servers of the test's own, which nobody else in this process uses."""
+    """Leases servers that no other test of this process uses."""
     monkeypatch.setattr(embedded, "_SERVERS", {})
     leases: list[Lease] = []
 

@@ -18,7 +18,7 @@ KEPT = 200
 
 
 def main(folder: str, package: str, url: str, namespace: str, name: str) -> None:
-    """Write until nobody reads along any more."""
+    """Write until standard input is closed."""
     sys.path.insert(0, folder)
     module: Any = importlib.import_module(package)
     over = threading.Event()

@@ -107,7 +107,7 @@ def test_older_code_that_opens_again_does_not_take_over(both: tuple[Harness, Har
         assert registry(new).current == current == generated(NEW).PACKAGE.writer
 
 
-def test_a_build_that_ended_is_noticed_by_who_is_open(both: tuple[Harness, Harness]) -> None:
+def test_open_stores_notice_a_build_that_ended(both: tuple[Harness, Harness]) -> None:
     _, new = both
     context = new.db.session.context
     partition = context.keyspace.partition("notes")
@@ -120,7 +120,7 @@ def test_a_build_that_ended_is_noticed_by_who_is_open(both: tuple[Harness, Harne
         new.do(new.db.notes.find_by_slug("a"))
 
 
-def test_an_index_that_older_code_wrote_past_is_not_read_by_who_opens_next(
+def test_an_index_that_older_code_wrote_past_is_not_read_by_stores_that_open_later(
     both: tuple[Harness, Harness],
 ) -> None:
     old, new = both

@@ -24,6 +24,7 @@ from keyweave.errors import (
     ValidationError,
 )
 from keyweave.model.entry import ClaimEntry
+from keyweave.model.record import memory_of
 from keyweave.read import get as get_flows
 from keyweave.read import page as page_flows
 from keyweave.write import save as save_flows
@@ -105,44 +106,53 @@ def test_an_unknown_script_is_sent_as_text() -> None:
     assert first[2:] == second[2:]
 
 
-def test_a_repeated_write_is_marked_as_repeated_and_keeps_its_op() -> None:
-    scripted = Scripted()
-    scripted.run(save_flows.create(scripted.context, ENTITY, user()), [LOST, [OK]])
-    first, second = scripted.sent()
-    assert [word for word in first if word == "first"] and [word for word in second if word == "again"]
-    assert [word for word in first if word != "first"] == [word for word in second if word != "again"]
+def test_a_repeated_write_is_the_same_command_to_the_word() -> None:
+    for lost in (LOST, UNSENT):
+        scripted = Scripted()
+        scripted.run(save_flows.create(scripted.context, ENTITY, user()), [lost, [OK]])
+        first, second = scripted.sent()
+        at = 3 + first[2] + 8
+        assert (first[at], second[at]) == ("", "again" if lost is LOST else "")
+        assert first[:at] + first[at + 1 :] == second[:at] + second[at + 1 :]
 
 
-def test_a_write_that_was_never_sent_is_not_marked_as_repeated() -> None:
-    scripted = Scripted()
-    scripted.run(save_flows.create(scripted.context, ENTITY, user()), [UNSENT, [OK]])
-    assert "again" not in scripted.sent()[1]
-
-
-def test_a_replayed_write_reads_its_values_from_the_head_of_the_document() -> None:
+def test_a_replayed_write_is_answered_as_the_try_that_was_applied() -> None:
     scripted = Scripted()
     flow = save_flows.create(scripted.context, ENTITY, record := user())
-    ours: list[bytes] = []
-
-    class Head(list[bytes]):
-        def __iter__(self):  # type: ignore[no-untyped-def]
-            op = scripted.sent()[0][scripted.sent()[0].index("first") - 1]
-            ours.append(
-                f'{{"revision":1700000000000009,"created":1700000000000009,"expires":0,"op":"{op}"'.encode()
-            )
-            return iter(ours)
-
-    scripted.run(flow, [LOST, [[b"REPLAYED"]], Head()])
+    replayed = [b"REPLAYED", b"OK 1700000000000009 1700000000000009 0"]
+    scripted.run(flow, [LOST, [replayed]])
+    stored = memory_of(record)
+    assert stored is not None
+    assert (stored.revision, stored.created, stored.expires) == (1700000000000009, 1700000000000009, 0)
     assert record.created_at is not None
     assert scripted.context.state.stats.replays == 1
 
 
-def test_a_refusal_that_the_first_attempt_may_have_caused_is_an_unknown_outcome() -> None:
+def test_a_refusal_after_a_lost_answer_is_certain_because_the_ledger_knows_of_no_applied_try() -> None:
     scripted = Scripted()
-    with pytest.raises(OutcomeUnknownError):
-        scripted.run(
-            save_flows.create(scripted.context, ENTITY, user()), [LOST, [[b"EXISTS", 1, b"uncertain", b""]]]
-        )
+    with pytest.raises(AlreadyExistsError):
+        scripted.run(save_flows.create(scripted.context, ENTITY, user()), [LOST, [[b"EXISTS", 1, b""]]])
+
+
+def test_a_plan_that_comes_too_late_is_sent_again_with_the_servers_time() -> None:
+    scripted = Scripted()
+    late = [b"LATE", b"1700000100000000"]
+    scripted.run(save_flows.create(scripted.context, ENTITY, user()), [[late], [OK]])
+    first, second = (command[3 + command[2] + 3] for command in scripted.sent())
+    assert second - 1_700_000_100_000_000 >= 10_000_000 > 0
+    assert first != second
+
+
+def test_a_refusal_of_the_server_after_a_lost_answer_asks_the_ledger() -> None:
+    full = ServerError("OOM", "OOM no")
+    replayed = [b"REPLAYED", b"OK 1700000000000009 1700000000000009 0"]
+    scripted = Scripted()
+    scripted.run(save_flows.create(scripted.context, ENTITY, user()), [LOST, [full], [replayed]])
+    for answer, error in (([b"NEVER"], StoreOutOfMemoryError), ([b"STALE"], OutcomeUnknownError)):
+        scripted = Scripted()
+        with pytest.raises(StoreUnavailableError) as caught:
+            scripted.run(save_flows.create(scripted.context, ENTITY, user()), [LOST, [full], [answer]])
+        assert type(caught.value) is error
 
 
 def test_a_write_without_any_answer_is_an_unknown_outcome_within_the_deadline() -> None:
@@ -164,20 +174,20 @@ def test_a_server_that_cannot_be_reached_is_unavailable_not_unknown() -> None:
 def test_a_taken_key_is_already_exists() -> None:
     scripted = Scripted()
     with pytest.raises(AlreadyExistsError):
-        scripted.run(save_flows.create(scripted.context, ENTITY, user()), [[[b"EXISTS", 1, b"certain", b""]]])
+        scripted.run(save_flows.create(scripted.context, ENTITY, user()), [[[b"EXISTS", 1, b""]]])
 
 
 def test_a_taken_value_of_a_live_row_is_the_constraints_error() -> None:
     scripted = Scripted()
     other = USER.replace(b'"id":"u"', b'"id":"other"')
-    answers = [[[b"TAKEN", 2, b"certain", b"other"]], [other, []], [other]]
+    answers = [[[b"TAKEN", 2, b"other"]], [other, []], [other]]
     with pytest.raises(EmailExistsError):
         scripted.run(save_flows.create(scripted.context, ENTITY, user()), answers)
 
 
 def test_a_taken_value_of_a_vanished_row_is_released_and_claimed() -> None:
     scripted = Scripted()
-    answers = [[[b"TAKEN", 2, b"certain", b"other"]], [None, []], [None], [[b"OK"]], [OK]]
+    answers = [[[b"TAKEN", 2, b"other"]], [None, []], [None], [[b"OK"]], [OK]]
     scripted.run(save_flows.create(scripted.context, ENTITY, user()), answers)
     assert scripted.context.state.stats.healed == 1
 
@@ -222,7 +232,7 @@ def test_a_value_that_another_row_claims_between_two_reads_is_found_there(declar
     for first in (USER.replace(b"a@x", b"b@x"), None):
         scripted = looking(declared_only)
         flow = get_flows.find_by(scripted.context, ENTITY, ClaimEntry("email", "a@x", ""))
-        freed = [[[b"CHANGED", b"1", b"certain", b""]]] if first is None else []
+        freed = [[[b"CHANGED", b"1", b""]]] if first is None else []
         answers = [*held(first, b"u", declared_only), *freed, *held(moved, b"w", declared_only)]
         record = scripted.run(flow, answers)
         assert record is not None

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -176,18 +177,29 @@ def test_an_invalid_pace_is_refused(flavour: str, pace: dict[str, float]) -> Non
 def test_a_forked_child_sweeps_only_after_it_starts_a_sweeper() -> None:
     program = """
 import os
+import time
 from compozy_store.sync import Store
+
+def until(holds):
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
 with Store.open(URL, namespace="fork") as store, store.sweeper(interval=0.01) as sweeper:
+    state = store.session.context.state
+    until(lambda: state.sweepers == 1)
     child = os.fork()
     if child == 0:
-        assert not sweeper.running
+        assert not sweeper.running and state.sweepers == 0
         sweeper.stop()
         with sweeper:
             assert sweeper.running
-        assert not sweeper.running
+            until(lambda: state.sweepers == 1)
+        assert not sweeper.running and state.sweepers == 0
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
-    assert sweeper.running
+    assert sweeper.running and state.sweepers == 1
 print("ok")
 """
     url = server_url()
@@ -219,6 +231,32 @@ def test_writes_sweep_a_store_without_a_sweeper(flavour: str) -> None:
         assert {key for key in after if "WorkflowState" not in key} == {
             key for key in before if "WorkflowState" not in key
         }
+
+
+@pytest.mark.parametrize("remembered", [0, 1024])
+def test_deletes_sweep_as_other_writes_do(flavour: str, remembered: int) -> None:
+    """Of a row that this process remembers or has to read, with its referrers or alone, and in a transaction."""
+
+    def in_transaction(tx: Any) -> Any:
+        yield tx.task_states.delete("p3")
+
+    with opened(flavour, "delete", sweep_every=1, sweep_rows=1, remembered=remembered) as stores:
+        db = stores.db
+        stores.do(db.workflow_states.create(run("v")))
+        add_tasks(stores, [task("p1"), task("p2"), task("p3"), task("child", "p2")])
+        add_dead(stores, 8)
+        calls: list[Callable[[], Any]] = [
+            lambda: stores.do(db.task_states.delete("p1")),
+            lambda: stores.do(db.task_states.delete("p2")),
+            lambda: stores.do(db.workflow_states.discard("v")),
+            lambda: stores.transact(in_transaction),
+        ]
+        left = [unswept(stores)]
+        for call in calls:
+            later(stores)
+            call()
+            left.append(unswept(stores))
+        assert [before - after for before, after in pairwise(left)] == [1, 1, 1, 1]
 
 
 def write(stores: Harness, times: int = 1) -> None:

@@ -20,7 +20,7 @@ GRAVE = SALE.replace("  note: {type: string, optional: true}", "  note: {type: i
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process's environment, without the settings of whoever runs the tests."""
+    """This process's environment, without the git settings of the user."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     return {**kept, **PEOPLE, **ALONE, **more}
 

@@ -163,7 +163,7 @@ def test_a_server_that_is_loading_is_told_apart_from_one_that_is_down() -> None:
     assert (health.serving, health.server.scripts, health.worst) == (False, None, CRITICAL)
 
 
-def test_a_user_who_may_run_no_scripts_is_told(well: Running) -> None:
+def test_a_user_that_may_not_run_scripts_is_a_finding(well: Running) -> None:
     with well.client() as client:
         client.execute_command("ACL", "SETUSER", "reader", "on", ">word", "~*", "+@all", "-eval", "-evalsha")
     health = examined(f"unix://reader:word@{well.socket}")

@@ -1,4 +1,4 @@
-"""What a damage is: what somebody does, what a check must call it, and what a repair can make of it."""
+"""A damage: the commands that cause it, the drift that a check must report, and the result of a repair."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ DAY = timedelta(days=1)
 
 
 class Site:
-    """A store with the shortcuts of somebody who damages it and looks at the result."""
+    """A store, with shortcuts that damage it and show the result."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -79,10 +79,10 @@ class Site:
                 return sorted(found)
 
     def contents(self) -> dict[str, Any]:
-        """Every key but clocks, markers and what was set aside, with type, value and native TTL."""
+        """Every key but clocks, ledgers and what was set aside, with type, value and native TTL."""
         found = {}
         for key in self.names():
-            if not any(f"}}:@{word}" in key for word in ("clock", "done", "aside")):
+            if not any(f"}}:@{word}" in key for word in ("clock", "ledger", "aside")):
                 found[key] = self.value(key)
         return found
 

@@ -61,7 +61,7 @@ def damage_together(seed: int) -> None:
 
 
 def commands_on(site: Site, chance: random.Random) -> list[Callable[[str], Command]]:
-    """What somebody may do to a key."""
+    """Commands that can damage a key."""
     names = [name for name in site.names() if not name.endswith("@schema")]
     ids = ["u1", "u2", "t1", "t2", "d1", "root", "w", "v", "ghost", "TaskState:t1", "TaskState:d1", "Odd:1"]
 

@@ -163,7 +163,7 @@ async def _play(
 
 
 async def _ask_those_that_wait(sessions: Mapping[str, Session], but: str = "") -> None:
-    """Until nobody who waits can go on: what one of them then does may let another one go on."""
+    """Repeat until no waiting session can continue: a session that continues may let another one continue."""
     moved = True
     while moved:
         moved = False

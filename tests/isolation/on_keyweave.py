@@ -22,7 +22,7 @@ from tests.isolation.exploring import Session, Stand
 from tests.servers.running import server_url
 
 _LONG: Final = 3600.0
-"""Seconds that no test takes: locks do not run out by themselves, and nobody gives up waiting."""
+"""Seconds that no test takes: locks do not expire, and no session stops waiting."""
 
 
 class _Stepped:
@@ -33,7 +33,7 @@ class _Stepped:
         self._shell = shell
         self.settings = shell.settings
 
-    async def run(self, flow: Flow[Any], *_about: str) -> Any:
+    async def run(self, flow: Flow[Any], *_about: str, **_limits: Any) -> Any:
         return await self._shell.run(self._watched(flow))
 
     def _watched(self, flow: Flow[Any]) -> Flow[Any]:
@@ -166,7 +166,7 @@ def _drop_one_lock(pattern: str) -> Flow[None]:
         names += found
         if int(cursor) == 0:
             break
-    assert names, "every session waits, and nobody holds a lock"
+    assert names, "every session waits, and no session holds a lock"
     yield Send((("DEL", min(names)),))
 
 

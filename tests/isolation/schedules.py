@@ -2,7 +2,7 @@
 
 Each says which final states are possible over every order of its steps, on Keyweave and, where they differ, on
 PostgreSQL at its default isolation level. Where they differ Keyweave allows less: it runs a transaction again when a
-row that it read and wrote was written by somebody else in between.
+row that it read and wrote was written by another session in between.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ SCHEDULES: Final[dict[str, Schedule]] = {
         frozenset({"new, p=0"}),
     ),
     "dirty read": Schedule(
-        "A transaction writes and fails: nobody ever sees what it wrote.",
+        "A transaction writes and fails: no other session ever sees what it wrote.",
         one_task,
         {"a": transaction(read=read, write=add_one, fail=fail), "b": calls(first=read, second=read)},
         tasks,

@@ -1,6 +1,6 @@
 """Single calls of the contract that race, exchange by exchange: every order in which their commands can reach the server.
 
-Where `test_schedules` takes a call as one step, here every round trip is one, so that a write of somebody else falls
+Where `test_schedules` takes a call as one step, here every round trip is one, so that a write of another caller falls
 between any two commands of a delete, a merge or a transaction. Keyweave only: PostgreSQL's statements have no inside.
 """
 

@@ -34,7 +34,7 @@ def test_every_key_of_a_partition_hashes_by_its_tag_alone(tenant: str, key: str,
         partition.view("User", "by", values),
         partition.claims("User", "email"),
         partition.lock("User", key),
-        partition.done("op"),
+        partition.ledger("session"),
     ]
     assert len(set(made)) == len(made)
     for name in made:

@@ -1,1 +1,1 @@
-"""What whoever runs Keyweave relies on: health, doctor, access rules, TLS, the compose file, the pages."""
+"""The tools of operators: the dashboard, the alerts, the runbooks and the compose file."""

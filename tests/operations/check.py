@@ -57,8 +57,8 @@ scrape_configs:
     try:
         with living_stores(export) as stores, running(configuration, served) as url:
             silent = _wait_for_panels(url, stores)
-            for who, query in queries():
-                _ask(url, who, query)
+            for place, query in queries():
+                _ask(url, place, query)
             broken = _broken_rules(url)
     finally:
         server.shutdown()
@@ -83,12 +83,12 @@ def _wait_for_panels(url: str, stores: Any) -> set[str]:
     return silent
 
 
-def _ask(url: str, who: str, query: str) -> list[Any]:
+def _ask(url: str, place: str, query: str) -> list[Any]:
     """What Prometheus answers to a query."""
     plain = re.sub(r"\$__rate_interval", "15s", query).replace("$job", ".*").replace("$entity", ".*")
     answer = _get(f"{url}/api/v1/query?{urlencode({'query': plain})}")
     if answer.get("status") == "error":
-        raise RuntimeError(f"operations: {who}: {answer['error']}")
+        raise RuntimeError(f"operations: {place}: {answer['error']}")
     found: list[Any] = answer.get("data", {}).get("result", [])
     return [each for each in found if each["value"][1] != "NaN"]
 

@@ -46,9 +46,9 @@ def emitted() -> set[str]:
 
 
 def test_everything_that_is_asked_for_is_emitted(emitted: set[str]) -> None:
-    asked = {(who, name) for who, query in queries() for name in metrics_in(query)}
+    asked = {(place, name) for place, query in queries() for name in metrics_in(query)}
     assert len({name for _, name in asked}) > 25
-    assert {(who, name) for who, name in asked if name not in emitted} == set()
+    assert {(place, name) for place, name in asked if name not in emitted} == set()
 
 
 def test_every_metric_is_shown(emitted: set[str]) -> None:

@@ -91,7 +91,7 @@ def _unpack(folder: Path) -> None:
     options = _options(folder, sources)
     _run(["apt-get", *options, "update"])
     # With nothing installed, the closure of the tools is complete down to the C library. The server's own package
-    # depends on init scripts besides, which nobody needs here.
+    # also depends on init scripts, which are not needed here.
     _run(["apt-get", *options, "install", "--download-only", "--no-install-recommends", "-y", "redis-tools"])
     _run(["apt-get", *options, "download", "redis-server"], cwd=archives)
     half = folder / "root.half"

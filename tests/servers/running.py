@@ -166,7 +166,7 @@ def running_command(command: Sequence[str], options: Mapping[str, str]) -> Itera
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on at the moment."""
+    """A TCP port that is free at the moment."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port

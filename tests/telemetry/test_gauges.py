@@ -36,7 +36,7 @@ def test_a_server_that_is_gone_is_down_at_the_next_look(recording: Recording) ->
         shell = stores.db.session.shell
         working = shell._pool._connect
         shell._pool.forget()
-        shell._pool._connect = lambda: (_ for _ in ()).throw(StoreUnavailableError("gone"))
+        shell._pool._connect = lambda _: (_ for _ in ()).throw(StoreUnavailableError("gone"))
         assert [point.value for point in recording.points("keyweave.server.up")] == [0]
         assert recording.points("keyweave.server.memory.used") == []
         shell._pool._connect = working

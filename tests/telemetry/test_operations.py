@@ -195,7 +195,7 @@ def test_a_server_that_is_gone_is_a_fault(recording: Recording) -> None:
     with harness("sync", "gone", deadline=0.05, **recording.options) as stores:
         shell = stores.db.session.shell
 
-        def gone(_: Any) -> Any:
+        def gone(*_: Any) -> Any:
             raise ConnectionFailure("connect", "refused", sent=False)
 
         shell._pool.exchange = gone
@@ -260,8 +260,8 @@ def named_operations(path: Path) -> Iterator[str]:
 def test_generated_code_names_every_operation(flavour: str) -> None:
     paths = (ROOT / "generated" / "compozy_store" / flavour).glob("*.py")
     generated = {name for path in paths for name in named_operations(path)}
-    # A store's check and health are run by its session, which imports them when they are asked for.
+    # A store's check, health and transactions are run by its session.
     session = (ROOT / "runtime" / "keyweave" / flavour / "session.py").read_text(encoding="utf-8")
-    in_session = set(re.findall(r'self\.run\(.*, "(\w+)"\)', session))
-    assert in_session == {"check", "health"}
+    in_session = set(re.findall(r'self\.run\(.*, "(\w+)"', session))
+    assert in_session == {"check", "health", "transact"}
     assert generated | in_session == OPERATIONS

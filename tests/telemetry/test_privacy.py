@@ -53,7 +53,7 @@ class _Keeper(logging.Handler):
 
 
 class Emissions:
-    """Everything that somebody outside could get to see while this is open."""
+    """Everything that leaves the process while this is open."""
 
     def __init__(self) -> None:
         self.recording = Recording()

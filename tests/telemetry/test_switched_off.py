@@ -24,7 +24,7 @@ def test_without_an_sdk_a_shell_runs_flows_itself(flavour: str) -> None:
         assert session.context.telemetry is None
         assert session.context.state.stats.sink is None
         assert session.run == session.shell.run
-        assert stores.db.users._run == session.shell.run
+        assert stores.db.users._run.func == session.shell.run
 
 
 def test_providers_that_do_nothing_switch_it_off(recording: Recording) -> None:

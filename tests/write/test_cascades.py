@@ -14,11 +14,18 @@ import pytest
 
 from compozy_store import APIKey, APIKeyExistsError, TaskState
 from compozy_store.entities import TASK_STATE, USER, WORKFLOW_STATE
+from compozy_store.sync import Store
 from keyweave.effects import Command, ConnectionFailure
-from keyweave.errors import OutcomeUnknownError, ReferenceViolationError, StoreUnavailableError
+from keyweave.errors import (
+    OutcomeUnknownError,
+    ReferenceViolationError,
+    StoreUnavailableError,
+    TransactionConflictError,
+)
 from keyweave.write import delete as delete_flows
 from tests.harness import FLAVOURS, Harness, add_tasks, harness, plans_in, run, task, user, watched
 from tests.scripted import declare_keys
+from tests.servers.running import server_url
 
 CHUNK = 500
 
@@ -85,10 +92,36 @@ def test_a_large_family_is_deleted_in_bounded_chunks_with_the_parent_last(stores
     assert stores.contents() == before
 
 
+def test_a_delete_ends_although_another_writer_recreates_every_child(flavour: str) -> None:
+    keys = [row.task_exec_id for row in family(12)]
+    with (
+        harness(flavour, flavour, chunk=4, attempts=5) as stores,
+        Store.open(server_url(), namespace=stores.namespace) as other,
+    ):
+        stores.do(stores.db.workflow_states.create(run()))
+        add_tasks(stores, family(12))
+        exchanges = 0
+
+        def recreate(number: int, _: tuple[Command, ...]) -> None:
+            nonlocal exchanges
+            exchanges = number
+            assert number < 500, "the delete never ends"
+            for row, found in zip(family(12), other.task_states.get_many(keys), strict=True):
+                if found is None:
+                    other.task_states.create(row)
+
+        with pytest.raises(TransactionConflictError):
+            deleting(stores, recreate)
+        assert exchanges < 200
+        assert stores.clean()
+        stores.do(stores.db.workflow_states.delete("w"))
+        assert stores.contents() == {}
+
+
 @pytest.mark.parametrize("plans", [1, 2, 3])
 @pytest.mark.parametrize("how", ["killed", "cut before", "cut after"])
 def test_an_interrupted_delete_is_completed_by_deleting_again(flavour: str, plans: int, how: str) -> None:
-    with harness(flavour, f"{flavour}-{plans}-{how}", deadline=0.02, chunk=50) as stores:
+    with harness(flavour, f"{flavour}-{plans}-{how}") as stores:
         stores.do(stores.db.workflow_states.create(run()))
         add_tasks(stores, family(250))
         seen = 0
@@ -110,8 +143,8 @@ def test_an_interrupted_delete_is_completed_by_deleting_again(flavour: str, plan
             "cut before": StoreUnavailableError,
             "cut after": OutcomeUnknownError,
         }[how]
-        with pytest.raises(expected):
-            deleting(stores, interrupt)
+        with harness(flavour, stores, deadline=0.02, chunk=50) as hasty, pytest.raises(expected):
+            deleting(hasty, interrupt)
         assert stores.do(stores.db.workflow_states.find("w")) is not None
         left = stores.do(stores.db.task_states.count_by_workflow("w"))
         assert 0 < left < 250

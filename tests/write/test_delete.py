@@ -10,7 +10,7 @@ from compozy_store import APIKey, APIKeyNotFoundError, Role, User, UserNotFoundE
 from compozy_store.entities import API_KEY, TASK_STATE, WORKFLOW_STATE
 from compozy_store.entities import USER as ENTITY
 from keyweave.effects import Send
-from keyweave.errors import OutcomeUnknownError, TransactionConflictError
+from keyweave.errors import TransactionConflictError
 from keyweave.write import delete as delete_flows
 from keyweave.write import save as save_flows
 from tests.commit.test_commit import guards
@@ -140,7 +140,7 @@ def test_a_row_past_its_deadline_is_missing_and_its_family_is_not_read() -> None
 
 def test_a_child_that_is_added_between_the_read_and_the_plan_restarts_the_delete() -> None:
     scripted = Scripted()
-    refused = [[b"COUNT", 2, b"certain", b""]]
+    refused = [[b"COUNT", 2, b""]]
     delete(
         scripted, [[row_and_referrers(USER, [])], refused, [row_and_referrers(USER, [(b"k", KEY, [])])], OK]
     )
@@ -155,13 +155,12 @@ def test_a_lost_connection_repeats_only_its_exchange(lost: int) -> None:
     found = delete(scripted, [*answers[:lost], LOST, *answers[lost:]])
     assert found[lost] == found[lost + 1]
     assert len(found) == 3
-    assert ("again" in scripted.sent()[-1]) is (lost == 1)
 
 
-def test_a_delete_whose_refusal_is_uncertain_is_an_unknown_outcome() -> None:
-    changed = [[b"CHANGED", 1, b"uncertain", b""]]
-    with pytest.raises(OutcomeUnknownError):
-        delete(Scripted(), [[row_and_referrers(USER, [])], LOST, changed])
+def test_a_delete_that_is_refused_after_a_lost_answer_was_not_applied_and_is_repeated() -> None:
+    changed = [[b"CHANGED", 1, b""]]
+    family = [row_and_referrers(USER, [])]
+    assert delete(Scripted(), [family, LOST, changed, family, OK])[-1] == ["free"]
 
 
 def test_a_task_past_its_deadline_is_removed_with_its_execution() -> None:
@@ -207,7 +206,7 @@ def test_a_remembered_row_is_removed_by_one_plan() -> None:
 def test_a_changed_row_is_in_the_refusal_and_is_not_a_conflict() -> None:
     scripted = keeper()
     moved = KEY.replace(b"1700000000000002", OTHERS).replace(b'"user_id":"u"', b'"user_id":"v"')
-    changed = [[b"CHANGED", 1, b"certain", b"", moved]]
+    changed = [[b"CHANGED", 1, b"", moved]]
     assert delete(scripted, [changed, OK], API_KEY, "k") == [["free"], ["free"]]
     assert revisions(scripted) == [1700000000000005, int(OTHERS)]
     assert f"{TAG}APIKey.by_user:v" in scripted.sent()[-1]
@@ -216,7 +215,7 @@ def test_a_changed_row_is_in_the_refusal_and_is_not_a_conflict() -> None:
 
 def test_a_row_that_other_writers_keep_changing_is_a_conflict_in_the_end() -> None:
     scripted = keeper(attempts=2)
-    changed = [b"CHANGED", 1, b"certain", b""]
+    changed = [b"CHANGED", 1, b""]
     with pytest.raises(TransactionConflictError):
         delete(scripted, [[[*changed, KEY]], [changed], [KEY], [changed]], API_KEY, "k")
     assert exchanges(scripted) == [["free"], ["free"], ["GET"], ["free"]]
@@ -225,7 +224,7 @@ def test_a_row_that_other_writers_keep_changing_is_a_conflict_in_the_end() -> No
 
 def test_a_row_that_another_writer_removed_is_read_once_and_dropped_from_the_cache() -> None:
     scripted = keeper()
-    for answers in ([[[b"MISSING", 1, b"certain", b""]], [None]], [[None]]):
+    for answers in ([[[b"MISSING", 1, b""]], [None]], [[None]]):
         with pytest.raises(APIKeyNotFoundError):
             delete(scripted, answers, API_KEY, "k")
     assert (scripted.context.state.stats.conflicts, scripted.context.state.stats.dead_met) == (0, 0)
@@ -234,36 +233,26 @@ def test_a_row_that_another_writer_removed_is_read_once_and_dropped_from_the_cac
 def test_a_remembered_row_that_expired_is_counted_as_dead() -> None:
     scripted = keeper()
     with pytest.raises(APIKeyNotFoundError):
-        delete(scripted, [[[b"MISSING", 1, b"certain", b""]], [dead(KEY)], TIME], API_KEY, "k")
+        delete(scripted, [[[b"MISSING", 1, b""]], [dead(KEY)], TIME], API_KEY, "k")
     assert scripted.context.state.stats.dead_met == 1
 
 
 def test_a_row_that_is_recreated_between_the_refusal_and_the_read_is_removed() -> None:
     scripted = keeper()
     newer = KEY.replace(b"1700000000000002", OTHERS)
-    delete(scripted, [[[b"MISSING", 1, b"certain", b""]], [newer], OK], API_KEY, "k")
+    delete(scripted, [[[b"MISSING", 1, b""]], [newer], OK], API_KEY, "k")
     assert revisions(scripted) == [1700000000000005, int(OTHERS)]
 
 
-def test_a_lost_attempt_without_a_marker_was_not_applied() -> None:
-    for answers in ([[b"CHANGED", 1, b"uncertain", b"", KEY]], OK), (
-        [[b"CHANGED", 1, b"uncertain", b""]],
-        [KEY],
-        OK,
-    ):
+def test_a_lost_attempt_that_is_refused_later_was_not_applied() -> None:
+    for answers in ([[b"CHANGED", 1, b"", KEY]], OK), ([[b"CHANGED", 1, b""]], [KEY], OK):
         delete(keeper(), [LOST, *answers], API_KEY, "k")
     with pytest.raises(APIKeyNotFoundError):
-        delete(keeper(), [LOST, [[b"MISSING", 1, b"uncertain", b""]], [None]], API_KEY, "k")
+        delete(keeper(), [LOST, [[b"MISSING", 1, b""]], [None]], API_KEY, "k")
 
 
-def test_a_lost_attempt_with_a_marker_is_a_success() -> None:
-    assert delete(keeper(), [LOST, [[b"REPLAYED"]]], API_KEY, "k") == [["free"], ["free"]]
-
-
-@pytest.mark.parametrize("status", [b"CHANGED", b"MISSING"])
-def test_a_lost_attempt_whose_marker_may_have_expired_is_an_unknown_outcome(status: bytes) -> None:
-    with pytest.raises(OutcomeUnknownError):
-        delete(keeper(marker_ttl=0), [LOST, [[status, 1, b"uncertain", b""]]], API_KEY, "k")
+def test_a_lost_attempt_that_was_applied_is_a_success() -> None:
+    assert delete(keeper(), [LOST, [[b"REPLAYED", b"OK"]]], API_KEY, "k") == [["free"], ["free"]]
 
 
 def test_a_row_with_possible_referrers_is_read_even_if_it_is_remembered() -> None:
@@ -274,3 +263,92 @@ def test_a_row_with_possible_referrers_is_read_even_if_it_is_remembered() -> Non
     )
     scripted.effects.clear()
     assert delete(scripted, [[row_and_referrers(USER, [])], OK]) == [["row_and_referrers"], ["free"]]
+
+
+def test_children_that_another_writer_recreates_end_in_a_conflict_after_the_attempts() -> None:
+    """Each chunk removes the same child, and it is there again before the parent is read again."""
+    replies = Reappearing()
+    scripted = Scripted(chunk=1, attempts=3)
+    with pytest.raises(TransactionConflictError) as caught:
+        replies.drive(scripted, delete_flows.delete(scripted.context, WORKFLOW_STATE, "w"))
+    assert caught.value.attempts == 3
+    assert replies.plans == 4
+
+
+def test_children_that_another_writer_recreates_end_in_a_conflict_at_the_deadline() -> None:
+    replies = Reappearing(seconds=3.0)
+    scripted = Scripted(chunk=1, attempts=1000, deadline=10.0)
+    started = scripted.time.now
+    with pytest.raises(TransactionConflictError):
+        replies.drive(scripted, delete_flows.delete(scripted.context, WORKFLOW_STATE, "w"))
+    assert scripted.time.now - started <= 10.0 + 2 * 3.0
+
+
+def test_children_that_are_removed_by_several_chunks_are_no_conflict() -> None:
+    replies = Reappearing(until=2, children=40)
+    scripted = Scripted(chunk=2, attempts=3)
+    replies.drive(scripted, delete_flows.delete(scripted.context, WORKFLOW_STATE, "w"))
+    assert replies.plans > 20
+
+
+class Reappearing:
+    """Replies of a server on which another writer recreates a run's removed tasks.
+
+    Args:
+        seconds: how long each plan takes.
+        until: number of plans after which removed tasks stay away; None for never.
+        children: number of tasks.
+    """
+
+    def __init__(self, *, seconds: float = 0.0, until: int | None = None, children: int = 2) -> None:
+        self.seconds = seconds
+        self.until = until
+        self.revision = 1700000000000002
+        self.keys = [b"t%d" % number for number in range(children)]
+        self.plans = 0
+        self.exchanges = 0
+
+    def drive(self, scripted: Scripted, flow: Any) -> None:
+        answer: Any = None
+        while True:
+            try:
+                effect = flow.send(answer)
+            except StopIteration:
+                return
+            if isinstance(effect, Send):
+                self.exchanges += 1
+                assert self.exchanges < 1000, "the delete never ends"
+                answer = [self.reply(scripted, command) for command in effect.commands]
+            else:
+                scripted.time.now += effect.seconds
+
+    def reply(self, scripted: Scripted, command: Any) -> Any:
+        scripts = scripted.context.scripts
+        name = next((name for name, script in scripts.items() if script.sha == command[1]), command[0])
+        if name == "row_and_referrers":
+            return [RUN]
+        if name in ("apply", "free"):
+            return self.plan(scripted, command)
+        if name == "GET":
+            return RUN
+        if name == "MGET":
+            return [self.document(str(key)) for key in command[1:]]
+        assert name == "ZRANGE", command
+        return self.keys[: int(command[3]) + 1] if "by_workflow:w" in command[1] else []
+
+    def document(self, key: str) -> bytes | None:
+        name = key.rpartition(":")[2].encode()
+        if name not in self.keys:
+            return None
+        return TASK.replace(b'"task_exec_id":"t"', b'"task_exec_id":"' + name + b'"').replace(
+            b"1700000000000002", b"%d" % self.revision
+        )
+
+    def plan(self, scripted: Scripted, command: Any) -> Any:
+        self.plans += 1
+        scripted.time.now += self.seconds
+        self.revision += 1
+        if self.until is not None and self.plans > self.until:
+            removed = {str(key).rpartition(":")[2].encode() for key in command[3 : 3 + command[2]]}
+            self.keys = [key for key in self.keys if key not in removed]
+        return OK[0]

@@ -126,7 +126,7 @@ def comparable(log: list[Command]) -> list[list[str]]:
 
     def text(word: Any) -> str:
         plain = word.decode("latin-1") if isinstance(word, bytes) else str(word)
-        return re.sub(r"\b(?:[0-9a-f]{18}|[0-9]{16}|\d{4}-\d\d-\d\dT[\d:.]+Z)\b", one, plain)
+        return re.sub(r"\b(?:[0-9a-f]{18}|[0-9a-f]{12}|[0-9]{16}|\d{4}-\d\d-\d\dT[\d:.]+Z)\b", one, plain)
 
     return [[text(word) for word in command] for command in log]
 

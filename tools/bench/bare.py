@@ -11,6 +11,7 @@ plans are renewed, because the prepared rows have new ones.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import re
 import select
@@ -34,11 +35,11 @@ from tools.bench.case import Case, Turn
 from tools.bench.sides import KeyweaveRows, Outcome, Side
 
 _GUARDS: Final = {
-    "revision": 2,
+    "revision": 3,
     "absent": 1,
     "exists": 1,
-    "dead": 2,
-    "unchanged": 2,
+    "dead": 3,
+    "unchanged": 3,
     "missing": 1,
     "free": 3,
     "holds": 3,
@@ -63,6 +64,9 @@ _WIRES: Final = 2
 _FIXED_KEYS: Final = _begin("documents")
 _FIRST_GUARD: Final = _begin("guards")
 _REVISION: Final = re.compile(rb'^{"revision":(\d+)')
+_SLOT: Final = 1
+"""Where the slot of the ledger is among a plan's arguments; the sequence number follows it."""
+
 _OP: Final = re.compile(rb'"op":"[0-9a-f]*"')
 _MICROS: Final = re.compile(rb"\b\d{16}\b")
 _MOMENT: Final = re.compile(rb'"last_used":"[^"]*"')
@@ -141,6 +145,7 @@ class BareSide(Side):
         self._client = client
         self._kept = kept
         self.sent: list[Sent] = []
+        self._sequence = itertools.count(1)
 
     async def once(self, case: Case, turn: Turn) -> Outcome:
         """Let the engine make the call, restore its rows, and time the replay of its bytes."""
@@ -202,17 +207,19 @@ class BareSide(Side):
         return pipeline.execute, ()
 
     async def _renewed(self, command: Command) -> Command:
-        """A plan whose guards name the revisions that its rows have now; anything else as it is."""
+        """A plan with a place of its own in the ledger, whose guards name its rows' revisions of now; anything else as it is."""
         words = list(command)
         if words[0] != "EVALSHA" or "rows" not in words:
             return command
         number = int(words[2])
         keys, at = words[3 : 3 + number], 3 + number + _FIRST_GUARD
+        words[3 + number + _SLOT : 3 + number + _SLOT + 2] = self.name, next(self._sequence)
         while words[at] != "rows":
             if words[at] in _RENEWED:
                 document = keys[_FIXED_KEYS - 1 + int(words[at + 1])]
                 head = _REVISION.match(await self._client.getrange(document, 0, 127) or b"")
-                words[at + 2] = head[1] if head is not None else words[at + 2]
+                if head is not None:
+                    words[at + 2 : at + 4] = head[1], ""  # an empty op stands for any
             at += 1 + _GUARDS[str(words[at])]
         return tuple(words)
 

@@ -1,4 +1,4 @@
-"""What rows that end at once cost those who write meanwhile, and what a write's own share of the sweeping costs.
+"""What rows that expire at once cost concurrent writers, and what a write's own share of the sweeping costs.
 
 Rows are loaded with one common deadline, in the future. A writer saves status changes all the while, one after the
 other; its times from the deadline until the last row is swept are compared with those before and after, because the

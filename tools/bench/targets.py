@@ -46,7 +46,7 @@ class Verdict:
 
     @property
     def reachable(self) -> bool | None:
-        """Whether a client that takes no time would meet the target; None where nobody knows."""
+        """Whether a client that takes no time would meet the target; None if that is not known."""
         return None if self.limit is None else self.limit >= self.wanted
 
 

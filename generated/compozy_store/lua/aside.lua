@@ -12,12 +12,27 @@
 -- Replies
 --   1 when the key was renamed, 0 when it has the right type or is gone
 
+-- An error reply if the user may not run a command. A script that writes more than once checks the commands behind its first
+-- write before that write, because Redis has no rollback. Servers before Redis 7 cannot answer, and nothing is refused there.
+-- The key is one that the script may access: only the command is in question.
+local may_run = redis.acl_check_cmd
+
+local function refusal_of(command, key)
+  if may_run and not may_run(command, key) then
+    return redis.error_reply("NOPERM the user has no permissions to run the '" .. command .. "' command")
+  end
+end
+
 local kind, wanted = redis.call('TYPE', KEYS[1])['ok'], ARGV[1]
 if kind == 'none' or kind == wanted then
   return 0
 end
 if wanted == 'number' and kind == 'string' and string.match(redis.call('GET', KEYS[1]), '^%d+$') then
   return 0
+end
+local refusal = refusal_of('persist', KEYS[2])
+if refusal then
+  return refusal
 end
 local moved = redis.call('RENAMENX', KEYS[1], KEYS[2])
 if moved == 1 then

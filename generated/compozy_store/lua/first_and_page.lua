@@ -7,12 +7,12 @@
 --
 -- ARGV
 --   1  documents  prefix of the documents' keys; a member completes it
---   2  scan       most members to look at
+--   2  scan       most members to read
 --   3  referrers  prefix of the views of the rows that refer to one row; its escaped id completes it
 --   4  referring  prefix of the keys of the referring rows' documents
 --   5  limit      most referring rows to return
 --   6  direction  `newest` or `oldest` score of the referring rows first
---   7  most       most referring members to look at
+--   7  most       most referring members to read
 --
 -- Replies
 --   row page      each as for `page`; without a row there is no page
@@ -38,7 +38,7 @@ local function is_live(document)
 end
 
 -- Appends the live documents of a view's members to `reply`, from the rank `start` on, until it has `limit` documents or has
--- looked at `scan` members. Returns the score and the member of the last one if more follow, else two empty texts; the members
+-- read `scan` members. Returns the score and the member of the last one if more follow, else two empty texts; the members
 -- without a document; and the last member in any case.
 local function read_stretch(reply, view, prefix, newest, start, limit, scan)
   local range, dangling = newest and 'ZREVRANGE' or 'ZRANGE', {}
@@ -71,7 +71,7 @@ local function read_stretch(reply, view, prefix, newest, start, limit, scan)
   return '', '', dangling, last
 end
 
--- A value as part of a view's key; the keys of several values are joined with `:`. The same as `escape` of keyspace.py.
+-- A value as part of a view's key; the keys of several values are joined with `:`. The same as `escape` of `keyweave.keyspace.keys`.
 local ESCAPES = { ['%'] = '%25', [':'] = '%3A' }
 
 local function escape(value)

@@ -12,7 +12,7 @@
 --   3  direction  `newest` or `oldest` score first
 --   4  score      score of the cursor, or empty to begin
 --   5  member     member of the cursor
---   6  scan       most members to look at
+--   6  scan       most members to read
 --   7  referrers  prefix of the views of the rows that refer to one row; its escaped id completes it
 --   8  proofs     prefix of the keys of the referring rows' documents
 --
@@ -60,7 +60,7 @@ local function rank_after(view, newest, score, member)
   return low
 end
 
--- A value as part of a view's key; the keys of several values are joined with `:`. The same as `escape` of keyspace.py.
+-- A value as part of a view's key; the keys of several values are joined with `:`. The same as `escape` of `keyweave.keyspace.keys`.
 local ESCAPES = { ['%'] = '%25', [':'] = '%3A' }
 
 local function escape(value)

@@ -11,7 +11,7 @@
 --   3  direction  `newest` or `oldest` score first
 --   4  score      score of the cursor, or empty to begin
 --   5  member     member of the cursor
---   6  scan       most members to look at
+--   6  scan       most members to read
 --
 -- Replies
 --   score member dangling document...   score and member of the next cursor, empty at the end of the view;
@@ -58,7 +58,7 @@ local function is_live(document)
 end
 
 -- Appends the live documents of a view's members to `reply`, from the rank `start` on, until it has `limit` documents or has
--- looked at `scan` members. Returns the score and the member of the last one if more follow, else two empty texts; the members
+-- read `scan` members. Returns the score and the member of the last one if more follow, else two empty texts; the members
 -- without a document; and the last member in any case.
 local function read_stretch(reply, view, prefix, newest, start, limit, scan)
   local range, dangling = newest and 'ZREVRANGE' or 'ZRANGE', {}

@@ -10,7 +10,7 @@
 --   1  documents  prefix of the keys of the referring rows' documents
 --   2  limit      most referring rows to return
 --   3  direction  `newest` or `oldest` score first
---   4  scan       most members to look at
+--   4  scan       most members to read
 --
 -- Replies
 --   row score member dangling document...   the row's document, then as for `page`; null alone when there is no row
@@ -36,7 +36,7 @@ local function is_live(document)
 end
 
 -- Appends the live documents of a view's members to `reply`, from the rank `start` on, until it has `limit` documents or has
--- looked at `scan` members. Returns the score and the member of the last one if more follow, else two empty texts; the members
+-- read `scan` members. Returns the score and the member of the last one if more follow, else two empty texts; the members
 -- without a document; and the last member in any case.
 local function read_stretch(reply, view, prefix, newest, start, limit, scan)
   local range, dangling = newest and 'ZREVRANGE' or 'ZRANGE', {}

@@ -8,7 +8,7 @@
 --
 -- ARGV
 --   1    most       members of all views whose documents may be returned
---   2    bound      members that may be looked at, the level below included
+--   2    bound      members that may be read, the level below included
 --   3..  kinds      for each view the prefix of its documents' keys, then the number of references to its rows
 --   4..  below      then for each of these references the prefix of the views of the referring rows; an escaped id completes it
 --
@@ -36,7 +36,7 @@ local function is_live(document)
   return not deadline or deadline > checked_at
 end
 
--- A value as part of a view's key; the keys of several values are joined with `:`. The same as `escape` of keyspace.py.
+-- A value as part of a view's key; the keys of several values are joined with `:`. The same as `escape` of `keyweave.keyspace.keys`.
 local ESCAPES = { ['%'] = '%25', [':'] = '%3A' }
 
 local function escape(value)

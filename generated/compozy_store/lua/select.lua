@@ -11,7 +11,7 @@
 --   3  direction  `newest` or `oldest` score first
 --   4  score      score of the cursor, or empty to begin
 --   5  member     member of the cursor
---   6  scan       most members to look at
+--   6  scan       most members to read
 --   7  readable   number of views that have the page's order
 --
 -- Replies

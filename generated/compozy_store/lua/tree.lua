@@ -10,7 +10,7 @@
 --   2  children   prefix of the views of a row's children; its escaped id completes it
 --   3  id         of the root
 --   4  depth      most levels below the root
---   5  bound      most children to look at
+--   5  bound      most children to read
 --
 -- Replies
 --   whole dangling level...   whole is 0 when the bound was reached before the next level; a level is a list of documents,
@@ -37,7 +37,7 @@ local function is_live(document)
   return not deadline or deadline > checked_at
 end
 
--- A value as part of a view's key; the keys of several values are joined with `:`. The same as `escape` of keyspace.py.
+-- A value as part of a view's key; the keys of several values are joined with `:`. The same as `escape` of `keyweave.keyspace.keys`.
 local ESCAPES = { ['%'] = '%25', [':'] = '%3A' }
 
 local function escape(value)

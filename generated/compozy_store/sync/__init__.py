@@ -10,10 +10,12 @@ from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from keyweave.changes.unsettled import Settled
+from keyweave.errors import OutcomeUnknownError
 from keyweave.expiry.sweep import sweep
 from keyweave.store.context import Context
 from keyweave.store.stats import Stats
-from keyweave.write.transact import transact
+from keyweave.write.outcome import outcome
 from keyweave.sync.session import Session, open_session
 from keyweave.sync.sweeper import Sweeper
 
@@ -97,18 +99,29 @@ class Store:
     def transact(self, function: Callable[[Transaction], T]) -> T:
         """Run `function` with repositories of one transaction, and write what it wrote in one atomic step.
 
-        Reads see the transaction's own writes. The function runs again if another writer changed one of its rows
-        first. An exception of the function discards all writes and is raised again.
+        Reads see the transaction's own writes. The function runs again if another write came first. An
+        exception discards all writes and is passed on. The option `deadline` limits the whole transaction.
 
         Raises:
             TransactionConflictError: every attempt lost to other writers.
             CrossPartitionError: the rows do not share a partition; nothing was sent.
         """
-        result: T = self._session.run(transact(self._session.context, self._bind, function), "transact")
+        result: T = self._session.transact(self._bind, function)
         return result
 
     def _bind(self, context: Context) -> Transaction:
         return Transaction(self._session.within(context))
+
+    def outcome(self, error: OutcomeUnknownError) -> Settled:
+        """Settle a write whose outcome was unknown: whether it happened, and what the call would have returned.
+
+        Once settled, the outcome is final: a write that did not happen never will.
+
+        Raises:
+            OutcomeUnknownError: the same error, when it can no longer be settled (a day later).
+            StoreUnavailableError: the server cannot be reached yet.
+        """
+        return self._session.run(outcome(self._session.context, error), "outcome")
 
     def sweep(self, *, limit: int = 10_000) -> int:
         """Remove up to `limit` rows that are past their deadline, and return their number."""

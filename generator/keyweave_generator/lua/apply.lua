@@ -2,23 +2,27 @@
 --@ flags
 --@ key      1     clock      last revision of the partition
 --@ key      2     expiry     sorted set of deadlines, member `Entity:id`
---@ key      3     marker     remembers a plan that writes no document; the clock again when it is not used
+--@ key      3     ledger     answers of the latest plans of one client: a hash, slot -> sequence number and answer
 --@ key      4     schema     registry of the partition: the current writer, and counts of writes by other code
---@ key      5..   documents  then views, then unique claims; ARGV[4] and ARGV[5] tell where each kind begins
+--@ key      5..   documents  then views, then unique claims; ARGV[6] and ARGV[7] tell where each kind begins
 --@ argument 1     op         id of the plan, kept in the head of every document that it writes
---@ argument 2     try        `first`, or `again` when an earlier try may have been applied
---@ argument 3     grace      milliseconds between a deadline and the native TTL behind it
---@ argument 4     views      number of keys before the first view
---@ argument 5     claims     number of keys before the first unique claim
---@ argument 6     marker     seconds for which the marker is kept, 0 for none
---@ argument 7     writer     digest of the indexes that the writer keeps; empty when no row changes
---@ argument 8     shown      number of the document to return with EXISTS or CHANGED, 0 for none
---@ argument 9..   guards     then the word `rows`, then rows
---@ guard    revision document revision    the row is live and unchanged since `revision`
+--@ argument 2     slot       the client's slot in the ledger
+--@ argument 3     sequence   number of the plan; a later plan in the same slot has a higher one
+--@ argument 4     until      server time in microseconds after which the plan must not be applied
+--@ argument 5     grace      milliseconds between a deadline and the native TTL behind it
+--@ argument 6     views      number of keys before the first view
+--@ argument 7     claims     number of keys before the first unique claim
+--@ argument 8     renew      `renew` to extend the life of the ledger, else empty
+--@ argument 9     try        `again` when an earlier try may still be on its way, else empty
+--@ argument 10    writer     digest of the indexes that the writer keeps; empty when no row changes
+--@ argument 11    shown      number of the document to return with EXISTS or CHANGED, 0 for none
+--@ argument 12    commands   the commands that the rows call, in the order of their first call; `unlist` for a put without a deadline
+--@ argument 13..  guards     then the word `rows`, then rows
+--@ guard    revision document revision op   the row is live and is the one that `op` wrote as `revision`; empty for any op
 --@ guard    absent   document             no live row
 --@ guard    exists   document             a live row: the target of a reference
---@ guard    dead     document revision    a row past its deadline, unchanged since `revision`
---@ guard    unchanged document revision   the document of `revision`, past its deadline or not
+--@ guard    dead     document revision op   the same, for a row past its deadline
+--@ guard    unchanged document revision op  the same, whether or not the row is past its deadline
 --@ guard    missing  document             no document at all
 --@ guard    free     claims value owner   the unique value is free, or the owner's
 --@ guard    holds    claims value owner   the unique value is the owner's
@@ -34,31 +38,40 @@
 --@ entry    claim    claims value owner
 --@ entry    release  claims value owner
 --@ reply    OK        revision created expires, for each document written
---@ reply    REPLAYED  an earlier try was applied
---@ reply    MISSING   guard certainty      revision, unchanged: the row is not there
---@ reply    CHANGED   guard certainty '' shown  revision, unchanged, holds: another write came in between
---@ reply    EXISTS    guard certainty '' shown  absent, missing: the row is there
---@ reply    DEAD      guard certainty      absent: a row is past its deadline and not swept yet
---@ reply    FREED     guard certainty      absent: the native TTL freed the row, and its entries are still there
---@ reply    ALIVE     guard certainty      dead: the row is not past its deadline
---@ reply    NO_TARGET guard certainty      exists: the referenced row is not there
---@ reply    TAKEN     guard certainty owner  free: another row holds the value
---@ reply    COUNT     guard certainty      count: the view has gained or lost members
+--@ reply    REPLAYED  answer             an earlier try was applied, and this was its answer
+--@ reply    NEVER                        the plan was not applied, and its client has been told that it never will be
+--@ reply    STALE                        a later plan has used the slot: this one was answered long ago
+--@ reply    LATE      now                `until` has passed; nothing was applied
+--@ reply    MISSING   guard      revision, unchanged: the row is not there
+--@ reply    CHANGED   guard '' shown  revision, unchanged, holds: another write came in between
+--@ reply    EXISTS    guard '' shown  absent, missing: the row is there
+--@ reply    DEAD      guard      absent: a row is past its deadline and not swept yet
+--@ reply    FREED     guard      absent: the native TTL freed the row, and its entries are still there
+--@ reply    ALIVE     guard      dead: the row is not past its deadline
+--@ reply    NO_TARGET guard      exists: the referenced row is not there
+--@ reply    TAKEN     guard owner  free: another row holds the value
+--@ reply    COUNT     guard      count: the view has gained or lost members
 --@ reply    CORRUPT   key                  a key holds something that Keyweave did not write
 --@ include  time
 --@ include  head
+--@ include  ledger
+--@ include  permission
 
 -- Locals are faster than globals, and the keys and arguments are read often.
-local KEYS, ARGV, call = KEYS, ARGV, redis.call
-local clock, expiry, marker, schema = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local op, again, grace = ARGV[1], ARGV[2] == 'again', tonumber(ARGV[3])
-local views, claims, marker_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local writer, shown = ARGV[7], tonumber(ARGV[8])
+local KEYS, ARGV, call, format = KEYS, ARGV, redis.call, string.format
+local clock, expiry, ledger, schema = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local op, slot, sequence, grace = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[5])
+local views, claims = tonumber(ARGV[6]), tonumber(ARGV[7])
+local writer, shown, commands = ARGV[10], tonumber(ARGV[11]), ARGV[12]
 local DOCUMENTS = 4
 local now = server_time()
 
-if again and marker_ttl > 0 and call('EXISTS', marker) == 1 then
-  return { 'REPLAYED' }
+local answered = answer_of(call('HGET', ledger, slot), sequence)
+if answered then
+  return answered
+end
+if now > tonumber(ARGV[4]) then
+  return { 'LATE', format('%d', now) }
 end
 
 local last = tonumber(call('GET', clock) or 0)
@@ -81,6 +94,12 @@ local TAG_LENGTH = #expiry - #'@expiry'
 -- Whether the expiry set was read, and the documents that are known to have no entry in it.
 local looked, unlisted = false, {}
 
+-- Whether a document is another one than a guard names. After a restart with a lost tail a revision may be handed out twice,
+-- so the op counts as well, where it is known.
+local function other(head, from)
+  return head.revision ~= ARGV[from] or ARGV[from + 1] ~= '' and head.op ~= ARGV[from + 1]
+end
+
 -- Returns how many words of ARGV a guard takes, and a status if it does not hold. Words are compared one by one, here and
 -- below, because a table of functions would be built again in every run.
 local function check(word, from)
@@ -88,9 +107,9 @@ local function check(word, from)
   local head = heads[number]
   if word == 'revision' or word == 'unchanged' then
     if not head or word == 'revision' and head.dead then
-      return 2, 'MISSING'
+      return 3, 'MISSING'
     end
-    return 2, head.revision ~= ARGV[from + 1] and 'CHANGED'
+    return 3, other(head, from + 1) and 'CHANGED'
   elseif word == 'absent' then
     if head then
       return 1, head.dead and 'DEAD' or 'EXISTS'
@@ -107,41 +126,30 @@ local function check(word, from)
   elseif word == 'count' then
     return 2, call('ZCARD', KEYS[views + number]) ~= tonumber(ARGV[from + 1]) and 'COUNT'
   elseif word == 'dead' then
-    return 2, (not head or not head.dead or head.revision ~= ARGV[from + 1]) and 'ALIVE'
+    return 3, (not head or not head.dead or other(head, from + 1)) and 'ALIVE'
   elseif word == 'missing' then
     return 1, head and 'EXISTS'
   end
   error('no such guard: ' .. word)
 end
 
--- The outcome is uncertain only after a try without an answer. If a row still has its old revision, that try was not applied.
-local at, number, certain = 9, 0, not again
-local refused, refused_by, detail
+local at, number = 13, 0
 while ARGV[at] ~= 'rows' do
-  local word = ARGV[at]
-  local taken, status, owner = check(word, at + 1)
+  local taken, status, owner = check(ARGV[at], at + 1)
   number = number + 1
-  if again and (word == 'revision' or word == 'absent') then
-    local head = heads[tonumber(ARGV[at + 1])]
-    if head and head.op == op then
-      return { 'REPLAYED' }
+  if status then
+    if ARGV[9] ~= '' then
+      -- The caller is told of the refusal, so an earlier try that arrives later must not be applied.
+      call('HSET', ledger, slot, sequence .. ' NEVER')
+      call('PEXPIRE', ledger, LEDGER_LIFE)
     end
-    certain = certain or (word == 'revision' and not status)
-  end
-  if status and not refused then
-    refused, refused_by, detail = status, number, owner or ''
-    if not again then
-      break
+    local refusal = { status, number, owner or '' }
+    if shown > 0 and (status == 'EXISTS' or status == 'CHANGED') then
+      refusal[4] = call('GET', KEYS[DOCUMENTS + shown])
     end
+    return refusal
   end
   at = at + 1 + taken
-end
-if refused then
-  local answer = { refused, refused_by, certain and 'certain' or 'uncertain', detail }
-  if shown > 0 and (refused == 'EXISTS' or refused == 'CHANGED') then
-    answer[5] = call('GET', KEYS[DOCUMENTS + shown])
-  end
-  return answer
 end
 
 -- Every other key is read in its own type before the first write, so that a key of the wrong type ends the script here.
@@ -155,20 +163,48 @@ for index = claims + 1, #KEYS do
   call('HLEN', KEYS[index])
 end
 
--- Writes of code that may not keep every index are counted. This comes first, because it fails if the count is damaged.
+-- Writes of code that may not keep every index are counted.
+local behind = false
 if writer ~= '' then
   local current = call('HGET', schema, 'current')
-  if current and current ~= writer then
-    call('HINCRBY', schema, 'behind:' .. writer, 1)
+  behind = current and current ~= writer
+end
+
+-- Whether a document that is put without a deadline may have an entry in the expiry set: its old document has a deadline, or
+-- the native TTL freed it.
+local function may_be_listed()
+  for index = 1, views - DOCUMENTS do
+    local head = heads[index]
+    if head and head.expires > 0 or not head and not unlisted[index] then
+      return true
+    end
   end
 end
 
--- Nothing below can fail: types, guards and scores were checked, and a full or read-only server does not start the script.
+-- The first command of the rows needs no check if it is the first write: without permission it fails, and nothing is written.
+for command in string.gmatch(behind and ' ' .. commands or commands, ' (%l+)') do
+  if command ~= 'unlist' then
+    local refusal = refusal_of(command, clock)
+    if refusal then
+      return refusal
+    end
+  elseif may_be_listed() then
+    local refusal = refusal_of('zrem', clock)
+    if refusal then
+      return refusal
+    end
+  end
+end
+
+-- This is the first write, because it fails if the count is damaged.
+if behind then
+  call('HINCRBY', schema, 'behind:' .. writer, 1)
+end
+
+-- Nothing below can fail: types, guards, scores and permissions were checked, and a full or read-only server does not start the
+-- script.
 local revision, advanced = math.max(last, now - 1), false
 local reply = { 'OK' }
-
--- Lua's own conversion to text rounds a number of sixteen digits.
-local format = string.format
 
 -- The native TTL: when the server frees a row that no sweep has removed. A time in the past would free the row at once and
 -- leave its entries behind.
@@ -274,7 +310,7 @@ end
 if #reply > 1 or advanced then
   call('SET', clock, format('%d', revision))
 end
-if marker_ttl > 0 then
-  call('SET', marker, '1', 'EX', marker_ttl)
+if call('HSET', ledger, slot, sequence .. ' ' .. table.concat(reply, ' ')) == 1 or ARGV[8] ~= '' then
+  call('PEXPIRE', ledger, LEDGER_LIFE)
 end
 return reply

@@ -2,12 +2,12 @@
 --@ flags    no-writes
 --@ key      1  view
 --@ argument 1  documents  prefix of the documents' keys; a member completes it
---@ argument 2  scan       most members to look at
+--@ argument 2  scan       most members to read
 --@ argument 3  referrers  prefix of the views of the rows that refer to one row; its escaped id completes it
 --@ argument 4  referring  prefix of the keys of the referring rows' documents
 --@ argument 5  limit      most referring rows to return
 --@ argument 6  direction  `newest` or `oldest` score of the referring rows first
---@ argument 7  most       most referring members to look at
+--@ argument 7  most       most referring members to read
 --@ reply    row page      each as for `page`; without a row there is no page
 --@ include  stretch
 --@ include  escape

@@ -7,7 +7,7 @@
 --@ argument 3  direction  `newest` or `oldest` score first
 --@ argument 4  score      score of the cursor, or empty to begin
 --@ argument 5  member     member of the cursor
---@ argument 6  scan       most members to look at
+--@ argument 6  scan       most members to read
 --@ argument 7  referrers  prefix of the views of the rows that refer to one row; its escaped id completes it
 --@ argument 8  proofs     prefix of the keys of the referring rows' documents
 --@ reply    score member dangling row...   as for `page`; a row is its document and the document of a row that refers to it,

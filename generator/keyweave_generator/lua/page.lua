@@ -6,7 +6,7 @@
 --@ argument 3  direction  `newest` or `oldest` score first
 --@ argument 4  score      score of the cursor, or empty to begin
 --@ argument 5  member     member of the cursor
---@ argument 6  scan       most members to look at
+--@ argument 6  scan       most members to read
 --@ reply    score member dangling document...   score and member of the next cursor, empty at the end of the view;
 --@ reply    dangling lists the members without a document
 --@ include  rank

@@ -5,7 +5,7 @@
 --@ argument 1  documents  prefix of the keys of the referring rows' documents
 --@ argument 2  limit      most referring rows to return
 --@ argument 3  direction  `newest` or `oldest` score first
---@ argument 4  scan       most members to look at
+--@ argument 4  scan       most members to read
 --@ reply    row score member dangling document...   the row's document, then as for `page`; null alone when there is no row
 --@ include  live
 --@ include  stretch

@@ -3,7 +3,7 @@
 --@ key      1    document
 --@ key      2..  views      of the rows that refer to it, one view for each reference
 --@ argument 1    most       members of all views whose documents may be returned
---@ argument 2    bound      members that may be looked at, the level below included
+--@ argument 2    bound      members that may be read, the level below included
 --@ argument 3..  kinds      for each view the prefix of its documents' keys, then the number of references to its rows
 --@ argument 4..  below      then for each of these references the prefix of the views of the referring rows; an escaped id completes it
 --@ reply    row view...     the row's document, alone when it is dead or has too many referrers; null when there is no row;

@@ -6,7 +6,7 @@
 --@ argument 3  direction  `newest` or `oldest` score first
 --@ argument 4  score      score of the cursor, or empty to begin
 --@ argument 5  member     member of the cursor
---@ argument 6  scan       most members to look at
+--@ argument 6  scan       most members to read
 --@ argument 7  readable   number of views that have the page's order
 --@ reply    number score member dangling document...   number of the view that was read, then as for `page`
 --@ include  live

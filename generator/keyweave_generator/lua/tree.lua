@@ -5,7 +5,7 @@
 --@ argument 2  children   prefix of the views of a row's children; its escaped id completes it
 --@ argument 3  id         of the root
 --@ argument 4  depth      most levels below the root
---@ argument 5  bound      most children to look at
+--@ argument 5  bound      most children to read
 --@ reply    whole dangling level...   whole is 0 when the bound was reached before the next level; a level is a list of documents,
 --@ reply    the root's is the first, and there is none when the root is not there;
 --@ reply    dangling lists the children without a document, each after its parent

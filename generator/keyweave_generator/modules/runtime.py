@@ -9,6 +9,7 @@ _NAMES: Final = {
         "AlreadyExistsError",
         "CheckViolationError",
         "NotFoundError",
+        "OutcomeUnknownError",
         "UniqueViolationError",
     ),
     "keyweave.expiry.sweep": ("sweep",),
@@ -35,7 +36,8 @@ _NAMES: Final = {
     "keyweave.store.context": ("Context",),
     "keyweave.store.stats": ("Stats",),
     "keyweave.write": ("_delete", "_merge", "_save", "_touch"),
-    "keyweave.write.transact": ("transact",),
+    "keyweave.changes.unsettled": ("Settled",),
+    "keyweave.write.outcome": ("outcome",),
     "keyweave.{flavour}.session": ("Session", "open_session"),
     "keyweave.{flavour}.sweeper": ("Sweeper",),
 }

@@ -13,7 +13,17 @@ from .imports import Imports
 from .package import package_doc
 from .runtime import TYPES
 
-_RUNTIME: Final = ("Context", "Session", "Stats", "Sweeper", "open_session", "sweep", "transact")
+_RUNTIME: Final = (
+    "Context",
+    "OutcomeUnknownError",
+    "Session",
+    "Settled",
+    "Stats",
+    "Sweeper",
+    "open_session",
+    "outcome",
+    "sweep",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ FLOWS: Final = frozenset(
 
 SCRIPTS: Final = frozenset(
     {
+        "pexpire",
         "del",
         "exists",
         "get",

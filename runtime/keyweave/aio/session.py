@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from keyweave.aio.shell import Shell
@@ -19,6 +21,7 @@ from keyweave.opening.announce import announce
 from keyweave.opening.prepare import prepare
 from keyweave.read.strategy import BY_KEYS
 from keyweave.store.context import Context
+from keyweave.write.transact import transact
 
 if TYPE_CHECKING:
     from keyweave.health.report import Health
@@ -40,14 +43,29 @@ class Session:
         self.run: Final = self.run_for()
         self._sweepers: list[Sweeper] = []
 
-    def _run_inside(self, flow: Flow[T], *about: str) -> Coroutine[Any, Any, T]:
-        if self.context.unit is not None:
-            self.context.unit.refuse_late_use()
-        return self.shell.run(flow, *about)
+    def _run_inside(self, flow: Flow[T], *about: str, until: float | None = None) -> Coroutine[Any, Any, T]:
+        unit = self.context.unit
+        if unit is not None:
+            unit.refuse_late_use()
+            until = unit.until
+        return self.shell.run(flow, *about, until=until)
 
     def run_for(self, entity: Entity[Any] | None = None) -> Run:
-        """Return the function that runs the flows of an entity's repository, or of the store; see `keyweave.aio.watch`."""
-        return watched_run(self._unwatched, self.context, entity)
+        """Return the function that runs the flows of an entity's repository, or of the store.
+
+        An operation of a repository has the policy's `deadline` as its budget, inside a transaction what is left of the
+        transaction's. A flow of the store has none: each of its exchanges has its own. See `keyweave.aio.watch`.
+        """
+        run = self._unwatched
+        if entity is not None and self.context.unit is None:
+            run = partial(self.shell.run, budget=self.context.policy.deadline)
+        return watched_run(run, self.context, entity)
+
+    async def transact(self, bind: Callable[[Context], Any], function: Callable[[Any], Any]) -> Any:
+        """Run a transaction; see `keyweave.write.transact`. Its budget is the policy's `deadline`, retries included."""
+        until = time.monotonic() + self.context.policy.deadline
+        flow = transact(self.context, bind, function, until)
+        return await self.run(flow, "transact", until=until)
 
     def within(self, context: Context) -> Session:
         """Return a session on the same connections with another context."""

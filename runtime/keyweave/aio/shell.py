@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final, TypeVar
@@ -50,17 +51,32 @@ class Shell:
         polling = busy_poll(settings)
         # A link of a connection factory carries one exchange at a time.
         depth = settings.pipelining if connection_factory is None else 1
-        connect = connection_factory or (lambda: open_link(settings, tls, polling))
+
+        def connect(until: float | None) -> Awaitable[Link]:
+            if connection_factory is not None:
+                return connection_factory()
+            return open_link(settings, tls, polling, until)
+
         self._pool = Pool(settings, connect, depth, polling)
 
-    async def run(self, flow: Flow[T], *_about: str) -> T:
+    async def run(
+        self, flow: Flow[T], *_about: str, budget: float | None = None, until: float | None = None
+    ) -> T:
         """Drive a flow to its end and return its result. Errors are thrown into the flow.
 
-        `_about` is the purpose of the flow, for a caller that watches the runs of a shell; the shell ignores it.
+        After `until` nothing is sent and no pause begins: a `ConnectionFailure` with the reason `deadline` is thrown
+        into the flow instead. An exchange that begins before ends by its own timeout.
+
+        Args:
+            flow: what to run.
+            _about: the purpose of the flow, for a caller that watches the runs of a shell; the shell ignores it.
+            budget: seconds that the operation may take from its first effect on; None: no limit.
+            until: the monotonic time at which the operation's budget ends; takes the place of `budget`.
 
         Raises:
             ConfigurationError: thrown into the flow if it runs on another event loop than the first flow.
         """
+        bounded = budget is not None or until is not None
         answer: object = None
         failure: BaseException | None = None
         try:
@@ -71,9 +87,23 @@ class Shell:
                     return stop.value  # type: ignore[no-any-return]
                 answer = failure = None
                 try:
+                    if bounded:
+                        now = time.monotonic()
+                        if until is None:
+                            until = now + (budget or 0.0)
+                        elif now >= until and type(effect) is not Call:
+                            raise wire.deadline_passed()
                     if type(effect) is Send:
-                        answer = await self._pool.exchange(effect.commands)
+                        within = effect.within
+                        if within is None:
+                            answer = await self._pool.exchange(effect.commands, until)
+                        else:
+                            answer = await self._pool.exchange(
+                                effect.commands, wire.earlier(until, within), within
+                            )
                     elif type(effect) is Sleep:
+                        if until is not None and time.monotonic() + effect.seconds >= until:
+                            raise wire.deadline_passed()
                         await asyncio.sleep(effect.seconds)
                     elif type(effect) is Call:
                         answer = effect.function(*effect.arguments)

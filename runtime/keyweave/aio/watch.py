@@ -18,8 +18,8 @@ T = TypeVar("T")
 class Run(Protocol):
     """Runs a flow; `about` is its purpose: the operation and the view."""
 
-    def __call__(self, flow: Flow[T], /, *about: str) -> Awaitable[T]:
-        """Run the flow and return its result."""
+    def __call__(self, flow: Flow[T], /, *about: str, until: float | None = None) -> Awaitable[T]:
+        """Run the flow and return its result; `until` is the monotonic time at which its budget ends."""
 
 
 def watched_run(run: Run, context: Context, entity: Entity[Any] | None = None) -> Run:
@@ -29,11 +29,11 @@ def watched_run(run: Run, context: Context, entity: Entity[Any] | None = None) -
         return run
     watcher = telemetry.watcher(entity.name if entity is not None else "", inside=context.unit is not None)
 
-    async def watched(flow: Flow[T], /, *about: str) -> T:
+    async def watched(flow: Flow[T], /, *about: str, until: float | None = None) -> T:
         if not about:
-            return await run(flow)
+            return await run(flow, until=until)
         with watcher(about):
-            return await run(flow)
+            return await run(flow, until=until)
 
     return watched
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -21,12 +22,30 @@ from keyweave.model.entry import REVISION, ClaimEntry, Entry, ViewEntry
 
 _FIXED_KEYS: Final = 4
 
+_COMMANDS: Final[dict[str, tuple[str, ...]]] = {
+    "put": ("set", "unlist"),
+    "put with deadline": ("set", "zadd"),
+    "delete": ("del", "zrem"),
+    "add": ("zadd",),
+    "remove": ("zrem",),
+    "claim": ("hset",),
+    "release": ("hget", "hdel"),
+    "deadline": ("time", "pexpireat", "zadd", "persist", "zrem"),
+    "advance": ("time", "set"),
+    "ledger": ("hset", "pexpire"),
+}
+"""The commands that `apply` calls for a row or an entry. It does not check the first command of a plan, because the first
+write fails by itself. So a row that may not call its first command at once begins with `time`, which has been called."""
+
 
 class Status(enum.StrEnum):
     """The statuses in replies of `apply`."""
 
     OK = "OK"
     REPLAYED = "REPLAYED"
+    NEVER = "NEVER"
+    STALE = "STALE"
+    LATE = "LATE"
     MISSING = "MISSING"
     CHANGED = "CHANGED"
     EXISTS = "EXISTS"
@@ -37,6 +56,20 @@ class Status(enum.StrEnum):
     TAKEN = "TAKEN"
     COUNT = "COUNT"
     CORRUPT = "CORRUPT"
+
+
+class Ticket(NamedTuple):
+    """A plan's place in the ledger, by which the server recognises each of its tries.
+
+    Attributes:
+        session: the client's ledger.
+        slot: the slot in it.
+        sequence: number of the plan; higher than those of earlier plans in the slot.
+    """
+
+    session: str
+    slot: int
+    sequence: int
 
 
 class Guard(msgspec.Struct, frozen=True, gc=False):
@@ -61,14 +94,12 @@ class Refusal(msgspec.Struct, frozen=True):
     Attributes:
         status: what the server found instead.
         guard: the guard.
-        certain: False when an earlier attempt of the same plan may have been applied.
         owner: id of the row that holds the unique value, when it is TAKEN; empty otherwise.
         document: the stored document of the row of `Plan.show_on_refusal`, when the status is EXISTS or CHANGED.
     """
 
     status: Status
     guard: Guard
-    certain: bool
     owner: str = ""
     document: bytes | None = None
 
@@ -87,7 +118,6 @@ class Plan:
 
     Args:
         op: the plan's id.
-        remembered: whether the server remembers a plan that leaves no document, to recognize a repeated one.
 
     Attributes:
         guards: the guards, in the order of their numbers in replies.
@@ -102,20 +132,19 @@ class Plan:
         "_documents",
         "_guard_words",
         "_row_words",
+        "_verbs",
         "_views",
         "changes_documents",
         "guards",
         "only_removes",
         "op",
         "partition",
-        "remembered",
         "written",
     )
 
-    def __init__(self, partition: Partition, op: str, *, remembered: bool = True) -> None:
+    def __init__(self, partition: Partition, op: str) -> None:
         self.partition: Final = partition
         self.op: Final = op
-        self.remembered: Final = remembered
         self.only_removes = True
         self.guards: list[Guard] = []
         self.changes_documents = False
@@ -125,15 +154,16 @@ class Plan:
         self._claims: dict[str, int] = {}
         self._guard_words: list[Word] = []
         self._row_words: list[Word] = []
+        self._verbs: dict[str, None] = {}
         self._document_on_refusal = 0
 
     def show_on_refusal(self, entity: Entity[Any], key: str) -> None:
         """Let an EXISTS or CHANGED refusal for this row include its stored document."""
         self._document_on_refusal = self._document(entity, key)
 
-    def guard_revision(self, entity: Entity[Any], key: str, revision: int) -> None:
+    def guard_revision(self, entity: Entity[Any], key: str, revision: int, op: str = "") -> None:
         """Require that the row is live and unchanged since `revision`."""
-        self._guard_words += ("revision", self._document(entity, key), revision)
+        self._guard_words += ("revision", self._document(entity, key), revision, op)
         self.guards.append(Guard("revision", entity, key))
 
     def guard_absent(self, entity: Entity[Any], key: str) -> None:
@@ -148,14 +178,14 @@ class Plan:
         self._guard_words += ("exists", self._document(target, target_key))
         self.guards.append(Guard("exists", entity, key, field))
 
-    def guard_dead(self, entity: Entity[Any], key: str, revision: int) -> None:
+    def guard_dead(self, entity: Entity[Any], key: str, revision: int, op: str = "") -> None:
         """Require that the row is past its deadline and unchanged since `revision`."""
-        self._guard_words += ("dead", self._document(entity, key), revision)
+        self._guard_words += ("dead", self._document(entity, key), revision, op)
         self.guards.append(Guard("dead", entity, key))
 
-    def guard_unchanged(self, entity: Entity[Any], key: str, revision: int) -> None:
+    def guard_unchanged(self, entity: Entity[Any], key: str, revision: int, op: str = "") -> None:
         """Require that the document has this revision, whether or not its deadline has passed."""
-        self._guard_words += ("unchanged", self._document(entity, key), revision)
+        self._guard_words += ("unchanged", self._document(entity, key), revision, op)
         self.guards.append(Guard("unchanged", entity, key))
 
     def guard_missing(self, entity: Entity[Any], key: str) -> None:
@@ -197,6 +227,7 @@ class Plan:
             retain: microseconds from the write to the deadline, or 0 for none.
         """
         self.changes_documents = True
+        self._verbs["put with deadline" if retain else "put"] = None
         self._row_words += ("put", self._document(entity, key), f"{entity.name}:{key}", retain, body)
         self._difference(entity, old, new)
         self.written.append((entity, key))
@@ -205,6 +236,7 @@ class Plan:
     def delete(self, entity: Entity[Any], key: str, old: list[Entry]) -> None:
         """Delete a document and its entries."""
         self.changes_documents = True
+        self._verbs["delete"] = None
         self._row_words += ("delete", self._document(entity, key), f"{entity.name}:{key}")
         self._difference(entity, old, [])
 
@@ -226,6 +258,7 @@ class Plan:
         """Write a document with a given head (revision, created, expires), for imports and rewrites."""
         self.changes_documents = True
         self.only_removes = False
+        self._verbs["put with deadline" if head[2] else "put"] = None
         self._row_words += ("restore", self._document(entity, key), f"{entity.name}:{key}", *head, body)
         self._difference(entity, old, new)
         self.written.append((entity, key))
@@ -233,28 +266,40 @@ class Plan:
     def follow_deadline(self, entity: Entity[Any], key: str) -> None:
         """Set the native TTL and the expiry entry from the document's head, or remove them when it has none."""
         self.only_removes = False
+        self._verbs["deadline"] = None
         self._row_words += ("deadline", self._document(entity, key), f"{entity.name}:{key}")
 
     def advance_clock(self, revision: int) -> None:
         """Advance the partition's clock, so that later writes get revisions beyond `revision`."""
         self.only_removes = False
+        self._verbs["advance"] = None
         self._row_words += ("advance", revision)
 
     def command(
-        self, sha_or_text: str, verb: str, *, again: bool, grace_ms: int, marker_ttl: int, writer: str
+        self,
+        sha_or_text: str,
+        verb: str,
+        *,
+        ticket: Ticket,
+        until: int,
+        grace_ms: int,
+        renew: bool,
+        again: bool,
+        writer: str,
     ) -> Command:
         """Return the command that applies this plan.
 
         Args:
             sha_or_text: digest or text of the script, as `verb` requires.
             verb: `EVALSHA` or `EVAL`.
-            again: an earlier attempt may have been applied.
+            ticket: the plan's place in the ledger, the same for every try.
+            until: server time in microseconds after which the server must not apply the plan.
             grace_ms: milliseconds between a row's deadline and its native TTL.
-            marker_ttl: seconds for which the server remembers a plan that leaves no document.
+            renew: whether the server extends the life of the ledger.
+            again: whether an earlier try may still be on its way.
             writer: digest of the indexes that this code keeps.
         """
         partition = self.partition
-        marker = marker_ttl if self.remembered and not self.written else 0
         views = _FIXED_KEYS + len(self._documents)
         claims = views + len(self._views)
         return (
@@ -263,40 +308,40 @@ class Plan:
             claims + len(self._claims),
             partition.clock,
             partition.expiry,
-            partition.done(self.op) if marker else partition.clock,
+            partition.ledger(ticket.session),
             partition.schema,
             *self._documents,
             *self._views,
             *self._claims,
             self.op,
-            "again" if again else "first",
+            ticket.slot,
+            ticket.sequence,
+            until,
             grace_ms,
             views,
             claims,
-            marker,
+            "renew" if renew else "",
+            "again" if again else "",
             writer if self.changes_documents else "",
             self._document_on_refusal,
+            _commands_of((*self._verbs, "ledger")),
             *self._guard_words,
             "rows",
             *self._row_words,
         )
 
-    def outcome(self, reply: list[Any]) -> Outcome:
-        """Return the outcome in a reply of `apply`; the caller handles REPLAYED and CORRUPT first."""
+    def outcome(self, reply: Sequence[Any]) -> Outcome:
+        """Return the outcome in a reply of `apply` that is OK, or a guard that did not hold."""
         if reply[0] == b"OK":
             numbers = [int(number) for number in reply[1:]]
             return Applied(tuple(zip(numbers[0::3], numbers[1::3], numbers[2::3], strict=True)))
         status = Status(reply[0].decode())
         guard = self.guards[int(reply[1]) - 1]
-        document = reply[4] if len(reply) > 4 else None
-        return Refusal(status, guard, reply[2] == b"certain", reply[3].decode(), document)
-
-    def document_keys(self) -> list[str]:
-        """Return the keys of the documents that this plan writes, in order."""
-        return [self.partition.document(entity.name, key) for entity, key in self.written]
+        document = reply[3] if len(reply) > 3 else None
+        return Refusal(status, guard, reply[2].decode(), document)
 
     def _difference(self, entity: Entity[Any], old: list[Entry], new: list[Entry]) -> None:
-        words: list[Word] = []
+        words: list[Any] = []
         views, view_key = self._views, self._partition_of(entity).view
         if old:
             old, new = _differing(old, new)
@@ -316,6 +361,7 @@ class Plan:
                     words += ("add", views.setdefault(name, len(views) + 1), entry.member, entry.score)
             elif entry not in old:
                 words += ("claim", self._claim(entity, entry.unique), entry.value, entry.owner)
+        self._verbs.update(dict.fromkeys(words[0::4]))
         self._row_words.append(len(words) // 4)
         self._row_words += words
 
@@ -341,6 +387,12 @@ class Plan:
         name = self._partition_of(entity).claims(entity.name, unique)
         claims = self._claims
         return claims.setdefault(name, len(claims) + 1)
+
+
+@lru_cache(maxsize=256)
+def _commands_of(verbs: tuple[str, ...]) -> str:
+    """Return the commands of rows and entries as the argument `commands` of `apply`."""
+    return " ".join(dict.fromkeys(command for verb in verbs for command in _COMMANDS[verb]))
 
 
 def _differing(old: list[Entry], new: list[Entry]) -> tuple[list[Entry], list[Entry]]:

@@ -109,10 +109,11 @@ class UnitOfWork:
         token: id of the attempt, which its locks hold.
         group: the group that this attempt changes, or None before its first change.
         changes: the buffered change of each row, by entity name and key.
-        watched: rows that must not change, by entity name and key: entity, and revision or None for absent.
+        watched: rows that must not change, by entity name and key: entity, and what the store holds or None for absent.
         loaded: what the attempt read of each row, by entity name and key.
         conflict: the error of a write that was refused because another writer changed the row first, or None.
         ended: whether the attempt has ended; later changes would never be written.
+        until: the monotonic time at which the transaction's budget ends; None: each exchange has its own.
         locks: entity name and monotonic time of acquisition of each lock that the attempt holds, by the lock's key.
     """
 
@@ -127,15 +128,17 @@ class UnitOfWork:
         "loaded",
         "locks",
         "token",
+        "until",
         "watched",
     )
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, until: float | None = None) -> None:
         self.token: Final = token
+        self.until: Final = until
         self.group: str | None = None
         self.ended = False
         self.changes: dict[tuple[str, str], Change] = {}
-        self.watched: dict[tuple[str, str], tuple[Entity[Any], int | None]] = {}
+        self.watched: dict[tuple[str, str], tuple[Entity[Any], Stored | None]] = {}
         self.loaded: dict[tuple[str, str], Stored] = {}
         self.conflict: ConflictError | None = None
         self.locks: dict[str, tuple[str, float]] = {}

@@ -6,16 +6,18 @@ from typing import Any, TypeAlias
 
 from keyweave.changes.plan import Applied, Plan, Refusal, Status, new_op
 from keyweave.changes.unit import Change
+from keyweave.document.codec import op_of
 from keyweave.effects import Flow
 from keyweave.errors import ConflictError, KeyweaveError, OutcomeUnknownError, ReferenceViolationError
 from keyweave.exchange.ask import Trailer, apply
 from keyweave.model.entity import Entity
 from keyweave.model.entry import ClaimEntry, Entry
+from keyweave.model.record import Stored
 from keyweave.store.context import Context
 from keyweave.store.recent import LARGEST
 
-Watched: TypeAlias = tuple[Entity[Any], str, int | None]
-"""A row that must not have changed: entity, key, and revision (None when the row must be absent)."""
+Watched: TypeAlias = tuple[Entity[Any], str, Stored | None]
+"""A row that must not have changed: entity, key, and what the store held (None when the row must be absent)."""
 
 
 def commit(
@@ -32,7 +34,7 @@ def commit(
     Args:
         changes: at most one per row.
         watched: rows that must not have changed.
-        sweeping: whether the changes remove dead rows, so that the server need not remember the plan for a retry.
+        sweeping: whether the changes remove dead rows: then it makes no difference whether a lost try was applied.
         with_document: whether an EXISTS or CHANGED refusal for the first row includes its document.
         trailer: commands that follow the plan in its pipeline.
 
@@ -42,12 +44,18 @@ def commit(
     Raises:
         OutcomeUnknownError, StoreUnavailableError, CorruptDocumentError: as for `exchange.ask.apply`.
     """
-    plan = _build_plan(context, changes, watched or [], remembered=not sweeping)
+    plan = _build_plan(context, changes, watched or [])
     if with_document:
         plan.show_on_refusal(changes[0].entity, changes[0].key)
-    outcome = yield from apply(context, plan, trailer)
+    try:
+        outcome = yield from apply(context, plan, trailer, repeatable=sweeping)
+    except OutcomeUnknownError as error:
+        if error.unsettled is not None:
+            error.unsettled.changes = changes
+            error.unsettled.result = changes[0].record if len(changes) == 1 else None
+        raise
     if isinstance(outcome, Applied):
-        _remember_writes(context, changes, outcome)
+        remember_writes(context, changes, outcome, plan.op)
         return None
     return outcome
 
@@ -55,11 +63,6 @@ def commit(
 def refused(refusal: Refusal) -> KeyweaveError:
     """Return the caller's error for a refusal."""
     guard, entity = refusal.guard, refusal.guard.entity
-    if not refusal.certain:
-        return OutcomeUnknownError(
-            f"{entity.name}: the connection broke, and the row has changed since; the write may or may not have "
-            "happened"
-        )
     if refusal.status in (Status.EXISTS, Status.DEAD, Status.FREED):
         return entity.taken(guard.key)
     if refusal.status is Status.TAKEN:
@@ -88,11 +91,9 @@ def _build_plan(
     context: Context,
     changes: list[Change],
     watched: list[Watched],
-    *,
-    remembered: bool,
 ) -> Plan:
     first = changes[0].entity if changes else watched[0][0]
-    plan = Plan(context.keyspace.partition(first.group), new_op(), remembered=remembered)
+    plan = Plan(context.keyspace.partition(first.group), new_op())
     puts = {(change.entity.name, change.key) for change in changes if change.prepared is not None}
     released = _released(changes) if len(changes) > 1 else {}
     for change in changes:
@@ -106,11 +107,11 @@ def _build_plan(
             plan.guard_count(entity, view, values, number, change.key)
         for entity, key, revision, _ in change.dangling:
             plan.guard_at(entity, key, revision)
-    for entity, key, revision in watched:
-        if revision is None:
+    for entity, key, stored in watched:
+        if stored is None:
             plan.guard_absent(entity, key)
         else:
-            plan.guard_revision(entity, key, revision)
+            plan.guard_revision(entity, key, stored.revision, op_of(stored))
     for change in changes:
         prepared, before = change.prepared, change.old_entries
         if prepared is not None:
@@ -130,11 +131,11 @@ def _guard_row(plan: Plan, change: Change) -> None:
     if old is None:
         plan.guard_absent(entity, key)
     elif change.guard == "revision":
-        plan.guard_revision(entity, key, old.revision)
+        plan.guard_revision(entity, key, old.revision, op_of(old))
     elif change.guard == "unchanged":
-        plan.guard_unchanged(entity, key, old.revision)
+        plan.guard_unchanged(entity, key, old.revision, op_of(old))
     else:
-        plan.guard_dead(entity, key, old.revision)
+        plan.guard_dead(entity, key, old.revision, op_of(old))
 
 
 def _released(changes: list[Change]) -> dict[tuple[str, str, str], str]:
@@ -174,21 +175,20 @@ def _guard_references(context: Context, plan: Plan, change: Change, puts: set[tu
         plan.guard_exists(target, value, change.entity, change.key, reference.field)
 
 
-def _remember_writes(context: Context, changes: list[Change], applied: Applied) -> None:
+def remember_writes(context: Context, changes: list[Change], applied: Applied, op: str) -> None:
+    """Make the records of an applied plan, and the cache of recent rows, remember what it wrote."""
     heads = iter(applied.heads)
     for change in changes:
         name, key, prepared = change.entity.name, change.key, change.prepared
         if prepared is None:
             context.state.recent.drop(name, key)
             continue
-        revision, created, expires = next(heads)
+        head = next(heads)
         if change.record is None:
             continue
-        stored = context.codec(change.entity).remember_write(
-            change.record, prepared, revision, created, expires
-        )
+        stored = context.codec(change.entity).remember_write(change.record, prepared, head, op)
         # A purge of unknown members keeps the revision, so a cached document with such members could restore them.
-        if revision and not prepared.unknown and len(prepared.body) <= LARGEST:
+        if not prepared.unknown and len(prepared.body) <= LARGEST:
             context.state.recent.put(name, key, stored)
         else:
             context.state.recent.drop(name, key)

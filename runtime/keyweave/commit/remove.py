@@ -7,7 +7,7 @@ plan is deleted in chunks, the parent last, so that an interrupted delete can be
 from __future__ import annotations
 
 from keyweave.changes.unit import Change
-from keyweave.commit.commit import commit, refused
+from keyweave.commit.commit import commit
 from keyweave.commit.family import (
     Family,
     RowId,
@@ -17,6 +17,7 @@ from keyweave.commit.family import (
     row_id,
 )
 from keyweave.effects import Flow
+from keyweave.errors import TransactionConflictError
 from keyweave.exchange.heal import heal_entries
 from keyweave.store.context import Context
 
@@ -25,27 +26,45 @@ def remove_rows(context: Context, roots: list[Change], family: Family | None = N
     """Remove rows with their families.
 
     A family that fits into one plan is removed in one step. In a larger one, children are removed first, until the
-    rest fits. If all roots have the guard `dead`, this is a sweep: an uncertain outcome is treated as a conflict,
-    because the next sweep finds out what is left.
+    rest fits. If all roots have the guard `dead`, this is a sweep: if its outcome is unknown, the next sweep
+    finds what is left.
+
+    Another writer may recreate children as fast as they are removed. A chunk of which every row was removed before counts
+    as an attempt that was lost to it. The policy bounds these attempts by number, and by time from the first of them.
 
     Args:
         roots: the removals of the rows.
         family: the family of the roots from `read_family`, or None when it has not been read.
 
     Returns:
-        False when another writer changed the rows first.
+        False when another writer changed the rows first, and in a sweep also when one keeps recreating children.
 
     Raises:
         ReferenceViolationError: a live row refers to one of the rows with restrict.
+        TransactionConflictError: another writer keeps recreating children.
         OutcomeUnknownError: the connection broke, and the rows have changed since.
     """
     sweeping = all(root.guard == "dead" for root in roots)
     waiting: list[list[Change]] = [roots]
     known = family
     postponed: set[RowId] = set()
-    removed: set[RowId] = set()
+    # The latest revision of each row that this flow removed. A row with another one was recreated, and is removed again.
+    removed: dict[RowId, int] = {}
+    lost, lost_since = 0, 0.0
     while waiting:
-        rows = [row for row in waiting.pop() if row_id(row) not in removed]
+        rows = [row for row in waiting.pop() if _revision_of(row) != removed.get(row_id(row))]
+        if rows and all(row_id(row) in removed for row in rows):
+            lost += 1
+            lost_since = lost_since or context.monotonic()
+            context.state.stats.conflict(roots[0].entity.name)
+            overdue = context.monotonic() - lost_since >= context.policy.deadline
+            if lost > context.policy.attempts or overdue:
+                if sweeping:
+                    return False
+                raise TransactionConflictError(
+                    f"{roots[0].entity.name}: another writer keeps recreating rows that refer to the deleted one",
+                    attempts=lost - 1,
+                )
         changes, complete = yield from _collect(context, rows, postponed, known)
         known = None
         if not complete:
@@ -60,12 +79,16 @@ def remove_rows(context: Context, roots: list[Change], family: Family | None = N
             continue
         refusal = (yield from commit(context, changes, sweeping=sweeping)) if changes else None
         if refusal is not None:
-            if not refusal.certain and not sweeping:
-                raise refused(refusal)
             context.state.stats.conflict(roots[0].entity.name)
             return False
-        removed |= {row_id(change) for change in changes}
+        removed |= {row_id(change): _revision_of(change) for change in changes}
     return True
+
+
+def _revision_of(change: Change) -> int:
+    """Return the revision of the row that a change removes."""
+    assert change.old is not None
+    return change.old.revision
 
 
 def _collect(

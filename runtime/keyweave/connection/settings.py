@@ -40,11 +40,11 @@ class ConnectionSettings:
         path: the socket of `unix`, or the data folder of `embedded` (empty: the data is lost with the last store).
         db: number of the logical database.
         username, password: credentials; never shown in any text.
-        timeout: the longest time that the replies of one pipeline may take.
-        connect_timeout: the longest time that connecting may take, TLS and authentication included.
-        deadline: the longest time that one operation may take, retries included.
+        timeout: the longest time that one exchange may take: sending a pipeline and reading its replies.
+        connect_timeout: the longest time that connecting may take: all addresses of the host, TLS and authentication included.
+        deadline: the longest time that one operation or transaction may take, everything included; an exchange that has begun ends by its timeout, so a caller waits for at most `deadline` + `timeout`.
         pool_size: most connections that one store opens.
-        pool_timeout: longest wait for a free connection when all are in use.
+        pool_timeout: longest wait for a free connection when all are in use; the operation's `deadline` ends it earlier.
         pipelining: the most pipelines that one connection carries at once when asyncio callers share it; 1: connections are not shared.
         tls_ca_file: file of CA certificates to trust instead of the system's.
         tls_cert_file, tls_key_file: files of the client's certificate and private key.

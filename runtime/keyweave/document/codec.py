@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
-from keyweave.document.renaming import with_new_names
+from keyweave.document.rename import with_new_names
 from keyweave.document.unknown import keep_unknown, unknown_members
 from keyweave.errors import CorruptDocumentError, ValidationError
 from keyweave.model.entity import Entity
@@ -267,25 +267,29 @@ class Codec:
         members = b"," + body[1:] if not unknown else b"," + body[1:-1] + unknown + b"}"
         return Prepared(key, members, own, snapshot, entries, retain, unknown)
 
-    def remember_write(
-        self, record: Any, prepared: Prepared, revision: int, created: int, expires: int
-    ) -> Stored:
-        """Make `record` remember a successful write, and return this memory."""
+    def remember_write(self, record: Any, prepared: Prepared, head: tuple[int, int, int], op: str) -> Stored:
+        """Make `record` remember a successful write, and return this memory.
+
+        Args:
+            head: revision, created and expires of the document that was written.
+            op: the plan that wrote it.
+        """
+        revision, created, expires = head
         self.entity.manage(record, created, revision)
         for name in self.entity.managed:
             setattr(prepared.snapshot, name, getattr(record, name))
-        stored = self.memory(prepared, revision, created, expires)
+        stored = self.memory(prepared, revision, created, expires, op)
         remember(record, stored)
         return stored
 
-    def memory(self, prepared: Prepared, revision: int, created: int, expires: int) -> Stored:
-        """Return what a record remembers of a write, buffered or applied."""
+    def memory(self, prepared: Prepared, revision: int, created: int, expires: int, op: str = "") -> Stored:
+        """Return what a record remembers of a write, buffered or applied; `op` is empty for a buffered one."""
         # The stored document is needed later only to keep unknown members of nested records.
         document = None
         if self.entity.nested:
             head = f'{{"revision":{revision},"created":{created},"expires":{expires},"op":""'
             document = head.encode() + prepared.body
-        return Stored(revision, created, expires, document, prepared.snapshot, prepared.unknown)
+        return Stored(revision, created, expires, document, prepared.snapshot, prepared.unknown, op)
 
     def _check_scores(self, entries: list[Entry]) -> None:
         """Refuse integers that the server cannot read as a score: its error would come in the middle of the write."""
@@ -398,6 +402,16 @@ class Codec:
         where = f"{self.entity.name}.{field}" if field else self.entity.name
         # The cause may quote the value, and a traceback would print it.
         raise ValidationError(f"{where}: {rule}", entity=self.entity.name, field=field, rule=rule) from None
+
+
+def op_of(stored: Stored) -> str:
+    """Return the id of the plan that wrote a row, from its memory or the head of its document; empty when not known."""
+    if not stored.op and stored.document is not None:
+        start = 67 if stored.document[_EXPIRES_OFFSET] == _ZERO else 82
+        head = stored.document[start : start + HEAD_LENGTH]
+        if head.startswith(b',"op":"'):
+            stored.op = head[7 : head.index(b'"', 7)].decode()
+    return stored.op
 
 
 def same_json(left: Any, right: Any) -> bool:

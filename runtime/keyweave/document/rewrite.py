@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from keyweave.document.renaming import with_new_names
+from keyweave.document.rename import with_new_names
 
 HEAD_MEMBERS: Final = frozenset({"revision", "created", "expires", "op"})
 

@@ -1,15 +1,17 @@
 """Sending commands with retries. Every flow sends its commands through this module.
 
-Reads may be repeated after any failure. A plan is repeated with the same op, so that the server recognizes a plan
-that it has applied. This is why a broken connection usually does not leave the outcome of a write unknown.
+Reads may be repeated after any failure. A plan is repeated with the same ticket, by which the server's ledger recognises
+a plan that it has applied. So the outcome of a write is unknown only as long as the server cannot be reached.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+import re
+from collections.abc import Sequence
+from typing import Any, Final, cast
 
-from keyweave.changes.plan import Applied, Outcome, Plan
-from keyweave.document.codec import HEAD_LENGTH, read_head
+from keyweave.changes.plan import Outcome, Plan, Ticket
+from keyweave.changes.unsettled import Unsettled
 from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send, ServerError, Sleep, Word
 from keyweave.errors import (
     AuthenticationError,
@@ -27,6 +29,12 @@ from keyweave.store.context import Context
 _TRANSIENT: Final = frozenset({"LOADING", "BUSY", "UNKILLABLE", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN"})
 """Codes of transient refusals. The server did not run the command."""
 
+_UNANSWERED: Final = frozenset({b"REPLAYED", b"LATE", b"NEVER", b"STALE", b"CORRUPT"})
+"""Replies of `apply` that are no answer to the plan itself."""
+
+_SLACK: Final = 5_000_000
+"""Microseconds that a plan may be under way beyond the deadline, and that clocks may be apart."""
+
 _REFUSALS: Final[dict[str, tuple[type[KeyweaveError], str]]] = {
     "LOADING": (StoreLoadingError, "is still loading its data"),
     "OOM": (StoreOutOfMemoryError, "is at its memory limit and refuses writes"),
@@ -35,15 +43,27 @@ _REFUSALS: Final[dict[str, tuple[type[KeyweaveError], str]]] = {
     "NOREPLICAS": (StoreReadOnlyError, "accepts no writes because it has too few replicas"),
     "NOAUTH": (AuthenticationError, "requires a password"),
     "WRONGPASS": (AuthenticationError, "refused the credentials"),
-    "NOPERM": (AuthenticationError, "does not permit this user to use a command or key that Keyweave needs"),
     "BUSY": (StoreTimeoutError, "is busy with a script"),
     "UNKILLABLE": (StoreTimeoutError, "is busy with a script"),
 }
 
+_SCRIPT_DENIED: Final = re.compile(r"ACL failure in script|user executing the script can't ")
+"""In the text of an error reply with the code ERR: the user lacks a permission that a script needs."""
+
+_DENIED_COMMAND: Final = re.compile(r"run the '([^']+)' command")
+
 
 def refusal_error(context: Context, refusal: ServerError) -> KeyweaveError:
-    """Return the typed error for an error reply."""
+    """Return the typed error for an error reply. `code` is NOPERM for each kind of missing permission."""
     error: KeyweaveError
+    if refusal.code == "NOPERM" or (refusal.code == "ERR" and _SCRIPT_DENIED.search(refusal.message)):
+        command = _DENIED_COMMAND.search(refusal.message)
+        lacking = f"the command '{command[1]}'" if command is not None else "a command or key"
+        error = AuthenticationError(
+            f"the server at {context.address} does not permit this user to use {lacking} that Keyweave needs"
+        )
+        error.code = "NOPERM"
+        return error
     if refusal.code == "WRONGTYPE":
         error = CorruptDocumentError("a key holds another type than Keyweave writes; run: keyweave check")
     else:
@@ -59,33 +79,57 @@ def failure_error(context: Context, failure: ConnectionFailure) -> KeyweaveError
     """Return the typed error for a connection that could not be used."""
     if failure.reason == "authentication":
         return AuthenticationError(f"the server at {context.address} refused the credentials")
+    if failure.reason == "deadline":
+        limit = f"its deadline of {context.policy.deadline:g} s"
+        late = StoreTimeoutError(f"an operation on the server at {context.address} took longer than {limit}")
+        late.__cause__ = failure
+        return late
     if failure.reason == "timeout":
         return StoreTimeoutError(f"the server at {context.address} did not answer in time")
     return StoreUnavailableError(f"cannot use the server at {context.address}: {failure}")
 
 
-class Backoff:
-    """The retries of one operation: pauses before each, until the policy's deadline."""
+def out_of_time(error: BaseException) -> bool:
+    """Return whether the error, or its cause, is that the operation's deadline has passed."""
+    cause = error.__cause__
+    while cause is not None and not isinstance(cause, ConnectionFailure):
+        cause = cause.__cause__
+    return cause is not None and cause.reason == "deadline"
 
-    __slots__ = ("_attempt", "_context", "_until")
+
+class Backoff:
+    """The retries of one exchange: pauses before each, until the policy's deadline or that of the operation."""
+
+    __slots__ = ("_attempt", "_context", "_last", "_until")
 
     def __init__(self, context: Context) -> None:
         self._context: Final = context
         self._until: Final = context.monotonic() + context.policy.deadline
         self._attempt = 0
+        self._last: KeyweaveError | None = None
 
     def pause(self, error: KeyweaveError) -> Flow[None]:
         """Pause before the next attempt.
 
         Raises:
-            KeyweaveError: `error`, when it is not transient or when the deadline leaves no time.
+            KeyweaveError: `error`, when it is not transient or when a deadline leaves no time. If the shell has refused
+                the attempt because the operation's deadline has passed, the error of the attempt before.
         """
+        if out_of_time(error):
+            raise self._last or error
+        self._last = error
         pause = self._context.backoff(self._attempt + 2)
         if isinstance(error, AuthenticationError) or self._context.monotonic() + pause >= self._until:
             raise error
         self._attempt += 1
         self._context.state.stats.retry()
-        yield Sleep(pause)
+        try:
+            yield Sleep(pause)
+        except ConnectionFailure:
+            pass
+        else:
+            return
+        raise error
 
 
 def ask(
@@ -194,25 +238,73 @@ class Trailer:
         self.replies: list[Reply] = []
 
 
-def apply(context: Context, plan: Plan, trailer: Trailer | None = None) -> Flow[Outcome]:
+def apply(
+    context: Context, plan: Plan, trailer: Trailer | None = None, *, repeatable: bool = False
+) -> Flow[Outcome]:
     """Apply a plan exactly once, and return its outcome.
 
+    Every try carries the same ticket, so the server answers a retry as it answered the try that was applied, whatever
+    happened to the rows since.
+
+    Args:
+        trailer: commands that follow the plan in its pipeline.
+        repeatable: whether it makes no difference if the plan was applied, as for a repair: then no outcome is unknown.
+
     Raises:
-        OutcomeUnknownError: the connection broke, and no attempt was answered before the deadline.
+        OutcomeUnknownError: a try was sent, and none was answered before the deadline. The error can be settled later.
         StoreUnavailableError: or another subclass; nothing was written.
         CorruptDocumentError: a key has the wrong type; nothing was written.
     """
+    ledger = context.state.ledger
+    ticket = ledger.take()
+    state = _Try(context, plan, ticket)
+    try:
+        reply = yield from _answer(context, state, trailer)
+    except KeyweaveError as error:
+        if not state.sent or repeatable or isinstance(error, CorruptDocumentError):
+            raise
+        raise _outcome_unknown(context, error, Unsettled(plan, ticket)) from error
+    finally:
+        if state.sent:
+            ledger.leave_open(ticket)
+        else:
+            ledger.answered(ticket)
+    return plan.outcome(reply)
+
+
+class _Try:
+    """A plan on its way.
+
+    Attributes:
+        sent: whether a try may have been applied, and none was answered.
+    """
+
+    __slots__ = ("plan", "renew", "sent", "ticket", "until")
+
+    def __init__(self, context: Context, plan: Plan, ticket: Ticket) -> None:
+        self.plan: Final = plan
+        self.ticket: Final = ticket
+        self.renew: Final = context.state.ledger.renew(plan.partition.tag)
+        self.until = _not_after(context)
+        self.sent = False
+
+
+def _answer(context: Context, state: _Try, trailer: Trailer | None) -> Flow[Sequence[Any]]:
+    """Send a plan until it is answered, and return the answer: OK, or a guard that did not hold."""
+    plan = state.plan
     script = context.scripts["free" if plan.only_removes else "apply"]
     policy = context.policy
     backoff: Backoff | None = None
-    verb, text, again = "EVALSHA", script.sha, False
+    verb, text = "EVALSHA", script.sha
     while True:
         command = plan.command(
             text,
             verb,
-            again=again,
+            ticket=state.ticket,
+            until=state.until,
             grace_ms=policy.grace_ms,
-            marker_ttl=policy.marker_ttl,
+            renew=state.renew,
+            again=state.sent,
             writer=context.package.writer,
         )
         try:
@@ -221,47 +313,83 @@ def apply(context: Context, plan: Plan, trailer: Trailer | None = None) -> Flow[
             else:
                 reply, *trailer.replies = yield Send((command, *trailer.commands))
         except ConnectionFailure as failure:
-            again = again or failure.sent
+            state.sent = state.sent or failure.sent
             error = failure_error(context, failure)
+        except BaseException:
+            state.sent = True  # the caller gave up, or was interrupted, while the plan may be on its way
+            raise
         else:
             if type(reply) is not ServerError:
-                return (yield from _outcome(context, plan, reply))
-            if reply.code == "NOSCRIPT":
+                if reply[0] not in _UNANSWERED:
+                    state.sent = False
+                    answer: Sequence[Any] | None = reply
+                else:
+                    answer = _replayed(context, state, reply)
+                if answer is not None:
+                    return answer
+                error = StoreTimeoutError(f"a write reached the server at {context.address} too late")
+            elif reply.code == "NOSCRIPT":
                 verb, text = "EVAL", script.text
                 continue
-            error = refusal_error(context, reply)
-            if reply.code not in _TRANSIENT:
-                raise _outcome_unknown(context, error) if again else error
+            else:
+                error = refusal_error(context, reply)
+                if reply.code not in _TRANSIENT:
+                    if state.sent:
+                        return (yield from _earlier_answer(context, state, error))
+                    raise error
         backoff = backoff or Backoff(context)
-        yield from backoff.pause(_outcome_unknown(context, error) if again else error)
+        yield from backoff.pause(error)
 
 
-def _outcome_unknown(context: Context, error: KeyweaveError) -> KeyweaveError:
-    unknown = OutcomeUnknownError(f"a write may or may not have reached the server at {context.address}")
-    unknown.__cause__ = error
-    unknown.code = error.code
-    return unknown
+def _replayed(context: Context, state: _Try, reply: list[Any]) -> Sequence[Any] | None:
+    """Return the answer of an earlier try, which the ledger kept; None when the plan came too late, and can be sent again.
 
-
-def _outcome(context: Context, plan: Plan, reply: list[Any]) -> Flow[Outcome]:
+    Raises:
+        StoreUnavailableError: the plan was not applied, and never will be.
+        CorruptDocumentError: a key does not hold what Keyweave writes.
+    """
     word = reply[0]
+    if word == b"REPLAYED":
+        context.state.stats.replay()
+        state.sent = False
+        return cast(Sequence[Any], reply[1].split())
+    if word == b"LATE":
+        # The server's clock is ahead of what this process believed. Earlier tries are too late as well.
+        context.state.clock.set(int(reply[1]))
+        state.until, state.sent = _not_after(context), False
+        return None
+    state.sent = False
     if word == b"CORRUPT":
         raise CorruptDocumentError(
             "a key that this write needs does not hold what Keyweave writes; run: keyweave check"
         )
-    if word != b"REPLAYED":
-        return plan.outcome(reply)
-    context.state.stats.replay()
-    if not plan.written:
-        return Applied(())
-    commands: tuple[Command, ...] = tuple(
-        ("GETRANGE", key, 0, HEAD_LENGTH - 1) for key in plan.document_keys()
-    )
-    documents = yield from ask(context, commands)
-    heads = []
-    for document in documents:
-        head = read_head(document)
-        # If another writer has changed the row since, this writer must not guard by the row's new revision.
-        ours = head is not None and head.op == plan.op
-        heads.append((head.revision, head.created, head.expires) if head is not None and ours else (0, 0, 0))
-    return Applied(tuple(heads))
+    raise StoreUnavailableError(f"a write was given up before it reached the server at {context.address}")
+
+
+def _earlier_answer(context: Context, state: _Try, error: KeyweaveError) -> Flow[Sequence[Any]]:
+    """Return the answer of an earlier try after a later one was refused; raise the refusal when none was applied."""
+    ticket = state.ticket
+    try:
+        reply = yield from ask_script(
+            context, "outcome", (state.plan.partition.ledger(ticket.session),), (ticket.slot, ticket.sequence)
+        )
+    except KeyweaveError:
+        raise error from None
+    if reply[0] == b"REPLAYED":
+        context.state.stats.replay()
+        state.sent = False
+        return cast(Sequence[Any], reply[1].split())
+    state.sent = reply[0] != b"NEVER"
+    raise error
+
+
+def _not_after(context: Context) -> int:
+    """The server's time, in microseconds, from which on a plan that is sent now must not be applied any more."""
+    return context.state.clock.now() + int(context.policy.deadline * 1_000_000) + _SLACK
+
+
+def _outcome_unknown(context: Context, error: KeyweaveError, unsettled: Unsettled) -> OutcomeUnknownError:
+    unknown = OutcomeUnknownError(f"a write may or may not have reached the server at {context.address}")
+    unknown.code = error.code
+    unknown.unsettled = unsettled
+    return unknown

@@ -25,7 +25,7 @@ def heal_claim(
     plan.guard_holds(entity, claim.unique, claim.value, claim.owner)
     plan.guard_at(entity, claim.owner, revision)
     plan.change_entries(entity, [claim], [])
-    outcome = yield from apply(context, plan)
+    outcome = yield from apply(context, plan, repeatable=True)
     if isinstance(outcome, Applied):
         context.state.stats.heal(entity.name)
         return True
@@ -48,6 +48,6 @@ def heal_entries(
     plan = Plan(context.partition(entity), new_op())
     plan.guard_at(entity, key, revision)
     plan.change_entries(entity, entries, [])
-    outcome = yield from apply(context, plan)
+    outcome = yield from apply(context, plan, repeatable=True)
     if isinstance(outcome, Applied):
         context.state.stats.heal(entity.name)

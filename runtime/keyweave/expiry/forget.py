@@ -144,11 +144,11 @@ def _forget(
     entries: dict[str, list[Entry]],
 ) -> Flow[int]:
     """Remove the entries and deadlines of rows in one plan; row by row when one of them has a document again."""
-    plan = Plan(partition, new_op(), remembered=False)
+    plan = Plan(partition, new_op())
     for key in keys:
         plan.guard_missing(entity, key)
         plan.delete(entity, key, entries.get(key, []))
-    outcome = yield from apply(context, plan)
+    outcome = yield from apply(context, plan, repeatable=True)
     if isinstance(outcome, Applied):
         for _ in keys:
             context.state.stats.sweep(entity.name, None)

@@ -41,7 +41,7 @@ class _RepairPlan(Plan):
     __slots__ = ()
 
     def __init__(self, partition: Partition) -> None:
-        super().__init__(partition, new_op(), remembered=False)
+        super().__init__(partition, new_op())
 
     def command(self, sha_or_text: str, verb: str, **options: Any) -> Command:
         words = super().command(sha_or_text, verb, **options)
@@ -73,7 +73,7 @@ def mend_row(
         plan.change_entries(entity, old, new)
         if any(finding.kind in DEADLINES for finding in findings):
             plan.follow_deadline(entity, key)
-        outcome = yield from apply(context, plan)
+        outcome = yield from apply(context, plan, repeatable=True)
     except (_Blocked, CorruptDocumentError):
         return False
     return isinstance(outcome, Applied)

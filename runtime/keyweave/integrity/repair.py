@@ -22,12 +22,16 @@ from keyweave.keyspace.parse import KeyKind
 from keyweave.model.entity import Entity
 from keyweave.store.context import Context
 
+_MARK_LIFE: Final = 60
+"""Seconds that a lock or a ledger without a TTL is given."""
+
 _ROUNDS: Final = 4
 _WANTED: Final = {
     KeyKind.VIEW: "zset",
     KeyKind.EXPIRY: "zset",
     KeyKind.CLAIMS: "hash",
     KeyKind.MARK: "string",
+    KeyKind.LEDGER: "hash",
     KeyKind.CLOCK: "number",
 }
 
@@ -106,16 +110,15 @@ def _record(repairs: Repairs, findings: list[Drift], done: bool) -> None:
 def _mend_key(context: Context, partition: Partition, finding: Drift) -> Flow[bool]:
     place = finding.suspect.place
     if finding.kind is Kind.ENDLESS_MARK:
-        seconds = context.policy.marker_ttl
-        (changed,) = yield from ask(context, (("EXPIRE", place.key, seconds, "NX"),))
+        (changed,) = yield from ask(context, (("EXPIRE", place.key, _MARK_LIFE, "NX"),))
         return bool(changed)
     if finding.kind is Kind.ENDING_KEY:
         (changed,) = yield from ask(context, (("PERSIST", place.key),))
         return bool(changed)
     if finding.kind is Kind.CLOCK_BEHIND:
-        plan = Plan(partition, new_op(), remembered=False)
+        plan = Plan(partition, new_op())
         plan.advance_clock(int(finding.suspect.value))
-        outcome = yield from apply(context, plan)
+        outcome = yield from apply(context, plan, repeatable=True)
         return isinstance(outcome, Applied)
     aside = partition.aside(new_op(), place.key)
     moved = yield from ask_script(context, "aside", (place.key, aside), (_WANTED[place.what],))

@@ -36,6 +36,7 @@ _BLOCK: Final = 1 << 10
 _ZEROS: Final = array("Q", bytes(8 * _BLOCK))
 _TARGETS: Final = 50
 _LASTING: Final = INDEXES | {KeyKind.CLOCK, KeyKind.SCHEMA}
+_ENDING: Final = frozenset({KeyKind.MARK, KeyKind.LEDGER})
 
 
 @dataclass(slots=True)
@@ -219,15 +220,19 @@ class Survey:
                 self.ledger.add(name, key, -amount_of(name, key, float(deadline)))
 
     def _other_keys(self, places: list[ParsedKey]) -> Flow[None]:
-        """Mark unknown keys, lasting keys that have a TTL, and locks and markers that have none.
+        """Mark unknown keys, lasting keys that have a TTL, locks and ledgers that have none, and ledgers of the wrong type.
 
         Counts keys that were set aside, and keys of another version of the schema.
         """
-        lasting = [place for place in places if place.what in _LASTING or place.what is KeyKind.MARK]
+        lasting = [place for place in places if place.what in _LASTING or place.what in _ENDING]
         if lasting:
-            ends = yield from ask(self.context, tuple(("PEXPIRETIME", place.key) for place in lasting))
-            for place, end in zip(lasting, ends, strict=True):
-                if (end == -1) == (place.what is KeyKind.MARK):
+            commands = tuple(
+                command for place in lasting for command in (("PEXPIRETIME", place.key), ("TYPE", place.key))
+            )
+            replies = yield from ask(self.context, commands)
+            for place, end, kind in zip(lasting, replies[0::2], replies[1::2], strict=True):
+                wrong = place.what is KeyKind.LEDGER and kind not in (b"hash", b"none")
+                if wrong or (end == -1) == (place.what in _ENDING):
                     self.ledger.mark("", place.key)
         for place in places:
             if place.what is KeyKind.FOREIGN:

@@ -30,6 +30,7 @@ _TYPES: Final = {
     KeyKind.CLOCK: b"string",
     KeyKind.SCHEMA: b"hash",
     KeyKind.MARK: b"string",
+    KeyKind.LEDGER: b"hash",
 }
 """The type of each kind of key."""
 
@@ -189,6 +190,6 @@ def _judge_key(what: KeyKind, kind: bytes, ends: int) -> Kind | None:
         return Kind.FOREIGN_KEY
     if kind != _TYPES[what]:
         return Kind.WRONG_TYPE
-    if what is KeyKind.MARK:
+    if what in (KeyKind.MARK, KeyKind.LEDGER):
         return Kind.ENDLESS_MARK if ends == -1 else None
     return Kind.ENDING_KEY if ends >= 0 else None

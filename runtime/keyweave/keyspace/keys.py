@@ -4,7 +4,7 @@
     {...}:Entity.view:<value>:<value>                                       view       ZSET
     {...}:Entity.unique                                                     claims     HASH
     {...}:@clock  @expiry  @schema                                          one per partition
-    {...}:@lock:Entity:<id>  @done:<op>  @aside:<op>:<key>                  locks, markers, keys set aside
+    {...}:@lock:Entity:<id>  @ledger:<session>  @aside:<op>:<key>                  locks, ledgers, keys set aside
 
 All keys of a partition have one hash tag, so they are in one slot. Names of entities, views and unique
 constraints are identifiers, and an id is always the last part of its key. Therefore only the values of a
@@ -144,9 +144,9 @@ class Partition:
         """Return the key of the advisory lock of the row `key`."""
         return f"{self.tag}@lock:{entity}:{key}"
 
-    def done(self, op: str) -> str:
-        """Return the key of the marker of an applied plan that left no document with its op."""
-        return f"{self.tag}@done:{op}"
+    def ledger(self, session: str) -> str:
+        """The key of a client's ledger: the answers of its latest plans."""
+        return f"{self.tag}@ledger:{session}"
 
     def aside(self, op: str, key: str) -> str:
         """Return the key to which a repair moves a key of this partition that holds the wrong thing."""

@@ -21,6 +21,8 @@ class KeyKind(enum.Enum):
     SCHEMA = "schema"
     MARK = "mark"
     """A lock, or the marker of an applied plan. It expires by its TTL."""
+    LEDGER = "ledger"
+    """The answers of one client's latest plans. It expires by its TTL."""
     ASIDE = "aside"
     """Set aside by a repair, for an operator to inspect."""
     OTHER = "other"
@@ -33,7 +35,12 @@ INDEXES: Final = frozenset({KeyKind.VIEW, KeyKind.CLAIMS, KeyKind.EXPIRY})
 """The kinds of key that hold entries."""
 
 _SPECIAL: Final = {"@clock": KeyKind.CLOCK, "@expiry": KeyKind.EXPIRY, "@schema": KeyKind.SCHEMA}
-_MARKS: Final = {"@lock": KeyKind.MARK, "@done": KeyKind.MARK, "@aside": KeyKind.ASIDE}
+_MARKS: Final = {
+    "@lock": KeyKind.MARK,
+    "@ledger": KeyKind.LEDGER,
+    "@done": KeyKind.MARK,
+    "@aside": KeyKind.ASIDE,
+}
 
 
 class ParsedKey(NamedTuple):

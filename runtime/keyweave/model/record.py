@@ -50,6 +50,7 @@ class Stored(msgspec.Struct, gc=False):
         expires: deadline in microseconds since 1970, or 0 for none.
         document: the whole stored document, or None when it is not kept.
         snapshot: the record as the store holds it, or None until it is first needed.
+        op: id of the plan that wrote the document; empty when it is not known.
         unknown: fields of the document that this schema does not have, as JSON members with a leading comma.
     """
 
@@ -59,6 +60,7 @@ class Stored(msgspec.Struct, gc=False):
     document: bytes | None = None
     snapshot: Any = None
     unknown: bytes = b""
+    op: str = ""
 
 
 def remember(record: Record, stored: Stored) -> None:

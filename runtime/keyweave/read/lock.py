@@ -8,15 +8,16 @@ from __future__ import annotations
 from typing import Any, Final, TypeVar
 
 from keyweave.changes.unit import UnitOfWork
-from keyweave.effects import Command, Flow, Reply, ServerError, Sleep
+from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send, ServerError, Sleep
 from keyweave.errors import (
     AuthenticationError,
     CorruptDocumentError,
     KeyweaveError,
     LockTimeoutError,
+    StoreTimeoutError,
     TransactionRequiredError,
 )
-from keyweave.exchange.ask import Trailer, ask, ask_script, refusal_error
+from keyweave.exchange.ask import Trailer, ask, ask_script, out_of_time, refusal_error
 from keyweave.model.entity import Entity
 from keyweave.model.keytext import checked_text
 from keyweave.model.record import Record, memory_of
@@ -24,6 +25,9 @@ from keyweave.read.get import find, is_live, remember_loaded
 from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
+
+_GIVING_UP: Final = 0.2
+"""Seconds that a transaction which is given up waits for a connection, and then for the release of its locks."""
 
 _SCRIPT_REFUSED: Final = frozenset({"NOSCRIPT", "ERR"})
 """Error codes of a script that did not run. The commands before it in the pipeline ran."""
@@ -39,7 +43,7 @@ def get_for_update(context: Context, entity: Entity[R], key: str, *, wait: float
     Raises:
         TransactionRequiredError: there is no transaction, or it has ended.
         NotFoundError: there is no such row.
-        LockTimeoutError: the lock was not free within the timeout.
+        LockTimeoutError: the lock was not free within `wait`, or by the transaction's deadline.
     """
     record = yield from find_for_update(context, entity, key, wait=wait)
     if record is None:
@@ -77,7 +81,7 @@ def find_for_update_with(
         record = yield from _live_row(context, entity, key, replies[0])
     if unit.change_of(entity, key) is None:
         stored = memory_of(record) if record is not None else None
-        unit.watched.setdefault((entity.name, key), (entity, stored.revision if stored is not None else None))
+        unit.watched.setdefault((entity.name, key), (entity, stored))
     return record, replies[1] if replies is not None and extra is not None else None
 
 
@@ -101,7 +105,7 @@ def _lock(
         The row's document and the reply of `extra`, if they were read in the exchange that acquired the lock.
 
     Raises:
-        LockTimeoutError: the lock was not free within `timeout` seconds.
+        LockTimeoutError: the lock was not free within `timeout` seconds, or by the operation's deadline.
     """
     partition = context.partition(entity)
     name = partition.lock(entity.name, key)
@@ -125,6 +129,10 @@ def _lock(
             # A read failed, but the SET before it may have succeeded. Releasing the lock of another owner does nothing.
             unit.locks[name] = (entity.name, context.monotonic())
             raise
+        except StoreTimeoutError as error:
+            if attempt and out_of_time(error):
+                raise _lock_timed_out(context, entity, context.monotonic() - started) from None
+            raise
         now = context.monotonic()
         waited = now - started
         if acquired is not None or owner == unit.token.encode():
@@ -133,12 +141,21 @@ def _lock(
                 context.state.stats.lock_waited(entity.name, waited, timed_out=False)
             return read if reads else None
         if waited >= timeout:
-            context.state.stats.lock_waited(entity.name, waited, timed_out=True)
-            raise LockTimeoutError(f"{entity.name}: a row stayed locked for {waited:.1f} s", waited=waited)
+            raise _lock_timed_out(context, entity, waited)
         if not attempt:
             context.state.stats.wait_for_lock()
-        yield Sleep(context.random.uniform(0.0005, min(0.02, 0.002 * (1 + attempt))))
+        try:
+            yield Sleep(context.random.uniform(0.0005, min(0.02, 0.002 * (1 + attempt))))
+        except ConnectionFailure:
+            raise _lock_timed_out(
+                context, entity, waited
+            ) from None  # the deadline leaves no time to try again
         attempt += 1
+
+
+def _lock_timed_out(context: Context, entity: Entity[Any], waited: float) -> LockTimeoutError:
+    context.state.stats.lock_waited(entity.name, waited, timed_out=True)
+    return LockTimeoutError(f"{entity.name}: a row stayed locked for {waited:.1f} s", waited=waited)
 
 
 def _ask_with_script(context: Context, commands: tuple[Command, ...], plain: int) -> Flow[list[Reply]]:
@@ -174,6 +191,27 @@ def unlock(context: Context, unit: UnitOfWork) -> Flow[None]:
     except KeyweaveError:
         return  # the transaction has committed or failed already, so this error must not replace its outcome
     record_hold_times(context, locks)
+
+
+def unlock_quickly(context: Context, unit: UnitOfWork) -> Flow[None]:
+    """Release the locks of a transaction that is given up, without a retry: the caller waits for nothing else.
+
+    A server that does not answer at once may still release them; otherwise they expire by their TTL.
+    """
+    if not unit.locks:
+        return
+    locks, unit.locks = unit.locks, {}
+    script = context.scripts["unlock"]
+    for verb, text in (("EVALSHA", script.sha), ("EVAL", script.text)):
+        try:
+            (reply,) = yield Send(((verb, text, len(locks), *locks, unit.token),), _GIVING_UP)
+        except ConnectionFailure:
+            return
+        if type(reply) is not ServerError:
+            record_hold_times(context, locks)
+            return
+        if reply.code != "NOSCRIPT":
+            return
 
 
 def record_hold_times(context: Context, locks: dict[str, tuple[str, float]]) -> None:

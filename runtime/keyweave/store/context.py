@@ -13,6 +13,7 @@ from keyweave.document.codec import Codec
 from keyweave.keyspace.keys import Keyspace, Partition
 from keyweave.model.entity import Entity, Package
 from keyweave.store.clock import ServerClock
+from keyweave.store.ledger import Ledger
 from keyweave.store.policy import Policy
 from keyweave.store.recent import Recent
 from keyweave.store.retention import Lifetime
@@ -66,7 +67,9 @@ class Context:
         entities = self.package.entities
         micros = {name: lifetime.micros for name, lifetime in self.retention.items()}
         derived = {
-            "state": StoreState(ServerClock(self.monotonic), Recent(self.policy.remembered)),
+            "state": StoreState(
+                Ledger(self.monotonic), ServerClock(self.monotonic), Recent(self.policy.remembered)
+            ),
             "codecs": {name: Codec(entity, micros.get(name, 0)) for name, entity in entities.items()},
             "scripts": scripts_of(self.package.scripts),
             "expiring_groups": frozenset(entities[name].group for name in self.retention),

@@ -13,14 +13,16 @@ class Policy:
     """Timeouts, attempts and batch sizes of flows. Times are in seconds unless the name says otherwise.
 
     Attributes:
-        deadline: total time of one operation, including retries and pauses.
+        deadline: the budget of one operation of a repository, or of one transaction with everything inside: waiting for
+            a connection, connecting, retries, pauses, lock waits and unlocking. After it nothing is sent and no pause
+            begins. An exchange that has begun ends by its own timeout. Maintenance of a store (check, sweep, backfill,
+            export, health) has no budget for the whole; there it limits the retries of each exchange.
         attempts: maximum number of attempts of a write that conflicts with other writers.
         backoff: maximum first pause between attempts; it doubles with every attempt and is drawn at random.
         backoff_limit: maximum pause between attempts.
         lock_ttl: time to live of an advisory lock, in case its owner dies.
-        lock_wait: maximum wait for an advisory lock.
+        lock_wait: maximum wait for an advisory lock; the operation's `deadline` ends it earlier.
         grace_ms: milliseconds between a row's deadline and the native TTL that frees the row if nothing swept it.
-        marker_ttl: how long the server remembers a plan that leaves no document, to recognize a retry.
         chunk: maximum number of rows that one plan deletes.
         moment: time between the two reads after which a check reports drift; longer than any plan takes.
         sweep_every: one of this many writes also sweeps; 0 for never.
@@ -35,7 +37,6 @@ class Policy:
     lock_ttl: float = 5.0
     lock_wait: float = 30.0
     grace_ms: int = _DAY_MS
-    marker_ttl: int = 60
     chunk: int = 500
     moment: float = 0.05
     sweep_every: int = 64

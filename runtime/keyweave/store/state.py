@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from keyweave.store.access_path import AccessPath
 from keyweave.store.clock import ServerClock
+from keyweave.store.ledger import Ledger
 from keyweave.store.recent import Recent
 from keyweave.store.stats import Stats
 
@@ -15,6 +16,7 @@ class StoreState:
     """What a store has learned and counted since it was opened.
 
     Attributes:
+        ledger: the slots of plans under way.
         clock: the server's time.
         recent: recently written rows.
         stats: counters of events inside operations.
@@ -27,6 +29,7 @@ class StoreState:
         access_paths: cached access paths, by entity, order and filtered fields.
     """
 
+    ledger: Ledger
     clock: ServerClock
     recent: Recent
     stats: Stats = field(default_factory=Stats)

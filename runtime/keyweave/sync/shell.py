@@ -46,15 +46,35 @@ class Shell:
             settings = self._lease.settings(settings)
         self.settings: Final = settings
         polling = busy_poll(settings)
-        self._pool = Pool(
-            settings, connection_factory or (lambda: SocketLink(settings, tls, polling)), polling
-        )
 
-    def run(self, flow: Flow[T], *_about: str, sleep: Callable[[float], object] = time.sleep) -> T:
+        def connect(until: float | None) -> Link:
+            if connection_factory is not None:
+                return connection_factory()
+            return SocketLink(settings, tls, polling, until)
+
+        self._pool = Pool(settings, connect, polling)
+
+    def run(
+        self,
+        flow: Flow[T],
+        *_about: str,
+        sleep: Callable[[float], object] = time.sleep,
+        budget: float | None = None,
+        until: float | None = None,
+    ) -> T:
         """Drive a flow to its end and return its result. Errors are thrown into the flow, including those of `sleep`.
 
-        `_about` is the purpose of the flow, for a caller that watches the runs of a shell; the shell ignores it.
+        After `until` nothing is sent and no pause begins: a `ConnectionFailure` with the reason `deadline` is thrown
+        into the flow instead. An exchange that begins before ends by its own timeout.
+
+        Args:
+            flow: what to run.
+            _about: the purpose of the flow, for a caller that watches the runs of a shell; the shell ignores it.
+            sleep: carries out pauses.
+            budget: seconds that the operation may take from its first effect on; None: no limit.
+            until: the monotonic time at which the operation's budget ends; takes the place of `budget`.
         """
+        bounded = budget is not None or until is not None
         answer: object = None
         failure: BaseException | None = None
         try:
@@ -65,9 +85,21 @@ class Shell:
                     return stop.value  # type: ignore[no-any-return]
                 answer = failure = None
                 try:
+                    if bounded:
+                        now = time.monotonic()
+                        if until is None:
+                            until = now + (budget or 0.0)
+                        elif now >= until and type(effect) is not Call:
+                            raise wire.deadline_passed()
                     if type(effect) is Send:
-                        answer = self._pool.exchange(effect.commands)
+                        within = effect.within
+                        if within is None:
+                            answer = self._pool.exchange(effect.commands, until)
+                        else:
+                            answer = self._pool.exchange(effect.commands, wire.earlier(until, within), within)
                     elif type(effect) is Sleep:
+                        if until is not None and time.monotonic() + effect.seconds >= until:
+                            raise wire.deadline_passed()
                         sleep(effect.seconds)
                     elif type(effect) is Call:
                         answer = effect.function(*effect.arguments)

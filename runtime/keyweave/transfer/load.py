@@ -107,7 +107,7 @@ def _load_rows(
         plan = Plan(partition, op)
         for row in rows:
             _add(plan, row)
-        outcome = yield from apply(context, plan)
+        outcome = yield from apply(context, plan, repeatable=True)
         if isinstance(outcome, Applied):
             imported.written += len(rows)
             return
@@ -151,7 +151,7 @@ def _load_row(context: Context, partition: Partition, row: Row, op: str, importe
         else:
             plan = Plan(partition, op)
             _add(plan, row)
-            outcome = yield from apply(context, plan)
+            outcome = yield from apply(context, plan, repeatable=True)
         if isinstance(outcome, Applied):
             imported.written += 1
             return
@@ -171,4 +171,4 @@ def _replace(
             plan.guard_free(row.entity, claim)
     head = (row.head.revision, row.head.created, row.head.expires)
     plan.restore(row.entity, row.key, head, row.body, old, row.entries)
-    return (yield from apply(context, plan))
+    return (yield from apply(context, plan, repeatable=True))

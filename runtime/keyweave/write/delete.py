@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from keyweave.changes.unit import Change, UnitOfWork
-from keyweave.commit.commit import commit, refused
+from keyweave.commit.commit import commit
 from keyweave.commit.family import (
     Family,
     RowId,
@@ -18,6 +18,7 @@ from keyweave.commit.family import (
     row_id,
 )
 from keyweave.commit.remove import remove_rows
+from keyweave.document.codec import op_of
 from keyweave.effects import Flow
 from keyweave.errors import TransactionConflictError
 from keyweave.exchange.deadline import deadline_passed
@@ -80,14 +81,9 @@ def _discard_remembered(
     """
     entries = context.codec(entity).entries_of(guess)
     change = Change(entity, key, old=guess, old_entries=entries, prepared=None, guard="revision")
-    started = context.monotonic()
     refusal = yield from commit(context, [change], with_document=True)
     if refusal is None:
         return True, None
-    # An applied plan leaves a marker, by which the server recognizes a repeated attempt. The refusal therefore means
-    # that no attempt was applied, unless the marker may have expired meanwhile.
-    if not refusal.certain and context.monotonic() - started >= context.policy.marker_ttl:
-        raise refused(refusal)
     context.state.recent.drop(entity.name, key)
     document = refusal.document
     return False, removal(context, entity, key, document, "revision") if document is not None else None
@@ -126,7 +122,7 @@ def _discard_buffered(context: Context, unit: UnitOfWork, entity: Entity[Any], k
         members = family.members if family is not None else (yield from members_of(context, [change], None))
         loaded = unit.loaded.get((entity.name, key))
         if loaded is not None and change.old is not None:
-            change.old.revision = loaded.revision
+            change.old.revision, change.old.op = loaded.revision, op_of(loaded)
     else:
         change = _as_deletion(own)
         members = yield from members_of(context, [change], None)

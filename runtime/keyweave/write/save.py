@@ -9,7 +9,7 @@ from keyweave.changes.plan import Status
 from keyweave.changes.unit import replacement
 from keyweave.commit.commit import refused
 from keyweave.document.codec import Prepared
-from keyweave.effects import Call, Flow, Sleep
+from keyweave.effects import Call, ConnectionFailure, Flow, Sleep
 from keyweave.errors import (
     ConfigurationError,
     ConflictError,
@@ -21,7 +21,7 @@ from keyweave.errors import (
 from keyweave.exchange.handshake import require_built
 from keyweave.model.entity import Entity
 from keyweave.model.entry import ViewEntry
-from keyweave.model.record import Record, Stored, memory_of, remember
+from keyweave.model.record import MEMORY, Record, Stored, memory_of, remember
 from keyweave.read.get import find, get
 from keyweave.store.context import Context
 from keyweave.write.buffer import buffer_create, buffer_save, buffer_upsert
@@ -90,7 +90,7 @@ def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:
         ValidationError: also when the record's key differs from the key that it was loaded with.
         ValidationError, CheckViolationError, UniqueViolationError, ReferenceViolationError: as for `create`.
     """
-    stored = memory_of(record)
+    stored: Stored | None = getattr(record, MEMORY, None)
     if stored is None:
         raise NotLoadedError(
             f"{entity.name}: save needs a record that was loaded or written; use create or upsert for a new one",
@@ -150,7 +150,10 @@ def upsert(context: Context, entity: Entity[R], record: R) -> Flow[R]:
             stored = None  # the row was deleted, so the next attempt is an insert
         else:
             # Read the row after the pause: a document in the refusal would be outdated by then.
-            yield Sleep(context.backoff(attempt))
+            try:
+                yield Sleep(context.backoff(attempt))
+            except ConnectionFailure:
+                raise _exhausted(context, entity, attempt + 1) from None
             current = yield from find(context, entity, prepared.key)
             stored = memory_of(current) if current is not None else None
         prepared = codec.rebased(prepared, stored)
@@ -191,7 +194,10 @@ def change(
         except OutcomeUnknownError:
             raise
         except ConflictError:
-            yield Sleep(context.backoff(attempt))
+            try:
+                yield Sleep(context.backoff(attempt))
+            except ConnectionFailure:
+                raise _exhausted(context, entity, attempt + 1) from None
     raise _exhausted(context, entity)
 
 
@@ -235,13 +241,16 @@ def _change_remembered(
     refusal = yield from settle(context, [replacement(codec, record, guess, prepared)], with_document=True)
     if refusal is None:
         return record, None
-    if refusal.status not in (Status.CHANGED, Status.MISSING) or not refusal.certain:
+    if refusal.status not in (Status.CHANGED, Status.MISSING):
         raise refused(refusal)
     return None, codec.load(refusal.document) if refusal.document is not None else None
 
 
-def _exhausted(context: Context, entity: Entity[Any]) -> TransactionConflictError:
-    attempts = context.policy.attempts
+def _exhausted(
+    context: Context, entity: Entity[Any], attempts: int | None = None
+) -> TransactionConflictError:
+    """Return the error for a write that lost every attempt, or all `attempts` that the deadline left time for."""
+    attempts = attempts or context.policy.attempts
     return TransactionConflictError(
         f"{entity.name}: a write lost all {attempts} attempts to other writers", attempts=attempts
     )

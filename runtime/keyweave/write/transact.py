@@ -11,10 +11,11 @@ from typing import Any
 
 from keyweave.changes.plan import new_op
 from keyweave.changes.unit import UnitOfWork
-from keyweave.commit.commit import refused
-from keyweave.effects import Call, Flow, ServerError, Sleep
-from keyweave.errors import ConflictError, TransactionConflictError
-from keyweave.read.lock import record_hold_times, unlock, unlock_trailer
+from keyweave.document.codec import op_of
+from keyweave.effects import Call, ConnectionFailure, Flow, ServerError, Sleep
+from keyweave.errors import ConflictError, OutcomeUnknownError, TransactionConflictError
+from keyweave.model.record import Stored
+from keyweave.read.lock import record_hold_times, unlock, unlock_quickly, unlock_trailer
 from keyweave.store.context import Context
 from keyweave.write.settle import settle
 
@@ -23,22 +24,28 @@ class _Retry(Exception):
     """Another writer changed a row first; the transaction has to run again."""
 
 
-def transact(context: Context, bind: Callable[[Context], Any], function: Callable[[Any], Any]) -> Flow[Any]:
+def transact(
+    context: Context,
+    bind: Callable[[Context], Any],
+    function: Callable[[Any], Any],
+    until: float | None = None,
+) -> Flow[Any]:
     """Run `function` with repositories of one transaction, commit its writes in one step, and return its result.
 
     Args:
         bind: returns the transaction's repositories for a context.
         function: gets these repositories; may run several times.
+        until: the monotonic time at which the budget ends that its operations share; None: each exchange has its own.
 
     Raises:
-        TransactionConflictError: every attempt lost to other writers.
-        LockTimeoutError: a row's lock was not free within the timeout.
+        TransactionConflictError: every attempt lost to other writers, or the deadline passed after an attempt that did.
+        LockTimeoutError: a row's lock was not free within the timeout, or by the deadline.
         CrossPartitionError: the rows are in several partitions; nothing was written.
         Exception: any exception of `function`; nothing was written.
     """
-    attempts = context.policy.attempts
+    attempt, attempts = 0, context.policy.attempts
     for attempt in range(attempts):
-        unit = UnitOfWork(new_op())
+        unit = UnitOfWork(new_op(), until)
         try:
             result = yield from _attempt(context, unit, bind, function)
         except _Retry:
@@ -51,12 +58,16 @@ def transact(context: Context, bind: Callable[[Context], Any], function: Callabl
             raise
         except BaseException:
             unit.roll_back()
-            yield from unlock(context, unit)
+            yield from unlock_quickly(context, unit)
             raise
         else:
             yield from unlock(context, unit)
             return result
-        yield Sleep(context.backoff(attempt))
+        try:
+            yield Sleep(context.backoff(attempt))
+        except ConnectionFailure:
+            break  # the deadline leaves no time for another attempt
+    attempts = attempt + 1
     raise TransactionConflictError(
         f"a transaction lost all {attempts} attempts to other writers", attempts=attempts
     )
@@ -78,26 +89,32 @@ def _attempt(
     ]
     if not changes:
         return result
-    for row, (_, revision) in unit.watched.items():
+    for row, (_, stored) in unit.watched.items():
         # A row that was read under its lock and then written is guarded by the revision of that first read.
         change = unit.changes.get(row)
-        if change is not None and (change.old.revision if change.old is not None else None) != revision:
+        if change is not None and _version(change.old) != _version(stored):
             raise _Retry
     written = {(change.entity.name, change.key) for change in changes}
     watched = [
-        (entity, key, revision)
-        for (name, key), (entity, revision) in unit.watched.items()
+        (entity, key, stored)
+        for (name, key), (entity, stored) in unit.watched.items()
         if (name, key) not in written
     ]
     trailer = unlock_trailer(context, unit)
     try:
         refusal = yield from settle(context, changes, watched, trailer=trailer)
+    except OutcomeUnknownError as error:
+        if error.unsettled is not None:
+            error.unsettled.result = result
+        raise
     finally:
         if trailer is not None and trailer.replies and type(trailer.replies[0]) is not ServerError:
             locks, unit.locks = unit.locks, {}
             record_hold_times(context, locks)
     if refusal is None:
         return result
-    if not refusal.certain:
-        raise refused(refusal)
     raise _Retry
+
+
+def _version(stored: Stored | None) -> tuple[int, str] | None:
+    return (stored.revision, op_of(stored)) if stored is not None else None

@@ -1,4 +1,4 @@
--- A value as part of a view's key; the keys of several values are joined with `:`. The same as `escape` of keyspace.py.
+-- A value as part of a view's key; the keys of several values are joined with `:`. The same as `escape` of `keyweave.keyspace.keys`.
 local ESCAPES = { ['%'] = '%25', [':'] = '%3A' }
 
 local function escape(value)

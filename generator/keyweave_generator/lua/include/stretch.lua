@@ -1,6 +1,6 @@
 --@ include  live
 -- Appends the live documents of a view's members to `reply`, from the rank `start` on, until it has `limit` documents or has
--- looked at `scan` members. Returns the score and the member of the last one if more follow, else two empty texts; the members
+-- read `scan` members. Returns the score and the member of the last one if more follow, else two empty texts; the members
 -- without a document; and the last member in any case.
 local function read_stretch(reply, view, prefix, newest, start, limit, scan)
   local range, dangling = newest and 'ZREVRANGE' or 'ZRANGE', {}

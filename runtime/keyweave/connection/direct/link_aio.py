@@ -241,14 +241,18 @@ def _last_replies(pending: Sequence[_Exchange]) -> list[Reply]:
 
 
 async def open_link(
-    settings: ConnectionSettings, tls: wire.TLS | None, polling: BusyPoll | None = None
+    settings: ConnectionSettings,
+    tls: wire.TLS | None,
+    polling: BusyPoll | None = None,
+    until: float | None = None,
 ) -> StreamLink:
-    """Open a connected, authenticated link. Raises ConnectionFailure."""
+    """Open a connected, authenticated link, by the monotonic time `until` if one is given. Raises ConnectionFailure."""
+    seconds = wire.seconds_left(settings.connect_timeout, until)
     loop = asyncio.get_running_loop()
     link = StreamLink(settings, loop, polling)
     opened = False
     try:
-        async with asyncio.timeout(settings.connect_timeout):
+        async with asyncio.timeout(seconds):
             if settings.scheme == "unix":
                 await loop.create_unix_connection(lambda: link, settings.path)
             else:
@@ -257,11 +261,11 @@ async def open_link(
             await link.greet()
     except ConnectionFailure as failure:
         link.close()
-        raise wire.before_sending(settings, failure) from failure.__cause__
+        raise wire.before_sending(settings, failure, seconds) from failure.__cause__
     except (OSError, UnicodeError) as error:
         if opened:
             link.close()
-        raise wire.connect_failed(settings, error) from error
+        raise wire.connect_failed(settings, error, seconds) from error
     except BaseException:
         if opened:
             link.close()

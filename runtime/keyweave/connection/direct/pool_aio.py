@@ -31,7 +31,7 @@ class Pool:
 
     Args:
         settings: how many links may be open, and how long to wait for one.
-        connect: opens a link.
+        connect: opens a link, by the monotonic time that it gets, if any.
         depth: the most exchanges that one link carries at once.
         polling: the busy polling that the links share; None without it.
     """
@@ -39,7 +39,7 @@ class Pool:
     def __init__(
         self,
         settings: ConnectionSettings,
-        connect: Callable[[], Awaitable[Link]],
+        connect: Callable[[float | None], Awaitable[Link]],
         depth: int,
         polling: BusyPoll | None,
     ) -> None:
@@ -62,13 +62,27 @@ class Pool:
         self._opening = 0
         self._waiters: deque[asyncio.Future[Link | None]] = deque()
 
-    async def exchange(self, commands: Sequence[Command]) -> list[Reply]:
-        """Send commands as one pipeline on one link and return their replies. Raises ConnectionFailure."""
+    async def exchange(
+        self, commands: Sequence[Command], until: float | None = None, within: float | None = None
+    ) -> list[Reply]:
+        """Send commands as one pipeline on one link and return their replies. Raises ConnectionFailure.
+
+        Args:
+            commands: the pipeline.
+            until: the monotonic time after which nothing is sent; waiting and connecting end by then.
+            within: seconds that the exchange may take; the link's own timeout by default.
+        """
         if not commands:
             return []
-        link = self.try_lease() or await self.lease()
+        link = self.try_lease() or await self.lease(until)
         try:
-            return await link.exchange(commands)
+            if within is None:
+                return await link.exchange(commands)
+            try:
+                async with asyncio.timeout(within):
+                    return await link.exchange(commands)
+            except TimeoutError:
+                raise wire.timed_out(self._settings, within) from None
         finally:
             self.release(link)
 
@@ -113,17 +127,25 @@ class Pool:
             )
         self._loop = asyncio.get_running_loop()
 
-    async def lease(self) -> Link:
+    async def lease(self, until: float | None = None) -> Link:
         """Return a link that is fit for use, until `release`. Raises ConnectionFailure."""
         while True:
-            link = await self._link_or_permit()
+            link = await self._link_or_permit(until)
             if link is None:
-                return await self._open_link()
-            if self._users[link] > 1 or await self._alive(link):
+                return await self._open_link(until)
+            if self._users[link] > 1:
                 return link
-            self._discard(link)
+            alive = await self._alive(link)
+            if not alive:
+                self._discard(link)
+            if until is not None and time.monotonic() >= until:
+                if alive:
+                    self.release(link)
+                raise wire.deadline_passed()
+            if alive:
+                return link
 
-    async def _link_or_permit(self) -> Link | None:
+    async def _link_or_permit(self, until: float | None) -> Link | None:
         """Return a link, or None as a permit to open one. Waits up to `pool_timeout` for either."""
         if self._idle:
             link = self._idle.pop()
@@ -137,9 +159,10 @@ class Pool:
         waiter: asyncio.Future[Link | None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         started = time.monotonic()
+        limit = wire.seconds_left(self._settings.pool_timeout, until)
         timed_out = False
         try:
-            async with asyncio.timeout(self._settings.pool_timeout):
+            async with asyncio.timeout(limit):
                 return await waiter
         except BaseException as error:
             served = waiter.done() and not waiter.cancelled()
@@ -153,7 +176,7 @@ class Pool:
                     self._open += 1
                     return None
                 timed_out = True
-                raise wire.pool_exhausted(self._settings) from None
+                raise wire.pool_exhausted(self._settings, limit) from None
             if served:
                 self._decline(waiter.result())
             raise
@@ -167,10 +190,10 @@ class Pool:
             return None
         return PoolState(self._open, len(self._idle), len(self._waiters), self._settings.pool_size)
 
-    async def _open_link(self) -> Link:
+    async def _open_link(self, until: float | None) -> Link:
         self._opening += 1
         try:
-            link = await self._connect()
+            link = await self._connect(until)
         except BaseException as error:
             self._opening -= 1
             self._reassign(None)

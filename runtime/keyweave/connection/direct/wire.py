@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -120,10 +121,17 @@ def cause(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def connect_failed(settings: ConnectionSettings, error: BaseException) -> ConnectionFailure:
-    """Return the failure of connecting. None of the flow's commands were sent."""
+def connect_failed(
+    settings: ConnectionSettings, error: BaseException, seconds: float | None = None
+) -> ConnectionFailure:
+    """Return the failure of connecting. None of the flow's commands were sent.
+
+    Args:
+        seconds: how long connecting was allowed to take; `connect_timeout` by default.
+    """
     if isinstance(error, TimeoutError):
-        message = f"connecting to {settings.address} took longer than {settings.connect_timeout:g} s"
+        limit = settings.connect_timeout if seconds is None else seconds
+        message = f"connecting to {settings.address} took longer than {limit:.3g} s"
         return ConnectionFailure("timeout", message, sent=False)
     return ConnectionFailure("connect", f"cannot connect to {settings.address}: {cause(error)}", sent=False)
 
@@ -150,15 +158,33 @@ def unexpected_reply(settings: ConnectionSettings) -> ConnectionFailure:
     return ConnectionFailure("closed", message, sent=True)
 
 
-def pool_exhausted(settings: ConnectionSettings) -> ConnectionFailure:
-    """Return the failure of a wait for a connection that timed out. Nothing was sent."""
+def pool_exhausted(settings: ConnectionSettings, seconds: float) -> ConnectionFailure:
+    """Return the failure of a wait for a connection that timed out after `seconds`. Nothing was sent."""
     busy = f"all {settings.pool_size} connections to {settings.address} stayed busy"
-    return ConnectionFailure("pool", f"{busy} for {settings.pool_timeout:g} s", sent=False)
+    return ConnectionFailure("pool", f"{busy} for {seconds:.3g} s", sent=False)
 
 
-def before_sending(settings: ConnectionSettings, failure: ConnectionFailure) -> ConnectionFailure:
+def deadline_passed() -> ConnectionFailure:
+    """Return the failure of an effect that the operation's deadline leaves no time for. Nothing was sent."""
+    return ConnectionFailure("deadline", "the operation's deadline has passed", sent=False)
+
+
+def earlier(until: float | None, seconds: float) -> float:
+    """Return the monotonic time in `seconds`, or `until` if that comes first."""
+    end = time.monotonic() + seconds
+    return end if until is None else min(end, until)
+
+
+def seconds_left(limit: float, until: float | None) -> float:
+    """Return the seconds that a wait may take: `limit`, and not beyond the monotonic time `until`."""
+    return limit if until is None else max(min(limit, until - time.monotonic()), 0.0)
+
+
+def before_sending(
+    settings: ConnectionSettings, failure: ConnectionFailure, seconds: float | None = None
+) -> ConnectionFailure:
     """Return a failure of the greeting as a failure to connect: none of the flow's commands were sent."""
     if failure.reason == "timeout":
-        return connect_failed(settings, TimeoutError())
+        return connect_failed(settings, TimeoutError(), seconds)
     reason = "connect" if failure.reason == "closed" else failure.reason
     return ConnectionFailure(reason, str(failure), sent=False)

@@ -27,6 +27,7 @@ PACKAGE = Package(
             "first_and_page",
             "having",
             "lookup",
+            "outcome",
             "page",
             "row_and_page",
             "row_and_referrers",

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from keyweave.document.codec import HEAD
-from keyweave.document.renaming import with_new_names
+from keyweave.document.rename import with_new_names
 
 HEAD_TEXT = '{"revision":1790000000000002,"created":1790000000000001,"expires":0,"op":"9f2c"'
 RENAMED = (("title", "name"), ("made", "created_by"))

@@ -1,0 +1,38 @@
+"""A write whose outcome is not known yet, with what is needed to settle it once the server can be reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from keyweave.changes.plan import Plan, Ticket
+from keyweave.changes.unit import Change
+
+
+@dataclass(slots=True)
+class Unsettled:
+    """What an `OutcomeUnknownError` carries.
+
+    Attributes:
+        plan: what was sent.
+        ticket: its place in the ledger.
+        changes: what the plan writes, so that the records can remember it.
+        result: what the call returns if the plan was applied.
+    """
+
+    plan: Plan
+    ticket: Ticket
+    changes: list[Change] = field(default_factory=list)
+    result: Any = None
+
+
+class Settled(NamedTuple):
+    """The outcome of a write that was unknown.
+
+    Attributes:
+        applied: whether the write happened; if not, it never will.
+        result: what the call would have returned; None when the write did not happen.
+    """
+
+    applied: bool
+    result: Any = None

@@ -1,0 +1,101 @@
+"""The client's side of the operation ledger: which slot of it each plan under way uses.
+
+The server keeps, for each client and slot, the latest plan's sequence number and answer. A slot is used again only when its
+plan was answered, so a retry always finds the answer of its first try, and a try that is delayed until after the answer is
+recognised by its lower number. Memory is bounded by the plans under way, not by the number of writes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+from weakref import WeakSet
+
+from keyweave.changes.plan import Ticket
+
+_RENEWAL: Final = 6 * 3600.0
+"""Seconds between renewals of a ledger; the server keeps it for a day after the last one."""
+
+_UNSETTLED: Final = 10_000
+"""Most plans of unknown outcome whose slots wait to be settled. Beyond that the oldest can no longer be settled."""
+
+
+class Ledger:
+    """Hands out slots. Threads may share it: each step is atomic."""
+
+    __slots__ = (
+        "__weakref__",
+        "_free",
+        "_monotonic",
+        "_renewed",
+        "_sequence",
+        "_slots",
+        "_unsettled",
+        "session",
+    )
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic: Final = monotonic
+        self.begin()
+        _LEDGERS.add(self)
+
+    def begin(self) -> None:
+        """Start a session of its own. A forked child needs one: it must not use the parent's slots."""
+        self.session = os.urandom(6).hex()
+        self._slots = itertools.count()
+        self._sequence = itertools.count(1)
+        self._free: list[int] = []
+        self._renewed: dict[str, float] = {}
+        self._unsettled: deque[int] = deque()
+
+    def take(self) -> Ticket:
+        """A slot for a plan that is about to be sent."""
+        try:
+            slot = self._free.pop()
+        except IndexError:
+            slot = next(self._slots)
+        return Ticket(self.session, slot, next(self._sequence))
+
+    def answered(self, ticket: Ticket) -> None:
+        """Take back the slot of a plan whose outcome is known."""
+        if ticket.session == self.session:
+            self._free.append(ticket.slot)
+
+    def leave_open(self, ticket: Ticket) -> None:
+        """Keep the slot of a plan whose outcome is unknown, so that it can be settled later."""
+        if ticket.session != self.session:
+            return
+        self._unsettled.append(ticket.slot)
+        if len(self._unsettled) > _UNSETTLED:
+            self._free.append(self._unsettled.popleft())
+
+    def settled(self, ticket: Ticket) -> None:
+        """Take back a slot that was left open."""
+        try:
+            self._unsettled.remove(ticket.slot)
+        except ValueError:
+            return  # it was taken back before
+        self.answered(ticket)
+
+    def renew(self, partition: str) -> bool:
+        """Whether the next plan in a partition is to extend the life of the ledger there."""
+        now = self._monotonic()
+        if now - self._renewed.get(partition, -_RENEWAL) < _RENEWAL:
+            return False
+        self._renewed[partition] = now
+        return True
+
+
+_LEDGERS: Final[WeakSet[Ledger]] = WeakSet()
+
+
+def _begin_anew() -> None:
+    for ledger in list(_LEDGERS):
+        ledger.begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)

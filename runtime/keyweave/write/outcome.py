@@ -1,0 +1,46 @@
+"""Settling a write whose outcome was unknown, once the server can be reached again."""
+
+from __future__ import annotations
+
+from keyweave.changes.plan import Applied
+from keyweave.changes.unsettled import Settled, Unsettled
+from keyweave.commit.commit import remember_writes
+from keyweave.effects import Flow
+from keyweave.errors import ConfigurationError, OutcomeUnknownError
+from keyweave.exchange.ask import ask_script
+from keyweave.store.context import Context
+
+
+def outcome(context: Context, error: OutcomeUnknownError) -> Flow[Settled]:
+    """Return whether the write behind an error happened. If it did not, it never will: a late try is refused.
+
+    The server keeps what is needed for a day after the client's last write, and a store for its latest 10,000 unknown
+    outcomes.
+
+    Raises:
+        ConfigurationError: the error does not come from a write of this kind of store.
+        OutcomeUnknownError: `error` itself, when it can no longer be settled.
+        StoreUnavailableError: or a subclass: the server cannot be reached yet.
+    """
+    if not isinstance(error, OutcomeUnknownError):
+        raise ConfigurationError("outcome: takes the OutcomeUnknownError of a write")
+    unsettled = error.unsettled
+    if isinstance(unsettled, Settled):
+        return unsettled
+    if not isinstance(unsettled, Unsettled):
+        raise error
+    plan, ticket = unsettled.plan, unsettled.ticket
+    keys, arguments = (plan.partition.ledger(ticket.session),), (ticket.slot, ticket.sequence)
+    reply = yield from ask_script(context, "outcome", keys, arguments)
+    if reply[0] == b"REPLAYED":
+        applied = plan.outcome(reply[1].split())
+        assert isinstance(applied, Applied)
+        remember_writes(context, unsettled.changes, applied, plan.op)
+        settled = Settled(True, unsettled.result)
+    elif reply[0] == b"NEVER":
+        settled = Settled(False)
+    else:
+        raise error
+    context.state.ledger.settled(ticket)
+    error.unsettled = settled
+    return settled

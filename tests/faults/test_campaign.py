@@ -1,0 +1,109 @@
+"""`make faults` in small: a short round of each kind of fault on real servers, without a violation that is not known."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.servers.running import chosen_server
+from tools.faults.__main__ import app
+from tools.faults.campaign import Campaign, Tally, campaign, written
+from tools.faults.kinds.kinds import KINDS
+from tools.faults.known import KNOWN
+from tools.faults.settings import settings_of
+
+ROOT = Path(__file__).resolve().parents[2]
+
+TOGETHER = (
+    ("kill", "cut"),
+    ("cut_tail", "refuse"),
+    ("stop", "cancel"),
+    ("out_of_memory", "delay"),
+    ("read_only", "hold"),
+    ("permissions",),
+    ("kill_clients", "silence"),
+    ("failover", "black_hole"),
+    ("flush_scripts", "storm", "interrupt"),
+)
+"""Kinds that happen in one round: one of each lane at most, side by side."""
+
+SHORT = {"timeout": 0.3, "connect_timeout": 0.3, "pool_timeout": 0.3, "deadline": 1.0, "lock_wait": 1.0}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Campaign]:
+    with campaign(chosen_server()) as opened:
+        yield opened
+
+
+def test_every_kind_of_fault_has_a_round() -> None:
+    assert sorted(name for names in TOGETHER for name in names) == sorted(KINDS)
+
+
+@pytest.mark.parametrize("names", TOGETHER, ids="-".join)
+def test_a_round_shows_no_violation_that_is_not_known(running: Campaign, names: tuple[str, ...]) -> None:
+    faults = [KINDS[name] for name in names]
+    settings = settings_of(7, faults, seconds=0.5, writers=16, chosen=True)
+    evidence = running.play(replace(settings, options={**settings.options, **SHORT, "chunk": 500}))
+    assert sorted(evidence.struck) == sorted(names)
+    assert written(evidence) > 0
+    found = Tally().add(evidence)
+    assert [each.violation for each in found if each.known not in KNOWN] == []
+
+
+def test_a_signal_ends_every_process() -> None:
+    words = [sys.executable, "-m", "tools.faults", "--rounds", "50", "--seconds", "30", "--only", "kill"]
+    process = subprocess.Popen(
+        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    try:
+        until = time.monotonic() + 30
+        while not any("valkey-server" in command for command in children(process.pid)):
+            assert time.monotonic() < until and process.poll() is None
+            time.sleep(0.02)  # asked again until the server of the first round runs
+        begun = children(process.pid)
+        process.send_signal(signal.SIGINT)
+        shown, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert (process.returncode, len(begun)) == (130, 5), shown.decode()
+    assert not [pid for pid in begun.values() if Path(f"/proc/{pid}").exists()]
+    assert b"ended early" in shown
+
+
+def children(parent: int) -> dict[str, int]:
+    """The processes that a process has started, by command."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(state[1]) == parent and state[0] != "Z":
+                command = (folder / "cmdline").read_text().replace("\0", " ")
+                found[f"{command} {folder.name}"] = int(folder.name)
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # ended meanwhile
+    return found
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["--help"], 0, "Exits with 1 when a promise was broken"),
+        (["--list"], 0, "The server is killed with SIGKILL and starts again"),
+        (["--only", "quake"], 2, "no kind 'quake'; there are kill"),
+        (["--server", "memcached"], 2, "must be one of embedded, redis8"),
+    ],
+)
+def test_the_command_explains_itself(words: list[str], code: int, told: str) -> None:
+    done = CliRunner().invoke(app, words, env={"COLUMNS": "150", "NO_COLOR": "1"})
+    assert done.exit_code == code
+    assert told in re.sub(r"[\s│]+", " ", done.output)

@@ -1,0 +1,142 @@
+"""Rounds one after another, and what they came to."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tests.servers.redis8 import server_command
+from tests.servers.running import embedded_binary
+from tools.faults.history import FOREVER, Act, Outcome
+from tools.faults.judge.evidence import Evidence, Violation
+from tools.faults.known import known_as
+from tools.faults.round import play
+from tools.faults.settings import Settings
+from tools.faults.site.server import end_servers
+from tools.faults.trial import generate
+from tools.faults.writers.crew import Crew
+
+SERVERS: Final = ("embedded", "redis8")
+
+_FLAVOURS: Final = ("sync", "aio", "sync", "aio")
+"""One process of writers each."""
+
+
+class Found(NamedTuple):
+    """A violation and the round in which it happened.
+
+    Attributes:
+        known: name of the fault of the runtime that it shows; empty when it is a new one.
+    """
+
+    violation: Violation
+    evidence: Evidence
+    known: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """What some rounds came to.
+
+    Attributes:
+        rounds: how many were played.
+        faults: how often each kind happened.
+        outcomes: how calls ended.
+        written: how many writes were acknowledged.
+        interrupted: how many calls were interrupted.
+        worst: the call that took longest, of those that returned.
+        found: the violations.
+    """
+
+    rounds: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    written: int = 0
+    interrupted: int = 0
+    worst: Act | None = None
+    found: list[Found] = field(default_factory=list)
+
+    def add(self, evidence: Evidence) -> list[Found]:
+        """Add a round, and return its violations."""
+        self.rounds += 1
+        self.faults.update(evidence.struck)
+        self.outcomes.update(act.outcome for act in evidence.acts)
+        self.written += written(evidence)
+        self.interrupted += sum(report.interrupted for report in evidence.reports)
+        self.worst = worst([act for act in (self.worst, worst(evidence.acts)) if act is not None])
+        ahead = bool(evidence.settings.ahead)
+        found = [
+            Found(each, evidence, known_as(each, evidence.struck, ahead=ahead))
+            for each in evidence.violations
+        ]
+        self.found += found
+        return found
+
+    def failures(self, *, late: bool) -> int:
+        """Return the number of violations; late calls count only if `late`."""
+        return sum(late or each.violation.checker != "late" for each in self.found)
+
+
+def written(evidence: Evidence) -> int:
+    """Return the number of acknowledged writes."""
+    return sum(act.outcome is Outcome.OK and act.kind != "item.read" for act in evidence.acts)
+
+
+def worst(acts: Sequence[Act]) -> Act | None:
+    """Return the call that took longest, of those that returned."""
+    ended = [act for act in acts if act.ended != FOREVER]
+    return max(ended, key=lambda act: act.ended - act.began, default=None)
+
+
+class Campaign:
+    """Plays rounds with the same processes of writers, each on a new server.
+
+    Args:
+        command: the words that start a server.
+        folder: for everything that the rounds need; each round's data are deleted behind it.
+        crews: the processes of writers.
+    """
+
+    def __init__(self, command: Sequence[str], folder: Path, crews: Sequence[Crew]) -> None:
+        self._command: Final = command
+        self._folder: Final = folder
+        self._crews: Final = crews
+
+    def play(self, settings: Settings) -> Evidence:
+        """Play and judge one round."""
+        home = self._folder / f"round-{settings.seed}"
+        try:
+            return play(settings, self._command, home, self._folder / "package", self._crews)
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def campaign(server: str) -> Iterator[Campaign]:
+    """Start the processes of writers, and end everything at the end.
+
+    Args:
+        server: one of `SERVERS`.
+
+    Raises:
+        RuntimeError: there is no such server.
+    """
+    command = [embedded_binary()] if server == "embedded" else server_command()
+    folder = Path(tempfile.mkdtemp(prefix="faults-"))
+    crews: list[Crew] = []
+    try:
+        generate(folder / "package")
+        for number, flavour in enumerate(_FLAVOURS):
+            crews.append(Crew(flavour, folder / f"crew-{number}.log"))
+        yield Campaign(command, folder, crews)
+    finally:
+        end_servers()
+        for crew in crews:
+            crew.close()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,100 @@
+"""What writers did and what they were told, and when acknowledged writes may have been lost.
+
+Times are seconds of the monotonic clock, which all processes of one machine share.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+FOREVER: Final = math.inf
+
+
+class Outcome(enum.StrEnum):
+    """How a call ended.
+
+    OK: acknowledged. REFUSED: an error that promises that nothing was written. UNKNOWN: `OutcomeUnknownError`, or the call
+    was interrupted or cancelled. UNEXPECTED: an error that is not Keyweave's. STUCK: it has not returned.
+    """
+
+    OK = "ok"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+    UNEXPECTED = "unexpected"
+    STUCK = "stuck"
+
+
+class Seen(msgspec.Struct):
+    """The tokens of a row as an act read, wrote or deleted it."""
+
+    place: str
+    tokens: list[str]
+    deleted: bool = False
+
+
+class Act(msgspec.Struct):
+    """One call of a writer.
+
+    Attributes:
+        token: unique in a round; a write leaves it in each row of `places`.
+        kind: the entity and the verb, such as `counter.change`.
+        began, ended: when.
+        places: the rows that it writes, such as `Counter:c1`.
+        seen: the rows that it read or wrote; of its last attempt.
+        error: the class of the error; its message is in `message`, the code of the server's error reply in `code`.
+    """
+
+    token: str
+    kind: str
+    began: float
+    ended: float = FOREVER
+    places: list[str] = []
+    seen: list[Seen] = []
+    outcome: Outcome = Outcome.STUCK
+    error: str = ""
+    code: str = ""
+    message: str = ""
+
+    def saw(self, place: str, tokens: Sequence[str], *, deleted: bool = False) -> None:
+        """Record the tokens of a row."""
+        self.seen.append(Seen(place, list(tokens), deleted))
+
+    def __str__(self) -> str:
+        told = f"{self.outcome} {self.error} {self.code}".strip()
+        if self.message:
+            told += f" ({self.message})"
+        return f"{self.kind} {self.token}, which was answered {told}"
+
+
+class Loss(NamedTuple):
+    """An interval in which acknowledged writes may have been lost, such as a cut tail or a failover.
+
+    Writes that ended before `began` are lost from some moment on, if at all. Writes that began after `ended` are not lost.
+    """
+
+    began: float
+    ended: float
+
+
+class Happening(NamedTuple):
+    """Something that the campaign did to the site.
+
+    Attributes:
+        at: when.
+        text: what.
+    """
+
+    at: float
+    text: str
+
+
+def epoch_of(act: Act, losses: Sequence[Loss]) -> int | None:
+    """Return the number of losses before an act, or None if it was running during one."""
+    before = sum(loss.ended <= act.began for loss in losses)
+    after = sum(loss.began >= act.ended for loss in losses)
+    return before if before + after == len(losses) else None

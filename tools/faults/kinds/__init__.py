@@ -1,0 +1,1 @@
+"""The faults: of the server, of the network, and of the writers."""

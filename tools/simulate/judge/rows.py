@@ -1,0 +1,35 @@
+"""Rows as the final state holds them, read past every flow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from tools.simulate.server.database import Database
+
+if TYPE_CHECKING:
+    from tools.simulate.run import Run
+
+Rows: TypeAlias = dict[str, dict[str, Any]]
+"""Records by entity and key, those past their deadline included."""
+
+
+def documents_of(database: Database, prefix: str) -> dict[tuple[str, str], bytes]:
+    """Every document by entity and key."""
+    start = prefix.encode()
+    found = {}
+    for key in sorted(database.live_keys()):
+        name, colon, row = key.removeprefix(start).decode().partition(":")
+        value = database.values[key]
+        if colon and key.startswith(start) and "." not in name and name[0] != "@" and type(value) is bytes:
+            found[name, row] = value
+    return found
+
+
+def rows_of(run: Run) -> Rows:
+    """Every row of a run."""
+    context = run.outside()
+    rows: Rows = {name: {} for name in run.package.entities}
+    tag = context.keyspace.partitions()[0].tag
+    for (name, key), document in documents_of(run.node.database, tag).items():
+        rows[name][key] = context.codecs[name].load(document)
+    return rows

@@ -1,0 +1,132 @@
+"""What happens to the server: restarts, failovers, refusals, clocks that jump, pauses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from tools.simulate.history import History, Loss
+from tools.simulate.network.network import Network
+from tools.simulate.network.timeline import Timeline
+from tools.simulate.network.trace import Trace
+from tools.simulate.scenario import SECOND, Event
+from tools.simulate.server.database import Database
+from tools.simulate.server.node import Entry, Node
+
+_REGISTER: Final = re.compile(rb"\}:((?:Item|Box):[^:]+)$")
+_REVISION: Final = re.compile(rb'\{"revision":(\d+)')
+_TOKEN: Final = re.compile(rb'"token":"([^"]*)"')
+
+
+class Events:
+    """Lets the events of a scenario happen."""
+
+    def __init__(
+        self, timeline: Timeline, node: Node, network: Network, history: History, trace: Trace
+    ) -> None:
+        self._timeline = timeline
+        self._node = node
+        self._network = network
+        self._history = history
+        self._trace = trace
+        self._up_at = 0
+        self._ready_at = 0
+
+    def schedule(self, events: Iterable[Event]) -> None:
+        """Let these happen at their moments."""
+        for event in events:
+            self._timeline.at(event.at, self._happen, event)
+
+    def heal(self) -> None:
+        """Whatever is wrong with the server ends."""
+        self._node.full = self._node.readonly = self._node.loading = self._network.down = False
+
+    def _happen(self, event: Event) -> None:
+        now, node, network = self._timeline.now, self._node, self._network
+        self._trace.note(now, None, event.kind)
+        if self._trace.recording:
+            length = f"{event.span / SECOND:.3f} s" if event.kind not in ("flush", "kill links") else ""
+            self._trace.say(now, None, f"SERVER {event.kind} {length}")
+        if event.kind in ("restart", "failover"):
+            network.cut_links()
+            self._lose(event.tail)
+            network.down = True
+            if event.kind == "failover":
+                node.offset += event.span // 2 if event.number & 1 else -event.span // 2
+            self._up_at = max(self._up_at, now + event.span)
+            self._timeline.at(now + event.span, self._up, event)
+        elif event.kind == "flush":
+            node.flush_scripts()
+        elif event.kind == "full":
+            node.full = True
+            self._timeline.at(now + event.span, self._end, "full")
+        elif event.kind == "readonly":
+            node.readonly = True
+            self._timeline.at(now + event.span, self._end, "readonly")
+        elif event.kind == "clock":
+            node.offset += event.span
+        elif event.kind == "pause":
+            network.pause()
+            self._timeline.at(now + event.span, network.resume, event.number)
+        else:
+            network.cut_links()
+
+    def _up(self, event: Event) -> None:
+        if self._timeline.now < self._up_at:
+            return
+        self._network.down = False
+        if event.kind == "restart":
+            self._node.loading = True
+            self._timeline.at(self._timeline.now + event.span // 4, self._end, "loading")
+
+    def _end(self, state: str) -> None:
+        setattr(self._node, state, False)
+        if self._trace.recording:
+            self._trace.say(self._timeline.now, None, f"SERVER is no longer {state}")
+
+    def _lose(self, tail: int) -> None:
+        """Go back by the newest `tail` microseconds of the file; never into what stood there before the run."""
+        file, since = self._node.file, self._timeline.now - tail
+        keep = len(file)
+        while tail and keep and file[keep - 1].at > since and file[keep - 1].tag is not None:
+            keep -= 1
+        lost = self._node.lose_tail(keep)
+        if lost:
+            tokens = frozenset(_token(entry) for entry in lost)
+            registers = registers_of(self._node.database)
+            written = frozenset(_token(entry) for entry in lost if _writes(entry))
+            loss = Loss(self._history.tick(), tokens, written, registers, keep, revisions_in(lost))
+            self._history.losses.append(loss)
+            if self._trace.recording:
+                names = ", ".join(sorted(tokens))
+                self._trace.say(self._timeline.now, None, f"SERVER lost {len(lost)} steps, of {names}")
+
+
+def _token(entry: Entry) -> str:
+    process, task, operation, _ = entry.tag
+    return f"{process}-{task}-{operation}"
+
+
+def _writes(entry: Entry) -> bool:
+    """Whether a step of the file wrote the token of its operation."""
+    word = f'"{_token(entry)}"'.encode()
+    return any(effect[0] == "put" and word in effect[2] for effect in entry.effects)
+
+
+def revisions_in(entries: Iterable[Entry]) -> frozenset[bytes]:
+    """The revisions of the documents that steps of a file wrote."""
+    texts = (effect[2] for entry in entries for effect in entry.effects if effect[0] == "put")
+    return frozenset(match[1] for text in texts if (match := _REVISION.match(text)) is not None)
+
+
+def registers_of(database: Database) -> dict[str, str]:
+    """The token of every row that is a register."""
+    found = {}
+    for key, value in database.values.items():
+        match = _REGISTER.search(key)
+        if match is not None and isinstance(value, bytes):
+            token = _TOKEN.search(value)
+            if token is not None:
+                found[match[1].decode()] = token[1].decode()
+    return found

@@ -1,0 +1,187 @@
+"""One run: a scenario is played to its end, everything in flight arrives, the server is healed, and checkers judge."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, TypeVar
+
+from keyweave.effects import Call, Effect, Send
+from keyweave.keyspace.keys import Keyspace, Namespace
+from keyweave.model.entity import Package
+from keyweave.read.strategy import BY_SCRIPT
+from keyweave.store.context import Context
+from keyweave.store.policy import Policy
+from keyweave.store.retention import resolve
+from keyweave.write.save import create
+from tools.simulate.clients.arena import arena, kind
+from tools.simulate.clients.menu import ACCOUNTS, COUNTERS
+from tools.simulate.clients.process import Process, Task
+from tools.simulate.draws import chance
+from tools.simulate.history import Act, History
+from tools.simulate.judge.judge import judge
+from tools.simulate.network.events import Events, revisions_in
+from tools.simulate.network.network import Network
+from tools.simulate.network.timeline import Timeline
+from tools.simulate.network.trace import Step, Trace
+from tools.simulate.scenario import Place, Scenario
+from tools.simulate.seams import Seams
+from tools.simulate.server.node import Node
+
+T = TypeVar("T")
+
+MONEY: Final = 100
+"""What every account begins with."""
+
+
+class Violation(NamedTuple):
+    """A promise that was broken.
+
+    Attributes:
+        checker: what found it.
+        kinds: the kinds of operation that are involved, in alphabetical order.
+        text: in words.
+    """
+
+    checker: str
+    kinds: tuple[str, ...]
+    text: str
+
+    @property
+    def signature(self) -> str:
+        """What tells one fault from another as far as a program can."""
+        return f"{self.checker}: {', '.join(self.kinds)}" if self.kinds else self.checker
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What a run came to.
+
+    Attributes:
+        violations: in the order of their discovery.
+        history: of all operations.
+        digest: of the trace; equal for equal runs.
+        exchanges: how many pipelines were sent.
+        faults: what happened to exchanges.
+        events: how often what happened to the server.
+        outcomes: how often operations ended how.
+        steps: in words, when they were recorded.
+        undecided: histories that were too long to judge.
+        overshoot: the most seconds by which an operation was over its budget and one timeout.
+    """
+
+    violations: tuple[Violation, ...]
+    history: History
+    digest: str
+    exchanges: int
+    faults: tuple[tuple[Place, str], ...]
+    events: Counter[str]
+    outcomes: Counter[str]
+    steps: tuple[Step, ...]
+    undecided: int
+    overshoot: float
+
+
+class Run:
+    """One scenario in the playing; the world of its processes."""
+
+    def __init__(self, scenario: Scenario, package: Package, *, recording: bool = False) -> None:
+        self.scenario: Final = scenario
+        self.package: Final = package
+        self.timeline: Final = Timeline()
+        self.node: Final = Node()
+        self.trace: Final = Trace(recording=recording)
+        self.history: Final = History()
+        self.network: Final = Network(scenario, self.timeline, self.node, self.trace)
+        self.violations: list[Violation] = []
+        self.active: Task | None = None
+        self.overshoot = 0.0
+        self.repeated = False
+        self._policy = Policy(**scenario.policy)
+        self._keyspace = Keyspace(Namespace("a", "v", "s", "t"), package.groups, package.stored)
+        self._lifetimes = resolve(package, {}, {})
+
+    def context(self, monotonic: Callable[[], float], source: random.Random) -> Context:
+        """A context of a store that was just opened."""
+        return Context(
+            self.package,
+            self._keyspace,
+            self._policy,
+            "node",
+            self._lifetimes,
+            BY_SCRIPT,
+            monotonic=monotonic,
+            random=source,
+        )
+
+    def complain(self, checker: str, text: str, *acts: Act) -> None:
+        """Report a violation."""
+        kinds = tuple(sorted({act.kind for act in acts}))
+        cause = " after a repeated revision" if self.repeated else ""
+        self.violations.append(Violation(checker + cause, kinds, text))
+
+    def play(self) -> Played:
+        """Play everything and judge it."""
+        with Seams(self.scenario.seed, self):
+            self._prepare()
+            events = Events(self.timeline, self.node, self.network, self.history, self.trace)
+            events.schedule(self.scenario.events)
+            for process in [Process(self, plan) for plan in self.scenario.processes]:
+                process.begin()
+            while self.timeline.step():
+                pass
+            events.heal()
+            self.active = None
+            self.repeated = any(
+                loss.revisions & revisions_in(self.node.file[loss.kept :]) for loss in self.history.losses
+            )
+            undecided = judge(self)
+        counted = Counter(act.outcome for act in self.history.acts)
+        return Played(
+            tuple(self.violations),
+            self.history,
+            self.trace.digest,
+            self.network.exchanges,
+            tuple(self.network.faults),
+            Counter(event.kind for event in self.scenario.events),
+            counted,
+            tuple(self.trace.steps),
+            undecided,
+            self.overshoot,
+        )
+
+    def direct(self, flow: Generator[Effect, Any, T]) -> T:
+        """Run a flow on the server at once, without network and faults."""
+        answer: Any = None
+        while True:
+            try:
+                effect = flow.send(answer)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            answer = None
+            if isinstance(effect, Send):
+                answer = self.node.pipeline(effect.commands, self.timeline.now)
+            elif isinstance(effect, Call):
+                answer = effect.function(*effect.arguments)
+            else:
+                self.timeline.now += int(effect.seconds * 1_000_000)
+
+    def outside(self) -> Context:
+        """A context for what happens before and after the run."""
+        return self.context(lambda: self.timeline.now / 1_000_000, chance(self.scenario.seed, 7))
+
+    def _prepare(self) -> None:
+        context = self.outside()
+        for number in range(COUNTERS):
+            self.direct(create(context, kind("Counter"), kind("Counter").record(id=f"c{number}")))
+        for number in range(ACCOUNTS):
+            record = kind("Account").record(id=f"a{number}", balance=MONEY)
+            self.direct(create(context, kind("Account"), record))
+
+
+def play(scenario: Scenario, package: Package | None = None, *, recording: bool = False) -> Played:
+    """Play a scenario, by default with the package as it is generated now."""
+    return Run(scenario, package or arena(), recording=recording).play()
