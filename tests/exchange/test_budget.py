@@ -76,7 +76,8 @@ class Proxy:
 
     def die(self) -> None:
         """Break every connection and refuse new ones."""
-        self._listener.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for each in self._open:
             with contextlib.suppress(OSError):
@@ -101,8 +102,7 @@ class Proxy:
 
     def close(self) -> None:
         """Release what it holds."""
-        with contextlib.suppress(OSError):
-            self.die()
+        self.die()
 
 
 class Server(NamedTuple):
