@@ -68,8 +68,8 @@ class Ledger:
     def __init__(self) -> None:
         self._sums: Final = array("Q", bytes(8 * _SUMS))
         self._marks: Final = bytearray(_SUMS)
-        self.highest: dict[str, int] = {}
-        """The highest revision read, by the partition's tag."""
+        self.highest: dict[str, tuple[int, str]] = {}
+        """The highest revision read and the key of its document, by the partition's tag."""
 
     def add(self, entity: str, key: str, amount: int) -> None:
         """Add to a row's sum."""
@@ -159,7 +159,8 @@ class Survey:
             if getattr(record, entity.key) != place.rest or not fits(context, head, ends):
                 ledger.mark(entity.name, place.rest)
             ledger.add(entity.name, place.rest, self._weight(partition, entity, record, head))
-            ledger.highest[partition.tag] = max(head.revision, ledger.highest.get(partition.tag, 0))
+            if head.revision > ledger.highest.get(partition.tag, (0, ""))[0]:
+                ledger.highest[partition.tag] = head.revision, place.key
             for reference in entity.references:
                 value = getattr(record, reference.field)
                 if value is not None:

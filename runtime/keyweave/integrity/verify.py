@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from keyweave.effects import Call, Command, Flow, Sleep
 from keyweave.exchange.ask import ask
 from keyweave.integrity.drift import Drift, Kind, Suspect
-from keyweave.integrity.inspect_entry import trace_entries
+from keyweave.integrity.inspect_entry import FreedRow, trace_entries
 from keyweave.integrity.inspect_row import inspect_rows
 from keyweave.integrity.scan import Batches, Contents, Held, Walk
 from keyweave.integrity.survey import Ledger, Observer, Progress
@@ -48,6 +48,7 @@ class Verification:
     ledger: Ledger
     handle: Handler
     batches: Batches
+    freed: set[FreedRow] = field(default_factory=set)
     _pending: list[Drift] = field(default_factory=list)
     _since: float = 0.0
     _handled: set[int] = field(default_factory=set)
@@ -147,7 +148,7 @@ class Verification:
         for batch in self.batches.of(rows, _ENTRIES):
             found += yield from inspect_rows(self.context, batch)
         for batch in self.batches.of(known, _ENTRIES):
-            found += yield from trace_entries(self.context, batch)
+            found += yield from trace_entries(self.context, batch, self.freed)
         if foreign:
             found += yield from _inspect_foreign(self.context, foreign)
         if keys:

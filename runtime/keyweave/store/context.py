@@ -34,6 +34,7 @@ class Context:
         retention: how long rows live, by entity name.
         strategy: how reads find rows whose keys the caller does not know.
         monotonic: returns seconds, like `time.monotonic`.
+        wall: returns seconds, like `time.time`.
         random: source of jitter.
         encrypted: whether the connection uses TLS.
         local: whether the connection stays on this machine.
@@ -52,6 +53,7 @@ class Context:
     retention: Mapping[str, Lifetime]
     strategy: Strategy
     monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
     random: random.Random = field(default_factory=random.Random)
     encrypted: bool = False
     local: bool = True
@@ -66,7 +68,7 @@ class Context:
         entities = self.package.entities
         micros = {name: lifetime.micros for name, lifetime in self.retention.items()}
         derived = {
-            "state": StoreState(ServerClock(self.monotonic), Recent(self.policy.remembered)),
+            "state": StoreState(ServerClock(self.monotonic, self.wall), Recent(self.policy.remembered)),
             "codecs": {name: Codec(entity, micros.get(name, 0)) for name, entity in entities.items()},
             "scripts": scripts_of(self.package.scripts),
             "expiring_groups": frozenset(entities[name].group for name in self.retention),
