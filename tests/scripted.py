@@ -72,6 +72,7 @@ class Scripted:
             resolve(PACKAGE, {}, {}),
             BY_KEYS if declared_keys else BY_SCRIPT,
             monotonic=self.time,
+            wall=self.time,
             random=random.Random(7),
         )
 

@@ -65,7 +65,16 @@ def test_drift_is_told_by_place_and_kind_without_ids_and_values(site: Site) -> N
 def test_the_shape_of_a_check(site: Site) -> None:
     damage(site)
     shape = json.loads(keyweave(site, "check", "--format", "json").stdout)
-    assert list(shape) == ["clean", "documents", "entries", "set_aside", "others", "unbuilt", "drift"]
+    assert list(shape) == [
+        "clean",
+        "documents",
+        "entries",
+        "unswept",
+        "set_aside",
+        "others",
+        "unbuilt",
+        "drift",
+    ]
     assert (shape["clean"], shape["documents"], shape["set_aside"]) == (False, 21, 0)
     assert shape["drift"] == [
         {"where": "APIKey.fingerprint", "kind": "stale_claim", "count": 1},
@@ -96,6 +105,7 @@ def test_the_shape_of_a_repair(site: Site) -> None:
         "complete",
         "documents",
         "entries",
+        "forgotten",
         "set_aside",
         "mended",
         "left",

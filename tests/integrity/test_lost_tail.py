@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from compozy_store.sync import Store
+from keyweave.effects import Flow, Send
+from keyweave.integrity import check as check_flows
+from keyweave.integrity.drift import Kind
 from tests.harness import run, user
-from tests.integrity.test_beside_writers import write_something
+from tests.integrity.site import Site, healthy
+from tests.integrity.test_beside_writers import one, write_something
 
 CUTS = 6
 
@@ -32,3 +39,46 @@ def test_every_cut_of_the_append_only_file_leaves_agreeing_indexes(tmp_path: Pat
             assert report.clean, report.drift
             documents.append(report.documents)
     assert len(set(documents)) > 1  # the cuts took rows away, and brought deleted ones back
+
+
+def restored(site: Site, flow: Flow[Any], number: int, restore: Callable[[], None]) -> tuple[Any, bool]:
+    """Run a flow, and restore older data before its exchange with this number. Returns whether there was one."""
+    answer: object = None
+    exchanges = 0
+    while True:
+        try:
+            effect = flow.send(answer)
+        except StopIteration as done:
+            return done.value, exchanges >= number
+        if isinstance(effect, Send):
+            exchanges += 1
+            if exchanges == number:
+                restore()
+        answer = site.store.session.run(one(effect))
+
+
+def test_a_tail_that_is_lost_during_a_check_is_no_drift() -> None:
+    """The check has read revisions that the restarted server never issued."""
+    with healthy("lost") as site:
+        older = {key: site.send(("DUMP", key), ("PEXPIRETIME", key)) for key in site.names()}
+
+        def restore() -> None:
+            site.send(("DEL", *site.names()))
+            for key, (value, ends) in older.items():
+                site.send(("RESTORE", key, max(ends, 0), value, "ABSTTL"))
+
+        for number in itertools.count(1):
+            site.store.users.create(user(f"lost{number}"))
+            site.store.task_states.change("root", lambda row: setattr(row, "task_id", "lost"))
+            report, found = restored(site, check_flows.check(site.context), number, restore)
+            assert report.clean, (number, report.drift)
+            restore()
+            if not found:
+                break
+        assert number > 5
+
+
+def test_a_clock_behind_a_document_that_is_still_there_is_drift() -> None:
+    with healthy("behind") as site:
+        site.send(("SET", site.auth.clock, "1700000000000000"))
+        assert site.kinds() == {Kind.CLOCK_BEHIND}

@@ -9,13 +9,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyweave.integrity.survey import Ledger, amount_of, claim_amount
+from keyweave.integrity.survey import RowSums, amount_of, claim_amount
 
 PLACES = st.sampled_from(["a:by_status:RUNNING", "a:by_status:FAILED", "a:all", "a:newest"])
 SCORES = st.one_of(st.integers(0, 2**53).map(float), st.floats(allow_nan=False))
 INDEX = st.dictionaries(PLACES, SCORES, max_size=4)
 
-LEDGER = Ledger()
+SUMS = RowSums()
 
 
 def pairs(member: str, score: float) -> list[bytes]:
@@ -27,18 +27,18 @@ def pairs(member: str, score: float) -> list[bytes]:
 def test_a_sum_is_zero_when_and_only_when_the_entries_are_the_same(
     implied: dict[str, float], held: dict[str, float], order: random.Random
 ) -> None:
-    assert not LEDGER.close()
-    steps = [(LEDGER.add, ("E", "k", amount_of(place, "k", score))) for place, score in implied.items()]
-    more = [(LEDGER.subtract_view, ("E", place, pairs("k", score))) for place, score in held.items()]
+    assert not SUMS.close()
+    steps = [(SUMS.add, ("E", "k", amount_of(place, "k", score))) for place, score in implied.items()]
+    more = [(SUMS.subtract_view, ("E", place, pairs("k", score))) for place, score in held.items()]
     mixed: list[tuple[Callable[..., None], tuple[Any, ...]]] = [*steps, *more]
     order.shuffle(mixed)
     for step, arguments in mixed:
         step(*arguments)
-    zero = LEDGER.balanced("E", "k")
+    zero = SUMS.balanced("E", "k")
     for place, score in implied.items():
-        LEDGER.add("E", "k", -amount_of(place, "k", score))
+        SUMS.add("E", "k", -amount_of(place, "k", score))
     for place, score in held.items():
-        LEDGER.add("E", "k", amount_of(place, "k", score))
+        SUMS.add("E", "k", amount_of(place, "k", score))
     assert zero == (implied == held)
 
 

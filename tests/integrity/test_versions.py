@@ -11,7 +11,7 @@ import pytest
 from keyweave.integrity import repair as repair_flows
 from keyweave.integrity.drift import Kind
 from keyweave.integrity.remedy import Repairs
-from keyweave.integrity.survey import Ledger
+from keyweave.integrity.survey import RowSums
 from tests.evolution.packages import ALL, BY_STATE, NOTE, OLD, SLUG, generated
 from tests.harness import Harness, harness
 
@@ -57,14 +57,14 @@ def test_indexes_of_other_code_are_not_strangers() -> None:
             assert [drift.kind for drift in old.db.check().drift] == [Kind.FOREIGN_KEY]
 
 
-def test_a_ledger_that_marks_too_much_finds_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_survey_that_marks_too_much_finds_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(NEW, "versions") as new:
         for key in "abc":
             new.db.notes.create(note(NEW, key))
         with opened(OLD, new) as old:
             # Marks are kept by hash, so other keys may share them.
-            monkeypatch.setattr(Ledger, "close", lambda _: True)
-            monkeypatch.setattr(Ledger, "marked", lambda *_: True)
+            monkeypatch.setattr(RowSums, "close", lambda _: True)
+            monkeypatch.setattr(RowSums, "marked", lambda *_: True)
             for stores in (new, old):
                 report = stores.db.check()
                 assert report.clean, report.drift

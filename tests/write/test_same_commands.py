@@ -16,6 +16,7 @@ from compozy_store import APIKey, Component, ExecutionType, Role, Status, UsageE
 from keyweave.effects import Command
 from keyweave.errors import KeyweaveError
 from keyweave.model.page import Page
+from keyweave.store.clock import ServerClock
 from tests.harness import Harness, fake_harness, run, task
 
 REPOSITORIES = {
@@ -138,6 +139,10 @@ def both() -> Iterator[list[tuple[Harness, list[Command]]]]:
     with fake_harness("sync", logs[0]) as blocking, fake_harness("aio", logs[1]) as waiting:
         for stores, log in ((blocking, logs[0]), (waiting, logs[1])):
             populate(stores)
+            # The time is asked for when the last reply is old, so both sides need a clock that stands still.
+            clock = ServerClock(lambda: 0.0, lambda: 0.0)
+            clock.set(stores.db.session.context.state.clock.now())
+            stores.db.session.context.state.clock = clock
             log.clear()
         yield [(blocking, logs[0]), (waiting, logs[1])]
 

@@ -75,6 +75,7 @@ def _shape(report: Report, listing: Listing, *, show_ids: bool) -> dict[str, obj
         "clean": report.clean,
         "documents": report.documents,
         "entries": report.entries,
+        "unswept": report.unswept,
         "set_aside": report.set_aside,
         "others": report.others,
         "unbuilt": list(report.unbuilt),

@@ -99,6 +99,8 @@ def listing_lines(rows: list[dict[str, str]]) -> list[str]:
 def notes(report: Report) -> list[str]:
     """Return what is worth knowing and no drift."""
     lines = []
+    if report.unswept:
+        lines.append(f"{report.unswept:,} rows were freed by their native TTL and wait for a sweep")
     if report.set_aside:
         lines.append(f"{report.set_aside:,} keys were set aside by repairs; inspect them, then delete them")
     if report.others:

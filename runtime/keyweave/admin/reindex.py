@@ -84,7 +84,7 @@ def reindex(
         typer.echo(json.dumps(_shape(repairs, listing, dry_run=dry_run, show_ids=show_ids)))
     else:
         typer.echo("\n".join(_lines(repairs, listing, dry_run=dry_run)))
-    if not repairs.complete or (dry_run and repairs.mended):
+    if not repairs.complete or (dry_run and (repairs.mended or repairs.forgotten)):
         raise typer.Exit(FOUND)
 
 
@@ -94,6 +94,7 @@ def _shape(repairs: Repairs, listing: Listing, *, dry_run: bool, show_ids: bool)
         "complete": repairs.complete,
         "documents": repairs.report.documents,
         "entries": repairs.report.entries,
+        "forgotten": repairs.forgotten,
         "set_aside": repairs.report.set_aside,
         "mended": drift_rows(repairs.mended),
         "left": drift_rows(repairs.left),
@@ -114,6 +115,9 @@ def _lines(repairs: Repairs, listing: Listing, *, dry_run: bool) -> list[str]:
         lines += ["could not be mended now; run the command again:", *drift_lines(repairs.postponed)]
     if repairs.left:
         lines += ["left alone:", *drift_lines(repairs.left, REASONS)]
-    if not (repairs.mended or repairs.left or repairs.postponed):
+    if repairs.forgotten:
+        verb = "would remove" if dry_run else "removed"
+        lines.append(f"{verb} the entries of {repairs.forgotten:,} rows that their native TTL freed")
+    if not (repairs.mended or repairs.left or repairs.postponed or repairs.forgotten):
         lines.append("clean: there is nothing to do")
     return [*lines, *listing_lines(listing.rows), *notes(report)]

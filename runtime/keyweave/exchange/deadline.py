@@ -1,10 +1,17 @@
-"""Deadlines are compared with the server's clock: its estimate when that is decisive, else the result of TIME."""
+"""Deadlines are compared with the server's clock: with a young estimate when that is decisive, else with the result of TIME."""
 
 from __future__ import annotations
 
-from keyweave.effects import Flow, Reply
+from typing import Final
+
+from keyweave.effects import Command, Flow, Reply
 from keyweave.exchange.ask import ask
 from keyweave.store.context import Context
+
+TIME: Final[Command] = ("TIME",)
+
+_RECENT: Final = 60.0
+"""Seconds for which the estimate serves where no row depends on it."""
 
 
 def deadline_passed(context: Context, expires: int) -> Flow[bool]:
@@ -15,9 +22,16 @@ def deadline_passed(context: Context, expires: int) -> Flow[bool]:
     return passed
 
 
+def current_time(context: Context) -> Flow[int]:
+    """Return the server's time in microseconds since 1970: an estimate from the last minute, else the result of TIME."""
+    if context.state.clock.reliable(_RECENT):
+        return context.state.clock.now()
+    return (yield from server_time(context))
+
+
 def server_time(context: Context) -> Flow[int]:
     """Ask for the server's time, in microseconds since 1970, and set the store's clock to it."""
-    (reply,) = yield from ask(context, (("TIME",),))
+    (reply,) = yield from ask(context, (TIME,))
     now = micros_of(reply)
     context.state.clock.set(now)
     return now

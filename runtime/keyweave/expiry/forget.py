@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 from keyweave.changes.plan import Applied, Plan, new_op
 from keyweave.effects import Command, Flow
 from keyweave.exchange.ask import apply, ask
+from keyweave.exchange.deadline import current_time
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity, View
 from keyweave.model.entry import REVISION, ClaimEntry, Entry, ViewEntry
@@ -69,9 +70,9 @@ def _freed(context: Context, partition: Partition, rows: list[Row]) -> Flow[tupl
 
 
 def _due(context: Context, partition: Partition) -> Flow[list[Row]]:
-    """Return the first rows that are past their deadline by the estimated server time."""
+    """Return the first rows that are past their deadline."""
     known = context.package.entities
-    now = context.state.clock.now()
+    now = yield from current_time(context)
     (due,) = yield from ask(
         context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", 0, _SEARCH_LIMIT),)
     )

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Final
 
-from keyweave.effects import Call, Flow, ServerError
+from keyweave.document.codec import HEAD_LENGTH, read_head
+from keyweave.effects import Call, Command, Flow, ServerError
 from keyweave.errors import ConfigurationError
 from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import micros_of
 from keyweave.exchange.handshake import handshake, read_registries
 from keyweave.integrity.drift import Drift, Kind, Report, Suspect
+from keyweave.integrity.inspect_entry import FreedRow
 from keyweave.integrity.scan import WRONGTYPE
-from keyweave.integrity.survey import Ledger, Observer, Progress, Survey
+from keyweave.integrity.survey import Observer, Progress, RowSums, Survey
 from keyweave.integrity.verify import Handler, Verification
 from keyweave.keyspace.parse import KeyKind, Locator, ParsedKey
 from keyweave.store.context import Context
@@ -60,24 +62,31 @@ def check(
 
 def walk(
     context: Context, locator: Locator, report: Report, observe: Observer, handle: Handler
-) -> Flow[None]:
-    """Survey and verify. Calls `handle` with confirmed drift, and sets in the report how much was read."""
+) -> Flow[set[FreedRow]]:
+    """Survey and verify. Calls `handle` with confirmed drift, and sets in the report how much was read.
+
+    Returns:
+        The rows that the native TTL freed and no sweep has removed yet.
+    """
+    freed: set[FreedRow] = set()
     survey = Survey(context, locator, (yield from begin(context, SURVEY)), observe)
     yield from survey.run()
     progress = survey.progress
     report.documents, report.entries = progress.documents, progress.entries
     report.set_aside, report.others = survey.set_aside, survey.others
     report.unbuilt = tuple(sorted(context.state.unbuilt))
-    if survey.ledger.close():
+    if survey.sums.close():
         progress = yield from begin(context, VERIFY)
         verification = Verification(
-            context, locator, progress, observe, survey.ledger, handle, survey.batches
+            context, locator, progress, observe, survey.sums, handle, survey.batches, freed
         )
         yield from verification.run()
+    report.unswept = len(freed)
     if not locator.limited:
-        late = yield from _clocks(context, survey.ledger)
+        late = yield from _clocks(context, survey.sums)
         if late:
             yield from handle(late)
+    return freed
 
 
 def locator_for(context: Context, entities: Collection[str] | None) -> Flow[Locator]:
@@ -106,22 +115,31 @@ def begin(context: Context, stage: str) -> Flow[Progress]:
     return Progress(stage, total=int(total))
 
 
-def _clocks(context: Context, ledger: Ledger) -> Flow[list[Drift]]:
+def _clocks(context: Context, sums: RowSums) -> Flow[list[Drift]]:
     """Return drift of the revision clocks: unreadable, or behind the highest revision of a document.
 
-    A clock is read after the documents, so a revision issued meanwhile is no drift.
+    A clock is read after the documents, so a revision issued meanwhile is no drift. It is read together with the document
+    of the highest revision: a server that restarted during the check may have lost both.
     """
     partitions = context.keyspace.partitions()
-    replies = yield from ask(
-        context, tuple(("GET", partition.clock) for partition in partitions), tolerated=WRONGTYPE
-    )
+    commands: list[Command] = []
+    for partition in partitions:
+        _, document = sums.highest.get(partition.tag, (0, partition.clock))
+        commands += [
+            ("MULTI",),
+            ("GET", partition.clock),
+            ("GETRANGE", document, 0, HEAD_LENGTH - 1),
+            ("EXEC",),
+        ]
+    replies = yield from ask(context, tuple(commands), tolerated=WRONGTYPE)
     found = []
-    for partition, reply in zip(partitions, replies, strict=True):
-        highest = ledger.highest.get(partition.tag, 0)
+    for partition, (reply, document) in zip(partitions, replies[3::4], strict=True):
+        highest, _ = sums.highest.get(partition.tag, (0, ""))
+        head = read_head(document) if isinstance(document, bytes) else None
         suspect = Suspect(ParsedKey(partition.clock, KeyKind.CLOCK, partition), value=str(highest))
         if isinstance(reply, ServerError) or (reply is not None and not reply.isdigit()):
             found.append(Drift(Kind.BAD_CLOCK, suspect.place.label, suspect, partition.clock))
-        elif int(reply or 0) < highest:
+        elif int(reply or 0) < highest and head is not None and head.revision == highest:
             found.append(Drift(Kind.CLOCK_BEHIND, suspect.place.label, suspect, partition.clock))
     return found
 

@@ -121,6 +121,7 @@ class Report:
         documents: number of documents that were read.
         entries: number of index entries that were compared.
         drift: number of differences by place and kind, such as `TaskState.by_status: missing entry`.
+        unswept: number of rows that the native TTL freed and no sweep has removed yet, at most 10,000; no drift.
         set_aside: number of keys that repairs have set aside for a person to inspect; no drift.
         others: number of keys of indexes that another version of the schema keeps here; they were not compared.
         unbuilt: names of indexes that are not built yet; they were not compared.
@@ -129,6 +130,7 @@ class Report:
     documents: int = 0
     entries: int = 0
     drift: Counter[DriftGroup] = field(default_factory=Counter)
+    unswept: int = 0
     set_aside: int = 0
     others: int = 0
     unbuilt: tuple[str, ...] = ()

@@ -4,20 +4,34 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 from keyweave.effects import Command, Flow, Reply, ServerError
 from keyweave.exchange.ask import ask
+from keyweave.exchange.deadline import micros_of
 from keyweave.integrity.drift import Drift, Kind, Suspect
 from keyweave.integrity.inspect_row import partition_of, read_row
+from keyweave.keyspace.keys import Partition
 from keyweave.keyspace.parse import KeyKind, text, word
 from keyweave.model.entity import Entity
 from keyweave.model.entry import ViewEntry
 from keyweave.store.context import Context
 
+_MAX_FREED: Final = 10_000
+"""Maximum number of freed rows that a check counts, so that its memory does not depend on their number."""
 
-def trace_entries(context: Context, suspects: Sequence[Suspect]) -> Flow[list[Drift]]:
-    """Return the entries that their rows do not imply. Those of unreadable rows are left out: a check reports such rows."""
+_FIRST_DEADLINE: Final = 10**15
+"""A deadline has sixteen digits; Keyweave never writes an earlier one."""
+
+FreedRow: TypeAlias = tuple[Partition, str, str]
+"""Partition, entity name and key of a row that is past its deadline and has no document."""
+
+
+def trace_entries(context: Context, suspects: Sequence[Suspect], freed: set[FreedRow]) -> Flow[list[Drift]]:
+    """Return the entries that their rows do not imply. Those of unreadable rows are left out: a check reports such rows.
+
+    The entries of a row that the native TTL freed are not drift, because a sweep removes them. The row is added to `freed`.
+    """
     suspects = yield from _unimplied(context, suspects)
     rows = _by_row(context, suspects)
     commands: list[Command] = []
@@ -26,6 +40,8 @@ def trace_entries(context: Context, suspects: Sequence[Suspect]) -> Flow[list[Dr
         commands += [
             ("MULTI",),
             ("GET", word(document)),
+            _deadline_command(context, entries[0]),
+            ("TIME",),
             *[_entry_command(context, each) for each in entries],
             ("EXEC",),
         ]
@@ -33,15 +49,26 @@ def trace_entries(context: Context, suspects: Sequence[Suspect]) -> Flow[list[Dr
     replies = (yield from ask(context, tuple(commands))) if commands else []
     found: list[Drift] = []
     for entries, end in zip(rows.values(), ends, strict=True):
-        document, *answers = replies[end]
+        document, deadline, time, *answers = replies[end]
         implied = _implied(context, entries[0], document)
         if implied is None:
+            continue
+        if document is None and _was_freed(context, deadline, micros_of(time)):
+            if len(freed) < _MAX_FREED:
+                freed.add((partition_of(entries[0]), _entity(context, entries[0]).name, entries[0].row))
             continue
         for suspect, answer in zip(entries, answers, strict=True):
             finding = _judge(context, suspect, answer, implied, gone=document is None)
             if finding is not None:
                 found.append(finding)
     return found
+
+
+def _was_freed(context: Context, deadline: Reply, now: int) -> bool:
+    """Return whether the native TTL of a row with this entry in the expiry set has passed."""
+    if not isinstance(deadline, bytes) or float(deadline) < _FIRST_DEADLINE:
+        return False
+    return int(float(deadline)) // 1000 + context.policy.grace_ms <= now // 1000
 
 
 def _by_row(context: Context, suspects: Iterable[Suspect]) -> dict[str, list[Suspect]]:
@@ -63,16 +90,18 @@ def _unimplied(context: Context, suspects: Sequence[Suspect]) -> Flow[list[Suspe
     return left
 
 
+def _deadline_command(context: Context, suspect: Suspect) -> Command:
+    partition = partition_of(suspect)
+    member = partition.expiring(_entity(context, suspect).name, suspect.row)
+    return ("ZSCORE", partition.expiry, word(member))
+
+
 def _entry_command(context: Context, suspect: Suspect) -> Command:
     place = suspect.place
     if place.what is KeyKind.CLAIMS:
         return ("HGET", place.key, word(suspect.value))
     if place.what is KeyKind.EXPIRY:
-        return (
-            "ZSCORE",
-            place.key,
-            word(partition_of(suspect).expiring(_entity(context, suspect).name, suspect.row)),
-        )
+        return _deadline_command(context, suspect)
     return ("ZSCORE", place.key, word(suspect.row))
 
 

@@ -55,6 +55,7 @@ class Repairs:
         report: what the last round read and found.
         mended: drift that was mended; in a dry run, that would be.
         left: drift that is left for a person.
+        forgotten: number of rows freed by their native TTL whose entries were removed; in a dry run, that would be.
         postponed: drift that could not be mended now, because of a key of the wrong type or another process's write.
     """
 
@@ -62,6 +63,7 @@ class Repairs:
     mended: Counter[DriftGroup] = field(default_factory=Counter)
     left: Counter[DriftGroup] = field(default_factory=Counter)
     postponed: Counter[DriftGroup] = field(default_factory=Counter)
+    forgotten: int = 0
 
     @property
     def complete(self) -> bool:

@@ -12,8 +12,10 @@ from typing import Any, Final
 from keyweave.changes.plan import Applied, Plan, new_op
 from keyweave.effects import Call, Flow
 from keyweave.exchange.ask import apply, ask, ask_script
+from keyweave.expiry.forget import Row, forget
 from keyweave.integrity.check import ignore_progress, locator_for, walk
 from keyweave.integrity.drift import Drift, Kind
+from keyweave.integrity.inspect_entry import FreedRow
 from keyweave.integrity.mend import mend_row
 from keyweave.integrity.remedy import Repairs, drift_of, mendable
 from keyweave.integrity.survey import Observer
@@ -76,11 +78,26 @@ def reindex(
         for counter in (repairs.report.drift, repairs.left, repairs.postponed):
             counter.clear()
         before = repairs.mended.total()
-        yield from walk(context, locator, repairs.report, observe or ignore_progress, handle)
+        freed = yield from walk(context, locator, repairs.report, observe or ignore_progress, handle)
+        if not dry_run:
+            forgotten = yield from _forget(context, freed)
+            repairs.report.unswept = max(0, repairs.report.unswept - forgotten)
+        repairs.forgotten += len(freed) if dry_run else forgotten
         rebuilt = any(drift.kind in (Kind.WRONG_TYPE, Kind.BAD_CLOCK) for drift in repairs.report.drift)
         stuck = number > 0 and repairs.mended.total() == before
         if stuck or not (repairs.postponed or rebuilt):
             return
+
+
+def _forget(context: Context, freed: set[FreedRow]) -> Flow[int]:
+    """Remove the entries of rows that the native TTL freed, as a sweep does. Returns the number of rows."""
+    rows: defaultdict[Partition, list[Row]] = defaultdict(list)
+    for partition, name, key in freed:
+        rows[partition].append((name, key))
+    forgotten = 0
+    for partition, some in rows.items():
+        forgotten += (yield from forget(context, partition, some))[0]
+    return forgotten
 
 
 def _mend(context: Context, repairs: Repairs, findings: list[Drift]) -> Flow[None]:

@@ -61,7 +61,7 @@ class Progress:
 Observer: TypeAlias = Callable[[Progress], object]
 
 
-class Ledger:
+class RowSums:
     """The sums of rows, and marks for the rows and keys to inspect."""
 
     __slots__ = ("_marks", "_sums", "highest")
@@ -69,8 +69,8 @@ class Ledger:
     def __init__(self) -> None:
         self._sums: Final = array("Q", bytes(8 * _SUMS))
         self._marks: Final = bytearray(_SUMS)
-        self.highest: dict[str, int] = {}
-        """The highest revision read, by the partition's tag."""
+        self.highest: dict[str, tuple[int, str]] = {}
+        """The highest revision read and the key of its document, by the partition's tag."""
 
     def add(self, entity: str, key: str, amount: int) -> None:
         """Add to a row's sum."""
@@ -111,13 +111,13 @@ class Ledger:
 
 @dataclass(slots=True)
 class Survey:
-    """One walk through the namespace that fills a ledger."""
+    """One walk through the namespace that fills the sums of rows."""
 
     context: Context
     locator: Locator
     progress: Progress
     observe: Observer
-    ledger: Ledger = field(default_factory=Ledger)
+    sums: RowSums = field(default_factory=RowSums)
     batches: Batches = field(default_factory=Batches)
     set_aside: int = 0
     others: int = 0
@@ -136,31 +136,32 @@ class Survey:
                     self._held(held)
                 yield Call(self.observe, self.progress)
             for place in contents.wrong:
-                self.ledger.mark("", place.key)
+                self.sums.mark("", place.key)
             yield from self._other_keys(places)
             self.progress.keys += len(places)
             yield Call(self.observe, self.progress)
 
     def _documents(self, places: list[ParsedKey]) -> Flow[None]:
-        context, ledger = self.context, self.ledger
+        context, sums = self.context, self.sums
         found = yield from read_documents(context, places)
         targets: dict[Partition, list[tuple[str, str, str]]] = {}
         for place, (document, ends) in zip(places, found, strict=True):
             entity, partition = place.entity, place.partition
             assert entity is not None and partition is not None
             if document is None:
-                ledger.mark(entity.name, place.rest)
+                sums.mark(entity.name, place.rest)
                 continue
             self.progress.documents += 1
             try:
                 record, head = context.codec(entity).peek(document)
             except CorruptDocumentError:
-                ledger.mark(entity.name, place.rest)
+                sums.mark(entity.name, place.rest)
                 continue
             if getattr(record, entity.key) != place.rest or not fits(context, head, ends):
-                ledger.mark(entity.name, place.rest)
-            ledger.add(entity.name, place.rest, self._weight(partition, entity, record, head))
-            ledger.highest[partition.tag] = max(head.revision, ledger.highest.get(partition.tag, 0))
+                sums.mark(entity.name, place.rest)
+            sums.add(entity.name, place.rest, self._weight(partition, entity, record, head))
+            if head.revision > sums.highest.get(partition.tag, (0, ""))[0]:
+                sums.highest[partition.tag] = head.revision, place.key
             for reference in entity.references:
                 value = getattr(record, reference.field)
                 if value is not None:
@@ -192,19 +193,19 @@ class Survey:
         for batch, count in zip(batches, counts, strict=True):
             if count != len(batch):
                 for _, entity, key in batch:
-                    self.ledger.mark(entity, key)
+                    self.sums.mark(entity, key)
 
     def _held(self, held: Held) -> None:
-        place, pairs, ledger = held.place, held.pairs, self.ledger
+        place, pairs, sums = held.place, held.pairs, self.sums
         self.progress.entries += len(pairs) // 2
         if place.what is KeyKind.VIEW:
             assert place.entity is not None
-            ledger.subtract_view(place.entity.name, place.key, pairs)
+            sums.subtract_view(place.entity.name, place.key, pairs)
         elif place.what is KeyKind.CLAIMS:
             assert place.entity is not None
             for value, owner in zip(pairs[0::2], pairs[1::2], strict=True):
                 row = text(owner)
-                ledger.add(place.entity.name, row, -claim_amount(place.key, text(value), row))
+                sums.add(place.entity.name, row, -claim_amount(place.key, text(value), row))
         else:
             self._deadlines(place, pairs)
 
@@ -215,9 +216,9 @@ class Survey:
             entity = self.locator.entity(place.partition, name)
             if entity is None:
                 if not self.locator.limited:
-                    self.ledger.mark("", text(member))
+                    self.sums.mark("", text(member))
             elif self.locator.wanted(entity):
-                self.ledger.add(name, key, -amount_of(name, key, float(deadline)))
+                self.sums.add(name, key, -amount_of(name, key, float(deadline)))
 
     def _other_keys(self, places: list[ParsedKey]) -> Flow[None]:
         """Mark unknown keys, lasting keys that have a TTL, locks and ledgers that have none, and ledgers of the wrong type.
@@ -233,10 +234,10 @@ class Survey:
             for place, end, kind in zip(lasting, replies[0::2], replies[1::2], strict=True):
                 wrong = place.what is KeyKind.LEDGER and kind not in (b"hash", b"none")
                 if wrong or (end == -1) == (place.what in _ENDING):
-                    self.ledger.mark("", place.key)
+                    self.sums.mark("", place.key)
         for place in places:
             if place.what is KeyKind.FOREIGN:
-                self.ledger.mark("", place.key)
+                self.sums.mark("", place.key)
             self.set_aside += place.what is KeyKind.ASIDE
             self.others += place.what is KeyKind.OTHER
 

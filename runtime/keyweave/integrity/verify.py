@@ -12,10 +12,10 @@ from typing import Final, TypeAlias
 from keyweave.effects import Call, Command, Flow, Sleep
 from keyweave.exchange.ask import ask
 from keyweave.integrity.drift import Drift, Kind, Suspect
-from keyweave.integrity.inspect_entry import trace_entries
+from keyweave.integrity.inspect_entry import FreedRow, trace_entries
 from keyweave.integrity.inspect_row import inspect_rows
 from keyweave.integrity.scan import Batches, Contents, Held, Walk
-from keyweave.integrity.survey import Ledger, Observer, Progress
+from keyweave.integrity.survey import Observer, Progress, RowSums
 from keyweave.keyspace.parse import INDEXES, KeyKind, Locator, ParsedKey, text, word
 from keyweave.store.context import Context
 
@@ -40,15 +40,16 @@ Handler: TypeAlias = Callable[[list[Drift]], Flow[None]]
 
 @dataclass(slots=True)
 class Verification:
-    """One walk through the namespace that inspects what a ledger marked."""
+    """One walk through the namespace that inspects what a survey marked."""
 
     context: Context
     locator: Locator
     progress: Progress
     observe: Observer
-    ledger: Ledger
+    sums: RowSums
     handle: Handler
     batches: Batches
+    freed: set[FreedRow] = field(default_factory=set)
     _pending: list[Drift] = field(default_factory=list)
     _since: float = 0.0
     _handled: set[int] = field(default_factory=set)
@@ -70,9 +71,9 @@ class Verification:
 
     def _marked(self, place: ParsedKey) -> Iterator[Suspect]:
         if place.what is KeyKind.DOCUMENT and place.entity is not None:
-            if self.ledger.marked(place.entity.name, place.rest):
+            if self.sums.marked(place.entity.name, place.rest):
                 yield Suspect(place, place.rest)
-        elif self.ledger.marked("", place.key):
+        elif self.sums.marked("", place.key):
             yield Suspect(place)
 
     def _marked_entries(self, held: Held) -> Iterator[Suspect]:
@@ -82,7 +83,7 @@ class Verification:
                 yield from self._marked_deadline(place, member)
             return
         assert place.entity is not None
-        name, marked = place.entity.name, self.ledger.marked
+        name, marked = place.entity.name, self.sums.marked
         if place.what is KeyKind.CLAIMS:
             for value, owner in zip(pairs[0::2], map(text, pairs[1::2]), strict=True):
                 if marked(name, owner):
@@ -97,9 +98,9 @@ class Verification:
         name, _, key = member.partition(":")
         entity = self.locator.entity(place.partition, name)
         if entity is None:
-            if not self.locator.limited and self.ledger.marked("", member):
+            if not self.locator.limited and self.sums.marked("", member):
                 yield Suspect(place, member)
-        elif self.locator.wanted(entity) and self.ledger.marked(name, key):
+        elif self.locator.wanted(entity) and self.sums.marked(name, key):
             yield Suspect(place, key, name)
 
     def _inspect_once(self, suspects: list[Suspect]) -> Flow[None]:
@@ -148,7 +149,7 @@ class Verification:
         for batch in self.batches.of(rows, _ENTRIES):
             found += yield from inspect_rows(self.context, batch)
         for batch in self.batches.of(known, _ENTRIES):
-            found += yield from trace_entries(self.context, batch)
+            found += yield from trace_entries(self.context, batch, self.freed)
         if foreign:
             found += yield from _inspect_foreign(self.context, foreign)
         if keys:
@@ -183,7 +184,7 @@ def _inspect_keys(context: Context, suspects: list[Suspect]) -> Flow[list[Drift]
 
 
 def _judge_key(what: KeyKind, kind: bytes, ends: int) -> Kind | None:
-    # Keys share the marks of a ledger, so a key can be marked that is not wrong.
+    # Keys share marks, so a key can be marked that is not wrong.
     if kind == b"none" or what in (KeyKind.ASIDE, KeyKind.OTHER):
         return None
     if what is KeyKind.FOREIGN:

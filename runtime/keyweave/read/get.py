@@ -11,7 +11,7 @@ from keyweave.changes.unit import Change
 from keyweave.effects import Command, Flow
 from keyweave.errors import ValidationError
 from keyweave.exchange.ask import ask, ask_script
-from keyweave.exchange.deadline import deadline_passed
+from keyweave.exchange.deadline import TIME, deadline_passed, micros_of
 from keyweave.exchange.handshake import require_built
 from keyweave.exchange.heal import heal_claim
 from keyweave.model.entity import Entity
@@ -47,7 +47,9 @@ def find(context: Context, entity: Entity[R], key: str) -> Flow[R | None]:
         if change is not None:
             present: R | None = buffered_record(context, change)
             return present
-    (document,) = yield from ask(context, (("GET", context.partition(entity).document(entity.name, key)),))
+    (document,) = yield from _read(
+        context, entity, ("GET", context.partition(entity).document(entity.name, key))
+    )
     if document is None:
         return None
     record: R = context.codecs[entity.name].load(document)
@@ -56,6 +58,16 @@ def find(context: Context, entity: Entity[R], key: str) -> Flow[R | None]:
     if unit is not None:
         remember_loaded(context, entity, key, record)
     return record
+
+
+def _read(context: Context, entity: Entity[Any], command: Command) -> Flow[list[Any]]:
+    """Return the reply of a read of rows. If they may have a deadline, the exchange also sets a clock that is not fresh."""
+    clock = context.state.clock
+    if entity.name not in context.retention or not clock.stale():
+        return (yield from ask(context, (command,)))
+    reply, time = yield from ask(context, (command, TIME))
+    clock.set(micros_of(time))
+    return [reply]
 
 
 def get_many(context: Context, entity: Entity[R], keys: Sequence[str]) -> Flow[list[R | None]]:
@@ -68,7 +80,7 @@ def get_many(context: Context, entity: Entity[R], keys: Sequence[str]) -> Flow[l
     for start in range(0, len(wanted), _BATCH):
         part = wanted[start : start + _BATCH]
         command: Command = ("MGET", *[partition.document(entity.name, key) for key in part])
-        (documents,) = yield from ask(context, (command,))
+        (documents,) = yield from _read(context, entity, command)
         present = [key for key, document in zip(part, documents, strict=True) if document is not None]
         records = codec.load_all([document for document in documents if document is not None])
         found |= dict.fromkeys(part)

@@ -35,6 +35,7 @@ class Context:
         retention: how long rows live, by entity name.
         strategy: how reads find rows whose keys the caller does not know.
         monotonic: returns seconds, like `time.monotonic`.
+        wall: returns seconds, like `time.time`.
         random: source of jitter.
         encrypted: whether the connection uses TLS.
         local: whether the connection stays on this machine.
@@ -53,6 +54,7 @@ class Context:
     retention: Mapping[str, Lifetime]
     strategy: Strategy
     monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
     random: random.Random = field(default_factory=random.Random)
     encrypted: bool = False
     local: bool = True
@@ -68,7 +70,7 @@ class Context:
         micros = {name: lifetime.micros for name, lifetime in self.retention.items()}
         derived = {
             "state": StoreState(
-                Ledger(self.monotonic), ServerClock(self.monotonic), Recent(self.policy.remembered)
+                Ledger(self.monotonic), ServerClock(self.monotonic, self.wall), Recent(self.policy.remembered)
             ),
             "codecs": {name: Codec(entity, micros.get(name, 0)) for name, entity in entities.items()},
             "scripts": scripts_of(self.package.scripts),

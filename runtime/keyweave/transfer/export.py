@@ -9,6 +9,7 @@ from typing import Final
 from keyweave.effects import Call, Flow
 from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.ask import ask
+from keyweave.exchange.deadline import current_time
 from keyweave.integrity.check import begin, ignore_progress, locator_for
 from keyweave.integrity.scan import Batches, Walk
 from keyweave.integrity.survey import Observer
@@ -64,6 +65,7 @@ def _lines(
     (found,) = yield from ask(context, (("MGET", *[place.key for place in places]),))
     batches.learn(found)
     rows: defaultdict[str, list[bytes]] = defaultdict(list)
+    now = yield from current_time(context)
     for place, document in zip(places, found, strict=True):
         assert place.entity is not None
         if document is None:
@@ -75,7 +77,7 @@ def _lines(
             continue
         if getattr(record, place.entity.key) != place.rest:
             writer.left_out += 1
-        elif 0 < head.expires <= context.state.clock.now():
+        elif 0 < head.expires <= now:
             writer.expired += 1
         else:
             rows[place.entity.name].append(document)

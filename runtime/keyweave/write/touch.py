@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from keyweave.effects import Flow
 from keyweave.errors import NotFoundError
+from keyweave.exchange.deadline import current_time
 from keyweave.model.entity import Entity
 from keyweave.model.moment import from_micros
 from keyweave.model.record import Record
@@ -28,7 +29,7 @@ def touch(
         ValidationError: `at` is not a datetime with a time zone.
         TransactionConflictError: every attempt lost to other writers.
     """
-    moment = from_micros(context.state.clock.now()) if at is None else at
+    moment = from_micros((yield from current_time(context))) if at is None else at
 
     def forward(record: Any) -> None:
         present = getattr(record, field)
