@@ -21,6 +21,7 @@ from compozy_engine.workflows import WorkflowRepository
 from compozy_store import Status
 from tests.servers.running import chosen_server
 from tools.bench.__main__ import app
+from tools.bench.bare import Sent, same_answers
 from tools.bench.case import Case, Turn
 from tools.bench.cases import CASES, chosen
 from tools.bench.comparing import differences, reservations
@@ -152,6 +153,12 @@ def test_times_that_a_store_sets_may_differ() -> None:
         Told(name, {"email": "a", "created_at": number}) for number, name in enumerate(("one", "other"), 1)
     ]
     assert asyncio.run(verify(WRITING, sides, Data(SEED, TINY), 3)) == 6
+
+
+def test_a_replay_may_find_another_time_on_the_server() -> None:
+    sent = [Sent([("GET", "k"), ("TIME",)], [b"v", [b"1700000000", b"7"]])]
+    assert same_answers(sent, [[b"v", (1700000000, 9)]])
+    assert not same_answers(sent, [[b"w", (1700000000, 9)]])
 
 
 def test_a_run_times_every_case_on_every_side(tiny: Run) -> None:
