@@ -86,6 +86,10 @@ def pack(commands: Sequence[Command]) -> bytes:
     return b"".join(map(pack_command, commands))
 
 
+class SentOtherwise(Exception):
+    """A call sent another number of commands than the one whose answers are at hand."""
+
+
 class Kept:
     """What passed through the taps of an engine, and answers that are at hand for what comes.
 
@@ -123,6 +127,8 @@ class Tap:
         self._kept.sent.append(sent)
         if self._kept.answers:
             sent.replies = self._kept.answers.popleft()
+            if len(sent.replies) != len(commands):
+                raise SentOtherwise
             return sent.replies
         sent.replies = await self._link.exchange(commands)
         return sent.replies
@@ -187,16 +193,21 @@ class BareSide(Side):
         """Let the engine make the call with the answers at hand that it got before.
 
         Returns:
-            The microseconds that it took; None when it sent something else: one write in many also sweeps.
+            The microseconds that it took; None when it sent something else: one write in many also sweeps, and a read may
+            ask for the server's time.
         """
         self._kept.sent.clear()
         self._kept.answers.extend(sent.replies for sent in pipelines)
         target = case.target(self.engine)
         began = time.perf_counter_ns()
-        await target(*arguments)
-        took = time.perf_counter_ns() - began
-        other = len(self._kept.sent) != len(pipelines) or self._kept.answers
-        self._kept.answers.clear()
+        try:
+            await target(*arguments)
+            took = time.perf_counter_ns() - began
+            other = len(self._kept.sent) != len(pipelines) or bool(self._kept.answers)
+        except SentOtherwise:
+            return None
+        finally:
+            self._kept.answers.clear()
         return None if other else took / 1_000
 
     def _call(self, commands: list[Command]) -> tuple[Any, tuple[Any, ...]]:
