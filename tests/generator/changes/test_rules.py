@@ -28,11 +28,11 @@ from keyweave_generator.load import Located, locate_sources
 from tests.generator.accepted.corpus import NAMES, sources
 from tests.generator.example import ROOT, real_sources
 
-CASES = Path(__file__).resolve().parent.parent / "cases" / "changes"
+CASES = Path(__file__).resolve().parents[2] / "cases" / "changes"
 UPDATE = os.environ.get("KEYWEAVE_UPDATE_GOLDENS") == "1"
 PAGE = ROOT / "docs" / "schema-changes.md"
 START, END = (
-    "<!-- rules: written by tests/generator/test_changes.py -->",
+    "<!-- rules: written by tests/generator/changes/test_rules.py -->",
     "<!-- end of rules -->",
 )
 IDS = [*(rule.id for rule in RULES), IGNORE_UNUSED]

@@ -11,7 +11,7 @@ from keyweave_generator.changes.report_github import github_report
 from keyweave_generator.changes.report_markdown import COMMENT_MARK, markdown_report
 from keyweave_generator.changes.report_text import text_report
 from keyweave_generator.model import Position
-from tests.generator.test_changes import CASES, review
+from tests.generator.changes.test_rules import CASES, review
 
 FINDING = Finding(
     rule="CHECK_CHANGED",
