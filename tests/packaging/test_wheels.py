@@ -124,6 +124,21 @@ def test_an_sdist_builds_the_same_wheel(built: dict[str, Path], name: str, tmp_p
     assert again.read_bytes() == built[name].read_bytes()
 
 
+@pytest.mark.parametrize("name", PROJECTS)
+def test_a_distribution_carries_the_licence(built: dict[str, Path], name: str, tmp_path: Path) -> None:
+    text = (ROOT / "LICENSE").read_bytes()
+    told = metadata(built[name])
+    assert (told["License-Expression"], told.get_all("License-File")) == ("MIT", ["LICENSE"])
+    with zipfile.ZipFile(built[name]) as wheel:
+        (file,) = [path for path in wheel.namelist() if path.endswith("/licenses/LICENSE")]
+        assert wheel.read(file) == text
+    build(PROJECTS[name], tmp_path, "sdist")
+    (packed,) = tmp_path.iterdir()
+    with tarfile.open(packed) as archive:
+        inside = archive.extractfile(f"{packed.name.removesuffix('.tar.gz')}/LICENSE")
+        assert inside is not None and inside.read() == text
+
+
 def test_all_say_the_same_version(built: dict[str, Path]) -> None:
     assert {metadata(wheel)["Version"] for wheel in built.values()} == {keyweave.__version__}
 

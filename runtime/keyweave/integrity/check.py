@@ -74,7 +74,7 @@ def walk(
     progress = survey.progress
     report.documents, report.entries = progress.documents, progress.entries
     report.set_aside, report.others = survey.set_aside, survey.others
-    report.unbuilt = tuple(sorted(context.state.unbuilt))
+    report.unbuilt = tuple(sorted(context.unbuilt))
     if survey.sums.close():
         progress = yield from begin(context, VERIFY)
         verification = Verification(
@@ -99,12 +99,12 @@ def locator_for(context: Context, entities: Collection[str] | None) -> Flow[Loca
     if unknown:
         known = ", ".join(sorted(context.package.entities))
         raise ConfigurationError(f"there is no entity {unknown[0]!r} (there are: {known})")
-    if context.state.unbuilt:
+    if context.unbuilt:
         yield from handshake(context)  # a build may have completed since the store was opened
     registries = yield from read_registries(context, context.keyspace.partitions())
     others = {stored for registry in registries for stored in registry.indexes}
     return Locator(
-        context.package, context.keyspace, entities or None, unbuilt=context.state.unbuilt, others=others
+        context.package, context.keyspace, entities or None, unbuilt=context.unbuilt, others=others
     )
 
 
