@@ -59,6 +59,25 @@ def test_everything_of_a_fresh_namespace_is_readable(flavour: str) -> None:
         assert not new.db.session.context.state.unbuilt
 
 
+def test_a_namespace_carries_the_schema_of_the_code_that_opened_it_last(flavour: str) -> None:
+    """The indexes stay the same, so that the writer does too."""
+    more = NEW.replace("  state:", "  stars: {type: int, default: 0}\n  state:", 1)
+    with opened(flavour, "fingerprint", NEW) as old:
+        assert registry(old).fingerprint == generated(NEW).package.PACKAGE.fingerprint
+        with opened(flavour, old, more) as new:
+            found = registry(new)
+            package = generated(more).package.PACKAGE
+            assert (found.current, found.fingerprint) == (package.writer, package.fingerprint)
+            assert generated(NEW).package.PACKAGE.writer == package.writer
+
+
+def test_an_older_writer_leaves_the_schema_of_the_current_one(both: tuple[Harness, Harness], flavour: str) -> None:
+    old, new = both
+    before = registry(new)
+    with opened(flavour, old, OLD):
+        assert registry(new).fingerprint == before.fingerprint == generated(NEW).package.PACKAGE.fingerprint
+
+
 def test_a_new_index_is_kept_by_writes_and_not_read(both: tuple[Harness, Harness]) -> None:
     _, new = both
     new.do(new.db.notes.create(note(new, "b")))
