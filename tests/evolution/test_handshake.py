@@ -71,7 +71,9 @@ def test_a_namespace_carries_the_schema_of_the_code_that_opened_it_last(flavour:
             assert generated(NEW).package.PACKAGE.writer == package.writer
 
 
-def test_an_older_writer_leaves_the_schema_of_the_current_one(both: tuple[Harness, Harness], flavour: str) -> None:
+def test_an_older_writer_leaves_the_schema_of_the_current_one(
+    both: tuple[Harness, Harness], flavour: str
+) -> None:
     old, new = both
     before = registry(new)
     with opened(flavour, old, OLD):

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from keyweave.cli import commands
 from keyweave.effects import Flow
-from keyweave.integrity.mend import mend_row
+from keyweave.integrity.repair_row import repair_row
 from tests.harness import AT_ONCE
 from tests.integrity.site import Site, healthy
 from tests.servers.running import server_url
@@ -123,7 +123,7 @@ def test_a_repair_that_leaves_nothing_ends_with_zero(site: Site) -> None:
     site.send(("DEL", site.view("TaskState", "by_status", "RUNNING")))
     planned = keyweave(site, "reindex", "--dry-run")
     assert planned.exit_code == 1
-    assert "would mend:" in planned.stdout
+    assert "would repair:" in planned.stdout
     result = keyweave(site, "reindex")
     assert result.exit_code == 0
     assert "TaskState.by_status: missing entry -> add the entry" in result.stdout
@@ -186,12 +186,12 @@ def test_a_repair_that_is_stopped_says_where_it_stands(site: Site, monkeypatch: 
         calls += 1
         if calls == 3:
             raise KeyboardInterrupt
-        return (yield from mend_row(*arguments))
+        return (yield from repair_row(*arguments))
 
-    monkeypatch.setattr("keyweave.integrity.repair.mend_row", stopped)
+    monkeypatch.setattr("keyweave.integrity.repair.repair_row", stopped)
     result = keyweave(site, "reindex")
     assert result.exit_code == 2
-    assert "stopped; 2 mended. Run it again for the rest." in result.output
+    assert "stopped; 2 repaired. Run it again for the rest." in result.output
     monkeypatch.undo()
     assert keyweave(site, "reindex").exit_code == 0
     assert keyweave(site, "check").exit_code == 0

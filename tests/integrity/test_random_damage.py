@@ -1,4 +1,4 @@
-"""Random combinations of damages, and a monkey with redis-cli: named, mended as far as possible, and no data lost."""
+"""Random combinations of damages, and a monkey with redis-cli: named, repaired as far as possible, and no data lost."""
 
 from __future__ import annotations
 

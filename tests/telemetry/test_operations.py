@@ -97,7 +97,7 @@ def test_a_stretch_that_nobody_collects_is_not_put_aside_for_ever(
             stores.db.users.find("u")
         instruments = stores.db.session.context.telemetry.instruments
         (series,) = instruments._series.values()
-        assert len(series._spent) <= 10
+        assert len(series._durations) <= 10
         assert durations(recording) == {("User", "find", ""): 50}
 
 

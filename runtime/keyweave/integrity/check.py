@@ -41,7 +41,7 @@ def check(
     Args:
         entities: names of the entities to compare; by default all, and the keys that belong to no entity.
         observe: called with the progress of the check.
-        on_drift: called with the findings, a bounded number at a time.
+        on_drift: called with the drifts, a bounded number at a time.
 
     Raises:
         ConfigurationError: there is no such entity.
@@ -50,8 +50,8 @@ def check(
     report = Report()
 
     def counted(found: list[Drift]) -> Flow[None]:
-        for finding in found:
-            report.add(finding)
+        for drift in found:
+            report.add(drift)
         if on_drift is not None:
             yield Call(on_drift, found)
 

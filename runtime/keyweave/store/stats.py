@@ -16,7 +16,7 @@ class EventSink(Protocol):
     def count(self, metric: str, number: int, entity: str = "", reason: str = "") -> None:
         """Add `number` to a counter."""
 
-    def spend(self, metric: str, seconds: float, entity: str = "") -> None:
+    def record_duration(self, metric: str, seconds: float, entity: str = "") -> None:
         """Record a duration in seconds."""
 
 
@@ -104,4 +104,4 @@ class Stats:
 
     def _spend(self, metric: str, seconds: float, entity: str) -> None:
         if self.sink is not None:
-            self.sink.spend(metric, seconds, entity)
+            self.sink.record_duration(metric, seconds, entity)
