@@ -77,7 +77,7 @@ def test_cancelling_a_wait_for_a_connection_loses_none() -> None:
     assert asyncio.run(run()) == [asyncio.CancelledError, [b"1"], [b"2"], [b"after"]]
 
 
-def test_another_event_loop_is_refused_in_words() -> None:
+def test_a_second_event_loop_is_refused_with_a_configuration_error() -> None:
     shell = aio.Shell(parse_url(server_url()))
     with asyncio.Runner() as first:
         first.run(shell.run(sending(("PING",))))

@@ -1,4 +1,4 @@
-"""What a store learns of its namespace when it opens: new indexes are kept and not read, old code goes on."""
+"""What a store learns about its namespace when it opens: writes keep new indexes, reads do not use them, older code continues."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_the_planner_reads_what_is_built(both: tuple[Harness, Harness]) -> None:
     assert [row.id for row in found.records] == ["a"]
 
 
-def test_older_code_goes_on_and_what_it_does_is_counted(both: tuple[Harness, Harness]) -> None:
+def test_older_code_continues_and_its_writes_are_counted(both: tuple[Harness, Harness]) -> None:
     old, new = both
     old.do(old.db.notes.create(note(old, "b")))
     old.do(old.db.notes.delete("a"))
@@ -182,7 +182,7 @@ def test_another_definition_needs_another_generation(flavour: str) -> None:
             assert new.send(("ZCARD", partition.view("Note", "all", ()))) == [1]
 
 
-def test_a_damaged_registry_is_told(flavour: str) -> None:
+def test_a_damaged_registry_is_reported(flavour: str) -> None:
     with opened(flavour, "damaged", OLD) as old:
         partition = old.db.session.context.keyspace.partition("notes")
         old.send(("HSET", partition.schema, index_field("Note.all"), "{"))

@@ -21,7 +21,7 @@ from tests.servers.running import new_key, server_url
 
 NEVER = "a list without a writer"
 
-# What goes out and what comes back.
+# Requests and replies.
 
 
 def test_a_pipeline_is_answered_in_order_with_plain_values(store: Driver) -> None:
@@ -182,7 +182,7 @@ def test_an_interrupt_in_the_middle_of_an_exchange_gives_up_the_connection() -> 
     assert after != before
 
 
-def test_a_closed_store_says_so() -> None:
+def test_a_closed_store_is_reported() -> None:
     async def run() -> None:
         shell = aio.Shell(settings)
         await shell.aclose()

@@ -1,4 +1,4 @@
-"""Whatever a schema is changed to: a difference yields a finding, and no difference yields none."""
+"""Random changes of a schema: a difference yields a finding, and no difference yields none."""
 
 from __future__ import annotations
 
