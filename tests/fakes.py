@@ -25,7 +25,7 @@ SETTINGS = parse_url("redis://fake")
 
 
 def fake_sync_shell(server: FakeServer, log: list[Command] | None = None) -> sync.Shell:
-    """A blocking shell on a fake; all shells on one `FakeServer` share its data. `log` is told every command."""
+    """A blocking shell on a fake; all shells on one `FakeServer` share its data. `log` receives every command."""
     return sync.Shell(SETTINGS, connection_factory=lambda: _FakeLink(server, log))
 
 

@@ -1,4 +1,4 @@
-"""The documentation is true where a machine can tell: its schemas load, its code compiles, its links lead somewhere."""
+"""The parts of the documentation that a machine can check: its schemas load, its code compiles, its links have targets."""
 
 from __future__ import annotations
 
@@ -83,11 +83,11 @@ def test_pages_and_docstrings_name_modules_that_there_are() -> None:
     )
     texts = [path.read_text(encoding="utf-8") for path in (*PAGES, *sources)]
     named = {name for text in texts for name in re.findall(r"`(keyweave(?:_generator)?(?:\.\w+)+)`", text)}
-    told = {GROUP, *SPAN_ATTRIBUTES}
+    reported = {GROUP, *SPAN_ATTRIBUTES}
     for metric in METRICS:
-        told |= {metric.name, metric.name.rpartition(".")[0], *metric.attributes}
-    assert len(named - told) > 20
-    for name in sorted(named - told):
+        reported |= {metric.name, metric.name.rpartition(".")[0], *metric.attributes}
+    assert len(named - reported) > 20
+    for name in sorted(named - reported):
         pkgutil.resolve_name(name)
 
 

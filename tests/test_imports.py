@@ -157,7 +157,7 @@ def tops(module: Module) -> set[str]:
 
 
 def within(name: str, allowed: set[str]) -> bool:
-    """Tell whether an imported name is one of `allowed`, or something inside one of them."""
+    """Return whether an imported name is one of `allowed`, or something inside one of them."""
     return any(name == each or name.startswith(f"{each}.") for each in allowed)
 
 
@@ -275,7 +275,7 @@ def test_no_modules_of_the_runtime_import_each_other_in_a_circle() -> None:
 
 @pytest.mark.parametrize("package", ["keyweave", "keyweave_generator", "compozy_engine"])
 def test_modules_have_names_of_their_own(package: str) -> None:
-    """No name is another one with -ing, and none says nothing about what is inside."""
+    """No two names differ by -ing only, and no name is as general as `utils`."""
     names = {part for module in modules(package) for part in module.name.split(".")}
     roots = {name.removesuffix("ing") for name in names if name.endswith("ing")}
     assert {name for root in roots for name in (root, f"{root}e", root[:-1]) if name in names} == set()

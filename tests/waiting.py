@@ -1,4 +1,4 @@
-"""Waiting until something is true, within a bound: tests say what they wait for, never how long it takes."""
+"""Waiting until something is true, within a bound: tests name the condition, never a duration."""
 
 from __future__ import annotations
 

@@ -49,14 +49,14 @@ class Demo:
         self._before: dict[str, bytes] = {}
         self._number = 0
 
-    def step(self, title: str, action: Callable[[], T], tell: Callable[[T], str]) -> T:
+    def step(self, title: str, action: Callable[[], T], describe: Callable[[T], str]) -> T:
         """Run one step, then print its result and the keys that it created, changed and removed."""
         self._number += 1
         started = time.perf_counter()
         result = action()
         taken = (time.perf_counter() - started) * 1000
         self.console.print(f"\n[bold]{self._number}. {title}[/bold] [dim]({taken:.1f} ms)[/dim]")
-        self.console.print(f"   {tell(result)}", highlight=False)
+        self.console.print(f"   {describe(result)}", highlight=False)
         after = self._snapshot()
         made = Counter(kind(key) for key in after.keys() - self._before.keys())
         gone = Counter(kind(key) for key in self._before.keys() - after.keys())

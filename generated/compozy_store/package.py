@@ -36,6 +36,6 @@ PACKAGE = Package(
             "unlock",
         )
     },
-    fingerprint="e8544acd1f2c8a61b3ca500e459502b17ff163564a3e7d9815b4a36d1e6890ae",
+    fingerprint="6b9294c3f737f596c64425baed0e4e7d6d408b9db085d1d9508b743a5d2ff5ca",
     format=1,
 )

@@ -33,10 +33,10 @@ RUNNER = CliRunner()
 app = commands.assemble(commands.installed())
 
 TENANT = "acme [eu] *?"
-"""Whatever a tenant is called, its rule is for its keys alone."""
+"""The rule of a tenant permits its own keys only, for any name of the tenant."""
 
 HANDSHAKE = {"auth", "client", "select"}
-"""AUTH is everybody's; the others are granted where a URL makes connections send them."""
+"""Every user may send AUTH. A rule grants the others if the URL makes connections send them."""
 
 REFUSALS = {"readonly"}
 """The code of a refusal that is the name of a command as well."""
@@ -64,8 +64,8 @@ def url(server: Running, user: str = "keyweave-application") -> str:
     return f"unix://{user}:word@{server.socket}"
 
 
-def told_stories() -> list[Any]:
-    """Every story of the contract that is told to an engine on a real server."""
+def stories_on_a_server() -> list[Any]:
+    """Every story of the contract that runs on a real server."""
     found = []
     for path in sorted(Path(stories.__file__).parent.glob("test_*.py")):
         module = importlib.import_module(f"tests.contract.{path.stem}")
@@ -79,7 +79,7 @@ def told_stories() -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("test", told_stories())
+@pytest.mark.parametrize("test", stories_on_a_server())
 def test_the_contract_holds_under_the_applications_rule(
     server: Running, test: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,10 +100,10 @@ def test_the_contract_holds_under_the_applications_rule(
 
 
 def test_there_are_stories() -> None:
-    assert len(told_stories()) > 60
+    assert len(stories_on_a_server()) > 60
 
 
-def test_an_application_cannot_touch_other_keys_or_look_around(server: Running) -> None:
+def test_an_application_can_neither_use_other_keys_nor_inspect_the_server(server: Running) -> None:
     with redis.Redis(
         unix_socket_path=str(server.socket), username="keyweave-application", password="word"
     ) as client:
@@ -140,9 +140,9 @@ def test_admin_commands_work_under_the_admins_rule(server: Running) -> None:
     for command in ("sweep", "health", "doctor", "check", "reindex", "backfill", "migrate-documents"):
         result = RUNNER.invoke(app, [command, *common])
         assert result.exit_code == 0, result.output
-    told = json.loads(RUNNER.invoke(app, ["doctor", *common, "--format", "json"]).stdout)
-    assert told["findings"] == []
-    assert told["server"]["appendfsync"] == "everysec"
+    reported = json.loads(RUNNER.invoke(app, ["doctor", *common, "--format", "json"]).stdout)
+    assert reported["findings"] == []
+    assert reported["server"]["appendfsync"] == "everysec"
 
 
 def test_what_is_permitted_is_what_flows_and_scripts_send(server: Running) -> None:
@@ -200,8 +200,8 @@ def test_the_rule_is_printed_as_redis_cli_reads_it(server: Running) -> None:
         said = subprocess.run(command, input=line, capture_output=True, text=True, check=True)
         assert said.stdout.strip() == "OK"
         with server.client() as client:
-            told = client.acl_getuser("shop")
-        assert told["keys"] == ["~{compozy:v1:dev:it's?%25%7Bx%7D:*"]
+            reported = client.acl_getuser("shop")
+        assert reported["keys"] == ["~{compozy:v1:dev:it's?%25%7Bx%7D:*"]
 
 
 @pytest.mark.parametrize(

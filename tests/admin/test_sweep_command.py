@@ -1,4 +1,4 @@
-"""`keyweave sweep`: what it removes, prints and answers; and that --watch goes on until it is told to end."""
+"""`keyweave sweep`: what it removes, prints and answers; and that --watch continues until a signal ends it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ app = commands.assemble(commands.installed())
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[sync.Store]:
-    """A store with one execution; its tasks end at once. The command is told about it by the environment."""
+    """A store with one execution; its tasks end at once. The environment names it for the command."""
     name = new_namespace("command")
     with sync.Store.open(
         server_url(), namespace=name, retention={"TaskState": timedelta(microseconds=1)}
@@ -72,7 +72,7 @@ def sweep(*arguments: str) -> Result:
     return RUNNER.invoke(app, ["sweep", "--share", "1", *arguments])
 
 
-def test_it_removes_what_is_due_and_says_how_much(store: sync.Store) -> None:
+def test_it_removes_due_rows_and_prints_their_number(store: sync.Store) -> None:
     add_dead(store, 20)
     result = sweep()
     assert (result.exit_code, result.stdout) == (0, "swept 20 rows\n")
@@ -112,7 +112,7 @@ def test_nonsense_in_the_environment_stops_it(store: sync.Store, monkeypatch: py
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_watching_goes_on_until_it_is_told_to_end(store: sync.Store, number: signal.Signals) -> None:
+def test_watching_continues_until_a_signal_ends_it(store: sync.Store, number: signal.Signals) -> None:
     command = [
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""Which store an admin command works on, and what it says when it cannot tell."""
+"""Which store an admin command works on, and the error when none is named."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_the_package_must_be_named_where_it_cannot_be_found(
     assert "--package or KEYWEAVE_PACKAGE" in result.output
 
 
-def test_a_package_that_is_none_is_refused() -> None:
+def test_something_that_is_no_package_is_refused() -> None:
     result = RUNNER.invoke(app, ["sweep", "--url", "redis://127.0.0.1:1", "--package", "json"])
     assert result.exit_code == 2
     assert "cannot import the generated package 'json'" in result.output

@@ -1,4 +1,4 @@
-"""A user who lacks one command that a script calls: the write is refused as a whole, with an error that names the command."""
+"""A user without the permission for one command of a script: the write is refused as a whole, with an error that names the command."""
 
 from __future__ import annotations
 

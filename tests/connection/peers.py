@@ -1,4 +1,4 @@
-"""Servers that misbehave as a test wants, on a real socket, and a flavour-blind way to drive both shells."""
+"""Misbehaving servers on a real socket, and one interface to the shells of both flavours."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ LIMIT = 0.001
 
 
 class Pair:
-    """A connection whose other end the test holds."""
+    """A connection, and its other end for the test."""
 
     def __init__(self) -> None:
         self.near, self.far = socket.socketpair()
@@ -46,7 +46,7 @@ def pair() -> Iterator[Pair]:
 
 @pytest.fixture
 def polled(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """What every poll of this test found. There are two processors, whatever the machine has."""
+    """What every poll of this test found. The test sets the number of processors to two."""
     found: list[bool] = []
     real = BusyPoll.poll
 
@@ -60,7 +60,7 @@ def polled(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return found
 
 
-# Who polls.
+# Which waits are polled.
 
 
 @pytest.mark.parametrize(
@@ -89,12 +89,12 @@ def test_a_limit_that_would_stop_the_caller_is_refused(value: object) -> None:
         parse_url("unix:///tmp/s", busy_poll=value)
 
 
-def test_with_one_processor_nobody_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_one_processor_no_wait_is_polled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polling, "_processors", lambda: 1)
     assert busy_poll(parse_url("unix:///tmp/s")) is None
 
 
-def test_who_waits_beside_others_does_not_poll() -> None:
+def test_a_wait_beside_other_waits_is_not_polled() -> None:
     poll = BusyPoll(LIMIT)
     assert poll.begin(1)
     assert not poll.begin(2)
@@ -136,7 +136,7 @@ def test_a_poll_ends_with_the_limit_counted_from_when_the_wait_began(pair: Pair)
     assert time.monotonic() - late < 5
 
 
-def test_after_polls_in_vain_more_and_more_waits_do_without(pair: Pair) -> None:
+def test_each_poll_without_an_answer_doubles_the_waits_that_skip_polling(pair: Pair) -> None:
     poll = BusyPoll(LIMIT)
     rests = []
     for _ in range(10):
@@ -161,7 +161,7 @@ def test_after_polls_in_vain_more_and_more_waits_do_without(pair: Pair) -> None:
 # With a server.
 
 
-def test_a_lonely_exchange_is_polled_for(opened: Open, polled: list[bool]) -> None:
+def test_a_single_exchange_is_polled(opened: Open, polled: list[bool]) -> None:
     store = opened(server_url(), busy_poll=10)
     polled.clear()
     for number in range(3):
@@ -176,7 +176,7 @@ def test_exchanges_side_by_side_all_get_their_own_answer(opened: Open, polled: l
     assert answers == [[str(number).encode()] for number in range(20)]
 
 
-def test_an_answer_that_comes_late_is_slept_for(opened: Open, polled: list[bool]) -> None:
+def test_a_late_answer_is_awaited_without_polling(opened: Open, polled: list[bool]) -> None:
     def slow(client: Client) -> None:
         client.greet()
         while (command := client.request()) is not None:
@@ -190,9 +190,9 @@ def test_an_answer_that_comes_late_is_slept_for(opened: Open, polled: list[bool]
         threading.Timer(0.05, may_answer.set).start()
         assert store.send(("SLOW",)) == [b"OK"]
         assert not polled[-1]
-        looked = len(polled)
+        before = len(polled)
         assert store.send(("QUICK",)) == [b"OK"]
-        assert len(polled) == looked  # after a poll that found nothing, the next waits do not poll
+        assert len(polled) == before  # after a poll that found nothing, the next waits do not poll
 
 
 def test_a_request_too_long_to_be_sent_at_once_is_not_polled_for(polled: list[bool]) -> None:
@@ -249,7 +249,7 @@ def test_the_timeout_is_that_of_the_whole_exchange(opened: Open, polled: list[bo
         assert 0.2 <= time.monotonic() - began < 5
 
 
-def test_what_else_is_ready_runs_before_the_event_loop_is_kept(polled: list[bool]) -> None:
+def test_other_ready_tasks_run_before_a_poll_blocks_the_event_loop(polled: list[bool]) -> None:
     order: list[str] = []
 
     async def run() -> None:

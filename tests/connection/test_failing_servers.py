@@ -1,4 +1,4 @@
-"""What both shells report when a server refuses, stalls, lies or goes away, and whether it may have run a command."""
+"""What both shells report when a server refuses, stalls, sends a wrong answer or closes, and whether it may have run a command."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_server_that_goes_silent_may_have_the_commands(opened: Open) -> None:
     assert time.monotonic() - started < 2
 
 
-def test_a_server_that_drips_is_bounded_by_the_whole_exchange(opened: Open) -> None:
+def test_a_server_that_sends_single_bytes_is_bounded_by_the_timeout_of_the_exchange(opened: Open) -> None:
     stop = threading.Event()
 
     def drip(client: Client) -> None:
@@ -80,7 +80,7 @@ def test_a_server_that_drips_is_bounded_by_the_whole_exchange(opened: Open) -> N
     assert (failure.reason, failure.sent) == ("timeout", True)
 
 
-def test_a_server_that_takes_nothing_in_is_bounded(opened: Open) -> None:
+def test_a_server_that_does_not_read_is_bounded(opened: Open) -> None:
     stop = threading.Event()
 
     def deaf(client: Client) -> None:
@@ -96,7 +96,7 @@ def test_a_server_that_takes_nothing_in_is_bounded(opened: Open) -> None:
 @pytest.mark.parametrize(
     "answer", [b"", b"$10\r\nabc", b"*2\r\n:1\r\n", b"+O", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x00\x01"]
 )
-def test_an_answer_that_ends_early_or_is_none_may_have_been_sent(opened: Open, answer: bytes) -> None:
+def test_commands_may_have_run_after_a_truncated_or_invalid_answer(opened: Open, answer: bytes) -> None:
     def hang_up(client: Client) -> None:
         client.greet()
         client.request()
@@ -109,7 +109,7 @@ def test_an_answer_that_ends_early_or_is_none_may_have_been_sent(opened: Open, a
     assert (failure.reason, failure.sent) == ("closed", True)
 
 
-def test_a_server_that_is_full_says_so_and_was_not_sent(opened: Open) -> None:
+def test_a_full_server_is_reported_and_the_commands_were_not_sent(opened: Open) -> None:
     def full(client: Client) -> None:
         client.send(b"-ERR max number of clients reached\r\n")
 
@@ -171,7 +171,7 @@ def test_credentials_name_and_database_are_used(opened: Open, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("credentials", "database"), [("ann:KEEPOUT@", 0), (":KEEPOUT@", 0), ("", 0), ("", 2), ("bob:right@", 1)]
 )
-def test_refused_credentials_are_told_and_not_shown(
+def test_refused_credentials_are_reported_and_not_shown(
     opened: Open, tmp_path: Path, credentials: str, database: int
 ) -> None:
     keeper = opened(f"embedded:{tmp_path}")
@@ -182,7 +182,7 @@ def test_refused_credentials_are_told_and_not_shown(
         assert secret not in str(failure).replace(str(tmp_path), "")
 
 
-def test_a_database_that_is_not_there_is_told(opened: Open) -> None:
+def test_a_missing_database_is_reported(opened: Open) -> None:
     failure = failing(opened(f"unix://{opened('embedded:').shell.settings.path}?db=9999"))
     assert (failure.reason, failure.sent) == ("connect", False)
     assert "DB index" in str(failure)
@@ -197,7 +197,7 @@ def test_a_database_that_is_not_there_is_told(opened: Open) -> None:
         ({"tls_ca_file": "others"}, "certificate"),
     ],
 )
-def test_tls_trusts_what_it_is_told_to_trust(
+def test_tls_trusts_the_configured_authority(
     opened: Open, tmp_path: Path, authority: trustme.CA, options: dict[str, object], trouble: str | None
 ) -> None:
     authority.cert_pem.write_to_path(tmp_path / "ours")
@@ -215,7 +215,7 @@ def test_tls_trusts_what_it_is_told_to_trust(
             assert trouble in str(failure)
 
 
-def test_tls_checks_the_name_unless_told_otherwise(
+def test_tls_checks_the_name_unless_the_check_is_disabled(
     opened: Open, tmp_path: Path, authority: trustme.CA
 ) -> None:
     authority.cert_pem.write_to_path(tmp_path / "ca")
@@ -247,7 +247,7 @@ def test_a_certificate_that_cannot_be_read_is_a_configuration_error(tmp_path: Pa
                 shell(settings)
 
 
-def test_a_server_without_tls_is_no_tls_server(opened: Open) -> None:
+def test_a_server_without_tls_is_refused(opened: Open) -> None:
     with peer(answering) as address:
         failure = failing(opened(f"rediss://{address}", connect_timeout=0.5))
     assert failure.sent is False

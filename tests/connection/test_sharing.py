@@ -90,7 +90,7 @@ def batching(sizes: list[int], wait_for: int) -> Behaviour:
     return behaviour
 
 
-# Who shares.
+# Which callers share a connection.
 
 
 def test_few_callers_have_a_connection_each_and_many_share_them() -> None:
@@ -114,7 +114,7 @@ def test_callers_that_arrive_at_the_same_time_open_no_more_connections_than_they
 
 
 @pytest.mark.parametrize("pool_timeout", [0, 0.05])
-def test_who_waits_too_long_for_the_connections_of_others_opens_one(pool_timeout: float) -> None:
+def test_a_caller_that_waits_longer_than_the_pool_timeout_opens_a_connection(pool_timeout: float) -> None:
     all_come = threading.Barrier(6, timeout=30)
 
     def slow(client: Client) -> None:
@@ -130,7 +130,7 @@ def test_who_waits_too_long_for_the_connections_of_others_opens_one(pool_timeout
     assert state.open == 6
 
 
-def test_who_waited_for_a_connection_that_cannot_be_opened_tries_at_once() -> None:
+def test_a_caller_whose_connection_could_not_be_opened_tries_another_at_once() -> None:
     others_come = threading.Barrier(4, timeout=30)
 
     def behaviour(client: Client) -> None:
@@ -147,7 +147,7 @@ def test_who_waited_for_a_connection_that_cannot_be_opened_tries_at_once() -> No
     assert [type(reply) for reply in replies] == [ConnectionFailure] * APART + [list] * 4
 
 
-def test_without_pipelining_nobody_shares() -> None:
+def test_without_pipelining_no_connection_is_shared() -> None:
     async def work(shell: aio.Shell) -> set[Any]:
         tasks = [started(shell, ("BLPOP", NEVER, 0.2), ("CLIENT", "ID")) for _ in range(10)]
         return {reply[1] for reply in await outcomes(tasks)}
@@ -169,7 +169,7 @@ def test_full_connections_are_joined_by_others_and_then_callers_wait() -> None:
     assert [reply[1] for reply in replies] == [str(n).encode() for n in range(12)]
 
 
-def test_who_waits_in_vain_for_a_full_connection_is_told() -> None:
+def test_a_caller_that_gets_no_connection_in_time_gets_an_error() -> None:
     async def work(shell: aio.Shell) -> list[Any]:
         return await outcomes([started(shell, ("BLPOP", NEVER, 0.5)) for _ in range(3)])
 
@@ -178,7 +178,7 @@ def test_who_waits_in_vain_for_a_full_connection_is_told() -> None:
     assert (failure.reason, failure.sent) == ("pool", False)
 
 
-def test_what_begins_together_goes_out_in_few_pieces() -> None:
+def test_exchanges_that_begin_together_are_sent_in_few_writes() -> None:
     sizes: list[int] = []
 
     async def work(shell: aio.Shell) -> list[Any]:
@@ -187,11 +187,11 @@ def test_what_begins_together_goes_out_in_few_pieces() -> None:
     with peer(batching(sizes, 10)) as address:
         replies = with_shell(work, f"redis://{address}", pool_size=1)
     assert replies == [[str(n).encode()] for n in range(10)]
-    assert len(sizes) <= 1 + ceil(9 / COALESCED)  # the first goes at once
+    assert len(sizes) <= 1 + ceil(9 / COALESCED)  # the first is sent at once
     assert sum(sizes) == 10
 
 
-# Who goes, and what the others notice.
+# A caller that leaves, and its effect on the others.
 
 
 def test_a_cancelled_caller_does_not_affect_the_others_on_its_connection() -> None:
@@ -323,7 +323,7 @@ def test_replies_that_cannot_be_parsed_are_a_failure_for_each_possible_caller(la
     assert all(isinstance(each, ConnectionFailure) and each.sent for each in found)
 
 
-def test_a_server_that_falls_silent_ends_everybodys_wait_in_time() -> None:
+def test_every_caller_of_a_silent_server_is_answered_within_the_timeout() -> None:
     def mute(client: Client) -> None:
         client.greet()
         client.wait()
@@ -336,7 +336,7 @@ def test_a_server_that_falls_silent_ends_everybodys_wait_in_time() -> None:
     assert [(failure.reason, failure.sent) for failure in failures] == [("timeout", True)] * 8
 
 
-def test_nobody_shares_a_connection_before_it_proved_to_be_alive() -> None:
+def test_a_connection_is_shared_only_after_its_health_check() -> None:
     def fading(client: Client) -> None:
         client.greet()
         command = client.request()
@@ -354,7 +354,7 @@ def test_nobody_shares_a_connection_before_it_proved_to_be_alive() -> None:
         assert with_shell(work, f"redis://{address}", timeout=0.5) == [[str(n).encode()] for n in range(8)]
 
 
-def test_a_connection_that_proves_to_be_alive_is_shared_again() -> None:
+def test_a_connection_that_passes_its_health_check_is_shared_again() -> None:
     async def work(shell: aio.Shell) -> list[Any]:
         (before,) = await shell.run(sending(("CLIENT", "ID")))
         (link,) = shell._pool._idle

@@ -19,20 +19,20 @@ Story = Callable[[Engine], Awaitable[None]]
 
 def contract(story: Story) -> Callable[[str], None]:
     """The test of a story on every engine, each empty and on its own event loop."""
-    return told_to(*EVERY)(story)
+    return run_on(*EVERY)(story)
 
 
-def told_to(*kinds: str) -> Callable[[Story], Callable[[str], None]]:
+def run_on(*kinds: str) -> Callable[[Story], Callable[[str], None]]:
     """The test of a story on some engines."""
 
     def decorate(story: Story) -> Callable[[str], None]:
-        async def tell(kind: str) -> None:
+        async def play(kind: str) -> None:
             async with empty_engine(kind) as engine:
                 await story(engine)
 
         @pytest.mark.parametrize("kind", kinds)
         def test(kind: str) -> None:
-            asyncio.run(tell(kind))
+            asyncio.run(play(kind))
 
         return test
 

@@ -122,7 +122,7 @@ async def test_the_first_admin_is_made_once(engine: Engine) -> None:
 
 
 @contract
-async def test_an_admin_who_left_can_be_replaced(engine: Engine) -> None:
+async def test_a_deleted_admin_can_be_replaced(engine: Engine) -> None:
     await engine.auth.create_initial_admin_if_none(user("u"))
     await engine.auth.update_user(user("u", role=Role.USER))
     await engine.auth.create_initial_admin_if_none(user("v"))

@@ -22,7 +22,7 @@ from compozy_engine.tasks import TaskRepository
 from compozy_store import Component, ExecutionType, Role, Status, UsageEntry
 from keyweave.errors import ConfigurationError
 from tests.contract.engines import KEYWEAVE, empty_engine
-from tests.contract.stories import add, contract, ids, key, task, told_to, user, workflow
+from tests.contract.stories import add, contract, ids, key, run_on, task, user, workflow
 from tests.servers.running import server_url
 
 
@@ -44,7 +44,7 @@ async def test_text_that_names_a_member_is_the_member(engine: Engine) -> None:
     assert ids(await engine.workflows.list_states(WorkflowFilter(status="PAUSED"))) == ["w"]  # type: ignore[arg-type]
 
 
-@told_to(*KEYWEAVE)
+@run_on(*KEYWEAVE)
 async def test_a_written_record_holds_the_members_that_were_stored(engine: Engine) -> None:
     await engine.workflows.upsert_state(workflow())
     state: Any = task("t", status="RUNNING", component="task", execution_type="wait")
@@ -57,7 +57,7 @@ async def test_a_written_record_holds_the_members_that_were_stored(engine: Engin
 
 
 @contract
-async def test_a_status_that_is_none_is_refused_in_writes_and_finds_nothing(engine: Engine) -> None:
+async def test_an_unknown_status_is_refused_in_writes_and_finds_nothing(engine: Engine) -> None:
     await add(engine, task("t"))
     for status in ("NO", "", "running"):
         wrong: Any = status
@@ -84,8 +84,8 @@ async def test_filters_of_another_type_are_refused(engine: Engine) -> None:
                 await call
 
 
-@told_to(*KEYWEAVE)
-async def test_none_is_no_value_to_look_for(engine: Engine) -> None:
+@run_on(*KEYWEAVE)
+async def test_none_is_refused_as_a_value_of_a_filter(engine: Engine) -> None:
     """An application's empty variable must not list another owner's rows."""
     await add(engine, task("t", component=Component.AGENT, agent_id="g", action_id="x"))
     nothing: Any = None
@@ -117,7 +117,7 @@ async def test_none_is_no_value_to_look_for(engine: Engine) -> None:
             await call
 
 
-@told_to(*KEYWEAVE)
+@run_on(*KEYWEAVE)
 async def test_values_of_another_type_are_refused(engine: Engine) -> None:
     """Text in place of bytes or a datetime is valid JSON, but would be read back as another value."""
     await engine.auth.create_user(user("u"))
@@ -137,7 +137,7 @@ async def test_values_of_another_type_are_refused(engine: Engine) -> None:
             await engine.auth.get_api_key_by_fingerprint(wrong)
 
 
-@told_to(*KEYWEAVE)
+@run_on(*KEYWEAVE)
 async def test_a_fingerprint_is_not_found_by_its_digits(engine: Engine) -> None:
     await engine.auth.create_user(user("u"))
     await engine.auth.create_api_key(key("k", fingerprint=b"k"))
@@ -146,7 +146,7 @@ async def test_a_fingerprint_is_not_found_by_its_digits(engine: Engine) -> None:
         await engine.auth.get_api_key_by_fingerprint(digits)
 
 
-@told_to(*KEYWEAVE)
+@run_on(*KEYWEAVE)
 async def test_usage_is_made_of_entries(engine: Engine) -> None:
     await add(engine, task("t"))
     plain: Any = {"provider": "p", "model": "m"}
@@ -212,7 +212,7 @@ async def test_an_error_of_the_closure_passes_through_whatever_it_is(engine: Eng
     assert await engine.tasks.list_states() == []
 
 
-@told_to(*KEYWEAVE)
+@run_on(*KEYWEAVE)
 async def test_a_repository_ends_with_its_transaction(engine: Engine) -> None:
     """A write after the end of the transaction would never be applied."""
     await add(engine, task("t"))
@@ -236,7 +236,7 @@ async def test_a_repository_ends_with_its_transaction(engine: Engine) -> None:
 
 
 @contract
-async def test_an_error_is_none_of_the_contracts_children_by_accident(engine: Engine) -> None:
+async def test_an_error_of_keyweave_is_no_subclass_of_the_contracts_errors(engine: Engine) -> None:
     for call, error in (
         (engine.tasks.get_state("t"), TaskNotFoundError),
         (engine.workflows.get_state("w"), WorkflowNotFoundError),
@@ -249,7 +249,7 @@ async def test_an_error_is_none_of_the_contracts_children_by_accident(engine: En
 
 @pytest.mark.parametrize("kind", KEYWEAVE)
 def test_a_closed_engine_is_unavailable(kind: str) -> None:
-    async def tell() -> None:
+    async def play() -> None:
         async with empty_engine(kind) as engine:
             await engine.workflows.upsert_state(workflow())
         for call in (
@@ -260,7 +260,7 @@ def test_a_closed_engine_is_unavailable(kind: str) -> None:
             with pytest.raises(StoreUnavailableError):
                 await call
 
-    asyncio.run(tell())
+    asyncio.run(play())
 
 
 @pytest.mark.parametrize(
@@ -274,27 +274,27 @@ def test_a_closed_engine_is_unavailable(kind: str) -> None:
     ],
 )
 def test_invalid_options_are_refused_before_connecting(options: dict[str, Any]) -> None:
-    async def tell() -> None:
+    async def play() -> None:
         async with Engine.open("redis://nowhere.invalid:1", **options):
             pass
 
     with pytest.raises(ConfigurationError):
-        asyncio.run(tell())
+        asyncio.run(play())
 
 
 def test_an_engine_that_cannot_connect_names_the_place_and_no_password() -> None:
-    async def tell() -> None:
+    async def play() -> None:
         async with Engine.open("redis://app:planted@127.0.0.1:1", connect_timeout=2.0):
             pass
 
     with pytest.raises(StoreUnavailableError) as caught:
-        asyncio.run(tell())
+        asyncio.run(play())
     assert "127.0.0.1:1" in str(caught.value)
     assert "planted" not in repr(caught.value)
 
 
 def test_engines_of_two_namespaces_share_nothing() -> None:
-    async def tell() -> None:
+    async def play() -> None:
         async with (
             empty_engine("server") as left,
             Engine.open(server_url(), namespace="elsewhere:{x}") as right,
@@ -302,4 +302,4 @@ def test_engines_of_two_namespaces_share_nothing() -> None:
             await left.auth.create_user(user("u"))
             assert await right.auth.list_users() == []
 
-    asyncio.run(tell())
+    asyncio.run(play())

@@ -47,7 +47,7 @@ async def test_every_outcome_follows_from_top_level_tasks(engine: Engine) -> Non
 
 
 @contract
-async def test_the_output_tells_about_every_task(engine: Engine) -> None:
+async def test_the_output_holds_every_task(engine: Engine) -> None:
     await add(
         engine,
         task("p", execution_type=ExecutionType.PARALLEL, output=[1]),

@@ -16,7 +16,7 @@ DEEP: Any = [[[[{"a": [{"b": {}}]}]]]]
 
 
 @contract
-async def test_json_comes_back_as_it_went_in(engine: Engine) -> None:
+async def test_json_is_read_back_unchanged(engine: Engine) -> None:
     value = {"numbers": NUMBERS, "text": 'é😀 "1e5" \\ 2E3 </script>\u2028', "": {"deep": DEEP, "none": None}}
     outputs: list[Any] = [value, {}, [], "", 0, False, [None], {"a": {}}, {"a": []}, None]
     for output in outputs:
@@ -31,7 +31,7 @@ async def test_json_comes_back_as_it_went_in(engine: Engine) -> None:
 
 
 @contract
-async def test_json_of_great_depth_and_size_comes_back(engine: Engine) -> None:
+async def test_deep_and_large_json_is_read_back(engine: Engine) -> None:
     nested: Any = "bottom"
     for _ in range(200):
         nested = {"n": [nested]}

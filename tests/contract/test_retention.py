@@ -38,7 +38,7 @@ def _lifetime(record: Record) -> int:
 
 @pytest.mark.parametrize("kind", KEYWEAVE)
 def test_a_terminal_status_sets_the_deadline_and_leaving_it_cancels(kind: str) -> None:
-    async def tell() -> None:
+    async def play() -> None:
         async with empty_engine(kind) as engine:
             await engine.workflows.upsert_state(workflow())
             await engine.tasks.upsert_state(task("t", status=Status.RUNNING))
@@ -55,12 +55,12 @@ def test_a_terminal_status_sets_the_deadline_and_leaving_it_cancels(kind: str) -
             assert _lifetime(await engine.tasks.get_state("t")) == 0
             assert _lifetime(await engine.store.workflow_states.get("w")) == 0
 
-    asyncio.run(tell())
+    asyncio.run(play())
 
 
 @pytest.mark.parametrize("kind", KEYWEAVE)
 def test_a_row_past_its_deadline_is_gone_for_every_read(kind: str) -> None:
-    async def tell() -> None:
+    async def play() -> None:
         async with empty_engine(kind, retention=SOON) as engine:
             await engine.workflows.upsert_state(workflow())
             await engine.tasks.upsert_state(task("p", status=Status.RUNNING))
@@ -87,19 +87,19 @@ def test_a_row_past_its_deadline_is_gone_for_every_read(kind: str) -> None:
             with pytest.raises(ReferenceViolationError):
                 await engine.tasks.upsert_state(task("e"))
 
-    asyncio.run(tell())
+    asyncio.run(play())
 
 
 @pytest.mark.parametrize("kind", KEYWEAVE)
 def test_users_and_api_keys_stay(kind: str) -> None:
-    async def tell() -> None:
+    async def play() -> None:
         async with empty_engine(kind) as engine:
             await engine.auth.create_user(user("u"))
             await engine.auth.create_api_key(key("k"))
             assert _lifetime(await engine.auth.get_user_by_id("u")) == 0
             assert _lifetime(await engine.auth.get_api_key_by_id("k")) == 0
 
-    asyncio.run(tell())
+    asyncio.run(play())
 
 
 async def _missing(lookup: Any, error: type[Exception]) -> bool:

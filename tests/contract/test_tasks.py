@@ -247,7 +247,7 @@ async def test_outputs_of_children_leave_out_none_only(engine: Engine) -> None:
 
 
 @contract
-async def test_a_tree_is_told_by_depth_and_then_by_age(engine: Engine) -> None:
+async def test_a_tree_is_ordered_by_depth_and_then_by_age(engine: Engine) -> None:
     await add(
         engine,
         *(

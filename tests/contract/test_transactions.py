@@ -17,7 +17,7 @@ from compozy_engine.errors import (
 from compozy_engine.tasks import TaskRepository
 from compozy_store import Status, UsageEntry
 from tests.contract.engines import EVERY, KEYWEAVE, empty_engine
-from tests.contract.stories import add, contract, ids, task, told_to, workflow
+from tests.contract.stories import add, contract, ids, run_on, task, workflow
 
 
 @contract
@@ -175,7 +175,7 @@ async def test_twenty_children_update_their_parent_one_after_the_other(engine: E
     assert (await engine.tasks.get_progress_info("p")).success_count == 20
 
 
-@told_to(*KEYWEAVE)
+@run_on(*KEYWEAVE)
 async def test_a_child_may_be_written_before_its_parent_is_locked(engine: Engine) -> None:
     """PostgreSQL deadlocks here: a child's foreign key locks the parent against `for update`."""
     await add(engine, task("p", output=0))
@@ -201,7 +201,7 @@ def test_two_parents_locked_in_opposite_order_are_both_updated(kind: str) -> Non
             state.output = (state.output or 0) + 1
             await repository.upsert_state(state)
 
-    async def tell() -> None:
+    async def play() -> None:
         async with empty_engine(kind, lock_ttl=0.2) as engine:
             await add(engine, task("a", output=0), task("b", output=0))
             await asyncio.gather(
@@ -209,7 +209,7 @@ def test_two_parents_locked_in_opposite_order_are_both_updated(kind: str) -> Non
             )
             assert [(await engine.tasks.get_state(name)).output for name in "ab"] == [2, 2]
 
-    asyncio.run(tell())
+    asyncio.run(play())
 
 
 @contract

@@ -96,7 +96,7 @@ async def test_a_workflow_has_the_newest_run_of_each_task_at_every_depth(engine:
 
 
 @contract
-async def test_a_workflow_shows_what_its_top_level_tasks_lead_to(engine: Engine) -> None:
+async def test_a_workflow_shows_the_status_that_follows_from_its_top_level_tasks(engine: Engine) -> None:
     await add(engine, task("p"), task("c", parent_state_id="p"), task("a"), task("b", parent_state_id="a"))
     await engine.tasks.upsert_state(task("a", parent_state_id="b"))
     await engine.workflows.upsert_state(workflow("x"))

@@ -51,7 +51,7 @@ def test_many_at_once_are_what_each_is(heads: list[tuple[int, int, int]]) -> Non
     ],
 )
 @pytest.mark.parametrize("beside", [0, 3])
-def test_a_damaged_document_is_told_among_healthy_ones(damaged: bytes, message: str, beside: int) -> None:
+def test_a_damaged_document_is_reported_among_healthy_ones(damaged: bytes, message: str, beside: int) -> None:
     healthy = [document(1_700_000_000_000_000, 1_700_000_000_000_000, 0)] * beside
     with pytest.raises(CorruptDocumentError, match=message) as caught:
         CODEC.load_all([*healthy, damaged, *healthy])
@@ -70,8 +70,8 @@ VALUES = st.recursive(
 )
 
 
-def told(output: Any, stored: Any) -> Any:
-    """What becomes of a task with this output: the document and what readers get, or why it is refused."""
+def reported(output: Any, stored: Any) -> Any:
+    """The stored document and the record of a task with this output, or the reason of the refusal."""
     record = CODEC.load(document(1_700_000_000_000_000, 1_700_000_000_000_000, 0))
     record.output, record.input = output, {"output": 1}
     try:
@@ -104,4 +104,4 @@ def test_what_the_store_holds_already_changes_nothing_about_what_can_be_stored(
     stored = CODEC.memory(prepared, 1_700_000_000_000_001, 1_700_000_000_000_000, 0)
     for value in (after, before):
         output = {"pad": pad, "value": value}
-        assert told(output, stored) == told(output, None)
+        assert reported(output, stored) == reported(output, None)

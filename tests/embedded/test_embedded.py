@@ -190,7 +190,7 @@ def test_processes_share_the_server_of_a_folder_until_the_last_one_ends(tmp_path
     assert eventually(lambda: not running(pid))
 
 
-def test_who_comes_while_a_server_stops_waits_and_finds_the_data(tmp_path: Path) -> None:
+def test_a_program_that_opens_a_stopping_server_waits_and_finds_the_data(tmp_path: Path) -> None:
     for number in range(4):
         done = program(
             f"embedded:{tmp_path}", f"shell.run(sending(('RPUSH', 'rounds', {number})));os._exit(0)"
@@ -278,7 +278,7 @@ def test_a_folder_that_cannot_be_written_is_refused() -> None:
         embedded.acquire("/proc/keyweave")
 
 
-def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+def test_the_error_of_a_server_that_cannot_start_has_the_reason(tmp_path: Path) -> None:
     (tmp_path / "appendonlydir").write_text("in the way")
     with pytest.raises(StoreUnavailableError, match=r"(?s)does not start; it logged:\n.*appendonlydir"):
         embedded.acquire(tmp_path)

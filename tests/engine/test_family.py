@@ -1,4 +1,4 @@
-"""Rows in memory: the newest of each value, and what the rows without a parent lead to."""
+"""Rows in memory: the newest of each value, and the status that follows from the rows without a parent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Row(Record, kw_only=True):
     parent: str | None = None
 
 
-class Told(Row, kw_only=True):
+class Longer(Row, kw_only=True):
     more: int = 0
 
 
@@ -37,7 +37,7 @@ def test_circles_are_not_reached() -> None:
 
 
 def test_a_record_of_another_class_has_the_same_values_and_no_memory() -> None:
-    told = recast(Told, Row(name="a", parent="b"), more=5)
-    assert (told.name, told.parent, told.more, memory_of(told)) == ("a", "b", 5, None)
-    assert recast(Row, told) == Row(name="a", parent="b")
-    assert recast(Row, told, parent=None) == Row(name="a")
+    reported = recast(Longer, Row(name="a", parent="b"), more=5)
+    assert (reported.name, reported.parent, reported.more, memory_of(reported)) == ("a", "b", 5, None)
+    assert recast(Row, reported) == Row(name="a", parent="b")
+    assert recast(Row, reported, parent=None) == Row(name="a")

@@ -83,7 +83,7 @@ def test_a_dry_run_changes_nothing(stack: ExitStack) -> None:
     assert new.contents() == before
 
 
-def test_values_that_collide_are_told_and_nothing_is_changed(stack: ExitStack) -> None:
+def test_values_that_collide_are_reported_and_nothing_is_changed(stack: ExitStack) -> None:
     old = opened(stack, "collide", OLD)
     for key, slug in (("a", "Same"), ("b", "same"), ("c", "other")):
         old.db.notes.create(note(OLD, key, slug=slug))
@@ -151,9 +151,9 @@ def hammering(stores: Harness, schema: str, name: str) -> Iterator[subprocess.Po
         started = process.stdout.readline()
         assert started == "open\n", process.communicate()[1]
         yield process
-        told, wrong = process.communicate()
+        reported, wrong = process.communicate()
         assert process.returncode == 0, wrong
-        assert int(told) > 0
+        assert int(reported) > 0
     finally:
         process.kill()
         process.communicate()

@@ -1,4 +1,4 @@
-"""What a store learns of its namespace when it opens: new indexes are kept and not read, old code goes on."""
+"""What a store learns about its namespace when it opens: writes keep new indexes, reads do not use them, older code continues."""
 
 from __future__ import annotations
 
@@ -59,6 +59,27 @@ def test_everything_of_a_fresh_namespace_is_readable(flavour: str) -> None:
         assert not new.db.session.context.state.unbuilt
 
 
+def test_a_namespace_carries_the_schema_of_the_code_that_opened_it_last(flavour: str) -> None:
+    """The indexes stay the same, so that the writer does too."""
+    more = NEW.replace("  state:", "  stars: {type: int, default: 0}\n  state:", 1)
+    with opened(flavour, "fingerprint", NEW) as old:
+        assert registry(old).fingerprint == generated(NEW).package.PACKAGE.fingerprint
+        with opened(flavour, old, more) as new:
+            found = registry(new)
+            package = generated(more).package.PACKAGE
+            assert (found.current, found.fingerprint) == (package.writer, package.fingerprint)
+            assert generated(NEW).package.PACKAGE.writer == package.writer
+
+
+def test_an_older_writer_leaves_the_schema_of_the_current_one(
+    both: tuple[Harness, Harness], flavour: str
+) -> None:
+    old, new = both
+    before = registry(new)
+    with opened(flavour, old, OLD):
+        assert registry(new).fingerprint == before.fingerprint == generated(NEW).package.PACKAGE.fingerprint
+
+
 def test_a_new_index_is_kept_by_writes_and_not_read(both: tuple[Harness, Harness]) -> None:
     _, new = both
     new.do(new.db.notes.create(note(new, "b")))
@@ -89,7 +110,7 @@ def test_the_planner_reads_what_is_built(both: tuple[Harness, Harness]) -> None:
     assert [row.id for row in found.records] == ["a"]
 
 
-def test_older_code_goes_on_and_what_it_does_is_counted(both: tuple[Harness, Harness]) -> None:
+def test_older_code_continues_and_its_writes_are_counted(both: tuple[Harness, Harness]) -> None:
     old, new = both
     old.do(old.db.notes.create(note(old, "b")))
     old.do(old.db.notes.delete("a"))
@@ -161,7 +182,7 @@ def test_another_definition_needs_another_generation(flavour: str) -> None:
             assert new.send(("ZCARD", partition.view("Note", "all", ()))) == [1]
 
 
-def test_a_damaged_registry_is_told(flavour: str) -> None:
+def test_a_damaged_registry_is_reported(flavour: str) -> None:
     with opened(flavour, "damaged", OLD) as old:
         partition = old.db.session.context.keyspace.partition("notes")
         old.send(("HSET", partition.schema, index_field("Note.all"), "{"))

@@ -1,4 +1,4 @@
-"""`deadline` is the budget of a whole operation: nothing returns more than `timeout` after it, whatever the server does."""
+"""`deadline` is the budget of a whole operation: nothing returns more than `timeout` after it, for every behaviour of the server."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SHORT: Final[dict[str, Any]] = {"timeout": 0.25, "deadline": 0.6, "connect_timeo
 
 
 class Proxy:
-    """Carries bytes between stores and a server, until `mode` says otherwise: `pass`, `swallow`, `dead` or `unaccepted`.
+    """Carries bytes between stores and a server, as `mode` says: `pass`, `swallow`, `dead` or `unaccepted`.
 
     Attributes:
         delay: seconds that each reply waits.

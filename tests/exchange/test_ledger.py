@@ -38,7 +38,7 @@ def store(namespace: str) -> Iterator[Store]:
 
 @pytest.fixture
 def other(namespace: str) -> Iterator[Store]:
-    """Another process's store, as far as the server can tell."""
+    """Another process's store, from the server's point of view."""
     with Store.open(server_url(), namespace=namespace, sweep_every=0) as opened:
         yield opened
 
@@ -192,7 +192,7 @@ def test_an_update_that_was_refused_does_not_happen_afterwards(store: Store) -> 
     assert store.users.get("u").email == "u@x"
 
 
-def test_one_revision_that_was_handed_out_twice_is_told_apart_by_its_op(store: Store, other: Store) -> None:
+def test_two_writes_with_the_same_revision_are_distinguished_by_their_op(store: Store, other: Store) -> None:
     mine = store.users.create(user())
     theirs = other.users.get("u")
     # After a lost tail and with the server's clock behind, another write gets the revision that `mine` remembers.

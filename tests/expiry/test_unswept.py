@@ -279,7 +279,7 @@ def stores(request: pytest.FixtureRequest) -> Iterator[Harness]:
 def test_an_unswept_store_returns_the_same_as_one_that_never_had_the_rows(stores: Harness) -> None:
     @settings(max_examples=8, deadline=None, derandomize=True, database=None)
     @given(st.lists(steps, min_size=8, max_size=24), st.permutations(WRITES))
-    def tell(history: list[tuple[Any, ...]], writes: list[Call]) -> None:
+    def play(history: list[tuple[Any, ...]], writes: list[Call]) -> None:
         stage = Stage(stores)
         for step in history:
             stage.play(step)
@@ -288,8 +288,8 @@ def test_an_unswept_store_returns_the_same_as_one_that_never_had_the_rows(stores
             assert answers[0] == answers[1], name
         for name, call in LISTS:
             assert paged(stage, stage.first, call, name) == paged(stage, stage.second, call, name), name
-        told = [stores.transact(in_transaction, store) for store in (stage.first, stage.second)]
-        assert told[0] == told[1]
+        reported = [stores.transact(in_transaction, store) for store in (stage.first, stage.second)]
+        assert reported[0] == reported[1]
         for write in writes:
             stage.both(write)
         for name, call in QUESTIONS:
@@ -299,4 +299,4 @@ def test_an_unswept_store_returns_the_same_as_one_that_never_had_the_rows(stores
         assert contents(stage, stage.first) == contents(stage, stage.second)
         assert stores.do(stage.first.check()).clean
 
-    tell()
+    play()

@@ -1,7 +1,7 @@
 """Each case directory is a schema and, for the smallest one and for one that uses the whole language, a golden tree.
 
 `KEYWEAVE_UPDATE_GOLDENS=1` rewrites the golden trees; read the difference before you commit it. What the packages do
-is told by the stories in `accepted/`; its `test_language` says how much of the language the cases use.
+is shown by the stories in `accepted/`; its `test_language` says how much of the language the cases use.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def test_any_name_of_a_revision_will_do(sample: Sample, name: str) -> None:
     assert rules(run("--against", name, "--format", "json")) == ["FIELD_TYPE_CHANGED"]
 
 
-def test_what_is_gone_is_told_in_the_old_file_under_the_revisions_name(sample: Sample) -> None:
+def test_a_removal_is_reported_in_the_old_file_under_the_revisions_name(sample: Sample) -> None:
     sample.write(SALE.replace("  note: {type: string, optional: true}\n", ""))
     first = run("--against", "main").stdout.splitlines()[0]
     assert first.startswith("main:schema/sale.yaml:12:3: warning FIELD_REMOVED (API): ")
@@ -166,7 +166,7 @@ def test_what_cannot_be_compared_is_status_2(
     assert result.stderr.startswith(message)
 
 
-def test_a_bad_schema_is_told_on_either_side(sample: Sample) -> None:
+def test_a_bad_schema_is_reported_on_either_side(sample: Sample) -> None:
     sample.write(SALE + "view: {}\n")
     sample.commit()
     now = run()
@@ -193,7 +193,7 @@ def test_a_file_or_a_link_in_place_of_the_folder_is_status_2(sample: Sample) -> 
     assert (result.exit_code, "schema/more.yaml is a symbolic link" in result.stderr) == (2, True)
 
 
-def test_a_shallow_clone_without_the_ancestor_says_so(
+def test_a_shallow_clone_without_the_ancestor_is_reported(
     sample: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sample.git("checkout", "--quiet", "-b", "topic")
@@ -211,7 +211,7 @@ def test_a_shallow_clone_without_the_ancestor_says_so(
     assert rules(run("--against", "origin/main", "--format", "json")) == ["FIELD_ADDED"]
 
 
-def test_without_git_it_says_so(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_git_is_reported(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     result = run()
     assert (result.exit_code, result.stderr) == (

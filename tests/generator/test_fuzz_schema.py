@@ -1,4 +1,4 @@
-"""Whatever stands in the files, loading gives a schema or problems with places: never another exception."""
+"""For any text of the files, loading returns a schema or problems with positions, and raises no other exception."""
 
 from __future__ import annotations
 

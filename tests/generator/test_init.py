@@ -22,7 +22,7 @@ app = commands.assemble(commands.installed())
 
 def make(folder: Path, *words: str) -> str:
     """Run make in a project with the Python that runs this test; returns what it printed."""
-    # Without the variables by which an outer make, and the outer pytest, speak to their children.
+    # Without the variables by which an outer make, and the outer pytest, pass settings to their children.
     environment = {
         "PATH": "/usr/bin:/bin:/usr/local/bin",
         "HOME": str(folder),
@@ -60,7 +60,7 @@ def test_what_is_there_is_not_touched(tmp_path: Path) -> None:
     assert (tmp_path / "Makefile").read_text() == "mine"
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = RUNNER.invoke(app, ["init", str(tmp_path / "file")])
     assert result.exit_code == 1

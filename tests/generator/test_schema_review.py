@@ -91,7 +91,7 @@ class PullRequest:
 
 
 def pull_request(tmp_path: Path, sale: str) -> PullRequest:
-    """Somebody changes the schema on a branch, while main goes on with a change of its own."""
+    """A branch changes the schema, and main has a later change of its own."""
     origin = Sample(tmp_path / "origin")
     origin.write()
     old_base = origin.commit()
@@ -152,7 +152,7 @@ def test_nothing_changed_and_no_comment_yet_makes_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("more", [{"COMMENT": "false"}, {"PULL_REQUEST": ""}])
-def test_nobody_is_asked_for_a_comment_that_is_not_wanted(tmp_path: Path, more: dict[str, str]) -> None:
+def test_no_comment_is_requested_when_comments_are_disabled(tmp_path: Path, more: dict[str, str]) -> None:
     outcome = pull_request(tmp_path, GRAVE).review(**more)
     assert (outcome.status, outcome.calls) == (1, [])
 

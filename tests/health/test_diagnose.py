@@ -150,7 +150,7 @@ def test_a_replica_is_critical_and_a_primary_knows_one_that_is_behind() -> None:
     assert (found(health, "role-replica").severity, health.serving) == (CRITICAL, False)
 
 
-def test_a_server_that_is_loading_is_told_apart_from_one_that_is_down() -> None:
+def test_a_loading_server_is_distinguished_from_one_that_is_down() -> None:
     with configured_server(**{**WELL, "enable_debug_command": "yes"}) as server:
         with server.client() as client:
             client.mset({f"key{number}": "x" * 100 for number in range(2000)})
@@ -170,7 +170,7 @@ def test_a_user_that_may_not_run_scripts_is_a_finding(well: Running) -> None:
     assert (names(health), health.worst, health.serving) == ({"scripts-refused"}, CRITICAL, False)
 
 
-def test_what_a_server_does_not_tell_is_unknown_and_said(well: Running) -> None:
+def test_a_fact_that_a_server_does_not_report_is_unknown_and_listed(well: Running) -> None:
     with well.client() as client:
         client.execute_command("ACL", "SETUSER", "blind", "on", ">word", "~*", "+@all", "-info", "-config")
         client.execute_command("ACL", "SETUSER", "plain", "on", ">word", "~*", "+@all", "-config")
@@ -269,7 +269,7 @@ def test_data_of_another_schema_is_found(well: Running) -> None:
     assert PACKAGE.fingerprint[:12] in finding.what
 
 
-def test_findings_come_worst_first_and_each_says_what_why_and_what_to_do() -> None:
+def test_findings_are_sorted_worst_first_and_each_has_what_why_and_action() -> None:
     facts = ServerFacts(
         product="redis",
         version="7.0",

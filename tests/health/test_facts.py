@@ -1,4 +1,4 @@
-"""What a server says is read as it is said; what it does not say, or says oddly, is unknown."""
+"""Facts are read as the server reports them; what it does not report, or reports in another form, is unknown."""
 
 from __future__ import annotations
 
@@ -15,24 +15,29 @@ def facts(info: Reply, settings: Reply = REFUSED) -> ServerFacts:
 
 
 @pytest.mark.parametrize("info", [REFUSED, None, b"", b"\xff\xfe", b"# Server\r\nnothing", [b"role:master"]])
-def test_nothing_said_is_nothing_known(info: Reply) -> None:
+def test_an_empty_report_leaves_every_fact_unknown(info: Reply) -> None:
     assert facts(info) == ServerFacts(scripts=True)
 
 
 @pytest.mark.parametrize("settings", [REFUSED, None, [], [b"save"], [None, None], b"save", [b"other", b"1"]])
-def test_settings_that_are_not_told_are_unknown(settings: Reply) -> None:
-    told = facts(b"aof_enabled:1\r\n", settings)
-    assert (told.aof, told.appendfsync, told.snapshots, told.persistence) == (True, None, None, "aof")
+def test_settings_that_are_not_reported_are_unknown(settings: Reply) -> None:
+    reported = facts(b"aof_enabled:1\r\n", settings)
+    assert (reported.aof, reported.appendfsync, reported.snapshots, reported.persistence) == (
+        True,
+        None,
+        None,
+        "aof",
+    )
 
 
 def test_numbers_that_are_none_are_unknown() -> None:
-    told = facts(b"used_memory:1.5GB\r\nmaxmemory:\r\nmaxmemory_policy:noeviction\r\n")
-    assert (told.used_memory, told.max_memory, told.eviction_policy) == (None, None, "noeviction")
+    reported = facts(b"used_memory:1.5GB\r\nmaxmemory:\r\nmaxmemory_policy:noeviction\r\n")
+    assert (reported.used_memory, reported.max_memory, reported.eviction_policy) == (None, None, "noeviction")
 
 
-def test_valkey_is_told_apart_from_the_redis_that_it_is_compatible_with() -> None:
-    told = facts(b"redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.1.2\r\n")
-    assert (told.product, told.version) == ("valkey", "9.1.2")
+def test_valkey_is_distinguished_from_the_redis_that_it_is_compatible_with() -> None:
+    reported = facts(b"redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.1.2\r\n")
+    assert (reported.product, reported.version) == ("valkey", "9.1.2")
     assert facts(b"redis_version:8.0.2\r\n").product == "redis"
 
 
@@ -49,9 +54,16 @@ def test_replicas_are_read_with_what_they_have_not_confirmed() -> None:
     )
 
 
-def test_a_replica_tells_about_its_primary() -> None:
-    told = facts(b"role:slave\r\nmaster_link_status:down\r\nmaster_last_io_seconds_ago:-1\r\nslave0:x\r\n")
-    assert (told.role, told.primary_link, told.primary_silent, told.replicas) == ("replica", False, -1, ())
+def test_a_replica_reports_its_primary() -> None:
+    reported = facts(
+        b"role:slave\r\nmaster_link_status:down\r\nmaster_last_io_seconds_ago:-1\r\nslave0:x\r\n"
+    )
+    assert (reported.role, reported.primary_link, reported.primary_silent, reported.replicas) == (
+        "replica",
+        False,
+        -1,
+        (),
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What opening a store tells, and what `store.health()` and `keyweave health` and `doctor` answer."""
+"""What opening a store logs, and what `store.health()` and `keyweave health` and `doctor` answer."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_line_names_host_and_port_and_no_credential(caplog: pytest.LogCaptur
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_a_store_opens_without_permission_to_look_at_the_server(
+def test_a_store_opens_without_permission_to_inspect_the_server(
     flavour: str, server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with server.client() as client:
@@ -99,9 +99,7 @@ def test_flavours_send_the_same() -> None:
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_a_server_that_goes_away_is_unavailable_at_once(
-    flavour: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_stops_is_unavailable_at_once(flavour: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with configured_server(**WELL) as server:
         monkeypatch.setattr("tests.harness.server_url", lambda: server.url)
         with harness(flavour, "gone", deadline=60) as stores:
@@ -111,7 +109,7 @@ def test_a_server_that_goes_away_is_unavailable_at_once(
                 stores.do(stores.db.health())
 
 
-def test_health_tells_people_and_probes_whether_it_serves(server: Running) -> None:
+def test_health_reports_to_people_and_probes_whether_the_store_serves(server: Running) -> None:
     arguments = ["--url", server.url, "--package", "compozy_store"]
     result = RUNNER.invoke(app, ["health", *arguments])
     assert result.exit_code == 0
@@ -131,8 +129,10 @@ def test_health_tells_people_and_probes_whether_it_serves(server: Running) -> No
 
 def test_json_has_a_stable_shape(server: Running) -> None:
     arguments = ["--url", server.url, "--package", "compozy_store", "--format", "json"]
-    told = [json.loads(RUNNER.invoke(app, [command, *arguments]).stdout) for command in ("health", "doctor")]
-    for each in told:
+    reported = [
+        json.loads(RUNNER.invoke(app, [command, *arguments]).stdout) for command in ("health", "doctor")
+    ]
+    for each in reported:
         assert sorted(each) == [
             "address",
             "clock_skew",
@@ -157,16 +157,16 @@ def test_doctor_explains_what_it_finds_and_exits_with_1() -> None:
     with configured_server(maxmemory_policy="allkeys-lru", maxmemory="256mb", appendonly="yes") as server:
         arguments = ["doctor", "--url", server.url, "--package", "compozy_store"]
         result = RUNNER.invoke(app, arguments, env={"COLUMNS": "300"})
-        told = json.loads(RUNNER.invoke(app, [*arguments, "--format", "json"]).stdout)
+        reported = json.loads(RUNNER.invoke(app, [*arguments, "--format", "json"]).stdout)
     assert result.exit_code == 1
     assert "critical  eviction-policy" in result.output
     assert "$ redis-cli CONFIG SET maxmemory-policy noeviction" in result.output
-    (finding,) = told["findings"]
+    (finding,) = reported["findings"]
     assert sorted(finding) == ["action", "command", "id", "severity", "what", "why"]
-    assert (finding["id"], told["worst"]) == ("eviction-policy", "critical")
+    assert (finding["id"], reported["worst"]) == ("eviction-policy", "critical")
 
 
-def test_doctor_says_when_all_is_well(server: Running) -> None:
+def test_doctor_reports_that_there_are_no_findings(server: Running) -> None:
     result = RUNNER.invoke(app, ["doctor", "--url", server.url, "-p", "compozy_store"])
     assert (result.exit_code, "No findings" in result.output) == (0, True)
 

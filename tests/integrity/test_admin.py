@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from keyweave.cli import commands
 from keyweave.effects import Flow
-from keyweave.integrity.mend import mend_row
+from keyweave.integrity.repair_row import repair_row
 from tests.harness import AT_ONCE
 from tests.integrity.site import Site, healthy
 from tests.servers.running import server_url
@@ -53,7 +53,7 @@ def test_a_clean_store_ends_with_zero(site: Site) -> None:
     assert "clean: there is nothing to do" in result.stdout
 
 
-def test_drift_is_told_by_place_and_kind_without_ids_and_values(site: Site) -> None:
+def test_drift_is_reported_by_place_and_kind_without_ids_and_values(site: Site) -> None:
     damage(site)
     for words in (["check"], ["check", "--format", "json"], ["reindex", "--dry-run"], ["reindex"]):
         result = keyweave(site, *words)
@@ -123,7 +123,7 @@ def test_a_repair_that_leaves_nothing_ends_with_zero(site: Site) -> None:
     site.send(("DEL", site.view("TaskState", "by_status", "RUNNING")))
     planned = keyweave(site, "reindex", "--dry-run")
     assert planned.exit_code == 1
-    assert "would mend:" in planned.stdout
+    assert "would repair:" in planned.stdout
     result = keyweave(site, "reindex")
     assert result.exit_code == 0
     assert "TaskState.by_status: missing entry -> add the entry" in result.stdout
@@ -144,7 +144,7 @@ def test_one_entity_alone(site: Site) -> None:
     assert "there is no entity 'Ghost'" in result.output
 
 
-def test_what_was_set_aside_is_told_and_is_no_drift(site: Site) -> None:
+def test_a_key_that_was_set_aside_is_reported_and_is_no_drift(site: Site) -> None:
     site.send(("SET", site.view("TaskState", "by_status", "RUNNING"), "planted"))
     assert keyweave(site, "reindex").exit_code == 0
     result = keyweave(site, "check")
@@ -152,7 +152,7 @@ def test_what_was_set_aside_is_told_and_is_no_drift(site: Site) -> None:
     assert "1 keys were set aside by repairs" in result.stdout
 
 
-def test_rows_past_their_deadline_that_nobody_swept_are_no_drift() -> None:
+def test_unswept_rows_past_their_deadline_are_no_drift() -> None:
     with healthy("unswept", retention={"TaskState": AT_ONCE, "WorkflowState": AT_ONCE}) as dead:
         assert dead.store.task_states.find("d1") is None
         assert dead.send(("ZCARD", dead.execution.expiry)) == [5]
@@ -177,7 +177,7 @@ def test_help_teaches(command: str) -> None:
     assert "Exit status" in result.output
 
 
-def test_a_repair_that_is_stopped_says_where_it_stands(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repair_that_is_stopped_prints_its_progress(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.send(("DEL", site.view("TaskState", "by_status", "RUNNING")))
     calls = 0
 
@@ -186,12 +186,12 @@ def test_a_repair_that_is_stopped_says_where_it_stands(site: Site, monkeypatch: 
         calls += 1
         if calls == 3:
             raise KeyboardInterrupt
-        return (yield from mend_row(*arguments))
+        return (yield from repair_row(*arguments))
 
-    monkeypatch.setattr("keyweave.integrity.repair.mend_row", stopped)
+    monkeypatch.setattr("keyweave.integrity.repair.repair_row", stopped)
     result = keyweave(site, "reindex")
     assert result.exit_code == 2
-    assert "stopped; 2 mended. Run it again for the rest." in result.output
+    assert "stopped; 2 repaired. Run it again for the rest." in result.output
     monkeypatch.undo()
     assert keyweave(site, "reindex").exit_code == 0
     assert keyweave(site, "check").exit_code == 0

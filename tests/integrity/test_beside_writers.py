@@ -94,7 +94,7 @@ def test_a_check_beside_writers_reports_what_is_wrong_and_nothing_else() -> None
             }
 
 
-def test_a_repair_beside_writers_mends_and_loses_nothing() -> None:
+def test_a_repair_beside_writers_repairs_everything_and_loses_nothing() -> None:
     with healthy("busy", moment=0.02) as site:
         mine = [f"mine{number}" for number in range(30)]
         with writers(site, 2):
@@ -160,7 +160,7 @@ def test_a_repair_with_a_write_between_any_two_exchanges_leaves_agreeing_indexes
 
 
 @pytest.mark.parametrize("broken", range(1, 30, 4))
-def test_a_repair_that_was_interrupted_goes_on(broken: int) -> None:
+def test_an_interrupted_repair_can_be_continued(broken: int) -> None:
     """After any number of exchanges, as after a kill."""
     with healthy("interrupted") as site:
         before = site.contents()

@@ -1,4 +1,4 @@
-"""Every damage is named by its kind, mended if it can be, and never costs data."""
+"""Every damage is named by its kind, repaired if it can be, and never costs data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_a_healthy_keyspace_is_clean() -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.name.replace(" ", "-"))
-def test_a_damage_is_named_and_mended(damage: Damage) -> None:
+def test_a_damage_is_named_and_repaired(damage: Damage) -> None:
     with healthy("damage") as site:
         before = site.contents()
         damage.do(site)

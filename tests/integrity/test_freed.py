@@ -51,7 +51,7 @@ def test_a_freed_row_without_its_deadline_entry_is_drift(site: Site) -> None:
     assert report.unswept == 3
 
 
-def test_the_commands_say_what_waits(site: Site) -> None:
+def test_the_commands_print_the_number_of_freed_rows(site: Site) -> None:
     grace = ("--grace", "0.001")
     assert (
         "4 rows were freed by their native TTL and wait for a sweep" in keyweave(site, "check", *grace).stdout

@@ -145,7 +145,7 @@ def test_a_repair_does_not_undo_what_was_written_meanwhile(site: Site, name: str
     [(None, "u2"), ("ghost", "u3"), ("u2", "u2")],
     ids=["no claim", "no owner", "another's"],
 )
-def test_a_repair_leaves_a_claim_that_somebody_took_meanwhile(
+def test_a_repair_leaves_a_claim_that_another_row_took_meanwhile(
     site: Site, owner: str | None, taker: str
 ) -> None:
     """The value stood open, so two rows have it now; the one with the claim keeps it."""
@@ -159,7 +159,7 @@ def test_a_repair_leaves_a_claim_that_somebody_took_meanwhile(
 
 
 def test_a_row_that_is_written_between_all_readings_is_not_reported(site: Site) -> None:
-    """Every atomic reading finds it elsewhere than the reading before; between the looks it is moved back."""
+    """Every atomic reading finds it elsewhere than the reading before; between the readings it is moved back."""
     site.store.task_states.create(task("busy"))
     site.send(("ZADD", site.view("TaskState", "by_agent", "a"), 1, "busy"))
     found: list[Any] = []
@@ -169,9 +169,11 @@ def test_a_row_that_is_written_between_all_readings_is_not_reported(site: Site) 
     assert [each.kind for each in found] == [Kind.WRONG_VALUE]
 
 
-def test_a_row_that_moved_while_it_was_looked_at_is_looked_at_again(site: Site) -> None:
+def test_a_row_that_moved_during_its_inspection_is_inspected_again(site: Site) -> None:
     site.send(("ZADD", site.view("TaskState", "by_agent", "a"), 1, "root"))
-    object.__setattr__(site.context, "monotonic", lambda: 0.0)  # so that there is a pause between the looks
+    object.__setattr__(
+        site.context, "monotonic", lambda: 0.0
+    )  # so that there is a pause between the inspections
     found: list[Any] = []
     atomic = holds("MULTI")
     move: dict[bool, Status] = {True: Status.PAUSED, False: Status.RUNNING}
@@ -190,28 +192,28 @@ def test_a_row_that_moved_while_it_was_looked_at_is_looked_at_again(site: Site) 
     assert [each.kind for each in found] == [Kind.WRONG_VALUE]
 
 
-def test_only_what_was_seen_in_both_looks_is_reported(site: Site) -> None:
+def test_only_drift_of_both_inspections_is_reported(site: Site) -> None:
     object.__setattr__(site.context, "monotonic", lambda: 0.0)
     view = site.view(*STATUS)
     (score,) = site.send(("ZSCORE", view, "root"))
     site.send(("ZREM", view, "root"), ("ZADD", view, 1, "ghost"))
     found: list[Any] = []
 
-    def mend_one_and_damage_another() -> None:
+    def repair_one_and_damage_another() -> None:
         site.send(("ZADD", view, score, "root"), ("ZREM", site.view("TaskState", "all"), "root"))
 
     looks = disturbed(
         site,
         check_flows.check(site.context, on_drift=found.extend),
         lambda effect: isinstance(effect, Sleep),
-        mend_one_and_damage_another,
+        repair_one_and_damage_another,
     )
     assert looks == 1
     assert [(each.kind, each.suspect.member) for each in found] == [(Kind.STALE_ENTRY, "ghost")]
     assert site.kinds() == {Kind.STALE_ENTRY, Kind.MISSING_ENTRY}
 
 
-def test_a_row_that_ends_while_it_is_looked_at_is_not_reported(site: Site) -> None:
+def test_a_row_that_is_deleted_during_its_inspection_is_not_reported(site: Site) -> None:
     site.send(("ZREM", site.view(*STATUS), "t1"))
     found: list[Any] = []
     delete = once(lambda: site.store.task_states.delete("t1"))

@@ -1,4 +1,4 @@
-"""Random combinations of damages, and a monkey with redis-cli: named, mended as far as possible, and no data lost."""
+"""Random combinations of damages, and a monkey with redis-cli: named, repaired as far as possible, and no data lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMBINATIONS = 24
 MONKEYS = 32
 
 
-def mend(site: Site) -> None:
+def repair(site: Site) -> None:
     """Repair, and make sure of what holds after any damage."""
     damaged, data = site.contents(), site.data()
     planned = site.reindex(dry_run=True)
@@ -55,7 +55,7 @@ def damage_together(seed: int) -> None:
             except (NotSoAnyMoreError, KeyweaveError):
                 continue
         assert site.contents() == before or not site.check()[0].clean
-        mend(site)
+        repair(site)
         if derived_only:
             assert site.contents() == before
 
@@ -102,4 +102,4 @@ def let_a_monkey_in(seed: int) -> None:
             act = chance.choice(commands_on(site, chance))
             site.send(act(chance.choice([name for name in site.names() if not name.endswith("@schema")])))
         assert site.contents() == before or not site.check()[0].clean
-        mend(site)
+        repair(site)

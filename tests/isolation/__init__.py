@@ -1,1 +1,1 @@
-"""Isolation: named sessions take turns, in every order there is, and what comes of each order is written down."""
+"""Isolation: named sessions take turns in every order, and the result of each order is recorded."""

@@ -1,4 +1,4 @@
-"""Who acts in a schedule: the contract's repositories, on an engine or inside one transaction, on either engine."""
+"""The actors of a schedule: the contract's repositories, on an engine or inside one transaction, on either engine."""
 
 from __future__ import annotations
 

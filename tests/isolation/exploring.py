@@ -31,9 +31,9 @@ class Session:
 
     Attributes:
         name: as it appears in schedules.
-        stand: where the session stands, as far as it has been heard.
+        stand: where the session stands, as last reported.
         label: of the gate it stands at.
-        outcome: what the session came to, once it has ended: a result or an exception.
+        outcome: a result or an exception, once the session has ended.
     """
 
     def __init__(self, name: str) -> None:
@@ -106,7 +106,7 @@ class Played:
 
     Attributes:
         steps: what was done, in order, as `session.label`; a step that had to wait ends in `~`.
-        outcomes: what each session came to.
+        outcomes: the result of each session.
     """
 
     steps: tuple[str, ...]

@@ -26,7 +26,7 @@ _LONG: Final = 3600.0
 
 
 class _Stepped:
-    """A shell that tells its session when a flow pauses, and optionally stops it before every exchange."""
+    """A shell that reports to its session when a flow pauses, and optionally stops it before every exchange."""
 
     def __init__(self, session: KeyweaveSession, shell: Any) -> None:
         self._session = session

@@ -1,4 +1,4 @@
-"""The oracle as a theatre: a session waits when its backend is blocked by another one, which the server tells."""
+"""The oracle as a theatre: a session waits when its backend is blocked by another one, as the server reports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.oracle.server import session_dsn
 
 
 class PostgresSession(Session):
-    """Waits when its backend is blocked by another one, which the server tells."""
+    """Waits when its backend is blocked by another one, as the server reports."""
 
     def __init__(self, name: str, engine: PostgresEngine, pid: int, control: PostgresEngine) -> None:
         super().__init__(name)

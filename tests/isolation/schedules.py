@@ -1,4 +1,4 @@
-"""Short schedules: what a few sessions do, step by step, and what may come of it.
+"""Short schedules: what a few sessions do, step by step, and the possible results.
 
 Each says which final states are possible over every order of its steps, on Keyweave and, where they differ, on
 PostgreSQL at its default isolation level. Where they differ Keyweave allows less: it runs a transaction again when a

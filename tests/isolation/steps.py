@@ -142,12 +142,12 @@ async def create_key(actor: Actor, notes: Notes) -> None:
 
 async def tasks(actor: Actor) -> str:
     """Every task with its output, and its status unless that is RUNNING or SUCCESS."""
-    told = []
+    reported = []
     for each in sorted(await actor.tasks.list_states(), key=lambda state: state.task_exec_id):
         output = "" if each.output is None else f"={each.output}"
         status = "" if each.status in (Status.RUNNING, Status.SUCCESS) else f" {each.status.value.lower()}"
-        told.append(f"{each.task_exec_id}{output}{status}")
-    return ", ".join(told) or "nothing"
+        reported.append(f"{each.task_exec_id}{output}{status}")
+    return ", ".join(reported) or "nothing"
 
 
 async def usage(actor: Actor) -> str:
@@ -165,13 +165,13 @@ async def execution(actor: Actor) -> str:
 
 async def users(actor: Actor) -> str:
     """Every user with the email, and with the API keys; each is looked up by every unique value too."""
-    told = []
+    reported = []
     for each in sorted(await actor.auth.list_users(), key=lambda one: one.id):
         assert (await actor.auth.get_user_by_email(each.email)).id == each.id
         keys = [one.id for one in await actor.auth.list_api_keys_by_user_id(each.id)]
         role = " admin" if each.role is Role.ADMIN else ""
-        told.append(" ".join([f"{each.id}={each.email}{role}", *keys]))
-    return ", ".join(told) or "nothing"
+        reported.append(" ".join([f"{each.id}={each.email}{role}", *keys]))
+    return ", ".join(reported) or "nothing"
 
 
 async def who_is_admin(actor: Actor) -> str:

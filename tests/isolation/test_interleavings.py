@@ -45,15 +45,15 @@ class Race:
         setup: the rows to begin with.
         calls: one for each session.
         look: the final state as text.
-        ends: every final state that is possible, and then some session's result, where that is told.
-        tell: what of the results is told beside the state.
+        ends: every final state that is possible, and then some session's result, where that is reported.
+        show: text of the results beside the state.
     """
 
     setup: Callable[[Actor], Awaitable[None]]
     calls: Mapping[str, Call]
     look: Callable[[Actor], Awaitable[str]]
     ends: frozenset[str]
-    tell: Callable[[dict[str, Any]], str] = lambda outcomes: " ".join(
+    show: Callable[[dict[str, Any]], str] = lambda outcomes: " ".join(
         f"{name}: {type(each).__name__}"
         for name, each in sorted(outcomes.items())
         if isinstance(each, Exception)
@@ -91,7 +91,7 @@ async def add_one(actor: Actor, *, locked: bool) -> None:
 
 
 async def insert_and_count(actor: Actor, name: str) -> None:
-    """A child ends and tells its parent, as the engine's workers do."""
+    """A child ends and updates its parent, as the engine's workers do."""
 
     async def steps(repository: Any) -> None:
         await repository.upsert_state(task(name, parent_state_id="p"))
@@ -329,13 +329,13 @@ RACES: Final[dict[str, Race]] = {
         tasks,
         frozenset({" | p=2"}),
     ),
-    "two children that tell their parent": Race(
+    "two children that update their parent": Race(
         one_task,
         {name: partial(insert_and_count, name=name) for name in ("c", "d")},
         tasks,
         frozenset({" | c, d, p=2"}),
     ),
-    "a child that tells its parent while that is deleted": Race(
+    "a child that updates its parent while that is deleted": Race(
         one_task,
         {"a": partial(insert_and_count, name="c"), "b": lambda actor: actor.remove("task_states", "p")},
         tasks,
@@ -363,14 +363,14 @@ async def ends_of(race: Race) -> tuple[int, set[str]]:
                 assert not isinstance(outcome, Exception) or isinstance(outcome, KeyweaveError), outcome
             report = await stage.engine.store.check()
             assert report.clean, (run.steps, report.drift)
-            told = f"{race.tell(run.outcomes)} | {await race.look(on(stage.engine))}"
-            assert told in race.ends, (run.steps, told)
-            found.add(told)
+            reported = f"{race.show(run.outcomes)} | {await race.look(on(stage.engine))}"
+            assert reported in race.ends, (run.steps, reported)
+            found.add(reported)
     return number, found
 
 
 @pytest.mark.parametrize("name", RACES)
-def test_every_order_of_exchanges_comes_to_what_is_expected(name: str) -> None:
+def test_every_order_of_exchanges_has_an_expected_result(name: str) -> None:
     number, found = asyncio.run(ends_of(RACES[name]))
     assert number > 1
     assert found == RACES[name].ends

@@ -1,7 +1,7 @@
 """Every order of the steps of short schedules, on Keyweave and on PostgreSQL, and what is expected of each order.
 
 `expected/` holds one line for each order that is possible: the steps, `~` behind one that had to wait, how the
-sessions ended where that is not plain success, and the final state. After a change that is meant,
+sessions ended where that is not plain success, and the final state. After an intended change,
 KEYWEAVE_UPDATE_GOLDENS=1 writes them anew; read the difference.
 """
 
@@ -26,7 +26,7 @@ EXPECTED = Path(__file__).with_name("expected")
 KINDS = ("keyweave", "postgresql") if SERVER == "embedded" else ("keyweave",)
 
 
-def told(run: Played, state: str) -> str:
+def reported(run: Played, state: str) -> str:
     """One order on one line."""
     ends = []
     for name, outcome in sorted(run.outcomes.items()):
@@ -47,14 +47,14 @@ async def orders(kind: str, schedule: Schedule) -> tuple[list[str], set[str]]:
             if isinstance(stage.engine, Engine):
                 report = await stage.engine.store.check()
                 assert report.clean, report.drift
-            lines.append(told(run, state))
+            lines.append(reported(run, state))
             states.add(state)
     return lines, states
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_every_order_comes_to_what_is_expected(name: str, kind: str) -> None:
+def test_every_order_has_the_expected_result(name: str, kind: str) -> None:
     schedule = SCHEDULES[name]
     lines, states = asyncio.run(orders(kind, schedule))
     ends = schedule.ends if kind == "keyweave" or schedule.postgres is None else schedule.postgres

@@ -75,7 +75,7 @@ def test_code_from_before_formats_had_numbers_is_older() -> None:
     assert str(refused.value) == OLDER
 
 
-def test_a_wrong_option_is_told_after_a_wrong_format(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_option_is_reported_after_a_wrong_format(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PACKAGE, "format", 2)
     with pytest.raises(FormatError):
         prepare(PACKAGE, "no url at all", attempts=-1)

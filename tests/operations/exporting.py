@@ -1,4 +1,4 @@
-"""A store with the Prometheus exporter of OpenTelemetry, and a life in which every metric has something to tell."""
+"""A store with the Prometheus exporter of OpenTelemetry, and operations that change every metric."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Export:
 
 @contextmanager
 def living_stores(export: Export) -> Iterator[Any]:
-    """A store that reports to `export`, and to which everything has happened once that metrics tell about."""
+    """A store that reports to `export`, and after at least one event of each metric."""
     options = {"meter_provider": export.meters, "retention": {"TaskState": AT_ONCE}}
     with harness("sync", "export", count=2, pool_size=4, pool_timeout=0.01, **options) as stores:
         (limit,) = stores.send(("CONFIG", "GET", "maxmemory"))

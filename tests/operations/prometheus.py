@@ -45,10 +45,10 @@ def provide(folder: Path = FOLDER) -> str:
 
 
 def run(words: Sequence[str], cwd: Path | None = None) -> str:
-    """What a program says.
+    """The output of a program.
 
     Raises:
-        RuntimeError: it failed; the end of what it said is in the message.
+        RuntimeError: it failed; the end of its output is in the message.
     """
     done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode:

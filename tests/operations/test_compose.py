@@ -1,4 +1,4 @@
-"""The compose file runs Redis 8 with settings that doctor has nothing to say about, and no other database."""
+"""The compose file runs Redis 8 with settings for which doctor has no finding, and no other database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dashboard and alerts ask for what a store really emits, and lead to runbooks that are there."""
+"""Dashboard and alerts query metrics that a store emits, and link to runbooks that exist."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_the_names_in_a_query_are_found() -> None:
     assert metrics_in(query) == {"a_total", "c"}
 
 
-def test_the_dashboard_is_what_its_table_says() -> None:
+def test_the_dashboard_equals_its_table() -> None:
     assert (FOLDER / "dashboard.json").read_text(
         encoding="utf-8"
     ) == dashboard.text(), "out of date: run make docs"
@@ -111,7 +111,7 @@ def test_links_between_runbooks_lead_somewhere() -> None:
         assert not anchor or anchor in anchors(page), anchor
 
 
-def test_alerts_say_what_and_how_bad() -> None:
+def test_alerts_have_a_summary_and_a_severity() -> None:
     for rule in rules():
         assert rule["labels"]["severity"] in {"warning", "critical"}, rule["alert"]
         assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}, rule["alert"]

@@ -85,9 +85,9 @@ def _owner(home: Path) -> dict[str, Any]:
         return {}
     import pwd
 
-    nobody = pwd.getpwnam("nobody")
-    os.chown(home, nobody.pw_uid, nobody.pw_gid)
-    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+    account = pwd.getpwnam("nobody")
+    os.chown(home, account.pw_uid, account.pw_gid)
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
 def _binaries(home: Path, owner: dict[str, Any]) -> Path:

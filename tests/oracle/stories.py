@@ -18,13 +18,13 @@ Story = Callable[[PostgresEngine], Awaitable[None]]
 def oracle(story: Story) -> Callable[[], None]:
     """The test of a story, on an empty oracle and its own event loop."""
 
-    async def tell() -> None:
+    async def play() -> None:
         async with PostgresEngine.open(session_dsn()) as engine:
             await engine.clear()
             await story(engine)
 
     def test() -> None:
-        asyncio.run(tell())
+        asyncio.run(play())
 
     return test
 

@@ -115,7 +115,7 @@ async def test_an_upsert_keeps_created_at_alone(engine: PostgresEngine) -> None:
 
 
 @oracle
-async def test_json_comes_back_as_it_went_in(engine: PostgresEngine) -> None:
+async def test_json_is_read_back_unchanged(engine: PostgresEngine) -> None:
     numbers = [2**80, -(2**63), 1e23, 1e-300, 1.0, 0.1, True]
     value = {"numbers": numbers, "text": 'é😀 "1e5" \\ 2E3', "": {"deep": [[[[{}]]]], "none": None}}
     outputs: list[Any] = [value, {}, [], "", 0, False, None]
@@ -366,7 +366,7 @@ async def test_transactions_that_block_each_other_run_again(engine: PostgresEngi
 def test_a_test_may_bring_its_own_clock() -> None:
     noon = datetime(2001, 1, 1, 12, tzinfo=UTC)
 
-    async def tell() -> None:
+    async def play() -> None:
         async with PostgresEngine.open(session_dsn(), clock=lambda: noon) as engine:
             await engine.clear()
             state = await engine.workflows.upsert_state(workflow())
@@ -376,13 +376,13 @@ def test_a_test_may_bring_its_own_clock() -> None:
             assert state.updated_at == noon + timedelta(microseconds=1)
             assert (await engine.workflows.get_state_by_id("W")).workflow_exec_id == "x"
 
-    asyncio.run(tell())
+    asyncio.run(play())
 
 
 def test_a_server_that_is_not_there_is_unavailable() -> None:
-    async def tell() -> None:
+    async def play() -> None:
         async with PostgresEngine.open("postgresql://postgres@/postgres?host=/nowhere"):
             pass
 
     with pytest.raises(StoreUnavailableError):
-        asyncio.run(tell())
+        asyncio.run(play())

@@ -26,7 +26,7 @@ PROJECTS: Final = {"keyweave": ROOT, "compozy_engine": ROOT / "engine"}
 OF_THE_OUTER_RUN: Final = re.compile(
     r"MAKE.*|MFLAGS|PYTEST_.*|PYTHON.*|VIRTUAL_ENV|KEYWEAVE.*|PIP_CONSTRAINT|COLUMNS"
 )
-"""Variables by which the make and the pytest that run this test would speak to the processes that it starts."""
+"""Variables of the outer make and pytest, which must not reach the processes that this test starts."""
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +63,10 @@ def metadata(wheel: Path) -> Message:
 
 def requirements(wheel: Path) -> tuple[set[str], dict[str, set[str]]]:
     """What a wheel depends on: always, and with each of its extras; names without versions."""
-    told = metadata(wheel)
+    meta = metadata(wheel)
     always: set[str] = set()
-    extras: dict[str, set[str]] = {extra: set() for extra in told.get_all("Provides-Extra") or []}
-    for line in told.get_all("Requires-Dist") or []:
+    extras: dict[str, set[str]] = {extra: set() for extra in meta.get_all("Provides-Extra") or []}
+    for line in meta.get_all("Requires-Dist") or []:
         requirement, _, marker = line.partition(";")
         (name,) = re.findall(r"^[\w.-]+(?:\[[\w,]+\])?", requirement)
         (extras[marker.split("'")[1]] if marker else always).add(name)
@@ -124,7 +124,22 @@ def test_an_sdist_builds_the_same_wheel(built: dict[str, Path], name: str, tmp_p
     assert again.read_bytes() == built[name].read_bytes()
 
 
-def test_all_say_the_same_version(built: dict[str, Path]) -> None:
+@pytest.mark.parametrize("name", PROJECTS)
+def test_a_distribution_carries_the_licence(built: dict[str, Path], name: str, tmp_path: Path) -> None:
+    text = (ROOT / "LICENSE").read_bytes()
+    meta = metadata(built[name])
+    assert (meta["License-Expression"], meta.get_all("License-File")) == ("MIT", ["LICENSE"])
+    with zipfile.ZipFile(built[name]) as wheel:
+        (file,) = [path for path in wheel.namelist() if path.endswith("/licenses/LICENSE")]
+        assert wheel.read(file) == text
+    build(PROJECTS[name], tmp_path, "sdist")
+    (packed,) = tmp_path.iterdir()
+    with tarfile.open(packed) as archive:
+        inside = archive.extractfile(f"{packed.name.removesuffix('.tar.gz')}/LICENSE")
+        assert inside is not None and inside.read() == text
+
+
+def test_both_distributions_have_the_same_version(built: dict[str, Path]) -> None:
     assert {metadata(wheel)["Version"] for wheel in built.values()} == {keyweave.__version__}
 
 

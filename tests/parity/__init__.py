@@ -1,1 +1,1 @@
-"""Random histories, told to Keyweave and to PostgreSQL: every result and every error must be the same."""
+"""Random histories, run on Keyweave and on PostgreSQL: every result and every error must be the same."""

@@ -29,13 +29,13 @@ def main(
     seed: Annotated[int, typer.Option(help="Which ones; the same seed draws the same histories.")] = 2026,
     processes: Annotated[int, typer.Option(help="On how many processes.", min=1)] = os.cpu_count() or 1,
 ) -> None:
-    """Tell random histories of at least 30 steps to Keyweave and to PostgreSQL, and compare every result and error."""
+    """Run random histories of at least 30 steps on Keyweave and on PostgreSQL, and compare every result and error."""
     started = time.monotonic()
     spawning = multiprocessing.get_context("spawn")
-    told: Any = spawning.Queue()
+    reported: Any = spawning.Queue()
     shares = [histories // processes + (number < histories % processes) for number in range(processes)]
     workers = [
-        spawning.Process(target=work, args=(server_url(), seed + number, share, told), daemon=True)
+        spawning.Process(target=work, args=(server_url(), seed + number, share, reported), daemon=True)
         for number, share in enumerate(shares)
         if share
     ]
@@ -53,7 +53,7 @@ def main(
         bar = progress.add_task("histories", total=histories)
         while running and not failure:
             try:
-                kind, value = told.get(timeout=1)
+                kind, value = reported.get(timeout=1)
             except queue.Empty:
                 failure = _killed(workers)
                 continue
@@ -83,9 +83,9 @@ def main(
 
 
 def _killed(workers: Sequence[Any]) -> str:
-    """What became of a process that ended without a word, or nothing."""
+    """The exit of a process that ended without a report; empty if there is none."""
     codes = [worker.exitcode for worker in workers if worker.exitcode]
-    return f"a process ended with {codes[0]} before its histories were told" if codes else ""
+    return f"a process ended with {codes[0]} before its histories were reported" if codes else ""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Running one history on two engines, and comparing what came of each step."""
+"""Running one history on two engines, and comparing the result of each step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LAST: tuple[Call, ...] = (
 class Side:
     """One engine, as far as a history has come.
 
-    A time that the store sets is told apart by the step at which it was first seen, which is the same on
+    A time that the store sets is identified by the step at which it was first seen, which is the same on
     both sides although the clocks differ.
     """
 
@@ -36,7 +36,7 @@ class Side:
         self._step = 0
 
     async def outcome(self, step: Step) -> str:
-        """What a step came to, as JSON; errors by name."""
+        """The result of a step, as JSON; errors by name."""
         self._step += 1
         try:
             outcome = await step.run(self._engine, self._slots)
@@ -58,7 +58,7 @@ class Side:
 
 
 async def drift(history: Sequence[Step], left: Engine, right: Engine) -> str | None:
-    """Where two engines part, told by the first step that differs; None when they do not."""
+    """The first step in which two engines differ; None if there is none."""
     sides = Side(left), Side(right)
     for number, step in enumerate((*history, *LAST)):
         first, second = [await side.outcome(step) for side in sides]

@@ -60,7 +60,7 @@ def run(url: str, *, seed: int, histories: int, progress: Callable[[Count], None
     Args:
         url: where Keyweave keeps its rows; every history has a namespace of its own.
         seed: the same one draws the same histories.
-        progress: told after every history.
+        progress: called after every history.
 
     Raises:
         AssertionError: the engines drifted; the message has the smallest history that shows it.
@@ -71,7 +71,7 @@ def run(url: str, *, seed: int, histories: int, progress: Callable[[Count], None
         opened = PostgresEngine.open(session_dsn())
         oracle = runner.run(opened.__aenter__())
 
-        async def tell(history: Sequence[Step]) -> str | None:
+        async def play(history: Sequence[Step]) -> str | None:
             await oracle.clear()
             engine = Engine(_elsewhere(store, f"parity-{seed}-{count.histories}"))
             found = await drift(history, engine, oracle)  # type: ignore[arg-type]
@@ -91,29 +91,29 @@ def run(url: str, *, seed: int, histories: int, progress: Callable[[Count], None
             suppress_health_check=list(HealthCheck),
         )
         @given(HISTORIES)
-        def told(history: list[Step]) -> None:
+        def reported(history: list[Step]) -> None:
             count.add(history)
-            found = runner.run(tell(history))
+            found = runner.run(play(history))
             assert found is None, found
             progress(count)
 
         try:
-            told()
+            reported()
         finally:
             runner.run(opened.__aexit__(None, None, None))
             runner.run(store.close())
     return count
 
 
-def work(url: str, seed: int, histories: int, told: Any) -> None:
-    """Run histories in a process of their own; `told` is a queue that hears of each, and of the end."""
+def work(url: str, seed: int, histories: int, reported: Any) -> None:
+    """Run histories in a process of their own; `reports` is a queue that receives each, and the end."""
     try:
-        count = run(url, seed=seed, histories=histories, progress=lambda _: told.put(("step", None)))
-    except BaseException as error:  # noqa: BLE001 - whatever ends a process is told to the one that waits
+        count = run(url, seed=seed, histories=histories, progress=lambda _: reported.put(("step", None)))
+    except BaseException as error:  # noqa: BLE001 - whatever ends a process is reported to the one that waits
         notes = "\n".join(getattr(error, "__notes__", ()))
-        told.put(("failed", f"{type(error).__name__}: {error}\n{notes}"))
+        reported.put(("failed", f"{type(error).__name__}: {error}\n{notes}"))
     else:
-        told.put(("done", count))
+        reported.put(("done", count))
 
 
 def _elsewhere(store: aio.Store, namespace: str) -> aio.Store:

@@ -114,7 +114,7 @@ class Transaction(msgspec.Struct, frozen=True):
             end: object = await engine.tasks.with_transaction(around)
         except (KeyweaveError, Boom) as error:
             end = type(error).__name__
-        # Only the commit gives rows their times, so they are looked at here.
+        # Only the commit gives rows their times, so they are read here.
         return end, seen, await engine.tasks.list_states()
 
 

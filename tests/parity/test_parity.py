@@ -75,8 +75,8 @@ HISTORY = (
 )
 
 
-def test_a_difference_is_found_and_told() -> None:
-    """An engine that forgets tasks, or loses a time, is told apart."""
+def test_a_difference_is_found_and_reported() -> None:
+    """An engine that forgets tasks, or loses a time, is reported as different."""
 
     class Forgetful(TaskRepository):
         async def upsert_state(self, state: TaskState) -> TaskState:
@@ -90,7 +90,7 @@ def test_a_difference_is_found_and_told() -> None:
             written.updated_at = None
             return written
 
-    async def tell(broken: str) -> str | None:
+    async def play(broken: str) -> str | None:
         async with empty_engine("server") as left, empty_engine("server") as right:
             if broken == "tasks":
                 right.tasks = Forgetful(right.store)
@@ -98,6 +98,6 @@ def test_a_difference_is_found_and_told() -> None:
                 right.workflows = Undated(right.store)
             return await drift(HISTORY, left, right)
 
-    assert asyncio.run(tell("nothing")) is None
-    assert "get_state" in (asyncio.run(tell("tasks")) or "")
-    assert "upsert_state" in (asyncio.run(tell("workflows")) or "")
+    assert asyncio.run(play("nothing")) is None
+    assert "get_state" in (asyncio.run(play("tasks")) or "")
+    assert "upsert_state" in (asyncio.run(play("workflows")) or "")

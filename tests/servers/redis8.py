@@ -44,10 +44,10 @@ def server_command(folder: Path = FOLDER) -> list[str]:
 
 
 def server_version(command: Sequence[str]) -> tuple[int, ...]:
-    """The version that a server says it has.
+    """The version that a server reports.
 
     Raises:
-        RuntimeError: it does not say.
+        RuntimeError: it reports none.
     """
     said = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
     match = re.search(r"\bRedis server v=(\d+)\.(\d+)\.(\d+)", said.stdout)
@@ -148,7 +148,7 @@ def _unpacked_command(root: Path) -> list[str]:
 
 
 def main() -> int:
-    """Provide the server and say which it is."""
+    """Provide the server and print its version."""
     try:
         command = provide()
         version = ".".join(map(str, server_version(command)))

@@ -2,7 +2,7 @@
 
 `KEYWEAVE_TEST_SERVER` chooses: `embedded` (the default) is the Valkey out of the wheel, `redis8` a Redis 8 from
 `make redis8`, from the PATH, or where `KEYWEAVE_REDIS8_URL` says. A choice that cannot be served is an error:
-tests that quietly ran against something else would prove nothing.
+tests on another server would prove nothing.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def running_command(command: Sequence[str], options: Mapping[str, str]) -> Itera
 
     Args:
         command: the words that start it.
-        options: its settings, with `_` for `-`, split at spaces; `port` is 0 unless told.
+        options: its settings, with `_` for `-`, split at spaces; `port` is 0 by default.
 
     Raises:
         RuntimeError: it does not start; what it logged is in the message.

@@ -1,4 +1,4 @@
-"""The fake answers what a real server answers, in both flavours, so that a test on a fake says something."""
+"""The fake answers what a real server answers, in both flavours, so that a test on a fake is meaningful."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A choice of server is served as asked or refused in words; no run is quietly against something else."""
+"""The chosen server is provided or the run ends with an error; no run uses another server instead."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def test_the_server_under_test_is_the_chosen_one() -> None:
         return reply
 
     with sync.Shell(parse_url(server_url())) as shell:
-        told = shell.run(information())
-    assert (b"valkey_version:" in told) == (chosen_server() == "embedded")
-    assert (b"redis_version:8." in told) == (chosen_server() == "redis8")
+        reported = shell.run(information())
+    assert (b"valkey_version:" in reported) == (chosen_server() == "embedded")
+    assert (b"redis_version:8." in reported) == (chosen_server() == "redis8")
 
 
 def test_a_valkey_is_not_taken_for_a_redis() -> None:
@@ -55,12 +55,12 @@ def test_an_older_redis_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         require_redis8("redis://127.0.0.1:1")
 
 
-def test_a_server_that_does_not_answer_is_told() -> None:
+def test_a_server_that_does_not_answer_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="the server does not answer"):
         require_redis8("redis://127.0.0.1:1")
 
 
-def test_no_server_at_all_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_server_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RuntimeError, match="no server; run make redis8"):
         server_command(tmp_path)
@@ -68,7 +68,7 @@ def test_no_server_at_all_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         provide(tmp_path)
 
 
-def test_a_program_that_is_no_redis_is_told(tmp_path: Path) -> None:
+def test_a_program_that_is_no_redis_is_an_error(tmp_path: Path) -> None:
     program = tmp_path / "redis-server"
     program.write_text("#!/bin/sh\necho Valkey server v=9.1.2\n")
     program.chmod(0o755)
@@ -76,7 +76,7 @@ def test_a_program_that_is_no_redis_is_told(tmp_path: Path) -> None:
         server_version([str(program)])
 
 
-def test_half_a_server_is_told(tmp_path: Path) -> None:
+def test_an_incomplete_installation_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     with pytest.raises(RuntimeError, match="is missing; remove"):
         server_command(tmp_path)

@@ -34,7 +34,7 @@ def test_a_variable_is_the_entitys_name_in_capitals(entity: str, word: str) -> N
     assert variable_of(entity, "compozy_store") == f"KEYWEAVE_RETENTION_COMPOZY_STORE__{word}"
 
 
-def test_the_schema_speaks_when_nobody_else_does() -> None:
+def test_the_schema_applies_when_nothing_else_is_set() -> None:
     assert resolved() == {"TaskState": (14 * DAY, "schema"), "WorkflowState": (60 * DAY, "schema")}
 
 
@@ -53,7 +53,7 @@ def test_the_program_wins() -> None:
     assert resolved({OWN: "8d", TASK: "9d"}, {"TaskState": DAY})["TaskState"] == (DAY, "retention")
 
 
-def test_other_packages_variables_and_empty_ones_say_nothing() -> None:
+def test_variables_of_other_packages_and_empty_ones_are_ignored() -> None:
     others = {"KEYWEAVE_RETENTION_DEPOT_STORE__TICKET": "1d", TASK: "", "KEYWEAVE_URL": "x", "PATH": "1d"}
     assert resolved(others) == resolved()
 
@@ -79,7 +79,7 @@ def test_a_variable_that_names_no_entity_with_retention_stops_the_start(name: st
         resolved({variable: "14d"})
 
 
-def test_a_misspelt_variable_is_told_the_right_one() -> None:
+def test_the_error_of_a_misspelt_variable_suggests_the_right_one() -> None:
     with pytest.raises(ConfigurationError, match=f"did you mean {TASK}?"):
         resolved({"KEYWEAVE_RETENTION_TASKSTATE": "14d"})
 
@@ -100,7 +100,7 @@ def test_opening_reads_the_environment_before_it_connects(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(("text", "said"), [("6d", "6d"), ("31d", "31d"), ("6000m", "100h"), ("1s", "1s")])
-def test_what_is_outside_the_recommended_range_is_said_and_done(
+def test_a_value_outside_the_recommended_range_is_logged_and_used(
     text: str, said: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv(TASK, text)
@@ -113,7 +113,7 @@ def test_what_is_outside_the_recommended_range_is_said_and_done(
 
 
 @pytest.mark.parametrize("days", [7, 14, 30])
-def test_what_is_inside_the_recommended_range_is_not_talked_about(
+def test_a_value_inside_the_recommended_range_is_not_logged(
     days: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, context = prepare(PACKAGE, "redis://nowhere", retention={"TaskState": timedelta(days=days)})

@@ -1,1 +1,1 @@
-"""The contract's concurrent stories, many times in a row: what is left to luck has to hold every time."""
+"""The contract's concurrent stories, many times in a row: results that depend on timing must hold every time."""

@@ -24,16 +24,16 @@ def test_every_story_holds_once() -> None:
 def test_a_story_that_fails_once_fails_the_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told: list[str] = []
+    reported: list[str] = []
 
     def story(kind: str) -> None:
-        told.append(kind)
-        assert len(told) < 3, "the third time"
+        reported.append(kind)
+        assert len(reported) < 3, "the third time"
 
     monkeypatch.setattr(stress, "STORIES", {"luck": story})
     with pytest.raises(Exit) as ended:
         stress.main(runs=5)
     shown = capsys.readouterr()
-    assert (ended.value.exit_code, len(told)) == (1, 3)
+    assert (ended.value.exit_code, len(reported)) == (1, 3)
     assert "run 3 of 5 FAILED: luck" in shown.out
     assert "the third time" in shown.err

@@ -1,6 +1,6 @@
-"""An engine on whose way in every text gets a mark, which the way out takes off again.
+"""An engine that adds a mark to every text that it receives, and removes it from every text that it returns.
 
-A story that is told to it works as ever, and every id, email, value and secret that the engine handles is marked,
+A story that runs on it works as on any engine, and every id, email, value and secret that the engine handles is marked,
 so what the engine emits can be searched for the mark.
 """
 

@@ -26,7 +26,7 @@ class Point:
 
 @dataclass
 class Recording:
-    """Providers to open stores with, and what these stores told."""
+    """Providers to open stores with, and what these stores reported."""
 
     reader: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
     exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
@@ -60,7 +60,7 @@ class Recording:
         )
 
     def scopes(self) -> set[str]:
-        """The names of the libraries that told something."""
+        """The names of the libraries that reported something."""
         data = self.reader.get_metrics_data()
         return (
             {scope.scope.name for each in data.resource_metrics for scope in each.scope_metrics}

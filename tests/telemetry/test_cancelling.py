@@ -1,4 +1,4 @@
-"""An operation that is canceled, or thrown away half-way, is told like any other and disturbs nothing."""
+"""An operation that is canceled, or closed before its end, is reported like any other and disturbs nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def opened(recording: Recording) -> Any:
     return store, await store.session.shell._pool.lease()
 
 
-def test_a_canceled_operation_is_told(recording: Recording) -> None:
+def test_a_canceled_operation_is_reported(recording: Recording) -> None:
     async def main() -> None:
         store, link = await opened(recording)
         task = asyncio.create_task(store.users.find("u"))
@@ -44,7 +44,7 @@ def test_a_canceled_operation_is_told(recording: Recording) -> None:
     assert fine.parent is None
 
 
-def test_an_operation_that_is_thrown_away_leaves_the_context_alone(
+def test_an_operation_that_is_closed_before_its_end_leaves_the_context_alone(
     recording: Recording, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "opentelemetry")

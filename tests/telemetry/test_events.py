@@ -167,7 +167,7 @@ def test_gauges_show_what_retention_has_left_to_do(
 
 
 def test_every_counter_is_there_before_anything_happens(stores: Harness, recording: Recording) -> None:
-    """Whoever asks how much a counter rose sees nothing when it appears with its first event."""
+    """A query for the increase of a counter returns nothing if the counter appears with its first event."""
     counters = [metric for metric in METRICS if metric.kind is Kind.COUNTER]
     for metric in counters:
         points = recording.points(metric.name)

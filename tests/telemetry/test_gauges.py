@@ -27,10 +27,10 @@ def test_a_server_that_answers_is_up_and_described(flavour: str, recording: Reco
         assert recording.total("keyweave.server.clients") >= 1
         assert recording.total("keyweave.server.durable") in (0, 1)
         assert recording.points("keyweave.server.evicted")
-    assert recording.points("keyweave.server.up") == [], "a closed store tells nothing"
+    assert recording.points("keyweave.server.up") == [], "a closed store reports nothing"
 
 
-def test_a_server_that_is_gone_is_down_at_the_next_look(recording: Recording) -> None:
+def test_a_server_that_stopped_is_down_at_the_next_collection(recording: Recording) -> None:
     with harness("sync", "down", **recording.metrics_only) as stores:
         assert recording.total("keyweave.server.up") == 1
         shell = stores.db.session.shell
@@ -43,7 +43,7 @@ def test_a_server_that_is_gone_is_down_at_the_next_look(recording: Recording) ->
         assert recording.total("keyweave.server.up") == 1
 
 
-def test_an_asyncio_store_looks_at_the_server_in_its_own_loop(recording: Recording) -> None:
+def test_an_asyncio_store_measures_the_server_in_its_own_loop(recording: Recording) -> None:
     """The collecting thread never waits for the loop: a collection shows what the last one asked for."""
 
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""Every operation of a repository is timed once and makes one span, in both flavours, whatever comes of it."""
+"""Every operation of a repository is timed once and makes one span, in both flavours, with any result."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def durations(recording: Recording) -> dict[tuple[str, str, str], int]:
     }
 
 
-def told(span: Any) -> tuple[Any, ...]:
-    """What a span says: name, entity, view and outcome."""
+def reported(span: Any) -> tuple[Any, ...]:
+    """The content of a span: name, entity, view and outcome."""
     names = ("db.collection.name", "keyweave.view", "keyweave.outcome")
     return (span.name, *(span.attributes.get(name) for name in names))
 
@@ -66,7 +66,7 @@ def test_an_operation_is_timed_and_makes_a_span(stores: Harness, recording: Reco
         ("User", "fetch", ""): 1,
         ("User", "get_by", ""): 1,
     }
-    assert [told(span) for span in recording.spans()] == [
+    assert [reported(span) for span in recording.spans()] == [
         ("create User", "User", None, "ok"),
         ("list User", "User", "by_role", "ok"),
         ("iterate User", "User", "by_role", "ok"),
@@ -77,7 +77,7 @@ def test_an_operation_is_timed_and_makes_a_span(stores: Harness, recording: Reco
     assert {span.status.status_code for span in recording.spans()} == {StatusCode.UNSET}
 
 
-def test_metrics_without_spans_say_the_same(recording: Recording) -> None:
+def test_metrics_without_spans_are_the_same(recording: Recording) -> None:
     with harness("sync", "metrics", **recording.metrics_only) as stores:
         for _ in range(40):
             assert stores.db.users.find("u") is None
@@ -88,7 +88,7 @@ def test_metrics_without_spans_say_the_same(recording: Recording) -> None:
     assert recording.points(DURATION)[0].bounds == (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 
 
-def test_a_stretch_that_nobody_collects_is_not_put_aside_for_ever(
+def test_the_buffer_of_durations_is_bounded_without_a_collection(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("keyweave.telemetry.instruments.BACKLOG", 10)
@@ -97,7 +97,7 @@ def test_a_stretch_that_nobody_collects_is_not_put_aside_for_ever(
             stores.db.users.find("u")
         instruments = stores.db.session.context.telemetry.instruments
         (series,) = instruments._series.values()
-        assert len(series._spent) <= 10
+        assert len(series._durations) <= 10
         assert durations(recording) == {("User", "find", ""): 50}
 
 
@@ -204,7 +204,7 @@ def test_a_server_that_is_gone_is_a_fault(recording: Recording) -> None:
     assert durations(recording) == {("User", "find", "StoreUnavailableError"): 1}
     assert recording.total("keyweave.retries") >= 1
     (span,) = recording.spans()
-    assert told(span) == ("find User", "User", None, "unavailable")
+    assert reported(span) == ("find User", "User", None, "unavailable")
 
 
 def test_sweep_and_check_are_operations_of_the_store(stores: Harness, recording: Recording) -> None:
@@ -226,7 +226,7 @@ def theirs(settings: ConnectionSettings) -> redis.Redis:
 def test_nothing_is_counted_twice_beside_redis_py(
     flavour: str, recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """redis-py measures its own commands when it is told to. Ours do not pass through it."""
+    """redis-py measures its own commands when that is enabled. Ours do not pass through it."""
     monkeypatch.setattr("opentelemetry.metrics.get_meter_provider", lambda: recording.meters)
     groups = [MetricGroup.COMMAND, MetricGroup.CONNECTION_BASIC, MetricGroup.CONNECTION_ADVANCED]
     recorder.reset_collector()
@@ -247,7 +247,7 @@ def test_nothing_is_counted_twice_beside_redis_py(
 
 
 def named_operations(path: Path) -> Iterator[str]:
-    """What generated code says about each flow that it runs; fails when it says nothing."""
+    """The purpose that generated code passes with each flow; fails when it passes none."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             if node.func.attr in ("_run", "run"):

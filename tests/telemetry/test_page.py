@@ -1,4 +1,4 @@
-"""docs/telemetry.md says what the code tells. `KEYWEAVE_UPDATE_GOLDENS=1` writes its table of metrics anew."""
+"""docs/telemetry.md lists what the code reports. `KEYWEAVE_UPDATE_GOLDENS=1` writes its table of metrics anew."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is emitted carries kinds: no id, no value, no secret, whatever is done and whatever goes wrong."""
+"""What is emitted carries kinds: no id, no value, no secret, for every operation and every error."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CONTRACT = Path(stories.__file__).parent
 
 
 def conformance_suite() -> Iterator[tuple[str, Callable[[str], None]]]:
-    """Every test of the contract that is told to an engine."""
+    """Every test of the contract that runs on an engine."""
     for path in sorted(CONTRACT.glob("test_*.py")):
         module = importlib.import_module(f"tests.contract.{path.stem}")
         for name, test in vars(module).items():
@@ -127,14 +127,14 @@ async def planted_engine(
 def suite() -> Emissions:
     """What the whole conformance suite emits."""
     emissions = Emissions()
-    told = dict(conformance_suite())
-    assert len(told) >= 77
-    modules = {inspect.getmodule(test) for test in told.values()} | {stories}
+    reported = dict(conformance_suite())
+    assert len(reported) >= 77
+    modules = {inspect.getmodule(test) for test in reported.values()} | {stories}
     with emissions.kept(), pytest.MonkeyPatch.context() as patch:
         for module in modules:
             if hasattr(module, "empty_engine"):
                 patch.setattr(module, "empty_engine", partial(planted_engine, emissions))
-        for test in told.values():
+        for test in reported.values():
             test("server")
     return emissions
 

@@ -94,7 +94,7 @@ def test_a_project_without_it_loads_nothing(pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
 
-def test_a_package_that_cannot_be_found_is_told(
+def test_a_package_that_cannot_be_found_is_reported(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("KEYWEAVE_PACKAGE", raising=False)

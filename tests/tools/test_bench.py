@@ -82,7 +82,7 @@ def test_the_same_seed_makes_the_same_data() -> None:
     assert list(first.families()) != list(other.families())
 
 
-def test_data_has_the_size_that_it_says_and_ids_of_its_own() -> None:
+def test_data_has_its_declared_size_and_its_own_ids() -> None:
     tasks = [task for _, family in Data(SEED, TINY).families() for task in family]
     assert len(tasks) == TINY.tasks
     assert len({task.task_exec_id for task in tasks}) == len(tasks)
@@ -116,8 +116,8 @@ def test_ratios_are_taken_inside_rounds() -> None:
     assert ours.over_wire == 2.5
 
 
-class Told(Side):
-    """A side that gives what it is told to."""
+class Given(Side):
+    """A side that returns given results."""
 
     def __init__(self, name: str, result: Any, left: Any = None) -> None:
         super().__init__(name, None, None)  # type: ignore[arg-type]
@@ -137,9 +137,9 @@ WRITING = next(case for case in CASES if case.writes)
 @pytest.mark.parametrize(
     ("left", "right"),
     [
-        (Told("one", Status.FAILED), Told("other", Status.SUCCESS)),
-        (Told("one", None, {"output": {}}), Told("other", None, {"output": None})),
-        (Told("one", {"email": "a", "created_at": 1}), Told("other", {"email": "a", "created_at": None})),
+        (Given("one", Status.FAILED), Given("other", Status.SUCCESS)),
+        (Given("one", None, {"output": {}}), Given("other", None, {"output": None})),
+        (Given("one", {"email": "a", "created_at": 1}), Given("other", {"email": "a", "created_at": None})),
     ],
     ids=["result", "what is left", "a time that was not set"],
 )
@@ -150,7 +150,7 @@ def test_sides_that_do_not_do_the_same_work_are_refused(left: Side, right: Side)
 
 def test_times_that_a_store_sets_may_differ() -> None:
     sides = [
-        Told(name, {"email": "a", "created_at": number}) for number, name in enumerate(("one", "other"), 1)
+        Given(name, {"email": "a", "created_at": number}) for number, name in enumerate(("one", "other"), 1)
     ]
     assert asyncio.run(verify(WRITING, sides, Data(SEED, TINY), 3)) == 6
 
@@ -193,7 +193,7 @@ def test_the_report_warns_of_a_busy_machine(tiny: Run) -> None:
     assert f"a load of {busy.load[1]:g} on {tiny.machine.cores} cores" in pages(busy)["benchmarks.md"]
 
 
-def test_the_report_says_how_far_the_wire_lets_a_client_come(tiny: Run) -> None:
+def test_the_report_has_the_ratio_that_the_wire_alone_reaches(tiny: Run) -> None:
     run = msgspec.convert(msgspec.to_builtins(tiny), Run)
     run.cases = [case for case in run.cases if not case.writes][:3]
     for case, (theirs, ours, wire) in zip(

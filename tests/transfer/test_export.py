@@ -131,7 +131,7 @@ def test_an_import_into_its_own_namespace_changes_nothing(site: Site, file: Path
     assert site.contents() == before
 
 
-def test_an_import_goes_on_after_an_interruption(site: Site, other: Site, file: Path) -> None:
+def test_an_import_continues_after_an_interruption(site: Site, other: Site, file: Path) -> None:
     assert keyweave("import", file, namespace=namespace_of(other)).exit_code == 0
     whole = other.contents()
     for key in ("root", "t1"):
@@ -230,7 +230,7 @@ def test_rows_whose_deadline_has_passed_are_not_revived(other: Site, tmp_path: P
     assert (result.exit_code, result.output.split()) == (0, ["0", "written", "2", "expired"])
 
 
-def test_documents_that_cannot_be_read_are_left_out_and_told(site: Site, tmp_path: Path) -> None:
+def test_documents_that_cannot_be_read_are_left_out_and_reported(site: Site, tmp_path: Path) -> None:
     site.send(("SET", site.document("User", "u1"), "hello"))
     site.send(("RENAME", site.document("User", "u2"), site.document("User", "moved")))
     file = tmp_path / "f"

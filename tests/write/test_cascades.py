@@ -143,8 +143,8 @@ def test_an_interrupted_delete_is_completed_by_deleting_again(flavour: str, plan
             "cut before": StoreUnavailableError,
             "cut after": OutcomeUnknownError,
         }[how]
-        with harness(flavour, stores, deadline=0.02, chunk=50) as hasty, pytest.raises(expected):
-            deleting(hasty, interrupt)
+        with harness(flavour, stores, deadline=0.02, chunk=50) as impatient, pytest.raises(expected):
+            deleting(impatient, interrupt)
         assert stores.do(stores.db.workflow_states.find("w")) is not None
         left = stores.do(stores.db.task_states.count_by_workflow("w"))
         assert 0 < left < 250
@@ -234,15 +234,15 @@ def test_in_any_graph_exactly_the_rows_below_are_deleted(seed: int) -> None:
             )
         left = set(keys)
         while left:
-            doomed = {chance.choice(sorted(left))}
-            root = min(doomed)
-            while more := {key for key in left if parents[key] in doomed} - doomed:
-                doomed |= more
+            deleted = {chance.choice(sorted(left))}
+            root = min(deleted)
+            while more := {key for key in left if parents[key] in deleted} - deleted:
+                deleted |= more
             if chance.random() < 0.5:
                 stores.db.task_states.delete(root)
             else:
                 stores.transact(partial(delete_task, root))
-            left -= doomed
+            left -= deleted
             assert set(present(stores, keys)) == left
             assert stores.clean()
 

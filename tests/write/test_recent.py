@@ -1,4 +1,4 @@
-"""Remembered rows are a guess: a write is correct whatever other processes have done to the row meanwhile."""
+"""Remembered rows are a guess: a write is correct also if other processes have changed the row meanwhile."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def given_to(stores: Harness, method: str, *, every: bool) -> dict[str, Any]:
     return given
 
 
-def told(place: Any, method: str, given: dict[str, Any]) -> Generator[Any, Any, Any]:
+def reported(place: Any, method: str, given: dict[str, Any]) -> Generator[Any, Any, Any]:
     """The outcome of a method: an error by its name, a page with its next page."""
     repository, _, name = method.partition(".")
     bound = getattr(getattr(place, repository), name)
@@ -166,7 +166,7 @@ def test_flavours_send_the_same(method: str, every: bool) -> None:
     with both() as sides:
         for stores, log in sides:
             given = given_to(stores, method, every=every)
-            closure = stores.closure(partial(told, method=method, given=given))
+            closure = stores.closure(partial(reported, method=method, given=given))
             outcomes.append(stores.do(closure(stores.db)))
             sent.append(comparable(log))
     assert sent[0] or outcomes[0] in REFUSED or method.endswith(".explain")
@@ -188,7 +188,7 @@ def test_flavours_send_the_same_in_a_transaction(method: str, every: bool) -> No
                 tx: Any, given: dict[str, Any] = given, place: str = group[0]
             ) -> Generator[Any, Any, Any]:
                 yield getattr(tx, place).upsert(new(place, "before"))
-                return (yield from told(tx, method, given))
+                return (yield from reported(tx, method, given))
 
             outcomes.append(stores.transact(steps))
             sent.append(comparable(log))

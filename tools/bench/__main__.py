@@ -175,7 +175,7 @@ def profile_command(
     most: Annotated[int, typer.Option(help="Functions of each.", min=1)] = 25,
     seed: Seed = 2026,
 ) -> None:
-    """Show in which functions calls of Keyweave spend their time, and what the server has to do for them."""
+    """Show in which functions the time of calls of Keyweave is used, and what the server has to do for them."""
     console = _console()
     with Steps() as steps:
         found = asyncio.run(profiles(chosen(cases), seed, turns, steps))

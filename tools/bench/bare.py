@@ -1,7 +1,7 @@
 """The limits: what else sends the very bytes that Keyweave sent for a call, and makes nothing of the replies.
 
 Bare bytes are sent by redis-py. The wire is the least that asyncio can do: bytes that were packed before, handed to a
-transport, and a reader that only tells when the last reply is complete. No client can be quicker with the same commands.
+transport, and a reader that only reports when the last reply is complete. No client can be quicker with the same commands.
 
 A second engine with a tap on its connection makes the call first, untimed. Then the rows are prepared again, so
 that the bytes meet the state that they were made for, and they are sent again. Only the revisions in the guards of
@@ -52,7 +52,7 @@ _RENEWED: Final = frozenset({"revision", "unchanged", "dead"})
 
 
 def _begin(what: str) -> int:
-    """How many words stand before the first one of a kind, as the header of `apply` says."""
+    """How many words stand before the first one of a kind, by the header of `apply`."""
     found = re.search(rf"^--   (\d+)\.\. +{what} ", PACKAGE.scripts["apply"], flags=re.MULTILINE)
     assert found is not None, what
     return int(found[1]) - 1
@@ -91,7 +91,7 @@ class SentOtherwise(Exception):
 
 
 class Kept:
-    """What passed through the taps of an engine, and answers that are at hand for what comes.
+    """What passed through the taps of an engine, and prepared answers for the next pipelines.
 
     Attributes:
         sent: the pipelines, oldest first.
@@ -248,7 +248,7 @@ class _Expected:
 class _Wire(asyncio.BufferedProtocol):
     """Sends bytes, and waits for as many replies as were asked for, as Keyweave's connection does.
 
-    Who waits alone polls first; what is sent in the same turn of the loop beside others goes out together.
+    A single wait polls first; what is sent in the same turn of the loop beside others goes out together.
     """
 
     def __init__(self, polling: BusyPoll) -> None:
@@ -292,7 +292,7 @@ class _Wire(asyncio.BufferedProtocol):
         while len(self.waiting) == 1 and self._polling.poll(self._poller, self._began):
             size = os.readv(self._socket, [self._buffer])
             if not size:
-                return  # the transport tells of the end
+                return  # the transport reports the end
             self.buffer_updated(size)
 
     def get_buffer(self, sizehint: int) -> bytearray:
@@ -318,7 +318,7 @@ class WireSide(BareSide):
     """Replays with next to no client."""
 
     preparing = 1
-    """The taps do not tell apart what several calls send."""
+    """The taps do not distinguish what several calls send."""
 
     def __init__(self, name: str, engine: Engine, client: Any, kept: Kept, wires: Sequence[_Wire]) -> None:
         super().__init__(name, engine, client, kept)

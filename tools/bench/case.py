@@ -45,7 +45,7 @@ class Case:
         method: of the contract, such as `tasks.get_state`.
         prepare: brings the rows into the state that the call expects and returns the call's arguments, new ones for
             every side, because records learn what a store holds. Never timed.
-        label: tells cases of one method apart.
+        label: distinguishes cases of one method.
         writes: whether the call changes the store.
         grows: whether the result grows with the data.
         alone: whether calls cannot run at the same time, because they are about the same row.

@@ -45,7 +45,7 @@ async def _changed_user(side: Side, turn: Turn) -> tuple[Any, ...]:
     return (changed,)
 
 
-async def _doomed_user(side: Side, turn: Turn) -> tuple[Any, ...]:
+async def _user_to_delete(side: Side, turn: Turn) -> tuple[Any, ...]:
     await _with_guest(side, turn, 3)
     return (_guest(turn),)
 
@@ -95,7 +95,7 @@ AUTH: Final = (
     Case(
         method="auth.delete_user",
         label="with 3 keys",
-        prepare=_doomed_user,
+        prepare=_user_to_delete,
         observe=_guest_and_keys,
         writes=True,
     ),

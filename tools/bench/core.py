@@ -99,7 +99,7 @@ class Captured:
 
     @staticmethod
     def learn(record: TaskState, reply: list[Any]) -> None:
-        """Tell the record what the bare call did, so that the next save is accepted."""
+        """Set on the record what the bare call did, so that the next save is accepted."""
         assert reply[0] == b"OK", reply
         stored = memory_of(record)
         assert stored is not None

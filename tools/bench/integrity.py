@@ -90,7 +90,7 @@ def write_file(path: Path, count: int) -> None:
 
 
 def timed(name: str, count: int, words: Sequence[str], url: str, store: Store, expected: int = 0) -> Measured:
-    """Run one command in a process of its own. Processor time tells more than the clock on a busy machine."""
+    """Run one command in a process of its own. On a busy machine processor time is more exact than the clock."""
     shared = ["--package", "compozy_store", "--namespace", "bench", "--url", url]
     before, start = server_seconds(store), time.monotonic()
     process = subprocess.Popen(

@@ -22,7 +22,7 @@ from tools.bench.data import Data, Family
 T = TypeVar("T")
 
 Advance = Callable[[int], None]
-"""Told how many executions were loaded since the last time."""
+"""Called with the number of executions that were loaded since the last call."""
 
 _AT_ONCE: Final = 20
 """Executions in one plan: some 200 rows, so that other clients of the server never wait long."""

@@ -109,8 +109,8 @@ def main() -> None:
         whole = {name: fill(store, counts[name], fillers[name]) for name in fillers}
         size, number = parts(store)
         (info,) = store.session.run(send(("INFO", "server")))
-    told = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
-    version = told.get("valkey_version") or told["redis_version"]
+    reported = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
+    version = reported.get("valkey_version") or reported["redis_version"]
     print(f"{chosen_server()}, version {version}; bytes per row\n")
     kinds: dict[str, list[str]] = defaultdict(list)
     for kind in sorted(size):

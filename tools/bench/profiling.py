@@ -1,6 +1,6 @@
-"""Which functions of this process a call spends its time in, by the interpreter's own profiler.
+"""The functions of this process in which the time of a call is used, by the interpreter's own profiler.
 
-The profiler makes Python functions look dearer than they are, beside those in C. Read the order, not the sum.
+The profiler makes Python functions appear slower than they are, beside those in C. Read the order, not the sum.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Spent:
 
 
 async def profile(case: Case, side: Side, data: Data, turns: int) -> list[Spent]:
-    """Profile calls of one case, without what prepares them; the dearest function comes first."""
+    """Profile calls of one case, without what prepares them; the slowest function is the first."""
     profiler = cProfile.Profile()
     await side.once(case, Turn(_FIRST - 1, data))
     for number in range(turns):

@@ -24,7 +24,7 @@ class Steps:
         )
 
     def begin(self, name: str, total: int) -> Callable[[int], None]:
-        """Begin a step of `total` parts; give what is told how many parts are done since the last time."""
+        """Begin a step of `total` parts; return a function that is called with the number of parts done since the last call."""
         bar = self._progress.add_task(name, total=total)
 
         def advance(parts: int) -> None:

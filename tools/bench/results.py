@@ -77,7 +77,7 @@ class Rate(msgspec.Struct, kw_only=True):
         callers: how many calls were under way at once.
         calls: how many were made.
         per_second: calls a second over all windows.
-        processor: microseconds of processor time of the callers' process for each call; 0 in runs that did not tell.
+        processor: microseconds of processor time of the callers' process for each call; 0 in runs that did not measure it.
         windows: calls a second of each window, in order.
     """
 

@@ -89,14 +89,14 @@ def blocking(namespace: str, *, thread: bool) -> tuple[list[Sample], float]:
         if thread:
             store.sweeper(interval=0.2).start()
         rows = [store.task_states.get(f"2stay{number:022}") for number in range(WRITTEN)]
-        end, looked = float("inf"), 0.0
+        end, checked = float("inf"), 0.0
         while time.time() < end:
             write(store, rows[len(samples) % WRITTEN], samples)
             time.sleep(PAUSE)
-            if time.time() - looked > 0.2:
-                looked = time.time()
+            if time.time() - checked > 0.2:
+                checked = time.time()
                 if end == float("inf") and not other.session.run(send(other, "ZCARD", expiry)):
-                    swept, end = looked, looked + AFTER
+                    swept, end = checked, checked + AFTER
         settle(store, rows)
     return samples, swept
 
@@ -126,7 +126,7 @@ async def waiting(namespace: str) -> tuple[list[Sample], float]:
     ):
         expiry = store.session.context.keyspace.partition("execution").expiry
         rows = [await store.task_states.get(f"2stay{number:022}") for number in range(WRITTEN)]
-        end, looked = float("inf"), 0.0
+        end, checked = float("inf"), 0.0
         while time.time() < end:
             row = rows[len(samples) % WRITTEN]
             flip(row)
@@ -134,10 +134,10 @@ async def waiting(namespace: str) -> tuple[list[Sample], float]:
             await store.task_states.save(row)
             samples.append((began, time.perf_counter() - start))
             await asyncio.sleep(PAUSE)
-            if time.time() - looked > 0.2:
-                looked = time.time()
+            if time.time() - checked > 0.2:
+                checked = time.time()
                 if end == float("inf") and not await other.session.run(send(other, "ZCARD", expiry)):
-                    swept, end = looked, looked + AFTER
+                    swept, end = checked, checked + AFTER
         for row in rows:
             row.status = Status.RUNNING
             await store.task_states.save(row)
@@ -179,10 +179,10 @@ def report(
     after = [took for began, took in samples if began >= swept]
     ratio = p95(during) / p95(before + after)
 
-    def told(values: list[float]) -> str:
+    def reported(values: list[float]) -> str:
         return f"{statistics.median(values) * 1e6:.0f}/{p95(values) * 1e6:.0f}"
 
-    figures = f"{told(before)}, {told(during)}, {told(after)} µs in {swept - deadline:.1f} s"
+    figures = f"{reported(before)}, {reported(during)}, {reported(after)} µs in {swept - deadline:.1f} s"
     return [
         (f"{rows} rows, sweeper: {where}", figures, f"{ratio:.2f}x", verdict(ratio, 2.0, "x")),
         ("  keyspace of a store which never had them", "", "", "the same" if equal else "DIFFERENT"),
@@ -245,7 +245,7 @@ def share() -> Row:
         left: list[int] = []
         right: list[int] = []
         for turn in range(8000):
-            # Who goes first changes: what came before has an effect of its own.
+            # The order alternates, because the side that runs first has an effect on the other.
             for store, row, times in ((tidy, rows[0], left), (bare, rows[1], right))[
                 :: 1 if turn % 2 else -1
             ]:

@@ -85,7 +85,7 @@ async def run(
     async with opened(Data(seed, plan.size), steps.begin, redis8=redis8, durable=plan.durable) as world:
         compared = await _compare(world, cases, plan, steps)
         gc.collect()
-        gc.freeze()  # the data of the run is no garbage, and is not to be looked through again and again
+        gc.freeze()  # the data of the run is no garbage, and the collector need not scan it again
         try:
             before = os.getloadavg()[0]
             timings = await _time(world, cases, plan, steps)

@@ -1,4 +1,4 @@
-"""The sides of a comparison: the same repositories on different stores, each told the same calls.
+"""The sides of a comparison: the same repositories on different stores, each with the same calls.
 
 A side makes one timed call at a time; what a case prepares is not timed. Sides on one server share its data, so
 every writing case prepares its rows anew for each of them.
@@ -87,7 +87,7 @@ class Side:
         return partial(case.target(self.engine), *await case.prepare(self, turn))
 
     async def observed(self, case: Case, turn: Turn) -> Any:
-        """What a writing case left behind, as the store tells it."""
+        """What a writing case left behind, as the store returns it."""
         return copy.deepcopy(await case.observe(self.engine, turn))
 
 

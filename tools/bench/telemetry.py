@@ -1,7 +1,7 @@
 """What watching costs: the same calls with and without telemetry in turn, on one embedded server.
 
-`without the code` runs the flow that the generated method makes and says nothing about it. Metrics put an
-operation's duration aside and record it when the SDK collects, so there are two figures: how long an operation
+`without the code` runs the flow that the generated method makes, without naming its purpose. Metrics
+buffer an operation's duration and record it when the SDK collects, so there are two figures: how long an operation
 takes, and how many a process can do while an exporter collects every second.
 """
 

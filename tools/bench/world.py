@@ -48,7 +48,7 @@ POSTGRES_SETTINGS: Final = ("shared_buffers=512MB", "max_wal_size=4GB", "jit=off
 """What a good engineer sets: memory, fewer checkpoints, no compiling of short queries, a disk without seeks."""
 
 Starting = Callable[[str, int], Advance]
-"""Told what is loaded next, and how many executions of it; gives what is told how far it is."""
+"""Called with the name and the number of executions of the next step; returns a function that is called with the progress."""
 
 
 @dataclass(frozen=True, slots=True)

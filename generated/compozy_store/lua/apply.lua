@@ -7,7 +7,7 @@
 --   2     expiry     sorted set of deadlines, member `Entity:id`
 --   3     ledger     answers of the latest plans of one client: a hash, slot -> sequence number and answer
 --   4     schema     registry of the partition: the current writer, and counts of writes by other code
---   5..   documents  then views, then unique claims; ARGV[6] and ARGV[7] tell where each kind begins
+--   5..   documents  then views, then unique claims; ARGV[6] and ARGV[7] are the positions at which the last two begin
 --
 -- ARGV
 --   1     op         id of the plan, kept in the head of every document that it writes
@@ -52,7 +52,7 @@
 -- Replies
 --   OK        revision created expires, for each document written
 --   REPLAYED  answer             an earlier try was applied, and this was its answer
---   NEVER                        the plan was not applied, and its client has been told that it never will be
+--   NEVER                        the plan was not applied, and an earlier answer promised its client that it never will be
 --   STALE                        a later plan has used the slot: this one was answered long ago
 --   LATE      now                `until` has passed; nothing was applied
 --   MISSING   guard      revision, unchanged: the row is not there
@@ -100,7 +100,7 @@ end
 -- plan that used it, and what that plan was answered. It is used again only when its plan was answered.
 local LEDGER_LIFE = 86400000 -- milliseconds after the client's last renewal
 
--- What a slot says of the plan with this sequence number; nil when the plan was not applied yet.
+-- The answer that a slot holds for the plan with this sequence number; nil when the plan was not applied yet.
 local function answer_of(held, sequence)
   if not held then
     return nil
@@ -173,7 +173,7 @@ end
 local TAG_LENGTH = #expiry - #'@expiry'
 
 -- Whether the expiry set was read, and the documents that are known to have no entry in it.
-local looked, unlisted = false, {}
+local expiry_read, unlisted = false, {}
 
 -- Whether a document is another one than a guard names. After a restart with a lost tail a revision may be handed out twice,
 -- so the op counts as well, where it is known.
@@ -195,7 +195,7 @@ local function check(word, from)
     if head then
       return 1, head.dead and 'DEAD' or 'EXISTS'
     end
-    looked, unlisted[number] = true, true
+    expiry_read, unlisted[number] = true, true
     return 1, call('ZSCORE', expiry, string.sub(KEYS[DOCUMENTS + number], TAG_LENGTH + 1)) and 'FREED'
   elseif word == 'exists' then
     return 1, (not head or head.dead) and 'NO_TARGET'
@@ -220,7 +220,7 @@ while ARGV[at] ~= 'rows' do
   number = number + 1
   if status then
     if ARGV[9] ~= '' then
-      -- The caller is told of the refusal, so an earlier try that arrives later must not be applied.
+      -- The answer reports the refusal, so an earlier try that arrives later must not be applied.
       call('HSET', ledger, slot, sequence .. ' NEVER')
       call('PEXPIRE', ledger, LEDGER_LIFE)
     end
@@ -234,7 +234,7 @@ while ARGV[at] ~= 'rows' do
 end
 
 -- Every other key is read in its own type before the first write, so that a key of the wrong type ends the script here.
-if not looked then
+if not expiry_read then
   call('ZCARD', expiry)
 end
 for index = views + 1, claims do

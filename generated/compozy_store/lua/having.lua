@@ -133,10 +133,10 @@ end
 local start = ARGV[4] ~= '' and rank_after(view, newest, ARGV[4], ARGV[5]) or 0
 local dangling, reply = {}, { '', '', false }
 reply[3] = dangling
-local last, looked = nil, 0
+local last, examined = nil, 0
 
-while #reply - 3 < limit and looked < scan do
-  local members = redis.call(range, view, start, start + math.min(STRIDE, scan - looked) - 1)
+while #reply - 3 < limit and examined < scan do
+  local members = redis.call(range, view, start, start + math.min(STRIDE, scan - examined) - 1)
   if #members == 0 then
     return reply
   end
@@ -156,7 +156,7 @@ while #reply - 3 < limit and looked < scan do
       end
     end
   end
-  start, looked = start + passed, looked + passed
+  start, examined = start + passed, examined + passed
 end
 
 if start < redis.call('ZCARD', view) then

@@ -40,10 +40,10 @@ end
 -- without a document; and the last member in any case.
 local function read_stretch(reply, view, prefix, newest, start, limit, scan)
   local range, dangling = newest and 'ZREVRANGE' or 'ZRANGE', {}
-  local found, looked, last = 0, 0, nil
+  local found, examined, last = 0, 0, nil
   local before = #reply
-  while found < limit and looked < scan do
-    local members = redis.call(range, view, start, start + math.min(limit - found, scan - looked) - 1)
+  while found < limit and examined < scan do
+    local members = redis.call(range, view, start, start + math.min(limit - found, scan - examined) - 1)
     if #members == 0 then
       return '', '', dangling, last
     end
@@ -61,7 +61,7 @@ local function read_stretch(reply, view, prefix, newest, start, limit, scan)
         reply[before + found] = document
       end
     end
-    start, looked, last = start + #members, looked + #members, members[#members]
+    start, examined, last = start + #members, examined + #members, members[#members]
   end
   if start < redis.call('ZCARD', view) then
     return redis.call('ZSCORE', view, last), last, dangling, last

@@ -52,10 +52,10 @@ if not is_live(row) then
   return { row }
 end
 
-local reply, word, found, looked = { row }, 3, 0, 0
+local reply, word, found, examined = { row }, 3, 0, 0
 for index = 2, #KEYS do
   local members = redis.call('ZRANGE', KEYS[index], 0, most - found)
-  found, looked = found + #members, looked + #members
+  found, examined = found + #members, examined + #members
   if found > most then
     return { row }
   end
@@ -64,9 +64,9 @@ for index = 2, #KEYS do
   for order, member in ipairs(members) do
     keys[order] = prefix .. member
     for kind = 1, kinds do
-      local names = redis.call('ZRANGE', ARGV[word + 1 + kind] .. escape(member), 0, bound - looked)
-      looked = looked + #names
-      if looked > bound then
+      local names = redis.call('ZRANGE', ARGV[word + 1 + kind] .. escape(member), 0, bound - examined)
+      examined = examined + #names
+      if examined > bound then
         return { row }
       end
       below[#below + 1] = names

@@ -143,10 +143,10 @@ local function intersection()
 end
 
 local start = ARGV[4] ~= '' and rank_after(view, newest, ARGV[4], ARGV[5]) or 0
-local begun, stride, last, looked, met = start, math.min(limit, FIRST_STRIDE), nil, 0, 0
+local begun, stride, last, examined, met = start, math.min(limit, FIRST_STRIDE), nil, 0, 0
 
-while #reply - 4 < limit and looked < scan do
-  local members = redis.call(range, view, start, start + math.min(stride, scan - looked) - 1)
+while #reply - 4 < limit and examined < scan do
+  local members = redis.call(range, view, start, start + math.min(stride, scan - examined) - 1)
   if #members == 0 then
     return reply
   end
@@ -159,10 +159,10 @@ while #reply - 4 < limit and looked < scan do
   if taken < #matching then
     passed = kept[taken]
   end
-  start, looked, last, met = start + passed, looked + passed, members[passed], met + taken
+  start, examined, last, met = start + passed, examined + passed, members[passed], met + taken
   stride = math.min(stride * 2, LONGEST_STRIDE)
   -- If few members match, one intersection on the server is faster than looking them up part by part.
-  if begun == 0 and #reply - 4 < limit and start < size and size <= scan and met * size <= 2 * limit * looked then
+  if begun == 0 and #reply - 4 < limit and start < size and size <= scan and met * size <= 2 * limit * examined then
     local all = intersection()
     local rest = {}
     for index = met + 1, #all do

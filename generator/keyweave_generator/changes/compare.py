@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from keyweave_generator.load import Located
 
 from .catalogue import RULES
-from .finding import Change, Finding, Review, Side
+from .finding import Change, ChangeFinding, Review, Side
 from .ignore import apply_ignores
 from .pairs import pairs_of
 from .rule import Rule
@@ -26,7 +26,7 @@ def compare(old: Located | None, new: Located, *, against: str = "", prefix: str
     return apply_ignores(found, new, against=against, prefix=prefix)
 
 
-def _findings(old: Located, new: Located) -> Iterator[Finding]:
+def _findings(old: Located, new: Located) -> Iterator[ChangeFinding]:
     for pair in pairs_of(old.schema, new.schema):
         for rule in RULES:
             if type(pair) is rule.compares:
@@ -34,10 +34,10 @@ def _findings(old: Located, new: Located) -> Iterator[Finding]:
                     yield _finding(rule, change, old, new)
 
 
-def _finding(rule: Rule[object], change: Change, old: Located, new: Located) -> Finding:
+def _finding(rule: Rule[object], change: Change, old: Located, new: Located) -> ChangeFinding:
     spot = change.spot
     located = old if spot.side is Side.OLD else new
-    return Finding(
+    return ChangeFinding(
         rule=rule.id,
         category=rule.category,
         level=rule.level,

@@ -71,7 +71,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ChangeFinding:
     """A change under the rule that found it. `position` is in the schema of `side`."""
 
     rule: str
@@ -95,7 +95,7 @@ class Finding:
 class Ignored:
     """A finding that the package file accepts, with its reason."""
 
-    finding: Finding
+    finding: ChangeFinding
     reason: str
 
 
@@ -110,12 +110,12 @@ class Review:
         prefix: what reports put before file names of the old schema, to distinguish them from new files: `main:` or nothing.
     """
 
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[ChangeFinding, ...] = ()
     ignored: tuple[Ignored, ...] = ()
     against: str = ""
     prefix: str = ""
 
-    def where(self, finding: Finding) -> str:
+    def where(self, finding: ChangeFinding) -> str:
         """The position of a finding as text: `file:line:column`."""
         return f"{self.prefix if finding.side is Side.OLD else ''}{finding.position}"
 
@@ -123,6 +123,6 @@ class Review:
         """How many findings have exactly this level."""
         return sum(finding.level is level for finding in self.findings)
 
-    def reaching(self, level: Level) -> tuple[Finding, ...]:
+    def reaching(self, level: Level) -> tuple[ChangeFinding, ...]:
         """The findings that are at least as severe as `level`."""
         return tuple(finding for finding in self.findings if finding.level.reaches(level))

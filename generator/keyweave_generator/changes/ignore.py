@@ -19,13 +19,13 @@ from .catalogue import (
     IGNORE_UNUSED_LEVEL,
     RULES,
 )
-from .finding import Finding, Ignored, Level, Review, Side
+from .finding import ChangeFinding, Ignored, Level, Review, Side
 
 
-def apply_ignores(findings: Iterable[Finding], new: Located, *, against: str, prefix: str) -> Review:
+def apply_ignores(findings: Iterable[ChangeFinding], new: Located, *, against: str, prefix: str) -> Review:
     """Separate the findings that are ignored, and add a finding for each ignore that matches none."""
     ignores = new.schema.ignores
-    kept: list[Finding] = []
+    kept: list[ChangeFinding] = []
     ignored: list[Ignored] = []
     used: set[int] = set()
     for finding in findings:
@@ -41,7 +41,7 @@ def apply_ignores(findings: Iterable[Finding], new: Located, *, against: str, pr
     return Review(tuple(sorted(kept, key=lambda finding: finding.order)), tuple(ignored), against, prefix)
 
 
-def accepts(ignore: Ignore, finding: Finding) -> bool:
+def accepts(ignore: Ignore, finding: ChangeFinding) -> bool:
     """Return whether `ignore` accepts `finding`."""
     if not _matches(ignore, finding):
         return False
@@ -49,7 +49,7 @@ def accepts(ignore: Ignore, finding: Finding) -> bool:
     return named or finding.level is not Level.ERROR
 
 
-def _matches(ignore: Ignore, finding: Finding) -> bool:
+def _matches(ignore: Ignore, finding: ChangeFinding) -> bool:
     return (
         ignore.rule == finding.rule
         and ignore.entity in (None, finding.subject)
@@ -57,7 +57,7 @@ def _matches(ignore: Ignore, finding: Finding) -> bool:
     )
 
 
-def _unused(index: int, ignore: Ignore, kept: Iterable[Finding], new: Located) -> Finding:
+def _unused(index: int, ignore: Ignore, kept: Iterable[ChangeFinding], new: Located) -> ChangeFinding:
     known = [rule.id for rule in RULES]
     refused = next((finding for finding in kept if _matches(ignore, finding)), None)
     if ignore.rule not in known:
@@ -73,7 +73,7 @@ def _unused(index: int, ignore: Ignore, kept: Iterable[Finding], new: Located) -
         )
     else:
         message = f"ignore: no finding of {ignore.rule} matches this entry"
-    return Finding(
+    return ChangeFinding(
         rule=IGNORE_UNUSED,
         category=IGNORE_UNUSED_CATEGORY,
         level=IGNORE_UNUSED_LEVEL,

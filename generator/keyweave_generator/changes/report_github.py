@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .finding import Finding, Level, Review, Side
+from .finding import ChangeFinding, Level, Review, Side
 from .report_text import action_text, summary
 
 _WORDS = {Level.ERROR: "error", Level.WARNING: "warning", Level.INFO: "notice"}
@@ -14,7 +14,7 @@ def github_report(review: Review) -> str:
     return "\n".join([*lines, summary(review), ""])
 
 
-def _annotation(review: Review, finding: Finding) -> str:
+def _annotation(review: Review, finding: ChangeFinding) -> str:
     position = finding.position
     properties = {"file": position.file}
     text = [finding.message]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .finding import Finding, Level, Review
+from .finding import ChangeFinding, Level, Review
 
 
 def json_report(review: Review, level: Level) -> str:
@@ -21,7 +21,7 @@ def json_report(review: Review, level: Level) -> str:
     return json.dumps(shape, indent=2, ensure_ascii=False) + "\n"
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: ChangeFinding) -> dict[str, Any]:
     cost, effect = finding.cost, finding.effect
     return {
         "rule": finding.rule,

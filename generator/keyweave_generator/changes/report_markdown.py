@@ -6,7 +6,7 @@ import html
 import re
 from typing import Final
 
-from .finding import Finding, Level, Review
+from .finding import ChangeFinding, Level, Review
 from .report_text import action_text, summary
 
 COMMENT_MARK: Final = "<!-- keyweave diff -->"
@@ -38,7 +38,7 @@ def markdown_report(review: Review) -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _block(review: Review, finding: Finding) -> str:
+def _block(review: Review, finding: ChangeFinding) -> str:
     effect = finding.effect
     parts = [
         ("Running code", effect.code),

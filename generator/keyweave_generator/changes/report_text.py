@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from .finding import Finding, Level, Review
+from .finding import ChangeFinding, Level, Review
 
 _WIDTH = 110
 _INDENT = " " * 12
@@ -32,13 +32,13 @@ def text_report(review: Review) -> str:
     return "\n".join([*lines, summary(review), ""])
 
 
-def action_text(finding: Finding) -> str:
+def action_text(finding: ChangeFinding) -> str:
     """What to do, with the commands that do it."""
     commands = " and ".join(f"`{command}`" for command in finding.effect.commands)
     return f"{finding.effect.action} Run {commands}." if commands else finding.effect.action
 
 
-def _paragraph(review: Review, finding: Finding) -> list[str]:
+def _paragraph(review: Review, finding: ChangeFinding) -> list[str]:
     head = f"{finding.level.value} {finding.rule} ({finding.category.value}): {finding.message}"
     effect = finding.effect
     lines = [f"{review.where(finding)}: {head}"]

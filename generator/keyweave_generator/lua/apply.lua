@@ -4,7 +4,7 @@
 --@ key      2     expiry     sorted set of deadlines, member `Entity:id`
 --@ key      3     ledger     answers of the latest plans of one client: a hash, slot -> sequence number and answer
 --@ key      4     schema     registry of the partition: the current writer, and counts of writes by other code
---@ key      5..   documents  then views, then unique claims; ARGV[6] and ARGV[7] tell where each kind begins
+--@ key      5..   documents  then views, then unique claims; ARGV[6] and ARGV[7] are the positions at which the last two begin
 --@ argument 1     op         id of the plan, kept in the head of every document that it writes
 --@ argument 2     slot       the client's slot in the ledger
 --@ argument 3     sequence   number of the plan; a later plan in the same slot has a higher one
@@ -39,7 +39,7 @@
 --@ entry    release  claims value owner
 --@ reply    OK        revision created expires, for each document written
 --@ reply    REPLAYED  answer             an earlier try was applied, and this was its answer
---@ reply    NEVER                        the plan was not applied, and its client has been told that it never will be
+--@ reply    NEVER                        the plan was not applied, and an earlier answer promised its client that it never will be
 --@ reply    STALE                        a later plan has used the slot: this one was answered long ago
 --@ reply    LATE      now                `until` has passed; nothing was applied
 --@ reply    MISSING   guard      revision, unchanged: the row is not there
@@ -92,7 +92,7 @@ end
 local TAG_LENGTH = #expiry - #'@expiry'
 
 -- Whether the expiry set was read, and the documents that are known to have no entry in it.
-local looked, unlisted = false, {}
+local expiry_read, unlisted = false, {}
 
 -- Whether a document is another one than a guard names. After a restart with a lost tail a revision may be handed out twice,
 -- so the op counts as well, where it is known.
@@ -114,7 +114,7 @@ local function check(word, from)
     if head then
       return 1, head.dead and 'DEAD' or 'EXISTS'
     end
-    looked, unlisted[number] = true, true
+    expiry_read, unlisted[number] = true, true
     return 1, call('ZSCORE', expiry, string.sub(KEYS[DOCUMENTS + number], TAG_LENGTH + 1)) and 'FREED'
   elseif word == 'exists' then
     return 1, (not head or head.dead) and 'NO_TARGET'
@@ -139,7 +139,7 @@ while ARGV[at] ~= 'rows' do
   number = number + 1
   if status then
     if ARGV[9] ~= '' then
-      -- The caller is told of the refusal, so an earlier try that arrives later must not be applied.
+      -- The answer reports the refusal, so an earlier try that arrives later must not be applied.
       call('HSET', ledger, slot, sequence .. ' NEVER')
       call('PEXPIRE', ledger, LEDGER_LIFE)
     end
@@ -153,7 +153,7 @@ while ARGV[at] ~= 'rows' do
 end
 
 -- Every other key is read in its own type before the first write, so that a key of the wrong type ends the script here.
-if not looked then
+if not expiry_read then
   call('ZCARD', expiry)
 end
 for index = views + 1, claims do

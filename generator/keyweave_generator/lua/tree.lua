@@ -21,14 +21,14 @@ if not root or not is_live(root) then
   return reply
 end
 reply[3] = { root }
-local level, seen, looked = { ARGV[3] }, { [ARGV[3]] = true }, 0
+local level, seen, examined = { ARGV[3] }, { [ARGV[3]] = true }, 0
 
 for _ = 1, depth do
   local members, parents, keys = {}, {}, {}
   for _, parent in ipairs(level) do
-    local found = redis.call('ZRANGE', children .. escape(parent), 0, bound - looked)
-    looked = looked + #found
-    if looked > bound then
+    local found = redis.call('ZRANGE', children .. escape(parent), 0, bound - examined)
+    examined = examined + #found
+    if examined > bound then
       reply[1] = 0
       return reply
     end

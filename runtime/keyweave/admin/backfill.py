@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keyweave.admin.findings import GRACE, GraceOption, ShowIdsOption, drift_lines, drift_rows
+from keyweave.admin.drift import GRACE, GraceOption, ShowIdsOption, drift_lines, drift_rows
 from keyweave.admin.pace import Paced, RateOption
 from keyweave.admin.progress import Meter
 from keyweave.admin.target import (

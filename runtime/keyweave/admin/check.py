@@ -6,7 +6,7 @@ import json
 
 import typer
 
-from keyweave.admin.findings import (
+from keyweave.admin.drift import (
     GRACE,
     EntityOption,
     GraceOption,

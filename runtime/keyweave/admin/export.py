@@ -11,7 +11,7 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from keyweave.admin.findings import EntityOption
+from keyweave.admin.drift import EntityOption
 from keyweave.admin.progress import Meter
 from keyweave.admin.target import (
     FOUND,

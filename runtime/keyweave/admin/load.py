@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from keyweave.admin.findings import GRACE, GraceOption
+from keyweave.admin.drift import GRACE, GraceOption
 from keyweave.admin.progress import Meter
 from keyweave.admin.target import (
     COULD_NOT_RUN,

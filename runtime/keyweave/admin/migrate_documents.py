@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from keyweave.admin.findings import GRACE, EntityOption, GraceOption
+from keyweave.admin.drift import GRACE, EntityOption, GraceOption
 from keyweave.admin.pace import Paced, RateOption
 from keyweave.admin.progress import Meter
 from keyweave.admin.target import (

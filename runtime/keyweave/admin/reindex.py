@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keyweave.admin.findings import (
+from keyweave.admin.drift import (
     GRACE,
     EntityOption,
     GraceOption,
@@ -40,7 +40,7 @@ Examples:
 
   keyweave reindex --url redis://localhost:6379             do it
 
-Documents never change: their indexes, claims and deadlines are made to match them. Each row is mended in one atomic
+Documents never change: their indexes, claims and deadlines are made to match them. Each row is repaired in one atomic
 step, guarded by its revision, so applications may write at the same time. It may be interrupted and run again.
 
 Exit status: 0 nothing is left to do, 1 something is left (with --dry-run: something would be done), 2 could not run.
@@ -75,7 +75,7 @@ def reindex(
                 session.shell.run(flow)
     except (KeyboardInterrupt, typer.Exit):
         if repairs.mended:
-            done = "planned" if dry_run else "mended"
+            done = "planned" if dry_run else "repaired"
             typer.echo(
                 f"keyweave: stopped; {repairs.mended.total():,} {done}. Run it again for the rest.", err=True
             )
@@ -109,10 +109,10 @@ def _lines(repairs: Repairs, listing: Listing, *, dry_run: bool) -> list[str]:
     report = repairs.report
     lines = [f"{report.documents:,} documents and {report.entries:,} entries compared"]
     if repairs.mended:
-        lines.append("would mend:" if dry_run else "mended:")
+        lines.append("would repair:" if dry_run else "repaired:")
         lines += drift_lines(repairs.mended, REMEDIES)
     if repairs.postponed:
-        lines += ["could not be mended now; run the command again:", *drift_lines(repairs.postponed)]
+        lines += ["could not be repaired now; run the command again:", *drift_lines(repairs.postponed)]
     if repairs.left:
         lines += ["left alone:", *drift_lines(repairs.left, REASONS)]
     if repairs.forgotten:

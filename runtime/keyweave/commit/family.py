@@ -63,14 +63,14 @@ def read_family(
         read: an index is not built, the family is too large for one exchange, or the row is past its deadline and
         `guard` is not `dead`. `members_of` reads it then.
     """
-    if context.state.unbuilt or not context.package.referrers[entity.name]:
+    if context.unbuilt or not context.package.referrers[entity.name]:
         # Only `members_of` raises the error of an index that is not built: a row that is not removed needs no family.
         (document,) = yield from ask(
             context, (("GET", context.partition(entity).document(entity.name, key)),)
         )
         if document is None:
             return None
-        return removal(context, entity, key, document, guard), None if context.state.unbuilt else Family([])
+        return removal(context, entity, key, document, guard), None if context.unbuilt else Family([])
     # A sweep uses plain commands: most rows that it reads turn out to be live, or have no family.
     if guard == "dead" or limit is None:
         return (yield from family_by_keys(context, entity, key, guard, limit))
@@ -176,7 +176,7 @@ def _range_commands(
     """Return the command for each reference to a row that reads the keys of its referring rows."""
     found: list[tuple[Referrer, Command]] = []
     for referrer in context.package.referrers[entity.name]:
-        if context.state.unbuilt:
+        if context.unbuilt:
             yield from require_built(context, referrer.entity, referrer.reference.via)
         partition = context.partition(referrer.entity)
         view = partition.view(referrer.entity.name, referrer.reference.via, (key,))

@@ -73,7 +73,7 @@ def _wanted(context: Context, only: Collection[str] | None) -> dict[str, Index]:
     return {
         stored: index
         for stored, index in context.package.indexes.items()
-        if index.name in context.state.unbuilt and index.entity.name in entities
+        if index.name in context.unbuilt and index.entity.name in entities
     }
 
 
@@ -98,7 +98,7 @@ def _declare(
             if more:
                 build.passed[wanted[stored].name] = more
     yield from handshake(context)
-    build.built = tuple(name for name in build.wanted if name not in context.state.unbuilt)
+    build.built = tuple(name for name in build.wanted if name not in context.unbuilt)
 
 
 def _collisions(context: Context, build: Build, uniques: set[str], observe: Observer) -> Flow[None]:

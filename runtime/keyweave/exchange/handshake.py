@@ -91,10 +91,10 @@ def require_built(context: Context, entity: Entity[Any], name: str) -> Flow[None
     Raises:
         ViewNotBuiltError: the index is still not built.
     """
-    if f"{entity.name}.{name}" not in context.state.unbuilt:
+    if f"{entity.name}.{name}" not in context.unbuilt:
         return
     yield from handshake(context)
-    if f"{entity.name}.{name}" in context.state.unbuilt:
+    if f"{entity.name}.{name}" in context.unbuilt:
         raise not_built(entity, name)
 
 

@@ -33,7 +33,7 @@ class Pace:
 
     Attributes:
         interval: seconds between rounds when nothing is due; each pause is up to a fifth shorter or longer, at random.
-        share: maximum fraction of its time that a sweeper spends sweeping while rows are due, above 0 and at most 1.
+        share: maximum fraction of its time for which a sweeper sweeps while rows are due, above 0 and at most 1.
             The default is well below one twentieth, so that the writes that wait for a step stay among the slowest
             twentieth of all writes.
         rows: maximum number of rows in one step, which is one plan.

@@ -1,1 +1,1 @@
-"""Drift between documents and the entries derived from them: a check finds it, a repair mends it."""
+"""Drift between documents and the entries derived from them: a check finds it, a repair removes it."""

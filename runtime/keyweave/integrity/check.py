@@ -41,7 +41,7 @@ def check(
     Args:
         entities: names of the entities to compare; by default all, and the keys that belong to no entity.
         observe: called with the progress of the check.
-        on_drift: called with the findings, a bounded number at a time.
+        on_drift: called with the drifts, a bounded number at a time.
 
     Raises:
         ConfigurationError: there is no such entity.
@@ -50,8 +50,8 @@ def check(
     report = Report()
 
     def counted(found: list[Drift]) -> Flow[None]:
-        for finding in found:
-            report.add(finding)
+        for drift in found:
+            report.add(drift)
         if on_drift is not None:
             yield Call(on_drift, found)
 
@@ -74,7 +74,7 @@ def walk(
     progress = survey.progress
     report.documents, report.entries = progress.documents, progress.entries
     report.set_aside, report.others = survey.set_aside, survey.others
-    report.unbuilt = tuple(sorted(context.state.unbuilt))
+    report.unbuilt = tuple(sorted(context.unbuilt))
     if survey.sums.close():
         progress = yield from begin(context, VERIFY)
         verification = Verification(
@@ -99,12 +99,12 @@ def locator_for(context: Context, entities: Collection[str] | None) -> Flow[Loca
     if unknown:
         known = ", ".join(sorted(context.package.entities))
         raise ConfigurationError(f"there is no entity {unknown[0]!r} (there are: {known})")
-    if context.state.unbuilt:
+    if context.unbuilt:
         yield from handshake(context)  # a build may have completed since the store was opened
     registries = yield from read_registries(context, context.keyspace.partitions())
     others = {stored for registry in registries for stored in registry.indexes}
     return Locator(
-        context.package, context.keyspace, entities or None, unbuilt=context.state.unbuilt, others=others
+        context.package, context.keyspace, entities or None, unbuilt=context.unbuilt, others=others
     )
 
 

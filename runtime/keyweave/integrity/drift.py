@@ -1,6 +1,6 @@
 """What a check finds: drift between documents and the entries derived from them, by kind.
 
-A finding has the keys and ids that it is about, for repairs; a report has numbers only.
+A drift has the keys and ids that it is about, for repairs; a report has numbers only.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Drift(NamedTuple):
 
     @property
     def identity(self) -> tuple[str | None, ...]:
-        """The values that identify it among findings."""
+        """The values that identify it among drifts."""
         return self.kind.name, self.place, self.value, *self.suspect.identity
 
 
@@ -140,6 +140,6 @@ class Report:
         """Whether every index matches its documents."""
         return not self.drift
 
-    def add(self, finding: Drift) -> None:
-        """Count a finding."""
-        self.drift[DriftGroup(finding.where, finding.kind)] += 1
+    def add(self, drift: Drift) -> None:
+        """Count a drift."""
+        self.drift[DriftGroup(drift.where, drift.kind)] += 1

@@ -58,9 +58,9 @@ def trace_entries(context: Context, suspects: Sequence[Suspect], freed: set[Free
                 freed.add((partition_of(entries[0]), _entity(context, entries[0]).name, entries[0].row))
             continue
         for suspect, answer in zip(entries, answers, strict=True):
-            finding = _judge(context, suspect, answer, implied, gone=document is None)
-            if finding is not None:
-                found.append(finding)
+            drift = _judge(context, suspect, answer, implied, gone=document is None)
+            if drift is not None:
+                found.append(drift)
     return found
 
 

@@ -136,16 +136,16 @@ def _judge(context: Context, row: Suspect, seen: Seen | None, replies: list[Repl
         if answer == 0 and not dead:
             found.append(Drift(Kind.DANGLING_REFERENCE, f"{entity.name}.{field}", row, targets[field]))
     for entry, answer in zip(seen.entries, answers[len(targets) :], strict=True):
-        finding = _judge_entry(row, entry, seen.head, answer)
-        if finding is not None:
-            found.append(finding)
+        drift = _judge_entry(row, entry, seen.head, answer)
+        if drift is not None:
+            found.append(drift)
     return found
 
 
 def _judge_deadline(context: Context, row: Suspect, head: Head, ends: int, deadline: Reply) -> list[Drift]:
     entity, expiry = entity_of(row), partition_of(row).expiry
     kinds: list[tuple[Kind, str]] = []
-    # An expiry set of the wrong type is a finding of its own, and counts as empty here.
+    # An expiry set of the wrong type is a drift of its own, and counts as empty here.
     score = None if deadline is None or isinstance(deadline, ServerError) else float(deadline)
     if head.expires == 0 and score is not None:
         kinds.append((Kind.UNDUE_DEADLINE, expiry))
@@ -162,7 +162,7 @@ def _judge_deadline(context: Context, row: Suspect, head: Head, ends: int, deadl
 def _judge_entry(row: Suspect, entry: Entry, head: Head, answer: Reply) -> Drift | None:
     entity, partition = entity_of(row), partition_of(row)
     if isinstance(answer, ServerError):
-        answer = None  # a key of the wrong type is a finding of its own
+        answer = None  # a key of the wrong type is a drift of its own
     if isinstance(entry, ViewEntry):
         place, where = partition.view(entity.name, entry.view, entry.values), f"{entity.name}.{entry.view}"
         if answer is None:
@@ -178,8 +178,8 @@ def _judge_entry(row: Suspect, entry: Entry, head: Head, answer: Reply) -> Drift
 
 
 def _classify_owners(context: Context, found: list[Drift]) -> Flow[list[Drift]]:
-    """Refine findings of a wrong owner: the other row may have the same value, or may be unreadable."""
-    doubtful = [finding for finding in found if finding.kind is Kind.WRONG_OWNER]
+    """Refine drifts of a wrong owner: the other row may have the same value, or may be unreadable."""
+    doubtful = [drift for drift in found if drift.kind is Kind.WRONG_OWNER]
     if not doubtful:
         return found
     commands = [
@@ -188,15 +188,15 @@ def _classify_owners(context: Context, found: list[Drift]) -> Flow[list[Drift]]:
     ]
     replies = yield from ask(context, tuple(commands), tolerated=WRONGTYPE)
     kinds = {}
-    for finding, reply in zip(doubtful, replies, strict=True):
-        entity = entity_of(finding.suspect)
+    for drift, reply in zip(doubtful, replies, strict=True):
+        entity = entity_of(drift.suspect)
         seen = read_row(context, entity, reply)
-        claim = ClaimEntry(finding.where.partition(".")[2], finding.value, finding.other)
+        claim = ClaimEntry(drift.where.partition(".")[2], drift.value, drift.other)
         if seen is None and reply is not None:
-            kinds[finding.identity] = Kind.UNCLEAR_OWNER
+            kinds[drift.identity] = Kind.UNCLEAR_OWNER
         elif seen is not None and claim in seen.entries:
-            kinds[finding.identity] = Kind.DUPLICATE_VALUE
-    return [finding._replace(kind=kinds.get(finding.identity, finding.kind)) for finding in found]
+            kinds[drift.identity] = Kind.DUPLICATE_VALUE
+    return [drift._replace(kind=kinds.get(drift.identity, drift.kind)) for drift in found]
 
 
 def partition_of(suspect: Suspect) -> Partition:

@@ -32,7 +32,7 @@ REMEDIES: Final[dict[Kind, str]] = {
     Kind.ENDING_KEY: "remove the native TTL",
     Kind.ENDLESS_MARK: "set a TTL of a minute",
 }
-"""The kinds that a repair mends, and how."""
+"""The kinds of drift that a repair removes, and how."""
 
 REASONS: Final[dict[Kind, str]] = {
     Kind.UNREADABLE_DOCUMENT: "a person must decide: correct the document, or delete it",
@@ -53,10 +53,10 @@ class Repairs:
 
     Attributes:
         report: what the last round read and found.
-        mended: drift that was mended; in a dry run, that would be.
+        mended: drift that was repaired; in a dry run, that would be.
         left: drift that is left for a person.
         forgotten: number of rows freed by their native TTL whose entries were removed; in a dry run, that would be.
-        postponed: drift that could not be mended now, because of a key of the wrong type or another process's write.
+        postponed: drift that could not be repaired now, because of a key of the wrong type or another process's write.
     """
 
     report: Report = field(default_factory=Report)
@@ -71,13 +71,13 @@ class Repairs:
         return not self.left and not self.postponed
 
 
-def drift_of(findings: Iterable[Drift]) -> Counter[DriftGroup]:
-    """Return findings counted by place and kind."""
-    return Counter(DriftGroup(finding.where, finding.kind) for finding in findings)
+def drift_of(drifts: Iterable[Drift]) -> Counter[DriftGroup]:
+    """Return drifts counted by place and kind."""
+    return Counter(DriftGroup(drift.where, drift.kind) for drift in drifts)
 
 
-def mendable(finding: Drift) -> bool:
-    """Return whether a repair mends the finding."""
-    if finding.kind is Kind.WRONG_TYPE:
-        return finding.suspect.place.what is not KeyKind.DOCUMENT
-    return finding.kind in REMEDIES
+def repairable(drift: Drift) -> bool:
+    """Return whether a repair can remove the drift."""
+    if drift.kind is Kind.WRONG_TYPE:
+        return drift.suspect.place.what is not KeyKind.DOCUMENT
+    return drift.kind in REMEDIES

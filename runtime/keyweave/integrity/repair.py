@@ -1,4 +1,4 @@
-"""Repairs a namespace: a check whose findings are mended, one row at a time. It may be interrupted and run again.
+"""Repairs a namespace: a check whose drifts are repaired, one row at a time. It may be interrupted and run again.
 
 A key that was set aside leaves entries to rebuild, so rounds are repeated until a round can do nothing more.
 """
@@ -16,8 +16,8 @@ from keyweave.expiry.forget import Row, forget
 from keyweave.integrity.check import ignore_progress, locator_for, walk
 from keyweave.integrity.drift import Drift, Kind
 from keyweave.integrity.inspect_entry import FreedRow
-from keyweave.integrity.mend import mend_row
-from keyweave.integrity.remedy import Repairs, drift_of, mendable
+from keyweave.integrity.remedy import Repairs, drift_of, repairable
+from keyweave.integrity.repair_row import repair_row
 from keyweave.integrity.survey import Observer
 from keyweave.keyspace.keys import Partition
 from keyweave.keyspace.parse import KeyKind
@@ -47,14 +47,14 @@ def reindex(
     observe: Observer | None = None,
     on_drift: Callable[[list[Drift]], object] | None = None,
 ) -> Flow[None]:
-    """Mend the namespace, or some entities of it, while other processes may write. Documents never change.
+    """Repair the namespace, or some entities of it, while other processes may write. Documents never change.
 
     Args:
-        repairs: updated as drift is mended.
+        repairs: updated as drift is repaired.
         entities: names of the entities; by default all, and the keys that belong to no entity.
         dry_run: only report what would be done.
         observe: called with the progress.
-        on_drift: called with the findings, a bounded number at a time; later rounds may report a finding again.
+        on_drift: called with the drifts, a bounded number at a time; later rounds may report a drift again.
 
     Raises:
         ConfigurationError: there is no such entity.
@@ -65,14 +65,14 @@ def reindex(
     def handle(found: list[Drift]) -> Flow[None]:
         if on_drift is not None:
             yield Call(on_drift, found)
-        for finding in found:
-            repairs.report.add(finding)
-        repairs.left += drift_of(finding for finding in found if not mendable(finding))
-        todo = [finding for finding in found if mendable(finding)]
+        for drift in found:
+            repairs.report.add(drift)
+        repairs.left += drift_of(drift for drift in found if not repairable(drift))
+        todo = [drift for drift in found if repairable(drift)]
         if dry_run:
             repairs.mended += drift_of(todo)
         else:
-            yield from _mend(context, repairs, todo)
+            yield from _repair(context, repairs, todo)
 
     for number in range(1 if dry_run else _ROUNDS):
         for counter in (repairs.report.drift, repairs.left, repairs.postponed):
@@ -100,41 +100,41 @@ def _forget(context: Context, freed: set[FreedRow]) -> Flow[int]:
     return forgotten
 
 
-def _mend(context: Context, repairs: Repairs, findings: list[Drift]) -> Flow[None]:
+def _repair(context: Context, repairs: Repairs, drifts: list[Drift]) -> Flow[None]:
     rows: defaultdict[tuple[Partition, str, str], list[Drift]] = defaultdict(list)
-    for finding in findings:
-        suspect = finding.suspect
+    for drift in drifts:
+        suspect = drift.suspect
         assert suspect.place.partition is not None
         if suspect.member is not None:
             name = suspect.place.entity.name if suspect.place.entity is not None else suspect.value
-            rows[suspect.place.partition, name, suspect.row].append(finding)
+            rows[suspect.place.partition, name, suspect.row].append(drift)
         else:
-            done = yield from _mend_key(context, suspect.place.partition, finding)
-            _record(repairs, [finding], done)
+            done = yield from _repair_key(context, suspect.place.partition, drift)
+            _record(repairs, [drift], done)
     for (partition, name, key), about in rows.items():
         entity: Entity[Any] = context.package.entities[name]
-        done = yield from mend_row(context, partition, entity, key, about)
+        done = yield from repair_row(context, partition, entity, key, about)
         _record(repairs, about, done)
 
 
-def _record(repairs: Repairs, findings: list[Drift], done: bool) -> None:
+def _record(repairs: Repairs, drifts: list[Drift], done: bool) -> None:
     if done:
-        repairs.mended += drift_of(findings)
+        repairs.mended += drift_of(drifts)
     else:
-        repairs.postponed += drift_of(findings)
+        repairs.postponed += drift_of(drifts)
 
 
-def _mend_key(context: Context, partition: Partition, finding: Drift) -> Flow[bool]:
-    place = finding.suspect.place
-    if finding.kind is Kind.ENDLESS_MARK:
+def _repair_key(context: Context, partition: Partition, drift: Drift) -> Flow[bool]:
+    place = drift.suspect.place
+    if drift.kind is Kind.ENDLESS_MARK:
         (changed,) = yield from ask(context, (("EXPIRE", place.key, _MARK_LIFE, "NX"),))
         return bool(changed)
-    if finding.kind is Kind.ENDING_KEY:
+    if drift.kind is Kind.ENDING_KEY:
         (changed,) = yield from ask(context, (("PERSIST", place.key),))
         return bool(changed)
-    if finding.kind is Kind.CLOCK_BEHIND:
+    if drift.kind is Kind.CLOCK_BEHIND:
         plan = Plan(partition, new_op())
-        plan.advance_clock(int(finding.suspect.value))
+        plan.advance_clock(int(drift.suspect.value))
         outcome = yield from apply(context, plan, repeatable=True)
         return isinstance(outcome, Applied)
     aside = partition.aside(new_op(), place.key)

@@ -86,10 +86,6 @@ class RowSums:
             amount = hash(f"{place}\n{member}") * (hash(float(pairs[at + 1])) + _SALT)
             sums[row] = (sums[row] - amount) & _WORD
 
-    def balanced(self, entity: str, key: str) -> bool:
-        """Return whether a row's sum is zero."""
-        return self._sums[hash((entity, key)) & _INDEX] == 0
-
     def mark(self, entity: str, key: str) -> None:
         """Mark a row, or with an empty entity a key, for inspection."""
         self._marks[hash((entity, key)) & _INDEX] = 1
@@ -245,13 +241,13 @@ class Survey:
 def entries_of(context: Context, entity: Entity[Any], record: Any) -> list[Entry]:
     """Return the entries that a document implies, without those of indexes that are not built yet."""
     entries = entity.entries(record)
-    if not context.state.unbuilt:
+    if not context.unbuilt:
         return entries
     return [
         entry
         for entry in entries
         if f"{entity.name}.{entry.view if isinstance(entry, ViewEntry) else entry.unique}"
-        not in context.state.unbuilt
+        not in context.unbuilt
     ]
 
 

@@ -35,7 +35,7 @@ _TYPES: Final = {
 """The type of each kind of key."""
 
 Handler: TypeAlias = Callable[[list[Drift]], Flow[None]]
-"""A flow that is called with confirmed drift, a bounded number of findings at a time."""
+"""A flow that is called with confirmed drift, a bounded number of drifts at a time."""
 
 
 @dataclass(slots=True)
@@ -115,23 +115,23 @@ class Verification:
             yield from self._confirm()
 
     def _confirm(self) -> Flow[None]:
-        """Inspect pending findings again, and call the handler with those that are confirmed."""
+        """Inspect pending drifts again, and call the handler with those that are confirmed."""
         if not self._pending:
             return
         rest = self._since + self.context.policy.moment - self.context.monotonic()
         if rest > 0:
             yield Sleep(rest)
         pending, self._pending = self._pending, []
-        first = {finding.identity for finding in pending}
-        suspects = {finding.suspect.identity: finding.suspect for finding in pending}
+        first = {drift.identity for drift in pending}
+        suspects = {drift.suspect.identity: drift.suspect for drift in pending}
         again = yield from self.inspect(list(suspects.values()))
-        confirmed = [finding for finding in again if finding.identity in first and self._new(finding)]
+        confirmed = [drift for drift in again if drift.identity in first and self._new(drift)]
         if confirmed:
             yield from self.handle(confirmed)
 
-    def _new(self, finding: Drift) -> bool:
-        """Return whether the finding was not reported before: a walk may return a key twice."""
-        digest = hash(finding.identity)
+    def _new(self, drift: Drift) -> bool:
+        """Return whether the drift was not reported before: a walk may return a key twice."""
+        digest = hash(drift.identity)
         if digest in self._handled:
             return False
         if len(self._handled) < _REMEMBERED:

@@ -67,7 +67,7 @@ class Merge(Generic[V]):
         return [result[key] for key in sorted(result)]
 
     def _checked_copies(self, elements: list[V]) -> list[V]:
-        """Return copies of the elements: checked, normalized and tidied, so that merging may modify them."""
+        """Return copies of the elements: checked, normalized and in their stored form, so that merging may modify them."""
         for element in elements:
             if not isinstance(element, self.record):
                 rule = f"expected {self.record.__name__}, got {type(element).__name__}"

@@ -31,7 +31,7 @@ def find_access_path(
     fields = frozenset([name for name in filters if filters[name] is not None])
     cache_key = (entity.name, order, fields)
     known = context.state.access_paths.get(cache_key)
-    if known is not None and not context.state.unbuilt:
+    if known is not None and not context.unbuilt:
         return known
     usable = [view for view in entity.views.values() if fields.issuperset(view.fields)]
     ordered = [view for view in usable if view.order == order]
@@ -43,17 +43,17 @@ def find_access_path(
             entity=entity.name,
             rule="view",
         )
-    if context.state.unbuilt:
+    if context.unbuilt:
         ordered = yield from _built_views(context, entity, ordered)
     access = access_path_of(
         ordered,
         [
             view
             for view in usable
-            if view.order != order and f"{entity.name}.{view.name}" not in context.state.unbuilt
+            if view.order != order and f"{entity.name}.{view.name}" not in context.unbuilt
         ],
     )
-    if not context.state.unbuilt:
+    if not context.unbuilt:
         context.state.access_paths[cache_key] = access
     return access
 
@@ -85,7 +85,7 @@ def _built_views(context: Context, entity: Entity[Any], candidates: list[View]) 
     Raises:
         ViewNotBuiltError: none is built.
     """
-    built = [view for view in candidates if f"{entity.name}.{view.name}" not in context.state.unbuilt]
+    built = [view for view in candidates if f"{entity.name}.{view.name}" not in context.unbuilt]
     if not built:
         yield from require_built(context, entity, candidates[0].name)
     return built or candidates[:1]

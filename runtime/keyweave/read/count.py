@@ -37,7 +37,7 @@ def group_counts(
 def _cardinalities(
     context: Context, entity: Entity[Any], sets: list[tuple[str, tuple[str, ...]]]
 ) -> Flow[list[int]]:
-    if context.state.unbuilt and sets:
+    if context.unbuilt and sets:
         yield from require_built(context, entity, sets[0][0])
     partition = context.partition(entity)
     keys = [partition.view(entity.name, view, values) for view, values in sets]

@@ -38,7 +38,7 @@ def gather(
         values: key texts of the view's fields, one tuple for each list.
         newest: highest score first.
     """
-    if context.state.unbuilt:
+    if context.unbuilt:
         yield from require_built(context, entity, view)
     found: list[list[R]] = yield from context.strategy.lists(context, entity, view, values, newest)
     return found
@@ -111,7 +111,7 @@ def _find_with(
 ) -> Flow[tuple[R, list[Any]] | None]:
     rows, via = referrer.entity, referrer.reference.via
     checked_text(key)
-    if context.state.unbuilt:
+    if context.unbuilt:
         yield from require_built(context, rows, via)
     found: tuple[R, list[Any]] | None
     found = yield from context.strategy.row_and_list(context, entity, key, rows, via, newest)
@@ -150,7 +150,7 @@ def _get_with_for_update(
     context: Context, entity: Entity[R], key: str, referrer: Referrer, newest: bool
 ) -> Flow[tuple[R, list[Any]]]:
     rows, via, values = referrer.entity, referrer.reference.via, (checked_text(key),)
-    if context.state.unbuilt:
+    if context.unbuilt:
         yield from require_built(context, rows, via)
     extra: Command | None = None
     if context.strategy.list_with_lock and context.unit is not None and not context.unit.has_changes(rows):
@@ -222,7 +222,7 @@ def first_and_list_by_script(
     if view is None:
         return None
     rows, via = referrer.entity, referrer.reference.via
-    if context.state.unbuilt:
+    if context.unbuilt:
         yield from require_built(context, rows, via)
     partition, theirs = context.partition(entity), context.partition(rows)
     values = values_of(view, filters)

@@ -99,7 +99,7 @@ def get_many(context: Context, entity: Entity[R], keys: Sequence[str]) -> Flow[l
 def find_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R | None]:
     """Return the row that owns a unique value, or None. `claim.owner` is ignored."""
     value = checked_text(claim.value)
-    if context.state.unbuilt:
+    if context.unbuilt:
         yield from require_built(context, entity, claim.unique)
     unit = context.unit
     if unit is not None:

@@ -88,7 +88,7 @@ def narrowing_views(context: Context, referrer: Referrer, filters: Mapping[str, 
         for view in child.views.values()
         if view.fields and view.name != referrer.reference.via
         if all(name in filters for name in view.fields)
-        if f"{child.name}.{view.name}" not in context.state.unbuilt
+        if f"{child.name}.{view.name}" not in context.unbuilt
     ]
     return widest(usable)
 
@@ -115,7 +115,7 @@ def _by_intersection(
     context: Context, entity: Entity[R], records: list[R], referrer: Referrer, filters: Mapping[str, Any]
 ) -> Flow[list[R]]:
     child, via = referrer.entity, referrer.reference.via
-    if context.state.unbuilt:
+    if context.unbuilt:
         yield from require_built(context, child, via)
     partition = context.partition(child)
     narrowing = [

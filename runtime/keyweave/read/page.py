@@ -47,7 +47,7 @@ def page(
         ViewNotBuiltError: the view is not built.
     """
     check_limit(limit, entity.name)
-    if context.state.unbuilt:
+    if context.unbuilt:
         yield from require_built(context, entity, view)
     order = entity.views[view].order
     start = read_cursor(cursor, entity.name, order, newest)

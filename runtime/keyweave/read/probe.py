@@ -56,7 +56,7 @@ def probe(
     narrowing = narrowing_views(context, referrer, condition.filters)
     if not {name for each in narrowing for name in each.fields}.issuperset(condition.filters):
         return None
-    if context.state.unbuilt:
+    if context.unbuilt:
         yield from require_built(context, child, via)
     values = values_of(view, filters)
     partition, rows = context.partition(entity), context.partition(child)

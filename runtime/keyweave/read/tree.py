@@ -79,7 +79,7 @@ def levels_by_script(
     context: Context, entity: Entity[R], root: str, via: str, depth: int
 ) -> Flow[tuple[list[list[R]], bool]]:
     """Return the levels of a tree that one script reads, and whether the tree is complete."""
-    if context.state.unbuilt:
+    if context.unbuilt:
         yield from require_built(context, entity, via)
     partition = context.partition(entity)
     arguments: tuple[Word, ...] = (

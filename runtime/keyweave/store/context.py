@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,6 +43,7 @@ class Context:
         telemetry: receives measurements of operations, or None.
         unit: the transaction that repositories of this context belong to, or None.
         state: what this store has learned and counted; shared by all of its contexts.
+        unbuilt: names of indexes that reads must not use yet: the state's set, or nothing in a context that builds them.
         codecs: by entity name.
         scripts: by name.
         expiring_groups: groups whose rows may have a deadline.
@@ -61,6 +63,7 @@ class Context:
     telemetry: Watch | None = None
     unit: UnitOfWork | None = None
     state: StoreState = field(init=False)
+    unbuilt: AbstractSet[str] = field(init=False)
     codecs: Mapping[str, Codec] = field(init=False)
     scripts: Mapping[str, Script] = field(init=False)
     expiring_groups: frozenset[str] = field(init=False)
@@ -68,10 +71,12 @@ class Context:
     def __post_init__(self) -> None:
         entities = self.package.entities
         micros = {name: lifetime.micros for name, lifetime in self.retention.items()}
+        state = StoreState(
+            Ledger(self.monotonic), ServerClock(self.monotonic, self.wall), Recent(self.policy.remembered)
+        )
         derived = {
-            "state": StoreState(
-                Ledger(self.monotonic), ServerClock(self.monotonic, self.wall), Recent(self.policy.remembered)
-            ),
+            "state": state,
+            "unbuilt": state.unbuilt,
             "codecs": {name: Codec(entity, micros.get(name, 0)) for name, entity in entities.items()},
             "scripts": scripts_of(self.package.scripts),
             "expiring_groups": frozenset(entities[name].group for name in self.retention),
@@ -92,11 +97,8 @@ class Context:
         return self._with(policy=replace(self.policy, deadline=0.0))
 
     def reading_unbuilt(self) -> Context:
-        """Return a copy for building indexes: every index counts as built.
-
-        Only this copy has a state of its own, which shares the clock, the caches and the counters of events.
-        """
-        return self._with(state=replace(self.state, unbuilt=set()))
+        """Return a copy for building indexes: every index counts as built. The copy shares the state like every other."""
+        return self._with(unbuilt=frozenset())
 
     def _with(self, **changed: Any) -> Context:
         """Return a copy with some attributes replaced. Derived attributes are shared, so a transaction's copy is cheap."""

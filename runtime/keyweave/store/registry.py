@@ -5,7 +5,7 @@ The registry is a hash. A store writes it when its schema is new to the namespac
 them. A writer is the code of one schema, identified by the digest of its indexes.
 
     current            digest of the writer that registered last
-    fingerprint        fingerprint of that writer's schema
+    fingerprint        fingerprint of its schema; among schemas with the same indexes, of the one that was opened last
     index:<stored>     definition of the index, whether it was built, and how many writes it had missed by then
     writer:<digest>    the indexes that this writer keeps
     behind:<digest>    number of writes of this writer while it was not the current one
@@ -123,6 +123,9 @@ def registration_commands(
         kept = msgspec.json.encode(sorted(own))
         commands.append(("HSET", key, _WRITER + package.writer, kept))
         commands.append(("HSET", key, CURRENT, package.writer, FINGERPRINT, package.fingerprint))
+    elif registry.current == package.writer and registry.fingerprint != package.fingerprint:
+        # The same indexes, and a schema that differs elsewhere: the namespace carries the one that was opened last.
+        commands.append(("HSET", key, FINGERPRINT, package.fingerprint))
     return commands
 
 

@@ -16,7 +16,7 @@ class EventSink(Protocol):
     def count(self, metric: str, number: int, entity: str = "", reason: str = "") -> None:
         """Add `number` to a counter."""
 
-    def spend(self, metric: str, seconds: float, entity: str = "") -> None:
+    def record_duration(self, metric: str, seconds: float, entity: str = "") -> None:
         """Record a duration in seconds."""
 
 
@@ -67,14 +67,14 @@ class Stats:
 
     def lock_waited(self, entity: str, seconds: float, *, timed_out: bool) -> None:
         """Record the end of a wait for a lock: it was acquired, or the wait timed out."""
-        self._spend("keyweave.lock.wait_time", seconds, entity)
+        self._record_duration("keyweave.lock.wait_time", seconds, entity)
         if timed_out:
             self.lock_timeouts += 1
             self._count("keyweave.lock.timeouts", 1, entity)
 
     def lock_held(self, entity: str, seconds: float) -> None:
         """Record how long a released lock was held, in seconds."""
-        self._spend("keyweave.lock.hold_time", seconds, entity)
+        self._record_duration("keyweave.lock.hold_time", seconds, entity)
 
     def meet_expired(self, entity: str) -> None:
         """Count a row past its deadline that an operation encountered."""
@@ -96,12 +96,12 @@ class Stats:
         self.swept += 1
         self._count("keyweave.sweep.rows", 1, entity)
         if late is not None:
-            self._spend("keyweave.sweep.delay", max(0, late) / 1_000_000, entity)
+            self._record_duration("keyweave.sweep.delay", max(0, late) / 1_000_000, entity)
 
     def _count(self, metric: str, number: int, entity: str = "", reason: str = "") -> None:
         if self.sink is not None:
             self.sink.count(metric, number, entity, reason)
 
-    def _spend(self, metric: str, seconds: float, entity: str) -> None:
+    def _record_duration(self, metric: str, seconds: float, entity: str) -> None:
         if self.sink is not None:
-            self.sink.spend(metric, seconds, entity)
+            self.sink.record_duration(metric, seconds, entity)

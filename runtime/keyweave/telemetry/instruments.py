@@ -3,7 +3,7 @@
 An SDK registers an instrument once, however many stores a process opens, so a gauge iterates over the open stores.
 
 Recording into an SDK's histogram takes about as long as a whole round trip to a nearby server. So the duration of an
-operation is only buffered (`Series.spend`), and recorded when the SDK collects. The buffer of a series that is not
+operation is only buffered (`Series.record_duration`), and recorded when the SDK collects. The buffer of a series that is not
 collected is bounded: above `BACKLOG` durations, operations record them at once.
 """
 
@@ -32,28 +32,28 @@ Attributes: TypeAlias = dict[str, str | int]
 class Series:
     """The durations of one kind of operation, of those that succeeded."""
 
-    __slots__ = ("_attributes", "_histogram", "_spent")
+    __slots__ = ("_attributes", "_durations", "_histogram")
 
     def __init__(self, histogram: Histogram, attributes: Attributes) -> None:
         self._histogram: Final = histogram
         self._attributes: Final = attributes
-        self._spent: Final[deque[float]] = deque()
+        self._durations: Final[deque[float]] = deque()
 
-    def spend(self, seconds: float) -> None:
+    def record_duration(self, seconds: float) -> None:
         """Buffer the duration of an operation, in seconds."""
-        spent = self._spent
-        spent.append(seconds)
-        if len(spent) > BACKLOG:
+        durations = self._durations
+        durations.append(seconds)
+        if len(durations) > BACKLOG:
             self._record(2)
 
     def drain(self) -> None:
         """Record every buffered duration."""
-        for _ in range(0, len(self._spent), _BREATH):
+        for _ in range(0, len(self._durations), _BREATH):
             self._record(_BREATH)
             time.sleep(0)
 
     def _record(self, most: int) -> None:
-        take, record, attributes = self._spent.popleft, self._histogram.record, self._attributes
+        take, record, attributes = self._durations.popleft, self._histogram.record, self._attributes
         try:
             for _ in range(most):
                 record(take(), attributes)
@@ -104,7 +104,7 @@ class Instruments:
         """Add to a counter."""
         self._made[name].add(number, attributes)
 
-    def spend(self, name: str, seconds: float, attributes: Attributes) -> None:
+    def record_duration(self, name: str, seconds: float, attributes: Attributes) -> None:
         """Record a duration in seconds into a histogram, without buffering it."""
         self._made[name].record(seconds, attributes)
 

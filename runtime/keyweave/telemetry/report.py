@@ -90,15 +90,15 @@ class Telemetry:
                 attributes = {**attributes, "keyweave.reason": reason}
             self.instruments.count(metric, number, attributes)
 
-    def spend(self, metric: str, seconds: float, entity: str = "") -> None:
+    def record_duration(self, metric: str, seconds: float, entity: str = "") -> None:
         """Record a duration in seconds."""
         if self.instruments is not None:
-            self.instruments.spend(metric, seconds, self._of(entity))
+            self.instruments.record_duration(metric, seconds, self._of(entity))
 
     def pool_waited(self, seconds: float, *, timed_out: bool) -> None:
         """Record the time that an operation waited for a connection, and whether the wait timed out."""
         if self.instruments is not None:
-            self.instruments.spend("keyweave.connection.wait_time", seconds, self._pool)
+            self.instruments.record_duration("keyweave.connection.wait_time", seconds, self._pool)
             if timed_out:
                 self.instruments.count("db.client.connection.timeouts", 1, self._pool)
 

@@ -62,7 +62,15 @@ class Watcher:
 class _Operation:
     """One operation on one view: its attributes, which never change, and the series of its durations."""
 
-    __slots__ = ("_attributes", "_errors", "_instruments", "name", "span_attributes", "spend", "tracer")
+    __slots__ = (
+        "_attributes",
+        "_errors",
+        "_instruments",
+        "name",
+        "record_duration",
+        "span_attributes",
+        "tracer",
+    )
 
     def __init__(self, telemetry: StoreTelemetry, entity: str, name: str, view: str) -> None:
         self._attributes: Attributes = {**telemetry.store, "db.operation.name": name}
@@ -76,12 +84,12 @@ class _Operation:
         if view:
             self.span_attributes["keyweave.view"] = view
         series = self._instruments.series(self._attributes) if self._instruments is not None else None
-        self.spend: Final = series.spend if series is not None else None
+        self.record_duration: Final = series.record_duration if series is not None else None
 
-    def spend_now(self, seconds: float) -> None:
+    def record_duration_now(self, seconds: float) -> None:
         """Record a duration while its span is current, so that the SDK can link them."""
         if self._instruments is not None:
-            self._instruments.spend(DURATION, seconds, self._attributes)
+            self._instruments.record_duration(DURATION, seconds, self._attributes)
 
     def fail(self, seconds: float, error: BaseException) -> Attributes:
         """Record the duration of an operation that raised `error`, and return the attributes of the error."""
@@ -90,7 +98,7 @@ class _Operation:
         if code:
             attributes["db.response.status_code"] = code
         if self._instruments is not None:
-            self._instruments.spend(DURATION, seconds, {**self._attributes, **attributes})
+            self._instruments.record_duration(DURATION, seconds, {**self._attributes, **attributes})
         return attributes
 
 
@@ -111,8 +119,8 @@ class Timed:
         seconds = perf_counter() - self._started
         if error is not None:
             self._operation.fail(seconds, error)
-        elif self._operation.spend is not None:
-            self._operation.spend(seconds)
+        elif self._operation.record_duration is not None:
+            self._operation.record_duration(seconds)
 
 
 class Traced(Timed):
@@ -136,7 +144,7 @@ class Traced(Timed):
         seconds = perf_counter() - self._started
         outcome = outcome_of(error)
         if error is None:
-            self._operation.spend_now(seconds)
+            self._operation.record_duration_now(seconds)
         else:
             self._span.set_attributes(self._operation.fail(seconds, error))
             if outcome in FAULTS:

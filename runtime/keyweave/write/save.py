@@ -49,7 +49,7 @@ def create(context: Context, entity: Entity[R], record: R, *, if_none: str | Non
     codec = context.codecs[entity.name]
     prepared = codec.prepare(record, None)
     values = _values_in(prepared, entity, if_none) if if_none is not None else None
-    if context.state.unbuilt and if_none is not None:
+    if context.unbuilt and if_none is not None:
         yield from require_built(context, entity, if_none)
     if context.unit is not None:
         view = (if_none, values) if if_none is not None and values is not None else None

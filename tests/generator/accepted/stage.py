@@ -72,7 +72,7 @@ class Stage:
         return Repository(self, name)
 
     def wait_for(self, outcome: Any) -> Any:
-        """What a call of either flavour comes to; an iterator comes to a list."""
+        """The result of a call of either flavour; of an iterator, a list."""
         if inspect.isawaitable(outcome):
             return self._runner.run(_awaited(outcome))
         if isinstance(outcome, AsyncIterator):

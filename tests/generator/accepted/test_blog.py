@@ -1,4 +1,4 @@
-"""A blog: replies are a tree that goes with its post, and groups are counted without reading them."""
+"""A blog: replies are a tree that is deleted with its post, and groups are counted without reading them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_blog_at_work(stage: Stage) -> None:
     stage.finish()
 
 
-def test_a_tree_is_read_by_depth_and_goes_with_its_root(stage: Stage) -> None:
+def test_a_tree_is_read_by_depth_and_deleted_with_its_root(stage: Stage) -> None:
     stage.create(author(stage), author(stage, "bob"), post(stage))
     parents = {"a": None, "b": "a", "c": "b", "d": "a", "e": None, "f": "e"}
     for key, parent in parents.items():

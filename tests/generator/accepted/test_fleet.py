@@ -1,4 +1,4 @@
-"""A fleet of devices: every type comes back as it went in, alone, in lists and in maps, and every type is looked up."""
+"""A fleet of devices: every type is read back unchanged, alone, in lists and in maps, and every type is looked up."""
 
 from __future__ import annotations
 

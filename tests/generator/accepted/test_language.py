@@ -138,7 +138,7 @@ def test_every_type_that_can_have_a_default_has_one() -> None:
     assert defaults == {"string", "id", "int", "float", "bool", "enum", "list", "map"}
 
 
-def test_every_type_is_looked_up_and_every_order_is_taken() -> None:
+def test_every_type_is_looked_up_and_every_order_is_used() -> None:
     viewed, ordered, claimed = set(), set(), set()
     for entity in (entity for schema in SCHEMAS for entity in schema.entities):
         kinds = {field.name: kind(field.type) for field in entity.fields}
@@ -152,7 +152,7 @@ def test_every_type_is_looked_up_and_every_order_is_taken() -> None:
     assert ordered == {"created", "revision", "int", "float", "datetime", "duration"}
 
 
-def test_every_merge_rule_meets_every_type_that_it_fits() -> None:
+def test_every_merge_rule_is_used_with_every_type_that_it_fits() -> None:
     met: dict[MergeRule, set[str]] = {rule: set() for rule in MergeRule}
     keys = set()
     for schema in SCHEMAS:

@@ -75,7 +75,7 @@ def test_accounts_at_work(stage: Stage) -> None:
     stage.finish()
 
 
-def test_an_error_about_a_secret_does_not_tell_it(stage: Stage) -> None:
+def test_an_error_about_a_secret_does_not_show_it(stage: Stage) -> None:
     stage.create(account(stage), token(stage), sign_in(stage))
     with pytest.raises(stage.package.CodeTakenError) as code:
         stage.one_time_tokens.create(token(stage, "t2"))

@@ -108,9 +108,9 @@ def test_pages_are_in_the_order_of_their_view(stage: Stage) -> None:
     prices = {"a": 10.25, "b": 0.0, "c": 10.125, "d": 1e-9}
     for stock, (sku, price) in enumerate(prices.items()):
         stage.products.create(product(stage, sku=sku, title=sku, price=price, stock=stock))
-    dearest = stage.products.list_by_price("Food", limit=3)
-    rest = stage.products.list_by_price("Food", limit=3, cursor=dearest.cursor)
-    assert [row.sku for row in dearest.records + rest.records] == ["a", "c", "d", "b"]
+    priciest = stage.products.list_by_price("Food", limit=3)
+    rest = stage.products.list_by_price("Food", limit=3, cursor=priciest.cursor)
+    assert [row.sku for row in priciest.records + rest.records] == ["a", "c", "d", "b"]
     assert [row.sku for row in stage.products.iterate_by_stock(newest=False)] == ["a", "b", "c", "d"]
 
 

@@ -1,4 +1,4 @@
-"""The least that a schema can say makes a store that works."""
+"""The smallest schema makes a store that works."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 -- plan that used it, and what that plan was answered. It is used again only when its plan was answered.
 local LEDGER_LIFE = 86400000 -- milliseconds after the client's last renewal
 
--- What a slot says of the plan with this sequence number; nil when the plan was not applied yet.
+-- The answer that a slot holds for the plan with this sequence number; nil when the plan was not applied yet.
 local function answer_of(held, sequence)
   if not held then
     return nil

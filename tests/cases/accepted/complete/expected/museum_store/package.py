@@ -36,6 +36,6 @@ PACKAGE = Package(
             "unlock",
         )
     },
-    fingerprint="dfaf631d2ae9c9a34576dc80c1a7b6915d7a112ac2ac714af19d062ac5593167",
+    fingerprint="c501d78b714f706f7e5060cb6dafada6c771b36a956abe338bcebda3e0787962",
     format=1,
 )

@@ -6,14 +6,14 @@ import dataclasses
 
 import pytest
 
-from keyweave_generator.changes.finding import Category, Effect, Finding, Ignored, Level, Review, Side
+from keyweave_generator.changes.finding import Category, ChangeFinding, Effect, Ignored, Level, Review, Side
 from keyweave_generator.changes.report_github import github_report
 from keyweave_generator.changes.report_markdown import COMMENT_MARK, markdown_report
 from keyweave_generator.changes.report_text import text_report
 from keyweave_generator.model import Position
-from tests.generator.test_changes import CASES, review
+from tests.generator.changes.test_rules import CASES, review
 
-FINDING = Finding(
+FINDING = ChangeFinding(
     rule="CHECK_CHANGED",
     category=Category.SEMANTIC,
     level=Level.WARNING,
@@ -26,7 +26,7 @@ FINDING = Finding(
 )
 
 
-def reviewed(*findings: Finding, ignored: tuple[Ignored, ...] = ()) -> Review:
+def reviewed(*findings: ChangeFinding, ignored: tuple[Ignored, ...] = ()) -> Review:
     return Review(findings, ignored, against="main", prefix="main:")
 
 

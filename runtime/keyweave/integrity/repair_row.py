@@ -1,4 +1,4 @@
-"""Mends one row: applies everything that was found about it in one plan, guarded by its revision. Documents never change."""
+"""Repairs one row: applies everything that was found about it in one plan, guarded by its revision. Documents never change."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DEADLINES: Final = frozenset(
 
 
 class _Blocked(Exception):
-    """The finding is no longer true, or cannot be mended now."""
+    """The drift is no longer true, or cannot be repaired now."""
 
 
 class _RepairPlan(Plan):
@@ -48,10 +48,10 @@ class _RepairPlan(Plan):
         return tuple(word(each) if isinstance(each, str) else each for each in words)
 
 
-def mend_row(
-    context: Context, partition: Partition, entity: Entity[Any], key: str, findings: list[Drift]
+def repair_row(
+    context: Context, partition: Partition, entity: Entity[Any], key: str, drifts: list[Drift]
 ) -> Flow[bool]:
-    """Mend what was found about one row. Returns False if a document is unreadable or has changed since."""
+    """Repair what was found about one row. Returns False if a document is unreadable or has changed since."""
     (document,) = yield from ask(
         context, (("GET", word(partition.document(entity.name, key))),), tolerated=WRONGTYPE
     )
@@ -66,12 +66,12 @@ def mend_row(
     old: list[Entry] = []
     new: list[Entry] = []
     try:
-        for finding in findings:
-            if finding.kind is Kind.WRONG_OWNER:
-                yield from _guard_other(context, plan, entity, finding)
-            _add_repair(plan, partition, entity, seen, finding, old, new)
+        for drift in drifts:
+            if drift.kind is Kind.WRONG_OWNER:
+                yield from _guard_other(context, plan, entity, drift)
+            _add_repair(plan, partition, entity, seen, drift, old, new)
         plan.change_entries(entity, old, new)
-        if any(finding.kind in DEADLINES for finding in findings):
+        if any(drift.kind in DEADLINES for drift in drifts):
             plan.follow_deadline(entity, key)
         outcome = yield from apply(context, plan, repeatable=True)
     except (_Blocked, CorruptDocumentError):
@@ -84,40 +84,40 @@ def _add_repair(
     partition: Partition,
     entity: Entity[Any],
     seen: Seen | None,
-    finding: Drift,
+    drift: Drift,
     old: list[Entry],
     new: list[Entry],
 ) -> None:
-    kind, place = finding.kind, finding.suspect.place
+    kind, place = drift.kind, drift.suspect.place
     if kind in (Kind.MISSING_ENTRY, Kind.WRONG_SCORE):
-        new.append(_implied_view(partition, entity, seen, finding))
+        new.append(_implied_view(partition, entity, seen, drift))
     elif kind in (Kind.STALE_ENTRY, Kind.WRONG_VALUE):
         values = split(place.rest) if entity.views[place.name].fields else ()
         assert values is not None
-        entry = ViewEntry(place.name, values, finding.suspect.row, 0)
+        entry = ViewEntry(place.name, values, drift.suspect.row, 0)
         if seen is not None and _held(seen, entry):
             raise _Blocked
         old.append(entry)
     elif kind in (Kind.STALE_CLAIM, Kind.UNDUE_CLAIM):
-        claim = ClaimEntry(place.name, finding.value, finding.suspect.row)
+        claim = ClaimEntry(place.name, drift.value, drift.suspect.row)
         if seen is not None and claim in seen.entries:
             raise _Blocked
         old.append(claim)
     elif kind in (Kind.MISSING_CLAIM, Kind.WRONG_OWNER):
-        claim = ClaimEntry(finding.where.partition(".")[2], finding.value, finding.suspect.row)
+        claim = ClaimEntry(drift.where.partition(".")[2], drift.value, drift.suspect.row)
         if seen is None or claim not in seen.entries:
             raise _Blocked
         if kind is Kind.MISSING_CLAIM:
             plan.guard_free(entity, claim)
         else:
-            old.append(ClaimEntry(claim.unique, claim.value, finding.other))
+            old.append(ClaimEntry(claim.unique, claim.value, drift.other))
         new.append(claim)
 
 
-def _implied_view(partition: Partition, entity: Entity[Any], seen: Seen | None, finding: Drift) -> ViewEntry:
+def _implied_view(partition: Partition, entity: Entity[Any], seen: Seen | None, drift: Drift) -> ViewEntry:
     for entry in () if seen is None else seen.entries:
         if isinstance(entry, ViewEntry):
-            if partition.view(entity.name, entry.view, entry.values) == finding.place:
+            if partition.view(entity.name, entry.view, entry.values) == drift.place:
                 assert seen is not None
                 return ViewEntry(entry.view, entry.values, entry.member, score_of(entry, seen.head))
     raise _Blocked
@@ -130,19 +130,19 @@ def _held(seen: Seen, entry: ViewEntry) -> bool:
     )
 
 
-def _guard_other(context: Context, plan: Plan, entity: Entity[Any], finding: Drift) -> Flow[None]:
+def _guard_other(context: Context, plan: Plan, entity: Entity[Any], drift: Drift) -> Flow[None]:
     """Guard that the row which holds a claim does not have the value, now and when the plan is applied."""
-    unique = finding.where.partition(".")[2]
+    unique = drift.where.partition(".")[2]
     (document,) = yield from ask(
-        context, (("GET", word(plan.partition.document(entity.name, finding.other))),), tolerated=WRONGTYPE
+        context, (("GET", word(plan.partition.document(entity.name, drift.other))),), tolerated=WRONGTYPE
     )
     seen = read_row(context, entity, document)
     if seen is None and document is not None:
         raise _Blocked
     if seen is None:
-        plan.guard_missing(entity, finding.other)
-    elif ClaimEntry(unique, finding.value, finding.other) in seen.entries:
+        plan.guard_missing(entity, drift.other)
+    elif ClaimEntry(unique, drift.value, drift.other) in seen.entries:
         raise _Blocked
     else:
-        plan.guard_unchanged(entity, finding.other, seen.head.revision)
-    plan.guard_holds(entity, unique, finding.value, finding.other)
+        plan.guard_unchanged(entity, drift.other, seen.head.revision)
+    plan.guard_holds(entity, unique, drift.value, drift.other)

@@ -23,7 +23,7 @@ from keyweave_generator.changes.finding import Level
 from keyweave_generator.changes.of_generation import definition
 from keyweave_generator.load import load_sources
 from tests.generator.accepted.corpus import NAMES, Corpus, sources, unformatted
-from tests.generator.test_changes import CASES, review
+from tests.generator.changes.test_rules import CASES, review
 
 OLD, NEW = "old", "new"
 HEAD: Final = b'{"revision":1790000000000002,"created":1790000000000001,"expires":0,"op":"0123"'

@@ -1,4 +1,4 @@
-"""Each case directory is one change: the schema before, the schema after, and exactly what is said about it.
+"""Each case directory is one change: the schema before, the schema after, and the exact report.
 
 `KEYWEAVE_UPDATE_GOLDENS=1` rewrites every `expected.txt`; read the difference before you commit it.
 """
@@ -28,11 +28,11 @@ from keyweave_generator.load import Located, locate_sources
 from tests.generator.accepted.corpus import NAMES, sources
 from tests.generator.example import ROOT, real_sources
 
-CASES = Path(__file__).resolve().parent.parent / "cases" / "changes"
+CASES = Path(__file__).resolve().parents[2] / "cases" / "changes"
 UPDATE = os.environ.get("KEYWEAVE_UPDATE_GOLDENS") == "1"
 PAGE = ROOT / "docs" / "schema-changes.md"
 START, END = (
-    "<!-- rules: written by tests/generator/test_changes.py -->",
+    "<!-- rules: written by tests/generator/changes/test_rules.py -->",
     "<!-- end of rules -->",
 )
 IDS = [*(rule.id for rule in RULES), IGNORE_UNUSED]
@@ -48,7 +48,7 @@ def review(name: str) -> Review:
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in CASES.iterdir()))
-def test_change_is_told_exactly(name: str) -> None:
+def test_the_report_of_a_change_is_exact(name: str) -> None:
     golden = CASES / name / "expected.txt"
     found = text_report(review(name))
     if UPDATE:
@@ -61,7 +61,7 @@ def test_every_rule_has_a_case_that_it_finds(rule: str) -> None:
     assert rule in {finding.rule for finding in review(rule.lower()).findings}
 
 
-def test_ids_are_unique_and_rules_speak_in_sentences() -> None:
+def test_ids_are_unique_and_texts_are_sentences() -> None:
     assert len(set(IDS)) == len(IDS)
     for rule in RULES:
         assert re.fullmatch(r"[A-Z]+(_[A-Z]+)+", rule.id)

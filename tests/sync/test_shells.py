@@ -8,8 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,13 +16,12 @@ from keyweave import aio, sync
 from keyweave.connection.settings import parse_url
 from keyweave.effects import Call, ConnectionFailure, Flow, Send, ServerError, Sleep
 from keyweave.errors import ConfigurationError, StoreUnavailableError
-from tests.connection.peers import PONG, Client, Driver, Open, failing, once, peer, sending, unblock
+from tests.connection.peers import Client, Driver, Open, once, peer, sending
 from tests.servers.running import new_key, server_url
-from tests.waiting import until
 
 NEVER = "a list without a writer"
 
-# What goes out and what comes back.
+# Requests and replies.
 
 
 def test_a_pipeline_is_answered_in_order_with_plain_values(store: Driver) -> None:
@@ -130,19 +127,13 @@ def test_what_a_called_function_raises_reaches_the_flow_unchanged(
     assert store.run(flow()) is error
 
 
-def test_the_asyncio_shell_awaits_what_a_function_returns_and_the_blocking_one_refuses_it() -> None:
+def test_the_blocking_shell_refuses_a_function_that_is_a_coroutine() -> None:
     async def later(value: int) -> int:
-        await asyncio.sleep(0)
         return value
 
     def flow() -> Flow[Any]:
         return (yield Call(later, 5))
 
-    async def run() -> Any:
-        async with aio.Shell(parse_url("redis://unused")) as shell:
-            return await shell.run(flow())
-
-    assert asyncio.run(run()) == 5
     with sync.Shell(parse_url("redis://unused")) as shell, pytest.raises(ConfigurationError):
         shell.run(flow())
 
@@ -170,84 +161,7 @@ def test_a_flow_may_go_on_after_a_failure(opened: Open) -> None:
         assert opened(f"redis://{address}").run(flow()) == [b"y"]
 
 
-# The pool.
-
-
-def test_connections_are_used_again_the_last_one_first(opened: Open) -> None:
-    store = opened(server_url(), client_name="again")
-    store.run_together([sending(("BLPOP", NEVER, 0.05)) for _ in range(4)])
-    identities = {store.send(("CLIENT", "ID"))[0] for _ in range(10)}
-    assert len(identities) == 1
-
-
-def test_a_pool_never_opens_more_than_its_size_and_serves_all(opened: Open) -> None:
-    store = opened(server_url(), pool_size=3, client_name="few")
-    flows = [sending(("BLPOP", NEVER, 0.01), ("CLIENT", "ID")) for _ in range(30)]
-    results = store.run_together(flows)
-    assert len({result[1] for result in results if isinstance(result, list)}) <= 3
-    assert not [result for result in results if isinstance(result, BaseException)]
-
-
-def test_waiting_for_a_connection_ends_in_time_and_was_not_sent(opened: Open) -> None:
-    store = opened(server_url(), pool_size=1, pool_timeout=0.05, pipelining=1)
-    results = store.run_together([sending(("BLPOP", NEVER, 0.5)) for _ in range(2)])
-    failures = [result for result in results if isinstance(result, ConnectionFailure)]
-    assert [(failure.reason, failure.sent) for failure in failures] == [("pool", False)]
-    assert store.send(("ECHO", "x")) == [b"x"]
-
-
-def test_a_connection_that_the_server_closed_while_idle_is_replaced_unnoticed(opened: Open) -> None:
-    store, other = opened(server_url()), opened(server_url())
-    (identity,) = store.send(("CLIENT", "ID"))
-    assert other.send(("CLIENT", "KILL", "ID", str(identity))) == [1]
-    assert store.send(("ECHO", "x")) == [b"x"]
-
-
-def test_a_connection_that_the_server_closed_while_the_event_loop_was_kept_is_replaced_unnoticed() -> None:
-    async def run() -> list[object]:
-        settings = parse_url(server_url())
-        async with aio.Shell(settings) as shell:
-            (identity,) = await shell.run(sending(("CLIENT", "ID")))
-            with sync.Shell(settings) as other:
-                assert other.run(sending(("CLIENT", "KILL", "ID", str(identity)))) == [1]
-            return await shell.run(sending(("ECHO", "x")))
-
-    assert asyncio.run(run()) == [b"x"]
-
-
-def test_a_connection_that_was_idle_too_long_is_tried_before_it_is_used(opened: Open) -> None:
-    def forgetful(client: Client) -> None:
-        client.greet()
-        client.request()
-        client.send(PONG)
-        client.wait()
-
-    with peer(once(forgetful)) as address:
-        driver = opened(f"redis://{address}", health_check_interval=1e-6, timeout=0.1)
-        driver.send(("PING",))
-        assert driver.send(("ECHO", "x")) == [b"x"]
-
-
-def test_a_server_that_restarts_is_used_again(opened: Open, tmp_path: Path) -> None:
-    store = opened(f"embedded:{tmp_path}")
-    (pid,) = [
-        int(line.partition(b":")[2])
-        for line in store.send(("INFO", "server"))[0].splitlines()
-        if b"process_id" in line
-    ]
-    os.kill(pid, signal.SIGKILL)
-    assert failing(store).reason in ("closed", "connect")
-    assert opened(f"embedded:{tmp_path}").send(("ECHO", "x")) == [b"x"]
-
-
 # Interruption, loops, processes.
-
-
-def waiting(shell: aio.Shell) -> int:
-    """How many callers wait for a connection."""
-    state = shell.pool_state()
-    assert state is not None
-    return state.waiting
 
 
 def test_an_interrupt_in_the_middle_of_an_exchange_gives_up_the_connection() -> None:
@@ -268,53 +182,7 @@ def test_an_interrupt_in_the_middle_of_an_exchange_gives_up_the_connection() -> 
     assert after != before
 
 
-def test_cancelling_gives_up_the_connection_and_lets_the_flow_clean_up() -> None:
-    cleaned: list[object] = []
-
-    def flow() -> Flow[None]:
-        try:
-            yield Send((("BLPOP", NEVER, 3),))
-        finally:
-            cleaned.extend((yield Send((("ECHO", "clean"),))))
-
-    async def run() -> tuple[object, object]:
-        async with aio.Shell(parse_url(server_url())) as shell:
-            (before,) = await shell.run(sending(("CLIENT", "ID")))
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.05):
-                    await shell.run(flow())
-            return before, (await shell.run(sending(("CLIENT", "ID"))))[0]
-
-    before, after = asyncio.run(run())
-    assert cleaned == [b"clean"]
-    assert before != after
-
-
-def test_cancelling_a_wait_for_a_connection_loses_none() -> None:
-    async def run() -> list[object]:
-        async with aio.Shell(parse_url(server_url(), pool_size=1, pipelining=1)) as shell:
-            key = new_key()
-            holder = asyncio.create_task(shell.run(sending(("BLPOP", key, 0))))
-            waiters = [asyncio.create_task(shell.run(sending(("ECHO", str(number))))) for number in range(3)]
-            await until(lambda: waiting(shell) == 3)
-            waiters[0].cancel()
-            unblock(key, 1)
-            results = await asyncio.gather(holder, *waiters, return_exceptions=True)
-            return [type(results[1]), *results[2:], await shell.run(sending(("ECHO", "after")))]
-
-    assert asyncio.run(run()) == [asyncio.CancelledError, [b"1"], [b"2"], [b"after"]]
-
-
-def test_another_event_loop_is_refused_in_words() -> None:
-    shell = aio.Shell(parse_url(server_url()))
-    with asyncio.Runner() as first:
-        first.run(shell.run(sending(("PING",))))
-        with pytest.raises(ConfigurationError, match="another event loop"):
-            asyncio.run(shell.run(sending(("PING",))))
-        first.run(shell.aclose())
-
-
-def test_a_closed_store_says_so() -> None:
+def test_a_closed_store_is_reported() -> None:
     async def run() -> None:
         shell = aio.Shell(settings)
         await shell.aclose()
@@ -327,17 +195,6 @@ def test_a_closed_store_says_so() -> None:
         blocking.run(sending(("PING",)))
     with pytest.raises(StoreUnavailableError, match="closed"):
         asyncio.run(run())
-
-
-def test_closing_leaves_no_connection_behind(opened: Open) -> None:
-    name = new_key("gone")
-    keeper, store = opened(server_url()), opened(server_url(), client_name=name, pipelining=1)
-    store.run_together([sending(("BLPOP", NEVER, 0.02)) for _ in range(3)])
-    assert keeper.send(("CLIENT", "LIST"))[0].count(f"name={name}".encode()) == 3
-    store.close()
-    deadline = time.monotonic() + 5
-    while f"name={name}".encode() in keeper.send(("CLIENT", "LIST"))[0]:
-        assert time.monotonic() < deadline
 
 
 def test_threads_share_a_blocking_shell() -> None:

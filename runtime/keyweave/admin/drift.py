@@ -47,21 +47,21 @@ class Listing:
         """Keep findings, up to `SHOWN`."""
         if self._wanted:
             room = SHOWN - len(self.rows)
-            self.rows += [self._row(finding) for finding in list(found)[:room]]
+            self.rows += [self._row(drift) for drift in list(found)[:room]]
 
-    def _row(self, finding: Drift) -> dict[str, str]:
-        row = {"where": finding.where, "kind": finding.kind.code, "key": printable(finding.place)}
-        if finding.suspect.member is not None:
-            row["id"] = printable(finding.suspect.member)
-        if finding.value:
-            row["value"] = "<secret>" if self._secret(finding) else printable(finding.value)
-        if finding.other:
-            row["other_id"] = printable(finding.other)
+    def _row(self, drift: Drift) -> dict[str, str]:
+        row = {"where": drift.where, "kind": drift.kind.code, "key": printable(drift.place)}
+        if drift.suspect.member is not None:
+            row["id"] = printable(drift.suspect.member)
+        if drift.value:
+            row["value"] = "<secret>" if self._secret(drift) else printable(drift.value)
+        if drift.other:
+            row["other_id"] = printable(drift.other)
         return row
 
-    def _secret(self, finding: Drift) -> bool:
+    def _secret(self, drift: Drift) -> bool:
         """Return whether a claimed value covers a secret field. A constraint that this schema lacks counts as secret."""
-        name, _, index = finding.where.partition(".")
+        name, _, index = drift.where.partition(".")
         entity = self._package.entities.get(name)
         unique = entity.uniques.get(index) if entity is not None else None
         return entity is None or unique is None or bool(entity.record.__secret_fields__ & set(unique.fields))
