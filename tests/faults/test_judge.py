@@ -67,7 +67,7 @@ def test_a_history_that_keeps_every_promise_is_clean() -> None:
         item("6", 3, 4, "5 6"),
         item("7", 5, 6, "5 6", "item.remove", deleted=True),
     ]
-    assert found(acts, Counter=[counter("1", "2")], reports=[Report("sync", (2, 2, 0), 0, "", False)]) == []
+    assert found(acts, Counter=[counter("1", "2")], reports=[Report("sync", (2, 2, 0), 0, "")]) == []
 
 
 @pytest.mark.parametrize(
@@ -99,6 +99,12 @@ def test_a_lost_tail_may_take_the_last_writes_and_nothing_else() -> None:
     assert found([early, late, after], loss, Counter=[counter("1", "2")]) == ["lost write"]
 
 
+def test_a_kill_under_everysec_may_take_the_writes_of_two_seconds() -> None:
+    early, late = act("1", 1, 2), act("2", 4, 5)
+    assert found([early, late], [Loss(6, 7, 2.0)], Counter=[counter("1")]) == []
+    assert found([early, late], [Loss(6, 7, 2.0)], Counter=[counter()]) == ["lost write"]
+
+
 def test_an_upsert_that_is_applied_again_is_found() -> None:
     made = item("1", 1, 20, "1", "item.upsert")
     assert found([made, item("2", 3, 4, "1 2"), item("3", 5, 6, "1 3")]) == ["applied again"]
@@ -128,9 +134,9 @@ def test_late_calls_stuck_calls_and_pools_with_lost_connections_are_found() -> N
     assert found([act("1", 0, 60)], Counter=[counter("1")]) == ["late"]
     assert found([act("1", 0, FOREVER, Outcome.STUCK)]) == ["hang"]
     assert found([act("1", outcome=Outcome.UNEXPECTED)]) == ["unexpected error"]
-    assert found(reports=[Report("sync", (2, 1, 0), 9, "", False)]) == ["pool"]
-    assert found(reports=[Report("aio", (2, 2, 1), 9, "", False)]) == ["pool"]
-    assert found(reports=[Report("aio", (2, 2, 0), 9, "TimeoutError", False)]) == ["recovery"]
+    assert found(reports=[Report("sync", (2, 1, 0), 9, "")]) == ["pool"]
+    assert found(reports=[Report("aio", (2, 2, 1), 9, "")]) == ["pool"]
+    assert found(reports=[Report("aio", (2, 2, 0), 9, "TimeoutError")]) == ["recovery"]
 
 
 def test_a_seed_makes_the_same_round_again() -> None:

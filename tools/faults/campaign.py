@@ -49,6 +49,7 @@ class Tally:
         faults: how often each kind happened.
         outcomes: how calls ended.
         written: how many writes were acknowledged.
+        lost: how many of those to counters and accounts were lost by a fault that may lose them.
         interrupted: how many calls were interrupted.
         worst: the call that took longest, of those that returned.
         found: the violations.
@@ -58,6 +59,7 @@ class Tally:
     faults: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     written: int = 0
+    lost: int = 0
     interrupted: int = 0
     worst: Act | None = None
     found: list[Found] = field(default_factory=list)
@@ -68,6 +70,7 @@ class Tally:
         self.faults.update(evidence.struck)
         self.outcomes.update(act.outcome for act in evidence.acts)
         self.written += written(evidence)
+        self.lost += len(evidence.lost)
         self.interrupted += sum(report.interrupted for report in evidence.reports)
         self.worst = worst([act for act in (self.worst, worst(evidence.acts)) if act is not None])
         ahead = bool(evidence.settings.ahead)

@@ -75,10 +75,15 @@ class Loss(NamedTuple):
     """An interval in which acknowledged writes may have been lost, such as a cut tail or a failover.
 
     Writes that ended before `began` are lost from some moment on, if at all. Writes that began after `ended` are not lost.
+
+    Attributes:
+        began, ended: the interval.
+        reach: seconds before the interval in which a lost write may have ended.
     """
 
     began: float
     ended: float
+    reach: float = FOREVER
 
 
 class Happening(NamedTuple):

@@ -28,7 +28,7 @@ KNOWN: Final = frozenset(FAULTS)
 """Faults that the short form of the campaign tolerates. Remove a name when its fault is fixed."""
 
 _POOL: Final = "pool_sync.py"
-"""Where a thread waits for ever when its pool has lost a connection."""
+"""The innermost frame of a thread that waits for ever, because its pool has lost a connection."""
 
 _UNREACHED: Final = frozenset({"StoreUnavailableError", "StoreTimeoutError", "StoreLoadingError"})
 _LATE: Final = frozenset({"delay", "hold", "silence", "cut", "storm", "black_hole", "stop"})
@@ -80,8 +80,8 @@ def known_as(violation: Violation, kinds: Collection[str], *, ahead: bool) -> st
 
 
 def _stuck(violation: Violation, happened: set[str]) -> str:
-    in_pool = _POOL in violation.text or (violation.checker != "hang" and violation.signature == "sync")
-    if in_pool:
+    waiting = violation.text.rpartition(", ")[2].startswith(_POOL)
+    if waiting or (violation.checker != "hang" and violation.signature == "sync"):
         return "V9" if "interrupt" in happened else ""
     return "V5" if violation.signature.startswith("box.") else ""
 

@@ -62,6 +62,7 @@ def _faults(tally: Tally) -> Table:
 def _calls(tally: Tally) -> Table:
     table = Table("calls", "number")
     table.add_row("acknowledged writes", f"{tally.written:,}")
+    table.add_row("of them lost by a fault that may", f"{tally.lost:,}")
     for outcome, number in tally.outcomes.most_common():
         table.add_row(str(outcome), f"{number:,}")
     if tally.worst is not None:

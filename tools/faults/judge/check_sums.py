@@ -47,8 +47,11 @@ def _check_act(evidence: Evidence, act: Act, numbers: list[int]) -> None:
         evidence.complain("half transaction", act.kind, f"{act}, is applied by half: {where}", act)
     if act.outcome is Outcome.REFUSED and any(numbers):
         evidence.complain("broken promise", f"{act.kind} {act.error}", f"{act}, is there: {where}", act)
-    if act.outcome is Outcome.OK and not all(numbers) and not evidence.may_be_lost(act):
-        evidence.complain("lost write", act.kind, f"{act}, is missing: {where}", act)
+    if act.outcome is Outcome.OK and not all(numbers):
+        if evidence.may_be_lost(act):
+            evidence.lost.append(act)
+        else:
+            evidence.complain("lost write", act.kind, f"{act}, is missing: {where}", act)
 
 
 def _check_prefix(evidence: Evidence, survived: list[Act], lost: list[Act]) -> None:

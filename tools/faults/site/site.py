@@ -42,6 +42,7 @@ class Site:
         self.crews: Final = crews
         self.timeout: Final[float] = settings.options["timeout"]
         self.deadline: Final[float] = settings.options["deadline"]
+        self.fsync: Final = settings.fsync
         self.losses: list[Loss] = []
         self.happenings: list[Happening] = []
         self.struck: Counter[str] = Counter()

@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Coroutine
+from copy import copy
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,12 +93,13 @@ class TaskCrew:
         for writer in self._writers:
             if writer.call is not None:
                 writer.acts[-1].message = _place_of(writer.call)
-        recovery = "" if stuck else self._run(self._recover())
-        pool = self._run(self._pool(0.0 if stuck else _SETTLE))
-        acts = [act for writer in self._writers for act in list(writer.acts)]
-        if not stuck:
-            self._run(self._store.close())
-            self._loop.call_soon_threadsafe(self._loop.stop)
+        acts = [copy(act) for writer in self._writers for act in list(writer.acts)]
+        if stuck:
+            return Finished(acts, None, self._interrupted)
+        recovery = self._run(self._recover())
+        pool = self._run(self._pool())
+        self._run(self._store.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
         return Finished(acts, pool, self._interrupted, recovery)
 
     async def _recover(self) -> str:
@@ -108,9 +110,9 @@ class TaskCrew:
             return f"{type(error).__name__}: {error}"
         return ""
 
-    async def _pool(self, patience: float) -> tuple[int, int, int] | None:
+    async def _pool(self) -> tuple[int, int, int] | None:
         """Return the state of the pool. An abandoned exchange may still be in flight, so it is read for a while."""
-        until = time.monotonic() + patience
+        until = time.monotonic() + _SETTLE
         while True:
             state = self._store.session.shell.pool_state()
             if state is None:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import traceback
+from copy import copy
 from typing import Any, Final
 
 from tools.faults.writers.desk import Desk, note_outcome, place
@@ -109,10 +110,12 @@ class ThreadCrew:
             writer.join(max(0.0, until - time.monotonic()))
             if writer.is_alive():
                 writer.acts[-1].message = _place_of(writer)
-        recovery = self._recovery() if not any(writer.is_alive() for writer in self._writers) else ""
+        acts = [copy(act) for writer in self._writers for act in list(writer.acts)]
+        if any(writer.is_alive() for writer in self._writers):
+            return Finished(acts, None, self._interrupted)
+        recovery = self._recovery()
         state = self._store.session.shell.pool_state()
         pool = (state.open, state.idle, state.waiting) if state is not None else None
-        acts = [act for writer in self._writers for act in list(writer.acts)]
         self._store.close()
         return Finished(acts, pool, self._interrupted, recovery)
 
