@@ -72,10 +72,10 @@ def known_as(violation: Violation, kinds: Collection[str], *, ahead: bool) -> st
         and not (repeated and len(happened) == 1)
     ):
         return "V2" if violation.signature == "item.upsert" else "V8"
-    if checker in _CONTENT and repeated:
-        return "V7"
     if checker in _CONTENT and "permissions" in happened:
         return "V4"
+    if checker in _CONTENT and repeated:
+        return "V7"
     return "V10" if checker == "drift" and "clock" in violation.signature else ""
 
 

@@ -14,6 +14,9 @@ from typing import Final
 from tools.faults.history import FOREVER, Act, Outcome, epoch_of
 from tools.faults.judge.evidence import Evidence
 
+LATE: Final = " after its call"
+"""In the signature of what was written again although its call had returned."""
+
 _FINAL: Final = "the final row"
 
 
@@ -93,19 +96,20 @@ def _check_growth(evidence: Evidence, place: str, maker: Act | None, life: list[
 def _check_end(
     evidence: Evidence, place: str, maker: Act | None, life: list[Sight], replacements: list[Sight]
 ) -> None:
-    """Report a life that was seen after its acknowledged end."""
-    kind = maker.kind if maker is not None else "unknown"
+    """Report a life that was seen after its acknowledged end.
+
+    If it ended after its maker's call had returned, something wrote it that was still on its way by then.
+    """
     latest = max(life, key=lambda sight: sight.began)
     first = min(sight.ended for sight in life)
-    for sight in life:
-        if sight.deleted and sight.ended < latest.began:
-            text = (
-                f"{place} was made by {maker}, deleted by {sight.witness}, and seen again by {latest.witness}"
-            )
-            evidence.complain("came back", kind, text, maker)
-            return
-    for sight in replacements:
-        if first < sight.began and sight.ended < latest.began:
-            text = f"{place} was made by {maker}, replaced by {sight.witness}, and seen again by {latest.witness}"
-            evidence.complain("came back", kind, text, maker)
-            return
+    ends = [sight for sight in life if sight.deleted]
+    ends += [sight for sight in replacements if first < sight.began]
+    ends = [sight for sight in ends if sight.ended < latest.began]
+    if not ends:
+        return
+    end = max(ends, key=lambda sight: sight.began)
+    kind = maker.kind if maker is not None else "unknown"
+    if maker is not None and end.began > maker.ended:
+        kind += LATE
+    text = f"{place} was made by {maker}, ended by {end.witness}, and seen again by {latest.witness}"
+    evidence.complain("came back", kind, text, maker)
