@@ -13,5 +13,4 @@ end, the writers stop, and checkers compare what the server holds with what the 
     history    what writers did and were told
     judge      checkers of that history, of the final rows and of the pools
     report     what a campaign tells on the terminal
-    known      names of faults of the runtime that are known and not fixed yet
 """

@@ -78,7 +78,7 @@ class Evidence:
 
     def may_be_lost(self, act: Act) -> bool:
         """Whether a fault of the round may have lost an acknowledged act."""
-        return any(act.began <= loss.ended and act.ended >= loss.began - loss.reach for loss in self.losses)
+        return any(act.began <= loss.ended and act.over >= loss.began - loss.reach for loss in self.losses)
 
     def ended(self, outcome: Outcome) -> int:
         """Return the number of acts that ended so."""

@@ -52,9 +52,11 @@ class Site:
         self._seed: Final = settings.seed
         self._servers: list[Server] = []
         try:
-            self.server = self._start(Server(command, folder / "primary", settings.fsync))
+            self.server = self._start(
+                Server(command, folder / "primary", settings.fsync, listens=settings.replica)
+            )
             if settings.replica:
-                self.replica = self._start(Server(command, folder / "replica", settings.fsync))
+                self.replica = self._start(Server(command, folder / "replica", settings.fsync, listens=False))
                 self.replica.follow(self.server)
             self.proxy: Final = Proxy(self.server.socket, settings.seed)
         except BaseException:
