@@ -5,6 +5,7 @@ A flow is driven by hand. Between a try that is carried out and the loss of its 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,11 +16,14 @@ from compozy_store import EmailExistsError, Role, User
 from compozy_store.entities import USER
 from compozy_store.sync import Store
 from keyweave.effects import Call, Command, ConnectionFailure, Flow, Send, Sleep
-from keyweave.errors import ConflictError, OutcomeUnknownError, StoreTimeoutError
+from keyweave.errors import AlreadyExistsError, ConflictError, OutcomeUnknownError, StoreTimeoutError
+from keyweave.integrity import repair as repair_flows
+from keyweave.integrity.remedy import Repairs
 from keyweave.write import delete as delete_flows
 from keyweave.write import save as save_flows
 from keyweave.write import transact as transact_flows
 from keyweave.write.outcome import outcome
+from tests.scripted import Scripted
 from tests.servers.running import new_namespace, server_url
 
 LOST = ConnectionFailure("closed", "the connection broke", sent=True)
@@ -286,3 +290,63 @@ def test_nothing_is_unknown_when_nothing_was_sent(store: Store) -> None:
     flow.send(None)
     with pytest.raises(StoreTimeoutError):
         flow.throw(ConnectionFailure("timeout", "no connection", sent=False))
+
+
+DAMAGED = ["noon", "7", "", "x OK", "9007199254740991 OK 1 1 0"]
+"""What somebody may have written into a slot; the last one has a sequence number that no plan of this client can reach."""
+
+
+def damage(store: Store, value: str) -> None:
+    """Overwrite every slot of a store's ledger."""
+    key = store.session.context.partition(USER).ledger(store.session.context.state.ledger.session)
+    (slots,) = store.session.shell._pool.exchange((("HKEYS", key),))
+    store.session.shell._pool.exchange(tuple(("HSET", key, slot, value) for slot in slots or [b"0"]))
+
+
+@pytest.mark.parametrize("value", DAMAGED)
+def test_a_damaged_slot_is_not_used_again(store: Store, value: str) -> None:
+    store.users.create(user())
+    damage(store, value)
+    for number in range(3):
+        store.users.create(user(f"u{number}", f"u{number}@x"))
+    assert len(store.users.get_many(["u", "u0", "u1", "u2"])) == 4
+
+
+@pytest.mark.parametrize("value", DAMAGED)
+def test_an_answer_that_was_damaged_is_unknown_and_stays_unknown_after_a_repair(
+    store: Store, other: Store, value: str
+) -> None:
+    context = store.session.context
+    with pytest.raises(OutcomeUnknownError) as caught:
+        drive(store, save_flows.create(context, USER, user()), meanwhile=lambda: damage(store, value))
+    with pytest.raises(OutcomeUnknownError):
+        store.outcome(caught.value)
+    other.session.run(repair_flows.reindex(other.session.context, Repairs()))
+    with pytest.raises(OutcomeUnknownError):
+        store.outcome(caught.value)
+    assert other.users.find("u") is not None
+    store.users.create(user("v", "v@x"))
+
+
+def test_an_outcome_that_the_server_may_have_forgotten_is_not_settled() -> None:
+    scripted = Scripted(deadline=0.5)
+    with pytest.raises(OutcomeUnknownError) as caught:
+        scripted.run(save_flows.create(scripted.context, USER, user()), [LOST] * 1000)
+    scripted.effects.clear()
+    hours = 3600 * 13
+    with pytest.raises(OutcomeUnknownError) as again:
+        scripted.run(outcome(scripted.context, caught.value), [[[b"%d" % hours, b"0"]]])
+    assert again.value is caught.value
+    assert [command[0] for command in scripted.sent()] == ["TIME"]
+
+
+def test_a_ledger_is_renewed_until_a_renewal_was_applied() -> None:
+    scripted = Scripted()
+    renewals = []
+    for answer in ([b"EXISTS", 1, b""], [b"OK", b"1", b"1", b"0"], [b"OK", b"2", b"1", b"0"]):
+        scripted.effects.clear()
+        with contextlib.suppress(AlreadyExistsError):
+            scripted.run(save_flows.create(scripted.context, USER, user()), [[answer]])
+        ((_, _, keys, *words),) = scripted.sent()
+        renewals.append(words[keys + 7])
+    assert renewals == ["renew", "renew", ""]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tools.faults.history import FOREVER, Act, Loss, Outcome, Seen
+from tools.faults.history import FOREVER, Act, Loss, Outcome, Seen, Settlement
 from tools.faults.judge.evidence import Evidence, Report
 from tools.faults.judge.judge import judge
 from tools.faults.kinds.kinds import KINDS
@@ -67,7 +67,7 @@ def test_a_history_that_keeps_every_promise_is_clean() -> None:
         item("6", 3, 4, "5 6"),
         item("7", 5, 6, "5 6", "item.remove", deleted=True),
     ]
-    assert found(acts, Counter=[counter("1", "2")], reports=[Report("sync", (2, 2, 0), 0, "", False)]) == []
+    assert found(acts, Counter=[counter("1", "2")], reports=[Report("sync", (2, 2, 0), 0, "")]) == []
 
 
 @pytest.mark.parametrize(
@@ -99,6 +99,56 @@ def test_a_lost_tail_may_take_the_last_writes_and_nothing_else() -> None:
     assert found([early, late, after], loss, Counter=[counter("1", "2")]) == ["lost write"]
 
 
+def test_a_kill_under_everysec_may_take_the_writes_of_two_seconds() -> None:
+    early, late = act("1", 1, 2), act("2", 4, 5)
+    assert found([early, late], [Loss(6, 7, 2.0)], Counter=[counter("1")]) == []
+    assert found([early, late], [Loss(6, 7, 2.0)], Counter=[counter()]) == ["lost write"]
+
+
+def unknown(token: str, settled: Settlement, known: float = 3, **more: Any) -> Act:
+    """A call whose outcome was unknown, and what settling it said."""
+    words = {"error": "OutcomeUnknownError", "settled": settled, "known": known, **more}
+    return act(token, outcome=Outcome.UNKNOWN, **words)
+
+
+@pytest.mark.parametrize(
+    ("settled", "tokens", "checkers"),
+    [
+        (Settlement.APPLIED, ("1",), []),
+        (Settlement.APPLIED, (), ["lost write"]),
+        (Settlement.NEVER, (), []),
+        (Settlement.NEVER, ("1",), ["broken promise"]),
+        (Settlement.OPEN, ("1",), ["unsettled"]),
+        (Settlement.NONE, (), ["unsettled"]),
+    ],
+)
+def test_a_settled_outcome_is_a_promise(
+    settled: Settlement, tokens: tuple[str, ...], checkers: list[str]
+) -> None:
+    assert found([unknown("1", settled)], Counter=[counter(*tokens)]) == checkers
+
+
+def test_a_settled_write_may_be_lost_as_any_other() -> None:
+    settled = unknown("1", Settlement.APPLIED, known=5)
+    assert found([settled], [Loss(4, 6)], Counter=[counter()]) == []
+    assert found([settled, act("2", 7, 8)], [Loss(4, 6)], Counter=[counter()]) == ["lost write"]
+
+
+def test_a_settled_result_has_what_the_call_wrote() -> None:
+    rows = [counter("1")]
+    assert found([unknown("1", Settlement.APPLIED, told=["1"])], Counter=rows) == []
+    assert found([unknown("1", Settlement.APPLIED, told=["2"])], Counter=rows) == ["settled result"]
+
+
+def test_what_was_refused_and_seen_is_found() -> None:
+    refused = act("1", kind="item.append", outcome=Outcome.REFUSED, places=())
+    never = unknown("1", Settlement.NEVER, kind="item.append", places=())
+    for told in (refused, never):
+        assert found([told, item("2", 30, 40, "0 1 2")]) == ["broken promise"]
+    # The server that had applied it was replaced by one that never knew it.
+    assert found([never, item("2", 21, 22, "0 1 2")], [Loss(2.3, 2.5)]) == []
+
+
 def test_an_upsert_that_is_applied_again_is_found() -> None:
     made = item("1", 1, 20, "1", "item.upsert")
     assert found([made, item("2", 3, 4, "1 2"), item("3", 5, 6, "1 3")]) == ["applied again"]
@@ -128,9 +178,9 @@ def test_late_calls_stuck_calls_and_pools_with_lost_connections_are_found() -> N
     assert found([act("1", 0, 60)], Counter=[counter("1")]) == ["late"]
     assert found([act("1", 0, FOREVER, Outcome.STUCK)]) == ["hang"]
     assert found([act("1", outcome=Outcome.UNEXPECTED)]) == ["unexpected error"]
-    assert found(reports=[Report("sync", (2, 1, 0), 9, "", False)]) == ["pool"]
-    assert found(reports=[Report("aio", (2, 2, 1), 9, "", False)]) == ["pool"]
-    assert found(reports=[Report("aio", (2, 2, 0), 9, "TimeoutError", False)]) == ["recovery"]
+    assert found(reports=[Report("sync", (2, 1, 0), 9, "")]) == ["pool"]
+    assert found(reports=[Report("aio", (2, 2, 1), 9, "")]) == ["pool"]
+    assert found(reports=[Report("aio", (2, 2, 0), 9, "TimeoutError")]) == ["recovery"]
 
 
 def test_a_seed_makes_the_same_round_again() -> None:

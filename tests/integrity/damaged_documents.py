@@ -28,6 +28,11 @@ def reborn(site: Site) -> None:
     site.send(("SET", place, before))
 
 
+def ledger(site: Site) -> str:
+    """The ledger of the site's own store."""
+    return site.execution.ledger(site.context.state.ledger.session)
+
+
 def derived(site: Site) -> list[str]:
     """Every key that can be rebuilt."""
     return [key for key in site.names() if "." in key.split("}:")[1].split(":")[0] or key.endswith("@expiry")]
@@ -198,6 +203,24 @@ DAMAGES = [  # Documents
         lambda s: s.send(("SET", s.execution.lock("TaskState", "t1"), "token")),
         {Kind.ENDLESS_MARK},
         Outcome.MENDED,
+    ),
+    Damage(
+        "leave a ledger for ever",
+        lambda s: s.send(("PERSIST", ledger(s))),
+        {Kind.ENDLESS_MARK},
+    ),
+    Damage("overwrite a slot of a ledger", lambda s: s.send(("HSET", ledger(s), 0, "noon")), {Kind.BAD_SLOT}),
+    Damage("empty a slot of a ledger", lambda s: s.send(("HSET", ledger(s), 0, "")), {Kind.BAD_SLOT}),
+    Damage(
+        "cut the answer in a slot off",
+        lambda s: s.send(("HSET", ledger(s), 0, "12 OK 1700000000000002 17")),
+        {Kind.BAD_SLOT},
+    ),
+    Damage("add a slot that is none", lambda s: s.send(("HSET", ledger(s), "noon", "1 OK")), {Kind.BAD_SLOT}),
+    Damage(
+        "overwrite a slot of a ledger that lasts for ever",
+        lambda s: s.send(("HSET", ledger(s), 0, "noon"), ("PERSIST", ledger(s))),
+        {Kind.BAD_SLOT, Kind.ENDLESS_MARK},
     ),
     Damage(
         "add a key",

@@ -5,10 +5,12 @@ end, the writers stop, and checkers compare what the server holds with what the 
 
     campaign   rounds, one after another, and their tally
     settings   what a seed chooses for one round
+    round      one round
+    rows       the rows that are there before a round, and those that the judge reads
     site       what faults act on: servers, the proxy between them and the writers
     kinds      the faults
     writers    processes of writers, as threads or as asyncio tasks
     history    what writers did and were told
     judge      checkers of that history, of the final rows and of the pools
-    known      names of faults of the runtime that are known and not fixed yet
+    report     what a campaign tells on the terminal
 """

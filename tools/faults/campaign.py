@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,31 +15,26 @@ from typing import Final, NamedTuple
 
 from tests.servers.redis8 import server_command
 from tests.servers.running import embedded_binary
-from tools.faults.history import FOREVER, Act, Outcome
+from tools.faults.history import FOREVER, Act, Outcome, Settlement
 from tools.faults.judge.evidence import Evidence, Violation
-from tools.faults.known import known_as
 from tools.faults.round import play
 from tools.faults.settings import Settings
-from tools.faults.site.server import end_servers
 from tools.faults.trial import generate
 from tools.faults.writers.crew import Crew
+from tools.faults.writers.operations import NO_WRITES
 
 SERVERS: Final = ("embedded", "redis8")
 
+_GUARD: Final = Path(__file__).resolve().parent / "site" / "guard.py"
 _FLAVOURS: Final = ("sync", "aio", "sync", "aio")
 """One process of writers each."""
 
 
 class Found(NamedTuple):
-    """A violation and the round in which it happened.
-
-    Attributes:
-        known: name of the fault of the runtime that it shows; empty when it is a new one.
-    """
+    """A violation and the round in which it happened."""
 
     violation: Violation
     evidence: Evidence
-    known: str
 
 
 @dataclass(slots=True)
@@ -48,7 +45,9 @@ class Tally:
         rounds: how many were played.
         faults: how often each kind happened.
         outcomes: how calls ended.
+        settled: how unknown outcomes were settled.
         written: how many writes were acknowledged.
+        lost: how many of those to counters and accounts were lost by a fault that may lose them.
         interrupted: how many calls were interrupted.
         worst: the call that took longest, of those that returned.
         found: the violations.
@@ -57,7 +56,9 @@ class Tally:
     rounds: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[Outcome] = field(default_factory=Counter)
+    settled: Counter[Settlement] = field(default_factory=Counter)
     written: int = 0
+    lost: int = 0
     interrupted: int = 0
     worst: Act | None = None
     found: list[Found] = field(default_factory=list)
@@ -67,25 +68,19 @@ class Tally:
         self.rounds += 1
         self.faults.update(evidence.struck)
         self.outcomes.update(act.outcome for act in evidence.acts)
+        self.settled.update(act.settled for act in evidence.acts if act.settled)
         self.written += written(evidence)
+        self.lost += len(evidence.lost)
         self.interrupted += sum(report.interrupted for report in evidence.reports)
         self.worst = worst([act for act in (self.worst, worst(evidence.acts)) if act is not None])
-        ahead = bool(evidence.settings.ahead)
-        found = [
-            Found(each, evidence, known_as(each, evidence.struck, ahead=ahead))
-            for each in evidence.violations
-        ]
+        found = [Found(each, evidence) for each in evidence.violations]
         self.found += found
         return found
-
-    def failures(self, *, late: bool) -> int:
-        """Return the number of violations; late calls count only if `late`."""
-        return sum(late or each.violation.checker != "late" for each in self.found)
 
 
 def written(evidence: Evidence) -> int:
     """Return the number of acknowledged writes."""
-    return sum(act.outcome is Outcome.OK and act.kind != "item.read" for act in evidence.acts)
+    return sum(act.outcome is Outcome.OK and act.kind not in NO_WRITES for act in evidence.acts)
 
 
 def worst(acts: Sequence[Act]) -> Act | None:
@@ -130,13 +125,22 @@ def campaign(server: str) -> Iterator[Campaign]:
     command = [embedded_binary()] if server == "embedded" else server_command()
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     crews: list[Crew] = []
+    with _guarded(folder):
+        try:
+            generate(folder / "package")
+            for number, flavour in enumerate(_FLAVOURS):
+                crews.append(Crew(flavour, folder / f"crew-{number}.log"))
+            yield Campaign(command, folder, crews)
+        finally:
+            for crew in crews:
+                crew.close()
+
+
+@contextmanager
+def _guarded(folder: Path) -> Iterator[None]:
+    """Let servers in a folder end, and the folder be removed, however this process ends."""
+    guard = subprocess.Popen([sys.executable, _GUARD, folder], stdin=subprocess.PIPE, start_new_session=True)
     try:
-        generate(folder / "package")
-        for number, flavour in enumerate(_FLAVOURS):
-            crews.append(Crew(flavour, folder / f"crew-{number}.log"))
-        yield Campaign(command, folder, crews)
+        yield
     finally:
-        end_servers()
-        for crew in crews:
-            crew.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        guard.communicate()

@@ -29,6 +29,18 @@ class Outcome(enum.StrEnum):
     STUCK = "stuck"
 
 
+class Settlement(enum.StrEnum):
+    """What `store.outcome` said of a call that ended with `OutcomeUnknownError`.
+
+    NONE: it was not asked, or not reached. APPLIED and NEVER: it settled the call. OPEN: it could not.
+    """
+
+    NONE = ""
+    APPLIED = "applied"
+    NEVER = "never"
+    OPEN = "open"
+
+
 class Seen(msgspec.Struct):
     """The tokens of a row as an act read, wrote or deleted it."""
 
@@ -47,6 +59,8 @@ class Act(msgspec.Struct):
         places: the rows that it writes, such as `Counter:c1`.
         seen: the rows that it read or wrote; of its last attempt.
         error: the class of the error; its message is in `message`, the code of the server's error reply in `code`.
+        settled: how an unknown outcome was settled, at the moment `known`.
+        told: the tokens of the row that the settled call would have returned; None when it returns no row.
     """
 
     token: str
@@ -59,6 +73,21 @@ class Act(msgspec.Struct):
     error: str = ""
     code: str = ""
     message: str = ""
+    settled: Settlement = Settlement.NONE
+    known: float = 0.0
+    told: list[str] | None = None
+
+    @property
+    def verdict(self) -> Outcome:
+        """How the call ended, by what its caller was told in the end."""
+        if self.settled is Settlement.APPLIED:
+            return Outcome.OK
+        return Outcome.REFUSED if self.settled is Settlement.NEVER else self.outcome
+
+    @property
+    def over(self) -> float:
+        """When the caller knew how the call had ended."""
+        return max(self.ended, self.known)
 
     def saw(self, place: str, tokens: Sequence[str], *, deleted: bool = False) -> None:
         """Record the tokens of a row."""
@@ -68,6 +97,8 @@ class Act(msgspec.Struct):
         told = f"{self.outcome} {self.error} {self.code}".strip()
         if self.message:
             told += f" ({self.message})"
+        if self.settled:
+            told += f" and later {self.settled}"
         return f"{self.kind} {self.token}, which was answered {told}"
 
 
@@ -75,10 +106,15 @@ class Loss(NamedTuple):
     """An interval in which acknowledged writes may have been lost, such as a cut tail or a failover.
 
     Writes that ended before `began` are lost from some moment on, if at all. Writes that began after `ended` are not lost.
+
+    Attributes:
+        began, ended: the interval.
+        reach: seconds before the interval in which a lost write may have ended.
     """
 
     began: float
     ended: float
+    reach: float = FOREVER
 
 
 class Happening(NamedTuple):
@@ -96,5 +132,5 @@ class Happening(NamedTuple):
 def epoch_of(act: Act, losses: Sequence[Loss]) -> int | None:
     """Return the number of losses before an act, or None if it was running during one."""
     before = sum(loss.ended <= act.began for loss in losses)
-    after = sum(loss.began >= act.ended for loss in losses)
+    after = sum(loss.began >= act.over for loss in losses)
     return before if before + after == len(losses) else None

@@ -13,7 +13,6 @@ from tools.faults.campaign import Found, Tally, worst, written
 from tools.faults.history import Outcome
 from tools.faults.judge.evidence import Evidence
 from tools.faults.kinds.kinds import KINDS
-from tools.faults.known import FAULTS
 
 _MOST_SEEDS: Final = 6
 
@@ -36,7 +35,7 @@ def line(number: int, evidence: Evidence, found: list[Found]) -> Text:
         f"{evidence.ended(Outcome.UNKNOWN):4,} unknown  {evidence.ended(Outcome.REFUSED):5,} refused  "
         f"worst {seconds:4.1f} s of {evidence.settings.bound:.1f}  "
     )
-    counted = Counter(f"{each.violation.checker}{f' ({each.known})' if each.known else ''}" for each in found)
+    counted = Counter(each.violation.checker for each in found)
     words = ", ".join(f"{times} {name}" for name, times in sorted(counted.items()))
     text.append(words or "clean", style="red" if words else "green")
     text.append(f"  {' '.join(sorted(evidence.struck))}", style="dim")
@@ -47,7 +46,7 @@ def summary(tally: Tally) -> Group:
     """Return the tables at the end of a campaign."""
     parts: list[Table | Text] = [_faults(tally), _calls(tally)]
     if tally.found:
-        parts += [_violations(tally.found), _names(tally.found)]
+        parts.append(_violations(tally.found))
     return Group(*parts)
 
 
@@ -62,8 +61,11 @@ def _faults(tally: Tally) -> Table:
 def _calls(tally: Tally) -> Table:
     table = Table("calls", "number")
     table.add_row("acknowledged writes", f"{tally.written:,}")
+    table.add_row("of them lost by a fault that may", f"{tally.lost:,}")
     for outcome, number in tally.outcomes.most_common():
         table.add_row(str(outcome), f"{number:,}")
+    for settlement, number in sorted(tally.settled.items()):
+        table.add_row(f"unknown, settled as {settlement}", f"{number:,}")
     if tally.worst is not None:
         seconds = tally.worst.ended - tally.worst.began
         table.add_row("worst latency", f"{seconds:.2f} s: {tally.worst.kind}, {tally.worst.outcome}")
@@ -71,41 +73,29 @@ def _calls(tally: Tally) -> Table:
 
 
 def _violations(found: list[Found]) -> Table:
-    table = Table("checker", "about", "known as", "times", "seeds", title="Violations")
-    groups: dict[tuple[str, str, str], Counter[int]] = defaultdict(Counter)
+    table = Table("checker", "about", "times", "seeds", title="Violations")
+    groups: dict[tuple[str, str], Counter[int]] = defaultdict(Counter)
     for each in found:
-        group = (each.violation.checker, each.violation.signature, each.known)
+        group = (each.violation.checker, each.violation.signature)
         groups[group][each.evidence.settings.seed] += 1
-    for (checker, signature, known), seeds in sorted(groups.items()):
+    for (checker, signature), seeds in sorted(groups.items()):
         shown = ", ".join(map(str, sorted(seeds)[:_MOST_SEEDS]))
         more = f" and {len(seeds) - _MOST_SEEDS} more" if len(seeds) > _MOST_SEEDS else ""
-        name = Text(known) if known else Text("new", style="bold red")
-        table.add_row(checker, signature, name, f"{seeds.total():,}", shown + more)
-    return table
-
-
-def _names(found: list[Found]) -> Table:
-    table = Table("fault", "times", "rounds", "what it is", title="Known faults of the runtime")
-    for name, text in FAULTS.items():
-        of_this = [each for each in found if each.known == name]
-        rounds = {each.evidence.settings.seed for each in of_this}
-        table.add_row(name, f"{len(of_this):,}", str(len(rounds)), text)
+        table.add_row(checker, signature, f"{seeds.total():,}", shown + more)
     return table
 
 
 def tell(console: Console, found: list[Found]) -> None:
     """Print what happened in the first violation of each kind, with the faults of its round."""
-    told: set[tuple[str, str]] = set()
+    told: set[str] = set()
     for each in found:
-        kind = (each.violation.checker, each.known)
-        if kind in told:
+        if each.violation.checker in told:
             continue
-        told.add(kind)
+        told.add(each.violation.checker)
         evidence, act = each.evidence, each.violation.act
         console.print(
             f"\n{each.violation.checker}: {each.violation.text}\n"
-            f"  seed {evidence.settings.seed}, known as {each.known or 'nothing'}; "
-            f"appendfsync {evidence.settings.fsync}; {evidence.settings.options}",
+            f"  seed {evidence.settings.seed}; appendfsync {evidence.settings.fsync}; {evidence.settings.options}",
             markup=False,
             soft_wrap=True,
         )

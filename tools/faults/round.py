@@ -1,42 +1,33 @@
-"""One round: rows, writers, faults, peace, and the evidence for the judge."""
+"""One round: rows, writers, faults, a calm end, and the evidence for the judge."""
 
 from __future__ import annotations
 
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from tools.faults.history import Act, Outcome
+from tools.faults.history import Act
 from tools.faults.judge.evidence import Evidence, Report
 from tools.faults.judge.judge import judge
 from tools.faults.kinds.fault import Fault
+from tools.faults.rows import ENTITIES, opened, rows_of, write_rows
 from tools.faults.settings import Settings
 from tools.faults.site.proxy import url_of
-from tools.faults.site.server import PASSWORD, WRITER, Server
+from tools.faults.site.server import PASSWORD, WRITER
 from tools.faults.site.site import Site
 from tools.faults.site.way import CALM
-from tools.faults.trial import trial
 from tools.faults.writers.crew import Crew
-from tools.faults.writers.desk import ACCOUNTS, BALANCE, BOXES, COUNTERS
 from tools.faults.writers.messages import Begin
 
-_PEACE: Final = 0.3
+_CALM: Final = 0.3
 _PAUSE: Final = 0.3
 _STUCK: Final = 3.0
 """Seconds after its bound for which a call that has not returned is waited for."""
 
 _SETTLE: Final = 5.0
-_REPOSITORIES: Final = {
-    "Counter": "counters",
-    "Account": "accounts",
-    "Item": "items",
-    "Claim": "claims",
-    "Ticket": "tickets",
-}
 
 
 def play(
@@ -55,12 +46,12 @@ def play(
     """
     site = Site(command, folder, settings, crews)
     try:
-        _write_rows(site, settings, package)
+        write_rows(site, settings, package)
         began = time.monotonic()
         _begin(site, settings, package)
         _strike(site, settings)
         site.proxy.change(CALM)
-        time.sleep(_PEACE)
+        time.sleep(_CALM)
         acts, reports = _finish(crews, settings)
         _settle(site)
         evidence = _collect(site, settings, package, acts, reports, began)
@@ -134,10 +125,9 @@ def _finish(crews: Sequence[Crew], settings: Settings) -> tuple[list[Act], list[
         crew.finish(settings.bound + _STUCK)
     for crew in crews:
         found = crew.finished()
-        stuck = any(act.outcome is Outcome.STUCK for act in found.acts)
         acts += found.acts
-        reports.append(Report(crew.flavour, found.pool, found.interrupted, found.recovery, stuck))
-        if stuck:
+        reports.append(Report(crew.flavour, found.pool, found.interrupted, found.recovery))
+        if found.pool is None:
             crew.restart()
     return acts, reports
 
@@ -150,34 +140,6 @@ def _settle(site: Site) -> None:
     time.sleep(0.05)
 
 
-@contextmanager
-def _store(server: Server, package: Path) -> Iterator[Any]:
-    """Open a store as the administrator, past the proxy."""
-    with trial(package).sync.Store.open(f"unix://{server.socket}", sweep_every=0, moment=0.01) as store:
-        yield store
-
-
-def _write_rows(site: Site, settings: Settings, package: Path) -> None:
-    """Write the rows that must be there, and keep them from later cuts."""
-    models = trial(package)
-    with _store(site.server, package) as store:
-        if settings.ahead:
-            clock = store.session.context.partition(models.PACKAGE.entities["Counter"]).clock
-            site.server.ask("SET", clock, round((time.time() + settings.ahead) * 1_000_000))
-            site.note(f"clocks of revisions {settings.ahead} s ahead")
-        for key in COUNTERS:
-            store.counters.create(models.Counter(id=key))
-        for key in ACCOUNTS:
-            store.accounts.create(models.Account(id=key, balance=BALANCE))
-        for key in BOXES:
-            store.boxes.create(models.Box(id=key))
-    if site.replica is not None:
-        site.server.ask("WAIT", 1, 5_000)
-        site.replica.wait_for_link()
-        site.replica.keep_present()
-    site.server.keep_present()
-
-
 def _collect(
     site: Site,
     settings: Settings,
@@ -186,9 +148,9 @@ def _collect(
     reports: Sequence[Report],
     began: float,
 ) -> Evidence:
-    with _store(site.server, package) as store:
+    with opened(site.server, package) as store:
         report = store.check()
-        rows = {name: _rows(site.server, store, name) for name in _REPOSITORIES}
+        rows = {name: rows_of(site.server, store, name) for name in ENTITIES}
     return Evidence(
         settings,
         acts,
@@ -200,13 +162,3 @@ def _collect(
         sorted(site.happenings),
         began,
     )
-
-
-def _rows(server: Server, store: Any, name: str) -> list[Any]:
-    """Return the live rows of an entity, found by their documents and not by an index."""
-    context = store.session.context
-    prefix = context.partition(context.package.entities[name]).document_prefix(name)
-    with server.client() as client:
-        keys = [key.decode().removeprefix(prefix) for key in client.scan_iter(f"{prefix}*", count=1000)]
-    rows = getattr(store, _REPOSITORIES[name]).get_many(sorted(set(keys))) if keys else []
-    return [row for row in rows if row is not None]

@@ -12,7 +12,7 @@ from tools.faults.kinds.fault import Fault
 MARGIN: Final = 1.0
 """Seconds that a call may return after its deadline and one timeout, for scheduling on a busy machine."""
 
-_LIMITS: Final = ((0.3, 1.0), (0.5, 2.0), (1.0, 3.0))
+_LIMITS: Final = ((0.2, 0.4), (0.3, 1.0), (0.5, 2.0), (1.0, 3.0))
 """Pairs of `timeout` and `deadline`."""
 
 _GAP: Final = 0.25

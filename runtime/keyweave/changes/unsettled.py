@@ -16,12 +16,14 @@ class Unsettled:
     Attributes:
         plan: what was sent.
         ticket: its place in the ledger.
+        until: the server's time, in microseconds since 1970, after which it is not applied.
         changes: what the plan writes, so that the records can remember it.
         result: what the call returns if the plan was applied.
     """
 
     plan: Plan
     ticket: Ticket
+    until: int
     changes: list[Change] = field(default_factory=list)
     result: Any = None
 

@@ -32,6 +32,9 @@ _TRANSIENT: Final = frozenset({"LOADING", "BUSY", "UNKILLABLE", "TRYAGAIN", "CLU
 _UNANSWERED: Final = frozenset({b"REPLAYED", b"LATE", b"NEVER", b"STALE", b"CORRUPT"})
 """Replies of `apply` that are no answer to the plan itself."""
 
+_LEDGER: Final = 3
+"""The number of the ledger among the keys of `apply`."""
+
 _SLACK: Final = 5_000_000
 """Microseconds that a plan may be under way beyond the deadline, and that clocks may be apart."""
 
@@ -251,24 +254,28 @@ def apply(
         repeatable: whether it makes no difference if the plan was applied, as for a repair: then no outcome is unknown.
 
     Raises:
-        OutcomeUnknownError: a try was sent, and none was answered before the deadline. The error can be settled later.
+        OutcomeUnknownError: a try was sent, and none was answered before the deadline; or its answer was damaged. The error can
+            be settled later, unless the answer was damaged.
         StoreUnavailableError: or another subclass; nothing was written.
         CorruptDocumentError: a key has the wrong type; nothing was written.
     """
     ledger = context.state.ledger
-    ticket = ledger.take()
-    state = _Try(context, plan, ticket)
+    state = _Try(context, plan, ledger.take())
+    renewed = False
     try:
         reply = yield from _answer(context, state, trailer)
+        renewed = reply[0] == b"OK"
     except KeyweaveError as error:
-        if not state.sent or repeatable or isinstance(error, CorruptDocumentError):
+        if not state.sent or repeatable:
             raise
-        raise _outcome_unknown(context, error, Unsettled(plan, ticket)) from error
+        raise _outcome_unknown(context, error, Unsettled(plan, state.ticket, state.until)) from error
     finally:
         if state.sent:
-            ledger.leave_open(ticket)
+            ledger.leave_open(state.ticket)
         else:
-            ledger.answered(ticket)
+            ledger.answered(state.ticket)
+        if state.renew and not renewed:
+            ledger.renew_again(plan.partition.tag)
     return plan.outcome(reply)
 
 
@@ -276,6 +283,9 @@ class _Try:
     """A plan on its way.
 
     Attributes:
+        ticket: its place in the ledger.
+        renew: whether it is to extend the life of the ledger.
+        until: the server's time, in microseconds, after which it must not be applied.
         sent: whether a try may have been applied, and none was answered.
     """
 
@@ -283,7 +293,7 @@ class _Try:
 
     def __init__(self, context: Context, plan: Plan, ticket: Ticket) -> None:
         self.plan: Final = plan
-        self.ticket: Final = ticket
+        self.ticket = ticket
         self.renew: Final = context.state.ledger.renew(plan.partition.tag)
         self.until = _not_after(context)
         self.sent = False
@@ -323,6 +333,9 @@ def _answer(context: Context, state: _Try, trailer: Trailer | None) -> Flow[Sequ
                 if reply[0] not in _UNANSWERED:
                     state.sent = False
                     answer: Sequence[Any] | None = reply
+                elif not state.sent and _damaged(reply):
+                    state.ticket = context.state.ledger.take()  # the damaged slot is not used again
+                    continue
                 else:
                     answer = _replayed(context, state, reply)
                 if answer is not None:
@@ -341,12 +354,17 @@ def _answer(context: Context, state: _Try, trailer: Trailer | None) -> Flow[Sequ
         yield from backoff.pause(error)
 
 
+def _damaged(reply: Sequence[Any]) -> bool:
+    """Return whether the plan's slot holds what Keyweave did not write, or has a number that only a later plan can have."""
+    return bool(reply[0] == b"STALE" or (reply[0] == b"CORRUPT" and reply[1] == _LEDGER))
+
+
 def _replayed(context: Context, state: _Try, reply: list[Any]) -> Sequence[Any] | None:
     """Return the answer of an earlier try, which the ledger kept; None when the plan came too late, and can be sent again.
 
     Raises:
         StoreUnavailableError: the plan was not applied, and never will be.
-        CorruptDocumentError: a key does not hold what Keyweave writes.
+        CorruptDocumentError: a key does not hold what Keyweave writes. If it is the slot, an earlier try may have been applied.
     """
     word = reply[0]
     if word == b"REPLAYED":
@@ -358,8 +376,8 @@ def _replayed(context: Context, state: _Try, reply: list[Any]) -> Sequence[Any] 
         context.state.clock.set(int(reply[1]))
         state.until, state.sent = _not_after(context), False
         return None
-    state.sent = False
-    if word == b"CORRUPT":
+    state.sent = _damaged(reply)
+    if word != b"NEVER":
         raise CorruptDocumentError(
             "a key that this write needs does not hold what Keyweave writes; run: keyweave check"
         )

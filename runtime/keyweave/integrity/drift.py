@@ -42,7 +42,8 @@ class Kind(enum.StrEnum):
     CLOCK_BEHIND = "clock behind the documents"
     BAD_CLOCK = "unreadable clock"
     ENDING_KEY = "native TTL on a key that must not expire"
-    ENDLESS_MARK = "lock or marker without a TTL"
+    ENDLESS_MARK = "lock, marker or ledger without a TTL"
+    BAD_SLOT = "unreadable slot of a ledger"
 
     @property
     def code(self) -> str:

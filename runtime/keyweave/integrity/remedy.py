@@ -30,7 +30,8 @@ REMEDIES: Final[dict[Kind, str]] = {
     Kind.CLOCK_BEHIND: "advance the clock",
     Kind.BAD_CLOCK: "set the clock aside and advance a new one",
     Kind.ENDING_KEY: "remove the native TTL",
-    Kind.ENDLESS_MARK: "set a TTL of a minute",
+    Kind.ENDLESS_MARK: "set a TTL of a minute; of a day for a ledger",
+    Kind.BAD_SLOT: "mark the slot as given up",
 }
 """The kinds of drift that a repair removes, and how."""
 

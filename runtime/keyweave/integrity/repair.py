@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from keyweave.changes.plan import Applied, Plan, new_op
-from keyweave.effects import Call, Flow
+from keyweave.effects import Call, Command, Flow
 from keyweave.exchange.ask import apply, ask, ask_script
 from keyweave.expiry.forget import Row, forget
 from keyweave.integrity.check import ignore_progress, locator_for, walk
@@ -18,14 +18,16 @@ from keyweave.integrity.drift import Drift, Kind
 from keyweave.integrity.inspect_entry import FreedRow
 from keyweave.integrity.remedy import Repairs, drift_of, repairable
 from keyweave.integrity.repair_row import repair_row
+from keyweave.integrity.scan import read_slots
 from keyweave.integrity.survey import Observer
 from keyweave.keyspace.keys import Partition
 from keyweave.keyspace.parse import KeyKind
 from keyweave.model.entity import Entity
 from keyweave.store.context import Context
+from keyweave.store.ledger import GIVEN_UP, LIFE, is_intact, is_slot
 
 _MARK_LIFE: Final = 60
-"""Seconds that a lock or a ledger without a TTL is given."""
+"""Seconds that a lock without a TTL is given."""
 
 _ROUNDS: Final = 4
 _WANTED: Final = {
@@ -127,8 +129,11 @@ def _record(repairs: Repairs, drifts: list[Drift], done: bool) -> None:
 def _repair_key(context: Context, partition: Partition, drift: Drift) -> Flow[bool]:
     place = drift.suspect.place
     if drift.kind is Kind.ENDLESS_MARK:
-        (changed,) = yield from ask(context, (("EXPIRE", place.key, _MARK_LIFE, "NX"),))
+        life = LIFE if place.what is KeyKind.LEDGER else _MARK_LIFE
+        (changed,) = yield from ask(context, (("EXPIRE", place.key, life, "NX"),))
         return bool(changed)
+    if drift.kind is Kind.BAD_SLOT:
+        return (yield from _repair_ledger(context, place.key))
     if drift.kind is Kind.ENDING_KEY:
         (changed,) = yield from ask(context, (("PERSIST", place.key),))
         return bool(changed)
@@ -140,3 +145,17 @@ def _repair_key(context: Context, partition: Partition, drift: Drift) -> Flow[bo
     aside = partition.aside(new_op(), place.key)
     moved = yield from ask_script(context, "aside", (place.key, aside), (_WANTED[place.what],))
     return bool(moved == 1)
+
+
+def _repair_ledger(context: Context, key: str) -> Flow[bool]:
+    """Mark damaged slots as given up, and remove fields that are no slots. No client writes into either meanwhile."""
+    commands: list[Command] = []
+    (slots,) = yield from read_slots(context, (key,))
+    for slot, value in slots:
+        if not is_slot(slot):
+            commands.append(("HDEL", key, slot))
+        elif not is_intact(slot, value):
+            commands.append(("HSET", key, slot, GIVEN_UP))
+    if commands:
+        yield from ask(context, (*commands, ("EXPIRE", key, LIFE, "NX")))
+    return bool(commands)

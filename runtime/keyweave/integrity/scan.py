@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from keyweave.effects import Command, Flow, ServerError
 from keyweave.exchange.ask import ask
-from keyweave.keyspace.parse import KeyKind, Locator, ParsedKey, text
+from keyweave.keyspace.parse import KeyKind, Locator, ParsedKey, text, word
 from keyweave.store.context import Context
 
 WRONGTYPE: Final = frozenset({"WRONGTYPE"})
@@ -120,6 +120,15 @@ class Batches:
         if sizes:
             # The largest document counts twice, and the average falls slowly: a batch of large documents must still fit.
             self._average = max(256.0, 0.5 * self._average, (sum(sizes) + max(sizes)) / (len(sizes) + 1))
+
+
+def read_slots(context: Context, keys: Sequence[str]) -> Flow[list[list[tuple[bytes, bytes]]]]:
+    """Return the slots of ledgers with their values; none of a key of another type."""
+    replies = yield from ask(context, tuple(("HGETALL", word(key)) for key in keys), tolerated=WRONGTYPE)
+    return [
+        [] if type(reply) is ServerError else list(zip(reply[0::2], reply[1::2], strict=True))
+        for reply in replies
+    ]
 
 
 def read_documents(context: Context, places: Sequence[ParsedKey]) -> Flow[list[tuple[bytes | None, int]]]:

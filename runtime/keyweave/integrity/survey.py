@@ -19,12 +19,13 @@ from keyweave.document.codec import Head
 from keyweave.effects import Call, Flow
 from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.ask import ask
-from keyweave.integrity.scan import Batches, Contents, Held, Walk, read_documents
+from keyweave.integrity.scan import Batches, Contents, Held, Walk, read_documents, read_slots
 from keyweave.keyspace.keys import Partition
 from keyweave.keyspace.parse import INDEXES, KeyKind, Locator, ParsedKey, text
 from keyweave.model.entity import Entity
 from keyweave.model.entry import CREATED, REVISION, Entry, ViewEntry
 from keyweave.store.context import Context
+from keyweave.store.ledger import is_intact
 
 _SUMS: Final = 1 << 20
 _INDEX: Final = _SUMS - 1
@@ -35,6 +36,7 @@ _SALT: Final = hash("score") | 1
 _BLOCK: Final = 1 << 10
 _ZEROS: Final = array("Q", bytes(8 * _BLOCK))
 _TARGETS: Final = 50
+_LEDGERS: Final = 20
 _LASTING: Final = INDEXES | {KeyKind.CLOCK, KeyKind.SCHEMA}
 _ENDING: Final = frozenset({KeyKind.MARK, KeyKind.LEDGER})
 
@@ -217,7 +219,7 @@ class Survey:
                 self.sums.add(name, key, -amount_of(name, key, float(deadline)))
 
     def _other_keys(self, places: list[ParsedKey]) -> Flow[None]:
-        """Mark unknown keys, lasting keys that have a TTL, locks and ledgers that have none, and ledgers of the wrong type.
+        """Mark unknown keys, lasting keys that have a TTL, locks and ledgers that have none, and damaged ledgers.
 
         Counts keys that were set aside, and keys of another version of the schema.
         """
@@ -230,6 +232,12 @@ class Survey:
             for place, end, kind in zip(lasting, replies[0::2], replies[1::2], strict=True):
                 wrong = place.what is KeyKind.LEDGER and kind not in (b"hash", b"none")
                 if wrong or (end == -1) == (place.what in _ENDING):
+                    self.sums.mark("", place.key)
+        ledgers = [place for place in places if place.what is KeyKind.LEDGER]
+        for batch in (ledgers[start : start + _LEDGERS] for start in range(0, len(ledgers), _LEDGERS)):
+            found = yield from read_slots(self.context, [place.key for place in batch])
+            for place, slots in zip(batch, found, strict=True):
+                if not all(is_intact(slot, value) for slot, value in slots):
                     self.sums.mark("", place.key)
         for place in places:
             if place.what is KeyKind.FOREIGN:

@@ -14,10 +14,11 @@ from keyweave.exchange.ask import ask
 from keyweave.integrity.drift import Drift, Kind, Suspect
 from keyweave.integrity.inspect_entry import FreedRow, trace_entries
 from keyweave.integrity.inspect_row import inspect_rows
-from keyweave.integrity.scan import Batches, Contents, Held, Walk
+from keyweave.integrity.scan import Batches, Contents, Held, Walk, read_slots
 from keyweave.integrity.survey import Observer, Progress, RowSums
 from keyweave.keyspace.parse import INDEXES, KeyKind, Locator, ParsedKey, text, word
 from keyweave.store.context import Context
+from keyweave.store.ledger import is_intact
 
 _PENDING: Final = 500
 _ENTRIES: Final = 200
@@ -168,7 +169,7 @@ def _inspect_foreign(context: Context, suspects: list[Suspect]) -> Flow[list[Dri
 
 
 def _inspect_keys(context: Context, suspects: list[Suspect]) -> Flow[list[Drift]]:
-    """Return drift for unknown keys, keys of the wrong type, and keys with a wrong native TTL."""
+    """Return drift for unknown keys, keys of the wrong type or with a wrong native TTL, and ledgers with damaged slots."""
     commands: list[Command] = []
     for each in suspects:
         key = word(each.place.key)
@@ -180,6 +181,11 @@ def _inspect_keys(context: Context, suspects: list[Suspect]) -> Flow[list[Drift]
         drift = _judge_key(each.place.what, kind, ends)
         if drift is not None:
             found.append(Drift(drift, each.place.label, each, each.place.key))
+    ledgers = [each for each in suspects if each.place.what is KeyKind.LEDGER]
+    held = (yield from read_slots(context, [each.place.key for each in ledgers])) if ledgers else []
+    for each, slots in zip(ledgers, held, strict=True):
+        if not all(is_intact(slot, value) for slot, value in slots):
+            found.append(Drift(Kind.BAD_SLOT, each.place.label, each, each.place.key))
     return found
 
 

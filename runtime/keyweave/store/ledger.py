@@ -3,12 +3,15 @@
 The server keeps, for each client and slot, the latest plan's sequence number and answer. A slot is used again only when its
 plan was answered, so a retry always finds the answer of its first try, and a try that is delayed until after the answer is
 recognised by its lower number. Memory is bounded by the plans under way, not by the number of writes.
+
+A slot that was damaged on the server is not used again: nobody knows what its last plan was answered.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -19,8 +22,27 @@ from keyweave.changes.plan import Ticket
 _RENEWAL: Final = 6 * 3600.0
 """Seconds between renewals of a ledger; the server keeps it for a day after the last one."""
 
+LIFE: Final = 86_400
+"""Seconds for which the server keeps a ledger after the last renewal."""
+
+GIVEN_UP: Final = f"{2**53 - 1} NEVER"
+"""What a repair writes into a damaged slot. The number is higher than that of any plan, so none uses the slot again, and an
+outcome that was in it stays unknown."""
+
+_ANSWER: Final = re.compile(rb"\d{1,16} (?:NEVER|OK(?: \d{1,16} \d{1,16} \d{1,16})*)")
+
 _UNSETTLED: Final = 10_000
 """Most plans of unknown outcome whose slots wait to be settled. Beyond that the oldest can no longer be settled."""
+
+
+def is_slot(name: bytes) -> bool:
+    """Return whether a field of a stored ledger is named like a slot."""
+    return name.isdigit()
+
+
+def is_intact(name: bytes, value: bytes) -> bool:
+    """Return whether a field of a stored ledger is a slot with a sequence number and an answer."""
+    return is_slot(name) and _ANSWER.fullmatch(value) is not None
 
 
 class Ledger:
@@ -87,6 +109,10 @@ class Ledger:
             return False
         self._renewed[partition] = now
         return True
+
+    def renew_again(self, partition: str) -> None:
+        """Let the next plan in a partition renew: the one that should have done so was not applied."""
+        self._renewed.pop(partition, None)
 
 
 _LEDGERS: Final[WeakSet[Ledger]] = WeakSet()

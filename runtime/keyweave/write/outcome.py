@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from keyweave.changes.plan import Applied
 from keyweave.changes.unsettled import Settled, Unsettled
 from keyweave.commit.commit import remember_writes
 from keyweave.effects import Flow
 from keyweave.errors import ConfigurationError, OutcomeUnknownError
 from keyweave.exchange.ask import ask_script
+from keyweave.exchange.deadline import server_time
 from keyweave.store.context import Context
+
+_KEPT: Final = 12 * 3600 * 1_000_000
+"""Microseconds after a plan's latest time for which the ledger certainly has its answer: the server keeps it for a day after
+the last renewal, and a renewal is due every six hours."""
 
 
 def outcome(context: Context, error: OutcomeUnknownError) -> Flow[Settled]:
     """Return whether the write behind an error happened. If it did not, it never will: a late try is refused.
 
-    The server keeps what is needed for a day after the client's last write, and a store for its latest 10,000 unknown
-    outcomes.
+    That is possible for 12 hours by the server's clock, and for the latest 10,000 unknown outcomes of a store.
 
     Raises:
         ConfigurationError: the error does not come from a write of this kind of store.
@@ -28,6 +34,8 @@ def outcome(context: Context, error: OutcomeUnknownError) -> Flow[Settled]:
     if isinstance(unsettled, Settled):
         return unsettled
     if not isinstance(unsettled, Unsettled):
+        raise error
+    if (yield from server_time(context)) > unsettled.until + _KEPT:
         raise error
     plan, ticket = unsettled.plan, unsettled.ticket
     keys, arguments = (plan.partition.ledger(ticket.session),), (ticket.slot, ticket.sequence)

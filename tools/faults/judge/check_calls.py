@@ -27,7 +27,7 @@ def check_pools(evidence: Evidence) -> None:
         if report.recovery:
             text = f"a store ({report.flavour}) does not work after the round: {report.recovery}"
             evidence.complain("recovery", report.flavour, text)
-        if report.pool is None or report.stuck:
+        if report.pool is None:
             continue
         connections, idle, waiting = report.pool
         if connections != idle or waiting:

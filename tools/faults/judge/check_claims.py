@@ -31,20 +31,20 @@ def _check_claim(evidence: Evidence, place: str, acts: list[Act], found: str) ->
     possible = {_ABSENT}
     for act in acts:
         after = _ABSENT if act.kind == "claim.delete" else act.token
-        if act.outcome is Outcome.REFUSED:
+        if act.verdict is Outcome.REFUSED:
             continue
-        possible = {after} if act.outcome is Outcome.OK else possible | {after}
+        possible = {after} if act.verdict is Outcome.OK else possible | {after}
     if found in possible:
         return
     if any(evidence.may_be_lost(act) for act in acts):
-        refused = {act.token for act in acts if act.outcome is Outcome.REFUSED and act.kind != "claim.delete"}
+        refused = {act.token for act in acts if act.verdict is Outcome.REFUSED and act.kind != "claim.delete"}
         if found not in refused:
             return
     writers = [
         act
         for act in acts
         if (act.kind == "claim.delete" if found == _ABSENT else act.token == found)
-        and act.outcome is Outcome.REFUSED
+        and act.verdict is Outcome.REFUSED
     ]
     text = f"{place} is {found or 'absent'} after {len(acts)} calls of its maker: {'; '.join(map(str, acts))}"
     if writers:

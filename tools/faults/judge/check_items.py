@@ -14,6 +14,9 @@ from typing import Final
 from tools.faults.history import FOREVER, Act, Outcome, epoch_of
 from tools.faults.judge.evidence import Evidence
 
+_LATE: Final = " after its call"
+"""In the signature of what was written again although its call had returned."""
+
 _FINAL: Final = "the final row"
 
 
@@ -35,6 +38,7 @@ def check_items(evidence: Evidence) -> None:
     for (place, _), sights in _sights(evidence).items():
         lives: dict[str, list[Sight]] = defaultdict(list)
         for sight in sights:
+            _check_refused(evidence, place, sight, makers)
             if sight.tokens:
                 lives[sight.tokens[0]].append(sight)
             twice = [token for token, number in Counter(sight.tokens).items() if number > 1]
@@ -50,14 +54,14 @@ def _sights(evidence: Evidence) -> dict[tuple[str, int], list[Sight]]:
     found: dict[tuple[str, int], list[Sight]] = defaultdict(list)
     for act in evidence.acts:
         epoch = epoch_of(act, evidence.losses)
-        if act.outcome is not Outcome.OK or epoch is None:
+        if act.verdict is not Outcome.OK or epoch is None:
             continue
         for seen in act.seen:
             if seen.place.startswith("Item:"):
                 sight = Sight(
                     tuple(seen.tokens),
                     act.began,
-                    act.ended,
+                    act.over,
                     str(act),
                     seen.deleted,
                     act.kind == "item.upsert",
@@ -67,6 +71,20 @@ def _sights(evidence: Evidence) -> dict[tuple[str, int], list[Sight]]:
         sight = Sight(tuple(record.tokens), FOREVER, FOREVER, _FINAL)
         found[f"Item:{record.id}", len(evidence.losses)].append(sight)
     return found
+
+
+def _check_refused(evidence: Evidence, place: str, sight: Sight, makers: dict[str, Act]) -> None:
+    """Report what a call wrote although its caller was told that it wrote nothing.
+
+    Until a loss, others may have seen what a call wrote that never happened after the loss.
+    """
+    for token in sight.tokens:
+        maker = makers.get(token)
+        if maker is None or maker.verdict is not Outcome.REFUSED:
+            continue
+        if sight.witness == _FINAL or epoch_of(maker, evidence.losses) is not None:
+            text = f"{sight.witness} saw in {place} the token of {maker}"
+            evidence.complain("broken promise", f"{maker.kind} {maker.error}", text, maker)
 
 
 def _check_growth(evidence: Evidence, place: str, maker: Act | None, life: list[Sight]) -> None:
@@ -93,19 +111,20 @@ def _check_growth(evidence: Evidence, place: str, maker: Act | None, life: list[
 def _check_end(
     evidence: Evidence, place: str, maker: Act | None, life: list[Sight], replacements: list[Sight]
 ) -> None:
-    """Report a life that was seen after its acknowledged end."""
-    kind = maker.kind if maker is not None else "unknown"
+    """Report a life that was seen after its acknowledged end.
+
+    If it ended after its maker's call had returned, something wrote it that was still on its way by then.
+    """
     latest = max(life, key=lambda sight: sight.began)
     first = min(sight.ended for sight in life)
-    for sight in life:
-        if sight.deleted and sight.ended < latest.began:
-            text = (
-                f"{place} was made by {maker}, deleted by {sight.witness}, and seen again by {latest.witness}"
-            )
-            evidence.complain("came back", kind, text, maker)
-            return
-    for sight in replacements:
-        if first < sight.began and sight.ended < latest.began:
-            text = f"{place} was made by {maker}, replaced by {sight.witness}, and seen again by {latest.witness}"
-            evidence.complain("came back", kind, text, maker)
-            return
+    ends = [sight for sight in life if sight.deleted]
+    ends += [sight for sight in replacements if first < sight.began]
+    ends = [sight for sight in ends if sight.ended < latest.began]
+    if not ends:
+        return
+    end = max(ends, key=lambda sight: sight.began)
+    kind = maker.kind if maker is not None else "unknown"
+    if maker is not None and end.began > maker.over:
+        kind += _LATE
+    text = f"{place} was made by {maker}, ended by {end.witness}, and seen again by {latest.witness}"
+    evidence.complain("came back", kind, text, maker)

@@ -31,7 +31,7 @@ def check_sums(evidence: Evidence) -> None:
     for act in acts:
         numbers = [found.get(place, Counter())[act.token] for place in act.places]
         _check_act(evidence, act, numbers)
-        if act.outcome is Outcome.OK:
+        if act.verdict is Outcome.OK:
             (survived if all(numbers) else lost).append(act)
     _check_prefix(evidence, survived, lost)
     total = sum(record.balance for record in evidence.rows["Account"])
@@ -45,10 +45,13 @@ def _check_act(evidence: Evidence, act: Act, numbers: list[int]) -> None:
         evidence.complain("exactly once", act.kind, f"{act}, is applied several times: {where}", act)
     if any(numbers) and not all(numbers):
         evidence.complain("half transaction", act.kind, f"{act}, is applied by half: {where}", act)
-    if act.outcome is Outcome.REFUSED and any(numbers):
+    if act.verdict is Outcome.REFUSED and any(numbers):
         evidence.complain("broken promise", f"{act.kind} {act.error}", f"{act}, is there: {where}", act)
-    if act.outcome is Outcome.OK and not all(numbers) and not evidence.may_be_lost(act):
-        evidence.complain("lost write", act.kind, f"{act}, is missing: {where}", act)
+    if act.verdict is Outcome.OK and not all(numbers):
+        if evidence.may_be_lost(act):
+            evidence.lost.append(act)
+        else:
+            evidence.complain("lost write", act.kind, f"{act}, is missing: {where}", act)
 
 
 def _check_prefix(evidence: Evidence, survived: list[Act], lost: list[Act]) -> None:
@@ -57,9 +60,9 @@ def _check_prefix(evidence: Evidence, survived: list[Act], lost: list[Act]) -> N
         ended = [act for act in lost if epoch_of(act, evidence.losses) == epoch]
         if not ended:
             continue
-        first = min(ended, key=lambda act: act.ended)
+        first = min(ended, key=lambda act: act.over)
         for act in survived:
-            if act.began > first.ended and epoch_of(act, evidence.losses) == epoch:
+            if act.began > first.over and epoch_of(act, evidence.losses) == epoch:
                 text = f"{act}, survived, and the earlier {first}, is lost"
                 evidence.complain("not a prefix", act.kind, text, act)
                 break

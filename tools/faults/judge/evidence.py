@@ -31,17 +31,15 @@ class Report(NamedTuple):
 
     Attributes:
         flavour: `sync` or `aio`.
-        pool: connections that are open, idle and waited for, after the last call.
+        pool: connections that are open, idle and waited for, after the last call; None when a call has not returned.
         interrupted: how many calls were interrupted.
         recovery: the error of a read after the round; empty when it was answered.
-        stuck: whether a call has not returned, so that the pool is still in use.
     """
 
     flavour: str
     pool: tuple[int, int, int] | None
     interrupted: int
     recovery: str
-    stuck: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +56,8 @@ class Evidence:
         struck: how often each kind of fault happened.
         happenings: what the faults did.
         began: when the writers began.
+        violations: what the judge found.
+        lost: acknowledged writes that were lost and may be.
     """
 
     settings: Settings
@@ -70,6 +70,7 @@ class Evidence:
     happenings: Sequence[Happening] = ()
     began: float = 0.0
     violations: list[Violation] = field(default_factory=list)
+    lost: list[Act] = field(default_factory=list)
 
     def complain(self, checker: str, signature: str, text: str, act: Act | None = None) -> None:
         """Record a violation."""
@@ -77,7 +78,7 @@ class Evidence:
 
     def may_be_lost(self, act: Act) -> bool:
         """Whether a fault of the round may have lost an acknowledged act."""
-        return any(act.began <= loss.ended for loss in self.losses)
+        return any(act.began <= loss.ended and act.over >= loss.began - loss.reach for loss in self.losses)
 
     def ended(self, outcome: Outcome) -> int:
         """Return the number of acts that ended so."""

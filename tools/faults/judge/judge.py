@@ -6,6 +6,7 @@ from tools.faults.judge.check_calls import check_calls, check_pools
 from tools.faults.judge.check_claims import check_claims
 from tools.faults.judge.check_items import check_items
 from tools.faults.judge.check_sums import check_sums
+from tools.faults.judge.check_unknown import check_unknown
 from tools.faults.judge.evidence import Evidence
 
 
@@ -16,5 +17,6 @@ def judge(evidence: Evidence) -> None:
     check_sums(evidence)
     check_items(evidence)
     check_claims(evidence)
+    check_unknown(evidence)
     check_calls(evidence)
     check_pools(evidence)

@@ -61,12 +61,14 @@ def silence(site: Site) -> None:
 
 
 def black_hole(site: Site) -> None:
-    """Connections open, and nothing is answered; the requests arrive."""
-    site.proxy.change(Weather(hold_back=True))
-    site.note("answers held")
-    site.rest(0.5 * site.timeout, 1.5 * site.deadline)
-    site.proxy.cut(1.0, "answers")
-    _calm(site)
+    """Connections open, and nothing is answered; the requests arrive. This happens several times."""
+    for _ in range(site.chance.randint(1, 3)):
+        site.proxy.change(Weather(hold_back=True))
+        site.note("answers held")
+        site.rest(0.5 * site.timeout, 1.5 * site.deadline)
+        site.proxy.cut(1.0, "answers")
+        _calm(site)
+        site.rest(0.0, 0.2)
 
 
 def refuse(site: Site) -> None:

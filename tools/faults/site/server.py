@@ -1,8 +1,10 @@
-"""A server that the campaign kills, stops, damages and starts again. It listens on a unix socket and on loopback."""
+"""A server that the campaign kills, stops, damages and starts again. It listens on a unix socket."""
 
 from __future__ import annotations
 
+import random
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -13,13 +15,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.servers.running import free_port
-
 WRITER: Final = "writer"
 PASSWORD: Final = "on-loopback-only"  # noqa: S105 - of servers that live for one round
 """The user of the writers, who loses a permission in some rounds."""
 
 _PATIENCE: Final = 20.0
+_PORTS: Final = (10_000, 32_000)
 _SETTINGS: Final = {
     "bind": "127.0.0.1",
     "save": "",
@@ -32,15 +33,18 @@ _SETTINGS: Final = {
 }
 
 
-_RUNNING: Final[list[subprocess.Popen[bytes]]] = []
+def _free_port() -> int:
+    """Return a port that no program listens on, below those that the kernel gives to outgoing connections.
 
-
-def end_servers() -> None:
-    """End every server that is still there, however its round ended."""
-    while _RUNNING:
-        process = _RUNNING.pop()
-        process.kill()
-        process.wait()
+    A killed server must find its port free again, and the writers open many connections meanwhile.
+    """
+    while True:
+        port = random.randrange(*_PORTS)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
 
 
 class Server:
@@ -50,13 +54,14 @@ class Server:
         command: the words that start it.
         folder: for its data, socket and log.
         fsync: `always` or `everysec`.
+        listens: whether it has a port of loopback, for a replica.
     """
 
-    def __init__(self, command: Sequence[str], folder: Path, fsync: str) -> None:
+    def __init__(self, command: Sequence[str], folder: Path, fsync: str, *, listens: bool) -> None:
         folder.mkdir(parents=True)
         self.folder: Final = folder
         self.socket: Final = folder / "server.sock"
-        self.port: Final = free_port()
+        self.port: Final = _free_port() if listens else 0
         settings = {
             **_SETTINGS,
             "port": str(self.port),
@@ -78,9 +83,13 @@ class Server:
         self.socket.unlink(missing_ok=True)
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                self._words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                self._words,
+                cwd=self.folder,  # by which the guard finds it
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
-        _RUNNING.append(self._process)
         until = time.monotonic() + _PATIENCE
         while time.monotonic() < until and self._process.poll() is None:
             try:
@@ -108,8 +117,6 @@ class Server:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-            if self._process in _RUNNING:
-                _RUNNING.remove(self._process)
 
     def pause(self) -> None:
         """Stop the process: connections stay open, and nothing is answered."""

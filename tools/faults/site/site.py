@@ -42,6 +42,7 @@ class Site:
         self.crews: Final = crews
         self.timeout: Final[float] = settings.options["timeout"]
         self.deadline: Final[float] = settings.options["deadline"]
+        self.fsync: Final = settings.fsync
         self.losses: list[Loss] = []
         self.happenings: list[Happening] = []
         self.struck: Counter[str] = Counter()
@@ -51,9 +52,11 @@ class Site:
         self._seed: Final = settings.seed
         self._servers: list[Server] = []
         try:
-            self.server = self._start(Server(command, folder / "primary", settings.fsync))
+            self.server = self._start(
+                Server(command, folder / "primary", settings.fsync, listens=settings.replica)
+            )
             if settings.replica:
-                self.replica = self._start(Server(command, folder / "replica", settings.fsync))
+                self.replica = self._start(Server(command, folder / "replica", settings.fsync, listens=False))
                 self.replica.follow(self.server)
             self.proxy: Final = Proxy(self.server.socket, settings.seed)
         except BaseException:

@@ -39,6 +39,7 @@ class Desk:
     Attributes:
         act: the present call.
         claims: ids of the claims that this writer holds, as far as it knows.
+        unknown: calls whose outcome is unknown and not settled, with their errors; the oldest first.
     """
 
     def __init__(self, store: Any, flavour: str, models: Any, number: int, chance: random.Random) -> None:
@@ -47,6 +48,7 @@ class Desk:
         self.models: Final = models
         self.chance: Final = chance
         self.claims: list[str] = []
+        self.unknown: list[tuple[Act, OutcomeUnknownError]] = []
         self.act: Act
         self._number: Final = number
         self._acts = 0
@@ -66,25 +68,28 @@ class Desk:
 
         return self.store.transact(closure(self.flavour, attempt))
 
+    def note_outcome(self, error: BaseException | None, now: float) -> None:
+        """Record how the present act ended."""
+        act = self.act
+        act.ended = now
+        if error is None:
+            act.outcome = Outcome.OK
+            return
+        act.error, act.code = type(error).__name__, getattr(error, "code", "")
+        act.message = str(error)[:200]
+        if isinstance(error, OutcomeUnknownError):
+            act.outcome = Outcome.UNKNOWN
+            self.unknown.append((act, error))
+        elif act.error in INTERRUPTIONS:
+            act.outcome = Outcome.UNKNOWN
+        elif isinstance(error, KeyweaveError):
+            act.outcome = Outcome.REFUSED
+        else:
+            act.outcome = Outcome.UNEXPECTED
+
     def two(self, ids: tuple[str, ...]) -> list[str]:
         """Draw two different ids, in their order: transactions that lock in one order do not block each other."""
         return sorted(self.chance.sample(ids, 2))
-
-
-def note_outcome(act: Act, error: BaseException | None, now: float) -> None:
-    """Record how an act ended."""
-    act.ended = now
-    if error is None:
-        act.outcome = Outcome.OK
-        return
-    act.error, act.code = type(error).__name__, getattr(error, "code", "")
-    act.message = str(error)[:200]
-    if isinstance(error, OutcomeUnknownError) or act.error in INTERRUPTIONS:
-        act.outcome = Outcome.UNKNOWN
-    elif isinstance(error, KeyweaveError):
-        act.outcome = Outcome.REFUSED
-    else:
-        act.outcome = Outcome.UNEXPECTED
 
 
 def place(stack: traceback.StackSummary) -> str:

@@ -68,7 +68,7 @@ class Finished(msgspec.Struct, tag=True):
 
     Attributes:
         acts: their calls, those that have not returned included.
-        pool: connections that are open, idle and waited for; None when it is not known.
+        pool: connections that are open, idle and waited for; None when a call has not returned.
         interrupted: how many calls were interrupted.
         recovery: the error of a last read through the same store; empty when it was answered.
     """

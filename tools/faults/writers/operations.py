@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from tools.faults.writers.desk import ACCOUNTS, BOXES, CODES, COUNTERS, ITEMS, PARTS, Desk
+from tools.faults.writers.settle import SETTLE, settle
 from tools.faults.writers.steps import Steps
 
 _MOST_CLAIMS: Final = 2
@@ -204,9 +205,17 @@ OPERATIONS: Final = (
 )
 """Everything that writers do."""
 
+NO_WRITES: Final = frozenset({"item.read", SETTLE})
+"""Kinds of calls that write nothing."""
+
+_SETTLE: Final = Operation(SETTLE, settle, 0)
 _WEIGHTS: Final = tuple(operation.weight for operation in OPERATIONS)
+_SHARE: Final = 0.3
+"""Of a writer's calls while it has an unknown outcome."""
 
 
 def draw(desk: Desk) -> Operation:
     """Draw the writer's next operation."""
+    if desk.unknown and desk.chance.random() < _SHARE:
+        return _SETTLE
     return desk.chance.choices(OPERATIONS, _WEIGHTS)[0]

@@ -7,13 +7,15 @@ import random
 import threading
 import time
 from collections.abc import Coroutine
+from copy import copy
 from pathlib import Path
 from typing import Any, Final
 
 from tools.faults.history import Act
-from tools.faults.writers.desk import Desk, note_outcome
+from tools.faults.writers.desk import Desk
 from tools.faults.writers.messages import Begin, Finished
 from tools.faults.writers.operations import draw
+from tools.faults.writers.settle import settle_all
 from tools.faults.writers.steps import run_waiting
 
 _PATIENCE: Final = 30.0
@@ -29,23 +31,23 @@ class _Writer:
         self.acts: Final[list[Act]] = []
         self.ending = False
         self.call: asyncio.Task[Any] | None = None
-        self._desk: Final = desk
+        self.desk: Final = desk
         self._pause: Final = pause
 
     async def run(self) -> None:
         while not self.ending:
-            operation = draw(self._desk)
-            act = self._desk.begin(operation.kind, time.monotonic())
+            operation = draw(self.desk)
+            act = self.desk.begin(operation.kind, time.monotonic())
             self.acts.append(act)
-            self.call = asyncio.create_task(run_waiting(operation.steps(self._desk)))
+            self.call = asyncio.create_task(run_waiting(operation.steps(self.desk)))
             error: BaseException | None = None
             try:
                 await self.call
             except BaseException as raised:  # noqa: BLE001 - whatever it is, it is reported
                 error = raised
             self.call = None
-            note_outcome(act, error, time.monotonic())
-            await asyncio.sleep(self._desk.chance.expovariate(1 / self._pause))
+            self.desk.note_outcome(error, time.monotonic())
+            await asyncio.sleep(self.desk.chance.expovariate(1 / self._pause))
 
     def interrupt(self) -> bool:
         """Cancel the call that runs now. Returns False if there is none."""
@@ -92,12 +94,16 @@ class TaskCrew:
         for writer in self._writers:
             if writer.call is not None:
                 writer.acts[-1].message = _place_of(writer.call)
-        recovery = "" if stuck else self._run(self._recover())
-        pool = self._run(self._pool(0.0 if stuck else _SETTLE))
-        acts = [act for writer in self._writers for act in list(writer.acts)]
-        if not stuck:
-            self._run(self._store.close())
-            self._loop.call_soon_threadsafe(self._loop.stop)
+        if stuck:
+            acts = [copy(act) for writer in self._writers for act in list(writer.acts)]
+            return Finished(acts, None, self._interrupted)
+        for writer in self._writers:
+            self._run(run_waiting(settle_all(writer.desk)))
+        recovery = self._run(self._recover())
+        pool = self._run(self._pool())
+        self._run(self._store.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        acts = [act for writer in self._writers for act in writer.acts]
         return Finished(acts, pool, self._interrupted, recovery)
 
     async def _recover(self) -> str:
@@ -108,9 +114,9 @@ class TaskCrew:
             return f"{type(error).__name__}: {error}"
         return ""
 
-    async def _pool(self, patience: float) -> tuple[int, int, int] | None:
+    async def _pool(self) -> tuple[int, int, int] | None:
         """Return the state of the pool. An abandoned exchange may still be in flight, so it is read for a while."""
-        until = time.monotonic() + patience
+        until = time.monotonic() + _SETTLE
         while True:
             state = self._store.session.shell.pool_state()
             if state is None:

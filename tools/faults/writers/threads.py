@@ -8,11 +8,13 @@ import sys
 import threading
 import time
 import traceback
+from copy import copy
 from typing import Any, Final
 
-from tools.faults.writers.desk import Desk, note_outcome, place
+from tools.faults.writers.desk import Desk, place
 from tools.faults.writers.messages import Begin, Finished
 from tools.faults.writers.operations import draw
+from tools.faults.writers.settle import settle_all
 from tools.faults.writers.steps import run_blocking
 
 _THROW: Final = ctypes.pythonapi.PyThreadState_SetAsyncExc
@@ -36,7 +38,7 @@ class _Writer(threading.Thread):
     def __init__(self, desk: Desk, ending: threading.Event, pause: float) -> None:
         super().__init__(daemon=True)
         self.acts: Final[list[Any]] = []
-        self._desk: Final = desk
+        self.desk: Final = desk
         self._ending: Final = ending
         self._pause: Final = pause
         self._lock: Final = threading.Lock()
@@ -44,11 +46,11 @@ class _Writer(threading.Thread):
 
     def run(self) -> None:
         while not self._ending.is_set():
-            operation = draw(self._desk)
-            act = self._desk.begin(operation.kind, time.monotonic())
+            operation = draw(self.desk)
+            act = self.desk.begin(operation.kind, time.monotonic())
             self.acts.append(act)
-            note_outcome(act, self._error_of(operation), time.monotonic())
-            self._ending.wait(self._desk.chance.expovariate(1 / self._pause))
+            self.desk.note_outcome(self._error_of(operation), time.monotonic())
+            self._ending.wait(self.desk.chance.expovariate(1 / self._pause))
 
     def _error_of(self, operation: Any) -> BaseException | None:
         """Carry out an operation and return its error. An exception may arrive anywhere in here, and only once."""
@@ -56,7 +58,7 @@ class _Writer(threading.Thread):
         try:
             self._armed = True
             try:
-                run_blocking(operation.steps(self._desk))
+                run_blocking(operation.steps(self.desk))
             except BaseException as raised:  # noqa: BLE001 - whatever it is, it is reported
                 error = raised
             self._disarm()
@@ -109,11 +111,16 @@ class ThreadCrew:
             writer.join(max(0.0, until - time.monotonic()))
             if writer.is_alive():
                 writer.acts[-1].message = _place_of(writer)
-        recovery = self._recovery() if not any(writer.is_alive() for writer in self._writers) else ""
+        if any(writer.is_alive() for writer in self._writers):
+            acts = [copy(act) for writer in self._writers for act in list(writer.acts)]
+            return Finished(acts, None, self._interrupted)
+        for writer in self._writers:
+            run_blocking(settle_all(writer.desk))
+        recovery = self._recovery()
         state = self._store.session.shell.pool_state()
         pool = (state.open, state.idle, state.waiting) if state is not None else None
-        acts = [act for writer in self._writers for act in list(writer.acts)]
         self._store.close()
+        acts = [act for writer in self._writers for act in writer.acts]
         return Finished(acts, pool, self._interrupted, recovery)
 
     def _recovery(self) -> str:
