@@ -24,7 +24,7 @@ from tools.simulate.run import Violation, play
 from tools.simulate.scenario import Scenario, scenario
 
 PATIENCE: Final = 60.0
-"""Seconds after which a mutant counts as not found."""
+"""Seconds of the processor after which a mutant counts as not found."""
 
 
 class Mutant(NamedTuple):
@@ -50,7 +50,7 @@ class Found(NamedTuple):
         violation: what it broke; None if it was not found.
         scenario: where.
         seeds: how many were played.
-        seconds: how long that took.
+        seconds: of the processor that it took.
     """
 
     violation: Violation | None
@@ -189,23 +189,23 @@ def _replaced(source: str, mutant: Mutant) -> str:
 
 def find(mutant: Mutant, first: int = 0, patience: float = PATIENCE) -> Found:
     """Play seeds until the mutant shows: with faults, where only new violations count, and without."""
-    began, seeds = time.monotonic(), 0
+    began, seeds = time.process_time(), 0
     with planted(mutant) as package:
-        while time.monotonic() - began < patience:
+        while time.process_time() - began < patience:
             whole = scenario(first + seeds // 2)
             calm = bool(seeds % 2)
             candidate = whole.without(rates={}, events=()) if calm else whole
             seeds += 1
             for violation in play(candidate, package).violations:
                 if calm or known(violation) is None:
-                    return Found(violation, candidate, seeds, time.monotonic() - began)
-    return Found(None, None, seeds, time.monotonic() - began)
+                    return Found(violation, candidate, seeds, time.process_time() - began)
+    return Found(None, None, seeds, time.process_time() - began)
 
 
 def hunt(console: Console) -> int:
     """Look for every mutant and print a table. Returns 1 if one was not found."""
     table = Table("mutant", "seeds", "seconds", "found as")
-    began, missed = time.monotonic(), 0
+    began, missed = time.process_time(), 0
     for mutant in MUTANTS:
         console.print(f"mutants: {mutant.name}")
         found = find(mutant)
@@ -214,6 +214,6 @@ def hunt(console: Console) -> int:
         table.add_row(mutant.name, str(found.seeds), f"{found.seconds:.1f}", text)
     console.print(table)
     console.print(
-        f"mutants: {len(MUTANTS) - missed} of {len(MUTANTS)} found in {time.monotonic() - began:.0f} s"
+        f"mutants: {len(MUTANTS) - missed} of {len(MUTANTS)} found in {time.process_time() - began:.0f} s"
     )
     return 1 if missed else 0

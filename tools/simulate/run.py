@@ -21,6 +21,7 @@ from tools.simulate.clients.menu import ACCOUNTS, COUNTERS
 from tools.simulate.clients.process import Process, Task
 from tools.simulate.draws import chance
 from tools.simulate.history import Act, History
+from tools.simulate.judge.check_drift import compare
 from tools.simulate.judge.judge import judge
 from tools.simulate.network.events import Events, revisions_in
 from tools.simulate.network.network import Network
@@ -31,6 +32,9 @@ from tools.simulate.seams import Seams
 from tools.simulate.server.node import Node
 
 T = TypeVar("T")
+
+_LOOK_EVERY: Final = 30
+"""Exchanges between two comparisons of documents and entries while clients write."""
 
 MONEY: Final = 100
 """What every account begins with."""
@@ -99,6 +103,7 @@ class Run:
         self.active: Task | None = None
         self.overshoot = 0.0
         self.repeated = False
+        self._drifted = False
         self._policy = Policy(**scenario.policy)
         self._keyspace = Keyspace(Namespace("a", "v", "s", "t"), package.groups, package.stored)
         self._lifetimes = resolve(package, {}, {})
@@ -130,8 +135,11 @@ class Run:
             events.schedule(self.scenario.events)
             for process in [Process(self, plan) for plan in self.scenario.processes]:
                 process.begin()
+            exchanges = 0
             while self.timeline.step():
-                pass
+                if self.network.exchanges >= exchanges + _LOOK_EVERY and not self._drifted:
+                    exchanges = self.network.exchanges
+                    self._drifted = not compare(self)
             events.heal()
             self.active = None
             self.repeated = any(

@@ -91,6 +91,7 @@ MENU: Final = (
     Dish("ticket.change", 3, _ticket),
     Dish("ticket.delete", 1, _one("t", TICKETS)),
     Dish("ticket.get", 2, _one("t", TICKETS)),
+    Dish("ticket.meet", 2, lambda source: (f"t{source.randrange(2)}", source.choice(CODES), "closed")),
     Dish("ticket.wait", 1, lambda source: (source.choice((0.3, 1.0, 3.0)),)),
     Dish("sweep", 1, lambda source: (source.randint(1, 100),)),
 )

@@ -59,6 +59,14 @@ def ticket_wait(actor: Actor, seconds: float) -> Program:
     yield Sleep(seconds)
 
 
+def ticket_meet(actor: Actor, key: str, code: str, state: str) -> Program:
+    """Insert a ticket at the next full second, when others do so too, and rows of the last time have ended."""
+    seconds = 1 - actor.context.monotonic() % 1
+    actor.act.paused += int(seconds * 1_000_000)
+    yield Sleep(seconds)
+    yield from ticket_create(actor, key, code, state)
+
+
 def sweep_(actor: Actor, limit: int) -> Program:
     """Remove rows past their deadline."""
     yield from sweep(actor.context, limit=limit)
