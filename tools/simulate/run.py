@@ -102,7 +102,6 @@ class Run:
         self.violations: list[Violation] = []
         self.active: Task | None = None
         self.overshoot = 0.0
-        self.repeated = False
         self._drifted = False
         self._policy = Policy(**scenario.policy)
         self._keyspace = Keyspace(Namespace("a", "v", "s", "t"), package.groups, package.stored)
@@ -124,8 +123,13 @@ class Run:
     def complain(self, checker: str, text: str, *acts: Act) -> None:
         """Report a violation."""
         kinds = tuple(sorted({act.kind for act in acts}))
-        cause = " after a repeated revision" if self.repeated else ""
+        cause = " after a repeated revision" if self._repeated() else ""
         self.violations.append(Violation(checker + cause, kinds, text))
+
+    def _repeated(self) -> bool:
+        """Whether a revision that was lost with a tail has been handed out again."""
+        file = self.node.file
+        return any(loss.revisions & revisions_in(file[loss.kept :]) for loss in self.history.losses)
 
     def play(self) -> Played:
         """Play everything and judge it."""
@@ -142,9 +146,6 @@ class Run:
                     self._drifted = not compare(self)
             events.heal()
             self.active = None
-            self.repeated = any(
-                loss.revisions & revisions_in(self.node.file[loss.kept :]) for loss in self.history.losses
-            )
             undecided = judge(self)
         counted = Counter(act.outcome for act in self.history.acts)
         return Played(

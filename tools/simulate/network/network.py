@@ -206,6 +206,7 @@ class Network:
 
 
 def _digest(reply: Any) -> str:
+    """A reply; of a list its length and least element, because flows may ask for the elements of a set in any order."""
     if not isinstance(reply, list):
         return repr(reply)
-    return f"[{len(reply)} {reply[0]!r}]" if reply and isinstance(reply[0], bytes) else f"[{len(reply)}]"
+    return f"[{len(reply)} {min(map(repr, reply), default='')}]"
