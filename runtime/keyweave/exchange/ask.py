@@ -269,6 +269,8 @@ def apply(
             ledger.leave_open(ticket)
         else:
             ledger.answered(ticket)
+    if state.renew and reply[0] == b"OK":
+        ledger.renewed(plan.partition.tag)
     return plan.outcome(reply)
 
 
@@ -284,7 +286,7 @@ class _Try:
     def __init__(self, context: Context, plan: Plan, ticket: Ticket) -> None:
         self.plan: Final = plan
         self.ticket: Final = ticket
-        self.renew: Final = context.state.ledger.renew(plan.partition.tag)
+        self.renew: Final = context.state.ledger.due_for_renewal(plan.partition.tag)
         self.until = _not_after(context)
         self.sent = False
 

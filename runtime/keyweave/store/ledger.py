@@ -80,13 +80,13 @@ class Ledger:
             return  # it was taken back before
         self.answered(ticket)
 
-    def renew(self, partition: str) -> bool:
-        """Whether the next plan in a partition is to extend the life of the ledger there."""
-        now = self._monotonic()
-        if now - self._renewed.get(partition, -_RENEWAL) < _RENEWAL:
-            return False
-        self._renewed[partition] = now
-        return True
+    def due_for_renewal(self, partition: str) -> bool:
+        """Whether a plan in a partition is to extend the life of the ledger there, if it is applied."""
+        return self._monotonic() - self._renewed.get(partition, -_RENEWAL) >= _RENEWAL
+
+    def renewed(self, partition: str) -> None:
+        """A plan that was to extend the life of the ledger in a partition was applied."""
+        self._renewed[partition] = self._monotonic()
 
 
 _LEDGERS: Final[WeakSet[Ledger]] = WeakSet()
