@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, NamedTuple, TypeVar
 
 from keyweave.effects import Call, Effect, Send
@@ -117,8 +118,18 @@ class Run:
             self._lifetimes,
             BY_SCRIPT,
             monotonic=monotonic,
+            wall=self._wall,
             random=source,
         )
+
+    def _wall(self) -> float:
+        return self.timeline.now / 1_000_000
+
+    def ledger_ends(self, session: str) -> float:
+        """Seconds until the server drops the ledger of a client; 0 if there is none."""
+        key = self._keyspace.partitions()[0].ledger(session).encode()
+        ends = self.node.database.deadlines.get(key, 0) / 1000
+        return max(0.0, ends - (self.timeline.now + self.node.offset) / 1_000_000)
 
     def complain(self, checker: str, text: str, *acts: Act) -> None:
         """Report a violation."""
@@ -177,6 +188,11 @@ class Run:
                 answer = effect.function(*effect.arguments)
             else:
                 self.timeline.now += int(effect.seconds * 1_000_000)
+
+    @cached_property
+    def reader(self) -> Context:
+        """A context that only reads documents and builds keys."""
+        return self.outside()
 
     def outside(self) -> Context:
         """A context for what happens before and after the run."""

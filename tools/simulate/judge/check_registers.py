@@ -29,7 +29,7 @@ def check_registers(run: Run, rows: Rows, broken: Set[str]) -> int:
     final = {f"{name}:{key}": record.token for name in ("Item", "Box") for key, record in rows[name].items()}
     touched: dict[str, list[Act]] = defaultdict(list)
     for act in history.acts:
-        if act.done or act.maybe or act.token in broken:
+        if act.done or act.maybe or act.token in broken or history.undone(act):
             for key in {touch.key for touch in (*act.touches, *act.earlier)}:
                 touched[key].append(act)
     undecided = 0

@@ -35,7 +35,7 @@ def documents_of(database: Database, prefix: str) -> dict[tuple[str, str], bytes
 
 def rows_of(run: Run) -> Rows:
     """Every row of a run."""
-    context = run.outside()
+    context = run.reader
     rows: Rows = {name: {} for name in run.package.entities}
     tag = context.keyspace.partitions()[0].tag
     for (name, key), document in documents_of(run.node.database, tag).items():
