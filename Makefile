@@ -22,6 +22,8 @@ RUNS ?= 200
 SEEDS ?= 1000
 FIRST ?=
 SIMULATE_ARGS ?=
+SECONDS ?= 120
+JOBS ?= 2
 ROUNDS ?= 100
 COUNTS ?= 10000 1000000
 ROWS ?= 100000
@@ -31,7 +33,7 @@ BASE ?= HEAD~1
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-polling simulate simulate-mutants lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults
+.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-polling simulate simulate-fresh simulate-mutants lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -166,6 +168,11 @@ bench-memory: $(STAMP) ## Bytes per row and per view, on the server under test
 simulate: $(STAMP) ## Play seeds of clients and faults in virtual time (SEEDS=1000 [FIRST=seed])
 	@echo "simulate: $(SEEDS) seeds of clients, faults and checkers in virtual time"
 	@$(BIN)/python -m tools.simulate --seeds $(SEEDS) $(if $(FIRST),--first $(FIRST)) $(SIMULATE_ARGS)
+
+# At most 120 s, on both cores of CI. The seeds are new each time; a failing one is printed and can be played again by its number.
+simulate-fresh: $(STAMP) ## Play fresh seeds for some time, print them, end with the first that fails (SECONDS=120 JOBS=2)
+	@echo "simulate-fresh: fresh seeds for $(SECONDS) s on $(JOBS) processes"
+	@$(BIN)/python -m tools.simulate --seeds 1000000000 --seconds $(SECONDS) --jobs $(JOBS) $(SIMULATE_ARGS)
 
 simulate-mutants: $(STAMP) ## Plant faults in apply and in the runtime; the simulator has to find each
 	@echo "simulate-mutants: planted faults, each of which has to be found"

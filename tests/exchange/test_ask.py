@@ -271,3 +271,33 @@ def test_a_limit_out_of_range_is_refused(limit: object) -> None:
     flow = page_flows.page(scripted.context, ENTITY, "all", (), limit=limit, cursor=None, newest=True)  # type: ignore[arg-type]
     with pytest.raises(ValidationError):
         scripted.run(flow, [])
+
+
+def renewals(scripted: Scripted) -> list[bool]:
+    """Whether each plan that was sent since the last call asks the server to extend the life of the ledger."""
+    found = ["renew" in command for command in scripted.sent() if "rows" in command]
+    scripted.effects.clear()
+    return found
+
+
+def test_a_ledger_is_renewed_until_a_plan_was_applied() -> None:
+    """A plan that is refused, or that never arrives, extends nothing: the next one has to."""
+    scripted = Scripted()
+    with pytest.raises(AlreadyExistsError):
+        scripted.run(save_flows.create(scripted.context, ENTITY, user()), [[[b"EXISTS", 1, b""]]])
+    assert renewals(scripted) == [True]
+    with pytest.raises(StoreUnavailableError):
+        scripted.run(save_flows.create(scripted.context.without_retries(), ENTITY, user()), [UNSENT])
+    assert renewals(scripted) == [True]
+    scripted.run(save_flows.create(scripted.context, ENTITY, user()), [LOST, [[b"REPLAYED", b"OK 5 5 0"]]])
+    assert renewals(scripted) == [True, True]
+    scripted.run(save_flows.create(scripted.context, ENTITY, user()), [[OK]])
+    assert renewals(scripted) == [False]
+
+
+def test_a_ledger_is_renewed_again_after_six_hours() -> None:
+    scripted = Scripted()
+    for hours, renewed in ((0, True), (5, False), (2, True), (1, False)):
+        scripted.time.now += hours * 3600
+        scripted.run(save_flows.create(scripted.context, ENTITY, user()), [[OK]])
+        assert renewals(scripted) == [renewed]

@@ -293,7 +293,7 @@ def test_nothing_is_unknown_when_nothing_was_sent(store: Store) -> None:
 
 
 DAMAGED = ["noon", "7", "", "x OK", "9007199254740991 OK 1 1 0"]
-"""What somebody may have written into a slot; the last one has a sequence number that no plan of this client can reach."""
+"""What another program may have written into a slot; the last one has a sequence number that no plan of this client can reach."""
 
 
 def damage(store: Store, value: str) -> None:

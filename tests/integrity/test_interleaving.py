@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from compozy_store import Role, Status, User
+from compozy_store.sync import Store
 from keyweave.effects import Command, Flow, Send, Sleep
 from keyweave.integrity import check as check_flows
 from keyweave.integrity import repair as repair_flows
 from keyweave.integrity.drift import Kind
 from keyweave.integrity.remedy import Repairs
-from tests.harness import task, user
-from tests.integrity.site import Site, healthy
+from tests.harness import AT_ONCE, task, user
+from tests.integrity.site import DAY, Site, healthy
+from tests.servers.running import server_url
 
 
 @pytest.fixture
@@ -226,3 +229,30 @@ def test_a_repair_gives_a_row_back_its_role(site: Site) -> None:
     set_role = once(lambda: site.store.users.change("u1", lambda row: setattr(row, "role", Role.ADMIN)))
     disturbed(site, repair_flows.reindex(site.context, Repairs()), holds("MULTI"), set_role)
     assert site.store.users.group_counts_by_role() == {Role.ADMIN: 2, Role.USER: 2}
+
+
+def test_a_repair_spares_the_deadline_of_a_row_that_comes_back_and_is_freed(site: Site) -> None:
+    """Only that deadline leads a sweep to the entries of the freed row."""
+    namespace = site.context.keyspace.namespace.tenant
+    with (
+        Store.open(server_url(), namespace=namespace, retention={"TaskState": DAY}) as slow,
+        Store.open(
+            server_url(), namespace=namespace, retention={"TaskState": AT_ONCE}, grace_ms=1, sweep_every=0
+        ) as quick,
+    ):
+        slow.task_states.create(task("back", status=Status.SUCCESS))
+        place = site.document("TaskState", "back")
+        site.send(("DEL", place))
+        assert Kind.STALE_DEADLINE in site.kinds()
+
+        def come_back() -> None:
+            quick.task_states.create(task("back", name="other", status=Status.FAILED))
+            limit = time.monotonic() + 10
+            while site.send(("EXISTS", place)) != [0]:
+                assert time.monotonic() < limit
+                time.sleep(0.001)
+
+        repairs = Repairs()
+        assert disturbed(site, repair_flows.reindex(site.context, repairs), plans(site), once(come_back))
+        site.store.sweep()
+        assert site.check()[1] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,32 @@ def test_rows_whose_deadline_has_passed_are_not_revived(other: Site, tmp_path: P
     write_whole(file, passed, {})
     result = keyweave("import", file, namespace=namespace_of(other))
     assert (result.exit_code, result.output.split()) == (0, ["0", "written", "2", "expired"])
+
+
+def test_an_import_leaves_nothing_of_a_row_that_the_server_freed(site: Site, tmp_path: Path) -> None:
+    """The entries of the freed row are still there, under a key that the file has with other values."""
+    file = tmp_path / "f"
+    with Store.open(
+        server_url(),
+        namespace=new_namespace("freed"),
+        retention={"TaskState": AT_ONCE},
+        grace_ms=1,
+        sweep_every=0,
+    ) as store:
+        freed = Site(store)
+        store.workflow_states.create(run())
+        store.task_states.create(task("t", name="new"))
+        assert keyweave("export", file, namespace=namespace_of(freed)).exit_code == 0
+        store.task_states.delete("t")
+        store.task_states.create(task("t", name="old", status=Status.SUCCESS))
+        limit = time.monotonic() + 10
+        while freed.send(("EXISTS", freed.document("TaskState", "t"))) != [0]:
+            assert time.monotonic() < limit
+            time.sleep(0.001)
+        result = keyweave("import", file, namespace=namespace_of(freed))
+        assert (result.exit_code, result.output.split()[:2]) == (0, ["1", "written"])
+        assert store.task_states.get("t").status is Status.RUNNING
+        assert freed.check()[1] == []
 
 
 def test_documents_that_cannot_be_read_are_left_out_and_reported(site: Site, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import argparse
 import secrets
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 
 from rich.console import Console
 from rich.live import Live
@@ -14,7 +14,6 @@ from rich.table import Table
 from rich.text import Text
 
 from tools.simulate.campaign import Tally, campaign
-from tools.simulate.expected import known
 from tools.simulate.report import explain, shrunk
 from tools.simulate.run import Violation, play
 from tools.simulate.scenario import scenario
@@ -28,30 +27,37 @@ def main() -> int:
     if options.mutants:
         from tools.simulate.mutants import hunt
 
-        return hunt(CONSOLE)
+        return hunt(CONSOLE, options.first or 0)
     first = options.first if options.first is not None else secrets.randbelow(1 << 40)
-    CONSOLE.print(f"simulate: seeds from {first}; again with FIRST={first} SEEDS={options.seeds}")
+    if options.seconds is None:
+        CONSOLE.print(f"simulate: seeds from {first}; again with FIRST={first} SEEDS={options.seeds}")
+    else:
+        CONSOLE.print(f"simulate: fresh seeds from {first} on, for {options.seconds:g} s or until one fails")
     total, started = Tally(), time.monotonic()
 
     def more() -> bool:
-        return options.seconds is None or time.monotonic() - started < options.seconds
+        if options.seconds is None:
+            return True
+        return not total.violations and time.monotonic() - started < options.seconds
 
     with Live(console=CONSOLE, refresh_per_second=4, transient=True) as live:
         for part in campaign(first, options.seeds, options.jobs, more):
             total.add(part)
             live.update(_progress(total, options.seeds, time.monotonic() - started))
     CONSOLE.print(_progress(total, options.seeds, time.monotonic() - started))
-    return _conclude(total, strict=options.strict, show=options.show)
+    if options.seconds is not None:
+        CONSOLE.print(f"simulate: played seeds {first} to {first + total.seeds - 1}")
+    return _conclude(total)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.simulate", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=1000, help="how many seeds to play")
+    parser.add_argument("--seeds", type=int, default=1000, help="how many seeds to play at most")
     parser.add_argument("--first", type=int, help="the first seed; a fresh one by default")
-    parser.add_argument("--seconds", type=float, help="begin no more seeds after this time")
+    parser.add_argument(
+        "--seconds", type=float, help="begin no more seeds after this time, or after a violation"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="processes to play on")
-    parser.add_argument("--show", default="", help="shrink and print violations whose signature begins so")
-    parser.add_argument("--strict", action="store_true", help="known faults are violations too")
     parser.add_argument("--mutants", action="store_true", help="plant faults and see that each is found")
     return parser.parse_args()
 
@@ -64,36 +70,31 @@ def _progress(total: Tally, seeds: int, elapsed: float) -> Text:
     )
 
 
-def _conclude(total: Tally, *, strict: bool, show: str) -> int:
+def _conclude(total: Tally) -> int:
     CONSOLE.print(
         "operations: " + ", ".join(f"{number:,} {name}" for name, number in total.outcomes.most_common())
     )
     CONSOLE.print("faults: " + ", ".join(f"{number:,} {name}" for name, number in total.faults.most_common()))
     CONSOLE.print(f"longest over budget and timeout: {total.overshoot:.3f} s; undecided: {total.undecided}")
-    if total.violations:
-        CONSOLE.print(_table(total.violations))
-    new = [(seed, each) for seed, each in total.violations if strict or known(each) is None]
-    shown = new or [(seed, each) for seed, each in total.violations if show]
-    wanted = [(seed, each) for seed, each in shown if each.signature.startswith(show)]
-    if wanted:
-        seed, violation = min(wanted, key=lambda pair: pair[0])
-        whole = scenario(seed)
-        CONSOLE.print(f"shrinking seed {seed}")
-        small = shrunk(whole, play(whole), violation)
-        for line in explain(small, violation):
-            CONSOLE.print(line, soft_wrap=True, markup=False, emoji=False)
-    return 1 if new else 0
+    if not total.violations:
+        return 0
+    CONSOLE.print(_table(total.violations))
+    seed, violation = min(total.violations, key=lambda pair: pair[0])
+    whole = scenario(seed)
+    CONSOLE.print(f"shrinking seed {seed}; the whole of it: FIRST={seed} SEEDS=1")
+    small = shrunk(whole, play(whole), violation)
+    for line in explain(small, violation):
+        CONSOLE.print(line, soft_wrap=True, markup=False, emoji=False)
+    return 1
 
 
 def _table(violations: list[tuple[int, Violation]]) -> Table:
-    table = Table("signature", "seeds", "known as")
-    seeds: dict[tuple[str, str], Counter[int]] = defaultdict(Counter)
+    table = Table("signature", "seeds")
+    seeds: dict[str, set[int]] = defaultdict(set)
     for seed, violation in violations:
-        found = known(violation)
-        seeds[violation.signature, found.name if found is not None else ""][seed] += 1
-    for (signature, name), counted in sorted(seeds.items()):
-        some = ", ".join(map(str, sorted(counted)[:5]))
-        table.add_row(signature, f"{len(counted)}: {some}", name or Text("new", style="bold red"))
+        seeds[violation.signature].add(seed)
+    for signature, failed in sorted(seeds.items()):
+        table.add_row(signature, f"{len(failed)}: {', '.join(map(str, sorted(failed)[:5]))}")
     return table
 
 

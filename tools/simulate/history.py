@@ -35,6 +35,18 @@ class Listed(NamedTuple):
     appended: bool
 
 
+class Settlement(NamedTuple):
+    """What `store.outcome` said of a write whose outcome was unknown.
+
+    Attributes:
+        answer: the client's ledger, the slot and the number of the plan, as the server keeps them.
+        applied: whether the write happened; if not, it never will.
+    """
+
+    answer: tuple[bytes, bytes, bytes]
+    applied: bool
+
+
 @dataclass(slots=True)
 class Act:
     """One operation as it went.
@@ -56,6 +68,9 @@ class Act:
         paused: virtual microseconds that its program waited for reasons of its own.
         doubts: exchanges that failed after they may have reached the server.
         finding: what is wrong with an answer, in words.
+        calls: of repositories, each with a budget of its own; 0 for an operation without one.
+        told_at: virtual microseconds at which its calls ended, when it was settled afterwards.
+        settled: what the client found out about an unknown outcome.
     """
 
     token: str
@@ -75,6 +90,9 @@ class Act:
     paused: int = 0
     doubts: int = 0
     finding: str = ""
+    calls: int = 0
+    told_at: int | None = None
+    settled: Settlement | None = None
 
     def begin_try(self) -> None:
         """Forget what an earlier try of a closure or function saw."""
@@ -108,6 +126,7 @@ class Loss(NamedTuple):
         registers: the tokens that registers hold afterwards.
         kept: how many steps of the file are left.
         revisions: of the documents in the lost steps.
+        answers: of applied plans in the lost steps: ledger, slot and number.
     """
 
     tick: int
@@ -116,6 +135,7 @@ class Loss(NamedTuple):
     registers: dict[str, str]
     kept: int
     revisions: frozenset[bytes]
+    answers: frozenset[tuple[bytes, bytes, bytes]]
 
 
 @dataclass(slots=True)
@@ -135,3 +155,14 @@ class History:
     def lost(self) -> frozenset[str]:
         """Tokens of operations whose changes were lost at least once."""
         return frozenset(token for loss in self.losses for token in loss.tokens)
+
+    def undone(self, act: Act) -> bool:
+        """Whether an operation was refused after one of its tries was carried out and lost with a tail.
+
+        Its retry met the history that survived, in which it had not been carried out.
+        """
+        return (
+            act.outcome == "refused"
+            and act.doubts > 0
+            and any(act.token in loss.written for loss in self.losses)
+        )

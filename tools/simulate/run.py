@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, NamedTuple, TypeVar
 
 from keyweave.effects import Call, Effect, Send
@@ -21,6 +22,7 @@ from tools.simulate.clients.menu import ACCOUNTS, COUNTERS
 from tools.simulate.clients.process import Process, Task
 from tools.simulate.draws import chance
 from tools.simulate.history import Act, History
+from tools.simulate.judge.check_drift import compare
 from tools.simulate.judge.judge import judge
 from tools.simulate.network.events import Events, revisions_in
 from tools.simulate.network.network import Network
@@ -31,6 +33,9 @@ from tools.simulate.seams import Seams
 from tools.simulate.server.node import Node
 
 T = TypeVar("T")
+
+_LOOK_EVERY: Final = 30
+"""Exchanges between two comparisons of documents and entries while clients write."""
 
 MONEY: Final = 100
 """What every account begins with."""
@@ -98,7 +103,7 @@ class Run:
         self.violations: list[Violation] = []
         self.active: Task | None = None
         self.overshoot = 0.0
-        self.repeated = False
+        self._drifted = False
         self._policy = Policy(**scenario.policy)
         self._keyspace = Keyspace(Namespace("a", "v", "s", "t"), package.groups, package.stored)
         self._lifetimes = resolve(package, {}, {})
@@ -113,14 +118,29 @@ class Run:
             self._lifetimes,
             BY_SCRIPT,
             monotonic=monotonic,
+            wall=self._wall,
             random=source,
         )
+
+    def _wall(self) -> float:
+        return self.timeline.now / 1_000_000
+
+    def ledger_ends(self, session: str) -> float:
+        """Seconds until the server drops the ledger of a client; 0 if there is none."""
+        key = self._keyspace.partitions()[0].ledger(session).encode()
+        ends = self.node.database.deadlines.get(key, 0) / 1000
+        return max(0.0, ends - (self.timeline.now + self.node.offset) / 1_000_000)
 
     def complain(self, checker: str, text: str, *acts: Act) -> None:
         """Report a violation."""
         kinds = tuple(sorted({act.kind for act in acts}))
-        cause = " after a repeated revision" if self.repeated else ""
+        cause = " after a repeated revision" if self._repeated() else ""
         self.violations.append(Violation(checker + cause, kinds, text))
+
+    def _repeated(self) -> bool:
+        """Whether a revision that was lost with a tail has been handed out again."""
+        file = self.node.file
+        return any(loss.revisions & revisions_in(file[loss.kept :]) for loss in self.history.losses)
 
     def play(self) -> Played:
         """Play everything and judge it."""
@@ -130,13 +150,13 @@ class Run:
             events.schedule(self.scenario.events)
             for process in [Process(self, plan) for plan in self.scenario.processes]:
                 process.begin()
+            exchanges = 0
             while self.timeline.step():
-                pass
+                if self.network.exchanges >= exchanges + _LOOK_EVERY and not self._drifted:
+                    exchanges = self.network.exchanges
+                    self._drifted = not compare(self)
             events.heal()
             self.active = None
-            self.repeated = any(
-                loss.revisions & revisions_in(self.node.file[loss.kept :]) for loss in self.history.losses
-            )
             undecided = judge(self)
         counted = Counter(act.outcome for act in self.history.acts)
         return Played(
@@ -168,6 +188,11 @@ class Run:
                 answer = effect.function(*effect.arguments)
             else:
                 self.timeline.now += int(effect.seconds * 1_000_000)
+
+    @cached_property
+    def reader(self) -> Context:
+        """A context that only reads documents and builds keys."""
+        return self.outside()
 
     def outside(self) -> Context:
         """A context for what happens before and after the run."""

@@ -28,10 +28,21 @@ FAULTS: Final = (
     "slow reply",
     "cancel",
     "crash",
+    "refused",
 )
 """What may happen to one exchange; rates are per exchange."""
 
-EVENTS: Final = ("restart", "failover", "flush", "full", "readonly", "clock", "pause", "kill links")
+EVENTS: Final = (
+    "restart",
+    "failover",
+    "flush",
+    "full",
+    "readonly",
+    "refuse",
+    "clock",
+    "pause",
+    "kill links",
+)
 """What may happen to the server."""
 
 

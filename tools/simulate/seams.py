@@ -1,18 +1,33 @@
-"""The two places where the runtime takes chance from the system, replaced by the seed while a run is played."""
+"""What is replaced in the runtime while a run is played: chance that it takes from the system, and the size of a table.
+
+Ids of plans and of ledgers, and places in the memory of rows, come from the seed. The check of a namespace has a table for
+millions of rows, which takes longer to allocate and to read than everything else in a run; a small one serves these few.
+"""
 
 from __future__ import annotations
 
+from array import array
 from hashlib import blake2b
 from types import SimpleNamespace, TracebackType
 from typing import Any, Final
 from zlib import crc32
 
 from keyweave.changes import plan
-from keyweave.store import recent
+from keyweave.integrity import survey
+from keyweave.store import ledger, recent
+
+_ROWS: Final = 1 << 12
+
+_SIZES: Final[dict[str, Any]] = {
+    "_SUMS": _ROWS,
+    "_INDEX": _ROWS - 1,
+    "_BLOCK": _ROWS,
+    "_ZEROS": array("Q", bytes(8 * _ROWS)),
+}
 
 
 class Seams:
-    """Ids of plans and places in the memory of rows depend on the seed alone while this is entered.
+    """Ids of plans and of ledgers, and places in the memory of rows, depend on the seed alone while this is entered.
 
     Args:
         seed: of the run.
@@ -26,15 +41,18 @@ class Seams:
 
     def __enter__(self) -> Seams:
         self._os = vars(plan)["os"]
-        vars(plan)["os"] = SimpleNamespace(urandom=self._random)
+        vars(plan)["os"] = vars(ledger)["os"] = SimpleNamespace(urandom=self._random)
         vars(recent)["hash"] = _stable_hash
+        self._sizes = {name: vars(survey)[name] for name in _SIZES}
+        vars(survey).update(_SIZES)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        vars(plan)["os"] = self._os
+        vars(plan)["os"] = vars(ledger)["os"] = self._os
         del vars(recent)["hash"]
+        vars(survey).update(self._sizes)
 
     def _random(self, size: int) -> bytes:
         task = self._world.active

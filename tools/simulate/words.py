@@ -44,8 +44,11 @@ def command_in_words(command: Command, *, brief: bool = False) -> str:
     keys, arguments = [_short(word) for word in words[2 : count + 2]], words[count + 2 :]
     if name not in ("apply", "free"):
         return text if brief else _cut(" ".join([text, *keys, "|", *[_short(word) for word in arguments]]))
-    return f"{text} op {str(arguments[0])[:6]} {_short(arguments[1])}" + (
-        "" if brief else f": {_plan(keys, arguments)}"
+    if brief:
+        return f"{text} op {str(arguments[0])[:6]}"
+    again = " again" if arguments[8] == "again" else ""
+    return (
+        f"{text} op {str(arguments[0])[:6]}{again} as number {_short(arguments[2])}: {_plan(keys, arguments)}"
     )
 
 

@@ -31,6 +31,7 @@
 --   dead     document revision op   the same, for a row past its deadline
 --   unchanged document revision op  the same, whether or not the row is past its deadline
 --   missing  document             no document at all
+--   gone     document deadline    no document, and this deadline in the expiry set; empty for none
 --   free     claims value owner   the unique value is free, or the owner's
 --   holds    claims value owner   the unique value is the owner's
 --   count    view number          the view has exactly this many members
@@ -56,8 +57,8 @@
 --   STALE                        a later plan has used the slot: this one was answered long ago
 --   LATE      now                `until` has passed; nothing was applied
 --   MISSING   guard      revision, unchanged: the row is not there
---   CHANGED   guard '' shown  revision, unchanged, holds: another write came in between
---   EXISTS    guard '' shown  absent, missing: the row is there
+--   CHANGED   guard '' shown  revision, unchanged, holds, gone: another write came in between
+--   EXISTS    guard '' shown  absent, missing, gone: the row is there
 --   DEAD      guard      absent: a row is past its deadline and not swept yet
 --   FREED     guard      absent: the native TTL freed the row, and its entries are still there
 --   ALIVE     guard      dead: the row is not past its deadline
@@ -210,6 +211,9 @@ local function check(word, from)
     return 3, (not head or not head.dead or other(head, from + 1)) and 'ALIVE'
   elseif word == 'missing' then
     return 1, head and 'EXISTS'
+  elseif word == 'gone' then
+    local deadline = call('ZSCORE', expiry, string.sub(KEYS[DOCUMENTS + number], TAG_LENGTH + 1))
+    return 2, head and 'EXISTS' or tonumber(deadline or '') ~= tonumber(ARGV[from + 1]) and 'CHANGED'
   end
   error('no such guard: ' .. word)
 end

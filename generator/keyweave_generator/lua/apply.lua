@@ -24,6 +24,7 @@
 --@ guard    dead     document revision op   the same, for a row past its deadline
 --@ guard    unchanged document revision op  the same, whether or not the row is past its deadline
 --@ guard    missing  document             no document at all
+--@ guard    gone     document deadline    no document, and this deadline in the expiry set; empty for none
 --@ guard    free     claims value owner   the unique value is free, or the owner's
 --@ guard    holds    claims value owner   the unique value is the owner's
 --@ guard    count    view number          the view has exactly this many members
@@ -43,8 +44,8 @@
 --@ reply    STALE                        a later plan has used the slot: this one was answered long ago
 --@ reply    LATE      now                `until` has passed; nothing was applied
 --@ reply    MISSING   guard      revision, unchanged: the row is not there
---@ reply    CHANGED   guard '' shown  revision, unchanged, holds: another write came in between
---@ reply    EXISTS    guard '' shown  absent, missing: the row is there
+--@ reply    CHANGED   guard '' shown  revision, unchanged, holds, gone: another write came in between
+--@ reply    EXISTS    guard '' shown  absent, missing, gone: the row is there
 --@ reply    DEAD      guard      absent: a row is past its deadline and not swept yet
 --@ reply    FREED     guard      absent: the native TTL freed the row, and its entries are still there
 --@ reply    ALIVE     guard      dead: the row is not past its deadline
@@ -129,6 +130,9 @@ local function check(word, from)
     return 3, (not head or not head.dead or other(head, from + 1)) and 'ALIVE'
   elseif word == 'missing' then
     return 1, head and 'EXISTS'
+  elseif word == 'gone' then
+    local deadline = call('ZSCORE', expiry, string.sub(KEYS[DOCUMENTS + number], TAG_LENGTH + 1))
+    return 2, head and 'EXISTS' or tonumber(deadline or '') ~= tonumber(ARGV[from + 1]) and 'CHANGED'
   end
   error('no such guard: ' .. word)
 end

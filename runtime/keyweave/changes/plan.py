@@ -193,6 +193,14 @@ class Plan:
         self._guard_words += ("missing", self._document(entity, key))
         self.guards.append(Guard("missing", entity, key))
 
+    def guard_gone(self, entity: Entity[Any], key: str, deadline: Word | None) -> None:
+        """Require that there is no document, and that the row's entry in the expiry set is this reply to ZSCORE.
+
+        A row that came back and was freed again has another deadline, and other entries than those of the first one.
+        """
+        self._guard_words += ("gone", self._document(entity, key), "" if deadline is None else deadline)
+        self.guards.append(Guard("gone", entity, key))
+
     def guard_at(self, entity: Entity[Any], key: str, revision: int | None) -> None:
         """Require that the document has this revision, or that there is no document when `revision` is None."""
         if revision is None:

@@ -261,10 +261,8 @@ def apply(
     """
     ledger = context.state.ledger
     state = _Try(context, plan, ledger.take())
-    renewed = False
     try:
         reply = yield from _answer(context, state, trailer)
-        renewed = reply[0] == b"OK"
     except KeyweaveError as error:
         if not state.sent or repeatable:
             raise
@@ -274,8 +272,8 @@ def apply(
             ledger.leave_open(state.ticket)
         else:
             ledger.answered(state.ticket)
-        if state.renew and not renewed:
-            ledger.renew_again(plan.partition.tag)
+    if state.renew and reply[0] == b"OK":
+        ledger.renewed(plan.partition.tag)
     return plan.outcome(reply)
 
 
@@ -294,7 +292,7 @@ class _Try:
     def __init__(self, context: Context, plan: Plan, ticket: Ticket) -> None:
         self.plan: Final = plan
         self.ticket = ticket
-        self.renew: Final = context.state.ledger.renew(plan.partition.tag)
+        self.renew: Final = context.state.ledger.due_for_renewal(plan.partition.tag)
         self.until = _not_after(context)
         self.sent = False
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from typing import Any, Final, TypeAlias
 
 from keyweave.changes.plan import Applied, Plan, new_op
-from keyweave.effects import Command, Flow
+from keyweave.effects import Command, Flow, Word
 from keyweave.exchange.ask import apply, ask
 from keyweave.exchange.deadline import current_time
 from keyweave.keyspace.keys import Partition
@@ -26,6 +26,9 @@ _BATCH: Final = 500
 Row: TypeAlias = tuple[str, str]
 """Entity name and key of a row."""
 
+Freed: TypeAlias = dict[Row, Word]
+"""Rows that have a deadline and no document, each with its deadline."""
+
 
 def forget(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[int, list[Row]]]:
     """Remove the entries and deadlines of freed rows: of `rows`, and of other freed rows that are due.
@@ -39,18 +42,19 @@ def forget(context: Context, partition: Partition, rows: list[Row]) -> Flow[tupl
         freed |= (yield from _freed(context, partition, due))[0]
     forgotten = 0
     for name in sorted({name for name, _ in freed}):
-        entity, keys = context.package.entities[name], {key for each, key in freed if each == name}
-        entries = yield from _entries(context, partition, entity, keys)
-        waiting = sorted(keys)
+        entity = context.package.entities[name]
+        deadlines = {key: deadline for (each, key), deadline in freed.items() if each == name}
+        entries = yield from _entries(context, partition, entity, set(deadlines))
+        waiting = sorted(deadlines.items())
         for start in range(0, len(waiting), _BATCH):
-            part = waiting[start : start + _BATCH]
+            part = dict(waiting[start : start + _BATCH])
             forgotten += yield from _forget(context, partition, entity, part, entries)
     return forgotten, stuck
 
 
-def _freed(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[set[Row], list[Row]]]:
+def _freed(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[Freed, list[Row]]]:
     """Return those of `rows` that have a deadline and no document, and those that have both."""
-    found: set[Row] = set()
+    found: Freed = {}
     both: list[Row] = []
     for start in range(0, len(rows), _BATCH):
         part = rows[start : start + _BATCH]
@@ -65,7 +69,7 @@ def _freed(context: Context, partition: Partition, rows: list[Row]) -> Flow[tupl
             if present:
                 both.append(row)
             else:
-                found.add(row)
+                found[row] = deadline
     return found, both
 
 
@@ -109,7 +113,7 @@ def _members(context: Context, name: bytes, keys: set[str]) -> Flow[list[str]]:
     """Return those of `keys` that are members of a view, by searching the smaller of the two."""
     (size,) = yield from ask(context, (("ZCARD", name),))
     if size > len(keys):
-        wanted = list(keys)
+        wanted = sorted(keys)
         parts = [wanted[start : start + _BATCH] for start in range(0, len(wanted), _BATCH)]
         answers = yield from ask(context, tuple(("ZMSCORE", name, *part) for part in parts))
         return [
@@ -141,22 +145,29 @@ def _forget(
     context: Context,
     partition: Partition,
     entity: Entity[Any],
-    keys: list[str],
+    deadlines: dict[str, Word],
     entries: dict[str, list[Entry]],
 ) -> Flow[int]:
-    """Remove the entries and deadlines of rows in one plan; row by row when one of them has a document again."""
+    """Remove the entries and deadlines of rows in one plan; row by row when one of them has come back.
+
+    The plan is guarded by the deadlines from before the search: a row that came back and was freed again meanwhile may
+    have entries that the search has missed.
+
+    Args:
+        deadlines: of the rows, by key.
+    """
     plan = Plan(partition, new_op())
-    for key in keys:
-        plan.guard_missing(entity, key)
+    for key, deadline in deadlines.items():
+        plan.guard_gone(entity, key, deadline)
         plan.delete(entity, key, entries.get(key, []))
     outcome = yield from apply(context, plan, repeatable=True)
     if isinstance(outcome, Applied):
-        for _ in keys:
+        for _ in deadlines:
             context.state.stats.sweep(entity.name, None)
-        return len(keys)
-    if len(keys) == 1:
+        return len(deadlines)
+    if len(deadlines) == 1:
         return 0
     forgotten = 0
-    for key in keys:
-        forgotten += yield from _forget(context, partition, entity, [key], entries)
+    for key, deadline in deadlines.items():
+        forgotten += yield from _forget(context, partition, entity, {key: deadline}, entries)
     return forgotten

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from keyweave.changes.plan import Applied, Plan, new_op
-from keyweave.effects import Command, Flow
+from keyweave.effects import Command, Flow, ServerError
 from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.ask import apply, ask
 from keyweave.integrity.drift import Drift, Kind
@@ -52,15 +52,20 @@ def repair_row(
     context: Context, partition: Partition, entity: Entity[Any], key: str, drifts: list[Drift]
 ) -> Flow[bool]:
     """Repair what was found about one row. Returns False if a document is unreadable or has changed since."""
-    (document,) = yield from ask(
-        context, (("GET", word(partition.document(entity.name, key))),), tolerated=WRONGTYPE
+    document, deadline = yield from ask(
+        context,
+        (
+            ("GET", word(partition.document(entity.name, key))),
+            ("ZSCORE", partition.expiry, word(partition.expiring(entity.name, key))),
+        ),
+        tolerated=WRONGTYPE,
     )
     seen = read_row(context, entity, document)
-    if seen is None and document is not None:
+    if (seen is None and document is not None) or isinstance(deadline, ServerError):
         return False
     plan = _RepairPlan(partition)
     if seen is None:
-        plan.guard_missing(entity, key)
+        plan.guard_gone(entity, key, deadline)
     else:
         plan.guard_unchanged(entity, key, seen.head.revision)
     old: list[Entry] = []

@@ -4,7 +4,7 @@ The server keeps, for each client and slot, the latest plan's sequence number an
 plan was answered, so a retry always finds the answer of its first try, and a try that is delayed until after the answer is
 recognised by its lower number. Memory is bounded by the plans under way, not by the number of writes.
 
-A slot that was damaged on the server is not used again: nobody knows what its last plan was answered.
+A slot that was damaged on the server is not used again: no client can know what its last plan was answered.
 """
 
 from __future__ import annotations
@@ -102,17 +102,13 @@ class Ledger:
             return  # it was taken back before
         self.answered(ticket)
 
-    def renew(self, partition: str) -> bool:
-        """Whether the next plan in a partition is to extend the life of the ledger there."""
-        now = self._monotonic()
-        if now - self._renewed.get(partition, -_RENEWAL) < _RENEWAL:
-            return False
-        self._renewed[partition] = now
-        return True
+    def due_for_renewal(self, partition: str) -> bool:
+        """Whether a plan in a partition is to extend the life of the ledger there, if it is applied."""
+        return self._monotonic() - self._renewed.get(partition, -_RENEWAL) >= _RENEWAL
 
-    def renew_again(self, partition: str) -> None:
-        """Let the next plan in a partition renew: the one that should have done so was not applied."""
-        self._renewed.pop(partition, None)
+    def renewed(self, partition: str) -> None:
+        """A plan that was to extend the life of the ledger in a partition was applied."""
+        self._renewed[partition] = self._monotonic()
 
 
 _LEDGERS: Final[WeakSet[Ledger]] = WeakSet()

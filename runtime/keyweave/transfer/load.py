@@ -17,6 +17,7 @@ from keyweave.effects import Flow
 from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.ask import apply, ask
 from keyweave.exchange.deadline import server_time
+from keyweave.expiry.forget import forget
 from keyweave.expiry.sweep import sweep_row
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
@@ -116,7 +117,7 @@ def _load_rows(
 
 
 def _add(plan: Plan, row: Row) -> None:
-    plan.guard_missing(row.entity, row.key)
+    plan.guard_absent(row.entity, row.key)
     for claim in claims_of(row.entries):
         plan.guard_free(row.entity, claim)
     plan.restore(
@@ -157,6 +158,8 @@ def _load_row(context: Context, partition: Partition, row: Row, op: str, importe
             return
         if outcome.status is Status.TAKEN:
             break
+        if outcome.status is Status.FREED:
+            yield from forget(context, partition, [(row.entity.name, row.key)])
     imported.conflicts += 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from keyweave.effects import Effect
@@ -19,6 +19,17 @@ class Aborted(Exception):
     """What a closure raises to discard its transaction."""
 
 
+@dataclass(slots=True)
+class Budget:
+    """How long the call under way may take.
+
+    Attributes:
+        until: the process's monotonic time after which nothing is sent; None for no limit.
+    """
+
+    until: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """One operation at work.
@@ -26,15 +37,28 @@ class Actor:
     Attributes:
         context: of the client's process.
         act: what is recorded.
+        ledger_ends: seconds until the server drops the ledger of this client.
+        budget: of the call under way.
     """
 
     context: Context
     act: Act
+    ledger_ends: Callable[[], float]
+    budget: Budget = field(default_factory=Budget)
 
     @property
     def token(self) -> str:
         """What everything that this operation writes carries."""
         return self.act.token
+
+    def call(self, flow: Program) -> Program:
+        """A call of a repository: the policy's deadline is its budget, as a session has it."""
+        self.budget.until = self.context.monotonic() + self.context.policy.deadline
+        self.act.calls += 1
+        try:
+            return (yield from flow)
+        finally:
+            self.budget.until = None
 
     def transact(self, closure: Callable[[Context], Program]) -> Program:
         """A transaction. Its closure is a program that is given the transaction's context, and may run again."""
@@ -43,7 +67,8 @@ class Actor:
             self.act.begin_try()
             return closure(context)
 
-        return transact(self.context, _itself, again)
+        until = self.context.monotonic() + self.context.policy.deadline
+        return self.call(transact(self.context, _itself, again, until))
 
 
 def _itself(context: Context) -> Context:

@@ -70,6 +70,9 @@ MENU: Final = (
     Dish("item.list", 1, lambda source: (source.choice(("open", "closed")),)),
     Dish("item.replace", 2, _item),
     Dish("counter.change", 4, _one("c", COUNTERS)),
+    Dish(
+        "counter.rest", 1, lambda source: (f"c{source.randrange(COUNTERS)}", source.choice((0.05, 0.3, 1.1)))
+    ),
     Dish("counter.get", 2, _one("c", COUNTERS)),
     Dish("counter.merge", 2, _one("c", COUNTERS)),
     Dish("counter.pair", 3, _two("c", COUNTERS)),
@@ -91,6 +94,7 @@ MENU: Final = (
     Dish("ticket.change", 3, _ticket),
     Dish("ticket.delete", 1, _one("t", TICKETS)),
     Dish("ticket.get", 2, _one("t", TICKETS)),
+    Dish("ticket.meet", 2, lambda source: (f"t{source.randrange(2)}", source.choice(CODES), "closed")),
     Dish("ticket.wait", 1, lambda source: (source.choice((0.3, 1.0, 3.0)),)),
     Dish("sweep", 1, lambda source: (source.randint(1, 100),)),
 )

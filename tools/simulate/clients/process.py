@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator
+from functools import partial
 from types import GeneratorType
 from typing import Any, Final, Protocol
 
@@ -16,11 +17,12 @@ from keyweave.errors import KeyweaveError, OutcomeUnknownError
 from keyweave.exchange.handshake import handshake
 from keyweave.health.connect import connect
 from keyweave.store.context import Context
-from tools.simulate.clients.actor import Aborted, Actor
+from tools.simulate.clients.actor import Aborted, Actor, Budget
 from tools.simulate.clients.programs import PROGRAMS
+from tools.simulate.clients.settle import NotApplied, settling
 from tools.simulate.draws import chance, draws
 from tools.simulate.history import Act, History
-from tools.simulate.network.links import Exchange, Link
+from tools.simulate.network.links import Exchange, Link, deadline_passed
 from tools.simulate.network.network import Network
 from tools.simulate.network.timeline import Timeline
 from tools.simulate.network.trace import Trace
@@ -66,6 +68,9 @@ class World(Protocol):
 
     def context(self, monotonic: Callable[[], float], source: random.Random) -> Context:
         """A context of a store that was just opened."""
+
+    def ledger_ends(self, session: str) -> float:
+        """Seconds until the server drops the ledger of a client; 0 if there is none."""
 
     def complain(self, checker: str, text: str, *acts: Act) -> None:
         """Report a violation."""
@@ -121,6 +126,7 @@ class Task:
         self._sent = 0
         self._pause = 0
         self._operation = 0
+        self._budget = Budget()
 
     @property
     def name(self) -> tuple[int, int, int]:
@@ -173,9 +179,16 @@ class Task:
         if world.trace.recording:
             arguments = ", ".join(map(str, operation.arguments))
             world.trace.say(world.timeline.now, self.name, f"begins {operation.kind}({arguments}) as {token}")
-        self.process.context.random.seed(draws(world.scenario.seed, 6, *self.name)[0])
-        self._stack = [PROGRAMS[operation.kind](Actor(self.process.context, self.act), *operation.arguments)]
+        context = self.process.context
+        context.random.seed(draws(world.scenario.seed, 6, *self.name)[0])
+        self._budget = Budget()
+        actor = Actor(context, self.act, self._ledger_ends, self._budget)
+        program = PROGRAMS[operation.kind](actor, *operation.arguments)
+        self._stack = [settling(world, actor, program, partial(chance, world.scenario.seed, 8, *self.name))]
         self._go(None, None)
+
+    def _ledger_ends(self) -> float:
+        return self.process.world.ledger_ends(self.process.context.state.ledger.session)
 
     def answered(self, replies: list[Any]) -> None:
         """The exchange under way was answered."""
@@ -229,11 +242,15 @@ class Task:
                 continue
             answer = failure = None
             kind = type(effect)
-            if kind is Send:
+            if kind is not Call and self._spent(effect):
+                failure = deadline_passed()
+            elif kind is Send:
                 assert isinstance(effect, Send)
                 self._sent += 1
                 if self._sent <= MOST_EXCHANGES:
-                    self._exchange = world.network.send(self, effect.commands, (*self.name, self._sent))
+                    self._exchange = world.network.send(
+                        self, effect.commands, (*self.name, self._sent), effect.within
+                    )
                     return
                 failure = RuntimeError(f"more than {MOST_EXCHANGES} exchanges")
             elif kind is Sleep:
@@ -253,6 +270,14 @@ class Task:
                         stack.append(answer)
                         answer = None
         self._ended(failure)
+
+    def _spent(self, effect: Effect) -> bool:
+        """Whether the budget of the call leaves no time for an effect, as a shell sees it."""
+        until = self._budget.until
+        if until is None:
+            return False
+        now = self.process.monotonic()
+        return now >= until or (isinstance(effect, Sleep) and now + effect.seconds >= until)
 
     def _wake(self, pause: int) -> None:
         if pause == self._pause:
@@ -285,6 +310,6 @@ def outcome_of(failure: BaseException | None) -> str:
         return "ok"
     if isinstance(failure, OutcomeUnknownError):
         return "unknown"
-    if isinstance(failure, KeyweaveError | Aborted):
+    if isinstance(failure, KeyweaveError | Aborted | NotApplied):
         return "refused"
     return "cancelled" if type(failure).__name__ == "CancelledError" else "fault"

@@ -14,13 +14,13 @@ from tools.simulate.history import ABSENT, ANY, PRESENT
 def box_upsert(actor: Actor, key: str) -> Program:
     """Insert or replace a box."""
     actor.act.touch(f"Box:{key}", ANY, actor.token)
-    yield from upsert(actor.context, kind("Box"), kind("Box").record(id=key, token=actor.token))
+    yield from actor.call(upsert(actor.context, kind("Box"), kind("Box").record(id=key, token=actor.token)))
 
 
 def box_delete(actor: Actor, key: str) -> Program:
     """Delete a box with its parts."""
     actor.act.touch(f"Box:{key}", ANY, ABSENT)
-    deleted = yield from discard(actor.context, kind("Box"), key)
+    deleted = yield from actor.call(discard(actor.context, kind("Box"), key))
     _deleted(actor, key, deleted)
 
 
@@ -46,7 +46,7 @@ def part_create(actor: Actor, key: str, box: str, parent: str | None) -> Program
     """Insert a part."""
     record = kind("Part").record(id=key, token=actor.token, box_id=box, parent_id=parent)
     try:
-        yield from create(actor.context, kind("Part"), record)
+        yield from actor.call(create(actor.context, kind("Part"), record))
     except AlreadyExistsError:
         return
 
@@ -60,25 +60,25 @@ def part_move(actor: Actor, key: str, box: str, parent: str | None) -> Program:
             setattr(record, name, value)
 
     try:
-        yield from change(actor.context, kind("Part"), key, function)
+        yield from actor.call(change(actor.context, kind("Part"), key, function))
     except NotFoundError:
         return
 
 
 def part_delete(actor: Actor, key: str) -> Program:
     """Delete a part with those below it."""
-    yield from discard(actor.context, kind("Part"), key)
+    yield from actor.call(discard(actor.context, kind("Part"), key))
 
 
 def seal_create(actor: Actor, key: str, box: str) -> Program:
     """Seal a box."""
     record = kind("Seal").record(id=key, token=actor.token, box_id=box)
     try:
-        yield from create(actor.context, kind("Seal"), record)
+        yield from actor.call(create(actor.context, kind("Seal"), record))
     except AlreadyExistsError:
         return
 
 
 def seal_delete(actor: Actor, key: str) -> Program:
     """Take a seal off."""
-    yield from discard(actor.context, kind("Seal"), key)
+    yield from actor.call(discard(actor.context, kind("Seal"), key))

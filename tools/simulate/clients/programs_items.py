@@ -25,7 +25,7 @@ def item_create(actor: Actor, key: str, code: str | None, state: str) -> Program
     """Insert an item."""
     actor.act.touch(f"Item:{key}", ABSENT, actor.token)
     try:
-        yield from create(actor.context, kind("Item"), _item(actor, key, code, state))
+        yield from actor.call(create(actor.context, kind("Item"), _item(actor, key, code, state)))
     except AlreadyExistsError:
         actor.act.begin_try()
         actor.act.touch(f"Item:{key}", PRESENT)
@@ -34,7 +34,7 @@ def item_create(actor: Actor, key: str, code: str | None, state: str) -> Program
 def item_upsert(actor: Actor, key: str, code: str | None, state: str) -> Program:
     """Insert or replace an item."""
     actor.act.touch(f"Item:{key}", ANY, actor.token)
-    yield from upsert(actor.context, kind("Item"), _item(actor, key, code, state))
+    yield from actor.call(upsert(actor.context, kind("Item"), _item(actor, key, code, state)))
 
 
 def item_change(actor: Actor, key: str, code: str | None, state: str) -> Program:
@@ -46,7 +46,7 @@ def item_change(actor: Actor, key: str, code: str | None, state: str) -> Program
         record.token, record.code, record.state = actor.token, code, state
 
     try:
-        yield from change(actor.context, kind("Item"), key, function)
+        yield from actor.call(change(actor.context, kind("Item"), key, function))
     except NotFoundError:
         actor.act.begin_try()
         actor.act.touch(f"Item:{key}", ABSENT)
@@ -56,7 +56,7 @@ def item_save(actor: Actor, key: str, code: str | None, state: str) -> Program:
     """Read an item, then save it if it is as it was."""
     name = f"Item:{key}"
     try:
-        record = yield from get(actor.context, kind("Item"), key)
+        record = yield from actor.call(get(actor.context, kind("Item"), key))
     except NotFoundError:
         actor.act.touch(name, ABSENT)
         return
@@ -65,7 +65,7 @@ def item_save(actor: Actor, key: str, code: str | None, state: str) -> Program:
     actor.act.touch(name, seen, actor.token)
     record.token, record.code, record.state = actor.token, code, state
     try:
-        yield from save(actor.context, kind("Item"), record)
+        yield from actor.call(save(actor.context, kind("Item"), record))
     except NotFoundError:
         actor.act.begin_try()
         actor.act.touch(name, seen)
@@ -79,7 +79,7 @@ def item_save(actor: Actor, key: str, code: str | None, state: str) -> Program:
 def item_delete(actor: Actor, key: str) -> Program:
     """Delete an item."""
     actor.act.touch(f"Item:{key}", ANY, ABSENT)
-    deleted = yield from discard(actor.context, kind("Item"), key)
+    deleted = yield from actor.call(discard(actor.context, kind("Item"), key))
     actor.act.begin_try()
     if deleted:
         actor.act.touch(f"Item:{key}", PRESENT, ABSENT)
@@ -89,21 +89,21 @@ def item_delete(actor: Actor, key: str) -> Program:
 
 def item_get(actor: Actor, key: str) -> Program:
     """Read an item."""
-    record = yield from find(actor.context, kind("Item"), key)
+    record = yield from actor.call(find(actor.context, kind("Item"), key))
     actor.act.touch(f"Item:{key}", record.token if record is not None else ABSENT)
 
 
 def item_find_by_code(actor: Actor, code: str) -> Program:
     """Find an item by its unique code."""
-    record = yield from find_by(actor.context, kind("Item"), ClaimEntry("code", code, ""))
+    record = yield from actor.call(find_by(actor.context, kind("Item"), ClaimEntry("code", code, "")))
     if record is not None and record.code != code:
         actor.act.finding = f"find_by code {code} returned an item with code {record.code}"
 
 
 def item_list(actor: Actor, state: str) -> Program:
     """List items of one state: entries and documents are read in one step, so they agree."""
-    found = yield from page(
-        actor.context, kind("Item"), "by_state", (state,), limit=10, cursor=None, newest=True
+    found = yield from actor.call(
+        page(actor.context, kind("Item"), "by_state", (state,), limit=10, cursor=None, newest=True)
     )
     wrong = [record.id for record in found.records if record.state != state]
     keys = [record.id for record in found.records]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from keyweave.effects import Sleep
 from keyweave.read.get import get
 from keyweave.read.lock import find_for_update, get_for_update
 from keyweave.store.context import Context
@@ -28,12 +29,20 @@ def counter_change(actor: Actor, key: str) -> Program:
         actor.act.begin_try()
         _append(actor, record)
 
-    yield from change(actor.context, kind("Counter"), key, function)
+    yield from actor.call(change(actor.context, kind("Counter"), key, function))
+
+
+def counter_rest(actor: Actor, key: str, less: float) -> Program:
+    """Count once, so shortly before the server drops this client's ledger that a retry may come behind it."""
+    seconds = max(0.0, actor.ledger_ends() - less)
+    actor.act.paused += int(seconds * 1_000_000)
+    yield Sleep(seconds)
+    yield from counter_change(actor, key)
 
 
 def counter_get(actor: Actor, key: str) -> Program:
     """Read a counter."""
-    record = yield from get(actor.context, kind("Counter"), key)
+    record = yield from actor.call(get(actor.context, kind("Counter"), key))
     actor.act.lists.append(Listed(key, tuple(record.tokens), appended=False))
     if record.number != len(record.tokens):
         actor.act.finding = f"counter {key} is {record.number} and has {len(record.tokens)} tokens"
@@ -43,7 +52,9 @@ def counter_merge(actor: Actor, key: str) -> Program:
     """Merge one mark under this operation's token."""
     models = importlib.import_module("arena_store.models")
     rule = importlib.import_module("arena_store.entities.counter").COUNTER_MARKS
-    yield from merge(actor.context, kind("Counter"), key, rule, [models.Mark(name=actor.token, number=1)])
+    yield from actor.call(
+        merge(actor.context, kind("Counter"), key, rule, [models.Mark(name=actor.token, number=1)])
+    )
 
 
 def counter_pair(actor: Actor, first: str, second: str, _number: int) -> Program:

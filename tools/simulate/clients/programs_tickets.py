@@ -21,14 +21,14 @@ def _ticket(actor: Actor, key: str, code: str, state: str) -> Any:
 def ticket_create(actor: Actor, key: str, code: str, state: str) -> Program:
     """Insert a ticket; a closed one ends."""
     try:
-        yield from create(actor.context, kind("Ticket"), _ticket(actor, key, code, state))
+        yield from actor.call(create(actor.context, kind("Ticket"), _ticket(actor, key, code, state)))
     except AlreadyExistsError:
         return
 
 
 def ticket_upsert(actor: Actor, key: str, code: str, state: str) -> Program:
     """Insert or replace a ticket."""
-    yield from upsert(actor.context, kind("Ticket"), _ticket(actor, key, code, state))
+    yield from actor.call(upsert(actor.context, kind("Ticket"), _ticket(actor, key, code, state)))
 
 
 def ticket_change(actor: Actor, key: str, code: str, state: str) -> Program:
@@ -38,25 +38,33 @@ def ticket_change(actor: Actor, key: str, code: str, state: str) -> Program:
         record.token, record.code, record.state = actor.token, code, state
 
     try:
-        yield from change(actor.context, kind("Ticket"), key, function)
+        yield from actor.call(change(actor.context, kind("Ticket"), key, function))
     except NotFoundError:
         return
 
 
 def ticket_delete(actor: Actor, key: str) -> Program:
     """Delete a ticket."""
-    yield from discard(actor.context, kind("Ticket"), key)
+    yield from actor.call(discard(actor.context, kind("Ticket"), key))
 
 
 def ticket_get(actor: Actor, key: str) -> Program:
     """Read a ticket."""
-    yield from find(actor.context, kind("Ticket"), key)
+    yield from actor.call(find(actor.context, kind("Ticket"), key))
 
 
 def ticket_wait(actor: Actor, seconds: float) -> Program:
     """Let time pass, so that rows end."""
     actor.act.paused += int(seconds * 1_000_000)
     yield Sleep(seconds)
+
+
+def ticket_meet(actor: Actor, key: str, code: str, state: str) -> Program:
+    """Insert a ticket at the next full second, when others do so too, and rows of the last time have ended."""
+    seconds = 1 - actor.context.monotonic() % 1
+    actor.act.paused += int(seconds * 1_000_000)
+    yield Sleep(seconds)
+    yield from ticket_create(actor, key, code, state)
 
 
 def sweep_(actor: Actor, limit: int) -> Program:

@@ -15,6 +15,7 @@ def check_promises(run: Run, rows: Rows) -> set[str]:
     refused = {act.token: act for act in run.history.acts if act.outcome == "refused"}
     if not refused:
         return set()
+    undone = {token for token, act in refused.items() if run.history.undone(act)}
     seen: dict[str, str] = {}
     for name, records in rows.items():
         for key, record in records.items():
@@ -22,16 +23,16 @@ def check_promises(run: Run, rows: Rows) -> set[str]:
                 seen.setdefault(token, f"{name} {key} holds it")
     for act in run.history.acts:
         for touch in act.touches:
-            if touch.read is not None and touch.read in refused and act.token != touch.read:
+            if touch.read in refused and act.token != touch.read and touch.read not in undone:
                 seen.setdefault(touch.read, f"{act.kind} {act.token} read it in {touch.key}")
         for listed in act.lists:
             for token in listed.tokens:
-                if token in refused and token != act.token:
+                if token in refused and token != act.token and token not in undone:
                     seen.setdefault(token, f"{act.kind} {act.token} read it in counter {listed.key}")
     for loss in run.history.losses:
         for token in sorted(loss.written):
-            if token in refused and refused[token].doubts:
-                continue  # its retry met the history that survived, in which it was not carried out
+            if token in undone:
+                continue
             seen.setdefault(token, "it was carried out, and lost with a tail")
     for token, where in seen.items():
         if token in refused:

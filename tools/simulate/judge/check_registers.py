@@ -29,7 +29,7 @@ def check_registers(run: Run, rows: Rows, broken: Set[str]) -> int:
     final = {f"{name}:{key}": record.token for name in ("Item", "Box") for key, record in rows[name].items()}
     touched: dict[str, list[Act]] = defaultdict(list)
     for act in history.acts:
-        if act.done or act.maybe or act.token in broken:
+        if act.done or act.maybe or act.token in broken or history.undone(act):
             for key in {touch.key for touch in (*act.touches, *act.earlier)}:
                 touched[key].append(act)
     undecided = 0
@@ -46,8 +46,35 @@ def check_registers(run: Run, rows: Rows, broken: Set[str]) -> int:
             if verdict is None:
                 undecided += 1
             elif not verdict:
-                _complain(run, key, events, initial, touched[key])
+                hidden = _hidden(history, key, start, end)
+                alone = [[act] for act in hidden]
+                for some in [*alone, hidden] if hidden else []:
+                    if linearizable([*events, *_events(some, key, start, end)], initial):
+                        _complain_hidden(run, key, some)
+                        break
+                else:
+                    _complain(run, key, events, initial, touched[key])
     return undecided
+
+
+def _hidden(history: History, key: str, start: int, end: int) -> list[Act]:
+    """Operations of an epoch that were refused after a doubt, and may have touched a register all the same."""
+    return [
+        act
+        for act in history.acts
+        if act.outcome == "refused"
+        and act.doubts
+        and start <= act.began < end
+        and any(touch.key == key for touch in (*act.touches, *act.earlier))
+    ]
+
+
+def _complain_hidden(run: Run, key: str, hidden: list[Act]) -> None:
+    """Report that one of these must have been carried out."""
+    for act in hidden:
+        error = type(act.error).__name__
+        text = f"{act.kind} {act.token} ended with {error}, but only its effect explains what {key} held"
+        run.complain("promise, in doubt", text, act)
 
 
 def _events(acts: list[Act], key: str, start: int, end: int) -> list[Event]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _COUNTS: Final = {
     "counter.change": lambda act: [f"Counter:{act.arguments[0]}"],
+    "counter.rest": lambda act: [f"Counter:{act.arguments[0]}"],
     "counter.pair": lambda act: [f"Counter:{act.arguments[0]}", f"Counter:{act.arguments[1]}"],
     "counter.audit": lambda act: [f"Counter:{act.arguments[1]}"],
     "counter.merge": lambda act: [f"marks of Counter:{act.arguments[0]}"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tools.simulate.server.database import Database
 
@@ -13,13 +13,21 @@ Rows: TypeAlias = dict[str, dict[str, Any]]
 """Records by entity and key, those past their deadline included."""
 
 
+_NEVER: Final = 1 << 60
+
+
+def _first(pair: tuple[bytes, Any]) -> bytes:
+    return pair[0]
+
+
 def documents_of(database: Database, prefix: str) -> dict[tuple[str, str], bytes]:
     """Every document by entity and key."""
     start = prefix.encode()
     found = {}
-    for key in sorted(database.live_keys()):
+    for key, value in sorted(database.values.items(), key=_first):
         name, colon, row = key.removeprefix(start).decode().partition(":")
-        value = database.values[key]
+        if database.deadlines.get(key, _NEVER) * 1000 <= database.now:
+            continue
         if colon and key.startswith(start) and "." not in name and name[0] != "@" and type(value) is bytes:
             found[name, row] = value
     return found
@@ -27,7 +35,7 @@ def documents_of(database: Database, prefix: str) -> dict[tuple[str, str], bytes
 
 def rows_of(run: Run) -> Rows:
     """Every row of a run."""
-    context = run.outside()
+    context = run.reader
     rows: Rows = {name: {} for name in run.package.entities}
     tag = context.keyspace.partitions()[0].tag
     for (name, key), document in documents_of(run.node.database, tag).items():

@@ -12,10 +12,11 @@ from tools.simulate.network.timeline import Timeline
 from tools.simulate.network.trace import Trace
 from tools.simulate.scenario import SECOND, Event
 from tools.simulate.server.database import Database
-from tools.simulate.server.node import Entry, Node
+from tools.simulate.server.node import REFUSALS, Entry, Node
 
 _REGISTER: Final = re.compile(rb"\}:((?:Item|Box):[^:]+)$")
 _REVISION: Final = re.compile(rb'\{"revision":(\d+)')
+_APPLIED: Final = re.compile(rb"(\d+) OK")
 _TOKEN: Final = re.compile(rb'"token":"([^"]*)"')
 
 
@@ -41,6 +42,7 @@ class Events:
     def heal(self) -> None:
         """Whatever is wrong with the server ends."""
         self._node.full = self._node.readonly = self._node.loading = self._network.down = False
+        self._node.refusing = None
 
     def _happen(self, event: Event) -> None:
         now, node, network = self._timeline.now, self._node, self._network
@@ -64,6 +66,9 @@ class Events:
         elif event.kind == "readonly":
             node.readonly = True
             self._timeline.at(now + event.span, self._end, "readonly")
+        elif event.kind == "refuse":
+            node.refusing = REFUSALS[event.number % len(REFUSALS)]
+            self._timeline.at(now + event.span, self._end, "refusing")
         elif event.kind == "clock":
             node.offset += event.span
         elif event.kind == "pause":
@@ -81,7 +86,7 @@ class Events:
             self._timeline.at(self._timeline.now + event.span // 4, self._end, "loading")
 
     def _end(self, state: str) -> None:
-        setattr(self._node, state, False)
+        setattr(self._node, state, None if state == "refusing" else False)
         if self._trace.recording:
             self._trace.say(self._timeline.now, None, f"SERVER is no longer {state}")
 
@@ -96,7 +101,9 @@ class Events:
             tokens = frozenset(_token(entry) for entry in lost)
             registers = registers_of(self._node.database)
             written = frozenset(_token(entry) for entry in lost if _writes(entry))
-            loss = Loss(self._history.tick(), tokens, written, registers, keep, revisions_in(lost))
+            loss = Loss(
+                self._history.tick(), tokens, written, registers, keep, revisions_in(lost), answers_in(lost)
+            )
             self._history.losses.append(loss)
             if self._trace.recording:
                 names = ", ".join(sorted(tokens))
@@ -118,6 +125,17 @@ def revisions_in(entries: Iterable[Entry]) -> frozenset[bytes]:
     """The revisions of the documents that steps of a file wrote."""
     texts = (effect[2] for entry in entries for effect in entry.effects if effect[0] == "put")
     return frozenset(match[1] for text in texts if (match := _REVISION.match(text)) is not None)
+
+
+def answers_in(entries: Iterable[Entry]) -> frozenset[tuple[bytes, bytes, bytes]]:
+    """The applied plans whose answers steps of a file put into ledgers: ledger, slot and number."""
+    return frozenset(
+        (effect[1], effect[2], match[1])
+        for entry in entries
+        for effect in entry.effects
+        if effect[0] == "set_field" and b":@ledger:" in effect[1]
+        if (match := _APPLIED.match(effect[3])) is not None
+    )
 
 
 def registers_of(database: Database) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from keyweave.effects import Command, ConnectionFailure
+from keyweave.effects import Command, ConnectionFailure, ServerError
 from tools.simulate.scenario import Place
 
 
@@ -52,9 +52,23 @@ class Exchange:
         place: in the scenario.
         over: the client no longer waits for it.
         replies: to the commands that ran so far.
+        refusal: what the server answers to the commands from the number `refused_from` on, or None.
+        patience: microseconds for which the client waits.
     """
 
-    __slots__ = ("client", "commands", "link", "lost_reply", "over", "place", "replies", "way_back")
+    __slots__ = (
+        "client",
+        "commands",
+        "link",
+        "lost_reply",
+        "over",
+        "patience",
+        "place",
+        "refusal",
+        "refused_from",
+        "replies",
+        "way_back",
+    )
 
     def __init__(self, client: Client, commands: Sequence[Command], place: Place, link: Link) -> None:
         self.client = client
@@ -65,6 +79,9 @@ class Exchange:
         self.replies: list[Any] = []
         self.way_back = 0
         self.lost_reply = False
+        self.refusal: ServerError | None = None
+        self.refused_from = 0
+        self.patience = 0
 
 
 def closed(text: str) -> ConnectionFailure:
@@ -75,6 +92,11 @@ def closed(text: str) -> ConnectionFailure:
 def timed_out(seconds: float) -> ConnectionFailure:
     """No reply came in time."""
     return ConnectionFailure("timeout", f"no answer within {seconds:g} s", sent=True)
+
+
+def deadline_passed() -> ConnectionFailure:
+    """The budget of the operation is spent, so its process sends nothing and begins no pause."""
+    return ConnectionFailure("deadline", "the operation's deadline has passed", sent=False)
 
 
 def not_connected() -> ConnectionFailure:

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
-from keyweave.effects import Command
+from keyweave.effects import Command, ServerError
 from tools.simulate.draws import chance, draws, fraction
 from tools.simulate.network.links import Client, Exchange, Link, closed, not_connected, timed_out
 from tools.simulate.network.timeline import Timeline
 from tools.simulate.network.trace import Trace
 from tools.simulate.scenario import FAULTS, Place, Scenario
-from tools.simulate.server.node import Node
+from tools.simulate.server.node import REFUSALS, Node
 from tools.simulate.words import answer_in_words, command_in_words
 
 _FAULT, _OUT, _BACK, _SIZE, _SPLIT, _WHERE, _BETWEEN, _NOTICED = range(8)
@@ -44,8 +44,10 @@ class Network:
         self._rates = [(name, scenario.rates.get(name, 0.0)) for name in FAULTS]
         self._quiet = not scenario.rates
 
-    def send(self, client: Client, commands: Sequence[Command], place: Place) -> Exchange:
-        """Send a pipeline; the client is told what comes of it."""
+    def send(
+        self, client: Client, commands: Sequence[Command], place: Place, within: float | None = None
+    ) -> Exchange:
+        """Send a pipeline; the client learns what comes of it, at the latest after its timeout or `within` seconds."""
         numbers = draws(self._scenario.seed, 2, *place)
         now, timeline = self._timeline.now, self._timeline
         self.exchanges += 1
@@ -69,7 +71,8 @@ class Network:
         if link.cut:
             timeline.at(now + out, self._fail, exchange, closed("reset by peer"), "cut while idle")
             return exchange
-        timeline.at(now + self._timeout, self._time_out, exchange)
+        exchange.patience = self._timeout if within is None else min(self._timeout, int(within * 1_000_000))
+        timeline.at(now + exchange.patience, self._time_out, exchange)
         fault = None if self._quiet else self._fault(numbers[_FAULT], place)
         if fault is None:
             timeline.at(now + out, self._arrive, exchange, 0)
@@ -113,11 +116,19 @@ class Network:
         elif fault == "cut after":
             exchange.lost_reply = True
             timeline.at(now + 2 * out, self._fail, exchange, closed("reset by peer"), fault)
+        elif fault == "refused":
+            self._refuse(exchange)
         elif fault == "cancel":
             timeline.at(now + int(3 * out * size), self._fail, exchange, asyncio.CancelledError(), fault)
         elif fault == "crash":
             timeline.at(now + int(3 * out * size), self._crash, exchange)
         timeline.at(now + out, self._arrive, exchange, 0)
+
+    def _refuse(self, exchange: Exchange) -> None:
+        numbers, commands = draws(self._scenario.seed, 3, *exchange.place), exchange.commands
+        text = REFUSALS[numbers[_SIZE] % len(REFUSALS)]
+        exchange.refusal = ServerError(text.partition(" ")[0], text)
+        exchange.refused_from = 0 if commands[0][0] == "MULTI" else numbers[_WHERE] % len(commands)
 
     def _arrive(self, exchange: Exchange, ran: int) -> None:
         """The request, or what is left of it behind its first `ran` commands, is at the server."""
@@ -133,7 +144,11 @@ class Network:
             numbers = draws(self._scenario.seed, 3, *place)
             if fraction(numbers[_SPLIT]) < self._scenario.split:
                 stop = 1 + numbers[_WHERE] % (stop - 1)
-        replies = node.pipeline(commands[ran:stop], now, place)
+        if exchange.refusal is not None:
+            stop, last = len(commands), exchange.refused_from
+            replies = [*node.pipeline(commands[:last], now, place), *[exchange.refusal] * (stop - last)]
+        else:
+            replies = node.pipeline(commands[ran:stop], now, place)
         exchange.replies += replies
         self._trace.note(now, place, f"ran {ran} {stop} {[_digest(reply) for reply in replies]}")
         if self._trace.recording:
@@ -156,7 +171,7 @@ class Network:
 
     def _time_out(self, exchange: Exchange) -> None:
         if not exchange.over:
-            self._fail(exchange, timed_out(self._scenario.timeout), "timeout")
+            self._fail(exchange, timed_out(exchange.patience / 1_000_000), "timeout")
 
     def _fail(self, exchange: Exchange, failure: BaseException, why: str) -> None:
         if exchange.over:
@@ -167,7 +182,7 @@ class Network:
         self._trace.note(self._timeline.now, exchange.place, why)
         if self._trace.recording:
             self._trace.say(
-                self._timeline.now, exchange.place, f"  is told: {str(failure) or type(failure).__name__}"
+                self._timeline.now, exchange.place, f"  learns: {str(failure) or type(failure).__name__}"
             )
         exchange.client.failed(failure)
 
@@ -206,6 +221,7 @@ class Network:
 
 
 def _digest(reply: Any) -> str:
+    """A reply; of a list its length and least element, because flows may ask for the elements of a set in any order."""
     if not isinstance(reply, list):
         return repr(reply)
-    return f"[{len(reply)} {reply[0]!r}]" if reply and isinstance(reply[0], bytes) else f"[{len(reply)}]"
+    return f"[{len(reply)} {min(map(repr, reply), default='')}]"

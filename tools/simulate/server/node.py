@@ -22,6 +22,22 @@ _OOM: Final = "OOM command not allowed when used memory > 'maxmemory'."
 _READONLY: Final = "READONLY You can't write against a read only replica."
 _LOADING: Final = "LOADING Redis is loading the dataset in memory"
 
+REFUSALS: Final = (
+    "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+    "TRYAGAIN Multiple keys request during rehashing of slot",
+    "CLUSTERDOWN The cluster is down",
+    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+    "MISCONF Redis is configured to save RDB snapshots, but it is currently unable to persist on disk.",
+    "NOREPLICAS Not enough good replicas to write.",
+    "MOVED 866 127.0.0.1:7001",
+    "ASK 866 127.0.0.1:7001",
+    "NOPERM User default has no permissions to run the 'evalsha' command",
+    "UNKILLABLE Sorry the script already executed write commands against the dataset.",
+)
+"""Refusals of single exchanges and of whole moments: the server has not carried out what it refuses."""
+
+_WRITES_ONLY: Final = ("MISCONF", "NOREPLICAS")
+
 
 class Entry(NamedTuple):
     """One step of the file.
@@ -47,6 +63,8 @@ class Node:
         full: it is at its memory limit.
         readonly: it takes no writes.
         loading: it reads its data from disk.
+        refusing: the text of the refusal that everything meets, or None.
+        latest: the latest time that its clock has shown, in microseconds since 1970.
         executed: number of commands that it has carried out or refused.
     """
 
@@ -57,6 +75,8 @@ class Node:
         self.full = False
         self.readonly = False
         self.loading = False
+        self.refusing: str | None = None
+        self.latest = 0
         self.executed = 0
         self._scripts: dict[bytes, Script] = {}
 
@@ -65,10 +85,13 @@ class Node:
         self.executed += 1
         database = self.database
         database.now = at + self.offset
+        self.latest = max(self.latest, database.now)
         verb, *words = [word if type(word) is bytes else _word(word) for word in command]
         try:
             if self.loading:
                 raise Refused(_LOADING)
+            if self.refusing is not None and not self.refusing.startswith(_WRITES_ONLY):
+                raise Refused(self.refusing)
             if verb == b"EVALSHA" or verb == b"EVAL":
                 reply = self._run_script(verb, words)
             else:
@@ -113,14 +136,19 @@ class Node:
         self._scripts = {}
         return lost
 
+    def _refuse_writes(self, writes: bool) -> None:
+        if writes and self.readonly:
+            raise Refused(_READONLY)
+        if writes and self.refusing is not None:
+            raise Refused(self.refusing)
+
     def _run_command(self, verb: bytes, words: Sequence[bytes]) -> Any:
         command = COMMANDS.get(verb)
         if command is None:
             if verb == b"SCRIPT":
                 return StatusReply(b"OK")
             raise Refused(f"ERR unknown command '{verb.decode()}'")
-        if command.writes and self.readonly:
-            raise Refused(_READONLY)
+        self._refuse_writes(command.writes)
         if command.grows and self.full:
             raise Refused(_OOM)
         return command.run(self.database, words)
@@ -135,8 +163,7 @@ class Node:
             if found is None:
                 raise Refused("NOSCRIPT No matching script.")
             script = found
-        if script.writes and self.readonly:
-            raise Refused(_READONLY)
+        self._refuse_writes(script.writes)
         if script.writes and self.full and not script.frees:
             raise Refused(
                 "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'"
