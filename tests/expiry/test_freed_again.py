@@ -1,4 +1,4 @@
-"""A row that comes back and is freed again, while somebody still removes what was left of the earlier one."""
+"""A row that comes back and is freed again, while another writer still removes what was left of the earlier one."""
 
 from __future__ import annotations
 
