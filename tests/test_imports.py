@@ -47,7 +47,7 @@ ALSO: Final = {"compozy_engine.demo": {"rich"}, "keyweave.testing.pytest_plugin"
 
 GENERATOR_LAYERS: Final = (
     ("model", "problems", "costs", "stamp"),
-    ("source*", "node", "structure", "names", "expression"),
+    ("source*", "node", "structure", "names", "expression*"),
     ("resolve*", "consistency_*"),
     ("load",),
     ("history",),

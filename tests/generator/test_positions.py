@@ -10,6 +10,7 @@ import yaml
 from keyweave_generator import source
 from keyweave_generator.load import load, load_sources
 from keyweave_generator.problems import Problems, SchemaError
+from keyweave_generator.source_document import Document
 from tests.generator.example import PACKAGE, REAL, SALE, load_example, only_entity, real_sources, sources
 
 
@@ -19,7 +20,7 @@ def problems_of(texts: dict[str, str | bytes]) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
-def read(text: str) -> source.Document:
+def read(text: str) -> Document:
     problems = Problems()
     document = source.read("a.yaml", text, problems)
     assert document is not None
