@@ -1,4 +1,4 @@
-"""Where problems point, in what order they come, and what the loader makes of files and folders."""
+"""The positions and the order of problems, and how the loader reads files and folders."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_an_empty_folder_lacks_its_package_file(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_the_real_schema_is_resolved_whole() -> None:
+def test_the_real_schema_is_resolved_completely() -> None:
     schema = load(REAL)
     task = next(entity for entity in schema.entities if entity.name == "TaskState")
     assert task.partition_by == "workflow_exec_id"
