@@ -47,7 +47,7 @@ ALSO: Final = {"compozy_engine.demo": {"rich"}, "keyweave.testing.pytest_plugin"
 
 GENERATOR_LAYERS: Final = (
     ("model", "problems", "costs", "stamp"),
-    ("source*", "node", "structure", "names", "expression"),
+    ("source*", "node", "structure", "names", "expression*"),
     ("resolve*", "consistency_*"),
     ("load",),
     ("history",),
@@ -88,13 +88,13 @@ RUNTIME_PACKAGES: Final = (
     "cli",
     "testing",
 )
-"""The runtime's packages and its two modules at the top, in order: each imports only what stands above it."""
+"""The runtime's packages and its two modules at the top, in order: each imports only those above it."""
 
 TOP_MODULES: Final = {"__init__", "errors", "effects"}
 """The modules at the runtime's top."""
 
 SHELLS: Final = {"connection", "embedded", "opening", "sync", "aio", "admin", "cli", "testing"}
-"""The packages that may touch the world, or import one that does; all others ask for effects."""
+"""The packages that may do IO, or import one that does; all others yield effects."""
 
 ON_OPENING_ABSENT: Final = {"integrity", "evolution", "transfer"}
 """Packages of which opening a store loads no module."""
@@ -168,7 +168,7 @@ def room(module: str) -> str | None:
 
 
 def layer(module: str) -> int | None:
-    """Return the position of a generator module's layer; None when no layer claims it."""
+    """Return the position of a generator module's layer; None when it is in no layer."""
     stem = module.removeprefix("keyweave_generator.").partition(".")[0]
     for position, patterns in enumerate(GENERATOR_LAYERS):
         if any(fnmatchcase(stem, pattern) for pattern in patterns):

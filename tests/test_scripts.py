@@ -30,7 +30,7 @@ def code(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_declares_itself_so_that_refusals_strike_before_its_first_write(name: str) -> None:
+def test_a_script_declares_its_flags_so_that_a_refusal_comes_before_its_first_write(name: str) -> None:
     first = PACKAGE.scripts[name].splitlines()[0]
     flags = {"apply": "", "unlock": "", "aside": "", "outcome": " flags=allow-oom"}
     assert first == "#!lua" + flags.get(name, " flags=no-writes")

@@ -13,7 +13,7 @@ async def until(condition: Callable[[], bool]) -> None:
     """Let other tasks run until `condition` is true.
 
     Raises:
-        TimeoutError: it never was.
+        TimeoutError: it did not become true.
     """
     async with asyncio.timeout(_LONGEST):
         while True:

@@ -10,45 +10,14 @@ import ast
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
-from .model import Enum, Expression, Field, TypeKind
-from .problems import a, quote, suggestion
+from .expression_compile import NUMBERS, Compiler, ExpressionError, guarded
+from .model import Enum, Expression, Field
+from .problems import a, quote
 
 _LONGEST: Final = 1000
-_DEEPEST: Final = 40
 _QUOTED: Final = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
-_NUMBERS: Final = {"int", "float"}
-_ORDERED: Final = {"int", "float", "string", "datetime", "duration"}
-_COMPARE: Final[dict[type[ast.cmpop], str]] = {
-    ast.Eq: "==",
-    ast.NotEq: "!=",
-    ast.Lt: "<",
-    ast.LtE: "<=",
-    ast.Gt: ">",
-    ast.GtE: ">=",
-    ast.In: "in",
-    ast.NotIn: "not in",
-    ast.Is: "is",
-    ast.IsNot: "is not",
-}
-_ARITHMETIC: Final[dict[type[ast.operator], str]] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*"}
-
-
-class ExpressionError(ValueError):
-    """An expression that cannot be used; the text names the part and the reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Term:
-    """A typed part: its Python, its kind, the enum it belongs to, and the fields that may be null in it."""
-
-    python: str
-    kind: str
-    enum: Enum | None = None
-    nullable: tuple[str, ...] = ()
-    literal: object = None
 
 
 def compile_expression(
@@ -65,15 +34,15 @@ def compile_expression(
     Raises:
         ExpressionError: syntax, an unknown name, or types that do not fit.
     """
-    compiler = _Compiler(fields, enums)
+    compiler = Compiler(fields, enums)
     term = compiler.compile(_parse(source))
     if wants == "bool" and term.kind != "bool":
         raise ExpressionError(f"the expression is {a(term.kind)}; it must be true or false")
-    if wants == "float" and term.kind not in _NUMBERS:
+    if wants == "float" and term.kind not in NUMBERS:
         raise ExpressionError(f"the expression is {a(term.kind)}; it must be a number")
     if wants == "int" and term.kind != "int":
         raise ExpressionError(f"the expression is {a(term.kind)}; it must be an int, as the field is")
-    python = _guarded(term) if wants == "bool" and term.nullable else term.python
+    python = guarded(term) if wants == "bool" and term.nullable else term.python
     if not compiler.used:
         raise ExpressionError("the expression uses no field")
     return Expression(source.strip().replace("\n", " "), python, tuple(compiler.used))
@@ -94,227 +63,3 @@ def _parse(source: str) -> ast.expr:
         raise ExpressionError(f"cannot read the expression near {quote(near or text[-20:])}") from None
     except (ValueError, RecursionError, MemoryError):
         raise ExpressionError("cannot read the expression") from None
-
-
-def _guarded(term: _Term) -> str:
-    guards = [f"record.{name} is not None" for name in dict.fromkeys(term.nullable)]
-    return f"({' and '.join([*guards, term.python])})"
-
-
-class _Compiler:
-    """Walks a syntax tree and refuses everything that the language does not have."""
-
-    def __init__(self, fields: Mapping[str, Field], enums: Mapping[str, Enum]) -> None:
-        self._fields = fields
-        self._enums = enums
-        self._depth = 0
-        self.used: dict[str, None] = {}
-
-    def compile(self, node: ast.expr) -> _Term:
-        self._depth += 1
-        if self._depth > _DEEPEST:
-            raise ExpressionError("the expression is nested too deeply")
-        try:
-            return self._term(node)
-        finally:
-            self._depth -= 1
-
-    def _term(self, node: ast.expr) -> _Term:
-        if isinstance(node, ast.Constant):
-            return self._constant(node)
-        if isinstance(node, ast.Name):
-            return self._name(node.id)
-        if isinstance(node, ast.Attribute):
-            return self._member(node)
-        if isinstance(node, ast.BoolOp):
-            word = " and " if isinstance(node.op, ast.And) else " or "
-            return _Term(f"({word.join(self._condition(part) for part in node.values)})", "bool")
-        if isinstance(node, ast.UnaryOp):
-            return self._unary(node)
-        if isinstance(node, ast.BinOp):
-            return self._arithmetic(node)
-        if isinstance(node, ast.Compare):
-            return self._comparison(node)
-        if isinstance(node, ast.Call):
-            return self._length(node)
-        raise ExpressionError(f"{quote(_text(node))} is not part of the expression language")
-
-    def _condition(self, node: ast.expr) -> str:
-        term = self.compile(node)
-        if term.kind != "bool":
-            raise ExpressionError(f"{quote(_text(node))} is {a(term.kind)}, where true or false is needed")
-        return _guarded(term) if term.nullable else term.python
-
-    def _constant(self, node: ast.Constant) -> _Term:
-        value = node.value
-        if isinstance(value, bool):
-            return _Term(repr(value), "bool", literal=value)
-        if isinstance(value, int | float):
-            if value != value or abs(value) > 2**63:
-                raise ExpressionError(f"{quote(value)} is too large")
-            return _Term(repr(value), "float" if isinstance(value, float) else "int", literal=value)
-        if isinstance(value, str):
-            return _Term(repr(value), "string", literal=value)
-        if value is None:
-            return _Term("None", "null")
-        raise ExpressionError(f"{quote(_text(node))} is not part of the expression language")
-
-    def _name(self, name: str) -> _Term:
-        if name in ("null", "true", "false"):
-            value = {"null": None, "true": True, "false": False}[name]
-            return _Term(repr(value), "null" if value is None else "bool", literal=value)
-        if name not in self._fields:
-            raise ExpressionError(f"no field {quote(name)}{suggestion(name, self._fields)}")
-        field = self._fields[name]
-        if field.managed is not None:
-            raise ExpressionError(f"{quote(name)} is set by the store, after the rules are evaluated")
-        self.used[name] = None
-        kind, enum = field.type.kind.value, None
-        if field.type.kind is TypeKind.ENUM:
-            enum = self._enums.get(field.type.name)
-        elif field.type.kind is TypeKind.SCALAR:
-            kind = {"id": "string"}.get(field.type.name, field.type.name)
-        nullable = (name,) if field.optional else ()
-        return _Term(f"record.{name}", kind, enum, nullable)
-
-    def _member(self, node: ast.Attribute) -> _Term:
-        if not isinstance(node.value, ast.Name) or node.value.id not in self._enums:
-            owner = node.value.id if isinstance(node.value, ast.Name) else _text(node.value)
-            raise ExpressionError(f"no enum {quote(owner)}{suggestion(owner, self._enums)}")
-        enum = self._enums[node.value.id]
-        if node.attr in enum.sets:
-            values = enum.sets[node.attr]
-            return _Term(f"({', '.join(map(repr, values))},)", "set", enum)
-        if node.attr in enum.values:
-            return _Term(repr(node.attr), "enum", enum)
-        near = suggestion(node.attr, [*enum.sets, *enum.values])
-        raise ExpressionError(f"{enum.name} has no set or value {quote(node.attr)}{near}")
-
-    def _unary(self, node: ast.UnaryOp) -> _Term:
-        if isinstance(node.op, ast.Not):
-            return _Term(f"(not {self._condition(node.operand)})", "bool")
-        term = self.compile(node.operand)
-        if not isinstance(node.op, ast.USub) or term.kind not in _NUMBERS:
-            raise ExpressionError(f"{quote(_text(node))} is not part of the expression language")
-        return _Term(f"(-{self._number(term)})", term.kind)
-
-    def _arithmetic(self, node: ast.BinOp) -> _Term:
-        word = _ARITHMETIC.get(type(node.op))
-        if word is None:
-            raise ExpressionError(
-                f"{quote(_text(node))}: only +, - and * are part of the expression language"
-            )
-        left, right = self.compile(node.left), self.compile(node.right)
-        for part, term in ((node.left, left), (node.right, right)):
-            if term.kind not in _NUMBERS:
-                raise ExpressionError(f"{quote(_text(part))} is {a(term.kind)}, not a number")
-        kind = "float" if "float" in (left.kind, right.kind) else "int"
-        return _Term(f"({self._number(left)} {word} {self._number(right)})", kind)
-
-    def _number(self, term: _Term) -> str:
-        return f"({term.python} or 0)" if term.nullable else term.python
-
-    def _comparison(self, node: ast.Compare) -> _Term:
-        parts: list[str] = []
-        left = node.left
-        for operator, right in zip(node.ops, node.comparators, strict=True):
-            parts.append(self._compare(left, operator, right))
-            left = right
-        return _Term(parts[0] if len(parts) == 1 else f"({' and '.join(parts)})", "bool")
-
-    def _compare(self, left: ast.expr, operator: ast.cmpop, right: ast.expr) -> str:
-        word = _COMPARE[type(operator)]
-        if isinstance(right, ast.List | ast.Tuple | ast.Set):
-            return self._among(left, word, right)
-        one, two = self.compile(left), self.compile(right)
-        if "null" in (one.kind, two.kind):
-            return self._null_test(left, one, word, two)
-        if word in ("is", "is not"):
-            raise ExpressionError("'is' compares with null only; use == or !=")
-        if word in ("in", "not in"):
-            return self._in_set(left, one, word, right, two)
-        self._check_same(left, one, right, two)
-        if word in ("<", "<=", ">", ">="):
-            for part, term in ((left, one), (right, two)):
-                if term.kind not in _ORDERED:
-                    raise ExpressionError(f"{quote(_text(part))} is {a(term.kind)} and has no order")
-        elif isinstance(two.literal, bool):
-            return f"({one.python} {'is' if word == '==' else 'is not'} {two.python})"
-        comparison = f"{one.python} {word} {two.python}"
-        if word in ("==", "!="):
-            return f"({comparison})"
-        nullable = one.nullable + two.nullable
-        return _guarded(_Term(comparison, "bool", None, nullable)) if nullable else f"({comparison})"
-
-    def _null_test(self, left: ast.expr, one: _Term, word: str, two: _Term) -> str:
-        if word not in ("is", "is not") or two.kind != "null":
-            raise ExpressionError("null is tested with 'is null' or 'is not null'")
-        if one.kind == "null" or not one.python.startswith("record."):
-            raise ExpressionError(f"{quote(_text(left))} is not a field, so it cannot be null")
-        if not one.nullable:
-            raise ExpressionError(f"{quote(_text(left))} is not optional, so it is never null")
-        return f"({one.python} {word} None)"
-
-    def _in_set(self, left: ast.expr, one: _Term, word: str, right: ast.expr, two: _Term) -> str:
-        if two.kind != "set" or two.enum is None:
-            raise ExpressionError(
-                f"{quote(_text(right))} is not a set; write a list or a set such as Status.terminal"
-            )
-        if one.kind != "enum" or one.enum is None or one.enum.name != two.enum.name:
-            raise ExpressionError(f"{quote(_text(left))} is not {a(two.enum.name)}")
-        return f"({one.python} {word} {two.python})"
-
-    def _among(self, left: ast.expr, word: str, right: ast.List | ast.Tuple | ast.Set) -> str:
-        if word not in ("in", "not in"):
-            raise ExpressionError("a list is used with 'in' or 'not in'")
-        one = self.compile(left)
-        values = []
-        for element in right.elts:
-            term = self.compile(element)
-            names = (part.id for part in ast.walk(element) if isinstance(part, ast.Name))
-            if term.kind in ("null", "set") or any(name in self._fields for name in names):
-                raise ExpressionError(f"{quote(_text(element))}: a list holds plain values")
-            self._check_same(left, one, element, term)
-            values.append(term.python)
-        if not values:
-            raise ExpressionError("the list is empty")
-        return f"({one.python} {word} ({', '.join(values)},))"
-
-    def _check_same(self, left: ast.expr, one: _Term, right: ast.expr, two: _Term) -> None:
-        for term, other, node in ((one, two, right), (two, one, left)):
-            if term.enum is not None and isinstance(other.literal, str):
-                if other.literal not in term.enum.values:
-                    near = suggestion(other.literal, term.enum.values)
-                    raise ExpressionError(f"{term.enum.name} has no value {quote(other.literal)}{near}")
-                return
-            if term.kind in ("list", "map", "record", "json", "set", "bytes"):
-                raise ExpressionError(f"{quote(_text(node))}: {a(term.kind)} can only be compared with null")
-        same = one.kind == two.kind and (
-            one.enum is None or two.enum is None or one.enum.name == two.enum.name
-        )
-        if not same and not {one.kind, two.kind} <= _NUMBERS:
-            raise ExpressionError(
-                f"cannot compare {quote(_text(left))} ({one.kind}) with {quote(_text(right))} ({two.kind})"
-            )
-
-    def _length(self, node: ast.Call) -> _Term:
-        if (
-            not isinstance(node.func, ast.Name)
-            or node.func.id != "len"
-            or len(node.args) != 1
-            or node.keywords
-        ):
-            raise ExpressionError(f"{quote(_text(node))}: the only function is len(field)")
-        term = self.compile(node.args[0])
-        if term.kind not in ("string", "bytes", "list", "map") or not re.match(r"record\.", term.python):
-            raise ExpressionError(
-                f"len takes a string, bytes, list or map field, not {quote(_text(node.args[0]))}"
-            )
-        return _Term(f"len({term.python} or ())" if term.nullable else f"len({term.python})", "int")
-
-
-def _text(node: ast.expr) -> str:
-    try:
-        return ast.unparse(node)
-    except (RecursionError, ValueError):
-        return "..."

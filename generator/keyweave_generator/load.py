@@ -9,7 +9,8 @@ from pathlib import Path
 from .model import Position, Schema
 from .problems import Problems, SchemaError
 from .resolve import resolve
-from .source import Document, read
+from .source import read
+from .source_document import Document
 from .source_map import SourceMap
 from .structure import ENTITY_FILE, PACKAGE_FILE, check_structure
 

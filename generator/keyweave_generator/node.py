@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .model import Position
-from .source import Document, KeyPath
+from .source_document import Document, KeyPath
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from .node import Node
 from .problems import Problems, a, quote, suggestion
 from .resolve_entity import resolve_entity
 from .resolve_field import Types, resolve_fields
-from .source import Document
+from .source_document import Document
 
 
 def resolve(

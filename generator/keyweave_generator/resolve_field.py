@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from .expression import ExpressionError, compile_expression
+from .expression import compile_expression
+from .expression_compile import ExpressionError
 from .model import SCALARS, Enum, Field, Managed, RecordType, TypeKind, TypeRef
 from .names import field_name_problem
 from .node import Node

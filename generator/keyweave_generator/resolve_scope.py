@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .expression import ExpressionError, compile_expression
+from .expression import compile_expression
+from .expression_compile import ExpressionError
 from .model import Expression, Field
 from .names import error_name_problem, word_problem
 from .node import Node

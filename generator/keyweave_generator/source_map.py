@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .model import Position
-from .source import Document, KeyPath
+from .source_document import Document, KeyPath
 
 
 class SourceMap:

@@ -18,7 +18,7 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
 from .problems import Problems, listing, quote, suggestion
-from .source import Document, KeyPath
+from .source_document import Document, KeyPath
 
 PACKAGE_FILE: Final = "packageFile"
 ENTITY_FILE: Final = "entityFile"

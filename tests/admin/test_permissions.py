@@ -226,7 +226,7 @@ def test_a_refused_setting_is_asked_for_once(server: Running) -> None:
         assert client.info("stats")["acl_access_denied_cmd"] == before
 
 
-def test_a_user_gets_no_password_by_a_rule_and_keeps_the_one_it_has(server: Running) -> None:
+def test_a_rule_sets_no_password_and_keeps_the_users_own(server: Running) -> None:
     settings, context = prepare(PACKAGE, "redis://localhost", namespace="fresh")
     words = permissions.rule(context, settings, permissions.Role.APPLICATION, "fresh")
     with server.client() as client:
@@ -239,7 +239,7 @@ def test_a_user_gets_no_password_by_a_rule_and_keeps_the_one_it_has(server: Runn
         assert store.users.find("u") is None
 
 
-def test_names_that_rules_cannot_hold_are_refused() -> None:
+def test_names_that_a_rule_cannot_express_are_refused() -> None:
     settings, context = prepare(PACKAGE, "redis://localhost")
     with pytest.raises(ConfigurationError, match="user"):
         permissions.rule(context, settings, permissions.Role.ADMIN, "two words")

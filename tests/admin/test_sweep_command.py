@@ -98,13 +98,13 @@ def test_what_cannot_be_removed_is_found(store: sync.Store) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("--share", "0"), ("--share", "2"), ("--interval", "0")])
-def test_a_pace_that_makes_no_sense_is_refused(store: sync.Store, arguments: tuple[str, str]) -> None:
+def test_an_invalid_pace_is_refused(store: sync.Store, arguments: tuple[str, str]) -> None:
     result = RUNNER.invoke(app, ["sweep", *arguments])
     assert result.exit_code == 2
     assert "sweeper: " in result.output
 
 
-def test_nonsense_in_the_environment_stops_it(store: sync.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_environment_variable_stops_it(store: sync.Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEYWEAVE_RETENTION_TASK_STATE", "soon")
     result = sweep()
     assert result.exit_code == 2

@@ -134,7 +134,7 @@ def test_an_exception_at_any_bytecode_of_a_use_loses_no_connection() -> None:
         all_at_once(shell)
 
 
-def test_an_exception_at_any_bytecode_of_opening_loses_no_place() -> None:
+def test_an_exception_at_any_bytecode_of_opening_loses_no_permit() -> None:
     with named() as shell:
 
         def opening() -> None:
@@ -151,7 +151,7 @@ def test_an_exception_at_any_bytecode_of_a_health_check_loses_no_connection() ->
         all_at_once(shell)
 
 
-def test_an_exception_at_any_bytecode_of_replacing_a_dead_connection_loses_no_place() -> None:
+def test_an_exception_at_any_bytecode_of_replacing_a_dead_connection_loses_no_permit() -> None:
     with named() as shell, sync.Shell(parse_url(server_url())) as other:
 
         def replacing() -> None:
@@ -239,7 +239,7 @@ def test_an_interrupted_waiter_loses_no_connection_at_any_line() -> None:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_exceptions_at_random_moments_leave_the_pool_whole(seed: int) -> None:
+def test_exceptions_at_random_moments_leave_the_pool_intact(seed: int) -> None:
     chance = random.Random(seed)
     stopping = threading.Event()
     throw = ctypes.pythonapi.PyThreadState_SetAsyncExc

@@ -133,7 +133,7 @@ def test_an_argument_wins_over_the_query(name: str, value: object) -> None:
         ("db", True), ("port", 1),
     ],
 )  # fmt: skip
-def test_an_argument_without_sense_is_refused_by_name(name: str, value: object) -> None:
+def test_an_invalid_argument_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(ConfigurationError, match=name):
         parse_url("rediss://db", **{name: value})
 

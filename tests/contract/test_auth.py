@@ -85,7 +85,7 @@ async def test_an_update_frees_the_old_email_and_claims_the_new_one(engine: Engi
 
 
 @contract
-async def test_a_deleted_user_takes_the_api_keys_along(engine: Engine) -> None:
+async def test_deleting_a_user_deletes_the_api_keys(engine: Engine) -> None:
     for id in ("u", "v"):
         await engine.auth.create_user(user(id))
     for id, owner in (("k", "u"), ("l", "u"), ("m", "v")):
@@ -107,7 +107,7 @@ async def test_a_deleted_user_takes_the_api_keys_along(engine: Engine) -> None:
 
 
 @contract
-async def test_the_first_admin_is_made_once(engine: Engine) -> None:
+async def test_the_first_admin_is_created_once(engine: Engine) -> None:
     await engine.auth.create_user(user("plain"))
     for taken in (user("plain", "new@x"), user("new", "PLAIN@x")):
         with pytest.raises(AlreadyBootstrappedError):
@@ -188,7 +188,7 @@ async def test_api_keys_are_listed_newest_first(engine: Engine) -> None:
 
 
 @contract
-async def test_last_used_never_goes_back(engine: Engine) -> None:
+async def test_last_used_never_decreases(engine: Engine) -> None:
     await engine.auth.create_user(user("u"))
     future = datetime.now(UTC).replace(microsecond=123456) + timedelta(days=1)
     for id, last_used in (("k", None), ("l", future)):

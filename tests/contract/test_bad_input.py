@@ -236,7 +236,7 @@ async def test_a_repository_ends_with_its_transaction(engine: Engine) -> None:
 
 
 @contract
-async def test_an_error_of_keyweave_is_no_subclass_of_the_contracts_errors(engine: Engine) -> None:
+async def test_a_missing_row_raises_exactly_the_contracts_error(engine: Engine) -> None:
     for call, error in (
         (engine.tasks.get_state("t"), TaskNotFoundError),
         (engine.workflows.get_state("w"), WorkflowNotFoundError),

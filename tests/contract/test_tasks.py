@@ -229,7 +229,7 @@ async def test_children_are_ordered_by_task_id(engine: Engine) -> None:
 
 
 @contract
-async def test_outputs_of_children_leave_out_none_only(engine: Engine) -> None:
+async def test_outputs_of_children_omit_null_only(engine: Engine) -> None:
     await add(
         engine,
         task("p"),
@@ -264,7 +264,7 @@ async def test_a_tree_is_ordered_by_depth_and_then_by_age(engine: Engine) -> Non
 
 
 @contract
-async def test_a_deep_tree_is_whole(engine: Engine) -> None:
+async def test_a_deep_tree_is_complete(engine: Engine) -> None:
     await add(engine, *(task(f"{n}", parent_state_id=f"{n - 1}" if n else None) for n in range(120)))
     assert ids(await engine.tasks.get_task_tree("0")) == [f"{n}" for n in range(101)]
     assert len(await engine.tasks.get_task_tree("0", 500)) == 120

@@ -21,7 +21,7 @@ from tests.contract.stories import add, contract, ids, run_on, task, workflow
 
 
 @contract
-async def test_what_a_transaction_wrote_is_there_together(engine: Engine) -> None:
+async def test_the_writes_of_a_transaction_become_visible_together(engine: Engine) -> None:
     await engine.workflows.upsert_state(workflow())
 
     async def write(repository: TaskRepository) -> str:
@@ -37,7 +37,7 @@ async def test_what_a_transaction_wrote_is_there_together(engine: Engine) -> Non
 
 
 @contract
-async def test_every_read_sees_the_own_writes(engine: Engine) -> None:
+async def test_every_read_sees_the_transactions_own_writes(engine: Engine) -> None:
     await add(engine, task("p"), task("a", parent_state_id="p", task_id="t", output=1))
 
     async def write(repository: TaskRepository) -> None:

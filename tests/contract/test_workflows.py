@@ -141,7 +141,7 @@ async def test_filters_combine(engine: Engine) -> None:
 
 
 @contract
-async def test_long_lists_are_whole(engine: Engine) -> None:
+async def test_long_lists_are_complete(engine: Engine) -> None:
     for number in range(230):
         await engine.workflows.upsert_state(workflow(f"{number}"))
     assert ids(await engine.workflows.list_states()) == [f"{number}" for number in reversed(range(230))]
@@ -152,7 +152,7 @@ async def test_long_lists_are_whole(engine: Engine) -> None:
 
 
 @contract
-async def test_the_newest_execution_of_a_workflow_stands_for_it(engine: Engine) -> None:
+async def test_the_newest_execution_of_a_workflow_is_found(engine: Engine) -> None:
     for exec_id in ("a", "b", "c"):
         await engine.workflows.upsert_state(workflow(exec_id))
     await engine.workflows.update_status("a", Status.PAUSED)

@@ -30,7 +30,7 @@ def test_rows_are_kept_in_order_when_a_chain_leads_up_to_a_root() -> None:
     assert [row.name for row in found] == ["leaf", "child", "top"]
 
 
-def test_circles_are_not_reached() -> None:
+def test_cycles_are_not_reached() -> None:
     assert rooted(rows(a="b", b="a", own="own"), "name", "parent") == []
     deep = rows(**{f"{n}": f"{n - 1}" if n else None for n in range(3000)})
     assert rooted(deep, "name", "parent") == deep

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,11 +65,34 @@ def renew(name: str, files: dict[str, bytes]) -> None:
         (golden(name) / path).write_bytes(content)
 
 
+def folded(value: Any, depth: int = 0) -> str:
+    """JSON with every part on one line that fits there: the golden tree keeps a manifest so."""
+    line = json.dumps(value, ensure_ascii=False, sort_keys=True)
+    if len(line) + depth <= 140:
+        return line
+    begin = "\n" + " " * (depth + 1)
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(name)}: {folded(each, depth + 1)}" for name, each in sorted(value.items())]
+        return "{" + begin + f",{begin}".join(parts) + begin[:-1] + "}"
+    if isinstance(value, list):
+        return "[" + begin + f",{begin}".join(folded(each, depth + 1) for each in value) + begin[:-1] + "]"
+    return line
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_manifest_is_indented_json(name: str) -> None:
+    """Together with the content in the golden tree, this is the manifest to the byte."""
+    text = generated(name)[f"{package_name(name)}/manifest.json"]
+    assert text == json.dumps(json.loads(text), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
 @pytest.mark.parametrize("name", GOLDEN)
 def test_a_tree_is_generated_to_the_byte(name: str) -> None:
     package = package_name(name)
     elsewhere = (f"{package}/aio/", f"{package}/lua/")
-    made = {path: text.encode() for path, text in generated(name).items() if not path.startswith(elsewhere)}
+    texts = {path: text for path, text in generated(name).items() if not path.startswith(elsewhere)}
+    texts[f"{package}/manifest.json"] = folded(json.loads(texts[f"{package}/manifest.json"])) + "\n"
+    made = {path: text.encode() for path, text in texts.items()}
     if UPDATE:
         renew(name, made)
     found = tree(golden(name))

@@ -27,7 +27,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_good_schema_is_summed_up_in_one_line() -> None:
+def test_a_valid_schema_is_summarised_in_one_line() -> None:
     result = run("validate", str(REAL))
     assert result.exit_code == 0
     assert result.stdout == f"{REAL}: 4 entities, 18 views, 3 unique constraints: ok\n"
@@ -38,7 +38,7 @@ def test_the_schema_folder_is_the_default(workplace: Path) -> None:
     assert run("validate").stdout == "schema: 1 entity, 0 views, 0 unique constraints: ok\n"
 
 
-def test_a_bad_schema_is_reported_whole_and_fails(workplace: Path) -> None:
+def test_every_mistake_of_an_invalid_schema_is_reported(workplace: Path) -> None:
     (workplace / "schema/sale.yaml").write_text(SALE.replace("key: id", "key: idd") + "view: {}\n")
     for command in ("validate", "generate"):
         result = run(command)
@@ -94,7 +94,7 @@ def test_check_names_changed_missing_and_orphaned_files(workplace: Path) -> None
     assert {path: path.read_bytes() for path in package.rglob("*") if path.is_file()} == before
 
 
-def test_the_way_to_repair_names_the_folders_that_were_given(workplace: Path) -> None:
+def test_the_command_that_repairs_names_the_given_folders(workplace: Path) -> None:
     (workplace / "schema").rename(workplace / "db")
     result = run("generate", "--schema", "db", "--output", "src", "--check")
     assert result.stderr.endswith("run: keyweave generate --schema db --output src\n")
@@ -158,7 +158,7 @@ def test_every_key_of_the_json_schema_is_described() -> None:
 
 
 @pytest.mark.parametrize("command", ["generate", "validate", "schema"])
-def test_help_teaches_by_example(command: str) -> None:
+def test_help_has_examples(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0
     assert "Examples" in result.stdout

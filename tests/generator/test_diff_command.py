@@ -70,7 +70,7 @@ def test_a_branch_is_compared_with_where_it_left_the_default_branch(sample: Samp
 
 
 @pytest.mark.parametrize("name", ["main~1", "v1", "a-branch", "a full name"])
-def test_any_name_of_a_revision_will_do(sample: Sample, name: str) -> None:
+def test_a_revision_may_have_any_name(sample: Sample, name: str) -> None:
     sample.git("tag", "v1")
     sample.git("branch", "a-branch")
     name = sample.git("rev-parse", "HEAD") if name == "a full name" else name
@@ -157,7 +157,7 @@ def test_the_level_decides_the_exit_status(sample: Sample, level: Level, sale: s
         (("--schema", "nowhere"), "nowhere: cannot read the schema folder: No such file or directory"),
     ],
 )
-def test_what_cannot_be_compared_is_status_2(
+def test_a_comparison_that_is_not_possible_is_status_2(
     sample: Sample, arguments: tuple[str, ...], message: str
 ) -> None:
     result = run(*arguments)
@@ -252,7 +252,7 @@ def test_the_json_has_a_stable_shape(sample: Sample) -> None:
     }
 
 
-def test_help_teaches_by_example() -> None:
+def test_help_has_examples() -> None:
     result = run("--help")
     assert result.exit_code == 0
     for word in ("Examples", "keyweave diff --against", "merge base", "Exit status", "ignore"):

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyweave_generator.expression import ExpressionError, compile_expression
+from keyweave_generator.expression import compile_expression
+from keyweave_generator.expression_compile import ExpressionError
 from keyweave_generator.model import Enum
 from tests.generator.example import example_fields
 

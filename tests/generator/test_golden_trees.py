@@ -15,6 +15,7 @@ from tests.generator.accepted.corpus import GOLDEN, NAMES, sources, unformatted
 from tests.generator.example import real_sources
 
 HOME: Final = str(Path(keyweave_generator.__file__).parent)
+CASES: Final = Path(__file__).resolve().parent.parent / "cases"
 TEMPLATE: Final = "<template>"
 """What Jinja calls the file of a compiled template."""
 
@@ -58,3 +59,14 @@ def test_a_golden_tree_shows_every_line_that_any_schema_runs() -> None:
         if module not in ELSEWHERE
     }
     assert sorted(hidden) == [], "let the case `complete` use it as well"
+
+
+def test_expected_texts_stay_under_4000_lines() -> None:
+    """Golden trees, and the texts of rejected schemas and of changes."""
+    expected = [
+        *(path for path in (CASES / "accepted").glob("*/expected/**/*") if path.is_file()),
+        *(CASES / "rejected").glob("*/stderr.txt"),
+        *(CASES / "changes").glob("*/expected.txt"),
+    ]
+    lines = sum(len(path.read_text("utf-8").splitlines()) for path in expected)
+    assert 2_000 < lines < 4_000

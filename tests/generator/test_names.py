@@ -21,7 +21,7 @@ def test_the_generator_knows_every_error_of_the_runtime() -> None:
     assert runtime_errors() == RUNTIME_ERRORS
 
 
-def test_templates_name_errors_that_there_are() -> None:
+def test_templates_name_existing_errors() -> None:
     folder = resources.files("keyweave_generator") / "templates"
     texts = [path.read_text(encoding="utf-8") for path in folder.iterdir()]
     named = {name for text in texts for name in re.findall(r"\b[A-Z]\w+Error\b", text)}

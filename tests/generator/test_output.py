@@ -39,7 +39,7 @@ def test_everything_is_written_into_a_folder_that_was_not_there(tmp_path: Path) 
     assert outdated(root, wanted) == []
 
 
-def test_files_that_are_right_are_not_touched(tmp_path: Path) -> None:
+def test_files_that_are_up_to_date_are_not_written(tmp_path: Path) -> None:
     write(tmp_path, files(a="1", b="1"))
     before = (tmp_path / "shop/a.py").stat()
     assert changes(write(tmp_path, files(a="1", b="2"))) == {"shop/b.py": "changed"}
@@ -68,7 +68,7 @@ def test_files_that_were_not_generated_are_never_deleted(tmp_path: Path) -> None
     assert not (tmp_path / "shop/sub/b.py").exists()
 
 
-def test_a_foreign_file_is_not_overwritten_and_nothing_else_is_written(tmp_path: Path) -> None:
+def test_a_file_of_the_user_is_not_overwritten_and_nothing_else_is_written(tmp_path: Path) -> None:
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop/b.py").write_text("mine")
     with pytest.raises(OutputError, match=r"shop/b\.py: not a generated file"):

@@ -1,4 +1,4 @@
-"""Where problems point, in what order they come, and what the loader makes of files and folders."""
+"""The positions and the order of problems, and how the loader reads files and folders."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import yaml
 from keyweave_generator import source
 from keyweave_generator.load import load, load_sources
 from keyweave_generator.problems import Problems, SchemaError
+from keyweave_generator.source_document import Document
 from tests.generator.example import PACKAGE, REAL, SALE, load_example, only_entity, real_sources, sources
 
 
@@ -19,7 +20,7 @@ def problems_of(texts: dict[str, str | bytes]) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
-def read(text: str) -> source.Document:
+def read(text: str) -> Document:
     problems = Problems()
     document = source.read("a.yaml", text, problems)
     assert document is not None
@@ -169,7 +170,7 @@ def test_an_empty_folder_lacks_its_package_file(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_the_real_schema_is_resolved_whole() -> None:
+def test_the_real_schema_is_resolved_completely() -> None:
     schema = load(REAL)
     task = next(entity for entity in schema.entities if entity.name == "TaskState")
     assert task.partition_by == "workflow_exec_id"

@@ -32,7 +32,7 @@ case "$*" in *--paginate*) printf '%s' "${COMMENTS:-}" ;; esac
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run of the action's script did."""
+    """The result of one run of the action's script."""
 
     status: int
     stdout: str
@@ -157,7 +157,7 @@ def test_no_comment_is_requested_when_comments_are_disabled(tmp_path: Path, more
     assert (outcome.status, outcome.calls) == (1, [])
 
 
-def test_without_the_right_to_comment_the_review_stands(tmp_path: Path) -> None:
+def test_the_review_succeeds_without_the_permission_to_comment(tmp_path: Path) -> None:
     outcome = pull_request(tmp_path, HARMLESS).review(REFUSE="1")
     assert outcome.status == 0
     assert "::notice::The review could not be written as a comment" in outcome.stdout
@@ -218,9 +218,7 @@ def test_the_hook_runs_when_a_schema_file_changes(path: str, runs: bool) -> None
 
 
 @pytest.mark.parametrize(("sale", "accepted"), [(HARMLESS, True), (GRAVE, False)])
-def test_git_runs_the_hook_and_refuses_what_would_lose_data(
-    tmp_path: Path, sale: str, accepted: bool
-) -> None:
+def test_git_runs_the_hook_and_refuses_a_loss_of_data(tmp_path: Path, sale: str, accepted: bool) -> None:
     sample = Sample(tmp_path / "shop")
     sample.write()
     sample.commit()

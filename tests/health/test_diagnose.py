@@ -1,4 +1,4 @@
-"""Every finding, provoked on a server that was set up to deserve it, and gone where it is set up well."""
+"""Every finding, provoked on a misconfigured server, and absent on a well configured one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def well() -> Iterator[Running]:
         yield server
 
 
-def test_a_server_that_is_set_up_well_has_no_findings(well: Running) -> None:
+def test_a_well_configured_server_has_no_findings(well: Running) -> None:
     health = examined(well.url)
     assert (health.findings, health.worst, health.serving) == ((), None, True)
 
@@ -201,7 +201,7 @@ def test_clocks_that_differ_are_found(well: Running, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(("hours", "severity"), [(0.1, None), (2, WARNING), (48, CRITICAL)])
-def test_rows_that_wait_to_be_swept_are_found(well: Running, hours: float, severity: Severity | None) -> None:
+def test_unswept_rows_are_found(well: Running, hours: float, severity: Severity | None) -> None:
     expiry, *_ = [partition.expiry for partition in prepare(PACKAGE, well.url)[1].keyspace.partitions()]
     with well.client() as client:
         client.zadd(expiry, {"TaskState:late": (time.time() - hours * 3600) * 1_000_000})

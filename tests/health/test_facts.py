@@ -30,7 +30,7 @@ def test_settings_that_are_not_reported_are_unknown(settings: Reply) -> None:
     )
 
 
-def test_numbers_that_are_none_are_unknown() -> None:
+def test_invalid_numbers_are_unknown() -> None:
     reported = facts(b"used_memory:1.5GB\r\nmaxmemory:\r\nmaxmemory_policy:noeviction\r\n")
     assert (reported.used_memory, reported.max_memory, reported.eviction_policy) == (None, None, "noeviction")
 
@@ -76,7 +76,7 @@ def test_a_replica_reports_its_primary() -> None:
         (b"", REFUSED, "unknown"),
     ],
 )
-def test_persistence_in_a_word(info: bytes, settings: Reply, words: str) -> None:
+def test_persistence_is_summarised(info: bytes, settings: Reply, words: str) -> None:
     assert facts(info, settings).persistence == words
 
 
@@ -90,5 +90,5 @@ def test_persistence_in_a_word(info: bytes, settings: Reply, words: str) -> None
         (b"aof_enabled:1\r\n", None),
     ],
 )
-def test_failing_persistence_is_what_the_server_last_tried(info: bytes, failing: bool | None) -> None:
+def test_failing_persistence_is_the_last_failed_attempt(info: bytes, failing: bool | None) -> None:
     assert facts(info).persistence_failing is failing

@@ -11,7 +11,7 @@ from tests.integrity.site import Site
 
 
 class Outcome(enum.Enum):
-    """What a repair makes of a damage."""
+    """The result of a repair of a damage."""
 
     RESTORED = "the keyspace is what it was"
     MENDED = "a document is gone or changed; every index agrees with those that are there"
@@ -28,4 +28,4 @@ class Damage(NamedTuple):
 
 
 class NotSoAnyMoreError(Exception):
-    """An earlier damage took away what this one needs."""
+    """An earlier damage removed what this one needs."""

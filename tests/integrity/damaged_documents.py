@@ -188,7 +188,7 @@ DAMAGES = [  # Documents
         {Kind.WRONG_SCORE, Kind.MISSING_ENTRY, Kind.WRONG_VALUE},
         Outcome.MENDED,
     ),
-    # The partition's own keys, and strangers
+    # The partition's own keys, and foreign keys
     Damage("delete the clock", lambda s: s.send(("DEL", s.execution.clock)), {Kind.CLOCK_BEHIND}),
     Damage("set the clock back", lambda s: s.send(("SET", s.execution.clock, 5)), {Kind.CLOCK_BEHIND}),
     Damage("overwrite the clock", lambda s: s.send(("SET", s.execution.clock, "noon")), {Kind.BAD_CLOCK}),

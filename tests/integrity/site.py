@@ -1,4 +1,4 @@
-"""A healthy store with rows of every entity, and what a person with redis-cli sees of it."""
+"""A healthy store with rows of every entity, and its keys as redis-cli shows them."""
 
 from __future__ import annotations
 

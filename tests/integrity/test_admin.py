@@ -34,7 +34,7 @@ def keyweave(site: Site, *words: str) -> Result:
 
 
 def damage(site: Site) -> None:
-    """Something of everything, in secret fields too."""
+    """A damage of several kinds, in secret fields too."""
     site.send(
         ("ZREM", site.view("TaskState", "by_status", "RUNNING"), "root"),
         ("HSET", site.view("APIKey", "fingerprint"), b"planted-print-1".hex(), "ghost"),
@@ -85,7 +85,7 @@ def test_the_shape_of_a_check(site: Site) -> None:
     ]
 
 
-def test_ids_show_when_asked_and_secrets_never(site: Site) -> None:
+def test_ids_are_shown_on_request_and_secrets_never(site: Site) -> None:
     damage(site)
     for words in (["check"], ["check", "--format", "json"], ["reindex", "--dry-run"]):
         result = keyweave(site, *words, "--show-ids")
@@ -170,7 +170,7 @@ def test_a_server_that_is_down_ends_with_two() -> None:
 
 
 @pytest.mark.parametrize("command", ["check", "reindex", "export", "import"])
-def test_help_teaches(command: str) -> None:
+def test_help_has_examples(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0
     assert f"keyweave {command}" in result.output

@@ -1,4 +1,4 @@
-"""Checks and repairs beside writers: nothing is reported that is not so, and no write is lost."""
+"""Checks and repairs beside writers: only real drift is reported, and no write is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes at the worst moment: between what a check or repair read and what it does next."""
+"""Writes between two exchanges of a check or a repair."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_a_repair_does_not_undo_what_was_written_meanwhile(site: Site, name: str
 def test_a_repair_leaves_a_claim_that_another_row_took_meanwhile(
     site: Site, owner: str | None, taker: str
 ) -> None:
-    """The value stood open, so two rows have it now; the one with the claim keeps it."""
+    """The value was free, so two rows have it now; the row with the claim keeps it."""
     claims = site.view("User", "email")
     site.send(("HDEL", claims, "u1@x") if owner is None else ("HSET", claims, "u1@x", owner))
     flow = repair_flows.reindex(site.context, Repairs())
@@ -224,7 +224,7 @@ def test_a_row_that_is_deleted_during_its_inspection_is_not_reported(site: Site)
     assert found == []
 
 
-def test_a_repair_gives_a_row_back_its_role(site: Site) -> None:
+def test_a_repair_restores_an_entry_of_a_row_that_changes_meanwhile(site: Site) -> None:
     site.send(("DEL", site.view("User", "by_role", "admin")))
     set_role = once(lambda: site.store.users.change("u1", lambda row: setattr(row, "role", Role.ADMIN)))
     disturbed(site, repair_flows.reindex(site.context, Repairs()), holds("MULTI"), set_role)

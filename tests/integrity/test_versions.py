@@ -45,7 +45,7 @@ def test_an_index_that_is_not_built_is_not_compared_and_not_repaired() -> None:
             assert new.db.check().clean
 
 
-def test_indexes_of_other_code_are_not_strangers() -> None:
+def test_indexes_of_other_code_are_no_foreign_keys() -> None:
     with opened(NEW, "versions") as new:
         new.db.notes.create(note(NEW, "a"))
         with opened(OLD, new) as old:

@@ -15,11 +15,11 @@ from enum import Enum
 from typing import Any, Final, Protocol
 
 MOST_SCHEDULES: Final = 2000
-"""More than this are no longer a short schedule."""
+"""The most orders that a short schedule may have."""
 
 
 class Stand(Enum):
-    """Where a session stands."""
+    """The state of a session."""
 
     GATE = "gate"
     WAITS = "waits"
@@ -46,7 +46,7 @@ class Session:
         self._task: asyncio.Task[None] | None = None
 
     async def begin(self, body: Callable[[], Awaitable[Any]]) -> None:
-        """Start the session's task and let it come to its first gate."""
+        """Start the session's task and run it to its first gate."""
         self._task = asyncio.create_task(self._run(body))
         await self.hear()
 
@@ -69,16 +69,16 @@ class Session:
         await self._open.wait()
 
     async def step(self) -> None:
-        """Open the gate, and hear where the session stands then."""
+        """Open the gate, and return the state that the session reaches."""
         self._open.set()
         await self.hear()
 
     async def hear(self) -> None:
-        """Learn where the session stands once it cannot go on by itself."""
+        """Determine the session's state once it cannot continue by itself."""
         self.stand = await self._reports.get()
 
     async def ask_again(self) -> None:
-        """Another session took a step: learn whether this one still waits."""
+        """Determine whether this session still waits after a step of another one."""
         raise NotImplementedError
 
     async def abandon(self) -> None:
@@ -89,14 +89,14 @@ class Session:
 
 
 class Theatre(Protocol):
-    """Where sessions play: sets the stage anew for every run."""
+    """The place of a run: provides fresh rows and sessions for every run."""
 
     async def set(self) -> Mapping[str, Session]:
-        """Fresh rows, and sessions that stand at their first gates."""
+        """Fresh rows, and sessions at their first gates."""
         ...
 
     async def relieve(self) -> None:
-        """Every session waits for another: let one of them go on, as the engine would in time."""
+        """Let one of the sessions continue when every session waits for another, as the engine would after a timeout."""
         ...
 
 

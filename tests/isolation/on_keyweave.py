@@ -146,7 +146,7 @@ class KeyweaveTheatre:
         return sessions
 
     async def relieve(self) -> None:
-        """One of the locks runs out, as it would after its time to live."""
+        """Let one of the locks expire, as it would after its TTL."""
         pattern = self.engine.store.session.context.keyspace.pattern()
         await self.engine.store.session.run(_drop_one_lock(f"{pattern}@lock:*"))
 

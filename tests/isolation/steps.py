@@ -11,7 +11,7 @@ from tests.contract.stories import key, task, user, workflow
 from tests.isolation.acting import Actor
 
 Notes: TypeAlias = dict[str, Any]
-"""What a session has seen; one that runs again begins with none."""
+"""What a session has read; a transaction that runs again begins with nothing."""
 
 Step: TypeAlias = Callable[[Actor, Notes], Awaitable[None]]
 

@@ -71,7 +71,7 @@ async def ended_task(actor: Actor) -> None:
 
 
 async def two_pages(actor: Actor) -> None:
-    """One execution more than a page holds; `0` is the oldest."""
+    """One execution more than a page has; `0` is the oldest."""
     await actor.workflows.upsert_state(workflow("0"))
     await asyncio.gather(*(actor.workflows.upsert_state(workflow(f"{number}")) for number in range(1, 201)))
 
@@ -352,7 +352,7 @@ def _body(call: Call) -> Body:
 
 
 async def ends_of(race: Race) -> tuple[int, set[str]]:
-    """How many orders there are, and what they come to."""
+    """The number of orders, and their results."""
     found: set[str] = set()
     number = 0
     bodies = {name: _body(call) for name, call in race.calls.items()}

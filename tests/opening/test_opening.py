@@ -1,4 +1,4 @@
-"""Options of a store: what makes no sense is refused before anything connects."""
+"""Options of a store: an invalid one is refused before anything connects."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from keyweave.opening.prepare import prepare
         ("remembered", -1), ("remembered", 10**7), ("lock_wait", float("nan")), ("lock_wait", "5"), ("backoff", 0),
     ],
 )  # fmt: skip
-def test_a_policy_without_sense_is_refused_by_name(name: str, value: Any) -> None:
+def test_an_invalid_policy_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=name):
         prepare(PACKAGE, "redis://unused", **{name: value})
 
 
-def test_a_policy_that_makes_sense_is_taken() -> None:
+def test_a_valid_policy_is_used() -> None:
     _, context = prepare(
         PACKAGE, "redis://unused", attempts=1, lock_wait=0.5, lock_ttl=2, grace_ms=1, remembered=0
     )

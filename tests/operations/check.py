@@ -1,6 +1,6 @@
 """Dashboard and alerts with the real Prometheus: `python -m tests.operations.check` (`make operations-check`).
 
-promtool loads the rules and runs their tests. Then a store lives, Prometheus scrapes what it exports through
+promtool loads the rules and runs their tests. Then a store runs, Prometheus scrapes what it exports through
 OpenTelemetry, and every query of a panel, a variable and a rule is asked: each must be understood, and every panel
 must have something to show.
 """
@@ -30,7 +30,7 @@ _PATIENCE: Final = 60.0
 
 
 def main() -> int:
-    """Check everything, say what was checked, and return 1 with the reason when something is wrong."""
+    """Check everything, print what was checked, and return 1 with the reason if something is wrong."""
     try:
         _say(provide())
         run([program("promtool"), "check", "rules", str(RULES)])
@@ -71,7 +71,7 @@ scrape_configs:
 
 
 def _wait_for_panels(url: str, stores: Any) -> set[str]:
-    """Let the store live until every panel has data; the panels that have none when patience ends."""
+    """Run the store until every panel has data. Return the panels without data at the deadline."""
     deadline = time.monotonic() + _PATIENCE
     silent = {panel.title for panel in panels()}
     while silent and time.monotonic() < deadline:
@@ -79,7 +79,7 @@ def _wait_for_panels(url: str, stores: Any) -> set[str]:
         for panel in panels():
             if panel.title in silent and all(_ask(url, panel.title, query) for query, _ in panel.queries):
                 silent.discard(panel.title)
-        time.sleep(0.2)  # between looks, until the deadline
+        time.sleep(0.2)  # between queries, until the deadline
     return silent
 
 

@@ -20,7 +20,7 @@ MEMORY: Final = 256 * 1024 * 1024
 
 
 class Export:
-    """What Prometheus would get to see."""
+    """The metrics that Prometheus would scrape."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

@@ -45,7 +45,7 @@ def emitted() -> set[str]:
         return export.names()
 
 
-def test_everything_that_is_asked_for_is_emitted(emitted: set[str]) -> None:
+def test_every_metric_of_a_query_is_emitted(emitted: set[str]) -> None:
     asked = {(place, name) for place, query in queries() for name in metrics_in(query)}
     assert len({name for _, name in asked}) > 25
     assert {(place, name) for place, name in asked if name not in emitted} == set()
@@ -103,7 +103,7 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
     assert there == {f"runbook-{alert.lower()}" for alert in found}
 
 
-def test_links_between_runbooks_lead_somewhere() -> None:
+def test_links_between_runbooks_have_targets() -> None:
     page = FOLDER / "runbooks.md"
     text = page.read_text(encoding="utf-8")
     for path, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", text):

@@ -61,7 +61,7 @@ async def test_users_are_unique_by_email_in_any_case(engine: PostgresEngine) -> 
 
 
 @oracle
-async def test_api_keys_go_with_their_user(engine: PostgresEngine) -> None:
+async def test_deleting_a_user_deletes_the_api_keys(engine: PostgresEngine) -> None:
     await engine.auth.create_user(user("u", "u@x"))
     made = await engine.auth.create_api_key(key("k", "one"))
     assert await engine.auth.get_api_key_by_fingerprint(b"one") == made
@@ -78,7 +78,7 @@ async def test_api_keys_go_with_their_user(engine: PostgresEngine) -> None:
 
 
 @oracle
-async def test_last_used_never_goes_back(engine: PostgresEngine) -> None:
+async def test_last_used_never_decreases(engine: PostgresEngine) -> None:
     await engine.auth.create_user(user("u", "u@x"))
     future = datetime.now(UTC) + timedelta(days=1)
     for id, last_used in (("k", None), ("l", future)):
@@ -222,7 +222,7 @@ async def test_progress_counts_children(engine: PostgresEngine) -> None:
 
 
 @oracle
-async def test_completion_looks_at_top_level_tasks(engine: PostgresEngine) -> None:
+async def test_completion_considers_top_level_tasks(engine: PostgresEngine) -> None:
     await engine.workflows.upsert_state(workflow())
     await engine.tasks.upsert_state(task("p", execution_type=ExecutionType.PARALLEL, output=[1]))
     await engine.tasks.upsert_state(task("c", parent_state_id="p", status=Status.RUNNING))

@@ -19,7 +19,7 @@ LAST: tuple[Call, ...] = (
     Call("workflows.list_states"),
     Call("tasks.list_states"),
 )
-"""What every history ends with: all rows there are."""
+"""The last step of every history: all rows."""
 
 
 class Side:

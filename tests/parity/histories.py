@@ -26,7 +26,7 @@ MOMENTS: Final = tuple(
     datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=400 * number, microseconds=number)
     for number in range(4)
 )
-"""Times that histories bring along; all others are set by the store."""
+"""Times that histories contain; the store sets all others."""
 
 USERS = st.sampled_from(["ada", "Bob:", "{é}"])
 EMAILS = st.sampled_from(["ada@x", "ADA@X", "é@z", "É@z", "%:{}@x"])
@@ -39,7 +39,7 @@ NAMES = st.sampled_from(["fetch", "Fetch"])
 AGENTS = st.sampled_from(["agent", "agent", "other"])
 TOOLS = st.sampled_from(["tool", "tool", "other"])
 STATUSES = st.sampled_from([*Status, *Status, "RUNNING", "SUCCESS"])
-"""Text that names a status is as good as the status."""
+"""A text that names a status is equal to the status."""
 
 _TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
 _NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False).map(
@@ -85,7 +85,7 @@ USAGE = st.builds(
 ENTRIES = st.lists(USAGE, max_size=3)
 
 _GIVEN: st.SearchStrategy[Any] = st.sampled_from([None, None, MOMENTS[0], "no moment"])
-"""What callers put where only the store writes."""
+"""Values of callers in fields that only the store writes."""
 
 USER = st.builds(
     User, id=USERS, email=EMAILS, role=st.sampled_from([*Role, "admin", "boss"]), created_at=_GIVEN
@@ -124,7 +124,7 @@ _RUNS: tuple[dict[str, Any], ...] = (
         "action_id": "act",
         "component": Component.AGENT,
     },
-    # What follows breaks a check.
+    # The following values break a check.
     {"agent_id": "agent", "component": Component.AGENT},
     {"tool_id": "tool"},
     {"execution_type": ExecutionType.ROUTER, "tool_id": "tool", "component": Component.TOOL},
@@ -266,7 +266,9 @@ EXECUTION: list[st.SearchStrategy[Any]] = [
 ]
 
 STEPS: st.SearchStrategy[Step] = st.one_of(
-    st.just(Call("auth.list_users")),  # the simplest: what shrinking puts where a step does not matter
+    st.just(
+        Call("auth.list_users")
+    ),  # the simplest step, which shrinking puts in place of steps without effect
     st.one_of(AUTH),
     st.one_of(EXECUTION),
     st.one_of(_task_steps("tasks.")),

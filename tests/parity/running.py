@@ -1,4 +1,4 @@
-"""Runs many histories on Keyweave and on the oracle, and stops at the first drift, made as small as it gets."""
+"""Runs many histories on Keyweave and on the oracle, and stops at the first drift, after shrinking it."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ Slots: TypeAlias = dict[str, Any]
 
 
 class Boom(Exception):
-    """What a transaction of a history raises to be discarded."""
+    """Raised by a transaction of a history to discard it."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -150,7 +150,7 @@ async def _fail_later(workflow: Workflow) -> object:
 
 
 def _meddle(workflow: Workflow) -> object:
-    """Change all that a transformer is shown; nothing of it is stored but what is returned."""
+    """Change every argument of a transformer; only its result is stored."""
     for task in list(workflow.tasks.values()):
         task.output, task.status = "meddled", Status.PENDING
         if isinstance(task.input, dict):

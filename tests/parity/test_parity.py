@@ -1,4 +1,4 @@
-"""A short seeded run of what `make parity` does at length."""
+"""A short seeded run of `make parity`."""
 
 from __future__ import annotations
 

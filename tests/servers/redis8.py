@@ -104,7 +104,7 @@ def _unpack(folder: Path) -> None:
 
 
 def _mirror() -> str:
-    """Where this machine gets Debian's packages from."""
+    """The source of Debian's packages on this machine."""
     said = _run(["apt-get", "indextargets", "--format", _TARGETS])
     for line in said.splitlines():
         words = line.split()

@@ -124,7 +124,7 @@ class Running:
         return f"unix://{self.socket}"
 
     def client(self) -> redis.Redis:
-        """Another client than ours, to set the server up with."""
+        """A client of redis-py, for the set-up of the server."""
         return redis.Redis(unix_socket_path=str(self.socket), socket_timeout=_PATIENCE, retry=_ONCE)
 
 
@@ -152,7 +152,7 @@ def running_command(command: Sequence[str], options: Mapping[str, str]) -> Itera
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # a Ctrl-C at the tests is not one at the server
+                start_new_session=True,  # a Ctrl-C stops the tests and not the server
             )
         server = Running(process, home)
         try:

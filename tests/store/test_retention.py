@@ -1,4 +1,4 @@
-"""How long rows live: the program's word before the environment's before the schema's; nonsense stops the start."""
+"""The retention of rows: the program's setting before the environment's before the schema's; an invalid one stops the start."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_the_error_of_a_misspelt_variable_suggests_the_right_one() -> None:
 
 
 @pytest.mark.parametrize("micros", [0, -1, LONGEST + 1])
-def test_an_argument_that_makes_no_sense_stops_the_start(micros: int) -> None:
+def test_an_invalid_argument_stops_the_start(micros: int) -> None:
     with pytest.raises(ConfigurationError, match="retention: TaskState must be"):
         resolved(given={"TaskState": micros})
 

@@ -22,11 +22,11 @@ MARK: Final = "plantedq7zx1"
 """Twelve characters, so that base64 writes a text that begins with it in one way. Emails are lower-cased: so is it."""
 
 TRACES: Final = (MARK, MARK.encode().hex(), base64.b64encode(MARK.encode()).decode())
-"""How the mark can show."""
+"""The forms in which the mark can appear."""
 
 
 def traces_in(text: str) -> list[str]:
-    """Where a mark shows in a text."""
+    """The positions of a mark in a text."""
     return [text[max(0, at - 60) : at + 40] for trace in TRACES if (at := _found(text, trace)) >= 0]
 
 
@@ -47,7 +47,7 @@ class Planted:
             return Planted(value)
 
         async def call(*arguments: Any, **options: Any) -> Any:
-            # A record is turned in place, as the engine writes on it; a list may be in use by another call as well.
+            # A record is changed in place, because the engine writes on it; another call may use a list as well.
             given = [
                 _mapped(deepcopy(argument) if isinstance(argument, list) else argument, _plant)
                 for argument in arguments
@@ -75,7 +75,7 @@ def _unplant(text: Any) -> Any:
 
 
 def _mapped(value: Any, turn: Callable[[Any], Any]) -> Any:
-    """A value with every text in it turned; records are turned in place, as callers hold on to them."""
+    """A value with every text in it replaced; records are changed in place, because callers keep them."""
     if isinstance(value, Enum):
         return value
     if isinstance(value, str | bytes):

@@ -1,4 +1,4 @@
-"""An OpenTelemetry SDK that keeps everything in memory, and what tests ask of it."""
+"""An OpenTelemetry SDK that keeps everything in memory, and the queries of tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens inside operations reaches the metrics, under the entity that it happened to."""
+"""Events inside operations are counted by entity."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_locks_are_timed(stores: Harness, recording: Recording) -> None:
     assert recording.total("keyweave.lock.timeouts") == 0
 
 
-def test_a_lock_that_does_not_come_free_is_a_timeout(stores: Harness, recording: Recording) -> None:
+def test_a_lock_that_is_not_released_is_a_timeout(stores: Harness, recording: Recording) -> None:
     name = stores.db.session.context.keyspace.partition("execution").lock("WorkflowState", "w")
     stores.send(("SET", name, "somebody", "PX", 60_000))
 
@@ -115,7 +115,9 @@ def test_a_lock_that_does_not_come_free_is_a_timeout(stores: Harness, recording:
     stores.send(("DEL", name))
 
 
-def test_dead_rows_that_are_met_and_swept(recording: Recording, request: pytest.FixtureRequest) -> None:
+def test_dead_rows_are_counted_when_read_and_when_swept(
+    recording: Recording, request: pytest.FixtureRequest
+) -> None:
     retention = {"TaskState": AT_ONCE}
     with harness("sync", request.node.name, retention=retention, **recording.metrics_only) as stores:
         stores.db.workflow_states.create(run())
@@ -132,7 +134,7 @@ def test_dead_rows_that_are_met_and_swept(recording: Recording, request: pytest.
         assert 0 < delay.value < 30
 
 
-def test_entries_without_a_document_are_met_and_healed(stores: Harness, recording: Recording) -> None:
+def test_entries_without_a_document_are_counted_and_healed(stores: Harness, recording: Recording) -> None:
     add_tasks(stores, [task("t")])
     partition = stores.db.session.context.keyspace.partition("execution")
     stores.send(("DEL", partition.document("TaskState", "t")))
@@ -143,9 +145,7 @@ def test_entries_without_a_document_are_met_and_healed(stores: Harness, recordin
     assert recording.total("keyweave.dead.healed", db_collection_name="TaskState") == 1
 
 
-def test_gauges_show_what_retention_has_left_to_do(
-    recording: Recording, request: pytest.FixtureRequest
-) -> None:
+def test_gauges_show_the_backlog_of_retention(recording: Recording, request: pytest.FixtureRequest) -> None:
     retention = {"TaskState": timedelta(milliseconds=1)}
     with harness("sync", request.node.name, retention=retention, **recording.metrics_only) as stores:
         stores.db.workflow_states.create(run())

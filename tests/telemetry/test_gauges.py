@@ -65,7 +65,7 @@ def test_pools_are_counted_by_state(recording: Recording) -> None:
     with harness("sync", "pool", pool_size=2, **recording.metrics_only) as stores:
         pool = stores.db.session.shell._pool
         link = pool.lease()
-        # Looking at the server takes the second connection for a moment; it is idle again when pools are counted.
+        # Measuring the server uses the second connection for a moment; it is idle again when pools are counted.
         counts = {
             point.attributes["db.client.connection.state"]: point.value
             for point in recording.points("db.client.connection.count")
@@ -111,7 +111,7 @@ def test_stores_on_one_server_are_one_server(recording: Recording) -> None:
         assert [point.value for point in recording.points("db.client.connection.max")] == [7]
 
 
-def test_what_a_user_may_not_see_is_left_out() -> None:
+def test_facts_that_a_user_may_not_read_are_left_out() -> None:
     scripted = Scripted()
     refused = ServerError("NOPERM", "NOPERM this user has no permissions")
     state = scripted.run(measure(scripted.context), [[refused] * len(scripted_commands())])

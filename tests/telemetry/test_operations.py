@@ -169,7 +169,7 @@ def test_a_refusal_of_the_server_has_its_code(stores: Harness, recording: Record
     stores.send(("DEL", key))
 
 
-def test_operations_of_a_transaction_stand_below_it(stores: Harness, recording: Recording) -> None:
+def test_operations_of_a_transaction_are_its_children(stores: Harness, recording: Recording) -> None:
     def steps(tx: Any) -> Generator[Any, Any, None]:
         yield tx.workflow_states.create(run())
         yield tx.task_states.create(task("t"))
@@ -191,7 +191,7 @@ def test_operations_of_a_transaction_stand_below_it(stores: Harness, recording: 
         assert inner.parent.span_id == whole.context.span_id
 
 
-def test_a_server_that_is_gone_is_a_fault(recording: Recording) -> None:
+def test_a_stopped_server_is_a_fault(recording: Recording) -> None:
     with harness("sync", "gone", deadline=0.05, **recording.options) as stores:
         shell = stores.db.session.shell
 

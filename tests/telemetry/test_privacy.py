@@ -200,7 +200,7 @@ def test_more_rows_and_new_errors_make_no_more_series() -> None:
     assert sizes[0] == sizes[1]
 
 
-def test_the_search_finds_what_is_planted() -> None:
+def test_the_search_finds_the_mark() -> None:
     assert traces_in(f"no such user: {MARK}u")
     assert traces_in(repr(MARK.encode() + b"\0"))
     assert traces_in(f"No such email {MARK.upper()}@X")
@@ -208,7 +208,7 @@ def test_the_search_finds_what_is_planted() -> None:
 
 
 @pytest.mark.parametrize("url", ["redis://user:{0}@127.0.0.1:1/0", "rediss://:{0}@127.0.0.1:1"])
-def test_a_password_shows_nowhere(url: str) -> None:
+def test_a_password_appears_nowhere(url: str) -> None:
     emissions = Emissions()
     with emissions.kept(), pytest.raises(KeyweaveError):
         Store.open(url.format(MARK), connect_timeout=0.2, **emissions.recording.options)
@@ -254,7 +254,7 @@ def sending(*command: Any) -> Flow[Any]:
     return (yield Send((command,)))
 
 
-def test_what_is_refused_is_not_repeated() -> None:
+def test_an_error_does_not_repeat_the_refused_value() -> None:
     emissions = Emissions()
     options = {"namespace": new_namespace("refused"), **emissions.recording.options}
     with emissions.kept(), Store.open(server_url(), **options) as store:

@@ -1,4 +1,4 @@
-"""Without an SDK a store has no telemetry at all; with one it has it unasked."""
+"""Without an SDK a store has no telemetry; with one it has it by default."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_providers_that_do_nothing_switch_it_off(recording: Recording) -> None:
 
 
 @pytest.mark.parametrize("name", ["meter_provider", "tracer_provider"])
-def test_what_is_no_provider_is_refused(name: str) -> None:
+def test_something_that_is_no_provider_is_refused(name: str) -> None:
     wrong: dict[str, Any] = {name: object()}
     with (
         pytest.raises(ConfigurationError, match=f"{name}: must be a"),

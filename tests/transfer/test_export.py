@@ -191,14 +191,14 @@ def test_a_file_that_was_changed_is_refused(other: Site, file: Path) -> None:
     assert not other.data()
 
 
-def test_a_line_that_is_gone_is_missed(other: Site, file: Path) -> None:
+def test_a_missing_line_is_found(other: Site, file: Path) -> None:
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join(lines[:5] + lines[6:]))
     assert keyweave("import", file, namespace=namespace_of(other)).exit_code == 2
     assert not other.data()
 
 
-def test_a_file_of_another_schema_needs_a_word(other: Site, file: Path) -> None:
+def test_a_file_of_another_schema_needs_an_option(other: Site, file: Path) -> None:
     lines = file.read_text("utf-8").splitlines()[:-1]
     header = json.loads(lines[0])
     header["fingerprint"] = "0" * 64
@@ -267,7 +267,7 @@ def test_documents_that_cannot_be_read_are_left_out_and_reported(site: Site, tmp
     assert json.loads(file.read_text("utf-8").splitlines()[-1])["documents"] == 19
 
 
-def test_a_file_is_its_owners_and_is_not_replaced_unasked(site: Site, file: Path) -> None:
+def test_a_file_is_private_and_is_not_replaced_without_the_option(site: Site, file: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
     before = file.read_bytes()
     assert keyweave("export", file, namespace=namespace_of(site)).exit_code == 2

@@ -1,6 +1,6 @@
 """Deleting families: in one step or in chunks, of any depth and with cycles, interrupted and during inserts.
 
-What is left never refers to what is gone, and a refused delete leaves every key as it was.
+No remaining row refers to a deleted one, and a refused delete leaves every key as it was.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def test_a_chain_of_any_depth_is_deleted(flavour: str, chunk: int) -> None:
 @pytest.mark.parametrize("length", [1, 2, 7])
 @pytest.mark.parametrize("chunk", [1, 3, 500])
 @pytest.mark.parametrize("inside", [True, False])
-def test_a_circle_of_parents_is_deleted_from_any_of_its_rows(length: int, chunk: int, inside: bool) -> None:
+def test_a_cycle_of_parents_is_deleted_from_any_of_its_rows(length: int, chunk: int, inside: bool) -> None:
     with harness("sync", f"circle-{length}-{chunk}-{inside}", chunk=chunk) as stores:
         stores.db.workflow_states.create(run())
         before = stores.contents()

@@ -20,7 +20,7 @@ _FIRST: Final = 500_000
 
 
 async def dissect(case: Case, bare: BareSide, server: Server, data: Data, turns: int) -> Anatomy:
-    """Medians over some calls of Keyweave on `server`; `bare` knows what they send."""
+    """Medians over some calls of Keyweave on `server`; `bare` has the commands that they send."""
     trips, commands, sent, received, served, worked = [], [], [], [], [], []
     for number in range(turns):
         turn = Turn(_FIRST + number, data)

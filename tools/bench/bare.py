@@ -1,4 +1,4 @@
-"""The limits: what else sends the very bytes that Keyweave sent for a call, and makes nothing of the replies.
+"""The limits: other senders of the bytes that Keyweave sent for a call, which do not use the replies.
 
 Bare bytes are sent by redis-py. The wire is the least that asyncio can do: bytes that were packed before, handed to a
 transport, and a reader that only reports when the last reply is complete. No client can be quicker with the same commands.
@@ -91,7 +91,7 @@ class SentOtherwise(Exception):
 
 
 class Kept:
-    """What passed through the taps of an engine, and prepared answers for the next pipelines.
+    """The traffic through the taps of an engine, and prepared answers for the next pipelines.
 
     Attributes:
         sent: the pipelines, oldest first.
@@ -231,7 +231,7 @@ class BareSide(Side):
                 document = keys[_FIXED_KEYS - 1 + int(words[at + 1])]
                 head = _REVISION.match(await self._client.getrange(document, 0, 127) or b"")
                 if head is not None:
-                    words[at + 2 : at + 4] = head[1], ""  # an empty op stands for any
+                    words[at + 2 : at + 4] = head[1], ""  # an empty op means any op
             at += 1 + _GUARDS[str(words[at])]
         return tuple(words)
 
@@ -315,7 +315,7 @@ class _Wire(asyncio.BufferedProtocol):
 
 
 class WireSide(BareSide):
-    """Replays with next to no client."""
+    """Replays with the smallest possible client."""
 
     preparing = 1
     """The taps do not distinguish what several calls send."""

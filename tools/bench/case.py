@@ -1,4 +1,4 @@
-"""A case: one method of the contract, what it is given in each turn, and what it leaves behind."""
+"""A case: one method of the contract, its arguments in each turn, and its effects."""
 
 from __future__ import annotations
 

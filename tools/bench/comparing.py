@@ -1,7 +1,7 @@
-"""Two runs beside each other: what a change did.
+"""Two runs side by side: the effect of a change.
 
-Runs at different times meet a machine at different speeds. What a change did is therefore read from ratios inside
-each run: to PostgreSQL, which did not change, and to the bare bytes.
+The speed of a machine differs between runs. What a change did is therefore read from ratios inside each run: to
+PostgreSQL, which did not change, and to the bare bytes.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def differences(old: Run, new: Run) -> Iterator[Difference]:
 
 
 def reservations(old: Run, new: Run) -> list[str]:
-    """Why the comparison may mislead."""
+    """The reasons for which the comparison may be wrong."""
     found = []
     if old.kind != new.kind:
         found.append(f"a {old.kind} run is compared with a {new.kind} one: the data differ")

@@ -70,7 +70,7 @@ def page_command(store: Any) -> Command:
 
 
 class Captured:
-    """Keeps the last command that a plan became."""
+    """Keeps the command of the last plan."""
 
     def __init__(self) -> None:
         self.last: list[Any] = []
@@ -157,7 +157,7 @@ def verdict(value: float, target: float, unit: str) -> str:
 
 
 def flip(record: TaskState) -> None:
-    """Change the status, to and fro."""
+    """Change the status back and forth."""
     record.status = Status.PAUSED if record.status is Status.RUNNING else Status.RUNNING
 
 

@@ -68,7 +68,7 @@ def documents(count: int) -> Iterator[bytes]:
 
 
 def write_file(path: Path, count: int) -> None:
-    """An export of `count` documents, made up."""
+    """An artificial export of `count` documents."""
     digest = hashlib.sha256()
     with path.open("wb") as output:
 
@@ -120,7 +120,7 @@ def server_seconds(store: Store) -> float:
 
 
 def damage(store: Store) -> None:
-    """Take one view's entries away: one in four tasks lacks an entry."""
+    """Remove the entries of one view, so that one in four tasks lacks an entry."""
     context = store.session.context
     place = context.keyspace.partition("execution")
 

@@ -1,4 +1,4 @@
-"""What a run took place on: the machine, the libraries and the servers."""
+"""The environment of a run: the machine, the libraries and the servers."""
 
 from __future__ import annotations
 

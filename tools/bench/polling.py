@@ -1,4 +1,4 @@
-"""Busy polling, on and off: what it saves a caller that waits alone, and what it costs in processor time.
+"""Busy polling, on and off: its effect on the latency of a single caller, and its processor time.
 
 Both stores are on one server, and the calls take turns in short blocks, so what the machine does hits both. Polling stays in
 the runtime only as long as this comparison, published in docs/benchmarks.md, shows that it pays for its lines.

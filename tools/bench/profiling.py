@@ -1,6 +1,6 @@
 """The functions of this process in which the time of a call is used, by the interpreter's own profiler.
 
-The profiler makes Python functions appear slower than they are, beside those in C. Read the order, not the sum.
+With the profiler, Python functions appear slower than they are, beside those in C. Read the order, not the sum.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a run found, as it is kept: one JSON document. All times are in microseconds."""
+"""The results of a run, stored as one JSON document. All times are in microseconds."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Growth(msgspec.Struct, kw_only=True):
 
 
 class Machine(msgspec.Struct, kw_only=True):
-    """Where a run took place, and with what."""
+    """The environment of a run."""
 
     processor: str
     cores: int
@@ -170,7 +170,7 @@ def read(path: Path) -> Run:
 
 
 def write(run: Run, path: Path, *, samples: bool) -> None:
-    """Keep a run, with every single time or without."""
+    """Store a run, with or without every single time."""
     plain: dict[str, Any] = msgspec.to_builtins(run)
     if not samples:
         for case in plain["cases"]:

@@ -1,6 +1,6 @@
-"""What rows that expire at once cost concurrent writers, and what a write's own share of the sweeping costs.
+"""The effect of rows that expire at the same time on concurrent writers, and the cost of sweeping by writes.
 
-Rows are loaded with one common deadline, in the future. A writer saves status changes all the while, one after the
+Rows are loaded with one common deadline, in the future. A writer saves status changes during the whole run, one after the
 other; its times from the deadline until the last row is swept are compared with those before and after, because the
 speed of a machine drifts. At the end
 the keyspace is compared with that of a namespace which only ever had the writer's rows.
@@ -54,7 +54,7 @@ def load(store: sync.Store, rows: int, deadline: float) -> None:
 
 
 def prepare(namespace: str) -> None:
-    """The rows that are written all the while."""
+    """The rows that are written during the whole run."""
     with sync.Store.open("embedded:", namespace=namespace) as store:
         store.workflow_states.create(
             WorkflowState(workflow_exec_id="run", workflow_id="report", status=Status.RUNNING)
@@ -110,7 +110,7 @@ def write(store: sync.Store, row: TaskState, samples: list[Sample]) -> None:
 
 
 def settle(store: sync.Store, rows: list[TaskState]) -> None:
-    """Leave the rows as they were at first."""
+    """Restore the rows."""
     for row in rows:
         row.status = Status.RUNNING
         store.task_states.save(row)

@@ -1,4 +1,4 @@
-"""One run: open everything, compare, time, and say what was found."""
+"""One run: open everything, compare, time, and return the results."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ async def run(
 async def profiles(
     cases: Sequence[Case], seed: int, turns: int, steps: Steps
 ) -> dict[str, tuple[Anatomy, list[Spent]]]:
-    """Take calls of some cases apart, by name of the case."""
+    """Measure the parts of calls of some cases, by name of the case."""
     found = {}
     async with opened(Data(seed, QUICK), steps.begin, redis8=False) as world:
         for case in cases:

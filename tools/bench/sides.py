@@ -35,7 +35,7 @@ WIRE_OF: Final = {VALKEY: WIRE_VALKEY, REDIS8: WIRE_REDIS8}
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a timed call took, in nanoseconds, and gave."""
+    """The nanoseconds and the result of a timed call."""
 
     took: int
     result: Any
@@ -48,7 +48,7 @@ class Rows(Protocol):
         """Remove executions with their tasks, and single tasks, where they are there."""
 
     def estrange(self, entity: str, key: str) -> None:
-        """Let the process know as little of a row as if another one had written it."""
+        """Forget a row, as if another process had written it."""
 
 
 class Side:
@@ -83,11 +83,11 @@ class Side:
         return Outcome(time.perf_counter_ns() - started, result)
 
     async def ready(self, case: Case, turn: Turn) -> Callable[[], Awaitable[Any]]:
-        """Prepare a call; what makes it."""
+        """Prepare a call, and return the function that makes it."""
         return partial(case.target(self.engine), *await case.prepare(self, turn))
 
     async def observed(self, case: Case, turn: Turn) -> Any:
-        """What a writing case left behind, as the store returns it."""
+        """The rows after a writing case, as the store returns them."""
         return copy.deepcopy(await case.observe(self.engine, turn))
 
 

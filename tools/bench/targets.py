@@ -1,4 +1,4 @@
-"""What the project wants of its speed, and where a run fell short of it."""
+"""The project's targets of speed, and those that a run missed."""
 
 from __future__ import annotations
 

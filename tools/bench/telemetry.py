@@ -1,4 +1,4 @@
-"""What watching costs: the same calls with and without telemetry in turn, on one embedded server.
+"""The cost of telemetry: the same calls with and without telemetry in turn, on one embedded server.
 
 `without the code` runs the flow that the generated method makes, without naming its purpose. Metrics
 buffer an operation's duration and record it when the SDK collects, so there are two figures: how long an operation
@@ -193,7 +193,7 @@ def _cost(name: str, target: float | None, taken: list[int], base: list[int]) ->
 
 
 class _Nowhere(MetricExporter):
-    """Takes metrics and does nothing with them."""
+    """Receives metrics and discards them."""
 
     def export(self, *_: Any, **__: Any) -> MetricExportResult:
         return MetricExportResult.SUCCESS
@@ -212,7 +212,7 @@ def _throughput(plain: sync.Store) -> Row:
     for _ in range(3):
         with sync.Store.open("embedded:", namespace="telemetry", meter_provider=meters) as watched:
             speeds["on"].append(_speed(watched))
-        meters.force_flush()  # what was put aside is paid for before the other's turn
+        meters.force_flush()  # the buffer is recorded before the other side's turn
         speeds["off"].append(_speed(plain))
     meters.shutdown()
     on, off = statistics.median(speeds["on"]), statistics.median(speeds["off"])

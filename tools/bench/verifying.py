@@ -1,4 +1,4 @@
-"""The same work on every side, proved before anything is timed: results are compared, and what writes left behind."""
+"""The same work on every side, proved before anything is timed: results are compared, and the rows after writes."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ CONNECTIONS: Final = 16
 """Connections to PostgreSQL: more of them are slower on few cores."""
 
 POSTGRES_SETTINGS: Final = ("shared_buffers=512MB", "max_wal_size=4GB", "jit=off", "random_page_cost=1.1")
-"""What a good engineer sets: memory, fewer checkpoints, no compiling of short queries, a disk without seeks."""
+"""Usual settings of production: memory, fewer checkpoints, no compiling of short queries, a disk without seeks."""
 
 Starting = Callable[[str, int], Advance]
 """Called with the name and the number of executions of the next step; returns a function that is called with the progress."""
@@ -126,7 +126,7 @@ async def opened(
         for server in servers:
             await load_keyweave(server.engine, data, starting(server.name, rows))
             sides += await _sides(stack, server)
-        # A disk that is waited for keeps others waiting too, so this one has a server of its own.
+        # Waiting for the disk delays other clients too, so this side has a server of its own.
         await servers[1].client.config_set("appendfsync", "always")
         yield World(data, postgres, servers, sides)
 

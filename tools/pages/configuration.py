@@ -132,7 +132,7 @@ def _connection() -> Iterator[tuple[str, ...]]:
 def _policy() -> Iterator[tuple[str, ...]]:
     described = _described(Policy, "Attributes")
     for field in dataclasses.fields(Policy):
-        if field.name != "deadline":  # the connection's option of that name decides it
+        if field.name != "deadline":  # the connection's option of that name sets it
             yield f"`{field.name}`", _value(field.default), described[field.name]
 
 

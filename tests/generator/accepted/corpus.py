@@ -1,6 +1,6 @@
 """The accepted cases: a schema each, and the package that is generated from it, in a temporary folder.
 
-A case with a golden tree holds what is expected of its package: all of it but what stands elsewhere already. The asyncio
+A case with a golden tree has the expected package, without the parts that other files already have. The asyncio
 flavour is the blocking one under a substitution, and the scripts, which are the same for every schema, stand in
 `generated/compozy_store/lua`.
 """

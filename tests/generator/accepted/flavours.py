@@ -31,7 +31,7 @@ _SUBSTITUTION: Final = (
 
 
 def as_blocking(text: str) -> str:
-    """A module of the asyncio flavour as the blocking one has it, and formatted like it: its lines are shorter."""
+    """A module of the asyncio flavour as the blocking one has it, and formatted like it, because its lines are shorter."""
     for pattern, replacement in _SUBSTITUTION:
         text = re.sub(pattern, replacement, text, flags=re.DOTALL)
     return black.format_str(text, mode=_FORMAT)

@@ -1,4 +1,4 @@
-"""A generated store that a story plays on: one blocking interface over both flavours, which notes what was called.
+"""A generated store for a story: one blocking interface over both flavours, which records the called methods.
 
 `create` and `visit` use everything that is generated for a row; `finish` fails when a method was never used.
 """

@@ -78,7 +78,7 @@ def test_a_tree_is_read_by_depth_and_deleted_with_its_root(stage: Stage) -> None
     assert [stage.comments.find(key) for key in parents] == [None] * 6
 
 
-def test_an_author_takes_posts_along_but_an_editor_stays(stage: Stage) -> None:
+def test_deleting_an_author_deletes_posts_and_no_editor(stage: Stage) -> None:
     stage.create(author(stage), author(stage, "bob"), post(stage))
     with pytest.raises(ReferenceViolationError, match="Author: rows of Post refer to it by editor") as caught:
         stage.authors.delete("bob")
@@ -142,7 +142,7 @@ def test_a_check_names_itself(stage: Stage, change: dict[str, Any], check: str) 
     assert caught.value.rule == check
 
 
-def test_a_handle_is_taken_once(stage: Stage) -> None:
+def test_a_handle_is_unique(stage: Stage) -> None:
     stage.create(author(stage))
     with pytest.raises(stage.package.HandleTakenError):
         stage.authors.create(author(stage))

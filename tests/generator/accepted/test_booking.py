@@ -99,7 +99,7 @@ def test_the_calendar_of_a_room_is_in_order(stage: Stage) -> None:
     assert stage.rooms.search(floor=-2, order="seats", having_booking={"host": "Ada"}).records != []
 
 
-def test_a_slot_and_a_host_are_taken_once(stage: Stage) -> None:
+def test_a_slot_and_a_host_are_unique(stage: Stage) -> None:
     stage.create(room(stage), room(stage, name="Cellar"), booking(stage))
     with pytest.raises(stage.package.SlotTakenError) as slot:
         stage.bookings.create(booking(stage, id="b2", host="Eve"))

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from jsonschema import Draft7Validator
 
-from keyweave_generator import expression
+from keyweave_generator import expression_compile
 from keyweave_generator.load import load_sources
 from keyweave_generator.model import SCALARS, Expression, Field, MergeRule, Schema, TypeKind, TypeRef
 from tests.generator.accepted.corpus import NAMES, sources
@@ -186,7 +186,7 @@ def all_expressions() -> list[Expression]:
 def test_every_form_of_expression_is_used() -> None:
     nodes = [node for rule in all_expressions() for node in ast.walk(ast.parse(rule.source, mode="eval"))]
     operators = {type(node) for node in nodes}
-    assert {*expression._COMPARE, *expression._ARITHMETIC} <= operators
+    assert {*expression_compile.COMPARE, *expression_compile.ARITHMETIC} <= operators
     assert {ast.And, ast.Or, ast.Not, ast.USub, ast.List, ast.Call, ast.Attribute} <= operators
     assert {type(node.value) for node in nodes if isinstance(node, ast.Constant)} == {int, float, str}
     assert {"true", "false", "null"} <= {node.id for node in nodes if isinstance(node, ast.Name)}

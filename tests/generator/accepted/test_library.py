@@ -1,4 +1,4 @@
-"""A library: names and texts that Python would read in its own way are kept as they were written."""
+"""A library: names and texts with a meaning in Python are kept as they were written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A meter: what is merged into a list is added up field by field, by the rule of each."""
+"""A meter: elements are merged into a list field by field, by the rule of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOUR = timedelta(hours=1)
 
 
 def usage(stage: Stage, **more: Any) -> Any:
-    """What was used, with a value in every field."""
+    """A usage with a value in every field."""
     meter = stage.package
     given = {
         "region": "eu",
@@ -55,7 +55,7 @@ def usage(stage: Stage, **more: Any) -> Any:
 
 
 def bare(stage: Stage, **more: Any) -> Any:
-    """What was used, with nothing that can be left out."""
+    """A usage with the required fields only."""
     given = {"region": "eu", "project": "p", "resource": stage.package.Resource.CPU, "began_at": NOON}
     if "resource" in more:
         more["resource"] = stage.package.Resource(more["resource"])
@@ -177,7 +177,7 @@ def test_what_is_absent_does_not_count(stage: Stage) -> None:
         ({"label": "a", "project": "bc"}, {"label": "ab", "project": "c"}, [1, 2]),
     ],
 )
-def test_equal_keys_make_one_element_that_looks_like_the_first(
+def test_elements_of_equal_keys_become_one_with_the_values_of_the_first(
     stage: Stage, left: dict[str, Any], right: dict[str, Any], units: list[int]
 ) -> None:
     elements = merged(stage, bare(stage, **left, units=1), bare(stage, **right, units=2))

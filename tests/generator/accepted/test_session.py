@@ -1,4 +1,4 @@
-"""Accounts and sessions: secrets are never shown, moments move forward, and rows end at their time."""
+"""Accounts and sessions: secrets are never shown, moments increase, and rows expire at their deadline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A shop: customers and products stay while something refers to them, parcels go with their order."""
+"""A shop: customers and products stay while something refers to them, parcels are deleted with their order."""
 
 from __future__ import annotations
 
