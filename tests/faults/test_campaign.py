@@ -29,7 +29,7 @@ TOGETHER = (
     ("stop", "cancel"),
     ("out_of_memory", "delay"),
     ("read_only", "hold"),
-    ("permissions",),
+    ("permissions", "straggle"),
     ("kill_clients", "silence"),
     ("failover", "black_hole"),
     ("flush_scripts", "storm", "interrupt"),
