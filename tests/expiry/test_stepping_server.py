@@ -81,8 +81,8 @@ class Stepping:
 
     def listed(self) -> list[str]:
         """Ids of the finished tasks in their list."""
-        values = {"limit": 10, "cursor": None, "newest": False}
-        rows = self.run(page(self.context, TASK_STATE, "by_status", ("SUCCESS",), **values))
+        flow = page(self.context, TASK_STATE, "by_status", ("SUCCESS",), limit=10, cursor=None, newest=False)
+        rows = self.run(flow)
         return [row.task_exec_id for row in rows.records]
 
     def got(self) -> bool:
