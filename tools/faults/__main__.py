@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import signal
 import sys
+import time
 from types import FrameType
 from typing import Annotated, Any, Final
 
@@ -69,7 +70,7 @@ def main(
     again = f"make faults ROUNDS={rounds} SEED={first}"
     console.print(f"faults: {rounds} rounds from seed {first}; again with {again}")
     _listen()
-    tally, interrupted = Tally(), False
+    tally, interrupted, began = Tally(), False, time.monotonic()
     try:
         _play(console, tally, server, range(first, first + rounds), chosen or tuple(KINDS.values()),
               seconds=seconds, writers=writers, chosen=bool(chosen))  # fmt: skip
@@ -83,7 +84,10 @@ def main(
     failures = len(tally.found)
     verdict = f"{failures} violations" if failures else "every promise held"
     early = f" of {rounds}, ended early" if interrupted else ""
-    console.print(f"faults: {tally.rounds} rounds{early}, {tally.written:,} acknowledged writes, {verdict}")
+    took = time.monotonic() - began
+    console.print(
+        f"faults: {tally.rounds} rounds{early} in {took:,.0f} s, {tally.written:,} acknowledged writes, {verdict}"
+    )
     if failures or interrupted:
         raise typer.Exit(1 if failures else 130)
 

@@ -60,6 +60,20 @@ def silence(site: Site) -> None:
     _calm(site)
 
 
+def straggle(site: Site) -> None:
+    """Requests of every connection stop until their callers have given up, and arrive after others that were sent later."""
+    for _ in range(site.chance.randint(1, 2)):
+        site.proxy.change(Weather(hold=True))
+        site.note("requests held")
+        site.rest(site.deadline, 1.5 * site.deadline + site.timeout)
+        site.proxy.hold(1.0)
+        _calm(site)
+        site.rest(0.3, 1.0)
+        site.proxy.release()
+        site.note("held requests arrive")
+        site.rest(0.0, 0.3)
+
+
 def black_hole(site: Site) -> None:
     """Connections open, and nothing is answered; the requests arrive. This happens several times."""
     for _ in range(site.chance.randint(1, 3)):
@@ -91,6 +105,7 @@ NETWORK_KINDS: Final = (
     Fault("delay", "network", delay),
     Fault("hold", "network", hold, share=0.4),
     Fault("silence", "network", silence, share=0.2),
+    Fault("straggle", "network", straggle),
     Fault("black_hole", "network", black_hole, share=0.2),
     Fault("refuse", "network", refuse, share=0.2),
 )
