@@ -43,8 +43,8 @@ def main() -> int:
     with Live(console=CONSOLE, refresh_per_second=4, transient=True) as live:
         for part in campaign(first, options.seeds, options.jobs, more):
             total.add(part)
-            live.update(_progress(total, options.seeds, time.monotonic() - started))
-    CONSOLE.print(_progress(total, options.seeds, time.monotonic() - started))
+            live.update(_progress(total, time.monotonic() - started))
+    CONSOLE.print(_progress(total, time.monotonic() - started))
     if options.seconds is not None:
         CONSOLE.print(f"simulate: played seeds {first} to {first + total.seeds - 1}")
     return _conclude(total)
@@ -62,10 +62,10 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _progress(total: Tally, seeds: int, elapsed: float) -> Text:
+def _progress(total: Tally, elapsed: float) -> Text:
     faults = sum(total.faults.values())
     return Text(
-        f"{total.seeds}/{seeds} seeds, {total.exchanges:,} exchanges in {elapsed:.0f} s "
+        f"{total.seeds:,} seeds, {total.exchanges:,} exchanges in {elapsed:.0f} s "
         f"({total.pace:,.0f} a minute of one core), {faults:,} faults, {len(total.violations)} violations"
     )
 
