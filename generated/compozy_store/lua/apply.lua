@@ -106,11 +106,12 @@ local function answer_of(held, sequence)
   if not held then
     return nil
   end
-  local latest, answer = string.match(held, '^(%d+) (.*)$')
+  local latest = string.match(held, '^(%d+) ')
   if not latest then
     return { 'CORRUPT', 3 }
   end
   if latest == sequence then
+    local answer = string.sub(held, #latest + 2)
     return answer == 'NEVER' and { 'NEVER' } or { 'REPLAYED', answer }
   end
   return tonumber(latest) > tonumber(sequence) and { 'STALE' } or nil
@@ -122,19 +123,21 @@ end
 local may_run = redis.acl_check_cmd
 
 -- Redis 8 refuses to answer for a wrong number of arguments, so the check gets as many as the command takes.
-local function permitted(command, key)
-  if command == 'zadd' or command == 'hset' or command == 'hincrby' then
-    return may_run(command, key, '1', '1')
-  elseif command == 'del' or command == 'hlen' or command == 'zcard' or command == 'persist' then
-    return may_run(command, key)
-  elseif command == 'time' then
-    return may_run(command)
-  end
-  return may_run(command, key, '1')
-end
-
 local function refusal_of(command, key)
-  if may_run and not permitted(command, key) then
+  if not may_run then
+    return nil
+  end
+  local permitted
+  if command == 'zadd' or command == 'hset' or command == 'hincrby' then
+    permitted = may_run(command, key, '1', '1')
+  elseif command == 'del' or command == 'hlen' or command == 'zcard' or command == 'persist' then
+    permitted = may_run(command, key)
+  elseif command == 'time' then
+    permitted = may_run(command)
+  else
+    permitted = may_run(command, key, '1')
+  end
+  if not permitted then
     return redis.error_reply("NOPERM the user has no permissions to run the '" .. command .. "' command")
   end
 end
@@ -148,7 +151,8 @@ local writer, shown, commands = ARGV[10], tonumber(ARGV[11]), ARGV[12]
 local DOCUMENTS = 4
 local now = server_time()
 
-local answered = answer_of(call('HGET', ledger, slot), sequence)
+local held = call('HGET', ledger, slot)
+local answered = answer_of(held, sequence)
 if answered then
   return answered
 end
@@ -176,51 +180,47 @@ local TAG_LENGTH = #expiry - #'@expiry'
 -- Whether the expiry set was read, and the documents that are known to have no entry in it.
 local expiry_read, unlisted = false, {}
 
--- Whether a document is another one than a guard names. After a restart with a lost tail a revision may be handed out twice,
--- so the op counts as well, where it is known.
-local function other(head, from)
-  return head.revision ~= ARGV[from] or ARGV[from + 1] ~= '' and head.op ~= ARGV[from + 1]
-end
-
--- Returns how many words of ARGV a guard takes, and a status if it does not hold. Words are compared one by one, here and
--- below, because a table of functions would be built again in every run.
-local function check(word, from)
-  local number = tonumber(ARGV[from])
-  local head = heads[number]
-  if word == 'revision' or word == 'unchanged' then
-    if not head or word == 'revision' and head.dead then
-      return 3, 'MISSING'
-    end
-    return 3, other(head, from + 1) and 'CHANGED'
-  elseif word == 'absent' then
-    if head then
-      return 1, head.dead and 'DEAD' or 'EXISTS'
-    end
-    expiry_read, unlisted[number] = true, true
-    return 1, call('ZSCORE', expiry, string.sub(KEYS[DOCUMENTS + number], TAG_LENGTH + 1)) and 'FREED'
-  elseif word == 'exists' then
-    return 1, (not head or head.dead) and 'NO_TARGET'
-  elseif word == 'free' then
-    local owner = call('HGET', KEYS[claims + number], ARGV[from + 1])
-    return 3, owner and owner ~= ARGV[from + 2] and 'TAKEN', owner
-  elseif word == 'holds' then
-    return 3, call('HGET', KEYS[claims + number], ARGV[from + 1]) ~= ARGV[from + 2] and 'CHANGED'
-  elseif word == 'count' then
-    return 2, call('ZCARD', KEYS[views + number]) ~= tonumber(ARGV[from + 1]) and 'COUNT'
-  elseif word == 'dead' then
-    return 3, (not head or not head.dead or other(head, from + 1)) and 'ALIVE'
-  elseif word == 'missing' then
-    return 1, head and 'EXISTS'
-  elseif word == 'gone' then
-    local deadline = call('ZSCORE', expiry, string.sub(KEYS[DOCUMENTS + number], TAG_LENGTH + 1))
-    return 2, head and 'EXISTS' or tonumber(deadline or '') ~= tonumber(ARGV[from + 1]) and 'CHANGED'
-  end
-  error('no such guard: ' .. word)
-end
-
+-- Words are compared one by one, here and below: a table of functions, and every function, would be built anew in each run.
 local at, number = 13, 0
 while ARGV[at] ~= 'rows' do
-  local taken, status, owner = check(ARGV[at], at + 1)
+  local word, subject = ARGV[at], tonumber(ARGV[at + 1])
+  local head = heads[subject]
+  local taken, status, owner = 1, nil, nil
+  if word == 'revision' or word == 'unchanged' or word == 'dead' then
+    taken = 3
+    -- After a restart with a lost tail a revision may be handed out twice, so the op counts as well, where it is known.
+    local same = head and head.revision == ARGV[at + 2] and (ARGV[at + 3] == '' or head.op == ARGV[at + 3])
+    if word == 'dead' then
+      status = not (same and head.dead) and 'ALIVE'
+    elseif not head or word == 'revision' and head.dead then
+      status = 'MISSING'
+    else
+      status = not same and 'CHANGED'
+    end
+  elseif word == 'absent' then
+    if head then
+      status = head.dead and 'DEAD' or 'EXISTS'
+    else
+      expiry_read, unlisted[subject] = true, true
+      status = call('ZSCORE', expiry, string.sub(KEYS[DOCUMENTS + subject], TAG_LENGTH + 1)) and 'FREED'
+    end
+  elseif word == 'exists' then
+    status = (not head or head.dead) and 'NO_TARGET'
+  elseif word == 'free' then
+    taken, owner = 3, call('HGET', KEYS[claims + subject], ARGV[at + 2])
+    status = owner and owner ~= ARGV[at + 3] and 'TAKEN'
+  elseif word == 'holds' then
+    taken, status = 3, call('HGET', KEYS[claims + subject], ARGV[at + 2]) ~= ARGV[at + 3] and 'CHANGED'
+  elseif word == 'count' then
+    taken, status = 2, call('ZCARD', KEYS[views + subject]) ~= tonumber(ARGV[at + 2]) and 'COUNT'
+  elseif word == 'missing' then
+    status = head and 'EXISTS'
+  elseif word == 'gone' then
+    local deadline = call('ZSCORE', expiry, string.sub(KEYS[DOCUMENTS + subject], TAG_LENGTH + 1))
+    taken, status = 2, head and 'EXISTS' or tonumber(deadline or '') ~= tonumber(ARGV[at + 2]) and 'CHANGED'
+  else
+    error('no such guard: ' .. word)
+  end
   number = number + 1
   if status then
     if ARGV[9] ~= '' then
@@ -255,29 +255,30 @@ if writer ~= '' then
   behind = current and current ~= writer
 end
 
--- Whether a document that is put without a deadline may have an entry in the expiry set: its old document has a deadline, or
--- the native TTL freed it.
-local function may_be_listed()
-  for index = 1, views - DOCUMENTS do
-    local head = heads[index]
-    if head and head.expires > 0 or not head and not unlisted[index] then
-      return true
-    end
-  end
-end
-
 -- The first command of the rows needs no check if it is the first write: without permission it fails, and nothing is written.
 for command in string.gmatch(behind and ' ' .. commands or commands, ' (%l+)') do
+  if command == 'unlist' then
+    -- A document that is put without a deadline may have an entry in the expiry set if its old document has a deadline, or if
+    -- the native TTL freed it.
+    for index = 1, views - DOCUMENTS do
+      local head = heads[index]
+      if head and head.expires > 0 or not head and not unlisted[index] then
+        command = 'zrem'
+      end
+    end
+  end
   if command ~= 'unlist' then
     local refusal = refusal_of(command, clock)
     if refusal then
       return refusal
     end
-  elseif may_be_listed() then
-    local refusal = refusal_of('zrem', clock)
-    if refusal then
-      return refusal
-    end
+  end
+end
+local renewed = not held or ARGV[8] ~= ''
+if renewed then
+  local refusal = refusal_of('pexpire', clock)
+  if refusal then
+    return refusal
   end
 end
 
@@ -300,7 +301,7 @@ end
 
 -- `written` and `created` are digits, `expires` is a number.
 local function write_document(number, member, written, created, expires, body)
-  local key, old, ends = KEYS[DOCUMENTS + number], heads[number], format('%d', expires)
+  local key, old, ends = KEYS[DOCUMENTS + number], heads[number], expires > 0 and format('%d', expires) or '0'
   local document = '{"revision":' .. written .. ',"created":' .. created .. ',"expires":' .. ends .. ',"op":"' .. op .. '"' .. body
   if expires > 0 then
     call('SET', key, document, 'PXAT', backstop(expires))
@@ -314,18 +315,6 @@ local function write_document(number, member, written, created, expires, body)
   end
   local size = #reply
   reply[size + 1], reply[size + 2], reply[size + 3] = written, created, ends
-end
-
--- Sets the native TTL and the expiry entry of a document that stays as it is.
-local function follow_deadline(number, member)
-  local key, head = KEYS[DOCUMENTS + number], heads[number]
-  if head and head.expires > 0 then
-    call('PEXPIREAT', key, backstop(head.expires))
-    call('ZADD', expiry, format('%d', head.expires), member)
-  else
-    call('PERSIST', key)
-    call('ZREM', expiry, member)
-  end
 end
 
 -- The scores `revision` and `created` stand for `written` and `created`. Returns where the next row begins.
@@ -383,7 +372,15 @@ while at <= #ARGV do
     write_document(number, ARGV[at + 2], written, created, tonumber(ARGV[at + 5]), ARGV[at + 6])
     at = write_entries(at + 7, written, created)
   elseif word == 'deadline' then
-    follow_deadline(number, ARGV[at + 2])
+    -- Sets the native TTL and the expiry entry of a document that stays as it is.
+    local key, head, member = KEYS[DOCUMENTS + number], heads[number], ARGV[at + 2]
+    if head and head.expires > 0 then
+      call('PEXPIREAT', key, backstop(head.expires))
+      call('ZADD', expiry, format('%d', head.expires), member)
+    else
+      call('PERSIST', key)
+      call('ZREM', expiry, member)
+    end
     at = at + 3
   elseif word == 'advance' then
     revision, advanced = math.max(revision, number), true
@@ -395,7 +392,8 @@ end
 if #reply > 1 or advanced then
   call('SET', clock, format('%d', revision))
 end
-if call('HSET', ledger, slot, sequence .. ' ' .. table.concat(reply, ' ')) == 1 or ARGV[8] ~= '' then
+call('HSET', ledger, slot, sequence .. ' ' .. table.concat(reply, ' '))
+if renewed then
   call('PEXPIRE', ledger, LEDGER_LIFE)
 end
 return reply

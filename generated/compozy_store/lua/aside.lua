@@ -18,19 +18,21 @@
 local may_run = redis.acl_check_cmd
 
 -- Redis 8 refuses to answer for a wrong number of arguments, so the check gets as many as the command takes.
-local function permitted(command, key)
-  if command == 'zadd' or command == 'hset' or command == 'hincrby' then
-    return may_run(command, key, '1', '1')
-  elseif command == 'del' or command == 'hlen' or command == 'zcard' or command == 'persist' then
-    return may_run(command, key)
-  elseif command == 'time' then
-    return may_run(command)
-  end
-  return may_run(command, key, '1')
-end
-
 local function refusal_of(command, key)
-  if may_run and not permitted(command, key) then
+  if not may_run then
+    return nil
+  end
+  local permitted
+  if command == 'zadd' or command == 'hset' or command == 'hincrby' then
+    permitted = may_run(command, key, '1', '1')
+  elseif command == 'del' or command == 'hlen' or command == 'zcard' or command == 'persist' then
+    permitted = may_run(command, key)
+  elseif command == 'time' then
+    permitted = may_run(command)
+  else
+    permitted = may_run(command, key, '1')
+  end
+  if not permitted then
     return redis.error_reply("NOPERM the user has no permissions to run the '" .. command .. "' command")
   end
 end

@@ -24,11 +24,12 @@ local function answer_of(held, sequence)
   if not held then
     return nil
   end
-  local latest, answer = string.match(held, '^(%d+) (.*)$')
+  local latest = string.match(held, '^(%d+) ')
   if not latest then
     return { 'CORRUPT', 3 }
   end
   if latest == sequence then
+    local answer = string.sub(held, #latest + 2)
     return answer == 'NEVER' and { 'NEVER' } or { 'REPLAYED', answer }
   end
   return tonumber(latest) > tonumber(sequence) and { 'STALE' } or nil

@@ -32,7 +32,7 @@ _COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "release": ("hget", "hdel"),
     "deadline": ("time", "pexpireat", "zadd", "persist", "zrem"),
     "advance": ("time", "set"),
-    "ledger": ("hset", "pexpire"),
+    "ledger": ("hset",),
 }
 """The commands that `apply` calls for a row or an entry. It does not check the first command of a plan, because the first
 write fails by itself. So a row that may not call its first command at once begins with `time`, which has been called."""

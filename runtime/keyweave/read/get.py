@@ -62,11 +62,14 @@ def find(context: Context, entity: Entity[R], key: str) -> Flow[R | None]:
 
 def _read(context: Context, entity: Entity[Any], command: Command) -> Flow[list[Any]]:
     """Return the reply of a read of rows. If they may have a deadline, the exchange also sets a clock that is not fresh."""
-    clock = context.state.clock
-    if entity.name not in context.retention or not clock.stale():
-        return (yield from ask(context, (command,)))
+    if entity.name in context.retention and context.state.clock.stale():
+        return _read_with_time(context, command)
+    return ask(context, (command,))
+
+
+def _read_with_time(context: Context, command: Command) -> Flow[list[Any]]:
     reply, time = yield from ask(context, (command, TIME))
-    clock.set(micros_of(time))
+    context.state.clock.set(micros_of(time))
     return [reply]
 
 
