@@ -52,6 +52,9 @@ _REPEATING: Final = 100
 _ONE_ROW: Final = ("counter.change", "counter.get", "item.change", "item.save", "item.upsert")
 """Kinds of operation that go by what their process remembers of a row."""
 
+_BRIEF: Final = ("ticket.create", "ticket.upsert", "ticket.meet", "ticket.wait", "sweep")
+"""Kinds of operation on rows that end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:
@@ -160,7 +163,9 @@ def scenario(seed: int) -> Scenario:
         processes=processes,
         events=_events(source),
     )
-    return _crowded(whole) if any(event.number >= _REPEATING for event in whole.events) else whole
+    if any(event.number >= _REPEATING for event in whole.events):
+        return _crowded(whole)
+    return _brief(whole) if chance(seed, 10).random() < 0.05 else whole
 
 
 def _crowded(whole: Scenario) -> Scenario:
@@ -169,6 +174,16 @@ def _crowded(whole: Scenario) -> Scenario:
     dishes = source.sample([dish for dish in MENU if dish.name in _ONE_ROW], 2)
     processes = tuple(_process(source, plan.number, dishes) for plan in whole.processes)
     return whole.without(processes=processes)
+
+
+def _brief(whole: Scenario) -> Scenario:
+    """The same with rows that end soon and are freed soon, and with slow replies: they come back while they are forgotten."""
+    source = chance(whole.seed, 9)
+    dishes = [dish for dish in MENU if dish.name in _BRIEF]
+    processes = tuple(_process(source, plan.number, dishes) for plan in whole.processes)
+    policy = {**whole.policy, "grace_ms": 200, "sweep_every": source.choice((0, 2))}
+    rates = {**whole.rates, "slow reply": 0.2}
+    return whole.without(processes=processes, policy=policy, rates=rates, timeout=1.0, events=())
 
 
 def _rate(source: random.Random) -> float:
