@@ -131,12 +131,6 @@ MUTANTS: Final = (
         "(ticket.slot + 1, ticket.sequence)",
     ),
     Mutant(
-        "a retry of a late plan keeps its time",
-        "keyweave.exchange.ask:_replayed",
-        "state.until, state.sent = _not_after(context), False",
-        "state.sent = False",
-    ),
-    Mutant(
         "a slot is used again while its plan may be on its way",
         "keyweave.store.ledger:Ledger.leave_open",
         "self._unsettled.append(ticket.slot)",

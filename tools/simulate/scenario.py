@@ -46,6 +46,16 @@ EVENTS: Final = (
 """What may happen to the server."""
 
 
+_REPEATING: Final = 100
+"""Number of the first of the events that let revisions be handed out twice."""
+
+_ONE_ROW: Final = ("counter.change", "counter.get", "item.change", "item.save", "item.upsert")
+"""Kinds of operation that go by what their process remembers of a row."""
+
+_BRIEF: Final = ("ticket.create", "ticket.upsert", "ticket.meet", "ticket.wait", "sweep")
+"""Kinds of operation on rows that end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One operation of a client.
@@ -143,7 +153,7 @@ def scenario(seed: int) -> Scenario:
     rates = {name: rate / 4 if name in ("cancel", "crash") else rate for name, rate in rates.items()}
     dishes = [dish for dish in MENU if source.random() < 0.6] or list(MENU)
     processes = tuple(_process(source, number, dishes) for number in range(source.randint(2, 6)))
-    return Scenario(
+    whole = Scenario(
         seed=seed,
         policy=_policy(source),
         timeout=source.choice((0.2, 1.0, 1.0)),
@@ -153,6 +163,27 @@ def scenario(seed: int) -> Scenario:
         processes=processes,
         events=_events(source),
     )
+    if any(event.number >= _REPEATING for event in whole.events):
+        return _crowded(whole)
+    return _brief(whole) if chance(seed, 10).random() < 0.05 else whole
+
+
+def _crowded(whole: Scenario) -> Scenario:
+    """The same with few kinds of operation: a revision that is handed out twice harms when both are those of one row."""
+    source = chance(whole.seed, 9)
+    dishes = source.sample([dish for dish in MENU if dish.name in _ONE_ROW], 2)
+    processes = tuple(_process(source, plan.number, dishes) for plan in whole.processes)
+    return whole.without(processes=processes)
+
+
+def _brief(whole: Scenario) -> Scenario:
+    """The same with rows that end soon and are freed soon, and with slow replies: they come back while they are forgotten."""
+    source = chance(whole.seed, 9)
+    dishes = [dish for dish in MENU if dish.name in _BRIEF]
+    processes = tuple(_process(source, plan.number, dishes) for plan in whole.processes)
+    policy = {**whole.policy, "grace_ms": 200, "sweep_every": source.choice((0, 2))}
+    rates = {**whole.rates, "slow reply": 0.2}
+    return whole.without(processes=processes, policy=policy, rates=rates, timeout=1.0, events=())
 
 
 def _rate(source: random.Random) -> float:
@@ -207,9 +238,9 @@ def _events(source: random.Random) -> tuple[Event, ...]:
 def _repeated_revisions(source: random.Random) -> list[Event]:
     """A clock that stays behind what it has handed out, then a lost tail: revisions follow each other and are repeated."""
     moment = int(source.expovariate(1 / (SECOND * source.choice((0.02, 0.2)))))
-    events = [Event(100, moment, "clock", -100 * SECOND)]
+    events = [Event(_REPEATING, moment, "clock", -100 * SECOND)]
     for number in range(source.randint(1, 4)):
         moment += int(source.expovariate(1 / (SECOND * source.choice((0.02, 0.2)))))
         kind = source.choice(("restart", "failover"))
-        events.append(Event(101 + number, moment, kind, 1000, source.randint(1000, SECOND)))
+        events.append(Event(_REPEATING + 1 + number, moment, kind, 1000, source.randint(1000, SECOND)))
     return events

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tools.simulate.judge.check_cycles import check_cycles
 from tools.simulate.judge.check_deadlines import check_deadlines
 from tools.simulate.judge.check_drift import check_drift
+from tools.simulate.judge.check_lateness import check_lateness
 from tools.simulate.judge.check_outcomes import check_outcomes
 from tools.simulate.judge.check_promises import check_promises
 from tools.simulate.judge.check_registers import check_registers
@@ -25,5 +26,6 @@ def judge(run: Run) -> int:
     broken = check_promises(run, rows)
     check_cycles(run, rows)
     check_deadlines(run)
+    check_lateness(run)
     check_outcomes(run)
     return check_registers(run, rows, broken)

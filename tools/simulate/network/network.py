@@ -24,6 +24,7 @@ class Network:
 
     Attributes:
         exchanges: how many pipelines were sent.
+        sent_at: when each pipeline was sent, in virtual microseconds.
         faults: what happened to exchanges, in order.
         down: the server accepts no connection.
         paused: the server does not read what arrives; None while it does.
@@ -31,6 +32,7 @@ class Network:
 
     def __init__(self, scenario: Scenario, timeline: Timeline, node: Node, trace: Trace) -> None:
         self.exchanges = 0
+        self.sent_at: Final[dict[Place, int]] = {}
         self.faults: Final[list[tuple[Place, str]]] = []
         self.down = False
         self.paused: list[Exchange] | None = None
@@ -51,6 +53,7 @@ class Network:
         numbers = draws(self._scenario.seed, 2, *place)
         now, timeline = self._timeline.now, self._timeline
         self.exchanges += 1
+        self.sent_at[place] = now
         out = self._way(numbers[_OUT])
         link = client.link
         if link is not None and link.cut and numbers[_NOTICED] & 1:
