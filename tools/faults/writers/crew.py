@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import queue
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -23,7 +25,8 @@ from tools.faults.writers.messages import (
 )
 
 _ROOT: Final = Path(__file__).resolve().parents[3]
-_PATIENCE: Final = 30.0
+_PATIENCE: Final = 60.0
+_PAUSE: Final = 1.0
 
 
 class Crew:
@@ -105,9 +108,11 @@ class Crew:
             answer = self._answers.get(timeout=patience)
         except queue.Empty:
             answer = None
+            self._process.send_signal(signal.SIGUSR1)  # it writes where its threads are
+            time.sleep(_PAUSE)
         if isinstance(answer, kind):
             return answer
-        told = answer.text if isinstance(answer, Failed) else self._log.read_text(errors="replace")[-2000:]
+        told = answer.text if isinstance(answer, Failed) else self._log.read_text(errors="replace")[-6000:]
         raise RuntimeError(f"faults: a process of writers ({self.flavour}) failed:\n{told}")
 
 

@@ -15,7 +15,7 @@ from tools.faults.history import Act
 from tools.faults.writers.desk import Desk
 from tools.faults.writers.messages import Begin, Finished
 from tools.faults.writers.operations import draw
-from tools.faults.writers.settle import settle_all
+from tools.faults.writers.settle import PATIENCE, settle_all
 from tools.faults.writers.steps import run_waiting
 
 _PATIENCE: Final = 30.0
@@ -97,8 +97,9 @@ class TaskCrew:
         if stuck:
             acts = [copy(act) for writer in self._writers for act in list(writer.acts)]
             return Finished(acts, None, self._interrupted)
+        until = time.monotonic() + PATIENCE
         for writer in self._writers:
-            self._run(run_waiting(settle_all(writer.desk)))
+            self._run(run_waiting(settle_all(writer.desk, until)))
         recovery = self._run(self._recover())
         pool = self._run(self._pool())
         self._run(self._store.close())

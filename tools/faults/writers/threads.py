@@ -14,7 +14,7 @@ from typing import Any, Final
 from tools.faults.writers.desk import Desk, place
 from tools.faults.writers.messages import Begin, Finished
 from tools.faults.writers.operations import draw
-from tools.faults.writers.settle import settle_all
+from tools.faults.writers.settle import PATIENCE, settle_all
 from tools.faults.writers.steps import run_blocking
 
 _THROW: Final = ctypes.pythonapi.PyThreadState_SetAsyncExc
@@ -114,8 +114,9 @@ class ThreadCrew:
         if any(writer.is_alive() for writer in self._writers):
             acts = [copy(act) for writer in self._writers for act in list(writer.acts)]
             return Finished(acts, None, self._interrupted)
+        until = time.monotonic() + PATIENCE
         for writer in self._writers:
-            run_blocking(settle_all(writer.desk))
+            run_blocking(settle_all(writer.desk, until))
         recovery = self._recovery()
         state = self._store.session.shell.pool_state()
         pool = (state.open, state.idle, state.waiting) if state is not None else None
