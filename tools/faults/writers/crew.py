@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import IO, Any, Final
 
+from tools.faults.pulse import STEP, patient
 from tools.faults.writers.messages import (
     Answer,
     Begin,
@@ -104,10 +105,14 @@ class Crew:
         Raises:
             RuntimeError: it is another one, or there is none; the process's log is in the message.
         """
-        try:
-            answer = self._answers.get(timeout=patience)
-        except queue.Empty:
-            answer = None
+        answer: Answer | None = None
+        for _ in patient(patience):
+            try:
+                answer = self._answers.get(timeout=STEP)
+                break
+            except queue.Empty:
+                pass
+        else:
             self._process.send_signal(signal.SIGUSR1)  # it writes where its threads are
             time.sleep(_PAUSE)
         if isinstance(answer, kind):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tools.faults.history import Act
+from tools.faults.pulse import STEP, patient
 from tools.faults.writers.desk import Desk
 from tools.faults.writers.messages import Begin, Finished
 from tools.faults.writers.operations import draw
@@ -85,11 +86,12 @@ class TaskCrew:
     def finish(self, patience: float) -> Finished:
         """Let the writers end their calls, close the store, and report."""
         self._ending.set()
-        until = time.monotonic() + patience
         for writer in self._writers:
             writer.ending = True
-        while time.monotonic() < until and not all(running.done() for running in self._running):
-            time.sleep(0.01)
+        for _ in patient(patience):
+            if all(running.done() for running in self._running):
+                break
+            time.sleep(STEP)
         stuck = not all(running.done() for running in self._running)
         for writer in self._writers:
             if writer.call is not None:

@@ -11,6 +11,7 @@ import traceback
 from copy import copy
 from typing import Any, Final
 
+from tools.faults.pulse import STEP, patient
 from tools.faults.writers.desk import Desk, place
 from tools.faults.writers.messages import Begin, Finished
 from tools.faults.writers.operations import draw
@@ -106,9 +107,11 @@ class ThreadCrew:
     def finish(self, patience: float) -> Finished:
         """Let the writers end their calls, close the store, and report."""
         self._ending.set()
-        until = time.monotonic() + patience
+        for _ in patient(patience):
+            if not any(writer.is_alive() for writer in self._writers):
+                break
+            time.sleep(STEP)
         for writer in self._writers:
-            writer.join(max(0.0, until - time.monotonic()))
             if writer.is_alive():
                 writer.acts[-1].message = _place_of(writer)
         if any(writer.is_alive() for writer in self._writers):
