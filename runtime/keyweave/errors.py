@@ -267,7 +267,7 @@ class AuthenticationError(StoreUnavailableError):
 class OutcomeUnknownError(StoreUnavailableError):
     """A write may or may not have happened: it was sent, and the server did not answer before the deadline.
 
-    Once the server can be reached again, `store.outcome(error)` returns whether the write happened.
+    Once the server can be reached again, `store.outcome(error)` returns whether the write happened, for 12 hours.
 
     Attributes:
         unsettled: what was sent, for `store.outcome`; None when nothing can be settled.

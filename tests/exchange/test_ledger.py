@@ -36,7 +36,10 @@ def namespace() -> str:
 
 @pytest.fixture
 def store(namespace: str) -> Iterator[Store]:
+    """On a server that knows the scripts, so that the first try of a plan is carried out."""
     with Store.open(server_url(), namespace=namespace, sweep_every=0) as opened:
+        scripts = opened.session.context.scripts.values()
+        opened.session.shell._pool.exchange(tuple(("SCRIPT", "LOAD", script.text) for script in scripts))
         yield opened
 
 
@@ -157,6 +160,30 @@ def test_a_replayed_write_needs_no_second_exchange_and_knows_its_values(store: S
     assert record.created_at == store.users.get("u").created_at
     record.role = Role.ADMIN
     store.users.save(record)
+
+
+def test_every_record_of_a_replayed_transaction_knows_its_times(store: Store, other: Store) -> None:
+    store.users.create(old := user("old", "old@x"))
+    created = old.created_at
+    records: list[User] = []
+
+    def write(tx: Any) -> None:
+        changed = tx.users.get("old")
+        changed.role = Role.ADMIN
+        records[:] = [user("a", "a@x"), user("b", "b@x"), changed]
+        tx.users.create(records[0])
+        tx.users.upsert(records[1])
+        tx.users.save(records[2])
+
+    drive(store, transact_flows.transact(store.session.context, store._bind, write))
+    for record in records:
+        found = other.users.get(record.id)
+        assert record.created_at == found.created_at
+        other.users.save(found)
+        record.email = f"new-{record.email}"
+        with pytest.raises(ConflictError):  # its revision was the one before that of `other`
+            store.users.save(record)
+    assert records[2].created_at == created
 
 
 def test_a_try_that_arrives_after_its_retry_won_is_refused(store: Store, other: Store) -> None:

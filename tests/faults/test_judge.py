@@ -12,6 +12,7 @@ from tools.faults.history import FOREVER, Act, Loss, Outcome, Seen, Settlement
 from tools.faults.judge.evidence import Evidence, Report
 from tools.faults.judge.judge import judge
 from tools.faults.kinds.kinds import KINDS
+from tools.faults.pulse import Stall
 from tools.faults.settings import settings_of
 
 SETTINGS = settings_of(1, tuple(KINDS.values()), seconds=1, writers=16, chosen=False)
@@ -181,6 +182,15 @@ def test_late_calls_stuck_calls_and_pools_with_lost_connections_are_found() -> N
     assert found(reports=[Report("sync", (2, 1, 0), 9, "")]) == ["pool"]
     assert found(reports=[Report("aio", (2, 2, 1), 9, "")]) == ["pool"]
     assert found(reports=[Report("aio", (2, 2, 0), 9, "TimeoutError")]) == ["recovery"]
+
+
+def test_a_call_is_not_late_while_the_machine_stalled() -> None:
+    took = SETTINGS.bound + 5
+    for stall, late in ((Stall(2, 8), False), (Stall(-9, 2), True), (Stall(took - 1, 99), True)):
+        every: dict[str, Sequence[Any]] = dict.fromkeys(("Counter", "Account", "Item", "Claim", "Ticket"), ())
+        evidence = Evidence(SETTINGS, [item("1", 0, 10 * took, "1")], (), every, {}, (), {}, stalls=[stall])
+        judge(evidence)
+        assert [violation.checker for violation in evidence.violations] == ["late"] * late
 
 
 def test_a_seed_makes_the_same_round_again() -> None:

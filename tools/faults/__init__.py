@@ -11,6 +11,7 @@ end, the writers stop, and checkers compare what the server holds with what the 
     kinds      the faults
     writers    processes of writers, as threads or as asyncio tasks
     history    what writers did and were told
+    pulse      when the machine did not run the campaign
     judge      checkers of that history, of the final rows and of the pools
     report     what a campaign tells on the terminal
 """

@@ -50,6 +50,7 @@ class Tally:
         lost: how many of those to counters and accounts were lost by a fault that may lose them.
         interrupted: how many calls were interrupted.
         worst: the call that took longest, of those that returned.
+        stalled: seconds in which the machine did not run the campaign.
         found: the violations.
     """
 
@@ -61,6 +62,7 @@ class Tally:
     lost: int = 0
     interrupted: int = 0
     worst: Act | None = None
+    stalled: float = 0.0
     found: list[Found] = field(default_factory=list)
 
     def add(self, evidence: Evidence) -> list[Found]:
@@ -73,6 +75,7 @@ class Tally:
         self.lost += len(evidence.lost)
         self.interrupted += sum(report.interrupted for report in evidence.reports)
         self.worst = worst([act for act in (self.worst, worst(evidence.acts)) if act is not None])
+        self.stalled += sum(stall.ended - stall.began for stall in evidence.stalls)
         found = [Found(each, evidence) for each in evidence.violations]
         self.found += found
         return found

@@ -68,6 +68,7 @@ def _calls(tally: Tally) -> Table:
         table.add_row(f"unknown, settled as {settlement}", f"{number:,}")
     if tally.worst is not None:
         seconds = tally.worst.ended - tally.worst.began
+        table.add_row("the machine stalled", f"{tally.stalled:,.1f} s")
         table.add_row("worst latency", f"{seconds:.2f} s: {tally.worst.kind}, {tally.worst.outcome}")
     return table
 

@@ -13,6 +13,7 @@ from tools.faults.history import Act
 from tools.faults.judge.evidence import Evidence, Report
 from tools.faults.judge.judge import judge
 from tools.faults.kinds.fault import Fault
+from tools.faults.pulse import Pulse
 from tools.faults.rows import ENTITIES, opened, rows_of, write_rows
 from tools.faults.settings import Settings
 from tools.faults.site.proxy import url_of
@@ -45,6 +46,8 @@ def play(
         RuntimeError: the campaign itself failed, for example because a server did not start.
     """
     site = Site(command, folder, settings, crews)
+    pulse = Pulse()
+    pulse.start()
     try:
         write_rows(site, settings, package)
         began = time.monotonic()
@@ -54,8 +57,9 @@ def play(
         time.sleep(_CALM)
         acts, reports = _finish(crews, settings)
         _settle(site)
-        evidence = _collect(site, settings, package, acts, reports, began)
+        evidence = _collect(site, settings, package, acts, reports, began, pulse)
     finally:
+        pulse.stop()
         site.close()
     judge(evidence)
     return evidence
@@ -147,6 +151,7 @@ def _collect(
     acts: Sequence[Act],
     reports: Sequence[Report],
     began: float,
+    pulse: Pulse,
 ) -> Evidence:
     with opened(site.server, package) as store:
         report = store.check()
@@ -161,4 +166,5 @@ def _collect(
         site.struck,
         sorted(site.happenings),
         began,
+        tuple(pulse.stalls),
     )

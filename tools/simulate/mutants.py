@@ -63,26 +63,26 @@ class Found(NamedTuple):
 LUA: Final = "lua:apply"
 
 MUTANTS: Final = (
-    Mutant("a changed row passes its guard", LUA, "other(head, from + 1) and 'CHANGED'", "false"),
-    Mutant("an insert overwrites a row", LUA, "return 1, head.dead and 'DEAD' or 'EXISTS'", "return 1"),
-    Mutant("a taken value passes its guard", LUA, "owner and owner ~= ARGV[from + 2] and 'TAKEN'", "false"),
+    Mutant("a changed row passes its guard", LUA, "status = not same and 'CHANGED'", "status = false"),
+    Mutant("an insert overwrites a row", LUA, "status = head.dead and 'DEAD' or 'EXISTS'", "status = nil"),
+    Mutant("a taken value passes its guard", LUA, "owner and owner ~= ARGV[at + 3] and 'TAKEN'", "false"),
     Mutant(
-        "a view with more members passes its guard", LUA, " ~= tonumber(ARGV[from + 1]) and 'COUNT'", " < 0"
+        "a view with more members passes its guard", LUA, " ~= tonumber(ARGV[at + 2]) and 'COUNT'", " < 0"
     ),
     Mutant("a reference may lead nowhere", LUA, "(not head or head.dead) and 'NO_TARGET'", "false"),
     Mutant(
         "a living row passes for a dead one",
         LUA,
-        "(not head or not head.dead or other(head, from + 1)) and 'ALIVE'",
+        "not (same and head.dead) and 'ALIVE'",
         "false",
     ),
     Mutant(
         "a changed row is reported as missing",
         LUA,
-        "other(head, from + 1) and 'CHANGED'",
-        "other(head, from + 1) and 'MISSING'",
+        "status = not same and 'CHANGED'",
+        "status = not same and 'MISSING'",
     ),
-    Mutant("a missing row is reported as changed", LUA, "return 3, 'MISSING'", "return 3, 'CHANGED'"),
+    Mutant("a missing row is reported as changed", LUA, "status = 'MISSING'", "status = 'CHANGED'"),
     Mutant("a refusal leaves an earlier try on its way", LUA, "if ARGV[9] ~= '' then", "if false then"),
     Mutant("a plan that comes too late is applied", LUA, "if now > tonumber(ARGV[4]) then", "if false then"),
     Mutant("a retry is not recognised", LUA, "if answered then", "if false then"),
@@ -101,11 +101,11 @@ MUTANTS: Final = (
     Mutant(
         "the ledger is not written",
         LUA,
-        "call('HSET', ledger, slot, sequence .. ' ' .. table.concat(reply, ' ')) == 1 or",
-        "false or",
+        "call('HSET', ledger, slot, sequence .. ' ' .. table.concat(reply, ' '))\n",
+        "",
     ),
     Mutant("the ledger answers for another plan", LUA, "if latest == sequence then", "if true then"),
-    Mutant("the life of the ledger is not renewed", LUA, " == 1 or ARGV[8] ~= ''", " == 1"),
+    Mutant("the life of the ledger is not renewed", LUA, "not held or ARGV[8] ~= ''", "not held"),
     Mutant(
         "a client believes that a refused plan has renewed its ledger",
         "keyweave.exchange.ask:apply",
@@ -136,7 +136,7 @@ MUTANTS: Final = (
         "self._unsettled.append(ticket.slot)",
         "self._free.append(ticket.slot)",
     ),
-    Mutant("a guard ignores the op", LUA, "or ARGV[from + 1] ~= '' and head.op ~= ARGV[from + 1]", ""),
+    Mutant("a guard ignores the op", LUA, "and (ARGV[at + 3] == '' or head.op == ARGV[at + 3])", ""),
     Mutant(
         "a claim is not released",
         LUA,
@@ -181,7 +181,7 @@ MUTANTS: Final = (
     Mutant(
         "a row that came back and was freed again is forgotten",
         LUA,
-        "tonumber(deadline or '') ~= tonumber(ARGV[from + 1]) and 'CHANGED'",
+        "tonumber(deadline or '') ~= tonumber(ARGV[at + 2]) and 'CHANGED'",
         "false",
     ),
     Mutant(

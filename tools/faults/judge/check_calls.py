@@ -14,8 +14,8 @@ def check_calls(evidence: Evidence) -> None:
             evidence.complain(
                 "hang", act.kind, f"{act.kind} {act.token} has not returned; it is in {act.message}", act
             )
-        elif act.ended - act.began > bound:
-            text = f"{act}, took {act.ended - act.began:.2f} s; the bound is {bound:.1f} s"
+        elif evidence.seconds(act) > bound:
+            text = f"{act}, took {evidence.seconds(act):.2f} s; the bound is {bound:.1f} s"
             evidence.complain("late", act.kind, text, act)
         if act.outcome is Outcome.UNEXPECTED:
             evidence.complain("unexpected error", f"{act.kind} {act.error}", str(act), act)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tools.faults.history import Act, Happening, Loss, Outcome
+from tools.faults.pulse import Stall
 from tools.faults.settings import Settings
 
 
@@ -56,6 +57,7 @@ class Evidence:
         struck: how often each kind of fault happened.
         happenings: what the faults did.
         began: when the writers began.
+        stalls: when the machine did not run the campaign.
         violations: what the judge found.
         lost: acknowledged writes that were lost and may be.
     """
@@ -69,6 +71,7 @@ class Evidence:
     struck: Mapping[str, int]
     happenings: Sequence[Happening] = ()
     began: float = 0.0
+    stalls: Sequence[Stall] = ()
     violations: list[Violation] = field(default_factory=list)
     lost: list[Act] = field(default_factory=list)
 
@@ -79,6 +82,11 @@ class Evidence:
     def may_be_lost(self, act: Act) -> bool:
         """Whether a fault of the round may have lost an acknowledged act."""
         return any(act.began <= loss.ended and act.over >= loss.began - loss.reach for loss in self.losses)
+
+    def seconds(self, act: Act) -> float:
+        """Return how long an act took, without the time in which the machine did not run the campaign."""
+        stalled = (min(act.ended, stall.ended) - max(act.began, stall.began) for stall in self.stalls)
+        return act.ended - act.began - sum(max(0.0, each) for each in stalled)
 
     def ended(self, outcome: Outcome) -> int:
         """Return the number of acts that ended so."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -35,5 +37,6 @@ def serve(flavour: str, orders: IO[bytes], answers: IO[bytes]) -> None:
 
 
 if __name__ == "__main__":
+    faulthandler.register(signal.SIGUSR1, all_threads=True)  # for a campaign that waits in vain
     serve(sys.argv[1], sys.stdin.buffer, sys.stdout.buffer)
     os._exit(0)  # a stuck thread must not keep the process

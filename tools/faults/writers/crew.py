@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import queue
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import IO, Any, Final
 
+from tools.faults.pulse import STEP, patient
 from tools.faults.writers.messages import (
     Answer,
     Begin,
@@ -23,7 +26,8 @@ from tools.faults.writers.messages import (
 )
 
 _ROOT: Final = Path(__file__).resolve().parents[3]
-_PATIENCE: Final = 30.0
+_PATIENCE: Final = 60.0
+_PAUSE: Final = 1.0
 
 
 class Crew:
@@ -101,13 +105,19 @@ class Crew:
         Raises:
             RuntimeError: it is another one, or there is none; the process's log is in the message.
         """
-        try:
-            answer = self._answers.get(timeout=patience)
-        except queue.Empty:
-            answer = None
+        answer: Answer | None = None
+        for _ in patient(patience):
+            try:
+                answer = self._answers.get(timeout=STEP)
+                break
+            except queue.Empty:
+                pass
+        else:
+            self._process.send_signal(signal.SIGUSR1)  # it writes where its threads are
+            time.sleep(_PAUSE)
         if isinstance(answer, kind):
             return answer
-        told = answer.text if isinstance(answer, Failed) else self._log.read_text(errors="replace")[-2000:]
+        told = answer.text if isinstance(answer, Failed) else self._log.read_text(errors="replace")[-6000:]
         raise RuntimeError(f"faults: a process of writers ({self.flavour}) failed:\n{told}")
 
 

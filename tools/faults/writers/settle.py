@@ -13,7 +13,8 @@ from tools.faults.writers.steps import Steps
 SETTLE: Final = "settle"
 """The kind of such a call. It writes no row."""
 
-_PATIENCE: Final = 10.0
+PATIENCE: Final = 10.0
+"""Seconds in which the server is reached after a round."""
 
 
 def settle(desk: Desk) -> Steps:
@@ -30,9 +31,8 @@ def settle(desk: Desk) -> Steps:
     del desk.unknown[0]
 
 
-def settle_all(desk: Desk) -> Steps:
-    """Settle everything, and try again for a while when the server cannot be reached."""
-    until = time.monotonic() + _PATIENCE
+def settle_all(desk: Desk, until: float) -> Steps:
+    """Settle everything, and try again until a moment when the server cannot be reached."""
     while desk.unknown:
         try:
             yield from settle(desk)

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from tools.faults.history import Act
+from tools.faults.pulse import STEP, patient
 from tools.faults.writers.desk import Desk
 from tools.faults.writers.messages import Begin, Finished
 from tools.faults.writers.operations import draw
-from tools.faults.writers.settle import settle_all
+from tools.faults.writers.settle import PATIENCE, settle_all
 from tools.faults.writers.steps import run_waiting
 
 _PATIENCE: Final = 30.0
@@ -85,11 +86,12 @@ class TaskCrew:
     def finish(self, patience: float) -> Finished:
         """Let the writers end their calls, close the store, and report."""
         self._ending.set()
-        until = time.monotonic() + patience
         for writer in self._writers:
             writer.ending = True
-        while time.monotonic() < until and not all(running.done() for running in self._running):
-            time.sleep(0.01)
+        for _ in patient(patience):
+            if all(running.done() for running in self._running):
+                break
+            time.sleep(STEP)
         stuck = not all(running.done() for running in self._running)
         for writer in self._writers:
             if writer.call is not None:
@@ -97,8 +99,9 @@ class TaskCrew:
         if stuck:
             acts = [copy(act) for writer in self._writers for act in list(writer.acts)]
             return Finished(acts, None, self._interrupted)
+        until = time.monotonic() + PATIENCE
         for writer in self._writers:
-            self._run(run_waiting(settle_all(writer.desk)))
+            self._run(run_waiting(settle_all(writer.desk, until)))
         recovery = self._run(self._recover())
         pool = self._run(self._pool())
         self._run(self._store.close())

@@ -11,10 +11,11 @@ import traceback
 from copy import copy
 from typing import Any, Final
 
+from tools.faults.pulse import STEP, patient
 from tools.faults.writers.desk import Desk, place
 from tools.faults.writers.messages import Begin, Finished
 from tools.faults.writers.operations import draw
-from tools.faults.writers.settle import settle_all
+from tools.faults.writers.settle import PATIENCE, settle_all
 from tools.faults.writers.steps import run_blocking
 
 _THROW: Final = ctypes.pythonapi.PyThreadState_SetAsyncExc
@@ -106,16 +107,19 @@ class ThreadCrew:
     def finish(self, patience: float) -> Finished:
         """Let the writers end their calls, close the store, and report."""
         self._ending.set()
-        until = time.monotonic() + patience
+        for _ in patient(patience):
+            if not any(writer.is_alive() for writer in self._writers):
+                break
+            time.sleep(STEP)
         for writer in self._writers:
-            writer.join(max(0.0, until - time.monotonic()))
             if writer.is_alive():
                 writer.acts[-1].message = _place_of(writer)
         if any(writer.is_alive() for writer in self._writers):
             acts = [copy(act) for writer in self._writers for act in list(writer.acts)]
             return Finished(acts, None, self._interrupted)
+        until = time.monotonic() + PATIENCE
         for writer in self._writers:
-            run_blocking(settle_all(writer.desk))
+            run_blocking(settle_all(writer.desk, until))
         recovery = self._recovery()
         state = self._store.session.shell.pool_state()
         pool = (state.open, state.idle, state.waiting) if state is not None else None
