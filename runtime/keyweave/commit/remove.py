@@ -6,7 +6,7 @@ plan is deleted in chunks, the parent last, so that an interrupted delete can be
 
 from __future__ import annotations
 
-from keyweave.changes.unit import Change
+from keyweave.changes.change import Change
 from keyweave.commit.commit import commit
 from keyweave.commit.family import (
     Family,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from keyweave.changes.unit import Change
+from keyweave.changes.change import Change
 from keyweave.commit.family import read_family
 from keyweave.commit.remove import remove_rows
 from keyweave.effects import Flow

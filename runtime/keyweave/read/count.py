@@ -49,16 +49,16 @@ def _cardinalities(
     unit = context.unit
     if unit is None:
         return [int(number) for number in numbers]
-    # A dead row that this unit deletes with its parent is not in `numbers`.
-    dead: set[str] = set()
-    for change in unit.changes.values():
-        if change.entity is entity and change.old is not None and change.old.expires:
-            if (yield from deadline_passed(context, change.old.expires)):
-                dead.add(change.key)
-    return [
-        int(number) + unit.net_gain(entity, view, values, dead)
-        for number, (view, values) in zip(numbers, sets, strict=True)
-    ]
+    counts: list[int] = []
+    for number, (view, values) in zip(numbers, sets, strict=True):
+        # A dead row that this unit deletes with its parent is not in `number`.
+        dead: set[str] = set()
+        for change in unit.former_members(entity, view, values):
+            if change.old is not None and change.old.expires:
+                if (yield from deadline_passed(context, change.old.expires)):
+                    dead.add(change.key)
+        counts.append(int(number) + unit.net_gain(entity, view, values, dead))
+    return counts
 
 
 def _live_counts(context: Context, entity: Entity[Any], keys: list[str]) -> Flow[list[int]]:

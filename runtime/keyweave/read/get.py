@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from keyweave.changes.unit import Change
+from keyweave.changes.change import Change
 from keyweave.effects import Command, Flow
 from keyweave.errors import ValidationError
 from keyweave.exchange.ask import ask, ask_script
@@ -103,10 +103,10 @@ def find_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R | 
         yield from require_built(context, entity, claim.unique)
     unit = context.unit
     if unit is not None:
-        for entry, change in unit.claims(entity):
-            if entry.unique == claim.unique and entry.value == value:
-                present: R | None = buffered_record(context, change)
-                return present
+        change = unit.owner(entity, claim.unique, value)
+        if change is not None:
+            present: R | None = buffered_record(context, change)
+            return present
     previous: str | None = None
     key: str | None
     record: R | None

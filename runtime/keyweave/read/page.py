@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
-from keyweave.changes.unit import score_number
+from keyweave.changes.change import score_number
 from keyweave.effects import Flow, Reply, Word
 from keyweave.exchange.ask import ask, ask_script
 from keyweave.exchange.handshake import require_built
@@ -51,17 +51,18 @@ def page(
         yield from require_built(context, entity, view)
     order = entity.views[view].order
     start = read_cursor(cursor, entity.name, order, newest)
-    changed: set[str] = set()
-    if context.unit is not None:
-        changed = {key for name, key in context.unit.changes if name == entity.name}
+    unit = context.unit
+    changed = unit is not None and unit.has_changes(entity)
     records: list[R] = []
     end, more = start, True
     while more and len(records) < limit:
         found, end = yield from context.strategy.page(
             context, entity, view, values, limit - len(records), end, newest
         )
-        if changed:
-            found = [record for record in found if getattr(record, entity.key) not in changed]
+        if unit is not None and changed:
+            found = [
+                record for record in found if unit.change_of(entity, getattr(record, entity.key)) is None
+            ]
         records += found
         more = end is not None
     if changed:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from keyweave.changes.unit import Change, UnitOfWork, replacement
+from keyweave.changes.change import Change, replacement
+from keyweave.changes.unit import UnitOfWork
 from keyweave.commit.commit import claims_of, dangling_reference
 from keyweave.document.codec import HEAD_LENGTH, Prepared, read_head
 from keyweave.effects import Command, Flow
@@ -220,9 +221,9 @@ def _check_claims(context: Context, unit: UnitOfWork, change: Change, facts: _Lo
     entity = change.entity
     wanted = [claim for claim in claims_of(change.new_entries) if claim not in change.old_entries]
     for claim in wanted:
-        for other, buffered in unit.claims(entity):
-            if (other.unique, other.value) == (claim.unique, claim.value) and buffered.key != change.key:
-                raise entity.violated(claim.unique)
+        buffered = unit.owner(entity, claim.unique, claim.value)
+        if buffered is not None and buffered.key != change.key:
+            raise entity.violated(claim.unique)
     for claim in wanted:
         owner = facts.owners[claim]
         if owner is None or owner.decode() == change.key:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from keyweave.changes.change import Change
 from keyweave.changes.plan import Refusal, Status
-from keyweave.changes.unit import Change
 from keyweave.commit.commit import Watched, claims_of, commit
 from keyweave.effects import Flow
 from keyweave.exchange.ask import Trailer
