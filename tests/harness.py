@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,7 @@ from compozy_store.package import PACKAGE
 from keyweave.aio import session as session_aio
 from keyweave.effects import Command, ConnectionFailure, Flow, Send
 from keyweave.health.connect import connect
+from keyweave.model.entity import Entity
 from keyweave.opening.prepare import prepare
 from keyweave.sync import session as session_sync
 from tests.fakes import fake_async_shell, fake_sync_shell
@@ -244,6 +246,34 @@ def watched(
                     yield effect
                 continue
         answer = yield effect
+
+
+@contextmanager
+def exchanges(stores: Harness) -> Iterator[list[tuple[Command, ...]]]:
+    """Collect the pipelines that the first store sends."""
+    sent: list[tuple[Command, ...]] = []
+    pool = stores.db.session.shell._pool
+    exchange = pool.exchange
+
+    def keeping(commands: Sequence[Command], *more: Any) -> Any:
+        sent.append(tuple(commands))
+        return exchange(commands, *more)
+
+    pool.exchange = keeping
+    try:
+        yield sent
+    finally:
+        del pool.exchange
+
+
+def until_freed(stores: Harness, entity: Entity[Any], keys: Sequence[str]) -> None:
+    """Wait until the server has freed the documents of rows."""
+    partition = stores.db.session.context.partition(entity)
+    documents = [partition.document(entity.name, key) for key in keys]
+    limit = time.monotonic() + 20
+    while stores.send(("EXISTS", *documents)) != [0]:
+        assert time.monotonic() < limit
+        time.sleep(0.001)
 
 
 def plans_in(stores: Harness, commands: Sequence[Command]) -> list[Command]:
