@@ -9,8 +9,9 @@ from keyweave.effects import Flow, Word
 from keyweave.errors import ValidationError
 from keyweave.exchange.ask import ask_script
 from keyweave.exchange.handshake import require_built
-from keyweave.exchange.heal import heal_members
+from keyweave.exchange.heal import HEALED_AT_ONCE, Dangling, heal_entries
 from keyweave.model.entity import Entity
+from keyweave.model.entry import REVISION, ViewEntry
 from keyweave.model.keytext import checked_text
 from keyweave.model.record import Record, memory_of
 from keyweave.read.gather import gather
@@ -91,8 +92,11 @@ def levels_by_script(
     )
     reply: Any = yield from ask_script(context, "tree", (partition.document(entity.name, root),), arguments)
     complete, dangling = reply[0] == 1, reply[1]
-    for parent, member in zip(dangling[::2], dangling[1::2], strict=True):
-        yield from heal_members(context, entity, via, (parent.decode(),), [member.decode()])
+    entries: list[Dangling] = [
+        (entity, member.decode(), None, [ViewEntry(via, (parent.decode(),), member.decode(), REVISION)])
+        for parent, member in zip(dangling[::2], dangling[1::2], strict=True)
+    ]
+    yield from heal_entries(context, entries[:HEALED_AT_ONCE])
     records = iter(context.codecs[entity.name].load_all(list(chain.from_iterable(reply[2:]))))
     return [list(islice(records, len(level))) for level in reply[2:]], complete
 
