@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 
 from keyweave.changes.plan import Applied, Plan, Status, new_op
 from keyweave.effects import Flow
+from keyweave.errors import StoreUnavailableError
 from keyweave.exchange.ask import apply
 from keyweave.model.entity import Entity
 from keyweave.model.entry import REVISION, ClaimEntry, Entry, ViewEntry
@@ -40,16 +41,19 @@ def heal_claim(
     return outcome.status is Status.CHANGED
 
 
-def heal_members(
-    context: Context, entity: Entity[Any], view: str, values: tuple[str, ...], members: Sequence[str]
-) -> Flow[int]:
-    """Remove members without a document from a view. Returns how many were removed."""
-    return (
-        yield from heal_entries(
-            context,
-            [(entity, member, None, [ViewEntry(view, values, member, REVISION)]) for member in members],
-        )
-    )
+def heal_on_the_way(context: Context, rows: Sequence[Dangling]) -> Flow[None]:
+    """Heal some of the rows that a read has met. A server or user that may not write, such as a replica, keeps them."""
+    try:
+        yield from heal_entries(context.without_retries(), rows[:HEALED_AT_ONCE])
+    except StoreUnavailableError:
+        return
+
+
+def dangling_members(
+    entity: Entity[Any], view: str, values: tuple[str, ...], keys: Sequence[bytes]
+) -> list[Dangling]:
+    """Return members of a view without a document as entries to heal."""
+    return [(entity, key.decode(), None, [ViewEntry(view, values, key.decode(), REVISION)]) for key in keys]
 
 
 def heal_entries(context: Context, rows: Sequence[Dangling]) -> Flow[int]:

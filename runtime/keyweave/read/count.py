@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from keyweave.commit.allowance import Allowance
 from keyweave.effects import Command, Flow
+from keyweave.errors import AuthenticationError, StoreReadOnlyError
 from keyweave.exchange.ask import ask, ask_script
 from keyweave.exchange.deadline import deadlines_passed
 from keyweave.exchange.handshake import require_built
@@ -78,8 +79,11 @@ def _live_counts(context: Context, entity: Entity[Any], keys: list[str]) -> Flow
             return [int(number) for number in reply]
         removed = 0
         if not allowance.spent:
-            step = yield from sweep_step(context, partition, BATCH, unsweepable, allowance)
-            removed = step.removed
+            try:
+                step = yield from sweep_step(context, partition, BATCH, unsweepable, allowance)
+                removed = step.removed
+            except (StoreReadOnlyError, AuthenticationError):
+                allowance.charge(allowance.rows)  # a server or user that may not write sweeps nothing
         if not removed:
             # The rest cannot be swept, or not soon, so the count has to look it up.
             bound *= 2

@@ -9,7 +9,7 @@ import msgspec
 
 from keyweave.changes.change import Change
 from keyweave.effects import Command, Flow
-from keyweave.errors import ValidationError
+from keyweave.errors import StoreUnavailableError, ValidationError
 from keyweave.exchange.ask import ask, ask_script
 from keyweave.exchange.deadline import TIME, deadline_passed, deadlines_passed, micros_of
 from keyweave.exchange.handshake import require_built
@@ -117,7 +117,10 @@ def find_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R | 
             return None
         owned = ClaimEntry(claim.unique, value, key)
         if record is None:
-            released = yield from heal_claim(context, entity, owned)
+            try:
+                released = yield from heal_claim(context.without_retries(), entity, owned)
+            except StoreUnavailableError:
+                return None  # a server or user that may not write keeps the claim
             if not released:
                 return None
         elif owned in entity.entries(record):

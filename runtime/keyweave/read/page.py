@@ -11,7 +11,7 @@ from keyweave.effects import Command, Flow, Reply, Word
 from keyweave.exchange.ask import ask, ask_script
 from keyweave.exchange.deadline import deadlines_passed
 from keyweave.exchange.handshake import require_built
-from keyweave.exchange.heal import HEALED_AT_ONCE, heal_members
+from keyweave.exchange.heal import HEALED_AT_ONCE, dangling_members, heal_on_the_way
 from keyweave.model.entity import Entity
 from keyweave.model.page import Page, Position, check_limit, read_cursor, write_cursor
 from keyweave.model.record import Record, memory_of
@@ -155,8 +155,7 @@ def _heal(
 ) -> Flow[None]:
     dangling = reply[2]
     if dangling and context.unit is None:
-        names = [name.decode() for name in dangling[:HEALED_AT_ONCE]]
-        yield from heal_members(context, entity, view, values, names)
+        yield from heal_on_the_way(context, dangling_members(entity, view, values, dangling[:HEALED_AT_ONCE]))
 
 
 def _next_position(entity: Entity[Any], view: str, newest: bool, reply: Any) -> Position | None:

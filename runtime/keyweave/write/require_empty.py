@@ -7,7 +7,7 @@ from typing import Any
 from keyweave.effects import Flow
 from keyweave.errors import ViewNotEmptyError
 from keyweave.exchange.ask import ask
-from keyweave.exchange.heal import heal_members
+from keyweave.exchange.heal import dangling_members, heal_entries
 from keyweave.expiry.sweep import sweep_rows
 from keyweave.model.entity import Entity
 from keyweave.read.page import page
@@ -41,8 +41,7 @@ def require_empty(context: Context, entity: Entity[Any], view: str, values: tupl
         )
         present = [name for name, exists in zip(names, documents, strict=True) if exists]
         yield from sweep_rows(context, partition, [(entity.name, name) for name in present])
-        yield from heal_members(
-            context, entity, view, values, [name for name in names if name not in present]
-        )
+        missing = [name.encode() for name in names if name not in present]
+        yield from heal_entries(context, dangling_members(entity, view, values, missing))
         (scores,) = yield from ask(context, (("ZMSCORE", key, *names),))
         kept += sum(score is not None for score in scores)

@@ -33,7 +33,11 @@ class Link(Protocol):
 
     @property
     def usable(self) -> bool:
-        """False during an exchange, and permanently after one that did not complete."""
+        """False during an exchange, and permanently after one that did not complete or that condemned the link."""
+
+    @property
+    def condemned(self) -> bool:
+        """Whether the server's replies show that links of this age are of no use any more."""
 
     def exchange(self, commands: Sequence[Command]) -> Awaitable[list[Reply]]:
         """Send all commands and read all replies. Raises ConnectionFailure."""
@@ -74,7 +78,8 @@ class StreamLink(asyncio.BufferedProtocol):
         self._loop = loop
         self._polling = polling
         self._timeout = settings.connect_timeout
-        self._reader = wire.new_reader()
+        self._errors = wire.ErrorReplies()
+        self._reader = wire.new_reader(self._errors)
         # A view, because asyncio's TLS writes into a slice of the buffer, and a slice of a bytearray is a copy.
         self._buffer = memoryview(bytearray(wire.READ_SIZE))
         self._pending: deque[_Exchange] = deque()
@@ -86,7 +91,11 @@ class StreamLink(asyncio.BufferedProtocol):
 
     @property
     def usable(self) -> bool:  # noqa: D102 - Link
-        return not self.broken and not self._pending
+        return not (self.broken or self._pending or self._errors.condemned)
+
+    @property
+    def condemned(self) -> bool:  # noqa: D102 - Link
+        return self._errors.condemned
 
     @property
     def in_flight(self) -> int:
@@ -224,6 +233,7 @@ class StreamLink(asyncio.BufferedProtocol):
         """Authenticate and select the database. Until then `connect_timeout` applies, afterwards `timeout`."""
         greeting = wire.greeting(self._settings)
         wire.check_greeting(self._settings, greeting, await self.exchange(greeting))
+        self._errors.condemned = False  # the commands that follow get an answer of their own
         self._timeout = self._settings.timeout
         self._cancel_timer()
 

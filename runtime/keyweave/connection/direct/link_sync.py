@@ -23,7 +23,12 @@ class Link(Protocol):
     """One connection, used by one thread at a time."""
 
     usable: bool
-    """False during an exchange, and permanently after one that did not complete."""
+    """False during an exchange, and permanently after one that did not complete or that condemned the link."""
+
+    @property
+    def condemned(self) -> bool:
+        """Whether the server's replies show that links of this age are of no use any more."""
+
     last_used: float
     """When the last exchange began, on the monotonic clock."""
 
@@ -46,6 +51,7 @@ class SocketLink:
 
     __slots__ = (
         "_buffer",
+        "_errors",
         "_number",
         "_poll",
         "_polling",
@@ -67,7 +73,8 @@ class SocketLink:
         self._settings = settings
         seconds = wire.seconds_left(settings.connect_timeout, until)
         self._polling: BusyPoll | None = None
-        self._reader = wire.new_reader()
+        self._errors = wire.ErrorReplies()
+        self._reader = wire.new_reader(self._errors)
         self._buffer = bytearray(wire.READ_SIZE)
         self.usable = True
         deadline = time.monotonic() + seconds
@@ -81,6 +88,10 @@ class SocketLink:
             self._socket.settimeout(self._timeout)
             greeting = wire.greeting(settings)
             wire.check_greeting(settings, greeting, self.exchange(greeting))
+            self._errors.condemned, self.usable = (
+                False,
+                True,
+            )  # the commands that follow get an answer of their own
             self._timeout = settings.timeout
             self._socket.settimeout(self._timeout)
         except ConnectionFailure as failure:
@@ -139,8 +150,12 @@ class SocketLink:
                 polling.end(self._number)
         if len(replies) > expected:
             raise wire.unexpected_reply(self._settings)
-        self.usable = not reader.has_data()
+        self.usable = not (reader.has_data() or self._errors.condemned)
         return replies
+
+    @property
+    def condemned(self) -> bool:  # noqa: D102 - Link
+        return self._errors.condemned
 
     def stale(self) -> bool:  # noqa: D102 - Link
         return bool(self._poll.poll(0))

@@ -29,6 +29,9 @@ ProtocolError: Final = hiredis.ProtocolError
 TLS: TypeAlias = ssl.SSLContext
 
 _REFUSED: Final = frozenset({"NOAUTH", "WRONGPASS", "NOPERM"})
+_CONDEMNING: Final = frozenset({"READONLY", "MASTERDOWN", "NOAUTH", "WRONGPASS"})
+"""Codes of error replies that a new connection may not get: the address may lead to another server meanwhile, or the credentials
+that this connection was opened with are no longer valid."""
 _FULL: Final = "ERR max number of clients"
 _KEEPALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 
@@ -38,13 +41,29 @@ pack_command: Final[Callable[[Command], bytes]] = hiredis.pack_command  # type: 
 """Return a command as bytes. Raises TypeError for a word that is not str, bytes, int or float."""
 
 
-def new_reader() -> Any:
+class ErrorReplies:
+    """Makes the values of the error replies of one connection.
+
+    Attributes:
+        condemned: whether one of them says that the connection is of no use any more.
+    """
+
+    __slots__ = ("condemned",)
+
+    def __init__(self) -> None:
+        self.condemned = False
+
+    def __call__(self, text: str) -> ServerError:
+        """Return an error reply as a value."""
+        error = ServerError(text.partition(" ")[0], text)
+        if error.code in _CONDEMNING:
+            self.condemned = True
+        return error
+
+
+def new_reader(errors: ErrorReplies) -> Any:
     """Return an incremental parser: `feed(bytes)`, then `gets()` until it returns `INCOMPLETE`."""
-    return hiredis.Reader(replyError=_server_error, notEnoughData=INCOMPLETE)
-
-
-def _server_error(text: str) -> ServerError:
-    return ServerError(text.partition(" ")[0], text)
+    return hiredis.Reader(replyError=errors, notEnoughData=INCOMPLETE)
 
 
 def greeting(settings: ConnectionSettings) -> list[Command]:
