@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import socket
 import time
 from collections import deque
 from collections.abc import Awaitable, Sequence
@@ -250,6 +251,30 @@ def _last_replies(pending: Sequence[_Exchange]) -> list[Reply]:
     return pending[0].replies if pending else []
 
 
+async def _connect_socket(settings: ConnectionSettings, deadline: float) -> socket.socket:
+    """Connect by `deadline`, whatever the number of addresses that the host has: they share the time."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+    failure = OSError("the host has no address")
+    for number, (family, kind, protocol, _, address) in enumerate(found):
+        share = wire.share_of_time(deadline, len(found) - number) - time.monotonic()
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.setblocking(False)
+            async with asyncio.timeout(share):
+                await loop.sock_connect(connection, address)
+        except OSError as error:
+            connection.close()
+            # The event loop's own text names the address instead of the reason.
+            failure = error if error.errno is None else OSError(error.errno, os.strerror(error.errno))
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+    raise failure
+
+
 async def open_link(
     settings: ConnectionSettings,
     tls: wire.TLS | None,
@@ -266,7 +291,13 @@ async def open_link(
             if settings.scheme == "unix":
                 await loop.create_unix_connection(lambda: link, settings.path)
             else:
-                await loop.create_connection(lambda: link, settings.host, settings.port, ssl=tls)
+                connection = await _connect_socket(settings, time.monotonic() + seconds)
+                name = settings.host if tls is not None else None
+                try:
+                    await loop.create_connection(lambda: link, sock=connection, ssl=tls, server_hostname=name)
+                except BaseException:
+                    connection.close()
+                    raise
             opened = True
             await link.greet()
     except ConnectionFailure as failure:

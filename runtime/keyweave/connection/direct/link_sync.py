@@ -178,14 +178,16 @@ def _remaining(deadline: float) -> float:
 
 
 def _connect_socket(settings: ConnectionSettings, tls: wire.TLS | None, deadline: float) -> socket.socket:
-    """Connect by `deadline`, whatever the number of addresses that the host has."""
+    """Connect by `deadline`, whatever the number of addresses that the host has: they share the time."""
     if settings.scheme == "unix":
         return _connect_address(socket.AF_UNIX, settings.path, deadline)
     connection = None
     failure = OSError("the host has no address")
-    for family, _, _, _, address in socket.getaddrinfo(settings.host, settings.port, 0, socket.SOCK_STREAM):
+    found = socket.getaddrinfo(settings.host, settings.port, 0, socket.SOCK_STREAM)
+    for number, (family, _, _, _, address) in enumerate(found):
+        share = wire.share_of_time(deadline, len(found) - number)
         try:
-            connection = _connect_address(family, address, deadline)
+            connection = _connect_address(family, address, share)
             break
         except OSError as error:
             failure = error

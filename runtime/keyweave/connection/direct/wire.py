@@ -194,6 +194,12 @@ def earlier(until: float | None, seconds: float) -> float:
     return end if until is None else min(end, until)
 
 
+def share_of_time(deadline: float, attempts: int) -> float:
+    """Return the monotonic time by which the first of some attempts has to end, so that each gets its share until `deadline`."""
+    now = time.monotonic()
+    return now + max(deadline - now, 0.0) / attempts
+
+
 def seconds_left(limit: float, until: float | None) -> float:
     """Return the seconds that a wait may take: `limit`, and not beyond the monotonic time `until`."""
     return limit if until is None else max(min(limit, until - time.monotonic()), 0.0)
