@@ -8,6 +8,7 @@ import ctypes
 import gc
 import itertools
 import random
+import signal
 import sys
 import threading
 import time
@@ -284,6 +285,86 @@ def test_exceptions_at_random_moments_leave_the_pool_whole(seed: int) -> None:
         assert not any(thread.is_alive() for thread in threads)
         assert thrown > 100
         assert sum(done) > 100
+        gc.collect()
+        whole(shell)
+        all_at_once(shell)
+
+
+@contextlib.contextmanager
+def alarms(chance: random.Random, longest: float) -> Iterator[list[int]]:
+    """Raise `Interrupt` from a signal handler in the main thread, at random moments inside the pool and its links.
+
+    Not in a finalizer: what it raises there would only be reported. Counts the exceptions.
+    """
+    raised = [0]
+    over = False
+
+    def handle(_number: int, frame: FrameType | None) -> None:
+        if over:
+            return
+        signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.00002, longest))
+        files = set()
+        while frame is not None:
+            files.add(frame.f_code.co_filename)
+            if frame.f_code.co_name == "__del__":
+                return
+            frame = frame.f_back
+        if files.intersection(TRACED) and not any("_pytest/unraisable" in file for file in files):
+            raised[0] += 1
+            raise Interrupt
+
+    before = signal.signal(signal.SIGALRM, handle)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, longest)
+        yield raised
+    finally:
+        over = True
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def plainly(shell: sync.Shell) -> None:
+    echo(shell)
+
+
+def opening(shell: sync.Shell) -> None:
+    """Every use opens a connection: the one before it was condemned by its peer."""
+    lease = shell._pool.lease()
+    if lease[0].link is not None:
+        lease[0].link.usable = False
+    shell._pool.release(lease)
+    echo(shell)
+
+
+def condemned(shell: sync.Shell) -> None:
+    """A reply condemns the connection, which takes the idle ones with it."""
+    shell.run(sending(("EVAL", "return redis.error_reply('READONLY no')", 0)))
+
+
+@pytest.mark.parametrize(
+    ("use", "options"),
+    [
+        (plainly, {}),
+        (plainly, {"health_check_interval": 1e-9}),
+        (plainly, {"busy_poll": 0}),
+        (opening, {}),
+        (opening, {"health_check_interval": 1e-9}),
+        (condemned, {"health_check_interval": 1e-9}),
+    ],
+)
+def test_exceptions_of_a_signal_handler_leave_the_pool_whole(
+    use: Callable[[sync.Shell], None], options: dict[str, Any]
+) -> None:
+    with named(timeout=5, pool_timeout=1, **options) as shell:
+        completed = 0
+        end = time.monotonic() + 1.0
+        with alarms(random.Random(7), 0.0008) as raised:
+            while time.monotonic() < end or (raised[0] < 100 and time.monotonic() < end + 20):
+                with contextlib.suppress(Interrupt, ConnectionFailure):
+                    use(shell)
+                    completed += 1
+        assert raised[0] >= 100
+        assert completed
         gc.collect()
         whole(shell)
         all_at_once(shell)

@@ -16,7 +16,7 @@ from keyweave.document.codec import HEAD, Head, read_head
 from keyweave.effects import Flow
 from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.ask import apply, ask
-from keyweave.exchange.deadline import server_time
+from keyweave.exchange.deadline import deadline_passed, server_time
 from keyweave.expiry.sweep import sweep_row
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
@@ -141,7 +141,7 @@ def _load_row(context: Context, partition: Partition, row: Row, op: str, importe
             ):
                 imported.present += 1
                 return
-            if 0 < stored.expires <= context.state.clock.now():
+            if stored.expires and (yield from deadline_passed(context, stored.expires)):
                 yield from sweep_row(context, row.entity, row.key)
                 continue
             if stored.op != op:
