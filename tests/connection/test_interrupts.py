@@ -290,37 +290,33 @@ def test_exceptions_at_random_moments_leave_the_pool_whole(seed: int) -> None:
         all_at_once(shell)
 
 
-@contextlib.contextmanager
-def alarms(chance: random.Random, longest: float) -> Iterator[list[int]]:
-    """Raise `Interrupt` from a signal handler in the main thread, at random moments inside the pool and its links.
+class Alarm:
+    """Raises `Interrupt` from a signal handler in the main thread at random moments, while `armed`."""
 
-    Not in a finalizer: what it raises there would only be reported. Counts the exceptions.
-    """
-    raised = [0]
-    over = False
+    def __init__(self, chance: random.Random) -> None:
+        self.armed = False
+        self.raised = 0
+        self._chance = chance
 
-    def handle(_number: int, frame: FrameType | None) -> None:
-        if over:
-            return
-        signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.00002, longest))
-        files = set()
-        while frame is not None:
-            files.add(frame.f_code.co_filename)
-            if frame.f_code.co_name == "__del__":
-                return
-            frame = frame.f_back
-        if files.intersection(TRACED) and not any("_pytest/unraisable" in file for file in files):
-            raised[0] += 1
+    def handle(self, _number: int, _frame: FrameType | None) -> None:
+        """The handler. Between two exceptions there is time to handle the first."""
+        if self.armed:
+            self.armed = False
+            self.raised += 1
             raise Interrupt
 
-    before = signal.signal(signal.SIGALRM, handle)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, longest)
-        yield raised
-    finally:
-        over = True
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    def interrupt(self, use: Callable[[], None]) -> bool:
+        """Interrupt a use of the pool, unless it ends before. Returns whether it ended."""
+        try:
+            try:
+                self.armed = True
+                signal.setitimer(signal.ITIMER_REAL, self._chance.uniform(0.00001, 0.0006))
+                use()
+                return True
+            finally:
+                self.armed = False
+        except (Interrupt, ConnectionFailure):
+            return False
 
 
 def plainly(shell: sync.Shell) -> None:
@@ -355,15 +351,18 @@ def condemned(shell: sync.Shell) -> None:
 def test_exceptions_of_a_signal_handler_leave_the_pool_whole(
     use: Callable[[sync.Shell], None], options: dict[str, Any]
 ) -> None:
+    alarm = Alarm(random.Random(7))
+    before = signal.signal(signal.SIGALRM, alarm.handle)
     with named(timeout=5, pool_timeout=1, **options) as shell:
         completed = 0
         end = time.monotonic() + 1.0
-        with alarms(random.Random(7), 0.0008) as raised:
-            while time.monotonic() < end or (raised[0] < 100 and time.monotonic() < end + 20):
-                with contextlib.suppress(Interrupt, ConnectionFailure):
-                    use(shell)
-                    completed += 1
-        assert raised[0] >= 100
+        try:
+            while time.monotonic() < end or (alarm.raised < 100 and time.monotonic() < end + 20):
+                completed += alarm.interrupt(lambda: use(shell))
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert alarm.raised >= 100
         assert completed
         gc.collect()
         whole(shell)

@@ -28,7 +28,7 @@ from compozy_engine import Engine
 from compozy_store import PACKAGE
 from keyweave.connection.direct.busy_poll import BusyPoll
 from keyweave.connection.direct.link_aio import COALESCED, Link, open_link
-from keyweave.connection.direct.wire import INCOMPLETE, READ_SIZE, ErrorReplies, new_reader, pack_command
+from keyweave.connection.direct.wire import INCOMPLETE, READ_SIZE, new_reader, pack_command
 from keyweave.connection.settings import parse_url
 from keyweave.effects import Command, Reply, ServerError
 from tools.bench.case import Case, Turn
@@ -129,6 +129,10 @@ class Tap:
     @property
     def condemned(self) -> bool:
         return self._link.condemned
+
+    @condemned.setter
+    def condemned(self, value: bool) -> None:
+        self._link.condemned = value
 
     def stale(self) -> bool:
         return self._link.stale()
@@ -247,7 +251,7 @@ class _Wire(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._polling = polling
         self._buffer = bytearray(READ_SIZE)
-        self._reader = new_reader(ErrorReplies())
+        self._reader = new_reader()
         self._unsent: list[bytes] = []
         self.waiting: deque[_Expected] = deque()
 

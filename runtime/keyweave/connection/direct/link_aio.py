@@ -36,9 +36,8 @@ class Link(Protocol):
     def usable(self) -> bool:
         """False during an exchange, and permanently after one that did not complete or that condemned the link."""
 
-    @property
-    def condemned(self) -> bool:
-        """Whether the server's replies show that links of this age are of no use any more."""
+    condemned: bool
+    """Whether the server's replies show that links of this age are of no use any more."""
 
     def exchange(self, commands: Sequence[Command]) -> Awaitable[list[Reply]]:
         """Send all commands and read all replies. Raises ConnectionFailure."""
@@ -70,6 +69,7 @@ class StreamLink(asyncio.BufferedProtocol):
 
     Attributes:
         broken: whether no further exchange can begin.
+        condemned: whether the server's replies show that links of this age are of no use any more.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class StreamLink(asyncio.BufferedProtocol):
         self._loop = loop
         self._polling = polling
         self._timeout = settings.connect_timeout
-        self._errors = wire.ErrorReplies()
-        self._reader = wire.new_reader(self._errors)
+        self._reader = wire.new_reader()
+        self.condemned = False
         # A view, because asyncio's TLS writes into a slice of the buffer, and a slice of a bytearray is a copy.
         self._buffer = memoryview(bytearray(wire.READ_SIZE))
         self._pending: deque[_Exchange] = deque()
@@ -92,11 +92,7 @@ class StreamLink(asyncio.BufferedProtocol):
 
     @property
     def usable(self) -> bool:  # noqa: D102 - Link
-        return not (self.broken or self._pending or self._errors.condemned)
-
-    @property
-    def condemned(self) -> bool:  # noqa: D102 - Link
-        return self._errors.condemned
+        return not (self.broken or self._pending or self.condemned)
 
     @property
     def in_flight(self) -> int:
@@ -189,6 +185,7 @@ class StreamLink(asyncio.BufferedProtocol):
                 first.replies.append(reply)
                 if len(first.replies) == first.expected:
                     answered.append(pending.popleft())
+                    self.condemned = self.condemned or wire.condemning(first.replies)
         except wire.ProtocolError as error:
             self._fail(wire.connection_lost(self._settings, error, _last_replies(pending)), answered)
             return
@@ -234,7 +231,7 @@ class StreamLink(asyncio.BufferedProtocol):
         """Authenticate and select the database. Until then `connect_timeout` applies, afterwards `timeout`."""
         greeting = wire.greeting(self._settings)
         wire.check_greeting(self._settings, greeting, await self.exchange(greeting))
-        self._errors.condemned = False  # the commands that follow get an answer of their own
+        self.condemned = False  # the commands that follow get an answer of their own
         self._timeout = self._settings.timeout
         self._cancel_timer()
 

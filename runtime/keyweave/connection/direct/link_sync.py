@@ -25,9 +25,8 @@ class Link(Protocol):
     usable: bool
     """False during an exchange, and permanently after one that did not complete or that condemned the link."""
 
-    @property
-    def condemned(self) -> bool:
-        """Whether the server's replies show that links of this age are of no use any more."""
+    condemned: bool
+    """Whether the server's replies show that links of this age are of no use any more."""
 
     last_used: float
     """When the last exchange began, on the monotonic clock."""
@@ -51,7 +50,6 @@ class SocketLink:
 
     __slots__ = (
         "_buffer",
-        "_errors",
         "_number",
         "_poll",
         "_polling",
@@ -59,6 +57,7 @@ class SocketLink:
         "_settings",
         "_socket",
         "_timeout",
+        "condemned",
         "last_used",
         "usable",
     )
@@ -73,10 +72,9 @@ class SocketLink:
         self._settings = settings
         seconds = wire.seconds_left(settings.connect_timeout, until)
         self._polling: BusyPoll | None = None
-        self._errors = wire.ErrorReplies()
-        self._reader = wire.new_reader(self._errors)
+        self._reader = wire.new_reader()
         self._buffer = bytearray(wire.READ_SIZE)
-        self.usable = True
+        self.condemned, self.usable = False, True
         deadline = time.monotonic() + seconds
         try:
             self._socket = _connect_socket(settings, tls, deadline)
@@ -88,10 +86,8 @@ class SocketLink:
             self._socket.settimeout(self._timeout)
             greeting = wire.greeting(settings)
             wire.check_greeting(settings, greeting, self.exchange(greeting))
-            self._errors.condemned, self.usable = (
-                False,
-                True,
-            )  # the commands that follow get an answer of their own
+            # The commands that follow get an answer of their own.
+            self.condemned, self.usable = False, True
             self._timeout = settings.timeout
             self._socket.settimeout(self._timeout)
         except ConnectionFailure as failure:
@@ -150,12 +146,9 @@ class SocketLink:
                 polling.end(self._number)
         if len(replies) > expected:
             raise wire.unexpected_reply(self._settings)
-        self.usable = not (reader.has_data() or self._errors.condemned)
+        self.condemned = wire.condemning(replies)
+        self.usable = not (reader.has_data() or self.condemned)
         return replies
-
-    @property
-    def condemned(self) -> bool:  # noqa: D102 - Link
-        return self._errors.condemned
 
     def stale(self) -> bool:  # noqa: D102 - Link
         return bool(self._poll.poll(0))

@@ -37,33 +37,27 @@ _KEEPALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT",
 
 
 # hiredis's own annotation describes a tuple of one word.
-pack_command: Final[Callable[[Command], bytes]] = hiredis.pack_command  # type: ignore[assignment]
-"""Return a command as bytes. Raises TypeError for a word that is not str, bytes, int or float."""
+_pack: Final[Callable[[Command], bytes]] = hiredis.pack_command  # type: ignore[assignment]
 
 
-class ErrorReplies:
-    """Makes the values of the error replies of one connection.
+def pack_command(command: Command) -> bytes:
+    """Return a command as bytes. Raises TypeError for a word that is not str, bytes, int or float.
 
-    Attributes:
-        condemned: whether one of them says that the connection is of no use any more.
+    Numbers become text here, which takes no longer: hiredis crashes if a signal handler raises while it converts one.
     """
-
-    __slots__ = ("condemned",)
-
-    def __init__(self) -> None:
-        self.condemned = False
-
-    def __call__(self, text: str) -> ServerError:
-        """Return an error reply as a value."""
-        error = ServerError(text.partition(" ")[0], text)
-        if error.code in _CONDEMNING:
-            self.condemned = True
-        return error
+    return _pack(tuple([str(word) if type(word) is int or type(word) is float else word for word in command]))
 
 
-def new_reader(errors: ErrorReplies) -> Any:
+def new_reader() -> Any:
     """Return an incremental parser: `feed(bytes)`, then `gets()` until it returns `INCOMPLETE`."""
-    return hiredis.Reader(replyError=errors, notEnoughData=INCOMPLETE)
+    return hiredis.Reader(replyError=ServerError, notEnoughData=INCOMPLETE)
+
+
+def condemning(replies: Sequence[Reply]) -> bool:
+    """Return whether one of the replies says that the connection is of no use any more."""
+    if ServerError not in map(type, replies):
+        return False
+    return any(type(reply) is ServerError and reply.code in _CONDEMNING for reply in replies)
 
 
 def greeting(settings: ConnectionSettings) -> list[Command]:
