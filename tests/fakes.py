@@ -85,6 +85,7 @@ class _FakeLink:
         self._connection: Any = FakeRedisConnection(server=server, protocol=2, driver_info=None)
         self._scripts = _headless_of(server)
         self.usable = True
+        self.condemned = False
         self.last_used = time.monotonic()
         try:
             self._connection.connect()
@@ -120,6 +121,7 @@ class _FakeAsyncLink:
         self._connection: Any = FakeAsyncRedisConnection(server=server, protocol=2, driver_info=None)
         self._scripts = _headless_of(server)
         self.usable = True
+        self.condemned = False
         self.last_used = time.monotonic()
 
     async def exchange(self, commands: Sequence[Command]) -> list[Reply]:

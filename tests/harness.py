@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,7 @@ from compozy_store.package import PACKAGE
 from keyweave.aio import session as session_aio
 from keyweave.effects import Command, ConnectionFailure, Flow, Send
 from keyweave.health.connect import connect
+from keyweave.model.entity import Entity
 from keyweave.opening.prepare import prepare
 from keyweave.sync import session as session_sync
 from tests.fakes import fake_async_shell, fake_sync_shell
@@ -137,6 +139,7 @@ def harness(
     *,
     count: int = 1,
     module: Any = None,
+    url: str | None = None,
     **options: Any,
 ) -> Iterator[Harness]:
     """Open stores on a new namespace, or on the namespace of other stores, and close them afterwards.
@@ -146,6 +149,7 @@ def harness(
         name: of the namespace, or other stores.
         count: how many stores, each with connections of its own.
         module: the generated package, or None for the engine's.
+        url: of the server, or None for the one under test.
         options: of every store.
     """
     namespace = new_namespace(name) if isinstance(name, str) else name.namespace
@@ -162,7 +166,7 @@ def harness(
         stack.callback(runner.close)
         stores = []
         for _ in range(count):
-            store = opening(server_url(), namespace=namespace, **options)
+            store = opening(url or server_url(), namespace=namespace, **options)
             stores.append(runner.run(_awaited(store)) if flavour == "aio" else store)
             stack.callback(close, stores[-1])
         yield Harness(flavour, namespace, runner, stores)
@@ -244,6 +248,34 @@ def watched(
                     yield effect
                 continue
         answer = yield effect
+
+
+@contextmanager
+def exchanges(stores: Harness) -> Iterator[list[tuple[Command, ...]]]:
+    """Collect the pipelines that the first store sends."""
+    sent: list[tuple[Command, ...]] = []
+    pool = stores.db.session.shell._pool
+    exchange = pool.exchange
+
+    def keeping(commands: Sequence[Command], *more: Any) -> Any:
+        sent.append(tuple(commands))
+        return exchange(commands, *more)
+
+    pool.exchange = keeping
+    try:
+        yield sent
+    finally:
+        del pool.exchange
+
+
+def until_freed(stores: Harness, entity: Entity[Any], keys: Sequence[str]) -> None:
+    """Wait until the server has freed the documents of rows."""
+    partition = stores.db.session.context.partition(entity)
+    documents = [partition.document(entity.name, key) for key in keys]
+    limit = time.monotonic() + 20
+    while stores.send(("EXISTS", *documents)) != [0]:
+        assert time.monotonic() < limit
+        time.sleep(0.001)
 
 
 def plans_in(stores: Harness, commands: Sequence[Command]) -> list[Command]:

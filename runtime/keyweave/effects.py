@@ -61,12 +61,26 @@ Flow: TypeAlias = Generator[Effect, Any, T]
 
 
 class ServerError(Exception):
-    """An error reply, as a value. `code` is its first word (`NOSCRIPT`, `OOM`, `WRONGTYPE`, ...)."""
+    """An error reply, as a value: the text of the server, or its code and the text.
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code: Final = code
-        self.message: Final = message
+    The parser makes it in the middle of a reply. It has no constructor of its own, so that no Python code runs there, which
+    a signal handler could interrupt.
+    """
+
+    @property
+    def code(self) -> str:
+        """The first word of the text: `NOSCRIPT`, `OOM`, `WRONGTYPE`, ..."""
+        first: str = self.args[0]
+        return first if len(self.args) > 1 else first.partition(" ")[0]
+
+    @property
+    def message(self) -> str:
+        """The whole text."""
+        text: str = self.args[-1]
+        return text
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class ConnectionFailure(Exception):

@@ -44,8 +44,8 @@ REFUSALS = {"readonly"}
 OTHER_MODULES = {"transfer/clear.py"}
 """Flows that are for tests, on servers of their own."""
 
-ADMIN_MODULES = ("integrity/", "evolution/", "transfer/", "expiry/forget.py")
-"""What only the admin tool needs. What `forget` cannot do for an application, the admin tool's sweep does."""
+ADMIN_MODULES = ("integrity/", "evolution/", "transfer/", "expiry/forget.py", "expiry/search.py")
+"""What only the admin tool needs. What `forget` and `search` cannot do for an application, the admin tool's sweep does."""
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import ctypes
 import gc
 import itertools
 import random
+import signal
 import sys
 import threading
 import time
@@ -284,6 +285,85 @@ def test_exceptions_at_random_moments_leave_the_pool_intact(seed: int) -> None:
         assert not any(thread.is_alive() for thread in threads)
         assert thrown > 100
         assert sum(done) > 100
+        gc.collect()
+        whole(shell)
+        all_at_once(shell)
+
+
+class Alarm:
+    """Raises `Interrupt` from a signal handler in the main thread at random moments, while `armed`."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.armed = False
+        self.raised = 0
+        self._chance = chance
+
+    def handle(self, _number: int, _frame: FrameType | None) -> None:
+        """The handler. Between two exceptions there is time to handle the first."""
+        if self.armed:
+            self.armed = False
+            self.raised += 1
+            raise Interrupt
+
+    def interrupt(self, use: Callable[[], None]) -> bool:
+        """Interrupt a use of the pool, unless it ends before. Returns whether it ended."""
+        try:
+            try:
+                self.armed = True
+                signal.setitimer(signal.ITIMER_REAL, self._chance.uniform(0.00001, 0.0006))
+                use()
+                return True
+            finally:
+                self.armed = False
+        except (Interrupt, ConnectionFailure):
+            return False
+
+
+def plainly(shell: sync.Shell) -> None:
+    echo(shell)
+
+
+def opening(shell: sync.Shell) -> None:
+    """Every use opens a connection: the one before it was condemned by its peer."""
+    lease = shell._pool.lease()
+    if lease[0].link is not None:
+        lease[0].link.usable = False
+    shell._pool.release(lease)
+    echo(shell)
+
+
+def condemned(shell: sync.Shell) -> None:
+    """A reply condemns the connection, which takes the idle ones with it."""
+    shell.run(sending(("EVAL", "return redis.error_reply('READONLY no')", 0)))
+
+
+@pytest.mark.parametrize(
+    ("use", "options"),
+    [
+        (plainly, {}),
+        (plainly, {"health_check_interval": 1e-9}),
+        (plainly, {"busy_poll": 0}),
+        (opening, {}),
+        (opening, {"health_check_interval": 1e-9}),
+        (condemned, {"health_check_interval": 1e-9}),
+    ],
+)
+def test_exceptions_of_a_signal_handler_leave_the_pool_whole(
+    use: Callable[[sync.Shell], None], options: dict[str, Any]
+) -> None:
+    alarm = Alarm(random.Random(7))
+    before = signal.signal(signal.SIGALRM, alarm.handle)
+    with named(timeout=5, pool_timeout=1, **options) as shell:
+        completed = 0
+        end = time.monotonic() + 1.0
+        try:
+            while time.monotonic() < end or (alarm.raised < 100 and time.monotonic() < end + 20):
+                completed += alarm.interrupt(lambda: use(shell))
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert alarm.raised >= 100
+        assert completed
         gc.collect()
         whole(shell)
         all_at_once(shell)

@@ -78,10 +78,8 @@ def test_a_server_that_keeps_loading_is_a_typed_error_within_the_deadline() -> N
     ("code", "error"),
     [
         ("OOM", StoreOutOfMemoryError),
-        ("READONLY", StoreReadOnlyError),
         ("MISCONF", StoreReadOnlyError),
         ("NOREPLICAS", StoreReadOnlyError),
-        ("NOAUTH", AuthenticationError),
         ("NOPERM", AuthenticationError),
         ("WRONGTYPE", CorruptDocumentError),
         ("ERR", StoreUnavailableError),
@@ -93,6 +91,27 @@ def test_a_final_refusal_of_a_write_is_its_typed_error_at_once(code: str, error:
         scripted.run(save_flows.create(scripted.context, ENTITY, user()), [[ServerError(code, f"{code} no")]])
     assert type(caught.value) is error
     assert len(scripted.sent()) == 1
+
+
+def test_a_write_that_a_replica_refuses_is_sent_again_until_the_deadline() -> None:
+    refusal = [ServerError("READONLY", "READONLY no")]
+    scripted = Scripted()
+    scripted.run(save_flows.create(scripted.context, ENTITY, user()), [refusal, refusal, [OK]])
+    assert len(scripted.sent()) == 3
+    scripted = Scripted(deadline=1.0)
+    began = scripted.time.now
+    with pytest.raises(StoreReadOnlyError):
+        scripted.run(save_flows.create(scripted.context, ENTITY, user()), [refusal] * 1000)
+    assert 0.8 < scripted.time.now - began <= 1.0
+
+
+def test_a_command_that_needs_authentication_is_sent_once_more() -> None:
+    refusal = [ServerError("NOAUTH", "NOAUTH no")]
+    scripted = Scripted()
+    scripted.run(save_flows.create(scripted.context, ENTITY, user()), [refusal, [OK]])
+    scripted = Scripted()
+    with pytest.raises(AuthenticationError):
+        scripted.run(save_flows.create(scripted.context, ENTITY, user()), [refusal, refusal])
 
 
 def test_an_unknown_script_is_sent_as_text() -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from compozy_engine import Engine
 from compozy_store import PACKAGE, APIKey, TaskState, User, WorkflowState
-from keyweave.changes.unit import Change
+from keyweave.changes.change import Change
 from keyweave.commit.commit import commit
 from keyweave.effects import Flow
 from keyweave.store.context import Context

@@ -12,7 +12,7 @@
 --   3  direction  `newest` or `oldest` score first
 --   4  score      score of the cursor, or empty to begin
 --   5  member     member of the cursor
---   6  scan       most members to read
+--   6  scan       most members to read; a search for the rows that refer to them counts as well
 --   7  referrers  prefix of the views of the rows that refer to one row; its escaped id completes it
 --   8  proofs     prefix of the keys of the referring rows' documents
 --
@@ -31,13 +31,21 @@ end
 local EXPIRES_AT, ZERO = 67, 48
 local checked_at = nil
 
+-- The same for the bytes of a document in the place of `expires`.
+local function before_deadline(expires)
+  if string.byte(expires) == ZERO then
+    return true
+  end
+  checked_at = checked_at or server_time()
+  local deadline = tonumber(expires)
+  return not deadline or deadline > checked_at
+end
+
 local function is_live(document)
   if string.byte(document, EXPIRES_AT) == ZERO then
     return true
   end
-  checked_at = checked_at or server_time()
-  local deadline = tonumber(string.sub(document, EXPIRES_AT, EXPIRES_AT + 15))
-  return not deadline or deadline > checked_at
+  return before_deadline(string.sub(document, EXPIRES_AT, EXPIRES_AT + 15))
 end
 
 -- Rank of the first member of a view after a cursor, even if the row of the cursor has moved or is gone.
@@ -103,6 +111,9 @@ for index = 2, #KEYS do
 end
 counted[#counted + 1], counted[#counted + 2] = 'LIMIT', 1
 
+-- How many referring rows were looked up.
+local searched = 0
+
 -- The live document of a row that refers to `member` and is in every narrowing view; nil when there is none, an empty text
 -- when finding one would take too long. For most members the cardinality of the intersection shows that there is none.
 local function proof_of(member)
@@ -119,6 +130,7 @@ local function proof_of(member)
     end
   end
   for first = 0, math.min(size, LONGEST_SEARCH) - 1, STRIDE do
+    searched = searched + STRIDE
     local members = redis.call('ZREVRANGE', views[smallest], first, first + STRIDE - 1)
     for _, position in ipairs(shared(members, views, smallest)) do
       local document = redis.call('GET', proofs .. members[position])
@@ -135,7 +147,7 @@ local dangling, reply = {}, { '', '', false }
 reply[3] = dangling
 local last, examined = nil, 0
 
-while #reply - 3 < limit and examined < scan do
+while #reply - 3 < limit and examined < scan and searched < LONGEST_SEARCH do
   local members = redis.call(range, view, start, start + math.min(STRIDE, scan - examined) - 1)
   if #members == 0 then
     return reply
@@ -154,6 +166,9 @@ while #reply - 3 < limit and examined < scan do
           break
         end
       end
+    end
+    if searched >= LONGEST_SEARCH then
+      break
     end
   end
   start, examined = start + passed, examined + passed

@@ -48,13 +48,39 @@ end
 local EXPIRES_AT, ZERO = 67, 48
 local checked_at = nil
 
+-- The same for the bytes of a document in the place of `expires`.
+local function before_deadline(expires)
+  if string.byte(expires) == ZERO then
+    return true
+  end
+  checked_at = checked_at or server_time()
+  local deadline = tonumber(expires)
+  return not deadline or deadline > checked_at
+end
+
 local function is_live(document)
   if string.byte(document, EXPIRES_AT) == ZERO then
     return true
   end
-  checked_at = checked_at or server_time()
-  local deadline = tonumber(string.sub(document, EXPIRES_AT, EXPIRES_AT + 15))
-  return not deadline or deadline > checked_at
+  return before_deadline(string.sub(document, EXPIRES_AT, EXPIRES_AT + 15))
+end
+
+local LONGEST_STRIDE = 512
+
+-- Returns those of the members, in their order, that may have a live document, until there are `wanted`, and how many members
+-- were passed. It reads heads only: behind many ended rows, it would read most documents without a result.
+local function leading_live(members, prefix, wanted)
+  local kept = {}
+  for index = 1, #members do
+    local deadline = redis.pcall('GETRANGE', prefix .. members[index], EXPIRES_AT - 1, EXPIRES_AT + 14)
+    if type(deadline) == 'table' or deadline == '' or before_deadline(deadline) then
+      kept[#kept + 1] = members[index]
+      if #kept == wanted then
+        return kept, index
+      end
+    end
+  end
+  return kept, #members
 end
 
 -- Appends the live documents of a view's members to `reply`, from the rank `start` on, until it has `limit` documents or has
@@ -63,27 +89,33 @@ end
 local function read_stretch(reply, view, prefix, newest, start, limit, scan)
   local range, dangling = newest and 'ZREVRANGE' or 'ZRANGE', {}
   local found, examined, last = 0, 0, nil
-  local before = #reply
+  local before, stride = #reply, limit
   while found < limit and examined < scan do
-    local members = redis.call(range, view, start, start + math.min(limit - found, scan - examined) - 1)
+    local members = redis.call(range, view, start, start + math.min(stride, scan - examined) - 1)
     if #members == 0 then
       return '', '', dangling, last
     end
-    local keys = {}
-    for index = 1, #members do
-      keys[index] = prefix .. members[index]
+    local read, passed = members, #members
+    if #members > limit - found then
+      read, passed = leading_live(members, prefix, limit - found)
     end
-    local documents = redis.call('MGET', unpack(keys))
-    for index = 1, #members do
+    last = members[passed]
+    local keys = {}
+    for index = 1, #read do
+      keys[index] = prefix .. read[index]
+    end
+    local documents = #keys > 0 and redis.call('MGET', unpack(keys)) or {}
+    for index = 1, #keys do
       local document = documents[index]
       if not document then
-        dangling[#dangling + 1] = members[index]
+        dangling[#dangling + 1] = read[index]
       elseif is_live(document) then
         found = found + 1
         reply[before + found] = document
       end
     end
-    start, examined, last = start + #members, examined + #members, members[#members]
+    start, examined = start + passed, examined + passed
+    stride = math.max(limit - found, math.min(2 * stride, LONGEST_STRIDE))
   end
   if start < redis.call('ZCARD', view) then
     return redis.call('ZSCORE', view, last), last, dangling, last

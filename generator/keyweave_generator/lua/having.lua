@@ -7,7 +7,7 @@
 --@ argument 3  direction  `newest` or `oldest` score first
 --@ argument 4  score      score of the cursor, or empty to begin
 --@ argument 5  member     member of the cursor
---@ argument 6  scan       most members to read
+--@ argument 6  scan       most members to read; a search for the rows that refer to them counts as well
 --@ argument 7  referrers  prefix of the views of the rows that refer to one row; its escaped id completes it
 --@ argument 8  proofs     prefix of the keys of the referring rows' documents
 --@ reply    score member dangling row...   as for `page`; a row is its document and the document of a row that refers to it,
@@ -29,6 +29,9 @@ for index = 2, #KEYS do
 end
 counted[#counted + 1], counted[#counted + 2] = 'LIMIT', 1
 
+-- How many referring rows were looked up.
+local searched = 0
+
 -- The live document of a row that refers to `member` and is in every narrowing view; nil when there is none, an empty text
 -- when finding one would take too long. For most members the cardinality of the intersection shows that there is none.
 local function proof_of(member)
@@ -45,6 +48,7 @@ local function proof_of(member)
     end
   end
   for first = 0, math.min(size, LONGEST_SEARCH) - 1, STRIDE do
+    searched = searched + STRIDE
     local members = redis.call('ZREVRANGE', views[smallest], first, first + STRIDE - 1)
     for _, position in ipairs(shared(members, views, smallest)) do
       local document = redis.call('GET', proofs .. members[position])
@@ -61,7 +65,7 @@ local dangling, reply = {}, { '', '', false }
 reply[3] = dangling
 local last, examined = nil, 0
 
-while #reply - 3 < limit and examined < scan do
+while #reply - 3 < limit and examined < scan and searched < LONGEST_SEARCH do
   local members = redis.call(range, view, start, start + math.min(STRIDE, scan - examined) - 1)
   if #members == 0 then
     return reply
@@ -80,6 +84,9 @@ while #reply - 3 < limit and examined < scan do
           break
         end
       end
+    end
+    if searched >= LONGEST_SEARCH then
+      break
     end
   end
   start, examined = start + passed, examined + passed

@@ -1,4 +1,4 @@
-"""Changes that are not yet written: the change of one row, and the unit of work that buffers a transaction.
+"""The unit of work that buffers a transaction.
 
 Reads inside a transaction see its own writes, because every buffered change has its row's old and new entries,
 from the same `index_entries` that writes use.
@@ -6,100 +6,15 @@ from the same `index_entries` that writes use.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Collection, Set
 from typing import Any, Final
 
-from keyweave.document.codec import Codec, Prepared
+from keyweave.changes.change import Change
+from keyweave.changes.overlay import Overlay
 from keyweave.errors import ConflictError, CrossPartitionError, TransactionRequiredError
 from keyweave.model.entity import Entity
-from keyweave.model.entry import CREATED, REVISION, ClaimEntry, Entry, Score, ViewEntry
+from keyweave.model.entry import Score
 from keyweave.model.record import Record, Stored, forget, memory_of, remember
-
-PROVISIONAL: Final = 1 << 53
-"""The smallest score of rows that are not written yet. It is greater than every real moment."""
-
-
-class Change:
-    """The change of one row.
-
-    Attributes:
-        entity: the row's entity.
-        key: the row's id.
-        old: what the store holds, or None when there is no live row.
-        old_entries: the entries of `old`.
-        prepared: what to write, or None to delete the row.
-        record: the caller's record, which gets the managed values, or None.
-        guard: `revision`, `absent`, `unchanged` or `dead`.
-        counts: views that must keep their number of members: (entity, view, values, number).
-        dangling: entries to remove in the same step, because their row has no document or one that does not imply
-            them: (entity, key, revision of the document or None, entries).
-        recreated: the unit deleted the row and created it again, so the new row keeps nothing of the old one.
-        sequence: number of the write within its unit; rows are written in this order.
-    """
-
-    __slots__ = (
-        "counts",
-        "dangling",
-        "entity",
-        "guard",
-        "key",
-        "old",
-        "old_entries",
-        "prepared",
-        "record",
-        "recreated",
-        "sequence",
-    )
-
-    def __init__(
-        self,
-        entity: Entity[Any],
-        key: str,
-        *,
-        old: Stored | None,
-        old_entries: list[Entry],
-        prepared: Prepared | None,
-        record: Record | None = None,
-        guard: str,
-    ) -> None:
-        self.entity: Final = entity
-        self.key: Final = key
-        self.old: Final = old
-        self.old_entries: Final = old_entries
-        self.prepared = prepared
-        self.record = record
-        self.guard: Final = guard
-        self.counts: list[tuple[Entity[Any], str, tuple[str, ...], int]] = []
-        self.dangling: list[tuple[Entity[Any], str, int | None, list[Entry]]] = []
-        self.recreated = False
-        self.sequence = 0
-
-    def provisional_score(self, score: Score) -> float:
-        """Return the number that orders an entry of this row before it is written.
-
-        Moments that the server has not set yet come last, in the order of the writes.
-        """
-        if score == REVISION or (score == CREATED and (self.old is None or self.recreated)):
-            return PROVISIONAL + 2 * self.sequence
-        return score_number(score, self.old)
-
-    @property
-    def new_entries(self) -> list[Entry]:
-        """The entries that the row will have."""
-        return self.prepared.entries if self.prepared is not None else []
-
-
-def replacement(codec: Codec, record: Record, stored: Stored | None, prepared: Prepared) -> Change:
-    """Return the change that replaces `stored` by a record, or inserts the record when `stored` is None."""
-    return Change(
-        codec.entity,
-        prepared.key,
-        old=stored,
-        old_entries=codec.entries_of(stored) if stored is not None else [],
-        prepared=prepared,
-        record=record,
-        guard="revision" if stored is not None else "absent",
-    )
 
 
 class UnitOfWork:
@@ -118,6 +33,7 @@ class UnitOfWork:
     """
 
     __slots__ = (
+        "_overlay",
         "_provisional",
         "_saved",
         "_sequence",
@@ -142,6 +58,7 @@ class UnitOfWork:
         self.loaded: dict[tuple[str, str], Stored] = {}
         self.conflict: ConflictError | None = None
         self.locks: dict[str, tuple[str, float]] = {}
+        self._overlay: Final = Overlay()
         self._saved: list[tuple[Record, Stored | None, dict[str, Any]]] = []
         self._provisional = 0
         self._sequence = 0
@@ -184,7 +101,7 @@ class UnitOfWork:
 
     def has_changes(self, entity: Entity[Any]) -> bool:
         """Return whether a row of `entity` has a buffered change."""
-        return any(name == entity.name for name, _ in self.changes)
+        return self._overlay.has(entity)
 
     def buffer(self, change: Change) -> None:
         """Add a change. It is merged with an earlier change of the same row."""
@@ -208,6 +125,7 @@ class UnitOfWork:
         self._sequence += 1
         change.sequence = self._sequence
         self.changes[row] = change
+        self._overlay.add(earlier, change)
 
     def provisional_revision(self) -> int:
         """Return a revision for a buffered write; negative, so that it never equals a real one."""
@@ -228,23 +146,19 @@ class UnitOfWork:
             else:
                 remember(record, stored)
 
-    def claims(self, entity: Entity[Any]) -> Iterator[tuple[ClaimEntry, Change]]:
-        """Yield each claim that a buffered row of `entity` will hold, with the row's change."""
-        for change in self.changes.values():
-            if change.entity is entity:
-                for entry in change.new_entries:
-                    if type(entry) is ClaimEntry:
-                        yield entry, change
+    def owner(self, entity: Entity[Any], unique: str, value: str) -> Change | None:
+        """Return the buffered change of the row that will hold a unique value, or None."""
+        return self._overlay.owner(entity, unique, value)
 
     def members(
         self, entity: Entity[Any], view: str, values: tuple[str, ...]
-    ) -> Iterator[tuple[Score, Change]]:
-        """Yield the score and change of each buffered row of `entity` that will be a member of a view."""
-        for change in self.changes.values():
-            if change.entity is entity:
-                for entry in change.new_entries:
-                    if type(entry) is ViewEntry and entry.view == view and entry.values == values:
-                        yield entry.score, change
+    ) -> Collection[tuple[Score, Change]]:
+        """Return the score and change of each buffered row of `entity` that will be a member of a view."""
+        return self._overlay.members(entity, view, values)
+
+    def former_members(self, entity: Entity[Any], view: str, values: tuple[str, ...]) -> Collection[Change]:
+        """Return the change of each stored member of a view that this unit changes."""
+        return self._overlay.former(entity, view, values)
 
     def net_gain(
         self, entity: Entity[Any], view: str, values: tuple[str, ...], dead: Set[str] = frozenset()
@@ -253,7 +167,7 @@ class UnitOfWork:
 
         `dead` are the keys of stored rows past their deadline, which do not count as lost.
         """
-        gained = sum(1 for _ in self.members(entity, view, values))
+        gained = len(self.members(entity, view, values))
         return gained - self.changed_members(entity, view, values, dead)
 
     def changed_members(
@@ -263,19 +177,5 @@ class UnitOfWork:
 
         Each of them is guarded by its revision.
         """
-        return sum(
-            1
-            for change in self.changes.values()
-            if change.entity is entity and change.key not in without
-            for entry in change.old_entries
-            if type(entry) is ViewEntry and entry.view == view and entry.values == values
-        )
-
-
-def score_number(score: Score, stored: Stored | None) -> float:
-    """Return the number that orders an entry of a stored row."""
-    if score == CREATED:
-        return stored.created if stored is not None else PROVISIONAL
-    if score == REVISION:
-        return stored.revision if stored is not None else PROVISIONAL
-    return float(score)
+        former = self.former_members(entity, view, values)
+        return sum(change.key not in without for change in former) if without else len(former)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from keyweave.changes.change import Change
 from keyweave.changes.plan import Plan, Ticket
-from keyweave.changes.unit import Change
 
 
 @dataclass(slots=True)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 GROUP: Final = "keyweave.commands"
 """The entry point group that is read."""
@@ -34,6 +35,25 @@ Start from a folder `schema/` with package.yaml and one file per entity:
 """
 
 
+class _Commands(TyperGroup):
+    """The commands. An empty value is refused for all of them: a script has left a variable out."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; end with status 2 when one of them, or the value of an option, is empty."""
+        for number, word in enumerate(args):
+            if word == "":
+                before = args[number - 1] if number else ""
+                _refuse_empty(before if before.startswith("-") and "=" not in before else "an argument")
+            elif word.startswith("--") and word.endswith("="):
+                _refuse_empty(word[:-1])
+        return super().parse_args(ctx, args)
+
+
+def _refuse_empty(name: str) -> None:
+    typer.echo(f"keyweave: {name}: the value is empty", err=True)
+    raise typer.Exit(2)
+
+
 def installed() -> list[EntryPoint]:
     """Return the entry points of `GROUP`, ordered by name, so that help is the same everywhere."""
     return sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, entry.value))
@@ -51,7 +71,7 @@ def assemble(entries: Iterable[EntryPoint]) -> typer.Typer:
     Returns:
         The app; call it to run the command on the process's arguments.
     """
-    app = typer.Typer(help=_HELP, epilog=_EPILOG, no_args_is_help=True, add_completion=False)
+    app = typer.Typer(cls=_Commands, help=_HELP, epilog=_EPILOG, no_args_is_help=True, add_completion=False)
     app.callback()(_options)
     for entry in entries:
         try:

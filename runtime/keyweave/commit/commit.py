@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from keyweave.changes.change import Change
 from keyweave.changes.plan import Applied, Plan, Refusal, Status, new_op
-from keyweave.changes.unit import Change
 from keyweave.document.codec import op_of
 from keyweave.effects import Flow
 from keyweave.errors import ConflictError, KeyweaveError, OutcomeUnknownError, ReferenceViolationError

@@ -11,7 +11,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from keyweave.changes.unit import Change
+from keyweave.changes.change import Change
 from keyweave.effects import Command, Flow, Word
 from keyweave.errors import ReferenceViolationError
 from keyweave.exchange.ask import ask, ask_script

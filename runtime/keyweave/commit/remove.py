@@ -6,7 +6,10 @@ plan is deleted in chunks, the parent last, so that an interrupted delete can be
 
 from __future__ import annotations
 
-from keyweave.changes.unit import Change
+from typing import Final
+
+from keyweave.changes.change import Change
+from keyweave.commit.allowance import Allowance
 from keyweave.commit.commit import commit
 from keyweave.commit.family import (
     Family,
@@ -21,8 +24,13 @@ from keyweave.errors import TransactionConflictError
 from keyweave.exchange.heal import heal_entries
 from keyweave.store.context import Context
 
+_READ_PER_ROW: Final = 64
+"""Rows that a sweep of limited time may read for each row that it may remove."""
 
-def remove_rows(context: Context, roots: list[Change], family: Family | None = None) -> Flow[bool]:
+
+def remove_rows(
+    context: Context, roots: list[Change], family: Family | None = None, allowance: Allowance | None = None
+) -> Flow[bool]:
     """Remove rows with their families.
 
     A family that fits into one plan is removed in one step. In a larger one, children are removed first, until the
@@ -35,9 +43,11 @@ def remove_rows(context: Context, roots: list[Change], family: Family | None = N
     Args:
         roots: the removals of the rows.
         family: the family of the roots from `read_family`, or None when it has not been read.
+        allowance: what a sweep may cost. It ends after the plan that uses up the rest; the next sweep finds what is left.
 
     Returns:
-        False when another writer changed the rows first, and in a sweep also when one keeps recreating children.
+        False when another writer changed the rows first, and in a sweep also when one keeps recreating children, or when
+        rows are left and the allowance is used up.
 
     Raises:
         ReferenceViolationError: a live row refers to one of the rows with restrict.
@@ -51,7 +61,12 @@ def remove_rows(context: Context, roots: list[Change], family: Family | None = N
     # The latest revision of each row that this flow removed. A row with another one was recreated, and is removed again.
     removed: dict[RowId, int] = {}
     lost, lost_since = 0, 0.0
+    bounded = allowance
+    if allowance is not None and not allowance.timed and _restrictable(context, roots):
+        bounded = None  # each part of such a family would begin with a reading of all of it
     while waiting:
+        if bounded is not None and removed and bounded.spent:
+            return False
         rows = [row for row in waiting.pop() if _revision_of(row) != removed.get(row_id(row))]
         if rows and all(row_id(row) in removed for row in rows):
             lost += 1
@@ -65,23 +80,29 @@ def remove_rows(context: Context, roots: list[Change], family: Family | None = N
                     f"{roots[0].entity.name}: another writer keeps recreating rows that refer to the deleted one",
                     attempts=lost - 1,
                 )
-        changes, complete = yield from _collect(context, rows, postponed, known)
+        limit = context.policy.chunk
+        if bounded is not None:
+            limit = max(min(limit, bounded.rows), 1)
+        changes, complete = yield from _collect(context, rows, postponed, known, limit)
         known = None
         if not complete:
             if not removed and not postponed:
-                yield from _refuse_restricted(context, rows)
+                if not (yield from _unrestricted(context, rows, bounded)):
+                    return False
             if len(rows) > 1:
                 middle = len(rows) // 2
                 waiting += [rows[middle:], rows[:middle]]
                 continue
             postponed.add(row_id(rows[0]))
-            waiting += [rows, changes or (yield from _some_children(context, rows[0], postponed))]
+            waiting += [rows, changes or (yield from _some_children(context, rows[0], postponed, limit))]
             continue
         refusal = (yield from commit(context, changes, sweeping=sweeping)) if changes else None
         if refusal is not None:
             context.state.stats.conflict(roots[0].entity.name)
             return False
         removed |= {row_id(change): _revision_of(change) for change in changes}
+        if allowance is not None:
+            allowance.charge(len(changes))
     return True
 
 
@@ -92,19 +113,19 @@ def _revision_of(change: Change) -> int:
 
 
 def _collect(
-    context: Context, roots: list[Change], postponed: set[RowId], known: Family | None
+    context: Context, roots: list[Change], postponed: set[RowId], known: Family | None, limit: int
 ) -> Flow[tuple[list[Change], bool]]:
     """Collect the removals of `roots` and of the rows below them.
 
     Args:
         postponed: rows that are removed after these. They are skipped, which ends a cycle of references.
         known: the family of the roots, if it has been read.
+        limit: maximum number of rows of the plan.
 
     Returns:
         All removals, leaves first and each guarded, and True. If they are too many for one plan: the lowest level that
         was reached, or nothing when that is the roots, and False.
     """
-    limit = context.policy.chunk
     levels = [roots]
     seen = {*postponed, *(row_id(root) for root in roots)}
     size = len(roots)
@@ -127,37 +148,43 @@ def _collect(
     return [change for level in reversed(levels) for change in level], True
 
 
-def _some_children(context: Context, root: Change, postponed: set[RowId]) -> Flow[list[Change]]:
-    """Return the removals of some rows that refer to `root`, and remove entries without a child."""
-    limit = max(1, context.policy.chunk // 2)
+def _some_children(context: Context, root: Change, postponed: set[RowId], limit: int) -> Flow[list[Change]]:
+    """Return the removals of some rows that refer to `root`, at most half of `limit`, and remove entries without a child."""
+    limit = max(1, limit // 2)
     members = yield from members_of(context, [root], limit + len(postponed))
     children, _ = yield from load_members(
         context, [each for each in members if member_id(each) not in postponed], 0
     )
-    for entity, key, revision, entries in root.dangling:
-        yield from heal_entries(context, entity, key, revision, entries)
+    yield from heal_entries(context, root.dangling)
     return children[:limit]
 
 
-def _refuse_restricted(context: Context, roots: list[Change]) -> Flow[None]:
+def _unrestricted(context: Context, roots: list[Change], allowance: Allowance | None) -> Flow[bool]:
     """Read a whole family that needs several steps, so that a restrict reference is found before the first removal.
+
+    Returns:
+        True; False when the family is too large to be read within the allowance.
 
     Raises:
         ReferenceViolationError: a live row refers to its parent with restrict.
     """
-    if not any(_may_be_restricted(context, root.entity.name) for root in roots):
-        return
+    if not _restrictable(context, roots):
+        return True
+    limit = None if allowance is None else _READ_PER_ROW * allowance.rows + 1
     seen = {row_id(root) for root in roots}
-    members = yield from members_of(context, roots, None)
+    members = yield from members_of(context, roots, limit)
     while members:
+        if limit is not None and len(seen) + len(members) >= limit:
+            return False
         fresh = [member for member in members if member_id(member) not in seen]
         seen |= {member_id(member) for member in fresh}
-        _, members = yield from load_members(context, fresh, None)
+        _, members = yield from load_members(context, fresh, limit)
+    return True
 
 
-def _may_be_restricted(context: Context, name: str) -> bool:
-    """Return whether a row below a row of this entity can refer to its parent with restrict."""
-    names = [name]
+def _restrictable(context: Context, roots: list[Change]) -> bool:
+    """Return whether a row below one of `roots` can refer to its parent with restrict."""
+    names = list({root.entity.name for root in roots})
     for each in names:
         for referrer in context.package.referrers[each]:
             if not referrer.reference.cascade:

@@ -26,8 +26,20 @@ from keyweave.errors import (
 )
 from keyweave.store.context import Context
 
-_TRANSIENT: Final = frozenset({"LOADING", "BUSY", "UNKILLABLE", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN"})
-"""Codes of transient refusals. The server did not run the command."""
+_TRANSIENT: Final = frozenset(
+    {
+        "LOADING",
+        "BUSY",
+        "UNKILLABLE",
+        "TRYAGAIN",
+        "CLUSTERDOWN",
+        "MASTERDOWN",
+        "READONLY",
+        "NOAUTH",
+    }
+)
+"""Codes of refusals that another try may not get, some of them because it is sent on a new connection. The server did not
+run the command."""
 
 _UNANSWERED: Final = frozenset({b"REPLAYED", b"LATE", b"NEVER", b"STALE", b"CORRUPT"})
 """Replies of `apply` that are no answer to the plan itself."""
@@ -37,6 +49,9 @@ _LEDGER: Final = 3
 
 _SLACK: Final = 5_000_000
 """Microseconds that a plan may be under way beyond the deadline, and that clocks may be apart."""
+
+_LITTLE: Final = 0.05
+"""Seconds before the deadline in which connecting fails for lack of time."""
 
 _REFUSALS: Final[dict[str, tuple[type[KeyweaveError], str]]] = {
     "LOADING": (StoreLoadingError, "is still loading its data"),
@@ -88,7 +103,9 @@ def failure_error(context: Context, failure: ConnectionFailure) -> KeyweaveError
         late.__cause__ = failure
         return late
     if failure.reason == "timeout":
-        return StoreTimeoutError(f"the server at {context.address} did not answer in time")
+        late = StoreTimeoutError(f"the server at {context.address} did not answer in time")
+        late.__cause__ = failure
+        return late
     return StoreUnavailableError(f"cannot use the server at {context.address}: {failure}")
 
 
@@ -118,11 +135,15 @@ class Backoff:
             KeyweaveError: `error`, when it is not transient or when a deadline leaves no time. If the shell has refused
                 the attempt because the operation's deadline has passed, the error of the attempt before.
         """
+        if self._last is not None and (out_of_time(error) or self._cut_short(error)):
+            raise self._last
         if out_of_time(error):
-            raise self._last or error
+            raise error
         self._last = error
         pause = self._context.backoff(self._attempt + 2)
-        if isinstance(error, AuthenticationError) or self._context.monotonic() + pause >= self._until:
+        # A new connection authenticates itself. If that does not help, nothing does.
+        denied = isinstance(error, AuthenticationError) and (error.code != "NOAUTH" or self._attempt > 0)
+        if denied or self._context.monotonic() + pause >= self._until:
             raise error
         self._attempt += 1
         self._context.state.stats.retry()
@@ -133,6 +154,12 @@ class Backoff:
         else:
             return
         raise error
+
+    def _cut_short(self, error: KeyweaveError) -> bool:
+        """Return whether the deadline left too little time to connect, which says less than the attempt before."""
+        cause = error.__cause__
+        unsent = isinstance(cause, ConnectionFailure) and not cause.sent
+        return unsent and self._context.monotonic() >= self._until - _LITTLE
 
 
 def ask(

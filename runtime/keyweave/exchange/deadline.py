@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, cast
 
 from keyweave.effects import Command, Flow, Reply
 from keyweave.exchange.ask import ask
@@ -20,6 +21,16 @@ def deadline_passed(context: Context, expires: int) -> Flow[bool]:
     if passed is None:
         passed = expires <= (yield from server_time(context))
     return passed
+
+
+def deadlines_passed(context: Context, deadlines: Sequence[int]) -> Flow[list[bool]]:
+    """Return for each deadline whether it has passed; 0 stands for none. The server is asked once at most."""
+    clock = context.state.clock
+    passed = [clock.passed(deadline) if deadline else False for deadline in deadlines]
+    if None not in passed:
+        return cast(list[bool], passed)
+    now = yield from server_time(context)
+    return [0 < deadline <= now for deadline in deadlines]
 
 
 def current_time(context: Context) -> Flow[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from keyweave.effects import Command, Flow
+from keyweave.effects import Command, Flow, ServerError
 from keyweave.errors import (
     AuthenticationError,
     SchemaMismatchError,
@@ -22,6 +22,7 @@ from keyweave.store.context import Context
 from keyweave.store.registry import Registry, read_registry, registration_commands
 
 _REFUSED: Final = (StoreReadOnlyError, AuthenticationError)
+_ON_A_REPLICA: Final = frozenset({"READONLY"})
 
 
 def handshake(context: Context) -> Flow[None]:
@@ -49,11 +50,12 @@ def handshake(context: Context) -> Flow[None]:
         commands += registration_commands(context.package, own, registry, partition.schema)
     if commands:
         try:
-            yield from ask(context, tuple(commands))
+            replies = yield from ask(context, tuple(commands), tolerated=_ON_A_REPLICA)
         except _REFUSED:
             pass
         else:
-            registries = yield from read_registries(context, partitions)
+            if not any(type(reply) is ServerError for reply in replies):
+                registries = yield from read_registries(context, partitions)
     unbuilt = {
         index.name
         for partition, registry in zip(partitions, registries, strict=True)

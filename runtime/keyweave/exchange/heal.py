@@ -1,15 +1,24 @@
-"""Healing: removing an entry without a document. A guard ensures that a concurrent insert keeps its entries."""
+"""Healing: removing entries without a document. A guard ensures that a concurrent insert keeps its entries."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
 
 from keyweave.changes.plan import Applied, Plan, Status, new_op
 from keyweave.effects import Flow
+from keyweave.errors import StoreUnavailableError
 from keyweave.exchange.ask import apply
 from keyweave.model.entity import Entity
 from keyweave.model.entry import REVISION, ClaimEntry, Entry, ViewEntry
 from keyweave.store.context import Context
+
+HEALED_AT_ONCE: Final = 100
+"""Maximum number of rows in one plan that heals, and of those that one read heals. A sweep, or another read, finds the rest."""
+
+Dangling: TypeAlias = tuple[Entity[Any], str, int | None, list[Entry]]
+"""Entries of a row that has no document, or a document of a revision that does not imply them: entity, key, revision or
+None, entries."""
 
 
 def heal_claim(
@@ -32,22 +41,42 @@ def heal_claim(
     return outcome.status is Status.CHANGED
 
 
-def heal_members(
-    context: Context, entity: Entity[Any], view: str, values: tuple[str, ...], members: list[str]
-) -> Flow[None]:
-    """Remove members without a document from a view."""
-    for member in members:
-        yield from heal_entries(context, entity, member, None, [ViewEntry(view, values, member, REVISION)])
+def heal_on_the_way(context: Context, rows: Sequence[Dangling]) -> Flow[None]:
+    """Heal some of the rows that a read has met. A server or user that may not write, such as a replica, keeps them."""
+    try:
+        yield from heal_entries(context.without_retries(), rows[:HEALED_AT_ONCE])
+    except StoreUnavailableError:
+        return
 
 
-def heal_entries(
-    context: Context, entity: Entity[Any], key: str, revision: int | None, entries: list[Entry]
-) -> Flow[None]:
-    """Remove entries of a row that has no document, or a document of `revision` that does not imply them."""
-    context.state.stats.meet_dangling(entity.name)
-    plan = Plan(context.partition(entity), new_op())
-    plan.guard_at(entity, key, revision)
-    plan.change_entries(entity, entries, [])
-    outcome = yield from apply(context, plan, repeatable=True)
-    if isinstance(outcome, Applied):
-        context.state.stats.heal(entity.name)
+def dangling_members(
+    entity: Entity[Any], view: str, values: tuple[str, ...], keys: Sequence[bytes]
+) -> list[Dangling]:
+    """Return members of a view without a document as entries to heal."""
+    return [(entity, key.decode(), None, [ViewEntry(view, values, key.decode(), REVISION)]) for key in keys]
+
+
+def heal_entries(context: Context, rows: Sequence[Dangling]) -> Flow[int]:
+    """Remove dangling entries of rows of one partition. Returns of how many rows they were removed.
+
+    A row that another writer has changed keeps its entries.
+    """
+    healed = 0
+    waiting = [rows[start : start + HEALED_AT_ONCE] for start in range(0, len(rows), HEALED_AT_ONCE)]
+    for entity, _, _, _ in rows:
+        context.state.stats.meet_dangling(entity.name)
+    while waiting:
+        part = waiting.pop()
+        plan = Plan(context.partition(part[0][0]), new_op())
+        for entity, key, revision, entries in part:
+            plan.guard_at(entity, key, revision)
+            plan.change_entries(entity, entries, [])
+        outcome = yield from apply(context, plan, repeatable=True)
+        if isinstance(outcome, Applied):
+            healed += len(part)
+            for entity, _, _, _ in part:
+                context.state.stats.heal(entity.name)
+        elif len(part) > 1:
+            middle = len(part) // 2
+            waiting += [part[middle:], part[:middle]]
+    return healed

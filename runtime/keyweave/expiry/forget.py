@@ -1,21 +1,23 @@
 """Forgetting: removing the entries of rows whose document the native TTL freed before a sweep.
 
-Without a document the entries are unknown. They are searched for in all indexes of the entity and removed together
-with the row's deadline. Until then the deadline stays, so that counts know which members are dead.
+Without a document the entries are unknown. They are searched for in all indexes of the partition and removed together
+with the row's deadline. Until then the deadline stays, so that counts know which members are dead. A search that an
+operation has no time to complete is kept, and continued by the next one.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from keyweave.changes.plan import Applied, Plan, new_op
-from keyweave.effects import Command, Flow, Word
+from keyweave.commit.allowance import Allowance
+from keyweave.effects import Command, Flow
 from keyweave.exchange.ask import apply, ask
 from keyweave.exchange.deadline import current_time
+from keyweave.expiry.search import Row, Search
 from keyweave.keyspace.keys import Partition
-from keyweave.model.entity import Entity, View
-from keyweave.model.entry import REVISION, ClaimEntry, Entry, ViewEntry
+from keyweave.model.entity import Entity
+from keyweave.model.entry import Entry
 from keyweave.store.context import Context
 
 _SEARCH_LIMIT: Final = 10_000
@@ -23,50 +25,86 @@ _SEARCH_LIMIT: Final = 10_000
 
 _BATCH: Final = 500
 
-Row: TypeAlias = tuple[str, str]
-"""Entity name and key of a row."""
 
-Freed: TypeAlias = dict[Row, Word]
-"""Rows that have a deadline and no document, each with its deadline."""
+def forget_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[int]:
+    """Remove the entries and deadlines of those of `rows` that are freed, and of no others. Returns their number."""
+    search = context.state.searches.get(partition.tag)
+    if search is None or not search.rows.keys() >= set(rows):
+        search = Search((yield from _freed(context, partition, rows))[0])
+    try:
+        yield from search.advance(context, partition, None)
+    finally:
+        if not search.complete:
+            context.state.searches[partition.tag] = (
+                search  # an operation without time for all of it is tried again
+            )
+    forgotten = 0
+    for name in sorted({name for name, _ in rows}):
+        keys = [key for each, key in rows if each == name and (each, key) in search.rows]
+        for start in range(0, len(keys), _BATCH):
+            part = keys[start : start + _BATCH]
+            forgotten += yield from _forget_batch(context, partition, search, name, part)
+    return forgotten
 
 
-def forget(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[int, list[Row]]]:
+def forget(
+    context: Context, partition: Partition, rows: list[Row], allowance: Allowance | None = None
+) -> Flow[tuple[int, list[Row]]]:
     """Remove the entries and deadlines of freed rows: of `rows`, and of other freed rows that are due.
+
+    Args:
+        allowance: what it may cost. When it is used up, another call continues, and rows of an earlier call come first.
 
     Returns:
         The number of removed rows, and those of `rows` that stay because a document exists under their key.
     """
-    freed, stuck = yield from _freed(context, partition, rows)
-    if freed:
+    search = context.state.searches.pop(partition.tag, None)
+    stuck: list[Row] = []
+    if search is None or (allowance is None and not search.rows.keys() >= set(rows)):
+        freed, stuck = yield from _freed(context, partition, rows)
+        if not freed:
+            return 0, stuck
         due = yield from _due(context, partition)
-        freed |= (yield from _freed(context, partition, due))[0]
+        search = Search(freed | (yield from _freed(context, partition, due))[0])
     forgotten = 0
-    for name in sorted({name for name, _ in freed}):
-        entity = context.package.entities[name]
-        deadlines = {key: deadline for (each, key), deadline in freed.items() if each == name}
-        entries = yield from _entries(context, partition, entity, set(deadlines))
-        waiting = sorted(deadlines.items())
-        for start in range(0, len(waiting), _BATCH):
-            part = dict(waiting[start : start + _BATCH])
-            forgotten += yield from _forget(context, partition, entity, part, entries)
+    try:
+        yield from search.advance(context, partition, allowance)
+        while search.complete and search.rows and not (allowance is not None and allowance.spent):
+            most = _BATCH if allowance is None else min(_BATCH, allowance.rows)
+            first = next(iter(search.rows))[0]
+            keys = [key for name, key in search.rows if name == first][:most]
+            done = yield from _forget_batch(context, partition, search, first, keys)
+            forgotten += done
+            if allowance is not None:
+                allowance.charge(done)
+    finally:
+        if search.rows:
+            context.state.searches[partition.tag] = search
     return forgotten, stuck
 
 
-def _freed(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[Freed, list[Row]]]:
-    """Return those of `rows` that have a deadline and no document, and those that have both."""
-    found: Freed = {}
+def _freed(
+    context: Context, partition: Partition, rows: list[Row]
+) -> Flow[tuple[dict[Row, bytes], list[Row]]]:
+    """Return those of `rows` that have a deadline and no document, with it, and those that have both."""
+    found: dict[Row, bytes] = {}
     both: list[Row] = []
     for start in range(0, len(rows), _BATCH):
         part = rows[start : start + _BATCH]
-        commands: list[Command] = []
-        for row in part:
-            commands.append(("EXISTS", partition.document(*row)))
-            commands.append(("ZSCORE", partition.expiry, partition.expiring(*row)))
-        answers = yield from ask(context, tuple(commands))
-        for row, present, deadline in zip(part, answers[0::2], answers[1::2], strict=True):
+        documents = [partition.document(*row) for row in part]
+        members = [partition.expiring(*row) for row in part]
+        commands: tuple[Command, ...] = (
+            ("EXISTS", *documents),
+            ("ZMSCORE", partition.expiry, *members),
+        )
+        number, deadlines = yield from ask(context, commands)
+        present = [0] * len(part)
+        if number:
+            present = yield from ask(context, tuple(("EXISTS", document) for document in documents))
+        for row, exists, deadline in zip(part, present, deadlines, strict=True):
             if deadline is None:
                 continue
-            if present:
+            if exists:
                 both.append(row)
             else:
                 found[row] = deadline
@@ -84,90 +122,40 @@ def _due(context: Context, partition: Partition) -> Flow[list[Row]]:
     return [(name, key) for name, _, key in pairs if name in known and known[name].group == partition.group]
 
 
-def _entries(
-    context: Context, partition: Partition, entity: Entity[Any], keys: set[str]
-) -> Flow[dict[str, list[Entry]]]:
-    """Return every entry in the entity's indexes that belongs to one of `keys`, by key."""
-    entries: dict[str, list[Entry]] = defaultdict(list)
-    cursor: bytes | int = 0
-    pattern = context.keyspace.pattern()
-    while True:
-        ((cursor, names),) = yield from ask(context, (("SCAN", cursor, "MATCH", pattern, "COUNT", _BATCH),))
-        for name in names:
-            parsed = partition.index_of(name.decode(errors="replace"))
-            index = context.package.indexes.get(parsed[0]) if parsed is not None else None
-            if parsed is None or index is None or index.entity is not entity:
-                continue
-            if isinstance(index.of, View):
-                members = yield from _members(context, name, keys)
-                for member in members:
-                    entries[member].append(ViewEntry(index.of.name, parsed[1], member, REVISION))
-            else:
-                for value, owner in (yield from _claims(context, name, keys)):
-                    entries[owner].append(ClaimEntry(index.of.name, value, owner))
-        if int(cursor) == 0:
-            return entries
-
-
-def _members(context: Context, name: bytes, keys: set[str]) -> Flow[list[str]]:
-    """Return those of `keys` that are members of a view, by searching the smaller of the two."""
-    (size,) = yield from ask(context, (("ZCARD", name),))
-    if size > len(keys):
-        wanted = sorted(keys)
-        parts = [wanted[start : start + _BATCH] for start in range(0, len(wanted), _BATCH)]
-        answers = yield from ask(context, tuple(("ZMSCORE", name, *part) for part in parts))
-        return [
-            key
-            for part, scores in zip(parts, answers, strict=True)
-            for key, score in zip(part, scores, strict=True)
-            if score is not None
-        ]
-    found: list[str] = []
-    for start in range(0, size, _BATCH):
-        (members,) = yield from ask(context, (("ZRANGE", name, start, start + _BATCH - 1),))
-        found += [member.decode() for member in members if member.decode() in keys]
-    return found
-
-
-def _claims(context: Context, name: bytes, keys: set[str]) -> Flow[list[tuple[str, str]]]:
-    """Return the values of a unique constraint that one of `keys` owns, each with its owner."""
-    found: list[tuple[str, str]] = []
-    cursor: bytes | int = 0
-    while True:
-        ((cursor, flat),) = yield from ask(context, (("HSCAN", name, cursor, "COUNT", _BATCH),))
-        pairs = zip(flat[0::2], flat[1::2], strict=True)
-        found += [(value.decode(), owner.decode()) for value, owner in pairs if owner.decode() in keys]
-        if int(cursor) == 0:
-            return found
+def _forget_batch(
+    context: Context, partition: Partition, search: Search, name: str, keys: list[str]
+) -> Flow[int]:
+    """Remove the entries that a search has found of rows of one entity, unless a row got another deadline meanwhile."""
+    done = yield from _forget(context, partition, context.package.entities[name], keys, search)
+    for key in keys:
+        del search.rows[name, key]
+    return done
 
 
 def _forget(
-    context: Context,
-    partition: Partition,
-    entity: Entity[Any],
-    deadlines: dict[str, Word],
-    entries: dict[str, list[Entry]],
+    context: Context, partition: Partition, entity: Entity[Any], keys: list[str], search: Search
 ) -> Flow[int]:
     """Remove the entries and deadlines of rows in one plan; row by row when one of them has come back.
 
     The plan is guarded by the deadlines from before the search: a row that came back and was freed again meanwhile may
     have entries that the search has missed.
-
-    Args:
-        deadlines: of the rows, by key.
     """
+    if not keys:
+        return 0
     plan = Plan(partition, new_op())
-    for key, deadline in deadlines.items():
-        plan.guard_gone(entity, key, deadline)
-        plan.delete(entity, key, entries.get(key, []))
+    for key in keys:
+        row = entity.name, key
+        entries: list[Entry] = search.entries.get(row, [])
+        plan.guard_gone(entity, key, search.rows[row])
+        plan.delete(entity, key, entries)
     outcome = yield from apply(context, plan, repeatable=True)
     if isinstance(outcome, Applied):
-        for _ in deadlines:
+        for _ in keys:
             context.state.stats.sweep(entity.name, None)
-        return len(deadlines)
-    if len(deadlines) == 1:
+        return len(keys)
+    if len(keys) == 1:
         return 0
     forgotten = 0
-    for key, deadline in deadlines.items():
-        forgotten += yield from _forget(context, partition, entity, {key: deadline}, entries)
+    for key in keys:
+        forgotten += yield from _forget(context, partition, entity, [key], search)
     return forgotten

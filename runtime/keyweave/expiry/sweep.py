@@ -9,17 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from keyweave.changes.unit import Change
+from keyweave.changes.change import Change
+from keyweave.commit.allowance import Allowance
 from keyweave.commit.family import read_family
 from keyweave.commit.remove import remove_rows
 from keyweave.effects import Flow
 from keyweave.errors import AuthenticationError, CorruptDocumentError, ReferenceViolationError
 from keyweave.exchange.ask import ask
-from keyweave.exchange.deadline import deadline_passed, server_time
-from keyweave.expiry.forget import Row, forget
+from keyweave.exchange.deadline import deadline_passed, deadlines_passed, server_time
+from keyweave.expiry.forget import forget
+from keyweave.expiry.search import Row
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
-from keyweave.model.record import memory_of
+from keyweave.model.record import Stored, memory_of
 from keyweave.store.context import Context
 
 BATCH: Final = 100
@@ -51,7 +53,7 @@ class Step:
 
     Attributes:
         found: number of due rows that the step read.
-        removed: number of rows that it removed.
+        removed: number of due rows that it removed.
         kept: number of rows that it could not remove; they are in `Unsweepable`.
     """
 
@@ -61,20 +63,37 @@ class Step:
 
 
 def sweep(context: Context, *, limit: int = 10_000) -> Flow[int]:
-    """Remove up to `limit` rows that are past their deadline, in all partitions. Returns the number of removed rows."""
-    removed = 0
+    """Remove up to `limit` rows: rows past their deadline, in all partitions, and rows that refer to them with cascade.
+
+    Returns:
+        The number of removed rows.
+    """
+    allowance = Allowance(context.monotonic, limit)
     for partition in context.keyspace.partitions():
         unsweepable = Unsweepable()
-        while removed < limit:
-            step = yield from sweep_step(context, partition, min(BATCH, limit - removed), unsweepable)
-            removed += step.removed
+        while not allowance.spent:
+            step = yield from sweep_step(
+                context, partition, min(BATCH, allowance.rows), unsweepable, allowance
+            )
             if not step.found:
                 break
-    return removed
+    return allowance.used
 
 
-def sweep_step(context: Context, partition: Partition, limit: int, unsweepable: Unsweepable) -> Flow[Step]:
-    """Sweep up to `limit` rows of one partition, except for those in `unsweepable`, and add to these."""
+def sweep_step(
+    context: Context,
+    partition: Partition,
+    limit: int,
+    unsweepable: Unsweepable,
+    allowance: Allowance | None = None,
+) -> Flow[Step]:
+    """Sweep up to `limit` rows of one partition, except for those in `unsweepable`, and add to these.
+
+    Args:
+        allowance: what the step may cost, with the rows that refer to swept ones; by default `limit` rows.
+    """
+    if allowance is None:
+        allowance = Allowance(context.monotonic, limit)
     now = yield from server_time(context)
     window = limit * LOOKAHEAD + len(unsweepable.members) - unsweepable.leading
     (members,) = yield from ask(
@@ -92,7 +111,7 @@ def sweep_step(context: Context, partition: Partition, limit: int, unsweepable: 
             rows.append((name, key))
         else:
             kept.append(member)
-    removed, stuck = yield from sweep_rows(context, partition, rows)
+    removed, stuck = yield from sweep_rows(context, partition, rows, allowance)
     kept += {partition.expiring(*row).encode() for row in stuck}
     unsweepable.members.update(kept)
     return Step(len(due), removed, len(kept))
@@ -118,8 +137,13 @@ def sweep_row(context: Context, entity: Entity[Any], key: str) -> Flow[bool | No
     return removed
 
 
-def sweep_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[int, list[Row]]]:
+def sweep_rows(
+    context: Context, partition: Partition, rows: list[Row], allowance: Allowance | None = None
+) -> Flow[tuple[int, list[Row]]]:
     """Remove those of `rows` that are past their deadline, in one plan, or in smaller ones after a conflict.
+
+    Args:
+        allowance: what this may cost, with the rows that refer to swept ones. When it is used up, the rest stays.
 
     Returns:
         The number of removed rows, and the due rows that could not be removed.
@@ -128,12 +152,14 @@ def sweep_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[
     kept: list[Row] = []
     waiting = [rows]
     while waiting:
+        if allowance is not None and allowance.spent:
+            break
         part = waiting.pop()
         dead, freed, others = yield from _classify(context, partition, part)
         kept += yield from _overdue(context, partition, others)
         if freed:
             try:
-                forgotten, stuck = yield from forget(context, partition, freed)
+                forgotten, stuck = yield from forget(context, partition, freed, allowance)
             except (AuthenticationError, CorruptDocumentError):
                 # An application may lack the permission for SCAN. The sweep of `keyweave sweep` has it.
                 forgotten, stuck = 0, freed
@@ -142,7 +168,7 @@ def sweep_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[
         if not dead:
             continue
         try:
-            done = yield from remove_rows(context, dead)
+            done = yield from remove_rows(context, dead, allowance=allowance)
         except (CorruptDocumentError, ReferenceViolationError):
             done = False
         dead_rows = [(change.entity.name, change.key) for change in dead]
@@ -150,6 +176,8 @@ def sweep_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[
             for change in dead:
                 _count_swept(context, change)
             removed += len(dead)
+        elif allowance is not None and allowance.spent:
+            break  # what is left of the families is removed by the next sweep
         elif len(dead) == 1:
             still_dead, _, _ = yield from _classify(context, partition, dead_rows)
             kept += dead_rows if still_dead else []
@@ -171,21 +199,26 @@ def _classify(
     if not rows:
         return [], [], []
     (documents,) = yield from ask(context, (("MGET", *[partition.document(*row) for row in rows]),))
-    dead: list[Change] = []
-    freed: list[Row] = []
-    others: list[Row] = []
+    freed = [row for row, document in zip(rows, documents, strict=True) if document is None]
+    read: list[tuple[Row, Stored | None]] = []
     for row, document in zip(rows, documents, strict=True):
         if document is None:
-            freed.append(row)
             continue
         try:
-            change = yield from _removal_of_dead(context, context.package.entities[row[0]], row[1], document)
+            read.append((row, memory_of(context.codecs[row[0]].load(document))))
         except CorruptDocumentError:
-            change = None
-        if change is not None:
-            dead.append(change)
-        else:
-            others.append(row)
+            read.append((row, None))
+    passed = yield from deadlines_passed(
+        context, [stored.expires if stored is not None else 0 for _, stored in read]
+    )
+    dead: list[Change] = []
+    others: list[Row] = []
+    for ((name, key), stored), ended in zip(read, passed, strict=True):
+        if stored is None or not ended:
+            others.append((name, key))
+            continue
+        entity, old = context.package.entities[name], context.codecs[name].entries_of(stored)
+        dead.append(Change(entity, key, old=stored, old_entries=old, prepared=None, guard="dead"))
     return dead, freed, others
 
 
@@ -201,14 +234,3 @@ def _overdue(context: Context, partition: Partition, rows: list[Row]) -> Flow[li
         for row, deadline in zip(rows, deadlines, strict=True)
         if deadline is not None and float(deadline) <= now
     ]
-
-
-def _removal_of_dead(context: Context, entity: Entity[Any], key: str, document: bytes) -> Flow[Change | None]:
-    """Return the removal of a row, or None when it is not past its deadline."""
-    codec = context.codec(entity)
-    stored = memory_of(codec.load(document))
-    assert stored is not None
-    if stored.expires == 0 or not (yield from deadline_passed(context, stored.expires)):
-        return None
-    old = codec.entries_of(stored)
-    return Change(entity, key, old=stored, old_entries=old, prepared=None, guard="dead")

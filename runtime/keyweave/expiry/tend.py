@@ -10,6 +10,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Final
 
+from keyweave.commit.allowance import Allowance
 from keyweave.effects import Flow, Sleep
 from keyweave.errors import ConfigurationError, KeyweaveError
 from keyweave.exchange.ask import ask
@@ -26,6 +27,9 @@ _SWEEPER_BACKLOG: Final = _STEP_ROWS * LOOKAHEAD
 _MARGIN: Final = 1_000_000
 """Microseconds after its deadline from which on a write sweeps a row; more than any error of the estimated clock."""
 
+_WRITE_SECONDS: Final = 0.025
+"""Seconds after which a write begins no further step of its sweep."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -36,7 +40,7 @@ class Pace:
         share: maximum fraction of its time for which a sweeper sweeps while rows are due, above 0 and at most 1.
             The default is well below one twentieth, so that the writes that wait for a step stay among the slowest
             twentieth of all writes.
-        rows: maximum number of rows in one step, which is one plan.
+        rows: maximum number of rows in one step, with the rows that refer to them.
 
     Raises:
         ConfigurationError: a value is out of range.
@@ -60,7 +64,7 @@ class SweepProgress:
     """The progress of a sweeper.
 
     Attributes:
-        swept: number of rows removed since it started.
+        swept: number of rows removed since it started, with the rows that referred to them.
         kept: number of due rows that its last completed round could not remove; see `Unsweepable`.
         rounds: number of completed rounds.
         failures: number of consecutive failed rounds; 0 when the last round succeeded.
@@ -108,9 +112,10 @@ def tend_once(
         while limit is None or removed < limit:
             started = context.monotonic()
             rows = pace.rows if limit is None else min(pace.rows, limit - removed)
-            step = yield from sweep_step(context, partition, rows, unsweepable)
-            removed += step.removed
-            progress.swept += step.removed
+            allowance = Allowance(context.monotonic, rows)
+            step = yield from sweep_step(context, partition, rows, unsweepable, allowance)
+            removed += allowance.used
+            progress.swept += allowance.used
             if step.found <= step.removed + step.kept:
                 break
             spent = context.monotonic() - started
@@ -134,7 +139,7 @@ def _pause(context: Context, seconds: float, rows: int) -> Flow[None]:
 
 
 def sweep_after_write(context: Context, entity: Entity[Any]) -> Flow[None]:
-    """Sweep a few rows after a write of `entity`, if it is this write's turn and rows are due.
+    """Sweep a few rows after a write of `entity`, if it is this write's turn and rows are due. Rows and time are bounded.
 
     While a sweeper runs, a write sweeps only when more rows are due than are left to the sweeper. The write itself has
     succeeded, so an error is logged and not raised.
@@ -150,7 +155,9 @@ def sweep_after_write(context: Context, entity: Entity[Any]) -> Flow[None]:
             once, (("ZRANGEBYSCORE", partition.expiry, "-inf", expired_before, "LIMIT", offset, 1),)
         )
         if due:
-            step = yield from sweep_step(once, partition, context.policy.sweep_rows, Unsweepable())
-            context.state.swept_by_writes += step.removed
+            most = context.policy.sweep_rows
+            allowance = Allowance(context.monotonic, most, _WRITE_SECONDS)
+            yield from sweep_step(once, partition, most, Unsweepable(), allowance)
+            context.state.swept_by_writes += allowance.used
     except KeyweaveError:
         _LOG.debug("a sweep after a write failed", exc_info=True)

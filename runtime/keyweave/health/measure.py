@@ -10,6 +10,7 @@ from typing import Any
 
 from keyweave.effects import Command, ConnectionFailure, Flow, Send, ServerError
 from keyweave.errors import KeyweaveError
+from keyweave.exchange.deadline import current_time
 from keyweave.store.context import Context
 
 _SECTIONS = ("memory", "stats", "clients", "persistence")
@@ -44,7 +45,10 @@ class ServerState:
 def measure(context: Context) -> Flow[ServerState]:
     """Return the server's state. A server that does not answer has `up=False`; this flow raises no error itself."""
     partitions = context.keyspace.partitions()
-    now = context.state.clock.now()
+    try:
+        now = yield from current_time(context.without_retries())
+    except KeyweaveError:
+        return ServerState(up=False)
     commands: list[Command] = [("INFO", section) for section in _SECTIONS]
     commands.append(("DBSIZE",))
     for partition in partitions:

@@ -13,7 +13,7 @@ from keyweave.document.codec import HEAD_LENGTH, read_head
 from keyweave.effects import Call, Command, Flow, ServerError
 from keyweave.errors import ConfigurationError
 from keyweave.exchange.ask import ask
-from keyweave.exchange.deadline import micros_of
+from keyweave.exchange.deadline import micros_of, server_time
 from keyweave.exchange.handshake import handshake, read_registries
 from keyweave.integrity.drift import Drift, Kind, Report, Suspect
 from keyweave.integrity.inspect_entry import FreedRow
@@ -68,6 +68,7 @@ def walk(
     Returns:
         The rows that the native TTL freed and no sweep has removed yet.
     """
+    yield from server_time(context)  # which native TTLs are right depends on it
     freed: set[FreedRow] = set()
     survey = Survey(context, locator, (yield from begin(context, SURVEY)), observe)
     yield from survey.run()

@@ -12,7 +12,8 @@ from typing import Any, Final
 from keyweave.changes.plan import Applied, Plan, new_op
 from keyweave.effects import Call, Command, Flow
 from keyweave.exchange.ask import apply, ask, ask_script
-from keyweave.expiry.forget import Row, forget
+from keyweave.expiry.forget import forget
+from keyweave.expiry.search import Row
 from keyweave.integrity.check import ignore_progress, locator_for, walk
 from keyweave.integrity.drift import Drift, Kind
 from keyweave.integrity.inspect_entry import FreedRow

@@ -192,7 +192,16 @@ class Keyspace:
 
     def pattern(self) -> str:
         """Return a SCAN pattern that matches every key of this namespace and no other."""
-        prefix = self.namespace.prefix()
-        for special in "\\*?[]^":
-            prefix = prefix.replace(special, "\\" + special)
-        return f"{{{prefix}:*"
+        return f"{{{_literally(self.namespace.prefix())}:*"
+
+    @staticmethod
+    def pattern_of_indexes(partition: Partition, entity: str | None = None) -> str:
+        """Return a SCAN pattern that matches every index key of a partition, or of one entity in it, and few other keys."""
+        return f"{_literally(partition.tag)}{entity or '*'}.*"
+
+
+def _literally(text: str) -> str:
+    """Escape what has a meaning in a pattern of SCAN."""
+    for special in "\\*?[]^":
+        text = text.replace(special, "\\" + special)
+    return text

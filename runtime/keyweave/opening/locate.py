@@ -30,6 +30,8 @@ def locate(name: str | None, project: Path, *, hint: str) -> Package:
             reason = f"generated/ has {', '.join(found)}" if found else "there is none in generated/"
             raise ConfigurationError(f"which generated package? {reason}; {hint}")
         name = found[0]
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ConfigurationError(f"{name!r} is not the import name of a package")
     if (generated / name).is_dir() and str(generated) not in sys.path:
         sys.path.insert(0, str(generated))
     try:

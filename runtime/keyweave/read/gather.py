@@ -16,7 +16,7 @@ from keyweave.read.choose import find_access_path, matches, values_of
 from keyweave.read.get import find, is_live
 from keyweave.read.join import Having
 from keyweave.read.lock import find_for_update_with
-from keyweave.read.page import SCAN_FACTOR, all_pages, page_call, read_replies, read_reply
+from keyweave.read.page import all_pages, most_members, page_call, read_replies, read_reply
 from keyweave.read.search import first
 from keyweave.store.context import Context
 
@@ -128,7 +128,7 @@ def row_and_list_by_script(
     partition, theirs = context.partition(entity), context.partition(rows)
     keys = (partition.document(entity.name, key), theirs.view(rows.name, via, (key,)))
     direction = "newest" if newest else "oldest"
-    arguments = (theirs.document_prefix(rows.name), CHUNK, direction, CHUNK * SCAN_FACTOR)
+    arguments = (theirs.document_prefix(rows.name), CHUNK, direction, most_members(CHUNK))
     reply: Any = yield from ask_script(context, "row_and_page", keys, arguments)
     record: R | None = context.codecs[entity.name].load(reply[0]) if reply is not None else None
     if record is None or not (yield from is_live(context, record)):
@@ -228,12 +228,12 @@ def first_and_list_by_script(
     values = values_of(view, filters)
     arguments = (
         partition.document_prefix(entity.name),
-        SCAN_FACTOR,
+        most_members(1),
         theirs.view_prefix(rows.name, via),
         theirs.document_prefix(rows.name),
         CHUNK,
         "newest" if newest else "oldest",
-        CHUNK * SCAN_FACTOR,
+        most_members(CHUNK),
     )
     keys = (partition.view(entity.name, view.name, values),)
     reply: Any = yield from ask_script(context, "first_and_page", keys, arguments)

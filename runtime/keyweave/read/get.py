@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from keyweave.changes.unit import Change
+from keyweave.changes.change import Change
 from keyweave.effects import Command, Flow
-from keyweave.errors import ValidationError
+from keyweave.errors import StoreUnavailableError, ValidationError
 from keyweave.exchange.ask import ask, ask_script
-from keyweave.exchange.deadline import TIME, deadline_passed, micros_of
+from keyweave.exchange.deadline import TIME, deadline_passed, deadlines_passed, micros_of
 from keyweave.exchange.handshake import require_built
 from keyweave.exchange.heal import heal_claim
 from keyweave.model.entity import Entity
@@ -87,9 +87,8 @@ def get_many(context: Context, entity: Entity[R], keys: Sequence[str]) -> Flow[l
         present = [key for key, document in zip(part, documents, strict=True) if document is not None]
         records = codec.load_all([document for document in documents if document is not None])
         found |= dict.fromkeys(part)
-        for key, record in zip(present, records, strict=True):
-            if (yield from is_live(context, record)):
-                found[key] = record
+        live = yield from which_live(context, records)
+        found |= {key: record for key, record, lives in zip(present, records, live, strict=True) if lives}
     unit = context.unit
     if unit is not None:
         for key in found:
@@ -106,10 +105,10 @@ def find_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R | 
         yield from require_built(context, entity, claim.unique)
     unit = context.unit
     if unit is not None:
-        for entry, change in unit.claims(entity):
-            if entry.unique == claim.unique and entry.value == value:
-                present: R | None = buffered_record(context, change)
-                return present
+        change = unit.owner(entity, claim.unique, value)
+        if change is not None:
+            present: R | None = buffered_record(context, change)
+            return present
     previous: str | None = None
     key: str | None
     record: R | None
@@ -121,7 +120,10 @@ def find_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R | 
             return None
         owned = ClaimEntry(claim.unique, value, key)
         if record is None:
-            released = yield from heal_claim(context, entity, owned)
+            try:
+                released = yield from heal_claim(context.without_retries(), entity, owned)
+            except StoreUnavailableError:
+                return None  # a server or user that may not write keeps the claim
             if not released:
                 return None
         elif owned in entity.entries(record):
@@ -181,6 +183,19 @@ def is_live(context: Context, record: Record) -> Flow[bool]:
     if passed:
         context.state.stats.meet_expired(type(record).__name__)
     return not passed
+
+
+def which_live(context: Context, records: Sequence[Record]) -> Flow[list[bool]]:
+    """Return for each loaded record whether its deadline has not passed. The server is asked for its time once at most."""
+    stored = [memory_of(record) for record in records]
+    expires = [memory.expires if memory is not None else 0 for memory in stored]
+    if not any(expires):
+        return [True] * len(records)
+    passed = yield from deadlines_passed(context, expires)
+    for record, ended in zip(records, passed, strict=True):
+        if ended:
+            context.state.stats.meet_expired(type(record).__name__)
+    return [not ended for ended in passed]
 
 
 def buffered_record(context: Context, change: Change) -> Any:

@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
-from keyweave.changes.unit import score_number
-from keyweave.effects import Flow, Reply, Word
+from keyweave.changes.change import score_number
+from keyweave.document.codec import HEAD_LENGTH, read_head
+from keyweave.effects import Command, Flow, Reply, Word
 from keyweave.exchange.ask import ask, ask_script
+from keyweave.exchange.deadline import deadlines_passed
 from keyweave.exchange.handshake import require_built
-from keyweave.exchange.heal import heal_members
+from keyweave.exchange.heal import HEALED_AT_ONCE, dangling_members, heal_on_the_way
 from keyweave.model.entity import Entity
 from keyweave.model.page import Page, Position, check_limit, read_cursor, write_cursor
 from keyweave.model.record import Record, memory_of
-from keyweave.read.get import buffered_record, is_live
+from keyweave.read.get import buffered_record, which_live
 from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
 
-SCAN_FACTOR: Final = 8
-"""Maximum number of members that one call may read, as a multiple of the page's limit."""
+_MIN_SCAN: Final = 4000
+_SCAN_FACTOR: Final = 8
+_LONGEST_STRIDE: Final = 500
+
+
+def most_members(limit: int) -> int:
+    """Return how many members one call may read for a page of `limit` rows. Behind many ended rows it needs all of them."""
+    return max(_MIN_SCAN, limit * _SCAN_FACTOR)
 
 
 def page(
@@ -51,17 +59,18 @@ def page(
         yield from require_built(context, entity, view)
     order = entity.views[view].order
     start = read_cursor(cursor, entity.name, order, newest)
-    changed: set[str] = set()
-    if context.unit is not None:
-        changed = {key for name, key in context.unit.changes if name == entity.name}
+    unit = context.unit
+    changed = unit is not None and unit.has_changes(entity)
     records: list[R] = []
     end, more = start, True
     while more and len(records) < limit:
         found, end = yield from context.strategy.page(
             context, entity, view, values, limit - len(records), end, newest
         )
-        if changed:
-            found = [record for record in found if getattr(record, entity.key) not in changed]
+        if unit is not None and changed:
+            found = [
+                record for record in found if unit.change_of(entity, getattr(record, entity.key)) is None
+            ]
         records += found
         more = end is not None
     if changed:
@@ -105,7 +114,7 @@ def page_call(
         "newest" if newest else "oldest",
         start.score if start is not None else "",
         start.member if start is not None else "",
-        limit * SCAN_FACTOR,
+        most_members(limit),
     )
 
 
@@ -146,7 +155,7 @@ def _heal(
 ) -> Flow[None]:
     dangling = reply[2]
     if dangling and context.unit is None:
-        yield from heal_members(context, entity, view, values, [name.decode() for name in dangling])
+        yield from heal_on_the_way(context, dangling_members(entity, view, values, dangling[:HEALED_AT_ONCE]))
 
 
 def _next_position(entity: Entity[Any], view: str, newest: bool, reply: Any) -> Position | None:
@@ -165,52 +174,65 @@ def page_by_keys(
     start: Position | None,
     newest: bool,
 ) -> Flow[tuple[list[R], Position | None]]:
-    """Return what `page_by_script` returns, by a range of the view and MGET."""
-    order = entity.views[view].order
+    """Return what `page_by_script` returns, by ranges of the view and MGET."""
     key = context.partition(entity).view(entity.name, view, values)
     low, high = ("-inf", "+inf")
     if start is not None:
         low, high = ("-inf", start.score) if newest else (start.score, "+inf")
     bounds = (high, low) if newest else (low, high)
-    members: list[tuple[str, str]] = []
-    offset = 0
-    wanted = limit + 1
-    while len(members) < wanted:
-        (flat,) = yield from ask(
-            context,
-            (
-                (
-                    "ZREVRANGEBYSCORE" if newest else "ZRANGEBYSCORE",
-                    key,
-                    *bounds,
-                    "WITHSCORES",
-                    "LIMIT",
-                    offset,
-                    wanted,
-                ),
-            ),
-        )
-        found = [(flat[index].decode(), flat[index + 1].decode()) for index in range(0, len(flat), 2)]
-        members += [pair for pair in found if not _at_or_before(pair, start, newest)]
-        offset += len(found)
-        if len(found) < wanted:
-            break
-    page_members = members[:limit]
-    if not page_members:
-        return [], None
-    prefix = context.partition(entity).document_prefix(entity.name)
-    (documents,) = yield from ask(context, (("MGET", *[prefix + member for member, _ in page_members]),))
-    codec = context.codec(entity)
+    verb = "ZREVRANGEBYSCORE" if newest else "ZRANGEBYSCORE"
     records: list[R] = []
-    for document in documents:
-        if document is not None:
-            record = codec.load(document)
-            if (yield from is_live(context, record)):
-                records.append(record)
-    if len(members) <= limit:
-        return records, None
-    member, score = page_members[-1]
-    return records, Position(entity.name, order, newest, score, member)
+    offset, stride = 0, limit
+    last: tuple[str, str] | None = None
+    while len(records) < limit and offset < most_members(limit):
+        asked: Command = (verb, key, *bounds, "WITHSCORES", "LIMIT", offset, stride + 1)
+        (flat,) = yield from ask(context, (asked,))
+        found = [(flat[index].decode(), flat[index + 1].decode()) for index in range(0, len(flat), 2)]
+        known = sum(_at_or_before(pair, start, newest) for pair in found[:stride])
+        wanted = limit - len(records)
+        passed, live = yield from _live_rows(
+            context, entity, [member for member, _ in found[known:stride]], wanted
+        )
+        records += live
+        offset += known + passed
+        if passed:
+            last = found[known + passed - 1]
+        if known + passed == len(found):
+            return records, None
+        stride = max(limit - len(records), min(2 * stride, _LONGEST_STRIDE))
+    if last is None:
+        return records, start
+    member, score = last
+    return records, Position(entity.name, entity.views[view].order, newest, score, member)
+
+
+def _live_rows(
+    context: Context, entity: Entity[R], members: list[str], wanted: int
+) -> Flow[tuple[int, list[R]]]:
+    """Return up to `wanted` live rows of the first members, and how many members were passed.
+
+    Of more than `wanted` members, only those are read whose head shows no deadline that has passed.
+    """
+    prefix = context.partition(entity).document_prefix(entity.name)
+    chosen, passed = members, len(members)
+    if len(members) > wanted:
+        heads = yield from ask(
+            context, tuple(("GETRANGE", prefix + member, 0, HEAD_LENGTH - 1) for member in members)
+        )
+        parsed = [read_head(head) for head in heads]
+        ended = yield from deadlines_passed(
+            context, [head.expires if head is not None else 0 for head in parsed]
+        )
+        places = [place for place, gone in enumerate(ended) if heads[place] and not gone][:wanted]
+        chosen = [members[place] for place in places]
+        passed = places[-1] + 1 if len(places) == wanted else len(members)
+    if not chosen:
+        return passed, []
+    (documents,) = yield from ask(context, (("MGET", *[prefix + member for member in chosen]),))
+    codec = context.codecs[entity.name]
+    records: list[R] = codec.load_all([document for document in documents if document is not None])
+    live = yield from which_live(context, records)
+    return passed, [record for record, lives in zip(records, live, strict=True) if lives]
 
 
 def _at_or_before(pair: tuple[str, str], start: Position | None, newest: bool) -> bool:

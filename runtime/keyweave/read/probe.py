@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from keyweave.effects import Flow, Word
 from keyweave.exchange.ask import ask_script
 from keyweave.exchange.handshake import require_built
-from keyweave.exchange.heal import heal_members
+from keyweave.exchange.heal import HEALED_AT_ONCE, dangling_members, heal_on_the_way
 from keyweave.model.entity import Entity
 from keyweave.model.page import Page, Position, read_cursor, write_cursor
 from keyweave.model.record import Record
@@ -80,7 +80,8 @@ def probe(
         reply: Any = yield from ask_script(context, "having", keys, arguments)
         score, member, dangling = reply[0], reply[1], reply[2]
         if dangling:
-            yield from heal_members(context, entity, view.name, values, [name.decode() for name in dangling])
+            some = dangling[:HEALED_AT_ONCE]
+            yield from heal_on_the_way(context, dangling_members(entity, view.name, values, some))
         records = context.codecs[entity.name].load_all([document for document, _ in reply[3:]])
         for record, (_, proof) in zip(records, reply[3:], strict=True):
             if not matches(record, filters):

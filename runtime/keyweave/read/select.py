@@ -7,7 +7,7 @@ match. The caller compares fields that no view covers in the documents.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from keyweave.effects import Flow, Word
 from keyweave.exchange.ask import ask_script
@@ -15,14 +15,11 @@ from keyweave.model.entity import Entity, View
 from keyweave.model.page import Page, read_cursor, write_cursor
 from keyweave.model.record import Record
 from keyweave.read.choose import values_of, view_key
-from keyweave.read.page import SCAN_FACTOR, read_reply
+from keyweave.read.page import most_members, read_reply
 from keyweave.store.access_path import AccessPath
 from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
-
-MIN_SCAN: Final = 4000
-"""Minimum number of members that one call may read, even for a small page: few of them may be in the other views."""
 
 
 def selectable(context: Context, access: AccessPath) -> bool:
@@ -60,7 +57,7 @@ def select(
         "newest" if newest else "oldest",
         start.score if start is not None else "",
         start.member if start is not None else "",
-        max(MIN_SCAN, limit * SCAN_FACTOR),
+        most_members(limit),
         len(access.readable),
     )
     keys = tuple([view_key(context, entity, view, filters) for view in views])

@@ -9,7 +9,7 @@ from keyweave.effects import Flow, Word
 from keyweave.errors import ValidationError
 from keyweave.exchange.ask import ask_script
 from keyweave.exchange.handshake import require_built
-from keyweave.exchange.heal import heal_members
+from keyweave.exchange.heal import Dangling, dangling_members, heal_on_the_way
 from keyweave.model.entity import Entity
 from keyweave.model.keytext import checked_text
 from keyweave.model.record import Record, memory_of
@@ -91,8 +91,11 @@ def levels_by_script(
     )
     reply: Any = yield from ask_script(context, "tree", (partition.document(entity.name, root),), arguments)
     complete, dangling = reply[0] == 1, reply[1]
+    entries: list[Dangling] = []
     for parent, member in zip(dangling[::2], dangling[1::2], strict=True):
-        yield from heal_members(context, entity, via, (parent.decode(),), [member.decode()])
+        entries += dangling_members(entity, via, (parent.decode(),), [member])
+    if entries:
+        yield from heal_on_the_way(context, entries)
     records = iter(context.codecs[entity.name].load_all(list(chain.from_iterable(reply[2:]))))
     return [list(islice(records, len(level))) for level in reply[2:]], complete
 

@@ -26,7 +26,7 @@ class Policy:
         chunk: maximum number of rows that one plan deletes.
         moment: time between the two reads after which a check reports drift; longer than any plan takes.
         sweep_every: one of this many writes also sweeps; 0 for never.
-        sweep_rows: maximum number of rows that such a write sweeps.
+        sweep_rows: maximum number of rows that such a write sweeps, with the rows that refer to them.
         remembered: maximum number of recently written rows that a process remembers for its next write; 0 for none.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from keyweave.store.access_path import AccessPath
 from keyweave.store.clock import ServerClock
@@ -27,6 +28,8 @@ class StoreState:
         unsweepable: number of rows that a sweeper could not remove in its last round.
         swept_by_writes: number of rows that writes have swept. A sweeper pauses longer for them.
         access_paths: cached access paths, by entity, order and filtered fields.
+        searches: searches for the entries of freed rows that are not complete, by the tag of the partition; see
+            `keyweave.expiry.search`. An operation takes one out while it works on it.
     """
 
     ledger: Ledger
@@ -40,3 +43,4 @@ class StoreState:
     unsweepable: int = 0
     swept_by_writes: int = 0
     access_paths: dict[tuple[str, str, frozenset[str]], AccessPath] = field(default_factory=dict)
+    searches: dict[str, Any] = field(default_factory=dict)

@@ -43,7 +43,7 @@ def export(
     walk = Walk(context, (yield from locator_for(context, entities)))
     progress = yield from begin(context, EXPORT)
     batches = Batches()
-    yield Call(write, writer.header(context.package, context.state.clock.now()))
+    yield Call(write, writer.header(context.package, (yield from current_time(context))))
     while not walk.done:
         places = yield from walk.keys()
         documents = [place for place in places if place.what is KeyKind.DOCUMENT]

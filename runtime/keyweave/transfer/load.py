@@ -16,8 +16,8 @@ from keyweave.document.codec import HEAD, Head, read_head
 from keyweave.effects import Flow
 from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.ask import apply, ask
-from keyweave.exchange.deadline import server_time
-from keyweave.expiry.forget import forget
+from keyweave.exchange.deadline import deadline_passed, server_time
+from keyweave.expiry.forget import forget_rows
 from keyweave.expiry.sweep import sweep_row
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
@@ -142,7 +142,7 @@ def _load_row(context: Context, partition: Partition, row: Row, op: str, importe
             ):
                 imported.present += 1
                 return
-            if 0 < stored.expires <= context.state.clock.now():
+            if stored.expires and (yield from deadline_passed(context, stored.expires)):
                 yield from sweep_row(context, row.entity, row.key)
                 continue
             if stored.op != op:
@@ -159,7 +159,7 @@ def _load_row(context: Context, partition: Partition, row: Row, op: str, importe
         if outcome.status is Status.TAKEN:
             break
         if outcome.status is Status.FREED:
-            yield from forget(context, partition, [(row.entity.name, row.key)])
+            yield from forget_rows(context, partition, [(row.entity.name, row.key)])
     imported.conflicts += 1
 
 

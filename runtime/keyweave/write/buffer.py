@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from keyweave.changes.unit import Change, UnitOfWork, replacement
+from keyweave.changes.change import Change, replacement
+from keyweave.changes.unit import UnitOfWork
 from keyweave.commit.commit import claims_of, dangling_reference
 from keyweave.document.codec import HEAD_LENGTH, Prepared, read_head
 from keyweave.effects import Command, Flow
 from keyweave.exchange.ask import ask
-from keyweave.exchange.deadline import deadline_passed
+from keyweave.exchange.deadline import current_time, deadline_passed
 from keyweave.model.entity import Entity
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.record import Record, Stored, memory_of, remember
@@ -211,7 +212,7 @@ def _buffer(context: Context, unit: UnitOfWork, change: Change, facts: _Lookup) 
     expires = change.old.expires if change.old is not None else 0
     remember(record, context.codec(change.entity).memory(prepared, revision, created, expires))
     # Until the commit sets the real values, reads inside the transaction see the time of the buffered write.
-    now = context.state.clock.now()
+    now = (yield from current_time(context)) if change.entity.managed else 0
     for target in (record, prepared.snapshot):
         change.entity.manage(target, created if created > 0 else now, now)
 
@@ -220,9 +221,9 @@ def _check_claims(context: Context, unit: UnitOfWork, change: Change, facts: _Lo
     entity = change.entity
     wanted = [claim for claim in claims_of(change.new_entries) if claim not in change.old_entries]
     for claim in wanted:
-        for other, buffered in unit.claims(entity):
-            if (other.unique, other.value) == (claim.unique, claim.value) and buffered.key != change.key:
-                raise entity.violated(claim.unique)
+        buffered = unit.owner(entity, claim.unique, claim.value)
+        if buffered is not None and buffered.key != change.key:
+            raise entity.violated(claim.unique)
     for claim in wanted:
         owner = facts.owners[claim]
         if owner is None or owner.decode() == change.key:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from keyweave.changes.unit import Change, UnitOfWork
+from keyweave.changes.change import Change
+from keyweave.changes.unit import UnitOfWork
 from keyweave.commit.commit import commit
 from keyweave.commit.family import (
     Family,
@@ -129,14 +130,15 @@ def _discard_buffered(context: Context, unit: UnitOfWork, entity: Entity[Any], k
     deletions: dict[RowId, Change] = {}
     level = [change]
     while level:
-        deletions |= {row_id(row): row for row in level}
+        parents = level
+        deletions |= {row_id(row): row for row in parents}
         stored = [
             member
             for member in members
             if member_id(member) not in deletions and unit.change_of(member[1].entity, member[2]) is None
         ]
         level, members = yield from load_members(context, stored, None)
-        moved = _buffered_referrers(unit, deletions)
+        moved = _buffered_referrers(context, unit, parents, deletions)
         members += yield from members_of(context, moved, None)
         level += moved
     for row in reversed(deletions.values()):
@@ -144,23 +146,24 @@ def _discard_buffered(context: Context, unit: UnitOfWork, entity: Entity[Any], k
     return True
 
 
-def _buffered_referrers(unit: UnitOfWork, deletions: dict[RowId, Change]) -> list[Change]:
-    """Return the deletions of buffered rows that refer to a deleted row.
+def _buffered_referrers(
+    context: Context, unit: UnitOfWork, parents: list[Change], deletions: dict[RowId, Change]
+) -> list[Change]:
+    """Return the deletions of buffered rows that refer to one of `parents`, without those in `deletions`.
 
     Raises:
         ReferenceViolationError: one of them refers to it with restrict.
     """
     found: dict[RowId, Change] = {}
-    for change in unit.changes.values():
-        if change.prepared is None or row_id(change) in deletions:
-            continue
-        for reference in change.entity.references:
-            parent = deletions.get((reference.target, getattr(change.prepared.snapshot, reference.field)))
-            if parent is None:
-                continue
-            if not reference.cascade:
-                raise restricted(parent, change.entity, reference.field)
-            found[row_id(change)] = _as_deletion(change)
+    for parent in parents:
+        for referrer in context.package.referrers[parent.entity.name]:
+            reference = referrer.reference
+            for _, change in unit.members(referrer.entity, reference.via, (parent.key,)):
+                if row_id(change) in deletions:
+                    continue
+                if not reference.cascade:
+                    raise restricted(parent, change.entity, reference.field)
+                found[row_id(change)] = _as_deletion(change)
     return list(found.values())
 
 

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from typing import Final
 
+from keyweave.changes.change import Change
 from keyweave.changes.plan import Refusal, Status
-from keyweave.changes.unit import Change
 from keyweave.commit.commit import Watched, claims_of, commit
 from keyweave.effects import Flow
 from keyweave.exchange.ask import Trailer
 from keyweave.exchange.heal import heal_claim
-from keyweave.expiry.forget import forget
+from keyweave.expiry.forget import forget_rows
 from keyweave.expiry.sweep import sweep_row
 from keyweave.expiry.tend import sweep_after_write
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.record import memory_of
 from keyweave.read.get import find
 from keyweave.store.context import Context
+from keyweave.write.unblock import unblock
 
 _MAX_CLEANUPS: Final = 16
+"""Maximum number of refusals in a row after which nothing was found to remove."""
+
+_OBSTACLES: Final = frozenset({Status.FREED, Status.DEAD, Status.TAKEN})
+"""Refusals that may be due to an expired, freed or dangling row."""
 
 
 def settle(
@@ -36,22 +41,30 @@ def settle(
     Returns:
         None when everything was written and the records remember it; otherwise the refusal.
     """
-    refusal: Refusal | None = None
-    for _ in range(_MAX_CLEANUPS):
+    fruitless = 0
+    while True:
         refusal = yield from commit(context, changes, watched, with_document=with_document, trailer=trailer)
         if refusal is None:
             yield from sweep_after_write(context, changes[0].entity)
             return None
-        if not (yield from _clean_up(context, changes, refusal)):
+        if refusal.status not in _OBSTACLES or fruitless >= _MAX_CLEANUPS:
             return refusal
-    return refusal
+        fruitless += 1
+        if len(changes) > 1:
+            removed = yield from unblock(context, changes, watched or [])
+            if removed is None:
+                return refusal
+            if removed:
+                fruitless = 0
+        elif not (yield from _clean_up(context, changes, refusal)):
+            return refusal
 
 
 def _clean_up(context: Context, changes: list[Change], refusal: Refusal) -> Flow[bool]:
     """Remove the expired, freed or dangling row behind a refusal. Returns True if a retry may succeed."""
     guard = refusal.guard
     if refusal.status is Status.FREED:
-        yield from forget(context, context.partition(guard.entity), [(guard.entity.name, guard.key)])
+        yield from forget_rows(context, context.partition(guard.entity), [(guard.entity.name, guard.key)])
         return True
     if refusal.status is Status.DEAD:
         yield from sweep_row(context, guard.entity, guard.key)

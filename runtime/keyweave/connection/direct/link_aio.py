@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import socket
 import time
 from collections import deque
 from collections.abc import Awaitable, Sequence
@@ -33,7 +34,10 @@ class Link(Protocol):
 
     @property
     def usable(self) -> bool:
-        """False during an exchange, and permanently after one that did not complete."""
+        """False during an exchange, and permanently after one that did not complete or that condemned the link."""
+
+    condemned: bool
+    """Whether the server's replies show that links of this age are of no use any more."""
 
     def exchange(self, commands: Sequence[Command]) -> Awaitable[list[Reply]]:
         """Send all commands and read all replies. Raises ConnectionFailure."""
@@ -65,6 +69,7 @@ class StreamLink(asyncio.BufferedProtocol):
 
     Attributes:
         broken: whether no further exchange can begin.
+        condemned: whether the server's replies show that links of this age are of no use any more.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class StreamLink(asyncio.BufferedProtocol):
         self._polling = polling
         self._timeout = settings.connect_timeout
         self._reader = wire.new_reader()
+        self.condemned = False
         # A view, because asyncio's TLS writes into a slice of the buffer, and a slice of a bytearray is a copy.
         self._buffer = memoryview(bytearray(wire.READ_SIZE))
         self._pending: deque[_Exchange] = deque()
@@ -86,7 +92,7 @@ class StreamLink(asyncio.BufferedProtocol):
 
     @property
     def usable(self) -> bool:  # noqa: D102 - Link
-        return not self.broken and not self._pending
+        return not (self.broken or self._pending or self.condemned)
 
     @property
     def in_flight(self) -> int:
@@ -102,7 +108,8 @@ class StreamLink(asyncio.BufferedProtocol):
         self._poll.register(self._socket, select.POLLIN | _POLLRDHUP)
 
     def exchange(self, commands: Sequence[Command]) -> asyncio.Future[list[Reply]]:  # noqa: D102 - Link
-        payload = b"".join(map(wire.pack_command, commands))
+        texts = [tuple([str(w) if type(w) in wire.NUMBERS else w for w in command]) for command in commands]
+        payload = b"".join(map(wire.pack, texts))
         answer = self._loop.create_future()
         if self.broken:
             answer.set_exception(
@@ -179,6 +186,7 @@ class StreamLink(asyncio.BufferedProtocol):
                 first.replies.append(reply)
                 if len(first.replies) == first.expected:
                     answered.append(pending.popleft())
+                    self.condemned = self.condemned or wire.condemning(first.replies)
         except wire.ProtocolError as error:
             self._fail(wire.connection_lost(self._settings, error, _last_replies(pending)), answered)
             return
@@ -224,6 +232,7 @@ class StreamLink(asyncio.BufferedProtocol):
         """Authenticate and select the database. Until then `connect_timeout` applies, afterwards `timeout`."""
         greeting = wire.greeting(self._settings)
         wire.check_greeting(self._settings, greeting, await self.exchange(greeting))
+        self.condemned = False  # the commands that follow get an answer of their own
         self._timeout = self._settings.timeout
         self._cancel_timer()
 
@@ -238,6 +247,30 @@ class StreamLink(asyncio.BufferedProtocol):
 def _last_replies(pending: Sequence[_Exchange]) -> list[Reply]:
     """Return the replies received so far for the oldest exchange."""
     return pending[0].replies if pending else []
+
+
+async def _connect_socket(settings: ConnectionSettings, deadline: float) -> socket.socket:
+    """Connect by `deadline`, whatever the number of addresses that the host has: they share the time."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+    failure = OSError("the host has no address")
+    for number, (family, kind, protocol, _, address) in enumerate(found):
+        share = wire.share_of_time(deadline, len(found) - number) - time.monotonic()
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.setblocking(False)
+            async with asyncio.timeout(share):
+                await loop.sock_connect(connection, address)
+        except OSError as error:
+            connection.close()
+            # The event loop's own text names the address instead of the reason.
+            failure = error if error.errno is None else OSError(error.errno, os.strerror(error.errno))
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+    raise failure
 
 
 async def open_link(
@@ -256,7 +289,13 @@ async def open_link(
             if settings.scheme == "unix":
                 await loop.create_unix_connection(lambda: link, settings.path)
             else:
-                await loop.create_connection(lambda: link, settings.host, settings.port, ssl=tls)
+                connection = await _connect_socket(settings, time.monotonic() + seconds)
+                name = settings.host if tls is not None else None
+                try:
+                    await loop.create_connection(lambda: link, sock=connection, ssl=tls, server_hostname=name)
+                except BaseException:
+                    connection.close()
+                    raise
             opened = True
             await link.greet()
     except ConnectionFailure as failure:

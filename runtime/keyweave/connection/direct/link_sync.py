@@ -23,7 +23,11 @@ class Link(Protocol):
     """One connection, used by one thread at a time."""
 
     usable: bool
-    """False during an exchange, and permanently after one that did not complete."""
+    """False during an exchange, and permanently after one that did not complete or that condemned the link."""
+
+    condemned: bool
+    """Whether the server's replies show that links of this age are of no use any more."""
+
     last_used: float
     """When the last exchange began, on the monotonic clock."""
 
@@ -53,6 +57,7 @@ class SocketLink:
         "_settings",
         "_socket",
         "_timeout",
+        "condemned",
         "last_used",
         "usable",
     )
@@ -69,7 +74,7 @@ class SocketLink:
         self._polling: BusyPoll | None = None
         self._reader = wire.new_reader()
         self._buffer = bytearray(wire.READ_SIZE)
-        self.usable = True
+        self.condemned, self.usable = False, True
         deadline = time.monotonic() + seconds
         try:
             self._socket = _connect_socket(settings, tls, deadline)
@@ -81,6 +86,8 @@ class SocketLink:
             self._socket.settimeout(self._timeout)
             greeting = wire.greeting(settings)
             wire.check_greeting(settings, greeting, self.exchange(greeting))
+            # The commands that follow get an answer of their own.
+            self.condemned, self.usable = False, True
             self._timeout = settings.timeout
             self._socket.settimeout(self._timeout)
         except ConnectionFailure as failure:
@@ -96,7 +103,8 @@ class SocketLink:
     def exchange(  # noqa: D102 - Link
         self, commands: Sequence[Command], timeout: float | None = None, /
     ) -> list[Reply]:
-        payload = b"".join(map(wire.pack_command, commands))
+        texts = [tuple([str(w) if type(w) in wire.NUMBERS else w for w in command]) for command in commands]
+        payload = b"".join(map(wire.pack, texts))
         expected = len(commands)
         replies: list[Reply] = []
         reader, connection, buffer, polling = self._reader, self._socket, self._buffer, self._polling
@@ -139,7 +147,8 @@ class SocketLink:
                 polling.end(self._number)
         if len(replies) > expected:
             raise wire.unexpected_reply(self._settings)
-        self.usable = not reader.has_data()
+        self.condemned = wire.condemning(replies)
+        self.usable = not (reader.has_data() or self.condemned)
         return replies
 
     def stale(self) -> bool:  # noqa: D102 - Link
@@ -163,14 +172,16 @@ def _remaining(deadline: float) -> float:
 
 
 def _connect_socket(settings: ConnectionSettings, tls: wire.TLS | None, deadline: float) -> socket.socket:
-    """Connect by `deadline`, whatever the number of addresses that the host has."""
+    """Connect by `deadline`, whatever the number of addresses that the host has: they share the time."""
     if settings.scheme == "unix":
         return _connect_address(socket.AF_UNIX, settings.path, deadline)
     connection = None
     failure = OSError("the host has no address")
-    for family, _, _, _, address in socket.getaddrinfo(settings.host, settings.port, 0, socket.SOCK_STREAM):
+    found = socket.getaddrinfo(settings.host, settings.port, 0, socket.SOCK_STREAM)
+    for number, (family, _, _, _, address) in enumerate(found):
+        share = wire.share_of_time(deadline, len(found) - number)
         try:
-            connection = _connect_address(family, address, deadline)
+            connection = _connect_address(family, address, share)
             break
         except OSError as error:
             failure = error

@@ -107,7 +107,7 @@ class Pool:
             return None
         chosen, least = None, self._depth
         for link, users in cast(dict[StreamLink, int], self._users).items():
-            if users >= least or link.broken:
+            if users >= least or link.broken or link.condemned:
                 continue
             # A user may not have begun its exchange; an abandoned exchange has no user any more.
             load = max(users, link.in_flight)
@@ -249,8 +249,13 @@ class Pool:
             self._reassign(link)
 
     def _discard(self, link: Link) -> None:
-        """Close a leased link. The exchanges of its users fail."""
+        """Close a leased link, and the idle ones if it was condemned. The exchanges of its users fail."""
         del self._users[link]
+        if link.condemned:
+            idle, self._idle = self._idle, []
+            self._open -= len(idle)
+            for other in idle:
+                other.close()
         link.close()
         self._reassign(None)
 

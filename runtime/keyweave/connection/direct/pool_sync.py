@@ -249,10 +249,12 @@ class Pool:
             self._serve()
 
     def _discard(self, lease: Lease) -> None:
-        """End a lease and close its link. The longest waiter may open another one."""
+        """End a lease and close its link, with the idle ones if it was condemned. The longest waiter may open another one."""
         link = lease[0].link
         lease.clear()
         if link is not None:
+            if link.condemned:
+                _close_all(self._idle)
             link.close()
         permit: Lease = []
         while self._waiters and self._claim(permit):

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 import hiredis
 
 from keyweave.connection.settings import ConnectionSettings
-from keyweave.effects import Command, ConnectionFailure, Reply, ServerError
+from keyweave.effects import Command, ConnectionFailure, Reply, ServerError, Word
 from keyweave.errors import ConfigurationError
 
 INCOMPLETE: Final = object()
@@ -29,22 +29,34 @@ ProtocolError: Final = hiredis.ProtocolError
 TLS: TypeAlias = ssl.SSLContext
 
 _REFUSED: Final = frozenset({"NOAUTH", "WRONGPASS", "NOPERM"})
+_CONDEMNING: Final = frozenset({"READONLY", "MASTERDOWN", "NOAUTH", "WRONGPASS"})
+"""Codes of error replies that a new connection may not get: the address may lead to another server meanwhile, or the credentials
+that this connection was opened with are no longer valid."""
 _FULL: Final = "ERR max number of clients"
 _KEEPALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 
 
 # hiredis's own annotation describes a tuple of one word.
-pack_command: Final[Callable[[Command], bytes]] = hiredis.pack_command  # type: ignore[assignment]
-"""Return a command as bytes. Raises TypeError for a word that is not str, bytes, int or float."""
+pack: Final[Callable[[tuple[Word, ...]], bytes]] = hiredis.pack_command  # type: ignore[assignment]
+"""Return a command as bytes. Raises TypeError for a word that is not str, bytes, int or float.
+
+Links turn numbers into text before: hiredis crashes if a signal handler raises while it converts one. They do it in a
+line of their own, which takes no longer than hiredis does.
+"""
+
+NUMBERS: Final = (int, float)
 
 
 def new_reader() -> Any:
     """Return an incremental parser: `feed(bytes)`, then `gets()` until it returns `INCOMPLETE`."""
-    return hiredis.Reader(replyError=_server_error, notEnoughData=INCOMPLETE)
+    return hiredis.Reader(replyError=ServerError, notEnoughData=INCOMPLETE)
 
 
-def _server_error(text: str) -> ServerError:
-    return ServerError(text.partition(" ")[0], text)
+def condemning(replies: Sequence[Reply]) -> bool:
+    """Return whether one of the replies says that the connection is of no use any more."""
+    if ServerError not in map(type, replies):
+        return False
+    return any(type(reply) is ServerError and reply.code in _CONDEMNING for reply in replies)
 
 
 def greeting(settings: ConnectionSettings) -> list[Command]:
@@ -173,6 +185,12 @@ def earlier(until: float | None, seconds: float) -> float:
     """Return the monotonic time in `seconds`, or `until` if that comes first."""
     end = time.monotonic() + seconds
     return end if until is None else min(end, until)
+
+
+def share_of_time(deadline: float, attempts: int) -> float:
+    """Return the monotonic time by which the first of some attempts has to end, so that each gets its share until `deadline`."""
+    now = time.monotonic()
+    return now + max(deadline - now, 0.0) / attempts
 
 
 def seconds_left(limit: float, until: float | None) -> float:

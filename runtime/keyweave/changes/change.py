@@ -1,0 +1,105 @@
+"""The change of one row, with the entries that the row has and will have."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from keyweave.document.codec import Codec, Prepared
+from keyweave.model.entity import Entity
+from keyweave.model.entry import CREATED, REVISION, Entry, Score
+from keyweave.model.record import Record, Stored
+
+PROVISIONAL: Final = 1 << 53
+"""The smallest score of rows that are not written yet. It is greater than every real moment."""
+
+
+class Change:
+    """The change of one row.
+
+    Attributes:
+        entity: the row's entity.
+        key: the row's id.
+        old: what the store holds, or None when there is no live row.
+        old_entries: the entries of `old`.
+        prepared: what to write, or None to delete the row.
+        record: the caller's record, which gets the managed values, or None.
+        guard: `revision`, `absent`, `unchanged` or `dead`.
+        counts: views that must keep their number of members: (entity, view, values, number).
+        dangling: entries to remove in the same step, because their row has no document or one that does not imply
+            them: (entity, key, revision of the document or None, entries).
+        recreated: the unit deleted the row and created it again, so the new row keeps nothing of the old one.
+        sequence: number of the write within its unit; rows are written in this order.
+    """
+
+    __slots__ = (
+        "counts",
+        "dangling",
+        "entity",
+        "guard",
+        "key",
+        "old",
+        "old_entries",
+        "prepared",
+        "record",
+        "recreated",
+        "sequence",
+    )
+
+    def __init__(
+        self,
+        entity: Entity[Any],
+        key: str,
+        *,
+        old: Stored | None,
+        old_entries: list[Entry],
+        prepared: Prepared | None,
+        record: Record | None = None,
+        guard: str,
+    ) -> None:
+        self.entity: Final = entity
+        self.key: Final = key
+        self.old: Final = old
+        self.old_entries: Final = old_entries
+        self.prepared = prepared
+        self.record = record
+        self.guard: Final = guard
+        self.counts: list[tuple[Entity[Any], str, tuple[str, ...], int]] = []
+        self.dangling: list[tuple[Entity[Any], str, int | None, list[Entry]]] = []
+        self.recreated = False
+        self.sequence = 0
+
+    def provisional_score(self, score: Score) -> float:
+        """Return the number that orders an entry of this row before it is written.
+
+        Moments that the server has not set yet come last, in the order of the writes.
+        """
+        if score == REVISION or (score == CREATED and (self.old is None or self.recreated)):
+            return PROVISIONAL + 2 * self.sequence
+        return score_number(score, self.old)
+
+    @property
+    def new_entries(self) -> list[Entry]:
+        """The entries that the row will have."""
+        return self.prepared.entries if self.prepared is not None else []
+
+
+def replacement(codec: Codec, record: Record, stored: Stored | None, prepared: Prepared) -> Change:
+    """Return the change that replaces `stored` by a record, or inserts the record when `stored` is None."""
+    return Change(
+        codec.entity,
+        prepared.key,
+        old=stored,
+        old_entries=codec.entries_of(stored) if stored is not None else [],
+        prepared=prepared,
+        record=record,
+        guard="revision" if stored is not None else "absent",
+    )
+
+
+def score_number(score: Score, stored: Stored | None) -> float:
+    """Return the number that orders an entry of a stored row."""
+    if score == CREATED:
+        return stored.created if stored is not None else PROVISIONAL
+    if score == REVISION:
+        return stored.revision if stored is not None else PROVISIONAL
+    return float(score)
