@@ -9,8 +9,9 @@ from keyweave.model.entity import Package
 from .entities import API_KEY, TASK_STATE, USER, WORKFLOW_STATE
 
 
-def _script(name: str) -> str:
-    return resources.files(__package__).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+def _scripts(*names: str) -> dict[str, str]:
+    folder = resources.files(str(__package__)).joinpath("lua")
+    return {name: folder.joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in names}
 
 
 PACKAGE = Package(
@@ -18,24 +19,21 @@ PACKAGE = Package(
     namespace=("compozy", "v1", "dev", "default"),
     groups={"auth": 1, "execution": 1},
     entities=(API_KEY, TASK_STATE, USER, WORKFLOW_STATE),
-    scripts={
-        name: _script(name)
-        for name in (
-            "apply",
-            "aside",
-            "count",
-            "first_and_page",
-            "having",
-            "lookup",
-            "outcome",
-            "page",
-            "row_and_page",
-            "row_and_referrers",
-            "select",
-            "tree",
-            "unlock",
-        )
-    },
-    fingerprint="e8544acd1f2c8a61b3ca500e459502b17ff163564a3e7d9815b4a36d1e6890ae",
+    scripts=_scripts(
+        "apply",
+        "aside",
+        "count",
+        "first_and_page",
+        "having",
+        "lookup",
+        "outcome",
+        "page",
+        "row_and_page",
+        "row_and_referrers",
+        "select",
+        "tree",
+        "unlock",
+    ),
+    fingerprint="6ee16a69fa409862433e12c7c3f17e37d476a44abf9e33a957c6c5b19d14451d",
     format=1,
 )

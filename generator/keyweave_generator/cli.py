@@ -16,7 +16,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from . import cli_diff
-from .load import load
+from .folder import Folder, read_folder
+from .freshness import fresh_files, inputs_digest, leave_stamp
 from .model import Schema
 from .output import Difference, Kind, OutputError, outdated, write
 from .problems import SchemaError
@@ -94,11 +95,19 @@ def generate(
     ] = False,
 ) -> None:
     """Turn a schema into typed repositories and Lua scripts."""
-    files = _render(_load(schema))
+    folder = _folder(schema)
+    inputs = inputs_digest(folder.files)
+    fresh = fresh_files(schema, output, inputs)
+    if fresh is not None:
+        typer.echo(f"{output}: {_count(fresh, 'file')}: {_summary([])}")
+        return
+    files = _render(_load(folder))
     try:
         differences = outdated(output, files) if check else write(output, files)
     except OutputError as error:
         _fail(str(error))
+    if not (check and differences):
+        leave_stamp(schema, output, inputs, files)
     if check and differences:
         for difference in differences:
             typer.echo(f"{output / difference.path}: {difference.kind.value}", err=True)
@@ -111,7 +120,7 @@ def validate(
     schema: Annotated[Path, typer.Argument(help="Folder of the YAML files.")] = Path("schema"),
 ) -> None:
     """Check a schema and report all mistakes."""
-    found = _load(schema)
+    found = _load(_folder(schema))
     views = sum(len(entity.views) for entity in found.entities)
     uniques = sum(len(entity.uniques) for entity in found.entities)
     parts = (
@@ -157,12 +166,30 @@ def init(
     typer.echo(f"next: {shlex.join(words)}")
 
 
-def _load(folder: Path) -> Schema:
+def _folder(path: Path) -> Folder:
+    """The files of a schema folder; those that are not read are named."""
     try:
-        return load(folder)
+        folder = read_folder(path)
     except SchemaError as error:
-        typer.echo(str(error), err=True)
-        _fail(f"{folder}: {_count(len(error.problems), 'problem')}")
+        _refuse(str(path), error)
+    for line in folder.unread:
+        typer.echo(line, err=True)
+    return folder
+
+
+def _load(folder: Folder) -> Schema:
+    """Import the reader of schemas late: a tree that is up to date needs none."""
+    from .load import load_sources
+
+    try:
+        return load_sources(folder.files, folder=folder.name)
+    except SchemaError as error:
+        _refuse(folder.name, error)
+
+
+def _refuse(folder: str, error: SchemaError) -> NoReturn:
+    typer.echo(str(error), err=True)
+    _fail(f"{folder}: {_count(len(error.problems), 'problem')}")
 
 
 def _render(found: Schema) -> dict[str, str]:

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from .expression import ExpressionError, compile_expression
 from .model import SCALARS, Enum, Field, Managed, RecordType, TypeKind, TypeRef
-from .names import field_name_problem
+from .names import field_name_problem, snake_case
 from .node import Node
 from .problems import Problems, quote, suggestion
 
@@ -55,7 +55,12 @@ def resolve_fields(
         where = f"{owner}.{child.name}"
         reason = field_name_problem(child.name, in_entity=in_entity)
         if reason is not None:
-            problems.add(child.key_position, f"a field cannot be called {quote(child.name)}: {reason}")
+            other = (
+                ""
+                if reason.startswith("generated")
+                else f"; write another name, such as {quote(_longer(owner, child.name))}"
+            )
+            problems.add(child.key_position, f"a field cannot be called {quote(child.name)}: {reason}{other}")
             continue
         if child.name in reserved:
             problems.add(child.key_position, f"{where}: the name is reserved")
@@ -64,6 +69,11 @@ def resolve_fields(
         if field is not None:
             found[child.name] = field
     return {name: _derived(field, found, types, parent, problems, owner) for name, field in found.items()}
+
+
+def _longer(owner: str, name: str) -> str:
+    """Another name for a field of an entity or record."""
+    return f"{snake_case(owner)}_{name}"
 
 
 def _field(  # noqa: C901 - one clause per attribute
@@ -169,6 +179,8 @@ def _bounds(node: Node, refuse: Callable[[str, str], None]) -> None:
         low, high = _number(node, least), _number(node, most)
         if low is not None and high is not None and low > high:
             refuse(least, f"{least} is greater than {most}")
+    if node.child_text("type") == "id" and _number(node, "max_length") == 0:
+        refuse("max_length", "an id is never empty, so max_length is at least 1")
     for key in ("min", "max"):
         if node.child_text("type") == "int" and isinstance(_number(node, key), float):
             refuse(key, f"{key} of an int must be a whole number")

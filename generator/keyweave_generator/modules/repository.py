@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from keyweave_generator.literal import literal
 from keyweave_generator.model import Entity, Schema, TypeKind
+from keyweave_generator.names import argument_name
 
 from .annotations import annotation
 from .filters import filter_fields
@@ -39,6 +41,12 @@ _ALWAYS: Final = (
 """The names of the runtime that every repository uses."""
 
 
+_RESERVED: Final = frozenset(
+    "Any AsyncIterator Callable ClaimEntry ENTITY Iterator Literal Page Sequence Session".split()
+)
+"""Names in PascalCase or capitals that the module of a repository has beside the classes of the schema."""
+
+
 @dataclass(frozen=True, slots=True)
 class RepositoryModule:
     """The module of an entity's repository.
@@ -49,7 +57,7 @@ class RepositoryModule:
         name: the repository's class.
         record: the class of the rows.
         doc: the documentation of the entity.
-        key: name of the key field.
+        key: the argument for the key.
         not_found, exists: names of the entity's errors.
         orders: literals of the orders that a search can ask for; the first one is the default.
         view_names: literals of the names of all views; empty when there are none.
@@ -84,7 +92,9 @@ class RepositoryModule:
 
 def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> RepositoryModule:
     """The view model for an entity and a flavour."""
-    imports = Imports(classes="..models", flavour=flavour.module)
+    imports = Imports(
+        classes="..models", flavour=flavour.module, reserved=_RESERVED | {repository_name(entity)}
+    )
     referrers = referrer_methods(entity, schema, imports)
     orders = dict.fromkeys(order_of(view) for view in entity.views) or {"created": None}
     touches = tuple(
@@ -98,18 +108,18 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         repository_name(entity),
         imports.schema_class(entity.name),
         sentence(entity.doc or entity.name),
-        entity.key,
+        argument_name(entity.key),
         not_found_name(entity),
         exists_name(entity),
-        tuple(map(repr, orders)),
-        tuple(repr(view.name) for view in entity.views),
+        tuple(map(literal, orders)),
+        tuple(literal(view.name) for view in entity.views),
         "".join(
-            f"{field.name}: {annotation(field.type, imports)} | None = None, "
+            f"{argument_name(field.name)}: {annotation(field.type, imports)} | None = None, "
             for field in filter_fields(entity)
         ),
         "".join(f"{each.keyword}: {each.filter} | None = None, " for each in referrers),
-        ", ".join(f"{field.name}={field.name}" for field in filter_fields(entity)),
-        "".join(f'("{each.entity}", "{each.field}", {each.keyword}), ' for each in referrers),
+        ", ".join(f"{field.name}={argument_name(field.name)}" for field in filter_fields(entity)),
+        ", ".join(f'("{each.entity}", "{each.field}", {each.keyword})' for each in referrers),
         tuple(view_methods(view, entity, schema, imports) for view in entity.views),
         tuple(unique_methods(unique, entity, imports) for unique in entity.uniques),
         referrers,
@@ -134,12 +144,13 @@ def _import_for_methods(module: RepositoryModule) -> None:
         "_count": module.views,
         "_gather": module.referrers or any(view.gathers for view in module.views),
         "_tree": module.tree_via,
-        "key_text": any(view.gathers for view in module.views),
         "_merge": module.merges,
         "_page": module.views,
         "_touch": module.touches,
     }
     for name in (*_ALWAYS, *(name for name, needed in used.items() if needed)):
         imports.runtime(name)
+    if any(view.gathers for view in module.views):
+        imports.aliased("key_text")
     if module.touches:
         imports.use("datetime", "datetime")

@@ -45,7 +45,7 @@ def generated(name: str) -> dict[str, str]:
 def unformatted(schema: Schema) -> dict[str, str]:
     """The package of a schema, for tests that do not read it: formatting takes longest."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(render, "_formatted", lambda _, text: text)
+        patch.setattr(render, "laid_out", lambda text: text)
         return render.render(schema)
 
 

@@ -9,8 +9,9 @@ from keyweave.model.entity import Package
 from .entities import EXHIBIT, GALLERY
 
 
-def _script(name: str) -> str:
-    return resources.files(__package__).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+def _scripts(*names: str) -> dict[str, str]:
+    folder = resources.files(str(__package__)).joinpath("lua")
+    return {name: folder.joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in names}
 
 
 PACKAGE = Package(
@@ -18,24 +19,21 @@ PACKAGE = Package(
     namespace=("museum.org", "v1_0", "dev-1", "42"),
     groups={"house": 1},
     entities=(EXHIBIT, GALLERY),
-    scripts={
-        name: _script(name)
-        for name in (
-            "apply",
-            "aside",
-            "count",
-            "first_and_page",
-            "having",
-            "lookup",
-            "outcome",
-            "page",
-            "row_and_page",
-            "row_and_referrers",
-            "select",
-            "tree",
-            "unlock",
-        )
-    },
-    fingerprint="dfaf631d2ae9c9a34576dc80c1a7b6915d7a112ac2ac714af19d062ac5593167",
+    scripts=_scripts(
+        "apply",
+        "aside",
+        "count",
+        "first_and_page",
+        "having",
+        "lookup",
+        "outcome",
+        "page",
+        "row_and_page",
+        "row_and_referrers",
+        "select",
+        "tree",
+        "unlock",
+    ),
+    fingerprint="81897eb10235ff0e211e44758b87de83ad8e7ff6096b958f483251ec78f5ddd6",
     format=1,
 )
