@@ -13,6 +13,7 @@ from .expression import ExpressionError, compile_expression
 from .model import SCALARS, Enum, Field, Managed, RecordType, TypeKind, TypeRef
 from .names import field_name_problem, snake_case
 from .node import Node
+from .pattern import strict_end
 from .problems import Problems, quote, suggestion
 
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -108,7 +109,7 @@ def _field(  # noqa: C901 - one clause per attribute
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
-                re.compile(pattern.text)
+                re.compile(strict_end(pattern.text))
         except (re.error, RecursionError, OverflowError, Warning) as error:
             refuse("pattern", f"the pattern cannot be used: {error}")
     managed = None
@@ -271,7 +272,7 @@ def _out_of_bounds(node: Node, value: object, type_: TypeRef) -> str:
     if type_.name == "id" and value == "":
         return "an id is never empty"
     pattern = parent.child_text("pattern")
-    if isinstance(value, str) and pattern and not re.search(pattern, value):
+    if isinstance(value, str) and pattern and not re.search(strict_end(pattern), value):
         return f"the default {quote(value)} does not match the field's own pattern"
     return ""
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from keyweave_generator.literal import scalar
 from keyweave_generator.model import Field, TypeKind, TypeRef
+from keyweave_generator.pattern import strict_end
 
 from .imports import Imports
 
@@ -54,7 +55,7 @@ def bounded(field: Field, imports: Imports) -> str:
     if field.min_length is not None:
         bounds["min_length"] = max(field.min_length, bounds.get("min_length", 0))
     if field.pattern is not None:
-        bounds["pattern"] = field.pattern
+        bounds["pattern"] = strict_end(field.pattern)
     return _annotated(field.type, bounds, imports)
 
 

@@ -46,7 +46,12 @@ def claim_entry(unique: Unique, entity: Entity, imports: Imports) -> EntryStatem
 
 def argument_text(field: Field, imports: Imports) -> str:
     """The key text of the argument for a field, as a method uses it."""
-    return f'{imports.aliased("key_text")}({argument_name(field.name)}, "{kind(field.type)}")'
+    return looked_up(field, argument_name(field.name), imports)
+
+
+def looked_up(field: Field, value: str, imports: Imports) -> str:
+    """The key text of a value, a piece of Python, by which rows are looked up: trimmed where the field is."""
+    return f'{imports.aliased("key_text")}({value}, "{kind(field.type)}"){".strip()" if field.trim else ""}'
 
 
 def claimed_by_arguments(unique: Unique, entity: Entity, imports: Imports) -> str:

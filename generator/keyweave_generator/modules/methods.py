@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keyweave_generator.literal import tuple_of
+from keyweave_generator.literal import literal, tuple_of
 from keyweave_generator.model import Entity, Merge, Schema, TypeKind, Unique, View, referrer_words
 from keyweave_generator.names import argument_name
 
 from .annotations import annotation
-from .entries import argument_text, claimed_by_arguments
+from .entries import argument_text, claimed_by_arguments, looked_up
+from .filters import filter_fields
 from .identifiers import filter_name, merge_name, module_name
 from .imports import Imports
 from .indexes import group_texts, order_of
@@ -45,7 +46,7 @@ class ViewMethods:
         parameters: one for each field, each behind a comma.
         values: the key texts of the parameters, as a tuple.
         group: the method that counts by the last field; None if its values are not known.
-        gathers: whether its only field is a reference, so that several lists can be read at once.
+        gathers: if its only field is a reference, so that several lists can be read at once, the key text of one `key`.
     """
 
     name: str
@@ -54,7 +55,7 @@ class ViewMethods:
     parameters: str
     values: str
     group: GroupMethod | None
-    gathers: bool
+    gathers: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class ReferrerMethods:
         keyword: the argument of a search that selects rows to which such a row refers.
         suffix: the end of the names of the methods that read rows together with the referring rows.
         filter: the type of its value.
+        filters: the argument as it is passed on.
         entity: the class of the referring rows.
         field: the referring field.
     """
@@ -82,6 +84,7 @@ class ReferrerMethods:
     keyword: str
     suffix: str
     filter: str
+    filters: str
     entity: str
     field: str
 
@@ -98,7 +101,8 @@ class MergeMethod:
 def view_methods(view: View, entity: Entity, schema: Schema, imports: Imports) -> ViewMethods:
     """The methods of a view."""
     parameters, values = _asked(view.fields, entity, imports)
-    references = {reference.field for reference in entity.references}
+    fields = {field.name: field for field in entity.fields}
+    gathers = len(view.fields) == 1 and view.fields[0] in {each.field for each in entity.references}
     return ViewMethods(
         view.name,
         sentence(view.why),
@@ -106,7 +110,7 @@ def view_methods(view: View, entity: Entity, schema: Schema, imports: Imports) -
         parameters,
         values,
         _group_method(view, entity, schema, imports),
-        len(view.fields) == 1 and view.fields[0] in references,
+        looked_up(fields[view.fields[0]], "key", imports) if gathers else "",
     )
 
 
@@ -130,9 +134,19 @@ def referrer_methods(entity: Entity, schema: Schema, imports: Imports) -> tuple[
     found = []
     for other, reference in incoming:
         keyword, suffix = referrer_words(other, reference)
-        filters = f"{imports.use('..', 'filters')}.{filter_name(other)}"
+        trimmed = [field.name for field in filter_fields(other) if field.trim]
+        filters = keyword
+        if trimmed:
+            filters = f"{imports.aliased('with_trimmed')}({keyword}, {', '.join(map(literal, trimmed))})"
         found.append(
-            ReferrerMethods(keyword, suffix, filters, imports.schema_class(other.name), reference.field)
+            ReferrerMethods(
+                keyword,
+                suffix,
+                f"{imports.use('..', 'filters')}.{filter_name(other)}",
+                filters,
+                imports.schema_class(other.name),
+                reference.field,
+            )
         )
     return tuple(found)
 

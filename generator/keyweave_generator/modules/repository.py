@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from keyweave_generator.literal import literal
-from keyweave_generator.model import Entity, Schema, TypeKind
+from keyweave_generator.model import Entity, Field, Schema, TypeKind
 from keyweave_generator.names import argument_name
 
 from .annotations import annotation
@@ -58,6 +58,7 @@ class RepositoryModule:
         record: the class of the rows.
         doc: the documentation of the entity.
         key: the argument for the key.
+        looked_up, looked_up_keys: that argument, and the argument `keys`, as they are passed on.
         not_found, exists: names of the entity's errors.
         orders: literals of the orders that a search can ask for; the first one is the default.
         view_names: literals of the names of all views; empty when there are none.
@@ -74,6 +75,8 @@ class RepositoryModule:
     record: str
     doc: str
     key: str
+    looked_up: str
+    looked_up_keys: str
     not_found: str
     exists: str
     orders: tuple[str, ...]
@@ -102,6 +105,7 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         for field in entity.fields
         if field.type.kind is TypeKind.SCALAR and field.type.name == "datetime" and field.managed is None
     )
+    key = next(field for field in entity.fields if field.name == entity.key)
     module = RepositoryModule(
         imports,
         flavour,
@@ -109,6 +113,8 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         imports.schema_class(entity.name),
         sentence(entity.doc or entity.name),
         argument_name(entity.key),
+        _given(key, argument_name(entity.key), imports),
+        f"[{_given(key, 'key', imports)} for key in keys]" if key.trim else "keys",
         not_found_name(entity),
         exists_name(entity),
         tuple(map(literal, orders)),
@@ -118,8 +124,11 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
             for field in filter_fields(entity)
         ),
         "".join(f"{each.keyword}: {each.filter} | None = None, " for each in referrers),
-        ", ".join(f"{field.name}={argument_name(field.name)}" for field in filter_fields(entity)),
-        ", ".join(f'("{each.entity}", "{each.field}", {each.keyword})' for each in referrers),
+        ", ".join(
+            f"{field.name}={_given(field, argument_name(field.name), imports)}"
+            for field in filter_fields(entity)
+        ),
+        ", ".join(f'("{each.entity}", "{each.field}", {each.filters})' for each in referrers),
         tuple(view_methods(view, entity, schema, imports) for view in entity.views),
         tuple(unique_methods(unique, entity, imports) for unique in entity.uniques),
         referrers,
@@ -130,6 +139,11 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
     imports.use(f"..entities.{module_name(entity)}", descriptor_name(entity), alias="ENTITY")
     _import_for_methods(module)
     return module
+
+
+def _given(field: Field, argument: str, imports: Imports) -> str:
+    """An argument for a field as it is passed on: trimmed where the field is."""
+    return f"{imports.aliased('trimmed')}({argument})" if field.trim else argument
 
 
 def _import_for_methods(module: RepositoryModule) -> None:
@@ -150,7 +164,5 @@ def _import_for_methods(module: RepositoryModule) -> None:
     }
     for name in (*_ALWAYS, *(name for name, needed in used.items() if needed)):
         imports.runtime(name)
-    if any(view.gathers for view in module.views):
-        imports.aliased("key_text")
     if module.touches:
         imports.use("datetime", "datetime")

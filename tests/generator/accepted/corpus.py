@@ -49,6 +49,18 @@ def unformatted(schema: Schema) -> dict[str, str]:
         return render.render(schema)
 
 
+def written(schema: Schema, home: Path) -> ModuleType:
+    """The package of a schema, imported from a folder; its name has to be new in the process."""
+    for path, text in render.render(schema).items():
+        (home / path).parent.mkdir(parents=True, exist_ok=True)
+        (home / path).write_text(text, encoding="utf-8")
+    sys.path.insert(0, str(home))
+    try:
+        return importlib.import_module(schema.package)
+    finally:
+        sys.path.remove(str(home))
+
+
 @cache
 def package_name(name: str) -> str:
     """Import name of the package of a case."""

@@ -9,6 +9,8 @@ from typing import Any, Literal
 from keyweave.keyspace.keys import join as join_
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.keytext import key_text as key_text_
+from keyweave.model.normalize import trimmed as trimmed_
+from keyweave.model.normalize import with_trimmed as with_trimmed_
 from keyweave.model.page import Page
 from keyweave.read import count as _count
 from keyweave.read import fetch as _fetch
@@ -102,7 +104,9 @@ class ExhibitRepository:
         """
         claim_ = ClaimEntry(
             "title",
-            join_((key_text_(title, "str").strip().lower(), key_text_(part_of, "str").strip().lower())),
+            join_(
+                (key_text_(title, "str").strip().strip().lower(), key_text_(part_of, "str").strip().lower())
+            ),
             "",
         )
         return self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "title")
@@ -111,7 +115,9 @@ class ExhibitRepository:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry(
             "title",
-            join_((key_text_(title, "str").strip().lower(), key_text_(part_of, "str").strip().lower())),
+            join_(
+                (key_text_(title, "str").strip().strip().lower(), key_text_(part_of, "str").strip().lower())
+            ),
             "",
         )
         return self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "title")
@@ -347,9 +353,15 @@ class ExhibitRepository:
             InvalidCursorError: `cursor` belongs to another order.
         """
         equal_ = _search.given(
-            id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
+            id=id,
+            gallery=gallery,
+            part_of=part_of,
+            state=state,
+            title=trimmed_(title),
+            sealed=sealed,
+            width=width,
         )
-        having_ = _join.having(("Exhibit", "part_of", having_exhibit))
+        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "title")))
         return self._run(
             _search.search(
                 self._context, ENTITY, equal_, having_, order=order, limit=limit, cursor=cursor, newest=newest
@@ -377,9 +389,15 @@ class ExhibitRepository:
             ValidationError: no view covers the order.
         """
         equal_ = _search.given(
-            id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
+            id=id,
+            gallery=gallery,
+            part_of=part_of,
+            state=state,
+            title=trimmed_(title),
+            sealed=sealed,
+            width=width,
         )
-        having_ = _join.having(("Exhibit", "part_of", having_exhibit))
+        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "title")))
         return self._run(_search.first(self._context, ENTITY, equal_, having_, order=order), "first")
 
     def first_with_exhibits(
@@ -403,9 +421,15 @@ class ExhibitRepository:
             ValidationError: no view covers the order.
         """
         equal_ = _search.given(
-            id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
+            id=id,
+            gallery=gallery,
+            part_of=part_of,
+            state=state,
+            title=trimmed_(title),
+            sealed=sealed,
+            width=width,
         )
-        having_ = _join.having(("Exhibit", "part_of", having_exhibit))
+        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "title")))
         return self._run(
             _gather.first_with(
                 self._context, ENTITY, equal_, having_, "Exhibit", "part_of", order=order, newest=newest
@@ -432,9 +456,15 @@ class ExhibitRepository:
         missing.
         """
         equal_ = _search.given(
-            id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
+            id=id,
+            gallery=gallery,
+            part_of=part_of,
+            state=state,
+            title=trimmed_(title),
+            sealed=sealed,
+            width=width,
         )
-        having_ = _join.having(("Exhibit", "part_of", having_exhibit))
+        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "title")))
         return self._session.iterate(
             lambda cursor: _search.search(
                 self._context, ENTITY, equal_, having_, order=order, limit=batch, cursor=cursor, newest=newest
@@ -465,9 +495,15 @@ class ExhibitRepository:
             ValidationError: no view covers the order.
         """
         equal_ = _search.given(
-            id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
+            id=id,
+            gallery=gallery,
+            part_of=part_of,
+            state=state,
+            title=trimmed_(title),
+            sealed=sealed,
+            width=width,
         )
-        having_ = _join.having(("Exhibit", "part_of", having_exhibit))
+        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "title")))
         return self._run(
             _fetch.fetch_matching(self._context, ENTITY, equal_, having_, order=order, newest=newest), "fetch"
         )
@@ -488,7 +524,13 @@ class ExhibitRepository:
         compare.
         """
         equal_ = _search.given(
-            id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
+            id=id,
+            gallery=gallery,
+            part_of=part_of,
+            state=state,
+            title=trimmed_(title),
+            sealed=sealed,
+            width=width,
         )
         return self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
 

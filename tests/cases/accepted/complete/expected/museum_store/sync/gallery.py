@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
+from keyweave.model.normalize import with_trimmed as with_trimmed_
 from keyweave.model.page import Page
 from keyweave.read import count as _count
 from keyweave.read import fetch as _fetch
@@ -144,7 +145,7 @@ class GalleryRepository:
             InvalidCursorError: `cursor` belongs to another order.
         """
         equal_ = _search.given(name=name)
-        having_ = _join.having(("Exhibit", "gallery", having_exhibit))
+        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "title")))
         return self._run(
             _search.search(
                 self._context, ENTITY, equal_, having_, order=order, limit=limit, cursor=cursor, newest=newest
@@ -166,7 +167,7 @@ class GalleryRepository:
             ValidationError: no view covers the order.
         """
         equal_ = _search.given(name=name)
-        having_ = _join.having(("Exhibit", "gallery", having_exhibit))
+        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "title")))
         return self._run(_search.first(self._context, ENTITY, equal_, having_, order=order), "first")
 
     def first_with_exhibits(
@@ -184,7 +185,7 @@ class GalleryRepository:
             ValidationError: no view covers the order.
         """
         equal_ = _search.given(name=name)
-        having_ = _join.having(("Exhibit", "gallery", having_exhibit))
+        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "title")))
         return self._run(
             _gather.first_with(
                 self._context, ENTITY, equal_, having_, "Exhibit", "gallery", order=order, newest=newest
@@ -205,7 +206,7 @@ class GalleryRepository:
         missing.
         """
         equal_ = _search.given(name=name)
-        having_ = _join.having(("Exhibit", "gallery", having_exhibit))
+        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "title")))
         return self._session.iterate(
             lambda cursor: _search.search(
                 self._context, ENTITY, equal_, having_, order=order, limit=batch, cursor=cursor, newest=newest
@@ -230,7 +231,7 @@ class GalleryRepository:
             ValidationError: no view covers the order.
         """
         equal_ = _search.given(name=name)
-        having_ = _join.having(("Exhibit", "gallery", having_exhibit))
+        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "title")))
         return self._run(
             _fetch.fetch_matching(self._context, ENTITY, equal_, having_, order=order, newest=newest), "fetch"
         )
