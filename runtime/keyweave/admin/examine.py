@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from keyweave.admin.target import fail, load_package, named
+from keyweave.admin.target import fail, load_package, named, not_empty
 from keyweave.errors import KeyweaveError
 from keyweave.health.examine import examine
 from keyweave.health.report import Health
@@ -20,6 +20,7 @@ BudgetOption = Annotated[
     typer.Option(
         "--memory-budget",
         envvar="KEYWEAVE_MEMORY_BUDGET",
+        callback=not_empty("KEYWEAVE_MEMORY_BUDGET"),
         help="Memory that the data may use, such as 4gb. Default: the server's maxmemory.",
     ),
 ]
