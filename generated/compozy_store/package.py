@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import resources
+from pkgutil import get_data
 
 from keyweave.model.entity import Package
 
@@ -10,8 +10,8 @@ from .entities import API_KEY, TASK_STATE, USER, WORKFLOW_STATE
 
 
 def _scripts(*names: str) -> dict[str, str]:
-    folder = resources.files(str(__package__)).joinpath("lua")
-    return {name: folder.joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in names}
+    package = __name__.rpartition(".")[0]
+    return {name: (get_data(package, f"lua/{name}.lua") or b"").decode() for name in names}
 
 
 PACKAGE = Package(

@@ -27,7 +27,7 @@ STORE_NAMES: Final = frozenset(
 )
 """Attributes of every store. The repository of an entity whose plural is one of them has an underscore at its end."""
 
-MODULE_NAMES: Final = frozenset("asynccontextmanager open_session outcome resources sweep timedelta".split())
+MODULE_NAMES: Final = frozenset("asynccontextmanager open_session outcome sweep timedelta".split())
 """Names that generated packages import, and that a module of an entity inside such a package would hide."""
 
 CONSTANT_NAMES: Final = frozenset({"CREATED", "REVISION", "PACKAGE"})

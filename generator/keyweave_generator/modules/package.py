@@ -72,7 +72,7 @@ def entities_module(schema: Schema) -> EntitiesModule:
 def package_module(schema: Schema, fingerprint: str) -> PackageModule:
     """The view model for a schema."""
     imports = Imports()
-    imports.use("importlib", "resources")
+    imports.use("pkgutil", "get_data")
     imports.runtime("Package")
     space = schema.namespace
     groups = ", ".join(f"{literal(group.name)}: {group.partitions}" for group in schema.groups)
