@@ -130,6 +130,8 @@ def _bracketed(head: str, body: str, tail: str, indent: int, *, one_a_line: bool
     if not _fits(first) or not _fits(last):
         raise _NotSimpleError
     inner = indent + _INDENT
+    if " for " in _outside_brackets(body):
+        raise _NotSimpleError
     whole = " " * inner + body
     if _fits(whole) and not one_a_line:
         return [first, whole, last]
@@ -216,4 +218,6 @@ def _by_black(text: str, indent: int) -> str:
     below = f"{' ' * (indent + _INDENT)}pass\n" if block else ""
     formatted = black.format_str(f"{above}{' ' * indent}{text}\n{below}", mode=mode)
     lines = formatted.rstrip("\n").split("\n")[depth:]
+    while not lines[0]:  # black puts a blank line before a definition
+        del lines[0]
     return "\n".join(lines[:-1] if block else lines)
