@@ -11,20 +11,22 @@ import enum
 import json
 import shlex
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from . import cli_diff
 from .folder import Folder, read_folder
 from .freshness import fresh_files, inputs_digest, leave_stamp
-from .model import Schema
 from .output import Difference, Kind, OutputError, outdated, write
 from .problems import SchemaError
 from .scaffold import origin_files, own_requirement, project, write_new
-from .structure import json_schema
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+
+if TYPE_CHECKING:
+    from .model import Schema
 
 
 class FileKind(enum.Enum):
@@ -141,6 +143,8 @@ def schema(
     ] = None,
 ) -> None:
     """Print the JSON Schema (draft-07) of schema files, for editors."""
+    from .structure import json_schema
+
     typer.echo(json.dumps(json_schema(kind.value if kind is not None else None), indent=2))
 
 

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from .changes.compare import compare
-from .changes.finding import Level, Review
-from .changes.report_github import github_report
-from .changes.report_json import json_report
-from .changes.report_markdown import markdown_report
-from .changes.report_text import text_report
+from .changes.finding import Level
 from .history import HistoryError, commit_of, files_at, is_folder_at, schemas_at, top_of, usual_base
-from .load import Located, load_located, locate_sources
 from .problems import SchemaError, listing
+
+if TYPE_CHECKING:
+    from .changes.finding import Review
+    from .load import Located
 
 EPILOG = """\
 Examples:
@@ -99,6 +97,10 @@ class _MovedError(Exception):
 
 
 def _review(schema: Path, against: str | None) -> Review:
+    """Import the comparison late: other commands need none of it."""
+    from .changes.compare import compare
+    from .load import load_located
+
     new = load_located(schema)
     if against is not None and Path(against).is_dir():
         return compare(load_located(Path(against)), new, against=against)
@@ -139,6 +141,8 @@ def _refuse_moved(schema: Path, folder: Path, commit: str, name: str) -> None:
 
 def _located(schema: Path, files: dict[str, bytes], prefix: str) -> Located:
     """The old schema. Its mistakes are reported under the name of the revision."""
+    from .load import locate_sources
+
     try:
         return locate_sources(files, folder=str(schema))
     except SchemaError:
@@ -147,6 +151,11 @@ def _located(schema: Path, files: dict[str, bytes], prefix: str) -> Located:
 
 
 def _report(review: Review, form: Format, level: Level) -> str:
+    from .changes.report_github import github_report
+    from .changes.report_json import json_report
+    from .changes.report_markdown import markdown_report
+    from .changes.report_text import text_report
+
     if form is Format.JSON:
         return json_report(review, level)
     if form is Format.MARKDOWN:

@@ -29,4 +29,4 @@ def main() -> None:
 
     from keyweave.cli.commands import assemble, installed
 
-    assemble(installed())(prog_name="keyweave")
+    assemble(installed(), "".join(sys.argv[1:2]))(prog_name="keyweave")
