@@ -19,6 +19,7 @@ NEW ?= .bench/quick.json
 HISTORIES ?= 10000
 SEED ?= 2026
 RUNS ?= 200
+SCHEMAS ?= 2000
 SEEDS ?= 1000
 FIRST ?=
 SIMULATE_ARGS ?=
@@ -33,7 +34,7 @@ BASE ?= HEAD~1
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-polling simulate simulate-fresh simulate-mutants lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults
+.PHONY: fuzz-schemas pyright help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-polling simulate simulate-fresh simulate-mutants lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -115,6 +116,13 @@ monkeys: $(STAMP) ## Damage keyspaces at random, check and repair them (SEEDS=10
 faults: $(STAMP) ## Kill, cut and stop real servers under 16 writers, and check every promise (ROUNDS=100 SEED=n, about 8 s a round)
 	@echo "faults: $(ROUNDS) rounds of faults on real servers"
 	@$(BIN)/python -m tools.faults --rounds $(ROUNDS) $(if $(filter file,$(origin SEED)),,--seed $(SEED)) $(FAULTS_ARGS)
+
+pyright: ## Bring pyright into .pyright, from the npm registry
+	@test -e .pyright/node_modules/pyright || npm install --silent --no-audit --no-fund --prefix .pyright pyright@1.1.414
+
+fuzz-schemas: $(STAMP) pyright ## Generate, type-check and use packages of random schemas (SCHEMAS=2000 [FIRST=seed])
+	@echo "fuzz-schemas: $(SCHEMAS) random schemas"
+	@$(BIN)/python -m tests.schemas --schemas $(SCHEMAS) $(if $(FIRST),--seed $(FIRST))
 
 demo: generate ## Run a workflow's life on an embedded server, step by step
 	@echo "demo: a workflow's life on an embedded server"

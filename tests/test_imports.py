@@ -46,16 +46,17 @@ ALSO: Final = {"compozy_engine.demo": {"rich"}, "keyweave.testing.pytest_plugin"
 """Modules that may import more than their package: the demo prints in colour, and pytest loads its plugin."""
 
 GENERATOR_LAYERS: Final = (
-    ("model", "problems", "costs", "stamp"),
-    ("source*", "node", "structure", "names", "expression*"),
+    ("names", "model", "problems", "costs", "stamp", "literal", "layout", "pattern"),
+    ("source*", "node", "structure", "expression*"),
     ("resolve*", "consistency_*"),
+    ("folder",),
     ("load",),
     ("history",),
     ("changes",),
     ("scripts",),
     ("modules", "keyspace_page"),
     ("manifest", "render"),
-    ("output",),
+    ("output", "freshness"),
     ("scaffold",),
     ("cli*",),
 )

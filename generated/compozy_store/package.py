@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import resources
+from pkgutil import get_data
 
 from keyweave.model.entity import Package
 
 from .entities import API_KEY, TASK_STATE, USER, WORKFLOW_STATE
 
 
-def _script(name: str) -> str:
-    return resources.files(__package__).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+def _scripts(*names: str) -> dict[str, str]:
+    package = __name__.rpartition(".")[0]
+    return {name: (get_data(package, f"lua/{name}.lua") or b"").decode() for name in names}
 
 
 PACKAGE = Package(
@@ -18,24 +19,21 @@ PACKAGE = Package(
     namespace=("compozy", "v1", "dev", "default"),
     groups={"auth": 1, "execution": 1},
     entities=(API_KEY, TASK_STATE, USER, WORKFLOW_STATE),
-    scripts={
-        name: _script(name)
-        for name in (
-            "apply",
-            "aside",
-            "count",
-            "first_and_page",
-            "having",
-            "lookup",
-            "outcome",
-            "page",
-            "row_and_page",
-            "row_and_referrers",
-            "select",
-            "tree",
-            "unlock",
-        )
-    },
-    fingerprint="6b9294c3f737f596c64425baed0e4e7d6d408b9db085d1d9508b743a5d2ff5ca",
+    scripts=_scripts(
+        "apply",
+        "aside",
+        "count",
+        "first_and_page",
+        "having",
+        "lookup",
+        "outcome",
+        "page",
+        "row_and_page",
+        "row_and_referrers",
+        "select",
+        "tree",
+        "unlock",
+    ),
+    fingerprint="4bc01998907bfdcbf40b5606ef1fd595f95c8b70e5734f1b9eebd5acd679a6f3",
     format=1,
 )

@@ -11,19 +11,22 @@ import enum
 import json
 import shlex
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from . import cli_diff
-from .load import load
-from .model import Schema
+from .folder import Folder, read_folder
+from .freshness import fresh_files, inputs_digest, leave_stamp
 from .output import Difference, Kind, OutputError, outdated, write
 from .problems import SchemaError
-from .scaffold import own_requirement, project, write_new
-from .structure import json_schema
+from .scaffold import origin_files, own_requirement, project, write_new
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+
+if TYPE_CHECKING:
+    from .model import Schema
 
 
 class FileKind(enum.Enum):
@@ -94,11 +97,19 @@ def generate(
     ] = False,
 ) -> None:
     """Turn a schema into typed repositories and Lua scripts."""
-    files = _render(_load(schema))
+    folder = _folder(schema)
+    inputs = inputs_digest(folder.files)
+    fresh = fresh_files(schema, output, inputs)
+    if fresh is not None:
+        typer.echo(f"{output}: {_count(fresh, 'file')}: {_summary([])}")
+        return
+    files = _render(_load(folder))
     try:
         differences = outdated(output, files) if check else write(output, files)
     except OutputError as error:
         _fail(str(error))
+    if not (check and differences):
+        leave_stamp(schema, output, inputs, files)
     if check and differences:
         for difference in differences:
             typer.echo(f"{output / difference.path}: {difference.kind.value}", err=True)
@@ -111,7 +122,7 @@ def validate(
     schema: Annotated[Path, typer.Argument(help="Folder of the YAML files.")] = Path("schema"),
 ) -> None:
     """Check a schema and report all mistakes."""
-    found = _load(schema)
+    found = _load(_folder(schema))
     views = sum(len(entity.views) for entity in found.entities)
     uniques = sum(len(entity.uniques) for entity in found.entities)
     parts = (
@@ -132,6 +143,8 @@ def schema(
     ] = None,
 ) -> None:
     """Print the JSON Schema (draft-07) of schema files, for editors."""
+    from .structure import json_schema
+
     typer.echo(json.dumps(json_schema(kind.value if kind is not None else None), indent=2))
 
 
@@ -144,25 +157,43 @@ def init(
 ) -> None:
     """Create a project: a schema, a Makefile, tests, and a compose file with Redis 8."""
     files = project(name or folder.resolve().name)
+    requirement = own_requirement()
     try:
-        write_new(folder, files)
+        write_new(folder, {**files, **origin_files(requirement)})
     except OutputError as error:
         _fail(str(error))
     for path in files:
         typer.echo(f"wrote {folder / path}")
     words = ["make", "-C", str(folder), "test"]
-    requirement = own_requirement()
     if requirement is not None:
         words.append(f"KEYWEAVE={requirement}")
     typer.echo(f"next: {shlex.join(words)}")
 
 
-def _load(folder: Path) -> Schema:
+def _folder(path: Path) -> Folder:
+    """The files of a schema folder; those that are not read are named."""
     try:
-        return load(folder)
+        folder = read_folder(path)
     except SchemaError as error:
-        typer.echo(str(error), err=True)
-        _fail(f"{folder}: {_count(len(error.problems), 'problem')}")
+        _refuse(str(path), error)
+    for line in folder.unread:
+        typer.echo(line, err=True)
+    return folder
+
+
+def _load(folder: Folder) -> Schema:
+    """Import the reader of schemas late: a tree that is up to date needs none."""
+    from .load import load_sources
+
+    try:
+        return load_sources(folder.files, folder=folder.name)
+    except SchemaError as error:
+        _refuse(folder.name, error)
+
+
+def _refuse(folder: str, error: SchemaError) -> NoReturn:
+    typer.echo(str(error), err=True)
+    _fail(f"{folder}: {_count(len(error.problems), 'problem')}")
 
 
 def _render(found: Schema) -> dict[str, str]:

@@ -1,25 +1,24 @@
 """`keyweave diff`: the effects of a change of the schema, before it is merged.
 
-Exit status: 0 when no finding is as severe as the chosen level, 1 when one is, 2 when the comparison failed.
+Exit status: 0 when no finding is as severe as the chosen level, 1 when one is or when the earlier schema was in another
+folder, 2 when the comparison failed.
 """
 
 from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from .changes.compare import compare
-from .changes.finding import Level, Review
-from .changes.report_github import github_report
-from .changes.report_json import json_report
-from .changes.report_markdown import markdown_report
-from .changes.report_text import text_report
-from .history import HistoryError, commit_of, files_at, usual_base
-from .load import Located, load_located, locate_sources
-from .problems import SchemaError
+from .changes.finding import Level
+from .history import HistoryError, commit_of, files_at, is_folder_at, schemas_at, top_of, usual_base
+from .problems import SchemaError, listing
+
+if TYPE_CHECKING:
+    from .changes.finding import Review
+    from .load import Located
 
 EPILOG = """\
 Examples:
@@ -36,11 +35,13 @@ Examples:
 
 Without --against, the schema is compared with the merge base of HEAD and the default branch: the first of \
 origin/HEAD, origin/main, origin/master, main and master that exists; if there is none, with HEAD. A folder \
-of that name takes precedence over a revision. If there was no schema, everything is new, and there are no findings.
+of that name takes precedence over a revision, and `v1.4:old/schema` is a folder of a revision. If there was no schema, everything is \
+new, and there are no findings. If there was one only in a folder that is gone, the schema was moved: its name is printed.
 
 Levels: error: stored data would be lost or unreadable. warning: action is needed. info: no action is needed.
 
-Exit status: 0: no finding at the level or above. 1: at least one. 2: the comparison failed.
+Exit status: 0: no finding at the level or above. 1: at least one, or the earlier schema was in another folder. 2: the \
+comparison failed.
 
 A finding is accepted by an entry under `ignore` in package.yaml, with the reason; one of level error must be named \
 with its entity and field: {rule: FIELD_TYPE_NARROWED, entity: User, field: age, reason: ...}.
@@ -83,27 +84,65 @@ def diff(
         _fail("the schemas cannot be compared until these mistakes are corrected")
     except HistoryError as error:
         _fail(str(error))
+    except _MovedError as error:
+        typer.echo(f"keyweave diff: {error}", err=True)
+        raise typer.Exit(_FOUND) from None
     typer.echo(_report(review, format, level), nl=False)
     if review.reaching(level):
         raise typer.Exit(_FOUND)
 
 
+class _MovedError(Exception):
+    """There is no earlier schema in the folder, and there was one elsewhere; the text says where."""
+
+
 def _review(schema: Path, against: str | None) -> Review:
+    """Import the comparison late: other commands need none of it."""
+    from .changes.compare import compare
+    from .load import load_located
+
     new = load_located(schema)
     if against is not None and Path(against).is_dir():
         return compare(load_located(Path(against)), new, against=against)
-    name = against
-    commit = usual_base(schema) if against is None else commit_of(schema, against)
-    if commit is not None and name is None:
-        name = commit[:12]
-    files = files_at(schema, commit) if commit is not None else None
+    revision, _, inside = (against or "").partition(":")
+    commit = usual_base(schema) if against is None else commit_of(schema, revision)
+    name = revision or (commit or "")[:12]
+    folder = top_of(schema) / inside if inside else schema
+    if inside and not is_folder_at(folder, commit or ""):
+        raise HistoryError(
+            f"there is neither a folder nor a revision {against!r} in the repository of {schema}"
+        )
+    files = files_at(folder, commit) if commit is not None else None
     if not files:
+        if commit is not None:
+            _refuse_moved(schema, folder, commit, name)
         return compare(None, new)
-    return compare(_located(schema, files, f"{name}:"), new, against=name or "", prefix=f"{name}:")
+    return compare(_located(folder, files, f"{name}:"), new, against=name, prefix=f"{name}:")
+
+
+def _refuse_moved(schema: Path, folder: Path, commit: str, name: str) -> None:
+    """Refuse to call a schema new where the commit has one in a folder that has none any more.
+
+    Raises:
+        _MovedError: there is such a folder.
+    """
+    top = top_of(schema)
+    gone = [
+        path
+        for path in schemas_at(schema, commit)
+        if not any((top / path / file).exists() for file in ("package.yaml", "package.yml"))
+    ]
+    if gone:
+        raise _MovedError(
+            f"found no earlier schema in {folder} at {name}; there was one in {listing(map(str, gone))}, which is gone; "
+            f"compare with it: keyweave diff --schema {schema} --against {name}:{gone[0]}"
+        )
 
 
 def _located(schema: Path, files: dict[str, bytes], prefix: str) -> Located:
     """The old schema. Its mistakes are reported under the name of the revision."""
+    from .load import locate_sources
+
     try:
         return locate_sources(files, folder=str(schema))
     except SchemaError:
@@ -112,6 +151,11 @@ def _located(schema: Path, files: dict[str, bytes], prefix: str) -> Located:
 
 
 def _report(review: Review, form: Format, level: Level) -> str:
+    from .changes.report_github import github_report
+    from .changes.report_json import json_report
+    from .changes.report_markdown import markdown_report
+    from .changes.report_text import text_report
+
     if form is Format.JSON:
         return json_report(review, level)
     if form is Format.MARKDOWN:

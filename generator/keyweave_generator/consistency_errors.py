@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from .model import Entity
 from .node import Node
@@ -13,11 +13,19 @@ _PRESENT = "a key that is taken"
 _TAKEN = "a unique value that is taken"
 
 
-def check_errors(entities: Sequence[Entity], nodes: Mapping[str, Node], problems: Problems) -> None:
-    """Report error names that would name two different errors."""
+def check_errors(
+    entities: Sequence[Entity], nodes: Mapping[str, Node], classes: Set[str], problems: Problems
+) -> None:
+    """Report error names that would name two different errors, or an error and one of the schema's classes."""
     meanings: dict[str, str] = {}
     for entity in entities:
         for node, name, meaning in _errors(entity, nodes[entity.name]):
+            if name in classes:
+                problems.add(
+                    node.position,
+                    f"{entity.name}: the error for {meaning} would be called {quote(name)}, as an entity, enum or record is; "
+                    "give it another name under errors, or error of the constraint",
+                )
             known = meanings.setdefault(name, meaning)
             if known != meaning:
                 problems.add(

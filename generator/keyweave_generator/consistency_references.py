@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .model import Entity, OnDelete
+from .model import Entity, OnDelete, referrer_words
 from .node import Node
 from .problems import Problems, quote, suggestion
 
@@ -50,6 +50,23 @@ def check_references(
                     action.position, f"{what}: {target.name} {why} restrict would block; use cascade"
                 )
     _check_cycles(by_name, nodes, problems)
+    _check_names(entities, nodes, problems)
+
+
+def _check_names(entities: Sequence[Entity], nodes: Mapping[str, Node], problems: Problems) -> None:
+    """Report references to one entity for which the methods of its repository would have the same names."""
+    taken: dict[tuple[str, str], str] = {}
+    for entity in entities:
+        for reference in entity.references:
+            what = f"{entity.name}.{reference.field}"
+            keyword, _ = referrer_words(entity, reference)
+            other = taken.setdefault((reference.entity, keyword), what)
+            if other != what:
+                problems.add(
+                    (nodes[entity.name].get("references") or nodes[entity.name]).position,
+                    f"{entity.name}: the references {other} and {what} to {reference.entity} give the same names in "
+                    "generated code; give one of the entities or fields another name",
+                )
 
 
 def _ending(entities: Sequence[Entity]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from .literal import literal, number, tuple_of
 from .model import Enum, Field, TypeKind
 from .problems import a, quote, suggestion
 
@@ -105,9 +106,9 @@ class Compiler:
         if isinstance(value, int | float):
             if value != value or abs(value) > 2**63:
                 raise ExpressionError(f"{quote(value)} is too large")
-            return Term(repr(value), "float" if isinstance(value, float) else "int", literal=value)
+            return Term(number(value), "float" if isinstance(value, float) else "int", literal=value)
         if isinstance(value, str):
-            return Term(repr(value), "string", literal=value)
+            return Term(literal(value), "string", literal=value)
         if value is None:
             return Term("None", "null")
         raise ExpressionError(f"{quote(_text(node))} is not part of the expression language")
@@ -137,9 +138,10 @@ class Compiler:
         enum = self._enums[node.value.id]
         if node.attr in enum.sets:
             values = enum.sets[node.attr]
-            return Term(f"({', '.join(map(repr, values))},)", "set", enum)
-        if node.attr in enum.values:
-            return Term(repr(node.attr), "enum", enum)
+            return Term(tuple_of(map(literal, values)), "set", enum)
+        value = next((each for each in enum.values if node.attr in (each, enum.member(each))), None)
+        if value is not None:
+            return Term(literal(value), "enum", enum)
         near = suggestion(node.attr, [*enum.sets, *enum.values])
         raise ExpressionError(f"{enum.name} has no set or value {quote(node.attr)}{near}")
 
@@ -231,7 +233,7 @@ class Compiler:
             values.append(term.python)
         if not values:
             raise ExpressionError("the list is empty")
-        return f"({one.python} {word} ({', '.join(values)},))"
+        return f"({one.python} {word} {tuple_of(values)})"
 
     def _check_same(self, left: ast.expr, one: Term, right: ast.expr, two: Term) -> None:
         for term, other, node in ((one, two, right), (two, one, left)):

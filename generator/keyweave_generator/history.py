@@ -80,10 +80,7 @@ def files_at(folder: Path, commit: str) -> dict[str, bytes] | None:
         HistoryError: git fails, or the folder is something else there.
     """
     top = _nearest(folder)
-    prefix = (_git(top, "rev-parse", "--show-prefix") or b"").decode().rstrip("\n")
-    below = folder.resolve().relative_to(top.resolve()).as_posix()
-    path = (prefix + ("" if below == "." else below)).strip("/")
-    tree = f"{commit}:{path}"
+    tree = _tree(folder, commit)
     kind = _git(top, "cat-file", "-t", tree, may_fail=True)
     if kind is None:
         return None
@@ -103,6 +100,45 @@ def files_at(folder: Path, commit: str) -> dict[str, bytes] | None:
             )
         found[str(file)] = _git(top, "cat-file", "blob", digest) or b""
     return found
+
+
+def is_folder_at(folder: Path, commit: str) -> bool:
+    """Whether a commit has a folder where `folder` is in the working tree.
+
+    Raises:
+        HistoryError: git fails.
+    """
+    kind = _git(_nearest(folder), "cat-file", "-t", _tree(folder, commit), may_fail=True)
+    return kind is not None and kind.strip() == b"tree"
+
+
+def _tree(folder: Path, commit: str) -> str:
+    """The name of a folder in a commit."""
+    top = _nearest(folder)
+    prefix = (_git(top, "rev-parse", "--show-prefix") or b"").decode().rstrip("\n")
+    below = folder.resolve().relative_to(top.resolve()).as_posix()
+    return f"{commit}:{(prefix + ('' if below == '.' else below)).strip('/')}"
+
+
+def schemas_at(folder: Path, commit: str) -> list[Path]:
+    """The folders with a package file that a commit held anywhere in the repository of `folder`, relative to its top.
+
+    Raises:
+        HistoryError: git fails.
+    """
+    listed = _git(_nearest(folder), "ls-tree", "-r", "--name-only", "--full-tree", "-z", commit) or b""
+    paths = (Path(os.fsdecode(name)) for name in listed.split(b"\0") if name)
+    return sorted({path.parent for path in paths if path.name in ("package.yaml", "package.yml")})
+
+
+def top_of(folder: Path) -> Path:
+    """The top of the repository that a folder is in.
+
+    Raises:
+        HistoryError: there is no git or no repository.
+    """
+    found = _git(_nearest(folder), "rev-parse", "--show-toplevel") or b""
+    return Path(os.fsdecode(found.rstrip(b"\n")))
 
 
 def _nearest(folder: Path) -> Path:

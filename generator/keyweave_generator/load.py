@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from .folder import read_folder
 from .model import Position, Schema
 from .problems import Problems, SchemaError
 from .resolve import resolve
@@ -38,23 +39,8 @@ def load_located(folder: Path) -> Located:
     Raises:
         SchemaError: holds every mistake.
     """
-    problems = Problems()
-    sources: dict[str, bytes] = {}
-    try:
-        paths = sorted(
-            path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file()
-        )
-    except OSError as error:
-        problems.add(Position(str(folder), 0, 0), f"cannot read the schema folder: {error.strerror}")
-        raise SchemaError(problems.sorted()) from None
-    for path in paths:
-        try:
-            sources[str(path)] = path.read_bytes()
-        except OSError as error:
-            problems.add(Position(str(path), 0, 0), f"cannot read the file: {error.strerror}")
-    if problems:
-        raise SchemaError(problems.sorted())
-    return locate_sources(sources, folder=str(folder))
+    found = read_folder(folder)
+    return locate_sources(found.files, folder=found.name)
 
 
 def load_sources(sources: Mapping[str, str | bytes], *, folder: str = "schema") -> Schema:
@@ -93,6 +79,12 @@ def locate_sources(sources: Mapping[str, str | bytes], *, folder: str = "schema"
     for extra in packages[1:]:
         problems.add(Position(extra.file, 1, 1), f"there is already a package file: {packages[0].file}")
     if not packages:
+        named = [document for document in entities if _stem(document.file) == "package"]
+        for document in named:
+            problems.add(
+                document.key_position(("entity",)),
+                "package.yaml names the package and its namespace; move the entity to a file of its own",
+            )
         if not any(_stem(file) == "package" for file in sources):
             problems.add(
                 Position(folder, 0, 0), "there is no package.yaml; it names the package and its namespace"

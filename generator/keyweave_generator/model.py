@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
+from .names import HAVING, member_name, plural, snake_case
+
 Scalar = Literal["string", "id", "int", "float", "bool", "datetime", "duration", "bytes", "json"]
 """Built-in field types. `id` is a string of at least one character."""
 
@@ -90,13 +92,25 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Enum:
-    """A closed set of wire strings. `sets` names subsets, such as the terminal statuses."""
+    """A closed set of wire strings. `sets` names subsets, such as the terminal statuses.
+
+    `names` holds the name of each value in Python; it is None when the names come from the values.
+    """
 
     name: str
     values: tuple[str, ...]
     sets: Mapping[str, tuple[str, ...]]
     doc: str = ""
     reserved: tuple[str, ...] = ()
+    names: Mapping[str, str] | None = None
+
+    def member(self, value: str) -> str:
+        """The name of a value in Python."""
+        return member_name(value) if self.names is None else self.names[value]
+
+    def place(self, value: str) -> str | int:
+        """The key or index under which the schema writes a value."""
+        return self.values.index(value) if self.names is None else self.names[value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +269,17 @@ class Entity:
     exists_error: str | None = None
     doc: str = ""
     position: Position | None = field(default=None, compare=False)
+
+
+def referrer_words(entity: Entity, reference: Reference) -> tuple[str, str]:
+    """The argument that selects rows by such a reference to them, and the end of the methods that read both.
+
+    They name the field if the entity has several references to the same entity.
+    """
+    several = sum(each.entity == reference.entity for each in entity.references) > 1
+    suffix = f"_by_{reference.field}" if several else ""
+    words = snake_case(entity.name)
+    return f"{HAVING}{words}{suffix}", f"with_{plural(words)}{suffix}"
 
 
 @dataclass(frozen=True, slots=True)

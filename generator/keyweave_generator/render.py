@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import resources
-from typing import Final
 
-import black
-from black.mode import TargetVersion
-from black.parsing import InvalidInput
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from .keyspace_page import keyspace_page
+from .layout import laid_out
 from .manifest import fingerprint, manifest
 from .model import Schema
 from .modules import text
@@ -26,15 +23,11 @@ from .modules.repository import repository_module
 from .modules.store import store_module
 from .scripts import scripts
 
-_MODE: Final = black.Mode(
-    line_length=text.WIDTH, target_versions={TargetVersion.PY311}, magic_trailing_comma=False
-)
-
 
 def render(schema: Schema) -> dict[str, str]:
     """Every file of the generated package: path below the output folder -> text."""
     root = schema.package
-    files = {path: _formatted(path, source) for path, source in render_modules(schema).items()}
+    files = {path: laid_out(source) for path, source in render_modules(schema).items()}
     for name, source in scripts().items():
         files[f"{root}/lua/{name}.lua"] = source
     files[f"{root}/py.typed"] = ""
@@ -81,17 +74,15 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 - the output is Python
     )
-    environment.filters |= {"docstring": text.docstring, "paragraph": text.paragraph}
+    environment.filters |= {
+        "docstring": text.docstring,
+        "opening": text.opening,
+        "paragraph": text.paragraph,
+        "names": text.names,
+    }
     return environment
 
 
 def _template(name: str) -> str:
     folder = resources.files("keyweave_generator") / "templates"
     return (folder / f"{name}.py.j2").read_text(encoding="utf-8")
-
-
-def _formatted(path: str, source: str) -> str:
-    try:
-        return black.format_str(source, mode=_MODE)
-    except InvalidInput as error:
-        raise AssertionError(f"a template made invalid Python for {path}: {error}") from error

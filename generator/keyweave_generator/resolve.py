@@ -10,11 +10,12 @@ from graphlib import CycleError, TopologicalSorter
 
 from .consistency_errors import check_errors
 from .consistency_references import check_references
-from .model import Entity, Enum, Group, Ignore, Namespace, Position, RecordType, Schema, TypeKind, TypeRef
-from .names import class_name_problem, member_name, package_name_problem, plural, snake_case, word_problem
+from .model import Entity, Group, Ignore, Namespace, Position, RecordType, Schema, TypeKind, TypeRef
+from .names import class_name_problem, package_name_problem, plural, snake_case
 from .node import Node
-from .problems import Problems, a, quote, suggestion
+from .problems import Problems, a, quote
 from .resolve_entity import resolve_entity
+from .resolve_enum import resolve_enums
 from .resolve_field import Types, resolve_fields
 from .source_document import Document
 
@@ -32,7 +33,7 @@ def resolve(
     """
     root = Node.root(package)
     groups = _groups(root, problems)
-    enums = _enums(root, problems)
+    enums = resolve_enums(root, problems)
     record_nodes = {node.name: node for node in _children(root, "records")}
     entity_nodes = [Node.root(document) for document in entities]
     _class_names(root, entity_nodes, record_nodes, problems)
@@ -50,7 +51,8 @@ def resolve(
             nodes[entity.name] = node
     declared = {node.child_text("entity") for node in entity_nodes}
     check_references(found, nodes, declared, problems, complete=complete)
-    check_errors(found, nodes, problems)
+    classes = declared | set(_declared(root, "enums")) | set(record_nodes)
+    check_errors(found, nodes, classes, problems)
     name = root.child_text("package")
     reason = package_name_problem(name)
     if reason is not None:
@@ -106,59 +108,12 @@ def _declared(node: Node, key: str) -> list[str]:
 def _groups(root: Node, problems: Problems) -> list[Group]:
     groups = []
     for node in _children(root, "groups"):
-        reason = word_problem(node.name)
-        if reason is not None:
-            problems.add(node.key_position, f"a group cannot be called {quote(node.name)}: {reason}")
         partitions = node.get("partitions")
         number = partitions.value if partitions is not None else 1
         if isinstance(number, int) and number > 1 and partitions is not None:
             problems.add(partitions.position, f"group {node.name}: this release runs one partition per group")
         groups.append(Group(node.name, 1, node.child_text("doc")))
     return groups
-
-
-def _enums(root: Node, problems: Problems) -> list[Enum]:
-    enums = []
-    for node in _children(root, "enums"):
-        values = node.get("values")
-        if values is None:
-            continue
-        members: dict[str, str] = {}
-        for element in values.elements():
-            made = member_name(element.text)
-            if not made:
-                problems.add(
-                    element.position,
-                    f"enum {node.name}: {quote(element.text)} cannot be turned into a Python name",
-                )
-            elif made in members:
-                problems.add(
-                    element.position,
-                    f"enum {node.name}: {quote(element.text)} and {quote(members[made])} give the same Python name",
-                )
-            else:
-                members[made] = element.text
-        known = values.texts()
-        for element in _elements(node, "reserved"):
-            if element.text in known:
-                problems.add(
-                    element.position, f"enum {node.name}: the value {quote(element.text)} is reserved"
-                )
-        sets: dict[str, tuple[str, ...]] = {}
-        for subset in _children(node, "sets"):
-            reason = word_problem(subset.name)
-            if reason is not None:
-                problems.add(subset.key_position, f"a set cannot be called {quote(subset.name)}: {reason}")
-            for element in subset.elements():
-                if element.text not in known:
-                    near = suggestion(element.text, known)
-                    problems.add(
-                        element.position,
-                        f"set {node.name}.{subset.name}: {node.name} has no value {quote(element.text)}{near}",
-                    )
-            sets[subset.name] = subset.texts()
-        enums.append(Enum(node.name, known, sets, node.child_text("doc"), _texts(node, "reserved")))
-    return enums
 
 
 def _texts(node: Node, key: str) -> tuple[str, ...]:
@@ -189,7 +144,8 @@ def _class_names(
     for _, name, position, kind in declared:
         reason = class_name_problem(name)
         if reason is not None:
-            problems.add(position, f"{kind} {quote(name)}: {reason}")
+            hint = f"such as {quote(f'{name}Item')}"
+            problems.add(position, f"{kind} {quote(name)}: {reason}; write another name, {hint}")
         if name in seen:
             problems.add(position, f"{kind} {quote(name)}: there is already {a(seen[name])} of that name")
         seen[name] = kind

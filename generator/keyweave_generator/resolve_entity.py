@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from .model import Entity, Managed
-from .names import KEY_ARGUMENT_NAMES
 from .node import Node
 from .problems import Problems, listing, quote, suggestion
 from .resolve_field import Types
@@ -76,9 +75,6 @@ def _identifier(scope: EntityScope, key: str) -> str | None:
             node,
             f"{key}: {field.name} must be a required id or string that is not secret and has no default",
         )
-        return None
-    if key == "key" and field.name in KEY_ARGUMENT_NAMES:
-        scope.refuse(node, f"a key cannot be called {quote(field.name)}: generated code uses that name")
         return None
     return field.name
 

@@ -12,8 +12,9 @@ from datetime import timedelta
 from .expression import compile_expression
 from .expression_compile import ExpressionError
 from .model import SCALARS, Enum, Field, Managed, RecordType, TypeKind, TypeRef
-from .names import field_name_problem
+from .names import field_name_problem, snake_case
 from .node import Node
+from .pattern import strict_end
 from .problems import Problems, quote, suggestion
 
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -56,7 +57,12 @@ def resolve_fields(
         where = f"{owner}.{child.name}"
         reason = field_name_problem(child.name, in_entity=in_entity)
         if reason is not None:
-            problems.add(child.key_position, f"a field cannot be called {quote(child.name)}: {reason}")
+            other = (
+                ""
+                if reason.startswith("generated")
+                else f"; write another name, such as {quote(_longer(owner, child.name))}"
+            )
+            problems.add(child.key_position, f"a field cannot be called {quote(child.name)}: {reason}{other}")
             continue
         if child.name in reserved:
             problems.add(child.key_position, f"{where}: the name is reserved")
@@ -65,6 +71,11 @@ def resolve_fields(
         if field is not None:
             found[child.name] = field
     return {name: _derived(field, found, types, parent, problems, owner) for name, field in found.items()}
+
+
+def _longer(owner: str, name: str) -> str:
+    """Another name for a field of an entity or record."""
+    return f"{snake_case(owner)}_{name}"
 
 
 def _field(  # noqa: C901 - one clause per attribute
@@ -99,7 +110,7 @@ def _field(  # noqa: C901 - one clause per attribute
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
-                re.compile(pattern.text)
+                re.compile(strict_end(pattern.text))
         except (re.error, RecursionError, OverflowError, Warning) as error:
             refuse("pattern", f"the pattern cannot be used: {error}")
     managed = None
@@ -170,6 +181,8 @@ def _bounds(node: Node, refuse: Callable[[str, str], None]) -> None:
         low, high = _number(node, least), _number(node, most)
         if low is not None and high is not None and low > high:
             refuse(least, f"{least} is greater than {most}")
+    if node.child_text("type") == "id" and _number(node, "max_length") == 0:
+        refuse("max_length", "an id is never empty, so max_length is at least 1")
     for key in ("min", "max"):
         if node.child_text("type") == "int" and isinstance(_number(node, key), float):
             refuse(key, f"{key} of an int must be a whole number")
@@ -260,7 +273,7 @@ def _out_of_bounds(node: Node, value: object, type_: TypeRef) -> str:
     if type_.name == "id" and value == "":
         return "an id is never empty"
     pattern = parent.child_text("pattern")
-    if isinstance(value, str) and pattern and not re.search(pattern, value):
+    if isinstance(value, str) and pattern and not re.search(strict_end(pattern), value):
         return f"the default {quote(value)} does not match the field's own pattern"
     return ""
 

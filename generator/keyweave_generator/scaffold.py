@@ -14,6 +14,7 @@ from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from .freshness import STAMPS
 from .output import OutputError
 
 FILES: Final = {
@@ -64,6 +65,17 @@ def own_requirement() -> str | None:
     if urlsplit(url).scheme == "file":
         return f"{url2pathname(urlsplit(url).path)}[all]"
     return f"keyweave[all] @ {url}"
+
+
+def origin_files(requirement: str | None) -> dict[str, str]:
+    """Files that hold, for a project's Makefile, what to install as Keyweave: on this machine only, so git ignores them."""
+    if requirement is None:
+        return {}
+    escaped = requirement.replace("$", "$$").replace("#", "\\#")
+    return {
+        f"{STAMPS}/.gitignore": "*\n",
+        f"{STAMPS}/origin.mk": f"# Written by keyweave init: where its own Keyweave came from.\nKEYWEAVE ?= {escaped}\n",
+    }
 
 
 def write_new(root: Path, files: dict[str, str]) -> None:

@@ -34,6 +34,7 @@ _TYPES: Final = {
 _OWNERS: Final = {
     "groups": "a group",
     "enums": "an enum",
+    "values": "a value",
     "sets": "a set",
     "records": "a record",
     "fields": "a field",

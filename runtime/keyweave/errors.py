@@ -29,7 +29,8 @@
         ├── AuthenticationError       the server refused the credentials, or the user lacks a permission
         └── OutcomeUnknownError       a write may or may not have happened
 
-Messages name entities, fields, rules, hosts and ports. They never contain a credential or the value of a secret field.
+Messages name entities, fields, rules, hosts and ports, and the key of the row that is read, written or deleted. They never
+contain a credential or the value of another field.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class NotFoundError(KeyweaveError, LookupError):
 
     Attributes:
         entity: name of the entity.
-        key: the requested key. The message omits it, because keys can be sensitive.
+        key: the requested key; empty when the caller gave none.
     """
 
     def __init__(self, message: str, *, entity: str = "", key: str = "") -> None:
@@ -133,15 +134,23 @@ class UniqueViolationError(KeyweaveError):
         entity: name of the entity.
         constraint: name of the unique constraint.
         fields: the fields that the constraint covers.
+        key: the key of the row that was to be written.
     """
 
     def __init__(
-        self, message: str, *, entity: str = "", constraint: str = "", fields: Sequence[str] = ()
+        self,
+        message: str,
+        *,
+        entity: str = "",
+        constraint: str = "",
+        fields: Sequence[str] = (),
+        key: str = "",
     ) -> None:
         super().__init__(message)
         self.entity = entity
         self.constraint = constraint
         self.fields = tuple(fields)
+        self.key = key
 
 
 class ReferenceViolationError(KeyweaveError):
@@ -151,17 +160,29 @@ class ReferenceViolationError(KeyweaveError):
         entity: name of the entity that was written or deleted.
         field: the referring field.
         target: name of the entity that the field refers to.
+        key: the key of the row that was to be written or deleted.
     """
 
-    def __init__(self, message: str, *, entity: str = "", field: str = "", target: str = "") -> None:
+    def __init__(
+        self, message: str, *, entity: str = "", field: str = "", target: str = "", key: str = ""
+    ) -> None:
         super().__init__(message)
         self.entity = entity
         self.field = field
         self.target = target
+        self.key = key
 
 
 class ConflictError(KeyweaveError):
-    """The row changed since it was loaded, or its state forbids the step. Load the row again, then decide again."""
+    """The row changed since it was loaded, or its state forbids the step. Load the row again, then decide again.
+
+    Attributes:
+        key: the key of the row; empty when the caller gave none.
+    """
+
+    def __init__(self, message: str, *, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class ViewNotEmptyError(ConflictError):
@@ -185,8 +206,8 @@ class TransactionConflictError(ConflictError):
         attempts: number of attempts.
     """
 
-    def __init__(self, message: str, *, attempts: int = 0) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, attempts: int = 0, key: str = "") -> None:
+        super().__init__(message, key=key)
         self.attempts = attempts
 
 
@@ -195,11 +216,13 @@ class LockTimeoutError(KeyweaveError, TimeoutError):
 
     Attributes:
         waited: seconds that the caller waited.
+        key: the key of the locked row.
     """
 
-    def __init__(self, message: str, *, waited: float = 0.0) -> None:
+    def __init__(self, message: str, *, waited: float = 0.0, key: str = "") -> None:
         super().__init__(message)
         self.waited = waited
+        self.key = key
 
 
 class TransactionRequiredError(KeyweaveError):

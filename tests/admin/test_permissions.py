@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import importlib
 import json
 import re
@@ -18,7 +19,7 @@ from typer.testing import CliRunner
 
 import keyweave
 from compozy_engine import Engine
-from compozy_store import Role, User, sync
+from compozy_store import Role, User, aio, sync
 from compozy_store.package import PACKAGE
 from keyweave.admin import permissions
 from keyweave.cli import commands
@@ -101,6 +102,25 @@ def test_the_contract_holds_under_the_applications_rule(
 
 def test_there_are_stories() -> None:
     assert len(stories_on_a_server()) > 60
+
+
+@pytest.mark.parametrize("flavour", ["sync", "aio"])
+def test_a_check_under_the_applications_rule_names_the_command_that_it_lacks(
+    server: Running, flavour: str
+) -> None:
+    async def waiting() -> None:
+        async with aio.Store.open(url(server), namespace=TENANT) as store:
+            await store.check()
+
+    def blocking() -> None:
+        with sync.Store.open(url(server), namespace=TENANT) as store:
+            store.check()
+
+    with pytest.raises(AuthenticationError) as caught:
+        asyncio.run(waiting()) if flavour == "aio" else blocking()
+    assert "the command 'scan'" in str(caught.value)
+    assert "keyweave acl prints the rules of an application and of an administrator" in str(caught.value)
+    assert caught.value.code == "NOPERM"
 
 
 def test_an_application_can_neither_use_other_keys_nor_inspect_the_server(server: Running) -> None:

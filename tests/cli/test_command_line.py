@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 import typer
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 import keyweave.cli.main
 from keyweave.cli import commands
+from tests.generator.example import PACKAGE, SALE
 
 first = typer.Typer()
 second = typer.Typer()
@@ -86,3 +88,37 @@ def test_missing_cli_extra_is_a_sentence_that_says_what_to_install(monkeypatch: 
 
 def test_the_generators_commands_are_installed() -> None:
     assert "keyweave_generator.cli:app" in [found.value for found in commands.installed()]
+
+
+def test_only_the_entry_point_that_has_the_command_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+    broken = entry("keyweave_no_such_module:app", "broken")
+    app = commands.assemble([broken, SECOND, FIRST], "greet")
+    assert CliRunner().invoke(app, ["greet"]).output == "hello\n"
+    assert capsys.readouterr().err == ""
+    app = commands.assemble([broken, FIRST, SECOND], "unknown")
+    assert CliRunner().invoke(app, ["greet"]).output == "hello\n"
+    assert "the commands of 'broken' are not available" in capsys.readouterr().err
+
+
+def test_generating_nothing_loads_little(tmp_path: Path) -> None:
+    for name, text in (("package", PACKAGE), ("sale", SALE)):
+        (tmp_path / "schema").mkdir(exist_ok=True)
+        (tmp_path / f"schema/{name}.yaml").write_text(text)
+    code = (
+        "import sys; sys.argv = ['keyweave', 'generate']\n"
+        "from keyweave.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: print(*sys.modules)"
+    )
+    first, second = (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+        ).stdout
+        for _ in range(2)
+    )
+    assert "jinja2" in first.split()
+    shown, loaded = second.splitlines()
+    assert shown.endswith(": up to date")
+    assert not {"black", "jinja2", "jsonschema", "yaml", "keyweave.sync", "keyweave_generator.load"} & {
+        *loaded.split()
+    }

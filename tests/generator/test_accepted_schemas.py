@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from keyweave_generator.load import load_sources
-from keyweave_generator.names import ARGUMENT_NAMES, KEY_ARGUMENT_NAMES
+from keyweave_generator.names import ARGUMENT_NAMES, argument_name
 from tests.generator.accepted.corpus import (
     CASES,
     GOLDEN,
@@ -186,28 +186,26 @@ def test_every_module_compiles_without_a_warning_and_is_imported(corpus: Corpus,
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_field_can_have_the_name_of_an_argument_that_stands_beside_it(corpus: Corpus, name: str) -> None:
+def test_no_argument_of_a_field_has_the_name_of_an_option(corpus: Corpus, name: str) -> None:
     package = corpus.load(name)
     repositories = importlib.import_module(f"{package.__name__}.sync")
     for entity in importlib.import_module(f"{package.__name__}.package").PACKAGE.entities.values():
-        fields = frozenset(entity.record.__struct_fields__)
+        fields = {argument_name(field) for field in entity.record.__struct_fields__}
         repository = getattr(repositories, f"{entity.name}Repository")
         for method, function in inspect.getmembers(repository, inspect.isfunction):
             arguments = inspect.signature(function).parameters.keys()
-            refused = ARGUMENT_NAMES | (KEY_ARGUMENT_NAMES if entity.key in arguments else frozenset())
             beside = {each for each in arguments - fields if not each.startswith("having_")}
-            assert beside <= refused or not arguments & fields, method
+            assert beside <= ARGUMENT_NAMES or not arguments & fields, method
 
 
-def test_a_name_is_refused_to_fields_only_if_generated_code_uses_it(corpus: Corpus) -> None:
+def test_an_argument_steps_aside_only_for_an_option(corpus: Corpus) -> None:
     used: set[str] = set()
     for name in NAMES:
         for path, content in tree(corpus.folder(name)).items():
             if path.endswith(".py"):
                 nodes = list(ast.walk(ast.parse(content)))
-                used |= {node.id for node in nodes if isinstance(node, ast.Name)}
                 used |= {node.arg for node in nodes if isinstance(node, ast.arg)}
-    assert used >= ARGUMENT_NAMES | KEY_ARGUMENT_NAMES, sorted((ARGUMENT_NAMES | KEY_ARGUMENT_NAMES) - used)
+    assert used >= ARGUMENT_NAMES, sorted(ARGUMENT_NAMES - used)
 
 
 def number_of_modules() -> int:

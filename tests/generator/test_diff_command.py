@@ -257,3 +257,31 @@ def test_help_has_examples() -> None:
     assert result.exit_code == 0
     for word in ("Examples", "keyweave diff --against", "merge base", "Exit status", "ignore"):
         assert word in result.stdout
+
+
+def test_a_folder_that_was_moved_is_not_called_new(sample: Sample) -> None:
+    sample.write(GRAVE)
+    (sample.root / "schema").rename(sample.root / "db")
+    commit = sample.git("rev-parse", "HEAD")[:12]
+    result = run("--schema", "db")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr == (
+        f"keyweave diff: found no earlier schema in db at {commit}; there was one in schema, which is gone; "
+        f"compare with it: keyweave diff --schema db --against {commit}:schema\n"
+    )
+    command = result.stderr.split("keyweave diff ")[-1].split()
+    assert rules(run(*command, "--format", "json")) == ["FIELD_TYPE_CHANGED"]
+    named = run("--schema", "db", "--against", "main")
+    assert named.exit_code == 1
+    assert "found no earlier schema in db at main" in named.stderr
+
+
+def test_a_schema_beside_another_one_is_new(sample: Sample) -> None:
+    sample.write()
+    (sample.root / "other").mkdir()
+    for path in (sample.root / "schema").iterdir():
+        (sample.root / "other" / path.name).write_bytes(path.read_bytes())
+    result = run("--schema", "other")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("everything is new")

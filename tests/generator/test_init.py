@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from keyweave.cli import commands
-from keyweave_generator.scaffold import FILES, app_name, own_requirement, project
+from keyweave_generator.scaffold import FILES, app_name, origin_files, own_requirement, project
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = CliRunner()
@@ -50,6 +50,64 @@ def test_a_new_projects_tests_pass(tmp_path: Path) -> None:
     assert (folder / "generated" / "my_shop_store" / "manifest.json").is_file()
     assert "make test" in make(folder)
     assert str(ROOT) not in "".join(path.read_text() for path in folder.glob("*") if path.is_file())
+
+
+def shown(folder: Path, *words: str) -> str:
+    """The Keyweave that a project's make installs."""
+    rule = ["--eval", "shown: ; @echo '$(KEYWEAVE)'", "shown"]
+    return make(folder, *words, *rule).strip()
+
+
+def test_make_alone_installs_the_keyweave_that_began_the_project(tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    assert RUNNER.invoke(app, ["init", str(folder)]).exit_code == 0
+    assert shown(folder) == f"{ROOT}[all]"
+    assert shown(folder, "KEYWEAVE=other[all]") == "other[all]"
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    listed = subprocess.run(
+        ["git", "status", "--porcelain", "--untracked-files=all"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Makefile" in listed.stdout
+    assert ".keyweave_cache" not in listed.stdout
+
+
+def test_a_project_from_an_index_installs_from_the_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata.PathDistribution, "read_text", lambda _self, _name: None)
+    assert RUNNER.invoke(app, ["init", str(tmp_path)]).exit_code == 0
+    assert shown(tmp_path) == "keyweave[all]~=0.1.0"
+    assert not (tmp_path / ".keyweave_cache").exists()
+
+
+@pytest.mark.parametrize(
+    "requirement", ["/a path/$HOME/#1[all]", "keyweave[all] @ https://example.org/k.whl#sha=1"]
+)
+def test_any_origin_is_read_back_by_make(requirement: str, tmp_path: Path) -> None:
+    for path, text in {**project("shop"), **origin_files(requirement)}.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    assert shown(tmp_path) == requirement
+
+
+def test_a_python_without_pytest_is_one_line(tmp_path: Path) -> None:
+    assert RUNNER.invoke(app, ["init", str(tmp_path)]).exit_code == 0
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nif [ "$1" = -c ]; then exit 1; fi\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "test", f"PYTHON={python}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert done.stderr.startswith(f"test: {python} has no pytest; install it there")
 
 
 def test_what_is_there_is_not_touched(tmp_path: Path) -> None:

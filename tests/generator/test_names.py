@@ -8,7 +8,8 @@ import re
 from importlib import resources
 
 from keyweave import errors
-from keyweave_generator.names import RUNTIME_ERRORS
+from keyweave.model.record import Record
+from keyweave_generator.names import ROW_NAMES, RUNTIME_ERRORS
 
 
 def runtime_errors() -> set[str]:
@@ -19,6 +20,10 @@ def runtime_errors() -> set[str]:
 
 def test_the_generator_knows_every_error_of_the_runtime() -> None:
     assert runtime_errors() == RUNTIME_ERRORS
+
+
+def test_the_generator_knows_every_attribute_of_a_record() -> None:
+    assert {name for name in dir(Record) if not name.startswith("_")} == ROW_NAMES
 
 
 def test_templates_name_existing_errors() -> None:

@@ -15,7 +15,7 @@ from typing import Final
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from keyweave.admin import doctor, health
+from keyweave.admin import doctor, probe
 from keyweave.health.diagnose import diagnose
 from keyweave.health.limits import Limits
 from keyweave.health.report import Health
@@ -41,7 +41,7 @@ def screens() -> dict[str, str]:
     url = f"rediss://{_ADDRESS}"
     return {
         "doctor.svg": _picture(f"keyweave doctor --url redis://{_ADDRESS}", doctor.page(bad)),
-        "health.svg": _picture(f"keyweave health --url {url}", Group(*map(Text, health.lines(good)))),
+        "health.svg": _picture(f"keyweave health --url {url}", Group(*map(Text, probe.lines(good)))),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
-from keyweave.model.keytext import key_text
+from keyweave.model.keytext import key_text as key_text_
 from keyweave.model.page import Page
 from keyweave.read import count as _count
 from keyweave.read import fetch as _fetch
@@ -165,7 +165,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(workflow_exec_id, "str"),)
+        values_ = (key_text_(workflow_exec_id, "str"),)
         return await self._run(
             _page.page(
                 self._context, ENTITY, "by_workflow", values_, limit=limit, cursor=cursor, newest=newest
@@ -180,7 +180,7 @@ class TaskStateRepository:
         """Every row of `list_by_workflow`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(workflow_exec_id, "str"),)
+        values_ = (key_text_(workflow_exec_id, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_workflow", values_, limit=batch, cursor=cursor, newest=newest
@@ -196,21 +196,21 @@ class TaskStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(workflow_exec_id, "str"),)
+        values_ = (key_text_(workflow_exec_id, "str"),)
         return await self._run(
             _fetch.fetch(self._context, ENTITY, "by_workflow", values_, newest=newest), "fetch", "by_workflow"
         )
 
     async def count_by_workflow(self, workflow_exec_id: str) -> int:
         """The number of rows of `list_by_workflow`, without reading them."""
-        values_ = (key_text(workflow_exec_id, "str"),)
+        values_ = (key_text_(workflow_exec_id, "str"),)
         return await self._run(
             _count.count(self._context, ENTITY, "by_workflow", values_), "count", "by_workflow"
         )
 
     async def gather_by_workflow(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
         """For each of the keys, every row of `list_by_workflow`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
+        values_ = [(key_text_(key, "str"),) for key in keys]
         return await self._run(
             _gather.gather(self._context, ENTITY, "by_workflow", values_, newest=newest),
             "gather",
@@ -228,7 +228,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(parent_state_id, "str"),)
+        values_ = (key_text_(parent_state_id, "str"),)
         return await self._run(
             _page.page(
                 self._context, ENTITY, "by_parent", values_, limit=limit, cursor=cursor, newest=newest
@@ -243,7 +243,7 @@ class TaskStateRepository:
         """Every row of `list_by_parent`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(parent_state_id, "str"),)
+        values_ = (key_text_(parent_state_id, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_parent", values_, limit=batch, cursor=cursor, newest=newest
@@ -258,21 +258,21 @@ class TaskStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(parent_state_id, "str"),)
+        values_ = (key_text_(parent_state_id, "str"),)
         return await self._run(
             _fetch.fetch(self._context, ENTITY, "by_parent", values_, newest=newest), "fetch", "by_parent"
         )
 
     async def count_by_parent(self, parent_state_id: str) -> int:
         """The number of rows of `list_by_parent`, without reading them."""
-        values_ = (key_text(parent_state_id, "str"),)
+        values_ = (key_text_(parent_state_id, "str"),)
         return await self._run(
             _count.count(self._context, ENTITY, "by_parent", values_), "count", "by_parent"
         )
 
     async def gather_by_parent(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
         """For each of the keys, every row of `list_by_parent`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
+        values_ = [(key_text_(key, "str"),) for key in keys]
         return await self._run(
             _gather.gather(self._context, ENTITY, "by_parent", values_, newest=newest), "gather", "by_parent"
         )
@@ -294,7 +294,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
+        values_ = (key_text_(parent_state_id, "str"), key_text_(status, "str"))
         return await self._run(
             _page.page(
                 self._context, ENTITY, "by_parent_status", values_, limit=limit, cursor=cursor, newest=newest
@@ -309,7 +309,7 @@ class TaskStateRepository:
         """Every row of `list_by_parent_status`, read `batch` at a time; rows that are written meanwhile may
         be missing.
         """
-        values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
+        values_ = (key_text_(parent_state_id, "str"), key_text_(status, "str"))
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_parent_status", values_, limit=batch, cursor=cursor, newest=newest
@@ -327,7 +327,7 @@ class TaskStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
+        values_ = (key_text_(parent_state_id, "str"), key_text_(status, "str"))
         return await self._run(
             _fetch.fetch(self._context, ENTITY, "by_parent_status", values_, newest=newest),
             "fetch",
@@ -336,7 +336,7 @@ class TaskStateRepository:
 
     async def count_by_parent_status(self, parent_state_id: str, status: Status) -> int:
         """The number of rows of `list_by_parent_status`, without reading them."""
-        values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
+        values_ = (key_text_(parent_state_id, "str"), key_text_(status, "str"))
         return await self._run(
             _count.count(self._context, ENTITY, "by_parent_status", values_), "count", "by_parent_status"
         )
@@ -352,7 +352,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(status, "str"),)
+        values_ = (key_text_(status, "str"),)
         return await self._run(
             _page.page(
                 self._context, ENTITY, "by_status", values_, limit=limit, cursor=cursor, newest=newest
@@ -367,7 +367,7 @@ class TaskStateRepository:
         """Every row of `list_by_status`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(status, "str"),)
+        values_ = (key_text_(status, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_status", values_, limit=batch, cursor=cursor, newest=newest
@@ -382,14 +382,14 @@ class TaskStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(status, "str"),)
+        values_ = (key_text_(status, "str"),)
         return await self._run(
             _fetch.fetch(self._context, ENTITY, "by_status", values_, newest=newest), "fetch", "by_status"
         )
 
     async def count_by_status(self, status: Status) -> int:
         """The number of rows of `list_by_status`, without reading them."""
-        values_ = (key_text(status, "str"),)
+        values_ = (key_text_(status, "str"),)
         return await self._run(
             _count.count(self._context, ENTITY, "by_status", values_), "count", "by_status"
         )
@@ -405,7 +405,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return await self._run(
             _page.page(
                 self._context, ENTITY, "by_workflow_id", values_, limit=limit, cursor=cursor, newest=newest
@@ -420,7 +420,7 @@ class TaskStateRepository:
         """Every row of `list_by_workflow_id`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_workflow_id", values_, limit=batch, cursor=cursor, newest=newest
@@ -436,7 +436,7 @@ class TaskStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return await self._run(
             _fetch.fetch(self._context, ENTITY, "by_workflow_id", values_, newest=newest),
             "fetch",
@@ -445,7 +445,7 @@ class TaskStateRepository:
 
     async def count_by_workflow_id(self, workflow_id: str) -> int:
         """The number of rows of `list_by_workflow_id`, without reading them."""
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return await self._run(
             _count.count(self._context, ENTITY, "by_workflow_id", values_), "count", "by_workflow_id"
         )
@@ -461,7 +461,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(task_id, "str"),)
+        values_ = (key_text_(task_id, "str"),)
         return await self._run(
             _page.page(
                 self._context, ENTITY, "by_task_id", values_, limit=limit, cursor=cursor, newest=newest
@@ -476,7 +476,7 @@ class TaskStateRepository:
         """Every row of `list_by_task_id`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(task_id, "str"),)
+        values_ = (key_text_(task_id, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_task_id", values_, limit=batch, cursor=cursor, newest=newest
@@ -491,14 +491,14 @@ class TaskStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(task_id, "str"),)
+        values_ = (key_text_(task_id, "str"),)
         return await self._run(
             _fetch.fetch(self._context, ENTITY, "by_task_id", values_, newest=newest), "fetch", "by_task_id"
         )
 
     async def count_by_task_id(self, task_id: str) -> int:
         """The number of rows of `list_by_task_id`, without reading them."""
-        values_ = (key_text(task_id, "str"),)
+        values_ = (key_text_(task_id, "str"),)
         return await self._run(
             _count.count(self._context, ENTITY, "by_task_id", values_), "count", "by_task_id"
         )
@@ -514,7 +514,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(agent_id, "str"),)
+        values_ = (key_text_(agent_id, "str"),)
         return await self._run(
             _page.page(self._context, ENTITY, "by_agent", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
@@ -527,7 +527,7 @@ class TaskStateRepository:
         """Every row of `list_by_agent`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(agent_id, "str"),)
+        values_ = (key_text_(agent_id, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_agent", values_, limit=batch, cursor=cursor, newest=newest
@@ -542,14 +542,14 @@ class TaskStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(agent_id, "str"),)
+        values_ = (key_text_(agent_id, "str"),)
         return await self._run(
             _fetch.fetch(self._context, ENTITY, "by_agent", values_, newest=newest), "fetch", "by_agent"
         )
 
     async def count_by_agent(self, agent_id: str) -> int:
         """The number of rows of `list_by_agent`, without reading them."""
-        values_ = (key_text(agent_id, "str"),)
+        values_ = (key_text_(agent_id, "str"),)
         return await self._run(_count.count(self._context, ENTITY, "by_agent", values_), "count", "by_agent")
 
     async def list_by_action(
@@ -563,7 +563,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(action_id, "str"),)
+        values_ = (key_text_(action_id, "str"),)
         return await self._run(
             _page.page(
                 self._context, ENTITY, "by_action", values_, limit=limit, cursor=cursor, newest=newest
@@ -578,7 +578,7 @@ class TaskStateRepository:
         """Every row of `list_by_action`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(action_id, "str"),)
+        values_ = (key_text_(action_id, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_action", values_, limit=batch, cursor=cursor, newest=newest
@@ -593,14 +593,14 @@ class TaskStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(action_id, "str"),)
+        values_ = (key_text_(action_id, "str"),)
         return await self._run(
             _fetch.fetch(self._context, ENTITY, "by_action", values_, newest=newest), "fetch", "by_action"
         )
 
     async def count_by_action(self, action_id: str) -> int:
         """The number of rows of `list_by_action`, without reading them."""
-        values_ = (key_text(action_id, "str"),)
+        values_ = (key_text_(action_id, "str"),)
         return await self._run(
             _count.count(self._context, ENTITY, "by_action", values_), "count", "by_action"
         )
@@ -616,7 +616,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(tool_id, "str"),)
+        values_ = (key_text_(tool_id, "str"),)
         return await self._run(
             _page.page(self._context, ENTITY, "by_tool", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
@@ -629,7 +629,7 @@ class TaskStateRepository:
         """Every row of `list_by_tool`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(tool_id, "str"),)
+        values_ = (key_text_(tool_id, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_tool", values_, limit=batch, cursor=cursor, newest=newest
@@ -644,14 +644,14 @@ class TaskStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(tool_id, "str"),)
+        values_ = (key_text_(tool_id, "str"),)
         return await self._run(
             _fetch.fetch(self._context, ENTITY, "by_tool", values_, newest=newest), "fetch", "by_tool"
         )
 
     async def count_by_tool(self, tool_id: str) -> int:
         """The number of rows of `list_by_tool`, without reading them."""
-        values_ = (key_text(tool_id, "str"),)
+        values_ = (key_text_(tool_id, "str"),)
         return await self._run(_count.count(self._context, ENTITY, "by_tool", values_), "count", "by_tool")
 
     async def list_by_execution_type(
@@ -670,7 +670,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(execution_type, "str"),)
+        values_ = (key_text_(execution_type, "str"),)
         return await self._run(
             _page.page(
                 self._context, ENTITY, "by_execution_type", values_, limit=limit, cursor=cursor, newest=newest
@@ -685,7 +685,7 @@ class TaskStateRepository:
         """Every row of `list_by_execution_type`, read `batch` at a time; rows that are written meanwhile may
         be missing.
         """
-        values_ = (key_text(execution_type, "str"),)
+        values_ = (key_text_(execution_type, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_execution_type", values_, limit=batch, cursor=cursor, newest=newest
@@ -703,7 +703,7 @@ class TaskStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(execution_type, "str"),)
+        values_ = (key_text_(execution_type, "str"),)
         return await self._run(
             _fetch.fetch(self._context, ENTITY, "by_execution_type", values_, newest=newest),
             "fetch",
@@ -712,40 +712,40 @@ class TaskStateRepository:
 
     async def count_by_execution_type(self, execution_type: ExecutionType) -> int:
         """The number of rows of `list_by_execution_type`, without reading them."""
-        values_ = (key_text(execution_type, "str"),)
+        values_ = (key_text_(execution_type, "str"),)
         return await self._run(
             _count.count(self._context, ENTITY, "by_execution_type", values_), "count", "by_execution_type"
         )
 
     async def group_counts_by_parent_status(self, parent_state_id: str) -> dict[Status, int]:
         """The number of rows for each `status`, without reading them; a value without rows is left out."""
-        values_ = (key_text(parent_state_id, "str"),)
-        counts = await self._run(
+        values_ = (key_text_(parent_state_id, "str"),)
+        counts_ = await self._run(
             _count.group_counts(self._context, ENTITY, "by_parent_status", values_),
             "group_counts",
             "by_parent_status",
         )
-        return {Status(group): number for group, number in counts.items()}
+        return {Status(group_): number_ for group_, number_ in counts_.items()}
 
     async def group_counts_by_status(self) -> dict[Status, int]:
         """The number of rows for each `status`, without reading them; a value without rows is left out."""
         values_ = ()
-        counts = await self._run(
+        counts_ = await self._run(
             _count.group_counts(self._context, ENTITY, "by_status", values_), "group_counts", "by_status"
         )
-        return {Status(group): number for group, number in counts.items()}
+        return {Status(group_): number_ for group_, number_ in counts_.items()}
 
     async def group_counts_by_execution_type(self) -> dict[ExecutionType, int]:
         """The number of rows for each `execution_type`, without reading them; a value without rows is left
         out.
         """
         values_ = ()
-        counts = await self._run(
+        counts_ = await self._run(
             _count.group_counts(self._context, ENTITY, "by_execution_type", values_),
             "group_counts",
             "by_execution_type",
         )
-        return {ExecutionType(group): number for group, number in counts.items()}
+        return {ExecutionType(group_): number_ for group_, number_ in counts_.items()}
 
     async def search(
         self,
@@ -775,7 +775,7 @@ class TaskStateRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        equal = _search.given(
+        equal_ = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -788,10 +788,10 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = _join.having(("TaskState", "parent_state_id", having_task_state))
+        having_ = _join.having(("TaskState", "parent_state_id", having_task_state))
         return await self._run(
             _search.search(
-                self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, equal_, having_, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
         )
@@ -819,7 +819,7 @@ class TaskStateRepository:
             TaskNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = _search.given(
+        equal_ = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -832,8 +832,8 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = _join.having(("TaskState", "parent_state_id", having_task_state))
-        return await self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
+        having_ = _join.having(("TaskState", "parent_state_id", having_task_state))
+        return await self._run(_search.first(self._context, ENTITY, equal_, having_, order=order), "first")
 
     async def first_with_task_states(
         self,
@@ -859,7 +859,7 @@ class TaskStateRepository:
             TaskNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = _search.given(
+        equal_ = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -872,13 +872,13 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = _join.having(("TaskState", "parent_state_id", having_task_state))
+        having_ = _join.having(("TaskState", "parent_state_id", having_task_state))
         return await self._run(
             _gather.first_with(
                 self._context,
                 ENTITY,
-                equal,
-                having,
+                equal_,
+                having_,
                 "TaskState",
                 "parent_state_id",
                 order=order,
@@ -909,7 +909,7 @@ class TaskStateRepository:
         """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        equal = _search.given(
+        equal_ = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -922,10 +922,10 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = _join.having(("TaskState", "parent_state_id", having_task_state))
+        having_ = _join.having(("TaskState", "parent_state_id", having_task_state))
         return self._session.iterate(
             lambda cursor: _search.search(
-                self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, equal_, having_, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
             "iterate",
@@ -956,7 +956,7 @@ class TaskStateRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = _search.given(
+        equal_ = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -969,9 +969,9 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = _join.having(("TaskState", "parent_state_id", having_task_state))
+        having_ = _join.having(("TaskState", "parent_state_id", having_task_state))
         return await self._run(
-            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal_, having_, order=order, newest=newest), "fetch"
         )
 
     async def explain(
@@ -993,7 +993,7 @@ class TaskStateRepository:
         """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
-        equal = _search.given(
+        equal_ = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -1006,7 +1006,7 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        return await self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
+        return await self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
 
     async def create(self, record: TaskState, *, if_none: _View | None = None) -> TaskState:
         """Insert a row. The record gets its managed values.

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
 from keyweave.model.entry import ClaimEntry
-from keyweave.model.keytext import key_text
+from keyweave.model.keytext import key_text as key_text_
 from keyweave.model.page import Page
 from keyweave.read import count as _count
 from keyweave.read import fetch as _fetch
@@ -94,12 +94,12 @@ class UserRepository:
         Raises:
             UserNotFoundError: no row has it.
         """
-        claim_ = ClaimEntry("email", key_text(email, "str").lower(), "")
+        claim_ = ClaimEntry("email", key_text_(email, "str").lower(), "")
         return await self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "email")
 
     async def find_by_email(self, email: str) -> User | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("email", key_text(email, "str").lower(), "")
+        claim_ = ClaimEntry("email", key_text_(email, "str").lower(), "")
         return await self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "email")
 
     async def list_all(
@@ -158,7 +158,7 @@ class UserRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(role, "str"),)
+        values_ = (key_text_(role, "str"),)
         return await self._run(
             _page.page(self._context, ENTITY, "by_role", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
@@ -169,7 +169,7 @@ class UserRepository:
         """Every row of `list_by_role`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(role, "str"),)
+        values_ = (key_text_(role, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_role", values_, limit=batch, cursor=cursor, newest=newest
@@ -184,23 +184,23 @@ class UserRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(role, "str"),)
+        values_ = (key_text_(role, "str"),)
         return await self._run(
             _fetch.fetch(self._context, ENTITY, "by_role", values_, newest=newest), "fetch", "by_role"
         )
 
     async def count_by_role(self, role: Role) -> int:
         """The number of rows of `list_by_role`, without reading them."""
-        values_ = (key_text(role, "str"),)
+        values_ = (key_text_(role, "str"),)
         return await self._run(_count.count(self._context, ENTITY, "by_role", values_), "count", "by_role")
 
     async def group_counts_by_role(self) -> dict[Role, int]:
         """The number of rows for each `role`, without reading them; a value without rows is left out."""
         values_ = ()
-        counts = await self._run(
+        counts_ = await self._run(
             _count.group_counts(self._context, ENTITY, "by_role", values_), "group_counts", "by_role"
         )
-        return {Role(group): number for group, number in counts.items()}
+        return {Role(group_): number_ for group_, number_ in counts_.items()}
 
     async def search(
         self,
@@ -222,11 +222,11 @@ class UserRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        equal = _search.given(id=id, email=email, role=role)
-        having = _join.having(("APIKey", "user_id", having_api_key))
+        equal_ = _search.given(id=id, email=email, role=role)
+        having_ = _join.having(("APIKey", "user_id", having_api_key))
         return await self._run(
             _search.search(
-                self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, equal_, having_, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
         )
@@ -246,9 +246,9 @@ class UserRepository:
             UserNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = _search.given(id=id, email=email, role=role)
-        having = _join.having(("APIKey", "user_id", having_api_key))
-        return await self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal_ = _search.given(id=id, email=email, role=role)
+        having_ = _join.having(("APIKey", "user_id", having_api_key))
+        return await self._run(_search.first(self._context, ENTITY, equal_, having_, order=order), "first")
 
     async def first_with_api_keys(
         self,
@@ -266,11 +266,11 @@ class UserRepository:
             UserNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = _search.given(id=id, email=email, role=role)
-        having = _join.having(("APIKey", "user_id", having_api_key))
+        equal_ = _search.given(id=id, email=email, role=role)
+        having_ = _join.having(("APIKey", "user_id", having_api_key))
         return await self._run(
             _gather.first_with(
-                self._context, ENTITY, equal, having, "APIKey", "user_id", order=order, newest=newest
+                self._context, ENTITY, equal_, having_, "APIKey", "user_id", order=order, newest=newest
             ),
             "first_with",
         )
@@ -289,11 +289,11 @@ class UserRepository:
         """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        equal = _search.given(id=id, email=email, role=role)
-        having = _join.having(("APIKey", "user_id", having_api_key))
+        equal_ = _search.given(id=id, email=email, role=role)
+        having_ = _join.having(("APIKey", "user_id", having_api_key))
         return self._session.iterate(
             lambda cursor: _search.search(
-                self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, equal_, having_, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
             "iterate",
@@ -316,10 +316,10 @@ class UserRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = _search.given(id=id, email=email, role=role)
-        having = _join.having(("APIKey", "user_id", having_api_key))
+        equal_ = _search.given(id=id, email=email, role=role)
+        having_ = _join.having(("APIKey", "user_id", having_api_key))
         return await self._run(
-            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal_, having_, order=order, newest=newest), "fetch"
         )
 
     async def explain(
@@ -333,8 +333,8 @@ class UserRepository:
         """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
-        equal = _search.given(id=id, email=email, role=role)
-        return await self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
+        equal_ = _search.given(id=id, email=email, role=role)
+        return await self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
 
     async def create(self, record: User, *, if_none: _View | None = None) -> User:
         """Insert a row. The record gets its managed values.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
-from keyweave.model.keytext import key_text
+from keyweave.model.keytext import key_text as key_text_
 from keyweave.model.page import Page
 from keyweave.read import count as _count
 from keyweave.read import fetch as _fetch
@@ -151,7 +151,7 @@ class WorkflowStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(status, "str"),)
+        values_ = (key_text_(status, "str"),)
         return await self._run(
             _page.page(
                 self._context, ENTITY, "by_status", values_, limit=limit, cursor=cursor, newest=newest
@@ -166,7 +166,7 @@ class WorkflowStateRepository:
         """Every row of `list_by_status`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(status, "str"),)
+        values_ = (key_text_(status, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_status", values_, limit=batch, cursor=cursor, newest=newest
@@ -181,14 +181,14 @@ class WorkflowStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(status, "str"),)
+        values_ = (key_text_(status, "str"),)
         return await self._run(
             _fetch.fetch(self._context, ENTITY, "by_status", values_, newest=newest), "fetch", "by_status"
         )
 
     async def count_by_status(self, status: Status) -> int:
         """The number of rows of `list_by_status`, without reading them."""
-        values_ = (key_text(status, "str"),)
+        values_ = (key_text_(status, "str"),)
         return await self._run(
             _count.count(self._context, ENTITY, "by_status", values_), "count", "by_status"
         )
@@ -204,7 +204,7 @@ class WorkflowStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return await self._run(
             _page.page(
                 self._context, ENTITY, "by_workflow", values_, limit=limit, cursor=cursor, newest=newest
@@ -219,7 +219,7 @@ class WorkflowStateRepository:
         """Every row of `list_by_workflow`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_workflow", values_, limit=batch, cursor=cursor, newest=newest
@@ -235,14 +235,14 @@ class WorkflowStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return await self._run(
             _fetch.fetch(self._context, ENTITY, "by_workflow", values_, newest=newest), "fetch", "by_workflow"
         )
 
     async def count_by_workflow(self, workflow_id: str) -> int:
         """The number of rows of `list_by_workflow`, without reading them."""
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return await self._run(
             _count.count(self._context, ENTITY, "by_workflow", values_), "count", "by_workflow"
         )
@@ -259,7 +259,7 @@ class WorkflowStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return await self._run(
             _page.page(
                 self._context,
@@ -280,7 +280,7 @@ class WorkflowStateRepository:
         """Every row of `list_newest_of_workflow`, read `batch` at a time; rows that are written meanwhile may
         be missing.
         """
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context,
@@ -302,7 +302,7 @@ class WorkflowStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return await self._run(
             _fetch.fetch(self._context, ENTITY, "newest_of_workflow", values_, newest=newest),
             "fetch",
@@ -311,7 +311,7 @@ class WorkflowStateRepository:
 
     async def count_newest_of_workflow(self, workflow_id: str) -> int:
         """The number of rows of `list_newest_of_workflow`, without reading them."""
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return await self._run(
             _count.count(self._context, ENTITY, "newest_of_workflow", values_), "count", "newest_of_workflow"
         )
@@ -319,10 +319,10 @@ class WorkflowStateRepository:
     async def group_counts_by_status(self) -> dict[Status, int]:
         """The number of rows for each `status`, without reading them; a value without rows is left out."""
         values_ = ()
-        counts = await self._run(
+        counts_ = await self._run(
             _count.group_counts(self._context, ENTITY, "by_status", values_), "group_counts", "by_status"
         )
-        return {Status(group): number for group, number in counts.items()}
+        return {Status(group_): number_ for group_, number_ in counts_.items()}
 
     async def search(
         self,
@@ -344,11 +344,11 @@ class WorkflowStateRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having = _join.having(("TaskState", "workflow_exec_id", having_task_state))
+        equal_ = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having_ = _join.having(("TaskState", "workflow_exec_id", having_task_state))
         return await self._run(
             _search.search(
-                self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, equal_, having_, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
         )
@@ -368,9 +368,9 @@ class WorkflowStateRepository:
             WorkflowNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having = _join.having(("TaskState", "workflow_exec_id", having_task_state))
-        return await self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal_ = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having_ = _join.having(("TaskState", "workflow_exec_id", having_task_state))
+        return await self._run(_search.first(self._context, ENTITY, equal_, having_, order=order), "first")
 
     async def first_with_task_states(
         self,
@@ -388,14 +388,14 @@ class WorkflowStateRepository:
             WorkflowNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having = _join.having(("TaskState", "workflow_exec_id", having_task_state))
+        equal_ = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having_ = _join.having(("TaskState", "workflow_exec_id", having_task_state))
         return await self._run(
             _gather.first_with(
                 self._context,
                 ENTITY,
-                equal,
-                having,
+                equal_,
+                having_,
                 "TaskState",
                 "workflow_exec_id",
                 order=order,
@@ -418,11 +418,11 @@ class WorkflowStateRepository:
         """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having = _join.having(("TaskState", "workflow_exec_id", having_task_state))
+        equal_ = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having_ = _join.having(("TaskState", "workflow_exec_id", having_task_state))
         return self._session.iterate(
             lambda cursor: _search.search(
-                self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, equal_, having_, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
             "iterate",
@@ -445,10 +445,10 @@ class WorkflowStateRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having = _join.having(("TaskState", "workflow_exec_id", having_task_state))
+        equal_ = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having_ = _join.having(("TaskState", "workflow_exec_id", having_task_state))
         return await self._run(
-            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal_, having_, order=order, newest=newest), "fetch"
         )
 
     async def explain(
@@ -462,8 +462,8 @@ class WorkflowStateRepository:
         """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
-        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        return await self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
+        equal_ = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        return await self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
 
     async def create(self, record: WorkflowState, *, if_none: _View | None = None) -> WorkflowState:
         """Insert a row. The record gets its managed values.

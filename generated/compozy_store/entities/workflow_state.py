@@ -25,11 +25,12 @@ def check(record: models.WorkflowState) -> None:
     """The schema has no check of a WorkflowState."""
 
 
-def _usage_key(value: models.UsageEntry) -> tuple[str, ...]:
+def _key_of_usage(value: models.UsageEntry) -> tuple[str, ...]:
     return (value.provider, value.model, compact(value.source))
 
 
 def _combine_usage(left: models.UsageEntry, right: models.UsageEntry) -> None:
+    """Bring what `right` adds into `left`."""
     left.prompt_tokens = add(left.prompt_tokens, right.prompt_tokens)
     left.completion_tokens = add(left.completion_tokens, right.completion_tokens)
     left.total_tokens = add(left.total_tokens, right.total_tokens)
@@ -51,7 +52,7 @@ WORKFLOW_STATE_USAGE = Merge(
     entity="WorkflowState",
     field="usage",
     record=models.UsageEntry,
-    key=_usage_key,
+    key=_key_of_usage,
     combine=_combine_usage,
     tidy=_tidy_usage,
     normalize=models.normalize_usage_entry,

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from keyweave.model.entry import ClaimEntry
-from keyweave.model.keytext import key_text
+from keyweave.model.keytext import key_text as key_text_
 from keyweave.model.page import Page
 from keyweave.read import count as _count
 from keyweave.read import fetch as _fetch
@@ -76,12 +76,12 @@ class APIKeyRepository:
         Raises:
             APIKeyNotFoundError: no row has it.
         """
-        claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
+        claim_ = ClaimEntry("fingerprint", key_text_(fingerprint, "bytes"), "")
         return self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "fingerprint")
 
     def find_by_fingerprint(self, fingerprint: bytes) -> APIKey | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("fingerprint", key_text(fingerprint, "bytes"), "")
+        claim_ = ClaimEntry("fingerprint", key_text_(fingerprint, "bytes"), "")
         return self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "fingerprint")
 
     def get_by_prefix(self, prefix: str) -> APIKey:
@@ -92,12 +92,12 @@ class APIKeyRepository:
         Raises:
             APIKeyNotFoundError: no row has it.
         """
-        claim_ = ClaimEntry("prefix", key_text(prefix, "str"), "")
+        claim_ = ClaimEntry("prefix", key_text_(prefix, "str"), "")
         return self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "prefix")
 
     def find_by_prefix(self, prefix: str) -> APIKey | None:
         """The row with this unique value, or None."""
-        claim_ = ClaimEntry("prefix", key_text(prefix, "str"), "")
+        claim_ = ClaimEntry("prefix", key_text_(prefix, "str"), "")
         return self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "prefix")
 
     def list_by_user(
@@ -111,7 +111,7 @@ class APIKeyRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(user_id, "str"),)
+        values_ = (key_text_(user_id, "str"),)
         return self._run(
             _page.page(self._context, ENTITY, "by_user", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
@@ -122,7 +122,7 @@ class APIKeyRepository:
         """Every row of `list_by_user`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(user_id, "str"),)
+        values_ = (key_text_(user_id, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_user", values_, limit=batch, cursor=cursor, newest=newest
@@ -137,19 +137,19 @@ class APIKeyRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(user_id, "str"),)
+        values_ = (key_text_(user_id, "str"),)
         return self._run(
             _fetch.fetch(self._context, ENTITY, "by_user", values_, newest=newest), "fetch", "by_user"
         )
 
     def count_by_user(self, user_id: str) -> int:
         """The number of rows of `list_by_user`, without reading them."""
-        values_ = (key_text(user_id, "str"),)
+        values_ = (key_text_(user_id, "str"),)
         return self._run(_count.count(self._context, ENTITY, "by_user", values_), "count", "by_user")
 
     def gather_by_user(self, keys: Sequence[str], *, newest: bool = True) -> list[list[APIKey]]:
         """For each of the keys, every row of `list_by_user`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
+        values_ = [(key_text_(key, "str"),) for key in keys]
         return self._run(
             _gather.gather(self._context, ENTITY, "by_user", values_, newest=newest), "gather", "by_user"
         )
@@ -171,11 +171,11 @@ class APIKeyRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        equal = _search.given(id=id, user_id=user_id, prefix=prefix)
-        having = _join.having()
+        equal_ = _search.given(id=id, user_id=user_id, prefix=prefix)
+        having_ = _join.having()
         return self._run(
             _search.search(
-                self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, equal_, having_, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
         )
@@ -194,9 +194,9 @@ class APIKeyRepository:
             APIKeyNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = _search.given(id=id, user_id=user_id, prefix=prefix)
-        having = _join.having()
-        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal_ = _search.given(id=id, user_id=user_id, prefix=prefix)
+        having_ = _join.having()
+        return self._run(_search.first(self._context, ENTITY, equal_, having_, order=order), "first")
 
     def iterate(
         self,
@@ -211,11 +211,11 @@ class APIKeyRepository:
         """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        equal = _search.given(id=id, user_id=user_id, prefix=prefix)
-        having = _join.having()
+        equal_ = _search.given(id=id, user_id=user_id, prefix=prefix)
+        having_ = _join.having()
         return self._session.iterate(
             lambda cursor: _search.search(
-                self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, equal_, having_, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
             "iterate",
@@ -237,10 +237,10 @@ class APIKeyRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = _search.given(id=id, user_id=user_id, prefix=prefix)
-        having = _join.having()
+        equal_ = _search.given(id=id, user_id=user_id, prefix=prefix)
+        having_ = _join.having()
         return self._run(
-            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal_, having_, order=order, newest=newest), "fetch"
         )
 
     def explain(
@@ -254,8 +254,8 @@ class APIKeyRepository:
         """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
-        equal = _search.given(id=id, user_id=user_id, prefix=prefix)
-        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
+        equal_ = _search.given(id=id, user_id=user_id, prefix=prefix)
+        return self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
 
     def create(self, record: APIKey, *, if_none: _View | None = None) -> APIKey:
         """Insert a row. The record gets its managed values.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from keyweave.model.keytext import key_text
+from keyweave.model.keytext import key_text as key_text_
 from keyweave.model.page import Page
 from keyweave.read import count as _count
 from keyweave.read import fetch as _fetch
@@ -161,7 +161,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(workflow_exec_id, "str"),)
+        values_ = (key_text_(workflow_exec_id, "str"),)
         return self._run(
             _page.page(
                 self._context, ENTITY, "by_workflow", values_, limit=limit, cursor=cursor, newest=newest
@@ -176,7 +176,7 @@ class TaskStateRepository:
         """Every row of `list_by_workflow`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(workflow_exec_id, "str"),)
+        values_ = (key_text_(workflow_exec_id, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_workflow", values_, limit=batch, cursor=cursor, newest=newest
@@ -192,19 +192,19 @@ class TaskStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(workflow_exec_id, "str"),)
+        values_ = (key_text_(workflow_exec_id, "str"),)
         return self._run(
             _fetch.fetch(self._context, ENTITY, "by_workflow", values_, newest=newest), "fetch", "by_workflow"
         )
 
     def count_by_workflow(self, workflow_exec_id: str) -> int:
         """The number of rows of `list_by_workflow`, without reading them."""
-        values_ = (key_text(workflow_exec_id, "str"),)
+        values_ = (key_text_(workflow_exec_id, "str"),)
         return self._run(_count.count(self._context, ENTITY, "by_workflow", values_), "count", "by_workflow")
 
     def gather_by_workflow(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
         """For each of the keys, every row of `list_by_workflow`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
+        values_ = [(key_text_(key, "str"),) for key in keys]
         return self._run(
             _gather.gather(self._context, ENTITY, "by_workflow", values_, newest=newest),
             "gather",
@@ -222,7 +222,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(parent_state_id, "str"),)
+        values_ = (key_text_(parent_state_id, "str"),)
         return self._run(
             _page.page(
                 self._context, ENTITY, "by_parent", values_, limit=limit, cursor=cursor, newest=newest
@@ -237,7 +237,7 @@ class TaskStateRepository:
         """Every row of `list_by_parent`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(parent_state_id, "str"),)
+        values_ = (key_text_(parent_state_id, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_parent", values_, limit=batch, cursor=cursor, newest=newest
@@ -252,19 +252,19 @@ class TaskStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(parent_state_id, "str"),)
+        values_ = (key_text_(parent_state_id, "str"),)
         return self._run(
             _fetch.fetch(self._context, ENTITY, "by_parent", values_, newest=newest), "fetch", "by_parent"
         )
 
     def count_by_parent(self, parent_state_id: str) -> int:
         """The number of rows of `list_by_parent`, without reading them."""
-        values_ = (key_text(parent_state_id, "str"),)
+        values_ = (key_text_(parent_state_id, "str"),)
         return self._run(_count.count(self._context, ENTITY, "by_parent", values_), "count", "by_parent")
 
     def gather_by_parent(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
         """For each of the keys, every row of `list_by_parent`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
+        values_ = [(key_text_(key, "str"),) for key in keys]
         return self._run(
             _gather.gather(self._context, ENTITY, "by_parent", values_, newest=newest), "gather", "by_parent"
         )
@@ -286,7 +286,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
+        values_ = (key_text_(parent_state_id, "str"), key_text_(status, "str"))
         return self._run(
             _page.page(
                 self._context, ENTITY, "by_parent_status", values_, limit=limit, cursor=cursor, newest=newest
@@ -301,7 +301,7 @@ class TaskStateRepository:
         """Every row of `list_by_parent_status`, read `batch` at a time; rows that are written meanwhile may
         be missing.
         """
-        values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
+        values_ = (key_text_(parent_state_id, "str"), key_text_(status, "str"))
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_parent_status", values_, limit=batch, cursor=cursor, newest=newest
@@ -319,7 +319,7 @@ class TaskStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
+        values_ = (key_text_(parent_state_id, "str"), key_text_(status, "str"))
         return self._run(
             _fetch.fetch(self._context, ENTITY, "by_parent_status", values_, newest=newest),
             "fetch",
@@ -328,7 +328,7 @@ class TaskStateRepository:
 
     def count_by_parent_status(self, parent_state_id: str, status: Status) -> int:
         """The number of rows of `list_by_parent_status`, without reading them."""
-        values_ = (key_text(parent_state_id, "str"), key_text(status, "str"))
+        values_ = (key_text_(parent_state_id, "str"), key_text_(status, "str"))
         return self._run(
             _count.count(self._context, ENTITY, "by_parent_status", values_), "count", "by_parent_status"
         )
@@ -344,7 +344,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(status, "str"),)
+        values_ = (key_text_(status, "str"),)
         return self._run(
             _page.page(
                 self._context, ENTITY, "by_status", values_, limit=limit, cursor=cursor, newest=newest
@@ -359,7 +359,7 @@ class TaskStateRepository:
         """Every row of `list_by_status`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(status, "str"),)
+        values_ = (key_text_(status, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_status", values_, limit=batch, cursor=cursor, newest=newest
@@ -374,14 +374,14 @@ class TaskStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(status, "str"),)
+        values_ = (key_text_(status, "str"),)
         return self._run(
             _fetch.fetch(self._context, ENTITY, "by_status", values_, newest=newest), "fetch", "by_status"
         )
 
     def count_by_status(self, status: Status) -> int:
         """The number of rows of `list_by_status`, without reading them."""
-        values_ = (key_text(status, "str"),)
+        values_ = (key_text_(status, "str"),)
         return self._run(_count.count(self._context, ENTITY, "by_status", values_), "count", "by_status")
 
     def list_by_workflow_id(
@@ -395,7 +395,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return self._run(
             _page.page(
                 self._context, ENTITY, "by_workflow_id", values_, limit=limit, cursor=cursor, newest=newest
@@ -410,7 +410,7 @@ class TaskStateRepository:
         """Every row of `list_by_workflow_id`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_workflow_id", values_, limit=batch, cursor=cursor, newest=newest
@@ -426,7 +426,7 @@ class TaskStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return self._run(
             _fetch.fetch(self._context, ENTITY, "by_workflow_id", values_, newest=newest),
             "fetch",
@@ -435,7 +435,7 @@ class TaskStateRepository:
 
     def count_by_workflow_id(self, workflow_id: str) -> int:
         """The number of rows of `list_by_workflow_id`, without reading them."""
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return self._run(
             _count.count(self._context, ENTITY, "by_workflow_id", values_), "count", "by_workflow_id"
         )
@@ -451,7 +451,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(task_id, "str"),)
+        values_ = (key_text_(task_id, "str"),)
         return self._run(
             _page.page(
                 self._context, ENTITY, "by_task_id", values_, limit=limit, cursor=cursor, newest=newest
@@ -466,7 +466,7 @@ class TaskStateRepository:
         """Every row of `list_by_task_id`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(task_id, "str"),)
+        values_ = (key_text_(task_id, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_task_id", values_, limit=batch, cursor=cursor, newest=newest
@@ -481,14 +481,14 @@ class TaskStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(task_id, "str"),)
+        values_ = (key_text_(task_id, "str"),)
         return self._run(
             _fetch.fetch(self._context, ENTITY, "by_task_id", values_, newest=newest), "fetch", "by_task_id"
         )
 
     def count_by_task_id(self, task_id: str) -> int:
         """The number of rows of `list_by_task_id`, without reading them."""
-        values_ = (key_text(task_id, "str"),)
+        values_ = (key_text_(task_id, "str"),)
         return self._run(_count.count(self._context, ENTITY, "by_task_id", values_), "count", "by_task_id")
 
     def list_by_agent(
@@ -502,7 +502,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(agent_id, "str"),)
+        values_ = (key_text_(agent_id, "str"),)
         return self._run(
             _page.page(self._context, ENTITY, "by_agent", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
@@ -515,7 +515,7 @@ class TaskStateRepository:
         """Every row of `list_by_agent`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(agent_id, "str"),)
+        values_ = (key_text_(agent_id, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_agent", values_, limit=batch, cursor=cursor, newest=newest
@@ -530,14 +530,14 @@ class TaskStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(agent_id, "str"),)
+        values_ = (key_text_(agent_id, "str"),)
         return self._run(
             _fetch.fetch(self._context, ENTITY, "by_agent", values_, newest=newest), "fetch", "by_agent"
         )
 
     def count_by_agent(self, agent_id: str) -> int:
         """The number of rows of `list_by_agent`, without reading them."""
-        values_ = (key_text(agent_id, "str"),)
+        values_ = (key_text_(agent_id, "str"),)
         return self._run(_count.count(self._context, ENTITY, "by_agent", values_), "count", "by_agent")
 
     def list_by_action(
@@ -551,7 +551,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(action_id, "str"),)
+        values_ = (key_text_(action_id, "str"),)
         return self._run(
             _page.page(
                 self._context, ENTITY, "by_action", values_, limit=limit, cursor=cursor, newest=newest
@@ -566,7 +566,7 @@ class TaskStateRepository:
         """Every row of `list_by_action`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(action_id, "str"),)
+        values_ = (key_text_(action_id, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_action", values_, limit=batch, cursor=cursor, newest=newest
@@ -581,14 +581,14 @@ class TaskStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(action_id, "str"),)
+        values_ = (key_text_(action_id, "str"),)
         return self._run(
             _fetch.fetch(self._context, ENTITY, "by_action", values_, newest=newest), "fetch", "by_action"
         )
 
     def count_by_action(self, action_id: str) -> int:
         """The number of rows of `list_by_action`, without reading them."""
-        values_ = (key_text(action_id, "str"),)
+        values_ = (key_text_(action_id, "str"),)
         return self._run(_count.count(self._context, ENTITY, "by_action", values_), "count", "by_action")
 
     def list_by_tool(
@@ -602,7 +602,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(tool_id, "str"),)
+        values_ = (key_text_(tool_id, "str"),)
         return self._run(
             _page.page(self._context, ENTITY, "by_tool", values_, limit=limit, cursor=cursor, newest=newest),
             "list",
@@ -613,7 +613,7 @@ class TaskStateRepository:
         """Every row of `list_by_tool`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(tool_id, "str"),)
+        values_ = (key_text_(tool_id, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_tool", values_, limit=batch, cursor=cursor, newest=newest
@@ -628,14 +628,14 @@ class TaskStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(tool_id, "str"),)
+        values_ = (key_text_(tool_id, "str"),)
         return self._run(
             _fetch.fetch(self._context, ENTITY, "by_tool", values_, newest=newest), "fetch", "by_tool"
         )
 
     def count_by_tool(self, tool_id: str) -> int:
         """The number of rows of `list_by_tool`, without reading them."""
-        values_ = (key_text(tool_id, "str"),)
+        values_ = (key_text_(tool_id, "str"),)
         return self._run(_count.count(self._context, ENTITY, "by_tool", values_), "count", "by_tool")
 
     def list_by_execution_type(
@@ -654,7 +654,7 @@ class TaskStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(execution_type, "str"),)
+        values_ = (key_text_(execution_type, "str"),)
         return self._run(
             _page.page(
                 self._context, ENTITY, "by_execution_type", values_, limit=limit, cursor=cursor, newest=newest
@@ -669,7 +669,7 @@ class TaskStateRepository:
         """Every row of `list_by_execution_type`, read `batch` at a time; rows that are written meanwhile may
         be missing.
         """
-        values_ = (key_text(execution_type, "str"),)
+        values_ = (key_text_(execution_type, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_execution_type", values_, limit=batch, cursor=cursor, newest=newest
@@ -687,7 +687,7 @@ class TaskStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(execution_type, "str"),)
+        values_ = (key_text_(execution_type, "str"),)
         return self._run(
             _fetch.fetch(self._context, ENTITY, "by_execution_type", values_, newest=newest),
             "fetch",
@@ -696,40 +696,40 @@ class TaskStateRepository:
 
     def count_by_execution_type(self, execution_type: ExecutionType) -> int:
         """The number of rows of `list_by_execution_type`, without reading them."""
-        values_ = (key_text(execution_type, "str"),)
+        values_ = (key_text_(execution_type, "str"),)
         return self._run(
             _count.count(self._context, ENTITY, "by_execution_type", values_), "count", "by_execution_type"
         )
 
     def group_counts_by_parent_status(self, parent_state_id: str) -> dict[Status, int]:
         """The number of rows for each `status`, without reading them; a value without rows is left out."""
-        values_ = (key_text(parent_state_id, "str"),)
-        counts = self._run(
+        values_ = (key_text_(parent_state_id, "str"),)
+        counts_ = self._run(
             _count.group_counts(self._context, ENTITY, "by_parent_status", values_),
             "group_counts",
             "by_parent_status",
         )
-        return {Status(group): number for group, number in counts.items()}
+        return {Status(group_): number_ for group_, number_ in counts_.items()}
 
     def group_counts_by_status(self) -> dict[Status, int]:
         """The number of rows for each `status`, without reading them; a value without rows is left out."""
         values_ = ()
-        counts = self._run(
+        counts_ = self._run(
             _count.group_counts(self._context, ENTITY, "by_status", values_), "group_counts", "by_status"
         )
-        return {Status(group): number for group, number in counts.items()}
+        return {Status(group_): number_ for group_, number_ in counts_.items()}
 
     def group_counts_by_execution_type(self) -> dict[ExecutionType, int]:
         """The number of rows for each `execution_type`, without reading them; a value without rows is left
         out.
         """
         values_ = ()
-        counts = self._run(
+        counts_ = self._run(
             _count.group_counts(self._context, ENTITY, "by_execution_type", values_),
             "group_counts",
             "by_execution_type",
         )
-        return {ExecutionType(group): number for group, number in counts.items()}
+        return {ExecutionType(group_): number_ for group_, number_ in counts_.items()}
 
     def search(
         self,
@@ -759,7 +759,7 @@ class TaskStateRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        equal = _search.given(
+        equal_ = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -772,10 +772,10 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = _join.having(("TaskState", "parent_state_id", having_task_state))
+        having_ = _join.having(("TaskState", "parent_state_id", having_task_state))
         return self._run(
             _search.search(
-                self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, equal_, having_, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
         )
@@ -803,7 +803,7 @@ class TaskStateRepository:
             TaskNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = _search.given(
+        equal_ = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -816,8 +816,8 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = _join.having(("TaskState", "parent_state_id", having_task_state))
-        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
+        having_ = _join.having(("TaskState", "parent_state_id", having_task_state))
+        return self._run(_search.first(self._context, ENTITY, equal_, having_, order=order), "first")
 
     def first_with_task_states(
         self,
@@ -843,7 +843,7 @@ class TaskStateRepository:
             TaskNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = _search.given(
+        equal_ = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -856,13 +856,13 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = _join.having(("TaskState", "parent_state_id", having_task_state))
+        having_ = _join.having(("TaskState", "parent_state_id", having_task_state))
         return self._run(
             _gather.first_with(
                 self._context,
                 ENTITY,
-                equal,
-                having,
+                equal_,
+                having_,
                 "TaskState",
                 "parent_state_id",
                 order=order,
@@ -893,7 +893,7 @@ class TaskStateRepository:
         """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        equal = _search.given(
+        equal_ = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -906,10 +906,10 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = _join.having(("TaskState", "parent_state_id", having_task_state))
+        having_ = _join.having(("TaskState", "parent_state_id", having_task_state))
         return self._session.iterate(
             lambda cursor: _search.search(
-                self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, equal_, having_, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
             "iterate",
@@ -940,7 +940,7 @@ class TaskStateRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = _search.given(
+        equal_ = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -953,9 +953,9 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        having = _join.having(("TaskState", "parent_state_id", having_task_state))
+        having_ = _join.having(("TaskState", "parent_state_id", having_task_state))
         return self._run(
-            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal_, having_, order=order, newest=newest), "fetch"
         )
 
     def explain(
@@ -977,7 +977,7 @@ class TaskStateRepository:
         """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
-        equal = _search.given(
+        equal_ = _search.given(
             task_exec_id=task_exec_id,
             task_id=task_id,
             workflow_exec_id=workflow_exec_id,
@@ -990,7 +990,7 @@ class TaskStateRepository:
             action_id=action_id,
             tool_id=tool_id,
         )
-        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
+        return self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
 
     def create(self, record: TaskState, *, if_none: _View | None = None) -> TaskState:
         """Insert a row. The record gets its managed values.

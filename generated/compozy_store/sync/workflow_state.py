@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from keyweave.model.keytext import key_text
+from keyweave.model.keytext import key_text as key_text_
 from keyweave.model.page import Page
 from keyweave.read import count as _count
 from keyweave.read import fetch as _fetch
@@ -149,7 +149,7 @@ class WorkflowStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(status, "str"),)
+        values_ = (key_text_(status, "str"),)
         return self._run(
             _page.page(
                 self._context, ENTITY, "by_status", values_, limit=limit, cursor=cursor, newest=newest
@@ -164,7 +164,7 @@ class WorkflowStateRepository:
         """Every row of `list_by_status`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(status, "str"),)
+        values_ = (key_text_(status, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_status", values_, limit=batch, cursor=cursor, newest=newest
@@ -179,14 +179,14 @@ class WorkflowStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(status, "str"),)
+        values_ = (key_text_(status, "str"),)
         return self._run(
             _fetch.fetch(self._context, ENTITY, "by_status", values_, newest=newest), "fetch", "by_status"
         )
 
     def count_by_status(self, status: Status) -> int:
         """The number of rows of `list_by_status`, without reading them."""
-        values_ = (key_text(status, "str"),)
+        values_ = (key_text_(status, "str"),)
         return self._run(_count.count(self._context, ENTITY, "by_status", values_), "count", "by_status")
 
     def list_by_workflow(
@@ -200,7 +200,7 @@ class WorkflowStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return self._run(
             _page.page(
                 self._context, ENTITY, "by_workflow", values_, limit=limit, cursor=cursor, newest=newest
@@ -215,7 +215,7 @@ class WorkflowStateRepository:
         """Every row of `list_by_workflow`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_workflow", values_, limit=batch, cursor=cursor, newest=newest
@@ -231,14 +231,14 @@ class WorkflowStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return self._run(
             _fetch.fetch(self._context, ENTITY, "by_workflow", values_, newest=newest), "fetch", "by_workflow"
         )
 
     def count_by_workflow(self, workflow_id: str) -> int:
         """The number of rows of `list_by_workflow`, without reading them."""
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return self._run(_count.count(self._context, ENTITY, "by_workflow", values_), "count", "by_workflow")
 
     def list_newest_of_workflow(
@@ -253,7 +253,7 @@ class WorkflowStateRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return self._run(
             _page.page(
                 self._context,
@@ -274,7 +274,7 @@ class WorkflowStateRepository:
         """Every row of `list_newest_of_workflow`, read `batch` at a time; rows that are written meanwhile may
         be missing.
         """
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context,
@@ -296,7 +296,7 @@ class WorkflowStateRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return self._run(
             _fetch.fetch(self._context, ENTITY, "newest_of_workflow", values_, newest=newest),
             "fetch",
@@ -305,7 +305,7 @@ class WorkflowStateRepository:
 
     def count_newest_of_workflow(self, workflow_id: str) -> int:
         """The number of rows of `list_newest_of_workflow`, without reading them."""
-        values_ = (key_text(workflow_id, "str"),)
+        values_ = (key_text_(workflow_id, "str"),)
         return self._run(
             _count.count(self._context, ENTITY, "newest_of_workflow", values_), "count", "newest_of_workflow"
         )
@@ -313,10 +313,10 @@ class WorkflowStateRepository:
     def group_counts_by_status(self) -> dict[Status, int]:
         """The number of rows for each `status`, without reading them; a value without rows is left out."""
         values_ = ()
-        counts = self._run(
+        counts_ = self._run(
             _count.group_counts(self._context, ENTITY, "by_status", values_), "group_counts", "by_status"
         )
-        return {Status(group): number for group, number in counts.items()}
+        return {Status(group_): number_ for group_, number_ in counts_.items()}
 
     def search(
         self,
@@ -338,11 +338,11 @@ class WorkflowStateRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having = _join.having(("TaskState", "workflow_exec_id", having_task_state))
+        equal_ = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having_ = _join.having(("TaskState", "workflow_exec_id", having_task_state))
         return self._run(
             _search.search(
-                self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, equal_, having_, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
         )
@@ -362,9 +362,9 @@ class WorkflowStateRepository:
             WorkflowNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having = _join.having(("TaskState", "workflow_exec_id", having_task_state))
-        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal_ = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having_ = _join.having(("TaskState", "workflow_exec_id", having_task_state))
+        return self._run(_search.first(self._context, ENTITY, equal_, having_, order=order), "first")
 
     def first_with_task_states(
         self,
@@ -382,14 +382,14 @@ class WorkflowStateRepository:
             WorkflowNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having = _join.having(("TaskState", "workflow_exec_id", having_task_state))
+        equal_ = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having_ = _join.having(("TaskState", "workflow_exec_id", having_task_state))
         return self._run(
             _gather.first_with(
                 self._context,
                 ENTITY,
-                equal,
-                having,
+                equal_,
+                having_,
                 "TaskState",
                 "workflow_exec_id",
                 order=order,
@@ -412,11 +412,11 @@ class WorkflowStateRepository:
         """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having = _join.having(("TaskState", "workflow_exec_id", having_task_state))
+        equal_ = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having_ = _join.having(("TaskState", "workflow_exec_id", having_task_state))
         return self._session.iterate(
             lambda cursor: _search.search(
-                self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, equal_, having_, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
             "iterate",
@@ -439,10 +439,10 @@ class WorkflowStateRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having = _join.having(("TaskState", "workflow_exec_id", having_task_state))
+        equal_ = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        having_ = _join.having(("TaskState", "workflow_exec_id", having_task_state))
         return self._run(
-            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal_, having_, order=order, newest=newest), "fetch"
         )
 
     def explain(
@@ -456,8 +456,8 @@ class WorkflowStateRepository:
         """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
-        equal = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
+        equal_ = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
+        return self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
 
     def create(self, record: WorkflowState, *, if_none: _View | None = None) -> WorkflowState:
         """Insert a row. The record gets its managed values.

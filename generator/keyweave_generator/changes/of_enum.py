@@ -27,9 +27,11 @@ from .wording import names_text, used_by
 def enum_value_added(pair: EnumPair) -> Iterator[Change]:
     """Yield each value that is new and was not reserved."""
     users = used_by(pair.schema.users(pair.new.name))
-    for index, value in enumerate(pair.new.values):
+    for value in pair.new.values:
         if value not in pair.old.values and value not in pair.old.reserved:
-            yield pair.change(Side.NEW, ("values", index), value, f"the value {quote(value)} is new{users}")
+            yield pair.change(
+                Side.NEW, ("values", pair.new.place(value)), value, f"the value {quote(value)} is new{users}"
+            )
 
 
 @rule(
@@ -48,10 +50,13 @@ def enum_value_added(pair: EnumPair) -> Iterator[Change]:
 def enum_value_removed(pair: EnumPair) -> Iterator[Change]:
     """Yield each value that is gone."""
     users = used_by(pair.schema.users(pair.new.name))
-    for index, value in enumerate(pair.old.values):
+    for value in pair.old.values:
         if value not in pair.new.values:
             yield pair.change(
-                Side.OLD, ("values", index), value, f"the value {quote(value)} is removed{users}"
+                Side.OLD,
+                ("values", pair.old.place(value)),
+                value,
+                f"the value {quote(value)} is removed{users}",
             )
 
 
@@ -68,10 +73,13 @@ def enum_value_removed(pair: EnumPair) -> Iterator[Change]:
 )
 def enum_value_not_reserved(pair: EnumPair) -> Iterator[Change]:
     """Yield each value that is gone and free to be used again."""
-    for index, value in enumerate(pair.old.values):
+    for value in pair.old.values:
         if value not in pair.new.values and value not in pair.new.reserved:
             yield pair.change(
-                Side.OLD, ("values", index), value, f"the removed value {quote(value)} is not reserved"
+                Side.OLD,
+                ("values", pair.old.place(value)),
+                value,
+                f"the removed value {quote(value)} is not reserved",
             )
 
 
@@ -89,10 +97,13 @@ def enum_value_not_reserved(pair: EnumPair) -> Iterator[Change]:
 )
 def enum_value_reused(pair: EnumPair) -> Iterator[Change]:
     """Yield each reserved value that is used again."""
-    for index, value in enumerate(pair.new.values):
+    for value in pair.new.values:
         if value in pair.old.reserved:
             yield pair.change(
-                Side.NEW, ("values", index), value, f"the value {quote(value)} was reserved and is used again"
+                Side.NEW,
+                ("values", pair.new.place(value)),
+                value,
+                f"the value {quote(value)} was reserved and is used again",
             )
 
 
@@ -114,6 +125,26 @@ def enum_reserved_changed(pair: EnumPair) -> Iterator[Change]:
             yield pair.change(
                 Side.OLD, ("reserved", index), value, f"the value {quote(value)} is no longer reserved"
             )
+
+
+@rule(
+    "ENUM_NAME_CHANGED",
+    EnumPair,
+    Category.API,
+    Level.WARNING,
+    "A value of an enum has another name.",
+    Effect(
+        code="The member of the old name is gone.",
+        action="Change the code that uses it. Stored rows hold the value, which stays.",
+    ),
+)
+def enum_name_changed(pair: EnumPair) -> Iterator[Change]:
+    """Yield each value that stays and has another name."""
+    for value in pair.new.values:
+        if value in pair.old.values and pair.old.member(value) != pair.new.member(value):
+            names = f"{pair.old.member(value)} to {pair.new.member(value)}"
+            message = f"the name of {quote(value)} changes from {names}"
+            yield pair.change(Side.NEW, ("values", pair.new.place(value)), value, message)
 
 
 @rule("ENUM_VALUE_RESERVED", EnumPair, Category.SAFE, Level.INFO, "A value that was not in use is reserved.")

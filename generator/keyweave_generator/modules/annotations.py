@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from keyweave_generator.literal import scalar
 from keyweave_generator.model import Field, TypeKind, TypeRef
+from keyweave_generator.pattern import strict_end
 
 from .imports import Imports
 
@@ -36,10 +38,12 @@ def kind(type_: TypeRef) -> str:
 def annotation(type_: TypeRef, imports: Imports) -> str:
     """The Python type of a field, without bounds."""
     if type_.of is not None:
-        return _container(type_, annotation(type_.of, imports))
+        return _container(type_, annotation(type_.of, imports), imports)
     if type_.kind is not TypeKind.SCALAR:
         return imports.schema_class(type_.name)
-    return _BUILTINS[type_.name] if type_.name in _BUILTINS else imports.use(*_IMPORTED[type_.name])
+    if type_.name in _BUILTINS:
+        return imports.builtin(_BUILTINS[type_.name])
+    return imports.use(*_IMPORTED[type_.name])
 
 
 def bounded(field: Field, imports: Imports) -> str:
@@ -51,7 +55,7 @@ def bounded(field: Field, imports: Imports) -> str:
     if field.min_length is not None:
         bounds["min_length"] = max(field.min_length, bounds.get("min_length", 0))
     if field.pattern is not None:
-        bounds["pattern"] = field.pattern
+        bounds["pattern"] = strict_end(field.pattern)
     return _annotated(field.type, bounds, imports)
 
 
@@ -66,12 +70,14 @@ def _annotated(type_: TypeRef, bounds: Mapping[str, Any], imports: Imports) -> s
     if type_.of is None:
         text = annotation(type_, imports)
     else:
-        text = _container(type_, _annotated(type_.of, _own_bounds(type_.of), imports))
+        text = _container(type_, _annotated(type_.of, _own_bounds(type_.of), imports), imports)
     if not bounds:
         return text
-    words = ", ".join(f"{word}={value!r}" for word, value in bounds.items())
+    words = ", ".join(f"{word}={scalar(value)}" for word, value in bounds.items())
     return f"{imports.use('typing', 'Annotated')}[{text}, {imports.use('msgspec', 'Meta')}({words})]"
 
 
-def _container(type_: TypeRef, element: str) -> str:
-    return f"list[{element}]" if type_.kind is TypeKind.LIST else f"dict[str, {element}]"
+def _container(type_: TypeRef, element: str, imports: Imports) -> str:
+    if type_.kind is TypeKind.LIST:
+        return f"{imports.builtin('list')}[{element}]"
+    return f"{imports.builtin('dict')}[{imports.builtin('str')}, {element}]"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from keyweave_generator.literal import literal, tuple_of
 from keyweave_generator.model import Check, Entity, Managed, Schema, TypeKind, TypeRef
 from keyweave_generator.names import HEAD_NAMES
 
@@ -37,22 +38,23 @@ class EntityModule:
         imports: what the module imports.
         name: of the entity.
         record: the class of its rows.
-        always, sometimes: its index entries, without and with a condition.
+        always: its index entries without a condition, as elements of a list.
+        sometimes: those with a condition.
         checks: its checks.
         merges: its merges.
         constant: name of its descriptor.
-        arguments: of the descriptor, as pairs of name and value; those that have the default are left out.
+        arguments: of the descriptor; those that have the default are left out.
     """
 
     imports: Imports
     name: str
     record: str
-    always: tuple[EntryStatement, ...]
+    always: str
     sometimes: tuple[EntryStatement, ...]
     checks: tuple[CheckStatement, ...]
     merges: tuple[MergeFunctions, ...]
     constant: str
-    arguments: tuple[tuple[str, str], ...]
+    arguments: str
 
 
 def entity_module(entity: Entity, schema: Schema) -> EntityModule:
@@ -67,19 +69,19 @@ def entity_module(entity: Entity, schema: Schema) -> EntityModule:
         imports,
         entity.name,
         f"{imports.use('..', 'models')}.{entity.name}",
-        tuple(entry for entry in entries if not entry.condition),
+        ", ".join(entry.expression for entry in entries if not entry.condition),
         tuple(entry for entry in entries if entry.condition),
         tuple(_check(entity, check) for check in entity.checks),
         tuple(merge_functions(merge, entity, schema, imports) for merge in entity.merges),
         descriptor_name(entity),
-        tuple(_arguments(entity, schema, imports)),
+        ", ".join(f"{name}={value}" for name, value in _arguments(entity, schema, imports)),
     )
 
 
 def _check(entity: Entity, check: Check) -> CheckStatement:
     message = f"{entity.name}: check {check.name}: {' '.join((check.doc or check.rule.source).split())}"
     return CheckStatement(
-        check.name, check.rule.python, check.rule.fields[0] if check.rule.fields else "", repr(message)
+        check.name, check.rule.python, check.rule.fields[0] if check.rule.fields else "", literal(message)
     )
 
 
@@ -93,7 +95,7 @@ def _arguments(entity: Entity, schema: Schema, imports: Imports) -> Iterator[tup
     yield "key", f'"{entity.key}"'
     yield "partition_by", f'"{entity.partition_by}"'
     known = [*HEAD_NAMES, *(field.name for field in entity.fields)]
-    yield "known", f"frozenset({{{', '.join(map(repr, known))}}})"
+    yield "known", f"frozenset({{{', '.join(map(literal, known))}}})"
     yield "entries", "index_entries"
     yield "check", "check"
     normalized = normalized_fields(entity.fields, schema)
@@ -104,11 +106,11 @@ def _arguments(entity: Entity, schema: Schema, imports: Imports) -> Iterator[tup
     for managed in Managed:
         for field in entity.fields:
             if field.managed is managed:
-                yield managed.value, repr(field.name)
+                yield managed.value, literal(field.name)
     yield from _names("normalized", normalized)
     renamed = tuple((field.renamed_from, field.name) for field in entity.fields if field.renamed_from)
     if renamed:
-        yield "renamed", repr(renamed)
+        yield "renamed", tuple_of(map(names_literal, renamed))
     yield from _names("enums", (field.name for field in entity.fields if field.type.kind is TypeKind.ENUM))
     yield from _mapping("filters", {field.name: f'"{kind(field.type)}"' for field in filter_fields(entity)})
     yield from _mapping(
@@ -139,10 +141,10 @@ def _mapping(argument: str, values: dict[str, str]) -> Iterator[tuple[str, str]]
 def _references(entity: Entity, imports: Imports) -> str:
     made = imports.runtime("Reference")
     parts = [
-        f'{made}("{each.field}", "{each.entity}", {each.on_delete.value == "cascade"}, "{each.via}"), '
+        f'{made}("{each.field}", "{each.entity}", {each.on_delete.value == "cascade"}, "{each.via}")'
         for each in entity.references
     ]
-    return f"({''.join(parts)})"
+    return tuple_of(parts)
 
 
 def _retention(entity: Entity, imports: Imports) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from keyweave_generator.literal import tuple_of
 from keyweave_generator.model import Entity, Field, OrderBy, TypeKind, Unique, View
+from keyweave_generator.names import argument_name
 
 from .annotations import kind
 from .imports import Imports
-from .text import tuple_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,9 @@ def view_entry(view: View, entity: Entity, imports: Imports) -> EntryStatement:
 def claim_entry(unique: Unique, entity: Entity, imports: Imports) -> EntryStatement:
     """The claim of a record called `record` to a unique value."""
     fields = {field.name: field for field in entity.fields}
-    value = _claimed(unique, lambda name: _stored_text(fields[name], imports), imports)
+    value = _claimed(
+        unique, lambda name: _stored_text(fields[name], imports), lambda: imports.runtime("join")
+    )
     claim = imports.runtime("ClaimEntry")
     return EntryStatement(
         _condition(unique.fields, fields), f'{claim}("{unique.name}", {value}, record.{entity.key})'
@@ -42,22 +45,29 @@ def claim_entry(unique: Unique, entity: Entity, imports: Imports) -> EntryStatem
 
 
 def argument_text(field: Field, imports: Imports) -> str:
-    """The key text of an argument that has the name of a field."""
-    return f'{imports.runtime("key_text")}({field.name}, "{kind(field.type)}")'
+    """The key text of the argument for a field, as a method uses it."""
+    return looked_up(field, argument_name(field.name), imports)
+
+
+def looked_up(field: Field, value: str, imports: Imports) -> str:
+    """The key text of a value, a piece of Python, by which rows are looked up: trimmed where the field is."""
+    return f'{imports.aliased("key_text")}({value}, "{kind(field.type)}"){".strip()" if field.trim else ""}'
 
 
 def claimed_by_arguments(unique: Unique, entity: Entity, imports: Imports) -> str:
-    """The unique value of arguments that have the names of its fields."""
+    """The unique value of the arguments for its fields."""
     fields = {field.name: field for field in entity.fields}
-    return _claimed(unique, lambda name: argument_text(fields[name], imports), imports)
+    return _claimed(
+        unique, lambda name: argument_text(fields[name], imports), lambda: imports.aliased("join")
+    )
 
 
-def _claimed(unique: Unique, text: Callable[[str], str], imports: Imports) -> str:
-    """A unique value; `text` gives the key text of a field."""
+def _claimed(unique: Unique, text: Callable[[str], str], join: Callable[[], str]) -> str:
+    """A unique value; `text` gives the key text of a field, and `join` the function that joins several."""
     steps = {"lower": ".lower()", "trim": ".strip()"}
     suffix = "".join(steps[step] for step in sorted(unique.normalize, reverse=True))
     parts = [f"{text(name)}{suffix}" for name in unique.fields]
-    return parts[0] if len(parts) == 1 else f"{imports.runtime('join')}({tuple_of(parts)})"
+    return parts[0] if len(parts) == 1 else f"{join()}({tuple_of(parts)})"
 
 
 def _stored_text(field: Field, imports: Imports) -> str:

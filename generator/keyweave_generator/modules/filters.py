@@ -34,9 +34,14 @@ class FiltersModule:
 
 def filters_module(schema: Schema) -> FiltersModule | None:
     """The view model for a schema; None when no entity refers to another one."""
-    imports = Imports(classes=".models")
+    referring = [entity for entity in schema.entities if entity.references]
+    imports = Imports(
+        classes=".models",
+        taken=frozenset(field.name for entity in referring for field in filter_fields(entity)),
+        reserved=frozenset({"TypedDict", *map(filter_name, referring)}),
+    )
     imports.use("typing", "TypedDict")
-    filters = tuple(_filter(entity, imports) for entity in schema.entities if entity.references)
+    filters = tuple(_filter(entity, imports) for entity in referring)
     return FiltersModule(imports, filters) if filters else None
 
 

@@ -9,8 +9,8 @@ from typing import Final
 
 from .runtime import MODULE_OF
 
-_WHOLE: Final = ("", "")
-"""Represents the module itself among the names and aliases that are imported from it."""
+_WHOLE: Final = ""
+"""Represents the module itself among the names that are imported from it."""
 
 
 @dataclass(slots=True)
@@ -22,30 +22,47 @@ class Imports:
     Attributes:
         classes: the module of the schema's enums and classes, such as `..models`; empty if it is this module.
         flavour: the flavour of the module, `sync` or `aio`; empty if it has none.
+        taken: names that the schema gives to things of the module; what is imported steps aside.
+        reserved: names that the module itself uses; imported enums and classes of the schema step aside.
     """
 
     classes: str = ""
     flavour: str = ""
+    taken: frozenset[str] = frozenset()
+    reserved: frozenset[str] = frozenset()
     _names: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
 
     def use(self, module: str, name: str, *, alias: str = "") -> str:
         """Add `from module import name as alias`."""
+        alias = alias or (f"{name}_" if name in self.taken else "")
         self._names.setdefault(module, set()).add((name, alias))
         return alias or name
 
     def module(self, module: str) -> str:
         """Add `import module`."""
-        self._names.setdefault(module, set()).add(_WHOLE)
-        return module
+        alias = f"{module}_" if module in self.taken else ""
+        self._names.setdefault(module, set()).add((_WHOLE, alias))
+        return alias or module
+
+    def builtin(self, name: str) -> str:
+        """A name that Python has without an import, unless the schema gives it to something of the module."""
+        return self.use("builtins", name) if name in self.taken else name
 
     def runtime(self, name: str) -> str:
         """Add a name of the runtime, from the module that defines it."""
         module = MODULE_OF[name].format(flavour=self.flavour)
-        return self.use(module, name.removeprefix("_"), alias=name if name.startswith("_") else "")
+        plain = name.removeprefix("_")
+        return self.use(module, plain, alias=name if name != plain else "")
+
+    def aliased(self, name: str) -> str:
+        """Add a function of the runtime under a name that no argument of a generated method has."""
+        return self.use(MODULE_OF[name], name, alias=f"{name}_")
 
     def schema_class(self, name: str) -> str:
         """Add an enum or a class of the schema."""
-        return self.use(self.classes, name) if self.classes else name
+        if not self.classes:
+            return name
+        return self.use(self.classes, name, alias=f"{name}_" if name in self.reserved else "")
 
     def __str__(self) -> str:
         groups: dict[int, list[str]] = {}
@@ -61,9 +78,11 @@ class Imports:
 
 
 def _statements(module: str, names: Set[tuple[str, str]]) -> list[str]:
-    whole = [f"import {module}"] if _WHOLE in names else []
-    aliased = sorted(f"from {module} import {name} as {alias}" for name, alias in names if alias)
-    plain = sorted((name for name, alias in names - {_WHOLE} if not alias), key=_name_order)
+    whole = [
+        f"import {module} as {alias}" if alias else f"import {module}" for name, alias in names if not name
+    ]
+    aliased = sorted(f"from {module} import {name} as {alias}" for name, alias in names if name and alias)
+    plain = sorted((name for name, alias in names if name and not alias), key=_name_order)
     return [*whole, *aliased, *([f"from {module} import {', '.join(plain)}"] if plain else [])]
 
 

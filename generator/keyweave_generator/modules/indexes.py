@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keyweave_generator.literal import literal
 from keyweave_generator.model import Entity, OrderBy, Schema, TypeKind, Unique, View
 
 from .imports import Imports
@@ -10,7 +11,7 @@ from .text import names_literal
 
 def view_descriptor(view: View, entity: Entity, schema: Schema, imports: Imports) -> str:
     """The descriptor of a view; arguments that have the default are left out."""
-    words = [f'"{view.name}"', names_literal(view.fields), f'"{order_of(view)}"']
+    words = [literal(view.name), names_literal(view.fields), literal(order_of(view))]
     groups = group_texts(view, entity, schema)
     if groups:
         words.append(names_literal(groups))
@@ -21,7 +22,7 @@ def unique_descriptor(unique: Unique, imports: Imports) -> str:
     """The descriptor of a unique constraint; arguments that have the default are left out."""
     errors = imports.use("..", "errors")
     words = [
-        f'"{unique.name}"',
+        literal(unique.name),
         names_literal(unique.fields),
         f"{errors}.{unique.error or 'UniqueViolationError'}",
     ]

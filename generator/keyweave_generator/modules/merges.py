@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from keyweave_generator.literal import tuple_of
 from keyweave_generator.model import Entity, Merge, MergeRule, Schema
 
 from .identifiers import merge_name, normalizer_name
 from .imports import Imports
 from .normalizers import normalized_fields
-from .text import tuple_of
 
 _COMBINE: Final = {
     MergeRule.SUM: "add",

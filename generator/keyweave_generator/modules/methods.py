@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keyweave_generator.model import Entity, Merge, Schema, TypeKind, Unique, View
-from keyweave_generator.names import HAVING, plural, snake_case
+from keyweave_generator.literal import literal, tuple_of
+from keyweave_generator.model import Entity, Merge, Schema, TypeKind, Unique, View, referrer_words
+from keyweave_generator.names import argument_name
 
 from .annotations import annotation
-from .entries import argument_text, claimed_by_arguments
+from .entries import argument_text, claimed_by_arguments, looked_up
+from .filters import filter_fields
 from .identifiers import filter_name, merge_name, module_name
 from .imports import Imports
 from .indexes import group_texts, order_of
-from .text import sentence, tuple_of
+from .text import sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class GroupMethod:
     Attributes:
         field: name of the last field.
         type: of its values.
-        convert: the value of the key text `group`, as Python.
+        convert: the value of the key text `group_`, as Python.
         parameters, values: those of the other fields, as in `ViewMethods`.
     """
 
@@ -41,10 +43,10 @@ class ViewMethods:
         name: of the view.
         doc: the reason for the view.
         first: the row that comes first, such as `newest`.
-        parameters: one for each field, each followed by a comma.
+        parameters: one for each field, each behind a comma.
         values: the key texts of the parameters, as a tuple.
         group: the method that counts by the last field; None if its values are not known.
-        gathers: whether its only field is a reference, so that several lists can be read at once.
+        gathers: if its only field is a reference, so that several lists can be read at once, the key text of one `key`.
     """
 
     name: str
@@ -53,7 +55,7 @@ class ViewMethods:
     parameters: str
     values: str
     group: GroupMethod | None
-    gathers: bool
+    gathers: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class ReferrerMethods:
         keyword: the argument of a search that selects rows to which such a row refers.
         suffix: the end of the names of the methods that read rows together with the referring rows.
         filter: the type of its value.
+        filters: the argument as it is passed on.
         entity: the class of the referring rows.
         field: the referring field.
     """
@@ -81,6 +84,7 @@ class ReferrerMethods:
     keyword: str
     suffix: str
     filter: str
+    filters: str
     entity: str
     field: str
 
@@ -97,7 +101,8 @@ class MergeMethod:
 def view_methods(view: View, entity: Entity, schema: Schema, imports: Imports) -> ViewMethods:
     """The methods of a view."""
     parameters, values = _asked(view.fields, entity, imports)
-    references = {reference.field for reference in entity.references}
+    fields = {field.name: field for field in entity.fields}
+    gathers = len(view.fields) == 1 and view.fields[0] in {each.field for each in entity.references}
     return ViewMethods(
         view.name,
         sentence(view.why),
@@ -105,7 +110,7 @@ def view_methods(view: View, entity: Entity, schema: Schema, imports: Imports) -
         parameters,
         values,
         _group_method(view, entity, schema, imports),
-        len(view.fields) == 1 and view.fields[0] in references,
+        looked_up(fields[view.fields[0]], "key", imports) if gathers else "",
     )
 
 
@@ -126,15 +131,19 @@ def referrer_methods(entity: Entity, schema: Schema, imports: Imports) -> tuple[
         for reference in other.references
         if reference.entity == entity.name
     ]
-    names = [other.name for other, _ in incoming]
     found = []
     for other, reference in incoming:
-        suffix = f"_by_{reference.field}" if names.count(other.name) > 1 else ""
+        keyword, suffix = referrer_words(other, reference)
+        trimmed = [field.name for field in filter_fields(other) if field.trim]
+        filters = keyword
+        if trimmed:
+            filters = f"{imports.aliased('with_trimmed')}({keyword}, {', '.join(map(literal, trimmed))})"
         found.append(
             ReferrerMethods(
-                f"{HAVING}{snake_case(other.name)}{suffix}",
-                f"with_{plural(snake_case(other.name))}{suffix}",
+                keyword,
+                suffix,
                 f"{imports.use('..', 'filters')}.{filter_name(other)}",
+                filters,
                 imports.schema_class(other.name),
                 reference.field,
             )
@@ -154,12 +163,14 @@ def _group_method(view: View, entity: Entity, schema: Schema, imports: Imports) 
     type_ = next(field.type for field in entity.fields if field.name == view.fields[-1])
     parameters, values = _asked(view.fields[:-1], entity, imports)
     name = annotation(type_, imports)
-    convert = f"{name}(group)" if type_.kind is TypeKind.ENUM else 'group == "true"'
+    convert = f"{name}(group_)" if type_.kind is TypeKind.ENUM else 'group_ == "true"'
     return GroupMethod(view.fields[-1], name, convert, parameters, values)
 
 
 def _asked(names: tuple[str, ...], entity: Entity, imports: Imports) -> tuple[str, str]:
-    """Parameters with the names of fields, each followed by a comma, and the tuple of their key texts."""
+    """Parameters for fields, each behind a comma, and the tuple of their key texts."""
     fields = {field.name: field for field in entity.fields}
-    parameters = "".join(f"{name}: {annotation(fields[name].type, imports)}, " for name in names)
+    parameters = "".join(
+        f", {argument_name(name)}: {annotation(fields[name].type, imports)}" for name in names
+    )
     return parameters, tuple_of(argument_text(fields[name], imports) for name in names)

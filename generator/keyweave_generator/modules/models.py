@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
 
+from keyweave_generator.literal import literal, scalar, tuple_of
 from keyweave_generator.model import Enum, Field, Schema, TypeKind, TypeRef
-from keyweave_generator.names import member_name
 
 from .annotations import bounded
 from .identifiers import normalizer_name
 from .imports import Imports
 from .normalizers import normalizing_steps
-from .text import micros, sentence
+from .text import sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +26,10 @@ class SetProperty:
 
 @dataclass(frozen=True, slots=True)
 class EnumClass:
-    """A StrEnum. `members` are pairs of name and wire value."""
+    """A StrEnum. `parent` is the name of that class; `members` are pairs of name and wire value."""
 
     name: str
+    parent: str
     doc: str
     members: tuple[tuple[str, str], ...]
     sets: tuple[SetProperty, ...]
@@ -47,7 +47,11 @@ class FieldLine:
 
 @dataclass(frozen=True, slots=True)
 class RecordClass:
-    """A Struct, and the function that normalizes it; `normalizer` is empty when there is nothing to normalize."""
+    """A Struct, and the function that normalizes it.
+
+    `secrets` declares the secret fields; it is empty when there is none. `normalizer` is empty when there is nothing to
+    normalize.
+    """
 
     name: str
     parent: str
@@ -74,7 +78,7 @@ class ModelsModule:
 
 def models_module(schema: Schema) -> ModelsModule:
     """The view model for a schema; nested records come before the rows that hold them."""
-    imports = Imports()
+    imports = Imports(taken=_names(schema))
     records = [(each.name, each.doc, each.fields, "Value") for each in schema.records]
     rows = [(each.name, each.doc, each.fields, "Record") for each in schema.entities]
     return ModelsModule(
@@ -84,16 +88,26 @@ def models_module(schema: Schema) -> ModelsModule:
     )
 
 
+def _names(schema: Schema) -> frozenset[str]:
+    """The names of all classes and fields of the module."""
+    names = {enum.name for enum in schema.enums}
+    for record in schema.records:
+        names |= {record.name, *(field.name for field in record.fields)}
+    for entity in schema.entities:
+        names |= {entity.name, *(field.name for field in entity.fields)}
+    return frozenset(names)
+
+
 def _enum(enum: Enum, imports: Imports) -> EnumClass:
-    imports.use("enum", "StrEnum")
     return EnumClass(
         enum.name,
+        imports.use("enum", "StrEnum"),
         sentence(enum.doc or enum.name),
-        tuple((member_name(value), repr(value)) for value in enum.values),
+        tuple((enum.member(value), literal(value)) for value in enum.values),
         tuple(
             SetProperty(
                 name,
-                "".join(f"{enum.name}.{member_name(value)}, " for value in values),
+                tuple_of(f"{enum.name}.{enum.member(value)}" for value in values),
                 sentence(f"One of {', '.join(values)}."),
             )
             for name, values in enum.sets.items()
@@ -105,22 +119,23 @@ def _class(
     name: str, doc: str, fields: Iterable[Field], parent: str, schema: Schema, imports: Imports
 ) -> RecordClass:
     fields = tuple(fields)
-    secrets = ", ".join(repr(field.name) for field in fields if field.secret)
+    secrets = ", ".join(literal(field.name) for field in fields if field.secret)
     if secrets:
-        imports.use("typing", "ClassVar")
+        of_names = imports.builtin("frozenset")
+        secrets = f"{imports.use('typing', 'ClassVar')}[{of_names}[{imports.builtin('str')}]] = {of_names}({{{secrets}}})"
     steps = normalizing_steps(fields, schema, imports)
     return RecordClass(
         name,
         imports.runtime(parent),
         sentence(doc or name),
-        tuple(_field(field, imports) for field in fields),
-        f"frozenset({{{secrets}}})" if secrets else "",
+        tuple(_field(field, schema, imports) for field in fields),
+        secrets,
         normalizer_name(name) if steps else "",
         steps,
     )
 
 
-def _field(field: Field, imports: Imports) -> FieldLine:
+def _field(field: Field, schema: Schema, imports: Imports) -> FieldLine:
     if field.managed is not None:
         moment = imports.use("datetime", "datetime")
         return FieldLine(field.name, f"{moment} | None", " = None", "Set by the store.")
@@ -129,17 +144,16 @@ def _field(field: Field, imports: Imports) -> FieldLine:
     if field.optional:
         annotation, default = f"{annotation} | None", " = None"
     elif field.has_default:
-        default = f" = {_default(field.type, field.default, imports)}"
+        default = f" = {_default(field.type, field.default, schema, imports)}"
     return FieldLine(field.name, annotation, default, sentence(field.doc))
 
 
-def _default(type_: TypeRef, value: object, imports: Imports) -> str:
+def _default(type_: TypeRef, value: object, schema: Schema, imports: Imports) -> str:
     """The default of a field; each record gets its own list or dict."""
     if isinstance(value, list | dict):
-        factory = f"lambda: {value!r}" if value else type(value).__name__
+        factory = imports.builtin(type(value).__name__)
         return f"{imports.module('msgspec')}.field(default_factory={factory})"
     if type_.kind is TypeKind.ENUM:
-        return f"{type_.name}.{member_name(str(value))}"
-    if isinstance(value, timedelta):
-        return f"{imports.use('datetime', 'timedelta')}(microseconds={micros(value)})"
-    return repr(value)
+        enum = next(each for each in schema.enums if each.name == type_.name)
+        return f"{enum.name}.{enum.member(str(value))}"
+    return scalar(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from keyweave_generator.literal import literal, tuple_of
 from keyweave_generator.model import Schema
 from keyweave_generator.scripts import scripts
 from keyweave_generator.stamp import FORMAT
@@ -11,7 +12,7 @@ from keyweave_generator.stamp import FORMAT
 from .errors import error_classes
 from .identifiers import descriptor_name, module_name
 from .imports import Imports
-from .text import sentence
+from .text import names_literal, sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +39,11 @@ class PackageModule:
 
     Attributes:
         imports: what the module imports.
-        package: name of the package.
-        namespace: the default parts of the namespace.
-        groups: names of groups and their numbers of partitions.
-        descriptors: the entities' descriptors.
-        scripts: names of all scripts.
-        fingerprint: digest of the schema.
-        format: the format of the generated code.
+        arguments: of the descriptor.
     """
 
     imports: Imports
-    package: str
-    namespace: tuple[str, str, str, str]
-    groups: tuple[tuple[str, int], ...]
-    descriptors: tuple[str, ...]
-    scripts: tuple[str, ...]
-    fingerprint: str
-    format: int
+    arguments: str
 
 
 def package_doc(schema: Schema) -> str:
@@ -83,16 +72,18 @@ def entities_module(schema: Schema) -> EntitiesModule:
 def package_module(schema: Schema, fingerprint: str) -> PackageModule:
     """The view model for a schema."""
     imports = Imports()
-    imports.use("importlib", "resources")
+    imports.use("pkgutil", "get_data")
     imports.runtime("Package")
     space = schema.namespace
-    return PackageModule(
-        imports,
-        schema.package,
-        (space.app, space.version, space.environment, space.tenant),
-        tuple((group.name, group.partitions) for group in schema.groups),
-        tuple(imports.use(".entities", descriptor_name(each)) for each in schema.entities),
-        tuple(scripts()),
-        fingerprint,
-        FORMAT,
-    )
+    groups = ", ".join(f"{literal(group.name)}: {group.partitions}" for group in schema.groups)
+    descriptors = tuple_of(imports.use(".entities", descriptor_name(each)) for each in schema.entities)
+    arguments = {
+        "name": literal(schema.package),
+        "namespace": names_literal((space.app, space.version, space.environment, space.tenant)),
+        "groups": f"{{{groups}}}",
+        "entities": descriptors,
+        "scripts": f"_scripts({', '.join(map(literal, scripts()))})",
+        "fingerprint": literal(fingerprint),
+        "format": str(FORMAT),
+    }
+    return PackageModule(imports, ", ".join(f"{name}={value}" for name, value in arguments.items()))

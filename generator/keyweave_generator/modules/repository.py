@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from keyweave_generator.model import Entity, Schema, TypeKind
+from keyweave_generator.literal import literal
+from keyweave_generator.model import Entity, Field, Schema, TypeKind
+from keyweave_generator.names import argument_name
 
 from .annotations import annotation
 from .filters import filter_fields
@@ -39,6 +41,12 @@ _ALWAYS: Final = (
 """The names of the runtime that every repository uses."""
 
 
+_RESERVED: Final = frozenset(
+    "Any AsyncIterator Callable ClaimEntry ENTITY Iterator Literal Page Sequence Session".split()
+)
+"""Names in PascalCase or capitals that the module of a repository has beside the classes of the schema."""
+
+
 @dataclass(frozen=True, slots=True)
 class RepositoryModule:
     """The module of an entity's repository.
@@ -49,7 +57,8 @@ class RepositoryModule:
         name: the repository's class.
         record: the class of the rows.
         doc: the documentation of the entity.
-        key: name of the key field.
+        key: the argument for the key.
+        looked_up, looked_up_keys: that argument, and the argument `keys`, as they are passed on.
         not_found, exists: names of the entity's errors.
         orders: literals of the orders that a search can ask for; the first one is the default.
         view_names: literals of the names of all views; empty when there are none.
@@ -66,6 +75,8 @@ class RepositoryModule:
     record: str
     doc: str
     key: str
+    looked_up: str
+    looked_up_keys: str
     not_found: str
     exists: str
     orders: tuple[str, ...]
@@ -84,7 +95,9 @@ class RepositoryModule:
 
 def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> RepositoryModule:
     """The view model for an entity and a flavour."""
-    imports = Imports(classes="..models", flavour=flavour.module)
+    imports = Imports(
+        classes="..models", flavour=flavour.module, reserved=_RESERVED | {repository_name(entity)}
+    )
     referrers = referrer_methods(entity, schema, imports)
     orders = dict.fromkeys(order_of(view) for view in entity.views) or {"created": None}
     touches = tuple(
@@ -92,24 +105,30 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         for field in entity.fields
         if field.type.kind is TypeKind.SCALAR and field.type.name == "datetime" and field.managed is None
     )
+    key = next(field for field in entity.fields if field.name == entity.key)
     module = RepositoryModule(
         imports,
         flavour,
         repository_name(entity),
         imports.schema_class(entity.name),
         sentence(entity.doc or entity.name),
-        entity.key,
+        argument_name(entity.key),
+        _given(key, argument_name(entity.key), imports),
+        f"[{_given(key, 'key', imports)} for key in keys]" if key.trim else "keys",
         not_found_name(entity),
         exists_name(entity),
-        tuple(map(repr, orders)),
-        tuple(repr(view.name) for view in entity.views),
+        tuple(map(literal, orders)),
+        tuple(literal(view.name) for view in entity.views),
         "".join(
-            f"{field.name}: {annotation(field.type, imports)} | None = None, "
+            f"{argument_name(field.name)}: {annotation(field.type, imports)} | None = None, "
             for field in filter_fields(entity)
         ),
         "".join(f"{each.keyword}: {each.filter} | None = None, " for each in referrers),
-        ", ".join(f"{field.name}={field.name}" for field in filter_fields(entity)),
-        "".join(f'("{each.entity}", "{each.field}", {each.keyword}), ' for each in referrers),
+        ", ".join(
+            f"{field.name}={_given(field, argument_name(field.name), imports)}"
+            for field in filter_fields(entity)
+        ),
+        ", ".join(f'("{each.entity}", "{each.field}", {each.filters})' for each in referrers),
         tuple(view_methods(view, entity, schema, imports) for view in entity.views),
         tuple(unique_methods(unique, entity, imports) for unique in entity.uniques),
         referrers,
@@ -120,6 +139,11 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
     imports.use(f"..entities.{module_name(entity)}", descriptor_name(entity), alias="ENTITY")
     _import_for_methods(module)
     return module
+
+
+def _given(field: Field, argument: str, imports: Imports) -> str:
+    """An argument for a field as it is passed on: trimmed where the field is."""
+    return f"{imports.aliased('trimmed')}({argument})" if field.trim else argument
 
 
 def _import_for_methods(module: RepositoryModule) -> None:
@@ -134,7 +158,6 @@ def _import_for_methods(module: RepositoryModule) -> None:
         "_count": module.views,
         "_gather": module.referrers or any(view.gathers for view in module.views),
         "_tree": module.tree_via,
-        "key_text": any(view.gathers for view in module.views),
         "_merge": module.merges,
         "_page": module.views,
         "_touch": module.touches,

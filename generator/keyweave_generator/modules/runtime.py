@@ -19,7 +19,7 @@ _NAMES: Final = {
     "keyweave.model.keytext": ("key_text",),
     "keyweave.model.merge": ("Merge", "add", "first", "greatest", "least", "union"),
     "keyweave.model.moment": ("duration_micros", "to_micros"),
-    "keyweave.model.normalize": ("compact", "fill_zero", "trim"),
+    "keyweave.model.normalize": ("compact", "fill_zero", "trim", "trimmed", "with_trimmed"),
     "keyweave.model.page": ("Page",),
     "keyweave.model.record": ("Record", "Value"),
     "keyweave.read": (

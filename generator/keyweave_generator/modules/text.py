@@ -5,10 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Final
 
-WIDTH: Final = 110
-"""Columns of generated code."""
+from keyweave_generator.layout import WIDTH
+from keyweave_generator.literal import literal, tuple_of
 
 
 def sentence(text: str) -> str:
@@ -22,13 +21,28 @@ def paragraph(text: str, indent: int) -> str:
     return f"\n{' ' * indent}".join(lines)
 
 
+def opening(text: str, indent: int) -> str:
+    """The first paragraph of a docstring, behind its quotes."""
+    return paragraph(f'"""{" " if text.startswith(chr(34)) else ""}{text}', indent)
+
+
 def docstring(text: str, indent: int = 4) -> str:
     """A sentence as a whole docstring, on one line if it fits."""
-    room = WIDTH - indent - len('""""""')
-    if len(text) <= room:
-        return f'"""{text} """' if text.endswith('"') else f'"""{text}"""'
-    lines = paragraph(f'"""{text}"""', indent).removesuffix('"""')
+    line = f'"""{_inside(text)}"""'
+    lines = opening(text, indent)
+    if len(line) <= WIDTH - indent or "\n" not in lines:
+        return line
     return f'{lines}\n{" " * indent}"""'
+
+
+def _inside(text: str) -> str:
+    """Text between the quotes of a docstring; a space keeps its own quotes apart from these."""
+    return f"{' ' if text.startswith(chr(34)) else ''}{text}{' ' if text.endswith(chr(34)) else ''}"
+
+
+def names(texts: Iterable[str]) -> str:
+    """String literals between commas."""
+    return ", ".join(map(literal, texts))
 
 
 def micros(duration: timedelta) -> int:
@@ -36,12 +50,6 @@ def micros(duration: timedelta) -> int:
     return duration // timedelta(microseconds=1)
 
 
-def tuple_of(parts: Iterable[str]) -> str:
-    """A tuple literal of pieces of Python."""
-    items = list(parts)
-    return f"({', '.join(items)},)" if items else "()"
-
-
 def names_literal(names: Iterable[str]) -> str:
     """A tuple literal of strings."""
-    return tuple_of(map(repr, names))
+    return tuple_of(map(literal, names))

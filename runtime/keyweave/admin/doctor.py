@@ -11,7 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from keyweave.admin.examine import BudgetOption, as_json, examined
+from keyweave.admin.examine import BudgetOption, examined
+from keyweave.admin.probe import as_json
 from keyweave.admin.target import (
     FOUND,
     EnvironmentOption,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 
 import typer
 
-from keyweave.admin.examine import BudgetOption, as_json, examined
+from keyweave.admin.examine import BudgetOption, examined
+from keyweave.admin.probe import as_json, lines
 from keyweave.admin.target import (
     FOUND,
     EnvironmentOption,
@@ -17,8 +17,6 @@ from keyweave.admin.target import (
     PackageOption,
     UrlOption,
 )
-from keyweave.health.report import Health, Severity
-from keyweave.health.sizes import size_text
 
 EPILOG = """\
 Examples:
@@ -50,38 +48,3 @@ def health(
             typer.echo(line)
     if not found.serving:
         raise typer.Exit(FOUND)
-
-
-def lines(found: Health) -> list[str]:
-    """Return a report as lines of text."""
-    server = found.server
-    rows = {
-        "role": server.role or "unknown",
-        "persistence": server.persistence,
-        "eviction": server.eviction_policy or "unknown",
-        "memory": _memory(found),
-        "transport": "TLS" if found.encrypted else "local" if found.local else "plain, over a network",
-        "latency": f"{found.latency * 1000:.1f} ms",
-        "clock skew": f"{found.clock_skew:.1f} s",
-        "sweep lag": f"{found.sweep_lag:.0f} s",
-        "schema": found.schema[:12],
-        "findings": _findings(found),
-    }
-    name = f"{server.product or 'a server'} {server.version or ''}".strip()
-    head = f"{name} at {found.address}: {'serving' if found.serving else 'NOT SERVING'}"
-    return [head, *(f"  {title:<12} {value}" for title, value in rows.items())]
-
-
-def _memory(found: Health) -> str:
-    used = found.server.used_memory
-    if used is None:
-        return "unknown"
-    if found.memory_share is None or found.memory_budget is None:
-        return f"{size_text(used)}, no limit"
-    return f"{size_text(used)} of {size_text(found.memory_budget)} ({found.memory_share:.0%})"
-
-
-def _findings(found: Health) -> str:
-    counts = Counter(finding.severity for finding in found.findings)
-    parts = [f"{counts[severity]} {severity.value}" for severity in reversed(Severity) if counts[severity]]
-    return f"{', '.join(parts)}: see keyweave doctor" if parts else "none"

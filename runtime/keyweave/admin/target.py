@@ -6,7 +6,8 @@ Exit status of every admin command: 0 if all is well, 1 if it found something, 2
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
@@ -32,12 +33,27 @@ class Format(enum.Enum):
     JSON = "json"
 
 
+def not_empty(variable: str) -> Callable[[str | None], str | None]:
+    """Return a check of an option: where neither it nor its default is given, its variable must not be empty.
+
+    An empty variable is a mistake in a deployment, and would mean the default: another tenant, or another server.
+    """
+
+    def checked(value: str | None) -> str | None:
+        if value is None and os.environ.get(variable) == "":
+            fail(f"the variable {variable} is empty; unset it, or give it a value")
+        return value
+
+    return checked
+
+
 PackageOption = Annotated[
     str | None,
     typer.Option(
         "--package",
         "-p",
         envvar="KEYWEAVE_PACKAGE",
+        callback=not_empty("KEYWEAVE_PACKAGE"),
         help="Import name of the generated package. Default: the only one in generated/.",
     ),
 ]
@@ -47,13 +63,18 @@ UrlOption = Annotated[
         "--url",
         "-u",
         envvar="KEYWEAVE_URL",
+        callback=not_empty("KEYWEAVE_URL"),
         help="The store: redis://, rediss:// or unix://. Other users can see arguments: put a password in the variable.",
     ),
 ]
 NamespaceOption = Annotated[
     str | None,
     typer.Option(
-        "--namespace", "-n", envvar="KEYWEAVE_NAMESPACE", help="The tenant. Default: that of the schema."
+        "--namespace",
+        "-n",
+        envvar="KEYWEAVE_NAMESPACE",
+        callback=not_empty("KEYWEAVE_NAMESPACE"),
+        help="The tenant. Default: that of the schema.",
     ),
 ]
 EnvironmentOption = Annotated[
@@ -62,6 +83,7 @@ EnvironmentOption = Annotated[
         "--environment",
         "-e",
         envvar="KEYWEAVE_ENVIRONMENT",
+        callback=not_empty("KEYWEAVE_ENVIRONMENT"),
         help="The environment, such as production. Default: that of the schema.",
     ),
 ]

@@ -10,7 +10,7 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from keyweave.connection.direct import wire
 from keyweave.connection.direct.busy_poll import busy_poll
@@ -19,7 +19,9 @@ from keyweave.connection.direct.pool_aio import Pool
 from keyweave.connection.pool_state import PoolState, PoolWatch
 from keyweave.connection.settings import ConnectionSettings
 from keyweave.effects import Call, Flow, Send, Sleep
-from keyweave.embedded import server as embedded
+
+if TYPE_CHECKING:
+    from keyweave.embedded.server import Lease
 
 T = TypeVar("T")
 
@@ -43,9 +45,11 @@ class Shell:
         connection_factory: Callable[[], Awaitable[Link]] | None = None,
     ) -> None:
         tls = wire.tls_context(settings)
-        self._lease: embedded.Lease | None = None
+        self._lease: Lease | None = None
         if settings.scheme == "embedded" and connection_factory is None:
-            self._lease = embedded.acquire(settings.path or None)
+            from keyweave.embedded import server  # other servers need no process, which takes long to import
+
+            self._lease = server.acquire(settings.path or None)
             settings = self._lease.settings(settings)
         self.settings: Final = settings
         polling = busy_poll(settings)

@@ -87,12 +87,14 @@ class UnitOfWork:
                 f"{entity.name} is in group {entity.group!r}; this transaction already uses group {self.group!r}"
             )
 
-    def conflict_error(self, entity: Entity[Any]) -> ConflictError:
+    def conflict_error(self, entity: Entity[Any], key: str) -> ConflictError:
         """Return the error for a row that another writer changed since this unit read it.
 
         The unit keeps the error: when the caller's function raises it, the transaction is retried.
         """
-        self.conflict = ConflictError(f"{entity.name}: the row changed since this transaction read it")
+        self.conflict = ConflictError(
+            f"{entity.row(key)}: the row changed since this transaction read it", key=key
+        )
         return self.conflict
 
     def change_of(self, entity: Entity[Any], key: str) -> Change | None:

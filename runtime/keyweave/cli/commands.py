@@ -6,12 +6,13 @@ the runtime does not depend on the generator, and any installed distribution can
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
+from typer.models import CommandInfo
 
 GROUP: Final = "keyweave.commands"
 """The entry point group that is read."""
@@ -59,7 +60,7 @@ def installed() -> list[EntryPoint]:
     return sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, entry.value))
 
 
-def assemble(entries: Iterable[EntryPoint]) -> typer.Typer:
+def assemble(entries: Sequence[EntryPoint], wanted: str = "") -> typer.Typer:
     """Build the `keyweave` app from entry points.
 
     An entry point that cannot be imported is reported on stderr and left out: its missing dependency must not
@@ -67,20 +68,33 @@ def assemble(entries: Iterable[EntryPoint]) -> typer.Typer:
 
     Args:
         entries: the entry points to merge, in the order in which help lists their commands.
+        wanted: the command that will run. Entry points are loaded from the last one on, until one has it: loading all of
+            them takes longer than many commands do. Empty for all commands.
 
     Returns:
         The app; call it to run the command on the process's arguments.
     """
     app = typer.Typer(cls=_Commands, help=_HELP, epilog=_EPILOG, no_args_is_help=True, add_completion=False)
     app.callback()(_options)
-    for entry in entries:
+    loaded: list[typer.Typer] = []
+    for entry in reversed(entries):
         try:
             commands = entry.load()
         except (ImportError, AttributeError) as error:
             typer.echo(_unavailable(entry, error), err=True)
             continue
+        if wanted in map(_name_of, commands.registered_commands):
+            loaded = [commands]
+            break
+        loaded.insert(0, commands)
+    for commands in loaded:
         app.add_typer(commands)
     return app
+
+
+def _name_of(command: CommandInfo) -> str:
+    """The name of a command, as typer makes it."""
+    return command.name or getattr(command.callback, "__name__", "").rstrip("_").replace("_", "-")
 
 
 def _show_version(asked: bool) -> None:

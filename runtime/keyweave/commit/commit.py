@@ -66,19 +66,23 @@ def refused(refusal: Refusal) -> KeyweaveError:
     if refusal.status in (Status.EXISTS, Status.DEAD, Status.FREED):
         return entity.taken(guard.key)
     if refusal.status is Status.TAKEN:
-        return entity.violated(guard.detail)
+        return entity.violated(guard.detail, guard.key)
     if refusal.status is Status.NO_TARGET:
-        return dangling_reference(entity, guard.detail)
+        return dangling_reference(entity, guard.detail, guard.key)
     if refusal.status is Status.MISSING:
         return entity.missing(guard.key)
-    return ConflictError(f"{entity.name}: the row changed since it was loaded")
+    return ConflictError(f"{entity.row(guard.key)}: the row changed since it was loaded", key=guard.key)
 
 
-def dangling_reference(entity: Entity[Any], field: str) -> ReferenceViolationError:
+def dangling_reference(entity: Entity[Any], field: str, key: str) -> ReferenceViolationError:
     """Return the error for a reference whose target does not exist."""
     target = next(reference.target for reference in entity.references if reference.field == field)
     return ReferenceViolationError(
-        f"{entity.name}.{field}: no such {target}", entity=entity.name, field=field, target=target
+        f"{entity.row(key)}: {field}: no such {target}",
+        entity=entity.name,
+        field=field,
+        target=target,
+        key=key,
     )
 
 

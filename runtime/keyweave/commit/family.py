@@ -284,8 +284,9 @@ def _child(context: Context, member: Member, document: bytes | None) -> Flow[Cha
 def restricted(parent: Change, entity: Entity[Any], field: str) -> ReferenceViolationError:
     """Return the error for a row that a live row refers to with restrict."""
     return ReferenceViolationError(
-        f"{parent.entity.name}: rows of {entity.name} refer to it by {field}",
+        f"{parent.entity.row(parent.key)}: rows of {entity.name} refer to it by {field}",
         entity=parent.entity.name,
         field=field,
         target=entity.name,
+        key=parent.key,
     )

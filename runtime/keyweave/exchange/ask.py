@@ -78,7 +78,8 @@ def refusal_error(context: Context, refusal: ServerError) -> KeyweaveError:
         command = _DENIED_COMMAND.search(refusal.message)
         lacking = f"the command '{command[1]}'" if command is not None else "a command or key"
         error = AuthenticationError(
-            f"the server at {context.address} does not permit this user to use {lacking} that Keyweave needs"
+            f"the server at {context.address} does not permit this user to use {lacking} that this needs; "
+            "keyweave acl prints the rules of an application and of an administrator"
         )
         error.code = "NOPERM"
         return error

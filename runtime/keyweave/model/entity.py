@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from keyweave.errors import AlreadyExistsError, NotFoundError, UniqueViolationError
 from keyweave.model.entry import Entry
@@ -17,6 +17,9 @@ from keyweave.model.moment import from_micros
 from keyweave.model.record import Record
 
 R = TypeVar("R", bound=Record)
+
+LONGEST_KEY_SHOWN: Final = 100
+"""Characters of a key in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,22 +170,28 @@ class Entity(Generic[R]):
         if self.updated is not None:
             setattr(record, self.updated, from_micros(revision))
 
+    def row(self, key: str) -> str:
+        """Return how messages name a row: by the entity, and by the key if the caller gave one."""
+        shown = key if len(key) <= LONGEST_KEY_SHOWN else f"{key[:LONGEST_KEY_SHOWN]}..."
+        return f"{self.name} {shown!r}" if key else self.name
+
     def missing(self, key: str) -> NotFoundError:
         """Return the error for a row that does not exist."""
-        return self.not_found(f"{self.name}: no such row", entity=self.name, key=key)
+        return self.not_found(f"{self.row(key)}: no such row", entity=self.name, key=key)
 
     def taken(self, key: str) -> AlreadyExistsError:
         """Return the error for a key that is taken."""
-        return self.exists(f"{self.name}: a row with this key exists", entity=self.name, key=key)
+        return self.exists(f"{self.row(key)}: a row with this key exists", entity=self.name, key=key)
 
-    def violated(self, unique: str) -> UniqueViolationError:
-        """Return the error for a unique value that another row holds."""
+    def violated(self, unique: str, key: str) -> UniqueViolationError:
+        """Return the error for a unique value that another row holds, when the row `key` is written."""
         constraint = self.uniques[unique]
         return constraint.error(
-            f"{self.name}: another row has the same {' and '.join(constraint.fields)}",
+            f"{self.row(key)}: another row has the same {' and '.join(constraint.fields)}",
             entity=self.name,
             constraint=unique,
             fields=constraint.fields,
+            key=key,
         )
 
 

@@ -1,8 +1,17 @@
-"""Steps of generated `normalize` functions. Each modifies a record in place and returns whether it changed anything."""
+"""Steps of generated `normalize` functions, and what they do to values by which rows are looked up.
+
+A step modifies a record in place and returns whether it changed anything.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
 from keyweave.model.record import Value
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Mapping[str, Any] | None)
 
 
 def trim(record: Value, name: str) -> bool:
@@ -15,6 +24,18 @@ def trim(record: Value, name: str) -> bool:
         return False
     setattr(record, name, stripped)
     return True
+
+
+def trimmed(value: T) -> T:
+    """Return a value by which rows are looked up as a trimmed field stores it; what is no text is returned as it is."""
+    return value.strip() if isinstance(value, str) else value  # type: ignore[return-value]
+
+
+def with_trimmed(filters: F, *names: str) -> F:
+    """Return filters, by field name, with the values of these fields trimmed; None if there are no filters."""
+    if filters is None:
+        return filters
+    return {name: trimmed(value) if name in names else value for name, value in filters.items()}  # type: ignore[return-value]
 
 
 def fill_zero(record: Value, name: str, value: int | float) -> bool:

@@ -36,8 +36,9 @@ def locate(name: str | None, project: Path, *, hint: str) -> Package:
         sys.path.insert(0, str(generated))
     try:
         package: object = importlib.import_module(f"{name}.package").PACKAGE
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigurationError(f"cannot import the generated package {name!r}: {error}") from error
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigurationError(f"cannot import the generated package {name!r}: {reason}") from error
     if not isinstance(package, Package):
         raise ConfigurationError(f"{name} is not a package that keyweave generated")
     return package

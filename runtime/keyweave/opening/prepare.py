@@ -14,10 +14,10 @@ from keyweave.errors import ConfigurationError, FormatError
 from keyweave.keyspace.keys import Keyspace, Namespace
 from keyweave.model.entity import Package
 from keyweave.model.moment import duration_micros
-from keyweave.read.strategy import BY_SCRIPT
 from keyweave.store.context import Context
 from keyweave.store.policy import Policy
 from keyweave.store.retention import Lifetime, resolve
+from keyweave.store.strategy import NO_READS, Strategy
 from keyweave.telemetry.configure import telemetry_of
 
 FORMAT: Final = 1
@@ -42,6 +42,7 @@ def prepare(
     retention: Mapping[str, timedelta] | None = None,
     tracer_provider: object = None,
     meter_provider: object = None,
+    reads: bool = True,
     **options: Any,
 ) -> tuple[ConnectionSettings, Context]:
     """Check all options, and return the settings of the connection and the context of the store.
@@ -52,6 +53,7 @@ def prepare(
         environment: such as `production`; by default the schema's.
         retention: how long finished rows are kept, by entity name; overrides environment variables and the schema.
         tracer_provider, meter_provider: of OpenTelemetry; by default the global ones at the time of the call.
+        reads: False for a context that reads no rows, and so loads no flow that does.
         options: of the connection (see `keyweave.connection.settings`) or of `keyweave.store.policy.Policy`.
 
     Raises:
@@ -76,13 +78,20 @@ def prepare(
         Policy(deadline=settings.deadline, **chosen),
         settings.address,
         _lifetimes(package, retention or {}),
-        BY_SCRIPT,
+        _by_script() if reads else NO_READS,
         encrypted=settings.encrypted,
         local=settings.local,
         telemetry=telemetry_of(settings, package, parts.prefix(), tracer_provider, meter_provider),
     )
     context.state.stats.sink = context.telemetry
     return settings, context
+
+
+def _by_script() -> Strategy:
+    """Import the flows of reads only for contexts that read rows."""
+    from keyweave.read.strategy import BY_SCRIPT
+
+    return BY_SCRIPT
 
 
 def _check_format(package: Package) -> None:

@@ -131,7 +131,7 @@ def _lock(
             raise
         except StoreTimeoutError as error:
             if attempt and out_of_time(error):
-                raise _lock_timed_out(context, entity, context.monotonic() - started) from None
+                raise _lock_timed_out(context, entity, key, context.monotonic() - started) from None
             raise
         now = context.monotonic()
         waited = now - started
@@ -141,21 +141,23 @@ def _lock(
                 context.state.stats.lock_waited(entity.name, waited, timed_out=False)
             return read if reads else None
         if waited >= timeout:
-            raise _lock_timed_out(context, entity, waited)
+            raise _lock_timed_out(context, entity, key, waited)
         if not attempt:
             context.state.stats.wait_for_lock()
         try:
             yield Sleep(context.random.uniform(0.0005, min(0.02, 0.002 * (1 + attempt))))
         except ConnectionFailure:
             raise _lock_timed_out(
-                context, entity, waited
+                context, entity, key, waited
             ) from None  # the deadline leaves no time to try again
         attempt += 1
 
 
-def _lock_timed_out(context: Context, entity: Entity[Any], waited: float) -> LockTimeoutError:
+def _lock_timed_out(context: Context, entity: Entity[Any], key: str, waited: float) -> LockTimeoutError:
     context.state.stats.lock_waited(entity.name, waited, timed_out=True)
-    return LockTimeoutError(f"{entity.name}: a row stayed locked for {waited:.1f} s", waited=waited)
+    return LockTimeoutError(
+        f"{entity.row(key)}: the row stayed locked for {waited:.1f} s", waited=waited, key=key
+    )
 
 
 def _ask_with_script(context: Context, commands: tuple[Command, ...], plain: int) -> Flow[list[Reply]]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Final
 
 from keyweave.errors import ConfigurationError
@@ -133,6 +132,8 @@ def _from_environment(
             continue
         name = names.get(variable)
         if name is None:
+            from difflib import get_close_matches  # only a mistake needs it
+
             close = get_close_matches(variable, list(names), n=1, cutoff=0.6)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise ConfigurationError(

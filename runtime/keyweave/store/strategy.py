@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from keyweave.effects import Flow
 
@@ -46,3 +46,13 @@ class Strategy:
     levels: ReadFlow
     list_with_lock: bool
     inside: Strategy | None = None
+
+
+def _no_read(*_: Any, **__: Any) -> Flow[Any]:
+    raise AssertionError("this context reads no rows")
+
+
+NO_READS: Final = Strategy(
+    _no_read, _no_read, _no_read, _no_read, _no_read, _no_read, None, _no_read, _no_read, list_with_lock=False
+)
+"""The strategy of a context that only examines a server."""

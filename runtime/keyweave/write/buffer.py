@@ -96,7 +96,7 @@ def buffer_save(
     if revision is None:
         raise entity.missing(prepared.key)
     if revision != stored.revision:
-        raise unit.conflict_error(entity)
+        raise unit.conflict_error(entity, prepared.key)
     yield from _buffer(
         context, unit, replacement(context.codecs[entity.name], record, stored, prepared), facts
     )
@@ -223,7 +223,7 @@ def _check_claims(context: Context, unit: UnitOfWork, change: Change, facts: _Lo
     for claim in wanted:
         buffered = unit.owner(entity, claim.unique, claim.value)
         if buffered is not None and buffered.key != change.key:
-            raise entity.violated(claim.unique)
+            raise entity.violated(claim.unique, change.key)
     for claim in wanted:
         owner = facts.owners[claim]
         if owner is None or owner.decode() == change.key:
@@ -231,7 +231,7 @@ def _check_claims(context: Context, unit: UnitOfWork, change: Change, facts: _Lo
         if unit.change_of(entity, owner.decode()) is not None:
             continue
         if (yield from find(context, entity, owner.decode())) is not None:
-            raise entity.violated(claim.unique)
+            raise entity.violated(claim.unique, change.key)
 
 
 def _check_references(context: Context, unit: UnitOfWork, change: Change, facts: _Lookup) -> Flow[None]:
@@ -240,8 +240,8 @@ def _check_references(context: Context, unit: UnitOfWork, change: Change, facts:
         own = unit.change_of(target, value)
         if own is not None:
             if own.prepared is None:
-                raise dangling_reference(change.entity, reference.field)
+                raise dangling_reference(change.entity, reference.field, change.key)
             continue
         head = read_head(facts.heads[reference.field])
         if head is None or (head.expires and (yield from deadline_passed(context, head.expires))):
-            raise dangling_reference(change.entity, reference.field)
+            raise dangling_reference(change.entity, reference.field, change.key)

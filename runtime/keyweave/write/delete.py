@@ -67,7 +67,9 @@ def discard(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
             yield from sweep_after_write(context, entity)
             return True
     raise TransactionConflictError(
-        f"{entity.name}: a delete lost all {attempts} attempts to other writers", attempts=attempts
+        f"{entity.row(key)}: a delete lost all {attempts} attempts to other writers",
+        attempts=attempts,
+        key=key,
     )
 
 

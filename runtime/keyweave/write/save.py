@@ -65,7 +65,7 @@ def create(context: Context, entity: Entity[R], record: R, *, if_none: str | Non
         if refusal.status is not Status.COUNT or if_none is None or values is None:
             raise refused(refusal)
         yield from require_empty(context, entity, if_none, values)
-    raise _exhausted(context, entity)
+    raise _exhausted(context, entity, prepared.key)
 
 
 def _values_in(prepared: Prepared, entity: Entity[Any], view: str) -> tuple[str, ...] | None:
@@ -93,7 +93,7 @@ def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:
     stored: Stored | None = getattr(record, MEMORY, None)
     if stored is None:
         raise NotLoadedError(
-            f"{entity.name}: save needs a record that was loaded or written; use create or upsert for a new one",
+            f"{entity.row(str(getattr(record, entity.key)))}: save needs a record that was loaded or written; use create or upsert for a new one",
             entity=entity.name,
         )
     codec = context.codecs[entity.name]
@@ -153,11 +153,11 @@ def upsert(context: Context, entity: Entity[R], record: R) -> Flow[R]:
             try:
                 yield Sleep(context.backoff(attempt))
             except ConnectionFailure:
-                raise _exhausted(context, entity, attempt + 1) from None
+                raise _exhausted(context, entity, prepared.key, attempt + 1) from None
             current = yield from find(context, entity, prepared.key)
             stored = memory_of(current) if current is not None else None
         prepared = codec.rebased(prepared, stored)
-    raise _exhausted(context, entity)
+    raise _exhausted(context, entity, prepared.key)
 
 
 def change(
@@ -197,8 +197,8 @@ def change(
             try:
                 yield Sleep(context.backoff(attempt))
             except ConnectionFailure:
-                raise _exhausted(context, entity, attempt + 1) from None
-    raise _exhausted(context, entity)
+                raise _exhausted(context, entity, key, attempt + 1) from None
+    raise _exhausted(context, entity, key)
 
 
 def _call(entity: Entity[R], function: Callable[[R], Any], record: R) -> Flow[R]:
@@ -247,10 +247,12 @@ def _change_remembered(
 
 
 def _exhausted(
-    context: Context, entity: Entity[Any], attempts: int | None = None
+    context: Context, entity: Entity[Any], key: str, attempts: int | None = None
 ) -> TransactionConflictError:
     """Return the error for a write that lost every attempt, or all `attempts` that the deadline left time for."""
     attempts = attempts or context.policy.attempts
     return TransactionConflictError(
-        f"{entity.name}: a write lost all {attempts} attempts to other writers", attempts=attempts
+        f"{entity.row(key)}: a write lost all {attempts} attempts to other writers",
+        attempts=attempts,
+        key=key,
     )

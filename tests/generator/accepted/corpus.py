@@ -45,8 +45,20 @@ def generated(name: str) -> dict[str, str]:
 def unformatted(schema: Schema) -> dict[str, str]:
     """The package of a schema, for tests that do not read it: formatting takes longest."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(render, "_formatted", lambda _, text: text)
+        patch.setattr(render, "laid_out", lambda text: text)
         return render.render(schema)
+
+
+def written(schema: Schema, home: Path) -> ModuleType:
+    """The package of a schema, imported from a folder; its name has to be new in the process."""
+    for path, text in render.render(schema).items():
+        (home / path).parent.mkdir(parents=True, exist_ok=True)
+        (home / path).write_text(text, encoding="utf-8")
+    sys.path.insert(0, str(home))
+    try:
+        return importlib.import_module(schema.package)
+    finally:
+        sys.path.remove(str(home))
 
 
 @cache

@@ -19,6 +19,7 @@ from keyweave.model.entity import Entity, Referrer
 from keyweave.model.page import Page
 from keyweave.opening.prepare import prepare
 from keyweave.sync import session as session_sync
+from keyweave_generator.names import argument_name
 from tests.fakes import fake_async_shell, fake_sync_shell
 from tests.servers.running import new_namespace, server_url
 
@@ -128,7 +129,7 @@ class Stage:
         """Read a row with those that refer to it by one reference, and by another one of the same entity, if there is."""
         theirs = self._repository(referrer.entity.name)
         listed = getattr(theirs, f"list_{referrer.reference.via}")
-        method = f"get_with_{theirs.name}"
+        method = f"get_with_{theirs.name.removesuffix('_')}"
         if not hasattr(repository.plain, method):
             method += f"_by_{referrer.reference.field}"
         expected = listed(self.key_of(record), limit=1000).records
@@ -139,7 +140,7 @@ class Stage:
         assert leading(**filters) == (record, expected)
         assert leading(**filters, newest=False) == (record, expected[::-1])
         for view in self.entity_of(record).views.values():
-            values = {name: filters.get(name) for name in view.fields}
+            values = {argument_name(name): filters.get(argument_name(name)) for name in view.fields}
             if None not in values.values():
                 row, family = leading(**values, order=view.order)
                 assert row == repository.first(**values, order=view.order)
@@ -161,9 +162,9 @@ class Stage:
         """Every filter that a record has a value for."""
         asked = inspect.signature(repository.plain.search).parameters
         return {
-            name: getattr(record, name)
+            argument_name(name): getattr(record, name)
             for name in record.__struct_fields__
-            if name in asked and getattr(record, name) is not None
+            if argument_name(name) in asked and getattr(record, name) is not None
         }
 
     def _search(self, repository: Repository, entity: Entity[Any], record: Any) -> None:
@@ -174,12 +175,12 @@ class Stage:
         assert repository.fetch(**filters) == [record]
         assert repository.first(**filters) == record
         assert repository.explain(**filters).access == "key"
-        del filters[entity.key]
+        del filters[argument_name(entity.key)]
         for order in dict.fromkeys(view.order for view in entity.views.values()):
             covered = [
                 view
                 for view in entity.views.values()
-                if view.order == order and all(name in filters for name in view.fields)
+                if view.order == order and all(argument_name(name) in filters for name in view.fields)
             ]
             if covered:
                 assert record in repository.search(**filters, order=order, limit=1000).records
@@ -235,7 +236,7 @@ class Stage:
             for name in self.repositories()
             if type(getattr(self.store, name)).__name__ == f"{entity}Repository"
         )
-        return getattr(self, name)
+        return Repository(self, name)
 
 
 async def _awaited(outcome: Any) -> Any:

@@ -67,9 +67,11 @@ def used(value: Any, rule: Any, place: str = "#") -> Iterator[str]:
                 yield from used(value, inside, place_inside)
         elif key == "items":
             yield from (found for each in listed(value) for found in used(each, inside, place_inside))
-        elif key == "additionalProperties":
+        elif key == "additionalProperties" and isinstance(value, dict):
             others = [name for name in value if name not in rule.get("properties", ())]
             yield from (found for name in others for found in used(value[name], inside, place_inside))
+        elif key == "additionalProperties":
+            continue
         elif not key:
             yield from used(value, inside, place)
         elif key in value:

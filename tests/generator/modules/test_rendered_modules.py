@@ -15,7 +15,6 @@ from keyweave_generator.load import load_sources
 from keyweave_generator.model import Schema
 from keyweave_generator.modules.imports import Imports
 from keyweave_generator.modules.runtime import MODULE_OF, TYPES
-from keyweave_generator.names import CLASS_NAMES, RUNTIME_ERRORS
 from keyweave_generator.render import render_modules
 from tests.generator.accepted.corpus import NAMES, sources
 from tests.generator.example import load_example, real_sources
@@ -116,17 +115,22 @@ def test_every_name_of_the_runtime_is_used(packages: dict[str, dict[str, str]]) 
     assert used == {*MODULE_OF, *TYPES}
 
 
-def test_no_class_of_a_schema_can_hide_what_a_module_imports(packages: dict[str, dict[str, str]]) -> None:
-    beside = {
-        name
-        for files in packages.values()
-        for path, text in files.items()
-        if path.endswith("/models.py") or "models import" in text
-        for _, name in imported(text)
-        if name[:1].isupper()
-    }
-    assert "Page" in beside
-    assert beside <= CLASS_NAMES | RUNTIME_ERRORS
+def bound(text: str) -> Iterator[str]:
+    """The names that a module's imports, classes, functions and assignments bind at its top, one for each time."""
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from (alias.asname or alias.name for alias in node.names if alias.name != "annotations")
+        elif isinstance(node, ast.ClassDef | ast.FunctionDef):
+            yield node.name
+        elif isinstance(node, ast.Assign):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+
+
+def test_no_module_has_two_things_of_one_name(packages: dict[str, dict[str, str]]) -> None:
+    for name, files in packages.items():
+        for path, text in files.items():
+            names = list(bound(text))
+            assert len(names) == len(set(names)), (name, path, sorted(names))
 
 
 def test_imports_are_sorted_by_origin_then_by_module_then_by_name() -> None:

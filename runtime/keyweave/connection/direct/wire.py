@@ -7,16 +7,18 @@ occurs. RESP2 needs no HELLO, has no push messages, and gives the same values on
 from __future__ import annotations
 
 import socket
-import ssl
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import hiredis
 
 from keyweave.connection.settings import ConnectionSettings
 from keyweave.effects import Command, ConnectionFailure, Reply, ServerError, Word
 from keyweave.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import ssl
 
 INCOMPLETE: Final = object()
 """What a reader returns while a reply is not complete."""
@@ -26,7 +28,7 @@ READ_SIZE: Final = 65_536
 ProtocolError: Final = hiredis.ProtocolError
 """What a reader raises when the bytes are not the Redis protocol."""
 
-TLS: TypeAlias = ssl.SSLContext
+TLS: TypeAlias = "ssl.SSLContext"
 
 _REFUSED: Final = frozenset({"NOAUTH", "WRONGPASS", "NOPERM"})
 _CONDEMNING: Final = frozenset({"READONLY", "MASTERDOWN", "NOAUTH", "WRONGPASS"})
@@ -101,6 +103,8 @@ def tls_context(settings: ConnectionSettings) -> TLS | None:
     """
     if settings.scheme != "rediss":
         return None
+    import ssl  # connections without TLS do not load it
+
     try:
         context = ssl.create_default_context(cafile=settings.tls_ca_file)
     except OSError as error:

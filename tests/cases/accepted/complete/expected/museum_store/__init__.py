@@ -13,12 +13,13 @@ from .errors import (
     NoSuchGalleryError,
     SameTitleError,
 )
-from .models import Crate, Exhibit, Gallery, Part, State
+from .models import Crate, Exhibit, Gallery, Grade, Part, State
 from .package import PACKAGE
 
 __all__ = [
     "PACKAGE",
     "State",
+    "Grade",
     "Part",
     "Crate",
     "Exhibit",

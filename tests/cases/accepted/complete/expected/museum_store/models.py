@@ -12,7 +12,7 @@ from msgspec import Meta
 from keyweave.model.normalize import fill_zero, trim
 from keyweave.model.record import Record, Value
 
-__all__ = ["State", "Part", "Crate", "Exhibit", "Gallery"]
+__all__ = ["State", "Grade", "Part", "Crate", "Exhibit", "Gallery"]
 
 
 class State(StrEnum):
@@ -32,6 +32,14 @@ class State(StrEnum):
     def is_away(self) -> bool:
         """One of on "loan", under\\repair."""
         return self in (State.ON_LOAN, State.UNDER_REPAIR)
+
+
+class Grade(StrEnum):
+    """Grade"""
+
+    FIRST = "1"
+    BELOW = "-1"
+    E_ACUTE = "é"
 
 
 class Part(Value, kw_only=True):
@@ -54,6 +62,7 @@ class Crate(Value, kw_only=True):
     __secret_fields__: ClassVar[frozenset[str]] = frozenset({"price"})
 
     label: str
+    grade: Grade = Grade.BELOW
     price: int
     """Never shown."""
     weight: float = -0.5
@@ -97,8 +106,8 @@ def normalize_exhibit(record: Exhibit) -> bool:
     changed = False
     changed = trim(record, "title") or changed
     for each_crates in record.crates.values():
-        for each_crates_2 in each_crates:
-            changed = normalize_crate(each_crates_2) or changed
+        for each_crates__2 in each_crates:
+            changed = normalize_crate(each_crates__2) or changed
     if record.largest is not None:
         changed = normalize_crate(record.largest) or changed
     return changed

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import resources
+from pkgutil import get_data
 
 from keyweave.model.entity import Package
 
 from .entities import EXHIBIT, GALLERY
 
 
-def _script(name: str) -> str:
-    return resources.files(__package__).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+def _scripts(*names: str) -> dict[str, str]:
+    package = __name__.rpartition(".")[0]
+    return {name: (get_data(package, f"lua/{name}.lua") or b"").decode() for name in names}
 
 
 PACKAGE = Package(
@@ -18,24 +19,21 @@ PACKAGE = Package(
     namespace=("museum.org", "v1_0", "dev-1", "42"),
     groups={"house": 1},
     entities=(EXHIBIT, GALLERY),
-    scripts={
-        name: _script(name)
-        for name in (
-            "apply",
-            "aside",
-            "count",
-            "first_and_page",
-            "having",
-            "lookup",
-            "outcome",
-            "page",
-            "row_and_page",
-            "row_and_referrers",
-            "select",
-            "tree",
-            "unlock",
-        )
-    },
-    fingerprint="c501d78b714f706f7e5060cb6dafada6c771b36a956abe338bcebda3e0787962",
+    scripts=_scripts(
+        "apply",
+        "aside",
+        "count",
+        "first_and_page",
+        "having",
+        "lookup",
+        "outcome",
+        "page",
+        "row_and_page",
+        "row_and_referrers",
+        "select",
+        "tree",
+        "unlock",
+    ),
+    fingerprint="dfef6169a8636b990e5b1bf3240ad0e7b716c48ccf02c512b5c1aeef0aceba9f",
     format=1,
 )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import resources
+from pkgutil import get_data
 
 from keyweave.model.entity import Package
 
 from .entities import NOTE
 
 
-def _script(name: str) -> str:
-    return resources.files(__package__).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+def _scripts(*names: str) -> dict[str, str]:
+    package = __name__.rpartition(".")[0]
+    return {name: (get_data(package, f"lua/{name}.lua") or b"").decode() for name in names}
 
 
 PACKAGE = Package(
@@ -18,24 +19,21 @@ PACKAGE = Package(
     namespace=("notes", "v1", "dev", "default"),
     groups={"notes": 1},
     entities=(NOTE,),
-    scripts={
-        name: _script(name)
-        for name in (
-            "apply",
-            "aside",
-            "count",
-            "first_and_page",
-            "having",
-            "lookup",
-            "outcome",
-            "page",
-            "row_and_page",
-            "row_and_referrers",
-            "select",
-            "tree",
-            "unlock",
-        )
-    },
+    scripts=_scripts(
+        "apply",
+        "aside",
+        "count",
+        "first_and_page",
+        "having",
+        "lookup",
+        "outcome",
+        "page",
+        "row_and_page",
+        "row_and_referrers",
+        "select",
+        "tree",
+        "unlock",
+    ),
     fingerprint="573b154ed8e0467532a82b9f54554c242cec58ce7c7143576bb9b99f8bf9e074",
     format=1,
 )

@@ -82,11 +82,12 @@ def check(record: models.Exhibit) -> None:
         )
 
 
-def _parts_key(value: models.Part) -> tuple[str, ...]:
+def _key_of_parts(value: models.Part) -> tuple[str, ...]:
     return (compact(value.name), value.maker.lower(), value.shelf.strip(), str(value.state))
 
 
 def _combine_parts(left: models.Part, right: models.Part) -> None:
+    """Bring what `right` adds into `left`."""
     left.number = add(left.number, right.number)
     left.since = least(left.since, right.since)
     left.until = greatest(left.until, right.until)
@@ -103,7 +104,7 @@ EXHIBIT_PARTS = Merge(
     entity="Exhibit",
     field="parts",
     record=models.Part,
-    key=_parts_key,
+    key=_key_of_parts,
     combine=_combine_parts,
     tidy=_tidy_parts,
     normalize=None,

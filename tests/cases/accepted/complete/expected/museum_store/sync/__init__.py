@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from keyweave.health.report import Health
     from keyweave.integrity.drift import Report
 
+
 __all__ = ["Store", "Transaction", "ExhibitRepository", "GalleryRepository"]
 
 T = TypeVar("T")

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from keyweave.keyspace.keys import join
+from keyweave.keyspace.keys import join as join_
 from keyweave.model.entry import ClaimEntry
-from keyweave.model.keytext import key_text
+from keyweave.model.keytext import key_text as key_text_
+from keyweave.model.normalize import trimmed as trimmed_
+from keyweave.model.normalize import with_trimmed as with_trimmed_
 from keyweave.model.page import Page
 from keyweave.read import count as _count
 from keyweave.read import fetch as _fetch
@@ -102,7 +104,9 @@ class ExhibitRepository:
         """
         claim_ = ClaimEntry(
             "title",
-            join((key_text(title, "str").strip().lower(), key_text(part_of, "str").strip().lower())),
+            join_(
+                (key_text_(title, "str").strip().strip().lower(), key_text_(part_of, "str").strip().lower())
+            ),
             "",
         )
         return self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "title")
@@ -111,7 +115,9 @@ class ExhibitRepository:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry(
             "title",
-            join((key_text(title, "str").strip().lower(), key_text(part_of, "str").strip().lower())),
+            join_(
+                (key_text_(title, "str").strip().strip().lower(), key_text_(part_of, "str").strip().lower())
+            ),
             "",
         )
         return self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "title")
@@ -126,7 +132,7 @@ class ExhibitRepository:
         """
         claim_ = ClaimEntry(
             "seal",
-            join((key_text(found_at, "datetime"), key_text(state, "str"), key_text(seal, "bytes"))),
+            join_((key_text_(found_at, "datetime"), key_text_(state, "str"), key_text_(seal, "bytes"))),
             "",
         )
         return self._run(_get.get_by(self._context, ENTITY, claim_), "get_by", "seal")
@@ -135,7 +141,7 @@ class ExhibitRepository:
         """The row with this unique value, or None."""
         claim_ = ClaimEntry(
             "seal",
-            join((key_text(found_at, "datetime"), key_text(state, "str"), key_text(seal, "bytes"))),
+            join_((key_text_(found_at, "datetime"), key_text_(state, "str"), key_text_(seal, "bytes"))),
             "",
         )
         return self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "seal")
@@ -151,7 +157,7 @@ class ExhibitRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(gallery, "str"), key_text(sealed, "bool"))
+        values_ = (key_text_(gallery, "str"), key_text_(sealed, "bool"))
         return self._run(
             _page.page(
                 self._context, ENTITY, "by_gallery_sealed", values_, limit=limit, cursor=cursor, newest=newest
@@ -166,7 +172,7 @@ class ExhibitRepository:
         """Every row of `list_by_gallery_sealed`, read `batch` at a time; rows that are written meanwhile may
         be missing.
         """
-        values_ = (key_text(gallery, "str"), key_text(sealed, "bool"))
+        values_ = (key_text_(gallery, "str"), key_text_(sealed, "bool"))
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_gallery_sealed", values_, limit=batch, cursor=cursor, newest=newest
@@ -182,7 +188,7 @@ class ExhibitRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(gallery, "str"), key_text(sealed, "bool"))
+        values_ = (key_text_(gallery, "str"), key_text_(sealed, "bool"))
         return self._run(
             _fetch.fetch(self._context, ENTITY, "by_gallery_sealed", values_, newest=newest),
             "fetch",
@@ -191,7 +197,7 @@ class ExhibitRepository:
 
     def count_by_gallery_sealed(self, gallery: str, sealed: bool) -> int:
         """The number of rows of `list_by_gallery_sealed`, without reading them."""
-        values_ = (key_text(gallery, "str"), key_text(sealed, "bool"))
+        values_ = (key_text_(gallery, "str"), key_text_(sealed, "bool"))
         return self._run(
             _count.count(self._context, ENTITY, "by_gallery_sealed", values_), "count", "by_gallery_sealed"
         )
@@ -207,7 +213,7 @@ class ExhibitRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(part_of, "str"),)
+        values_ = (key_text_(part_of, "str"),)
         return self._run(
             _page.page(
                 self._context, ENTITY, "by_part_of", values_, limit=limit, cursor=cursor, newest=newest
@@ -220,7 +226,7 @@ class ExhibitRepository:
         """Every row of `list_by_part_of`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(part_of, "str"),)
+        values_ = (key_text_(part_of, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_part_of", values_, limit=batch, cursor=cursor, newest=newest
@@ -235,19 +241,19 @@ class ExhibitRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(part_of, "str"),)
+        values_ = (key_text_(part_of, "str"),)
         return self._run(
             _fetch.fetch(self._context, ENTITY, "by_part_of", values_, newest=newest), "fetch", "by_part_of"
         )
 
     def count_by_part_of(self, part_of: str) -> int:
         """The number of rows of `list_by_part_of`, without reading them."""
-        values_ = (key_text(part_of, "str"),)
+        values_ = (key_text_(part_of, "str"),)
         return self._run(_count.count(self._context, ENTITY, "by_part_of", values_), "count", "by_part_of")
 
     def gather_by_part_of(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Exhibit]]:
         """For each of the keys, every row of `list_by_part_of`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
+        values_ = [(key_text_(key, "str"),) for key in keys]
         return self._run(
             _gather.gather(self._context, ENTITY, "by_part_of", values_, newest=newest),
             "gather",
@@ -265,7 +271,7 @@ class ExhibitRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text(gallery, "str"),)
+        values_ = (key_text_(gallery, "str"),)
         return self._run(
             _page.page(
                 self._context, ENTITY, "by_gallery", values_, limit=limit, cursor=cursor, newest=newest
@@ -278,7 +284,7 @@ class ExhibitRepository:
         """Every row of `list_by_gallery`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text(gallery, "str"),)
+        values_ = (key_text_(gallery, "str"),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_gallery", values_, limit=batch, cursor=cursor, newest=newest
@@ -293,19 +299,19 @@ class ExhibitRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text(gallery, "str"),)
+        values_ = (key_text_(gallery, "str"),)
         return self._run(
             _fetch.fetch(self._context, ENTITY, "by_gallery", values_, newest=newest), "fetch", "by_gallery"
         )
 
     def count_by_gallery(self, gallery: str) -> int:
         """The number of rows of `list_by_gallery`, without reading them."""
-        values_ = (key_text(gallery, "str"),)
+        values_ = (key_text_(gallery, "str"),)
         return self._run(_count.count(self._context, ENTITY, "by_gallery", values_), "count", "by_gallery")
 
     def gather_by_gallery(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Exhibit]]:
         """For each of the keys, every row of `list_by_gallery`, in a few round trips."""
-        values_ = [(key_text(key, "str"),) for key in keys]
+        values_ = [(key_text_(key, "str"),) for key in keys]
         return self._run(
             _gather.gather(self._context, ENTITY, "by_gallery", values_, newest=newest),
             "gather",
@@ -314,13 +320,13 @@ class ExhibitRepository:
 
     def group_counts_by_gallery_sealed(self, gallery: str) -> dict[bool, int]:
         """The number of rows for each `sealed`, without reading them; a value without rows is left out."""
-        values_ = (key_text(gallery, "str"),)
-        counts = self._run(
+        values_ = (key_text_(gallery, "str"),)
+        counts_ = self._run(
             _count.group_counts(self._context, ENTITY, "by_gallery_sealed", values_),
             "group_counts",
             "by_gallery_sealed",
         )
-        return {group == "true": number for group, number in counts.items()}
+        return {group_ == "true": number_ for group_, number_ in counts_.items()}
 
     def search(
         self,
@@ -346,13 +352,19 @@ class ExhibitRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        equal = _search.given(
-            id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
+        equal_ = _search.given(
+            id=id,
+            gallery=gallery,
+            part_of=part_of,
+            state=state,
+            title=trimmed_(title),
+            sealed=sealed,
+            width=width,
         )
-        having = _join.having(("Exhibit", "part_of", having_exhibit))
+        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "title")))
         return self._run(
             _search.search(
-                self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, equal_, having_, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
         )
@@ -376,11 +388,17 @@ class ExhibitRepository:
             ExhibitNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = _search.given(
-            id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
+        equal_ = _search.given(
+            id=id,
+            gallery=gallery,
+            part_of=part_of,
+            state=state,
+            title=trimmed_(title),
+            sealed=sealed,
+            width=width,
         )
-        having = _join.having(("Exhibit", "part_of", having_exhibit))
-        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
+        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "title")))
+        return self._run(_search.first(self._context, ENTITY, equal_, having_, order=order), "first")
 
     def first_with_exhibits(
         self,
@@ -402,13 +420,19 @@ class ExhibitRepository:
             ExhibitNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = _search.given(
-            id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
+        equal_ = _search.given(
+            id=id,
+            gallery=gallery,
+            part_of=part_of,
+            state=state,
+            title=trimmed_(title),
+            sealed=sealed,
+            width=width,
         )
-        having = _join.having(("Exhibit", "part_of", having_exhibit))
+        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "title")))
         return self._run(
             _gather.first_with(
-                self._context, ENTITY, equal, having, "Exhibit", "part_of", order=order, newest=newest
+                self._context, ENTITY, equal_, having_, "Exhibit", "part_of", order=order, newest=newest
             ),
             "first_with",
         )
@@ -431,13 +455,19 @@ class ExhibitRepository:
         """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        equal = _search.given(
-            id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
+        equal_ = _search.given(
+            id=id,
+            gallery=gallery,
+            part_of=part_of,
+            state=state,
+            title=trimmed_(title),
+            sealed=sealed,
+            width=width,
         )
-        having = _join.having(("Exhibit", "part_of", having_exhibit))
+        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "title")))
         return self._session.iterate(
             lambda cursor: _search.search(
-                self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, equal_, having_, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
             "iterate",
@@ -464,12 +494,18 @@ class ExhibitRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = _search.given(
-            id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
+        equal_ = _search.given(
+            id=id,
+            gallery=gallery,
+            part_of=part_of,
+            state=state,
+            title=trimmed_(title),
+            sealed=sealed,
+            width=width,
         )
-        having = _join.having(("Exhibit", "part_of", having_exhibit))
+        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "title")))
         return self._run(
-            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal_, having_, order=order, newest=newest), "fetch"
         )
 
     def explain(
@@ -487,10 +523,16 @@ class ExhibitRepository:
         """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
-        equal = _search.given(
-            id=id, gallery=gallery, part_of=part_of, state=state, title=title, sealed=sealed, width=width
+        equal_ = _search.given(
+            id=id,
+            gallery=gallery,
+            part_of=part_of,
+            state=state,
+            title=trimmed_(title),
+            sealed=sealed,
+            width=width,
         )
-        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
+        return self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
 
     def create(self, record: Exhibit, *, if_none: _View | None = None) -> Exhibit:
         """Insert a row. The record gets its managed values.

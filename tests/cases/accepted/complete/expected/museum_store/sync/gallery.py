@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
+from keyweave.model.normalize import with_trimmed as with_trimmed_
 from keyweave.model.page import Page
 from keyweave.read import count as _count
 from keyweave.read import fetch as _fetch
@@ -143,11 +144,11 @@ class GalleryRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        equal = _search.given(name=name)
-        having = _join.having(("Exhibit", "gallery", having_exhibit))
+        equal_ = _search.given(name=name)
+        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "title")))
         return self._run(
             _search.search(
-                self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, equal_, having_, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
         )
@@ -165,9 +166,9 @@ class GalleryRepository:
             NoSuchGalleryError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = _search.given(name=name)
-        having = _join.having(("Exhibit", "gallery", having_exhibit))
-        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal_ = _search.given(name=name)
+        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "title")))
+        return self._run(_search.first(self._context, ENTITY, equal_, having_, order=order), "first")
 
     def first_with_exhibits(
         self,
@@ -183,11 +184,11 @@ class GalleryRepository:
             NoSuchGalleryError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = _search.given(name=name)
-        having = _join.having(("Exhibit", "gallery", having_exhibit))
+        equal_ = _search.given(name=name)
+        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "title")))
         return self._run(
             _gather.first_with(
-                self._context, ENTITY, equal, having, "Exhibit", "gallery", order=order, newest=newest
+                self._context, ENTITY, equal_, having_, "Exhibit", "gallery", order=order, newest=newest
             ),
             "first_with",
         )
@@ -204,11 +205,11 @@ class GalleryRepository:
         """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        equal = _search.given(name=name)
-        having = _join.having(("Exhibit", "gallery", having_exhibit))
+        equal_ = _search.given(name=name)
+        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "title")))
         return self._session.iterate(
             lambda cursor: _search.search(
-                self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, equal_, having_, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
             "iterate",
@@ -229,18 +230,18 @@ class GalleryRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = _search.given(name=name)
-        having = _join.having(("Exhibit", "gallery", having_exhibit))
+        equal_ = _search.given(name=name)
+        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "title")))
         return self._run(
-            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal_, having_, order=order, newest=newest), "fetch"
         )
 
     def explain(self, *, name: str | None = None, order: _Order = "revision") -> _search.Explanation:
         """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
-        equal = _search.given(name=name)
-        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
+        equal_ = _search.given(name=name)
+        return self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
 
     def create(self, record: Gallery, *, if_none: _View | None = None) -> Gallery:
         """Insert a row. The record gets its managed values.

@@ -75,11 +75,11 @@ class NoteRepository:
             ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        equal = _search.given(id=id)
-        having = _join.having()
+        equal_ = _search.given(id=id)
+        having_ = _join.having()
         return self._run(
             _search.search(
-                self._context, ENTITY, equal, having, order=order, limit=limit, cursor=cursor, newest=newest
+                self._context, ENTITY, equal_, having_, order=order, limit=limit, cursor=cursor, newest=newest
             ),
             "search",
         )
@@ -91,9 +91,9 @@ class NoteRepository:
             NoteNotFoundError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal = _search.given(id=id)
-        having = _join.having()
-        return self._run(_search.first(self._context, ENTITY, equal, having, order=order), "first")
+        equal_ = _search.given(id=id)
+        having_ = _join.having()
+        return self._run(_search.first(self._context, ENTITY, equal_, having_, order=order), "first")
 
     def iterate(
         self, *, id: str | None = None, order: _Order = "created", batch: int = 200, newest: bool = True
@@ -101,11 +101,11 @@ class NoteRepository:
         """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        equal = _search.given(id=id)
-        having = _join.having()
+        equal_ = _search.given(id=id)
+        having_ = _join.having()
         return self._session.iterate(
             lambda cursor: _search.search(
-                self._context, ENTITY, equal, having, order=order, limit=batch, cursor=cursor, newest=newest
+                self._context, ENTITY, equal_, having_, order=order, limit=batch, cursor=cursor, newest=newest
             ),
             self._run,
             "iterate",
@@ -119,18 +119,18 @@ class NoteRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal = _search.given(id=id)
-        having = _join.having()
+        equal_ = _search.given(id=id)
+        having_ = _join.having()
         return self._run(
-            _fetch.fetch_matching(self._context, ENTITY, equal, having, order=order, newest=newest), "fetch"
+            _fetch.fetch_matching(self._context, ENTITY, equal_, having_, order=order, newest=newest), "fetch"
         )
 
     def explain(self, *, id: str | None = None, order: _Order = "created") -> _search.Explanation:
         """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
-        equal = _search.given(id=id)
-        return self._run(_search.explain(self._context, ENTITY, equal, order), "explain")
+        equal_ = _search.given(id=id)
+        return self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
 
     def create(self, record: Note) -> Note:
         """Insert a row. The record gets its managed values.

@@ -1,0 +1,95 @@
+"""Names that Python, the runtime and generated code use themselves name entities, enums, records, fields and values."""
+
+from __future__ import annotations
+
+import keyword
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from keyweave.errors import AlreadyExistsError, CheckViolationError
+from tests.generator.accepted.stage import Stage
+
+CASE = "nouns"
+MOMENT = datetime(2024, 11, 3, tzinfo=UTC)
+
+
+def a_class(stage: Stage, key: str = "c1", **fields: Any) -> Any:
+    given = {"order": 2, "limit": "few", "key_text": "k", "equal": "e", "having": "h", "filters": "f"}
+    return stage.package.Class(wait=key, at=MOMENT, **{**given, "counts": "n", "cursor": "c", **fields})
+
+
+def test_options_and_locals_of_methods_are_fields(stage: Stage) -> None:
+    row = a_class(stage)
+    stage.create(row)
+    stage.visit(row)
+    stage.write_again(row)
+    asked = {"order_": 2, "limit_": "few", "newest_": False, "batch_": stage.package.Any.ONE}
+    assert stage.classes.search(**asked, limit=1, order="order").records == [row]
+    assert stage.classes.get_by_class("few", "k") == row
+    assert stage.classes.touch_at("c1", datetime(2030, 1, 1, tzinfo=UTC)) is True
+
+
+def test_names_of_values_come_from_the_schema(stage: Stage) -> None:
+    values = stage.package.Any
+    assert [(each.name, each.value) for each in values] == [
+        ("ONE", "1"),
+        ("MINUS_ONE", "-1"),
+        ("E_ACUTE", "é"),
+        ("JAPAN", "日本"),
+    ]
+    assert [each.is_type for each in values] == [True, True, False, False]
+    stage.create(a_class(stage, batch=values.JAPAN, group=values.ONE))
+    assert stage.classes.get("c1").batch is values.JAPAN
+    assert stage.classes.group_counts_from("few") == {values.JAPAN: 1}
+    with pytest.raises(CheckViolationError):
+        stage.classes.create(a_class(stage, "c2", group=values.E_ACUTE))
+
+
+def test_a_merge_whose_record_has_only_key_fields(stage: Stage) -> None:
+    value, literal = stage.package.Value, stage.package.Literal
+    stage.create(a_class(stage))
+    given = [
+        value(key="b", kind=literal.LOW),
+        value(key="a", kind=literal.HIGH),
+        value(key="b", kind=literal.LOW),
+    ]
+    assert stage.classes.merge_list("c1", given).list == [given[1], given[0]]
+    meta = stage.package.Meta
+    merged = stage.classes.merge_bytes("c1", [meta(str=" x ", list=["b"]), meta(str="x", list=["a"])])
+    assert merged.bytes == [meta(str="x", list=["a", "b"])]
+
+
+def test_a_reference_to_a_keyword(stage: Stage) -> None:
+    row = a_class(stage)
+    row_of_it = stage.package.Property(entries="p1", class_wait="c1", function=MOMENT)
+    stage.create(row, row_of_it)
+    stage.visit(row)
+    stage.visit(row_of_it)
+    stage.classes.delete("c1")
+    assert stage.properties.find("p1") is None
+
+
+def test_a_constant_of_the_runtime_is_an_entity(stage: Stage) -> None:
+    one, two = stage.package.Revision(id="r1"), stage.package.Revision(id="r2")
+    stage.create(one, two)
+    stage.write_again(one)
+    assert [row.id for row in stage.revisions.list_latest().records] == ["r1", "r2"]
+    assert [row.id for row in stage.revisions.list_first().records] == ["r2", "r1"]
+
+
+def test_every_noun_makes_a_repository(stage: Stage) -> None:
+    plain = ("Class", "Property", "Revision")
+    for name in sorted(stage.package.PACKAGE.entities.keys() - set(plain)):
+        entity = getattr(stage.package, name)
+        root, child = entity(id="1"), entity(id="2", parent="1", kind=stage.package.Literal.HIGH)
+        repository = stage.repository_of(root)
+        repository.create(root)
+        repository.create(child)
+        assert repository.tree("1") == [root, child], name
+        assert repository.search(kind=stage.package.Literal.HIGH).records == [child]
+        assert repository.get_many(["1", "2"]) == [root, child]
+        with pytest.raises(AlreadyExistsError, match=name):
+            repository.create(root)
+    assert not any(keyword.iskeyword(name) for name in stage.repositories())

@@ -1,0 +1,122 @@
+"""A trimmed field is found by a value that is not trimmed, in every way in which rows are looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keyweave.errors import NotFoundError, ValidationError
+from keyweave_generator.load import load_sources
+from tests.generator.accepted.corpus import written
+from tests.generator.example import PACKAGE
+from tests.servers.running import new_namespace, server_url
+
+OWNER = """\
+entity: Owner
+group: sales
+key: code
+fields:
+  code: {type: string, trim: true}
+  email: {type: string, trim: true, optional: true}
+  team: {type: string, trim: true}
+  seen: {type: datetime, optional: true}
+unique:
+  email: {fields: [email]}
+  both: {fields: [team, email], normalize: lower}
+views:
+  by_team: {fields: [team], order: created, why: A team.}
+  all: {fields: [], order: created, why: All.}
+"""
+
+CAR = """\
+entity: Car
+group: sales
+key: id
+fields:
+  id: {type: id}
+  owner: {type: string, trim: true, optional: true}
+  colour: {type: string, trim: true}
+  parent: {type: string, trim: true, optional: true}
+views:
+  by_owner: {fields: [owner], order: created, why: The owner.}
+  by_parent: {fields: [parent], order: created, why: The tree.}
+  by_colour: {fields: [colour], order: created, why: A colour.}
+references:
+  owner: {entity: Owner, on_delete: cascade}
+  parent: {entity: Car, on_delete: cascade}
+hierarchy: {parent: parent}
+"""
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    files = {
+        "package.yaml": PACKAGE.replace("shop_store", "trim_store"),
+        "owner.yaml": OWNER,
+        "car.yaml": CAR,
+    }
+    home: Path = tmp_path_factory.mktemp("trim")
+    found = written(load_sources(files), home)
+    __import__("trim_store.sync")
+    return found
+
+
+@pytest.fixture
+def store(package: Any) -> Iterator[Any]:
+    with package.sync.Store.open(server_url(), namespace=new_namespace("trim")) as opened:
+        opened.owners.create(package.Owner(code=" a ", email=" a@b.c\n", team="red "))
+        opened.cars.create(package.Car(id="1", owner=" a", colour="\tblue"))
+        yield opened
+
+
+def test_by_its_key(store: Any) -> None:
+    owner = store.owners.get(" a\n")
+    assert owner.code == "a"
+    assert store.owners.find("a ") == owner
+    assert store.owners.get_many([" a", "b "]) == [owner, None]
+    assert store.transact(lambda tx: tx.owners.get_for_update(" a ")) == owner
+    assert store.owners.get_with_cars(" a")[0] == owner
+    assert store.owners.change(" a ", lambda row: None).code == "a"
+    assert store.owners.touch_seen(" a ") is True
+    assert store.owners.discard(" b ") is False
+    store.owners.delete(" a ")
+    with pytest.raises(NotFoundError):
+        store.owners.get("a")
+
+
+def test_by_a_unique_value_and_in_a_view(store: Any) -> None:
+    owner = store.owners.get("a")
+    assert store.owners.get_by_email("  a@b.c ") == store.owners.find_by_email("a@b.c") == owner
+    assert store.owners.get_by_both(" RED", "a@B.c ") == owner
+    assert store.owners.list_by_team(" red").records == [owner]
+    assert store.owners.fetch_by_team(" red") == list(store.owners.iterate_by_team("red ")) == [owner]
+    assert store.owners.count_by_team("red\t") == 1
+    (cars,) = store.cars.gather_by_owner([" a "])
+    assert [car.id for car in cars] == ["1"]
+
+
+def test_by_a_filter(store: Any) -> None:
+    owner = store.owners.get("a")
+    for filters in ({"team": " red"}, {"code": " a "}, {"team": "red ", "email": " a@b.c"}):
+        assert store.owners.search(**filters).records == [owner]
+        assert store.owners.fetch(**filters) == list(store.owners.iterate(**filters)) == [owner]
+        assert store.owners.first(**filters) == owner
+        assert store.owners.explain(**filters).entity == "Owner"
+    assert store.owners.search(having_car={"colour": " blue "}).records == [owner]
+    assert store.owners.first_with_cars(having_car={"colour": " blue "})[0] == owner
+    assert store.owners.search(having_car={"colour": "red"}).records == []
+
+
+def test_what_is_no_text_is_refused_as_ever(store: Any) -> None:
+    calls: list[Callable[[], Any]] = [
+        lambda: store.owners.get(1),
+        lambda: store.owners.list_by_team(1),
+        lambda: store.owners.get_by_email(None),
+        lambda: store.owners.search(team=1),
+    ]
+    for call in calls:
+        with pytest.raises(ValidationError):
+            call()

@@ -1,0 +1,1 @@
+"""Random schemas: what is accepted imports, has types, and works; what is not is refused with places."""

@@ -1,0 +1,74 @@
+"""Random rows for a generated entity: values that fit the types and bounds of the schema."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from types import ModuleType
+from typing import Any, Final
+
+from keyweave_generator.model import Entity, Field, Schema, TypeKind, TypeRef
+
+MATCHING: Final = {
+    "a": "xa", "^[a-z]*$": "abc", "^é?": "é", "x|y": "y", "\\S": "z", "[\"']*": "'", "\\d{2,3}": "a12",
+}  # fmt: skip
+"""A text for each pattern."""
+
+
+def row(draw: random.Random, package: ModuleType, schema: Schema, entity: Entity, key: str) -> Any:
+    """A new row with this key; its references are null."""
+    referring = {reference.field for reference in entity.references}
+    given: dict[str, Any] = {}
+    for field in entity.fields:
+        if field.name == entity.key:
+            given[field.name] = key
+        elif field.managed is None and field.name not in referring and _is_given(draw, field):
+            given[field.name] = _value(draw, package, schema, field)
+    return getattr(package, entity.name)(**given)
+
+
+def element(draw: random.Random, package: ModuleType, schema: Schema, name: str) -> Any:
+    """A nested record."""
+    record = next(each for each in schema.records if each.name == name)
+    given = {
+        field.name: _value(draw, package, schema, field) for field in record.fields if _is_given(draw, field)
+    }
+    return getattr(package, name)(**given)
+
+
+def _is_given(draw: random.Random, field: Field) -> bool:
+    return not (field.optional or field.has_default) or draw.random() < 0.7
+
+
+def _value(draw: random.Random, package: ModuleType, schema: Schema, field: Field) -> Any:
+    if field.pattern is not None:
+        return MATCHING[field.pattern]
+    if field.type.name in ("int", "float") and (field.min is not None or field.max is not None):
+        bound = field.min if field.min is not None else field.max
+        return float(bound or 0) if field.type.name == "float" else bound
+    if field.max_length == 0:
+        return {"string": "", "bytes": b"", "list": [], "map": {}}[field.type.name]
+    return _of_type(draw, package, schema, field.type, 1)
+
+
+def _of_type(draw: random.Random, package: ModuleType, schema: Schema, type_: TypeRef, least: int) -> Any:
+    if type_.of is not None:
+        values = [_of_type(draw, package, schema, type_.of, 1) for _ in range(least)]
+        if type_.kind is TypeKind.LIST:
+            return values
+        return {f"k{number}": value for number, value in enumerate(values)}
+    if type_.kind is TypeKind.ENUM:
+        return draw.choice(list(getattr(package, type_.name)))
+    if type_.kind is TypeKind.RECORD:
+        return element(draw, package, schema, type_.name)
+    return {
+        "string": draw.choice(["a", "é", "B", "z"]),
+        "id": draw.choice(["a", "b"]),
+        "int": draw.randint(-5, 5),
+        "float": draw.choice([0.5, -1.0]),
+        "bool": draw.random() < 0.5,
+        "datetime": datetime(2024, 11, 3, tzinfo=UTC),
+        "duration": timedelta(seconds=draw.randint(0, 9)),
+        "bytes": b"\x00",
+        "json": {"a": [1, None]},
+    }[type_.name]
