@@ -12,6 +12,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
+from keyweave.document.compact import compact_json
 from keyweave.document.rename import with_new_names
 from keyweave.document.unknown import keep_unknown, unknown_members
 from keyweave.errors import CorruptDocumentError, ValidationError
@@ -19,7 +20,7 @@ from keyweave.model.entity import Entity
 from keyweave.model.entry import CREATED, REVISION, Entry, ViewEntry
 from keyweave.model.message import without_value
 from keyweave.model.moment import from_micros_all
-from keyweave.model.record import MEMORY, Record, Stored, remember
+from keyweave.model.record import Record, Stored, remember
 
 R = TypeVar("R", bound=Record)
 
@@ -159,7 +160,7 @@ class Codec:
             if updated is not None:
                 setattr(record, updated, latest)
             stored.document = document
-            record.__dict__[MEMORY] = stored
+            record._keyweave = stored
         return records
 
     def peek(self, document: bytes) -> tuple[Any, Head]:
@@ -194,7 +195,7 @@ class Codec:
 
     def fresh_record(self, stored: Stored) -> Any:
         """Return a new record from what a write left in the store, equal to a record loaded from there."""
-        record = self._decode(_encode(self.snapshot_of(stored)))
+        record = self._decode(compact_json(self.snapshot_of(stored)))
         self.entity.manage(record, stored.created, stored.revision)
         remember(record, stored)
         return record
@@ -333,7 +334,7 @@ class Codec:
                 unchanged = self._unchanged_json(record, stored, stored.document)
                 for name in unchanged:
                     setattr(bare, name, None)
-            body = _encode(bare)
+            body = compact_json(bare)
             snapshot = self._decode(body)
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
             self._refuse(record, error)
@@ -350,7 +351,7 @@ class Codec:
             for name, text in unchanged.items():
                 setattr(snapshot, name, getattr(stored.snapshot, name))
                 setattr(bare, name, text)
-            body = _encode(bare)
+            body = compact_json(bare)
         return body, snapshot
 
     def _unchanged_json(self, record: Any, stored: Stored, document: bytes) -> dict[str, msgspec.Raw]:

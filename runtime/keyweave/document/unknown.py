@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from keyweave.document.compact import compact, compact_json
 from keyweave.model.entity import Entity
 
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -42,9 +43,9 @@ def keep_unknown(entity: Entity[Any], body: bytes, snapshot: Any, old: Any, docu
         stored = stored or _members(document)
         raw = stored.get(name)
         # A value that encodes to the stored bytes has no unknown members, which is the common case.
-        if raw is None or bytes(raw) == _encode(before):
+        if raw is None or bytes(raw) == compact_json(before):
             continue
-        merged = _merge(msgspec.to_builtins(value), msgspec.to_builtins(before), bytes(raw))
+        merged = _merge(msgspec.to_builtins(compact(value)), msgspec.to_builtins(compact(before)), bytes(raw))
         if merged is not None:
             replaced[name] = merged
     if not replaced:
