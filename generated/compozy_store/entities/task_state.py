@@ -160,6 +160,7 @@ TASK_STATE = Entity(
     normalize=models.normalize_task_state,
     json=("input", "output", "error"),
     nested=("usage",),
+    merges={"usage": TASK_STATE_USAGE},
     created="created_at",
     updated="updated_at",
     normalized=("usage",),

@@ -101,6 +101,8 @@ def _arguments(entity: Entity, schema: Schema, imports: Imports) -> Iterator[tup
         yield "normalize", f"{models}.{normalizer_name(entity.name)}"
     yield from _names("json", (field.name for field in entity.fields if _holds_json(field.type, schema)))
     yield from _names("nested", (field.name for field in entity.fields if _holds_records(field.type)))
+    merges = [merge_functions(merge, entity, schema, imports) for merge in entity.merges]
+    yield from _mapping("merges", {each.field: each.constant for each in merges})
     for managed in Managed:
         for field in entity.fields:
             if field.managed is managed:

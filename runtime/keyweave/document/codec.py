@@ -259,7 +259,10 @@ class Codec:
             self.snapshot_of(stored)
             unknown = stored.unknown
             if entity.nested and stored.document is not None:
-                body = keep_unknown(entity, body, snapshot, stored.snapshot, stored.document)
+                try:
+                    body = keep_unknown(entity, body, snapshot, stored.snapshot, stored.document)
+                except RecursionError:
+                    self._refuse_field(None, TOO_DEEP)
         if len(body) + len(unknown) > MAX_DOCUMENT:
             raise ValidationError(
                 f"{entity.name}: the document has {len(body)} bytes, the limit is {MAX_DOCUMENT}",

@@ -47,6 +47,13 @@ def compact(value: Any) -> Any:
     return copy
 
 
+def record_fields(kind: type[Value]) -> tuple[str, ...]:
+    """Return the names of the fields of a record type that hold record types, also in lists and maps."""
+    if kind not in _TWINS:
+        _TWINS[kind] = _twin(kind)
+    return _TWINS[kind][1]
+
+
 def _twin(kind: type[Value]) -> tuple[type, tuple[str, ...]]:
     twin = msgspec.defstruct(kind.__name__, (), bases=(kind,), omit_defaults=True)
     hints = get_type_hints(kind)

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from keyweave.errors import AlreadyExistsError, NotFoundError, UniqueViolationError
 from keyweave.model.entry import Entry
+from keyweave.model.merge import Merge
 from keyweave.model.moment import from_micros
 from keyweave.model.record import Record
 
@@ -112,6 +113,7 @@ class Entity(Generic[R]):
         known: every member of a document that this schema defines, including the members of the head.
         json: names of fields that hold JSON, which must be read back exactly as it was written.
         nested: names of fields that hold record types, whose own unknown members must be kept.
+        merges: by the name of the list field.
         entries: the generated `index_entries`.
         check: raises `CheckViolationError`.
         normalize: trims and derives values in place and returns whether it changed anything; None when the entity
@@ -142,6 +144,7 @@ class Entity(Generic[R]):
     normalize: Callable[[R], bool] | None = None
     json: tuple[str, ...] = ()
     nested: tuple[str, ...] = ()
+    merges: Mapping[str, Merge[Any]] = field(default_factory=dict)
     created: str | None = None
     updated: str | None = None
     normalized: tuple[str, ...] = ()

@@ -143,6 +143,7 @@ EXHIBIT = Entity(
     normalize=models.normalize_exhibit,
     json=("notes",),
     nested=("parts", "crates", "largest"),
+    merges={"parts": EXHIBIT_PARTS},
     normalized=("title", "crates", "largest"),
     renamed=(("belongs_to", "part_of"),),
     enums=("state",),
