@@ -6,6 +6,8 @@ Exit status: 0 when no finding is as severe as the chosen level, 1 when one is, 
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -17,7 +19,8 @@ from .changes.report_github import github_report
 from .changes.report_json import json_report
 from .changes.report_markdown import markdown_report
 from .changes.report_text import text_report
-from .history import HistoryError, commit_of, files_at, usual_base
+from .compiled import as_generated
+from .history import HistoryError, commit_of, files_at, manifests_at, usual_base
 from .load import Located, load_located, locate_sources
 from .problems import SchemaError
 
@@ -91,7 +94,8 @@ def diff(
 def _review(schema: Path, against: str | None) -> Review:
     new = load_located(schema)
     if against is not None and Path(against).is_dir():
-        return compare(load_located(Path(against)), new, against=against)
+        manifests = [path.read_bytes() for path in sorted(Path(against).parent.glob("*/*/manifest.json"))]
+        return compare(_as_generated(load_located(Path(against)), manifests), new, against=against)
     name = against
     commit = usual_base(schema) if against is None else commit_of(schema, against)
     if commit is not None and name is None:
@@ -99,7 +103,13 @@ def _review(schema: Path, against: str | None) -> Review:
     files = files_at(schema, commit) if commit is not None else None
     if not files:
         return compare(None, new)
-    return compare(_located(schema, files, f"{name}:"), new, against=name or "", prefix=f"{name}:")
+    assert commit is not None
+    old = _as_generated(_located(schema, files, f"{name}:"), manifests_at(schema, commit))
+    return compare(old, new, against=name or "", prefix=f"{name}:")
+
+
+def _as_generated(old: Located, manifests: Iterable[bytes]) -> Located:
+    return replace(old, schema=as_generated(old.schema, manifests))
 
 
 def _located(schema: Path, files: dict[str, bytes], prefix: str) -> Located:
