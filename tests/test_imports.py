@@ -50,7 +50,7 @@ GENERATOR_LAYERS: Final = (
     ("source*", "node", "structure", "names", "expression"),
     ("resolve*", "consistency_*"),
     ("load",),
-    ("history",),
+    ("history", "compiled"),
     ("changes",),
     ("scripts",),
     ("modules", "keyspace_page"),

@@ -178,6 +178,7 @@ TASK_STATE = Entity(
         "action_id": "str",
         "tool_id": "str",
     },
+    nullable=("parent_state_id", "agent_id", "action_id", "tool_id"),
     views={
         "all": View("all", (), "created"),
         "by_workflow": View("by_workflow", ("workflow_exec_id",), "created"),

@@ -7,8 +7,7 @@ from typing import Final
 
 from keyweave_generator.model import Entity, Schema, TypeKind
 
-from .annotations import annotation
-from .filters import filter_fields
+from .filters import filter_fields, filter_type
 from .flavour import Flavour
 from .identifiers import descriptor_name, exists_name, module_name, not_found_name, repository_name
 from .imports import Imports
@@ -86,6 +85,8 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
     """The view model for an entity and a flavour."""
     imports = Imports(classes="..models", flavour=flavour.module)
     referrers = referrer_methods(entity, schema, imports)
+    unset = imports.use("msgspec", "UNSET", alias="_UNSET")
+    unset_type = imports.use("msgspec", "UnsetType", alias="_UnsetType")
     orders = dict.fromkeys(order_of(view) for view in entity.views) or {"created": None}
     touches = tuple(
         field.name
@@ -104,10 +105,10 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         tuple(map(repr, orders)),
         tuple(repr(view.name) for view in entity.views),
         "".join(
-            f"{field.name}: {annotation(field.type, imports)} | None = None, "
+            f"{field.name}: {filter_type(field, imports)} | {unset_type} = {unset}, "
             for field in filter_fields(entity)
         ),
-        "".join(f"{each.keyword}: {each.filter} | None = None, " for each in referrers),
+        "".join(f"{each.keyword}: {each.filter} | {unset_type} = {unset}, " for each in referrers),
         ", ".join(f"{field.name}={field.name}" for field in filter_fields(entity)),
         "".join(f'("{each.entity}", "{each.field}", {each.keyword}), ' for each in referrers),
         tuple(view_methods(view, entity, schema, imports) for view in entity.views),

@@ -124,6 +124,7 @@ class Entity(Generic[R]):
         renamed: old and new name of each field that documents may still hold under its old name.
         enums: names of the fields that hold a member of an enum, not in a list or map.
         filters: the fields that rows can be searched by, with the kind of their values (see `keyweave.model.keytext`).
+        nullable: the names in `filters` of fields that may be null.
         views: by name.
         uniques: by name.
         references: the foreign keys of this entity.
@@ -151,6 +152,7 @@ class Entity(Generic[R]):
     renamed: tuple[tuple[str, str], ...] = ()
     enums: tuple[str, ...] = ()
     filters: Mapping[str, str] = field(default_factory=dict)
+    nullable: tuple[str, ...] = ()
     views: Mapping[str, View] = field(default_factory=dict)
     uniques: Mapping[str, Unique] = field(default_factory=dict)
     references: tuple[Reference, ...] = ()

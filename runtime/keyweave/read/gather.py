@@ -185,7 +185,7 @@ def first_with(
         ValidationError: as for `search.search`.
     """
     referrer = context.package.referrer(entity.name, child, field)
-    check_filters(entity.name, entity.filters, filters)
+    check_filters(entity.name, entity.filters, entity.nullable, filters)
     if filters.get(entity.key) is not None and not having:
         found = yield from _find_with(context, entity, filters[entity.key], referrer, newest)
         if found is None or not matches(found[0], filters):

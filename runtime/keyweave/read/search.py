@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from msgspec import UNSET
+
 from keyweave.effects import Flow
 from keyweave.model.entity import Entity, View
 from keyweave.model.keytext import check_filters
@@ -54,7 +56,7 @@ def explain(
     Raises:
         ValidationError: as for `search`.
     """
-    check_filters(entity.name, entity.filters, filters)
+    check_filters(entity.name, entity.filters, entity.nullable, filters)
     if filters.get(entity.key) is not None:
         compared = tuple(sorted(filters.keys() - {entity.key}))
         return Explanation(entity.name, "key", None, order, {}, (), compared)
@@ -82,7 +84,7 @@ def search(
     """Return one page of the rows whose fields equal every filter.
 
     Args:
-        filters: values by field name, combined with AND.
+        filters: values by field name, combined with AND; None for null.
         having: conditions on rows that refer to the row.
         order: `created`, `revision` or a field that a view is ordered by.
         limit: maximum number of records, 1 to 1000.
@@ -95,7 +97,7 @@ def search(
         ViewNotBuiltError: a view that the search needs is not built.
     """
     check_limit(limit, entity.name)
-    check_filters(entity.name, entity.filters, filters)
+    check_filters(entity.name, entity.filters, entity.nullable, filters)
     if filters.get(entity.key) is not None:
         read_cursor(cursor, entity.name, order, newest)
         record = yield from find(context, entity, filters[entity.key])
@@ -171,5 +173,5 @@ def first(
 
 
 def given(**values: Any) -> dict[str, Any]:
-    """Return the values that are not None, by name."""
-    return {name: value for name, value in values.items() if value is not None}
+    """Return the values that were given, by name. None is a value: it asks for null."""
+    return {name: value for name, value in values.items() if value is not UNSET}
