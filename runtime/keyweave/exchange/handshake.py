@@ -27,7 +27,8 @@ _REFUSED: Final = (StoreReadOnlyError, AuthenticationError)
 def handshake(context: Context) -> Flow[None]:
     """Register this schema in every partition, and update the set of indexes that must not be read yet.
 
-    On a replica, or with a user that may not write, nothing is registered.
+    On a replica, or with a user that may not write, nothing is registered. Without a registry, what indexes a partition
+    with rows has is not known, so none of them counts as built.
 
     Raises:
         SchemaMismatchError: the namespace has an index with another definition.
@@ -35,7 +36,7 @@ def handshake(context: Context) -> Flow[None]:
         StoreUnavailableError: or a subclass.
     """
     partitions = context.keyspace.partitions()
-    registries = yield from read_registries(context, partitions)
+    registries, written = yield from _read_with_clocks(context, partitions)
     commands: list[Command] = []
     for partition, registry in zip(partitions, registries, strict=True):
         own = indexes_of(context, partition)
@@ -46,7 +47,9 @@ def handshake(context: Context) -> Flow[None]:
                     f"{index.name}: the namespace defines it as ({state.definition}), this code defines it as "
                     f"({index.of.definition}); give it the next `generation` in the schema"
                 )
-        commands += registration_commands(context.package, own, registry, partition.schema)
+        commands += registration_commands(
+            context.package, own, registry, partition.schema, empty=partition not in written
+        )
     if commands:
         try:
             yield from ask(context, tuple(commands))
@@ -57,13 +60,25 @@ def handshake(context: Context) -> Flow[None]:
     unbuilt = {
         index.name
         for partition, registry in zip(partitions, registries, strict=True)
-        if registry.current is not None
+        if registry.current is not None or partition in written
         for stored, index in indexes_of(context, partition).items()
         if not registry.is_built(stored)
     }
     # Other threads read the set at the same time, so an index that stays unbuilt must never leave it.
     context.state.unbuilt.update(unbuilt)
     context.state.unbuilt.intersection_update(unbuilt)
+
+
+def _read_with_clocks(
+    context: Context, partitions: list[Partition]
+) -> Flow[tuple[list[Registry], set[Partition]]]:
+    """Return the registry of each of `partitions`, and those partitions that have a clock: rows were written there."""
+    commands: list[Command] = []
+    for partition in partitions:
+        commands += [("HGETALL", partition.schema), ("EXISTS", partition.clock)]
+    replies = yield from ask(context, tuple(commands))
+    written = {partition for partition, reply in zip(partitions, replies[1::2], strict=True) if reply}
+    return [read_registry(reply) for reply in replies[0::2]], written
 
 
 def read_registries(context: Context, partitions: list[Partition]) -> Flow[list[Registry]]:

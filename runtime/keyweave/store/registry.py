@@ -4,7 +4,7 @@ The registry is a hash. A store writes it when its schema is new to the namespac
 `apply`: a writer other than the current one counts its writes there, because the indexes that it does not keep miss
 them. A writer is the code of one schema, identified by the digest of its indexes.
 
-    current            digest of the writer that registered last
+    current            digest of the writer that registered last, or wrote the first row without a registry
     fingerprint        fingerprint of that writer's schema
     index:<stored>     definition of the index, whether it was built, and how many writes it had missed by then
     writer:<digest>    the indexes that this writer keeps
@@ -104,20 +104,23 @@ def read_registry(flat: Sequence[bytes]) -> Registry:
 
 
 def registration_commands(
-    package: Package, own: Mapping[str, Index], registry: Registry, key: str
+    package: Package, own: Mapping[str, Index], registry: Registry, key: str, *, empty: bool
 ) -> list[Command]:
     """Return the commands that register a schema in a partition; empty when it is registered.
 
     Args:
         own: this schema's indexes in the partition.
-        registry: the present registry. If it has no current writer, the partition is new, or its data was written
-            by this schema before registries existed, or its registry was lost.
+        registry: the present registry. It may be lost, by FLUSHALL beside an open store or in any other way. `apply`
+            then notes the writer that wrote the first row of the empty partition.
         key: the key of the registry.
+        empty: whether the partition has no clock, so that no row was ever written there.
     """
     commands: list[Command] = []
+    # Every row was written by code that keeps this schema's indexes.
+    begun = registry.current == package.writer and not registry.writers
+    complete = begun or (empty and registry.current is None)
     for stored, index in own.items():
         if stored not in registry.indexes:
-            complete = registry.current is None and all(stored in kept for kept in registry.writers.values())
             commands.append(("HSETNX", key, _INDEX + stored, state_text(index, built=complete)))
     if package.writer not in registry.writers or registry.current is None:
         kept = msgspec.json.encode(sorted(own))
