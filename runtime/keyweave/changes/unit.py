@@ -29,7 +29,7 @@ class Change:
         old_entries: the entries of `old`.
         prepared: what to write, or None to delete the row.
         record: the caller's record, which gets the managed values, or None.
-        guard: `revision`, `absent`, `unchanged` or `dead`.
+        guard: `revision`, `absent`, `unchanged`, `dead`, or `missing` for a row that the native TTL freed.
         counts: views that must keep their number of members: (entity, view, values, number).
         dangling: entries to remove in the same step, because their row has no document or one that does not imply
             them: (entity, key, revision of the document or None, entries).

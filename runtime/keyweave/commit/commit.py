@@ -134,6 +134,8 @@ def _guard_row(plan: Plan, change: Change) -> None:
         plan.guard_revision(entity, key, old.revision, op_of(old))
     elif change.guard == "unchanged":
         plan.guard_unchanged(entity, key, old.revision, op_of(old))
+    elif change.guard == "missing":
+        plan.guard_missing(entity, key)
     else:
         plan.guard_dead(entity, key, old.revision, op_of(old))
 

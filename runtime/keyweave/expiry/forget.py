@@ -1,7 +1,8 @@
-"""Forgetting: removing the entries of rows whose document the native TTL freed before a sweep.
+"""Forgetting: removing the entries of rows whose document the native TTL freed before a sweep, with their families.
 
 Without a document the entries are unknown. They are searched for in all indexes of the entity and removed together
-with the row's deadline. Until then the deadline stays, so that counts know which members are dead.
+with the row's deadline. Until then the deadline stays, so that counts know which members are dead. The rows that refer
+to a freed row end with it, as they end with a row that a sweep removes.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any, Final, TypeAlias
 
-from keyweave.changes.plan import Applied, Plan, new_op
+from keyweave.changes.unit import Change
+from keyweave.commit.remove import remove_rows
 from keyweave.effects import Command, Flow
-from keyweave.exchange.ask import apply, ask
+from keyweave.errors import ReferenceViolationError
+from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import current_time
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity, View
 from keyweave.model.entry import REVISION, ClaimEntry, Entry, ViewEntry
+from keyweave.model.record import Stored
 from keyweave.store.context import Context
 
 _SEARCH_LIMIT: Final = 10_000
@@ -28,29 +32,41 @@ Row: TypeAlias = tuple[str, str]
 
 
 def forget(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[int, list[Row]]]:
-    """Remove the entries and deadlines of freed rows: of `rows`, and of other freed rows that are due.
+    """Remove the families, entries and deadlines of freed rows: of `rows`, and of other freed rows that are due.
 
     Returns:
-        The number of removed rows, and those of `rows` that stay because a document exists under their key.
+        The number of removed rows, and those of `rows` that stay because a document exists under their key, or because a
+        live row refers to them with restrict.
     """
     freed, stuck = yield from _freed(context, partition, rows)
     if freed:
         due = yield from _due(context, partition)
         freed |= (yield from _freed(context, partition, due))[0]
-    forgotten = 0
+    forgotten: set[Row] = set()
     for name in sorted({name for name, _ in freed}):
         entity, keys = context.package.entities[name], {key for each, key in freed if each == name}
         entries = yield from _entries(context, partition, entity, keys)
-        waiting = sorted(keys)
-        for start in range(0, len(waiting), _BATCH):
-            part = waiting[start : start + _BATCH]
-            forgotten += yield from _forget(context, partition, entity, part, entries)
-    return forgotten, stuck
+        changes = [_removal(entity, key, freed[name, key], entries.get(key, [])) for key in sorted(keys)]
+        for start in range(0, len(changes), _BATCH):
+            forgotten |= yield from _forget(context, changes[start : start + _BATCH])
+    return len(forgotten), stuck + [row for row in rows if row in freed and row not in forgotten]
 
 
-def _freed(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[set[Row], list[Row]]]:
-    """Return those of `rows` that have a deadline and no document, and those that have both."""
-    found: set[Row] = set()
+def count_swept(context: Context, change: Change) -> None:
+    """Count the removal of a row that is past its deadline."""
+    if change.old is not None:
+        context.state.stats.sweep(change.entity.name, context.state.clock.now() - change.old.expires)
+
+
+def _removal(entity: Entity[Any], key: str, deadline: int, entries: list[Entry]) -> Change:
+    """Return the removal of a freed row. What the store held is not known, except for the deadline."""
+    gone = Stored(0, 0, deadline)
+    return Change(entity, key, old=gone, old_entries=entries, prepared=None, guard="missing")
+
+
+def _freed(context: Context, partition: Partition, rows: list[Row]) -> Flow[tuple[dict[Row, int], list[Row]]]:
+    """Return the deadlines of those of `rows` that have one and no document, and the rows that have both."""
+    found: dict[Row, int] = {}
     both: list[Row] = []
     for start in range(0, len(rows), _BATCH):
         part = rows[start : start + _BATCH]
@@ -65,7 +81,7 @@ def _freed(context: Context, partition: Partition, rows: list[Row]) -> Flow[tupl
             if present:
                 both.append(row)
             else:
-                found.add(row)
+                found[row] = int(float(deadline))
     return found, both
 
 
@@ -137,26 +153,17 @@ def _claims(context: Context, name: bytes, keys: set[str]) -> Flow[list[tuple[st
             return found
 
 
-def _forget(
-    context: Context,
-    partition: Partition,
-    entity: Entity[Any],
-    keys: list[str],
-    entries: dict[str, list[Entry]],
-) -> Flow[int]:
-    """Remove the entries and deadlines of rows in one plan; row by row when one of them has a document again."""
-    plan = Plan(partition, new_op())
-    for key in keys:
-        plan.guard_missing(entity, key)
-        plan.delete(entity, key, entries.get(key, []))
-    outcome = yield from apply(context, plan, repeatable=True)
-    if isinstance(outcome, Applied):
-        for _ in keys:
-            context.state.stats.sweep(entity.name, None)
-        return len(keys)
-    if len(keys) == 1:
-        return 0
-    forgotten = 0
-    for key in keys:
-        forgotten += yield from _forget(context, partition, entity, [key], entries)
+def _forget(context: Context, changes: list[Change]) -> Flow[set[Row]]:
+    """Remove freed rows in one plan; row by row when one of them has a document again, or must stay."""
+    try:
+        done = yield from remove_rows(context, changes)
+    except ReferenceViolationError:
+        done = False
+    if done:
+        for change in changes:
+            count_swept(context, change)
+        return {(change.entity.name, change.key) for change in changes}
+    forgotten: set[Row] = set()
+    for change in changes if len(changes) > 1 else ():
+        forgotten |= yield from _forget(context, [change])
     return forgotten

@@ -16,7 +16,7 @@ from keyweave.effects import Flow
 from keyweave.errors import AuthenticationError, CorruptDocumentError, ReferenceViolationError
 from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import deadline_passed, server_time
-from keyweave.expiry.forget import Row, forget
+from keyweave.expiry.forget import Row, count_swept, forget
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
 from keyweave.model.record import memory_of
@@ -114,7 +114,7 @@ def sweep_row(context: Context, entity: Entity[Any], key: str) -> Flow[bool | No
         return None
     removed: bool = yield from remove_rows(context, [change], family)
     if removed:
-        _count_swept(context, change)
+        count_swept(context, change)
     return removed
 
 
@@ -148,7 +148,7 @@ def sweep_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[
         dead_rows = [(change.entity.name, change.key) for change in dead]
         if done:
             for change in dead:
-                _count_swept(context, change)
+                count_swept(context, change)
             removed += len(dead)
         elif len(dead) == 1:
             still_dead, _, _ = yield from _classify(context, partition, dead_rows)
@@ -157,11 +157,6 @@ def sweep_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[
             middle = len(dead_rows) // 2
             waiting += [dead_rows[middle:], dead_rows[:middle]]
     return removed, kept
-
-
-def _count_swept(context: Context, change: Change) -> None:
-    if change.old is not None:
-        context.state.stats.sweep(change.entity.name, context.state.clock.now() - change.old.expires)
 
 
 def _classify(

@@ -91,12 +91,11 @@ class Stats:
         self.healed += 1
         self._count("keyweave.dead.healed", 1, entity)
 
-    def sweep(self, entity: str, late: int | None) -> None:
-        """Count a removed row. `late` is microseconds after its deadline; None when the server had freed the document."""
+    def sweep(self, entity: str, late: int) -> None:
+        """Count a row that was removed `late` microseconds after its deadline."""
         self.swept += 1
         self._count("keyweave.sweep.rows", 1, entity)
-        if late is not None:
-            self._spend("keyweave.sweep.delay", max(0, late) / 1_000_000, entity)
+        self._spend("keyweave.sweep.delay", max(0, late) / 1_000_000, entity)
 
     def _count(self, metric: str, number: int, entity: str = "", reason: str = "") -> None:
         if self.sink is not None:

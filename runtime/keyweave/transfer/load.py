@@ -22,11 +22,13 @@ from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
 from keyweave.model.entry import Entry
 from keyweave.store.context import Context
+from keyweave.write.settle import clean_up
 
 ROWS: Final = 50
 """The most rows of one plan."""
 
-_TRIES: Final = 4
+_TRIES: Final = 16
+"""The most tries of one row. Each removes an ended row that has its id or one of its unique values."""
 
 
 class Row(NamedTuple):
@@ -116,7 +118,7 @@ def _load_rows(
 
 
 def _add(plan: Plan, row: Row) -> None:
-    plan.guard_missing(row.entity, row.key)
+    plan.guard_absent(row.entity, row.key)
     for claim in claims_of(row.entries):
         plan.guard_free(row.entity, claim)
     plan.restore(
@@ -155,7 +157,10 @@ def _load_row(context: Context, partition: Partition, row: Row, op: str, importe
         if isinstance(outcome, Applied):
             imported.written += 1
             return
-        if outcome.status is Status.TAKEN:
+        in_the_way = (Status.TAKEN, Status.FREED, Status.DEAD)
+        if outcome.status in in_the_way and not (
+            yield from clean_up(context, claims_of(row.entries), outcome)
+        ):
             break
     imported.conflicts += 1
 

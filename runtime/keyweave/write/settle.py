@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from keyweave.changes.plan import Refusal, Status
 from keyweave.changes.unit import Change
 from keyweave.commit.commit import Watched, claims_of, commit
 from keyweave.effects import Flow
+from keyweave.errors import AuthenticationError
 from keyweave.exchange.ask import Trailer
 from keyweave.exchange.heal import heal_claim
 from keyweave.expiry.forget import forget
@@ -42,16 +44,32 @@ def settle(
         if refusal is None:
             yield from sweep_after_write(context, changes[0].entity)
             return None
-        if not (yield from _clean_up(context, changes, refusal)):
+        refused = [change for change in changes if change.entity is refusal.guard.entity]
+        wanted = (claim for change in refused for claim in claims_of(change.new_entries))
+        if not (yield from clean_up(context, wanted, refusal)):
             return refusal
     return refusal
 
 
-def _clean_up(context: Context, changes: list[Change], refusal: Refusal) -> Flow[bool]:
-    """Remove the expired, freed or dangling row behind a refusal. Returns True if a retry may succeed."""
+def clean_up(context: Context, wanted: Iterable[ClaimEntry], refusal: Refusal) -> Flow[bool]:
+    """Remove the expired, freed or dangling row behind a refusal.
+
+    Args:
+        wanted: claims of the entity that the refusal is about, including those of the refused row.
+
+    Returns:
+        True if a retry may succeed.
+    """
     guard = refusal.guard
     if refusal.status is Status.FREED:
-        yield from forget(context, context.partition(guard.entity), [(guard.entity.name, guard.key)])
+        try:
+            yield from forget(context, context.partition(guard.entity), [(guard.entity.name, guard.key)])
+        except AuthenticationError as error:
+            # Without SCAN the entries of the freed row cannot be found, and a new row would appear under them.
+            raise AuthenticationError(
+                f"{guard.entity.name}: the server freed the ended row with this key before a sweep, and this user lacks "
+                f"a permission to remove its entries ({error}); run `keyweave sweep` with the admin tool's user"
+            ) from None
         return True
     if refusal.status is Status.DEAD:
         yield from sweep_row(context, guard.entity, guard.key)
@@ -60,13 +78,7 @@ def _clean_up(context: Context, changes: list[Change], refusal: Refusal) -> Flow
         swept = yield from sweep_row(context, guard.entity, refusal.owner)
         if swept is not None:
             return True
-        value = next(
-            claim.value
-            for change in changes
-            if change.entity is guard.entity and change.key == guard.key
-            for claim in claims_of(change.new_entries)
-            if claim.unique == guard.detail
-        )
+        value = next(each.value for each in wanted if (each.unique, each.owner) == (guard.detail, guard.key))
         claim = ClaimEntry(guard.detail, value, refusal.owner)
         owner = yield from find(context, guard.entity, refusal.owner)
         if owner is not None and claim in guard.entity.entries(owner):
