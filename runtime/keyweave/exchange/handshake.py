@@ -19,13 +19,15 @@ from keyweave.exchange.ask import ask
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity, Index
 from keyweave.store.context import Context
-from keyweave.store.registry import Registry, read_registry, registration_commands
+from keyweave.store.registry import CURSORS, Registry, read_registry, registration_commands
 
 _REFUSED: Final = (StoreReadOnlyError, AuthenticationError)
 
 
 def handshake(context: Context) -> Flow[None]:
     """Register this schema in every partition, and update the set of indexes that must not be read yet.
+
+    The store also learns the secret of the namespace's cursors, or sets it.
 
     On a replica, or with a user that may not write, nothing is registered. Without a registry, what indexes a partition
     with rows has is not known, so none of them counts as built.
@@ -50,6 +52,8 @@ def handshake(context: Context) -> Flow[None]:
         commands += registration_commands(
             context.package, own, registry, partition.schema, empty=partition not in written
         )
+    if registries[0].cursors is None:
+        commands.append(("HSETNX", partitions[0].schema, CURSORS, context.state.cursors.hex()))
     if commands:
         try:
             yield from ask(context, tuple(commands))
@@ -57,6 +61,7 @@ def handshake(context: Context) -> Flow[None]:
             pass
         else:
             registries = yield from read_registries(context, partitions)
+    context.state.cursors = registries[0].cursors or context.state.cursors
     unbuilt = {
         index.name
         for partition, registry in zip(partitions, registries, strict=True)

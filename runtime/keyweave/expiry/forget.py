@@ -45,7 +45,7 @@ def forget(context: Context, partition: Partition, rows: list[Row]) -> Flow[tupl
     forgotten: set[Row] = set()
     for name in sorted({name for name, _ in freed}):
         entity, keys = context.package.entities[name], {key for each, key in freed if each == name}
-        entries = yield from _entries(context, partition, entity, keys)
+        entries = yield from find_entries(context, partition, entity, keys)
         changes = [_removal(entity, key, freed[name, key], entries.get(key, [])) for key in sorted(keys)]
         for start in range(0, len(changes), _BATCH):
             forgotten |= yield from _forget(context, changes[start : start + _BATCH])
@@ -96,7 +96,7 @@ def _due(context: Context, partition: Partition) -> Flow[list[Row]]:
     return [(name, key) for name, _, key in pairs if name in known and known[name].group == partition.group]
 
 
-def _entries(
+def find_entries(
     context: Context, partition: Partition, entity: Entity[Any], keys: set[str]
 ) -> Flow[dict[str, list[Entry]]]:
     """Return every entry in the entity's indexes that belongs to one of `keys`, by key."""

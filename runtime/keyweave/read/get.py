@@ -18,6 +18,7 @@ from keyweave.model.entity import Entity
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.keytext import checked_text
 from keyweave.model.record import Record, memory_of, remember
+from keyweave.read.readable import load_each
 from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
@@ -70,8 +71,14 @@ def _read(context: Context, entity: Entity[Any], command: Command) -> Flow[list[
     return [reply]
 
 
-def get_many(context: Context, entity: Entity[R], keys: Sequence[str]) -> Flow[list[R | None]]:
-    """Return the rows of `keys` in the same order, with None for each key without a live row."""
+def get_many(
+    context: Context, entity: Entity[R], keys: Sequence[str], *, readable: bool = False
+) -> Flow[list[R | None]]:
+    """Return the rows of `keys` in the same order, with None for each key without a live row.
+
+    Args:
+        readable: leave out rows that cannot be read, as lists do.
+    """
     if isinstance(keys, str):
         raise ValidationError(f"{entity.name}: expected several keys, got one string", entity=entity.name)
     wanted = [checked_text(key) for key in keys]
@@ -82,10 +89,11 @@ def get_many(context: Context, entity: Entity[R], keys: Sequence[str]) -> Flow[l
         command: Command = ("MGET", *[partition.document(entity.name, key) for key in part])
         (documents,) = yield from _read(context, entity, command)
         present = [key for key, document in zip(part, documents, strict=True) if document is not None]
-        records = codec.load_all([document for document in documents if document is not None])
+        stored = [document for document in documents if document is not None]
+        records = load_each(context, entity, stored) if readable else codec.load_all(stored)
         found |= dict.fromkeys(part)
         for key, record in zip(present, records, strict=True):
-            if (yield from is_live(context, record)):
+            if record is not None and (yield from is_live(context, record)):
                 found[key] = record
     unit = context.unit
     if unit is not None:

@@ -141,7 +141,7 @@ def _by_intersection(
         keys = list(dict.fromkeys(member.decode() for members in lists for member in members))
         if not keys:
             continue
-        rows = yield from get_many(context, child, keys)
+        rows = yield from get_many(context, child, keys, readable=True)
         parents = {
             getattr(row, referrer.reference.field)
             for row in rows

@@ -9,9 +9,10 @@ from typing import Any, Final, TypeVar
 from msgspec import UNSET
 
 from keyweave.effects import Flow
+from keyweave.model.cursor import read_cursor, write_cursor
 from keyweave.model.entity import Entity, View
 from keyweave.model.keytext import check_filters
-from keyweave.model.page import MAX_LIMIT, Page, check_limit, read_cursor, write_cursor
+from keyweave.model.page import MAX_LIMIT, Page, check_limit
 from keyweave.model.record import Record
 from keyweave.read.choose import choose, find_access_path, matches, matching, values_of
 from keyweave.read.get import find
@@ -99,7 +100,7 @@ def search(
     check_limit(limit, entity.name)
     check_filters(entity.name, entity.filters, entity.nullable, filters)
     if filters.get(entity.key) is not None:
-        read_cursor(cursor, entity.name, order, newest)
+        read_cursor(context.state.cursors, cursor, entity.name, order, newest)
         record = yield from find(context, entity, filters[entity.key])
         found = [record] if record is not None and matches(record, filters) else []
         return Page((yield from keep_having(context, entity, found, having)), None)
@@ -140,7 +141,7 @@ def search(
             found = found[:-surplus]
             if context.unit is None:
                 position = position_of(entity, view.name, values_of(view, filters), found[-1], newest)
-                return Page([*records, *found], write_cursor(position))
+                return Page([*records, *found], write_cursor(context.state.cursors, position))
             # A buffered row has no position of its own, so the same part is read again up to the last wanted row.
             batch = 1 + next(index for index, row in enumerate(part.records) if row is found[-1])
             continue

@@ -8,6 +8,7 @@ them. A writer is the code of one schema, identified by the digest of its indexe
     fingerprint        fingerprint of that writer's schema
     index:<stored>     definition of the index, whether it was built, and how many writes it had missed by then
     writer:<digest>    the indexes that this writer keeps
+    cursors            the secret that encrypts cursors, in the first partition only
     behind:<digest>    number of writes of this writer while it was not the current one
 """
 
@@ -25,6 +26,7 @@ from keyweave.model.entity import Index, Package
 
 CURRENT: Final = "current"
 FINGERPRINT: Final = "fingerprint"
+CURSORS: Final = "cursors"
 _INDEX: Final = "index:"
 _WRITER: Final = "writer:"
 _BEHIND: Final = "behind:"
@@ -57,6 +59,7 @@ class Registry:
         fingerprint: fingerprint of the current writer's schema, or None.
         indexes: state of each index, by the prefix of its keys.
         writers: the indexes that each writer keeps, by the writer's digest.
+        cursors: the secret that encrypts cursors, or None.
         behind: number of writes of each writer while it was not the current one, by the writer's digest.
     """
 
@@ -65,6 +68,7 @@ class Registry:
     indexes: dict[str, IndexState] = field(default_factory=dict)
     writers: dict[str, frozenset[str]] = field(default_factory=dict)
     behind: dict[str, int] = field(default_factory=dict)
+    cursors: bytes | None = field(default=None, repr=False)
 
     def missed(self, stored: str) -> int:
         """Return the number of writes by writers that do not keep the index `stored`."""
@@ -92,6 +96,8 @@ def read_registry(flat: Sequence[bytes]) -> Registry:
                 registry.current = value.decode()
             elif name == FINGERPRINT:
                 registry.fingerprint = value.decode()
+            elif name == CURSORS:
+                registry.cursors = bytes.fromhex(value.decode())
             elif name.startswith(_INDEX):
                 registry.indexes[name.removeprefix(_INDEX)] = _state(value)
             elif name.startswith(_WRITER):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from secrets import token_bytes
 
+from keyweave.model.cursor import SECRET_LENGTH
 from keyweave.store.access_path import AccessPath
 from keyweave.store.clock import ServerClock
 from keyweave.store.ledger import Ledger
@@ -26,6 +28,7 @@ class StoreState:
         sweepers: number of running sweepers of this store. While one runs, writes sweep only a backlog.
         unsweepable: number of rows that a sweeper could not remove in its last round.
         swept_by_writes: number of rows that writes have swept. A sweeper pauses longer for them.
+        cursors: the secret that encrypts cursors: the namespace's, or one of this store's own until that is known.
         access_paths: cached access paths, by entity, order and filtered fields.
     """
 
@@ -39,4 +42,5 @@ class StoreState:
     sweepers: int = 0
     unsweepable: int = 0
     swept_by_writes: int = 0
+    cursors: bytes = field(default_factory=lambda: token_bytes(SECRET_LENGTH), repr=False)
     access_paths: dict[tuple[str, str, frozenset[str]], AccessPath] = field(default_factory=dict)

@@ -33,6 +33,7 @@ class Stats:
         dead_met: rows past their deadline, and entries without a document, that operations encountered.
         healed: entries without a document that were removed.
         swept: rows past their deadline that were removed.
+        unreadable: rows that lists left out, because their documents cannot be read.
         sink: receives the same events, or None.
     """
 
@@ -44,6 +45,7 @@ class Stats:
     dead_met: int = 0
     healed: int = 0
     swept: int = 0
+    unreadable: int = 0
     sink: EventSink | None = field(default=None, repr=False, compare=False)
 
     def conflict(self, entity: str = "") -> None:
@@ -85,6 +87,11 @@ class Stats:
         """Count an entry without a document that an operation encountered."""
         self.dead_met += 1
         self._count("keyweave.dead.met", 1, entity, "dangling")
+
+    def meet_unreadable(self, entity: str) -> None:
+        """Count a row that a list left out, because its document cannot be read."""
+        self.unreadable += 1
+        self._count("keyweave.rows.unreadable", 1, entity)
 
     def heal(self, entity: str) -> None:
         """Count an entry without a document that was removed."""
