@@ -137,6 +137,7 @@ def harness(
     *,
     count: int = 1,
     module: Any = None,
+    url: str | None = None,
     **options: Any,
 ) -> Iterator[Harness]:
     """Open stores on a new namespace, or on the namespace of other stores, and close them afterwards.
@@ -146,6 +147,7 @@ def harness(
         name: of the namespace, or other stores.
         count: how many stores, each with connections of its own.
         module: the generated package, or None for the engine's.
+        url: of the server, or None for the server under test.
         options: of every store.
     """
     namespace = new_namespace(name) if isinstance(name, str) else name.namespace
@@ -162,7 +164,7 @@ def harness(
         stack.callback(runner.close)
         stores = []
         for _ in range(count):
-            store = opening(server_url(), namespace=namespace, **options)
+            store = opening(url or server_url(), namespace=namespace, **options)
             stores.append(runner.run(_awaited(store)) if flavour == "aio" else store)
             stack.callback(close, stores[-1])
         yield Harness(flavour, namespace, runner, stores)

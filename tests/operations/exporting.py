@@ -42,7 +42,7 @@ class Export:
 @contextmanager
 def living_stores(export: Export) -> Iterator[Any]:
     """A store that reports to `export`, and to which everything has happened once that metrics tell about."""
-    options = {"meter_provider": export.meters, "retention": {"TaskState": AT_ONCE}}
+    options: dict[str, Any] = {"meter_provider": export.meters, "retention": {"TaskState": AT_ONCE}}
     with harness("sync", "export", count=2, pool_size=4, pool_timeout=0.01, **options) as stores:
         (limit,) = stores.send(("CONFIG", "GET", "maxmemory"))
         stores.send(("CONFIG", "SET", "maxmemory", MEMORY))

@@ -59,9 +59,11 @@ def test_a_cursor_works_in_every_process_of_the_namespace_and_in_no_other(stores
         assert [row.task_exec_id for row in found.records] == [
             f"secret-id-{number}" for number in (3, 2, 1, 0)
         ]
-    with harness(stores.flavour, "elsewhere") as elsewhere:
-        with pytest.raises(InvalidCursorError, match="damaged"):
-            elsewhere.do(elsewhere.db.task_states.list_by_workflow("w", cursor=cursor))
+    with (
+        harness(stores.flavour, "elsewhere") as elsewhere,
+        pytest.raises(InvalidCursorError, match="damaged"),
+    ):
+        elsewhere.do(elsewhere.db.task_states.list_by_workflow("w", cursor=cursor))
 
 
 def test_a_namespace_of_older_code_gets_a_secret_when_it_is_opened(stores: Harness) -> None:

@@ -16,7 +16,7 @@ from tests.waiting import wait_until
 
 SCHEMA = (NOTE + ALL + BY_STATE + SLUG + "\nretention: {when: state == 'public', after: 1d}\n", REMARK)
 PACKAGE = generated(*SCHEMA)
-LIVE = {"grace_ms": 60_000, "sweep_every": 0}
+LIVE: dict[str, Any] = {"grace_ms": 60_000, "sweep_every": 0}
 
 
 def note(key: str, **more: Any) -> Any:
