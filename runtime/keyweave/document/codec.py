@@ -411,7 +411,7 @@ class Codec:
         before = self.snapshot_of(stored) if stored is not None else None
         for name in type(record).__struct_fields__:
             value = getattr(record, name)
-            if deeper_than(compact_json(value), MAX_DEPTH):
+            if deeper_than(_encode(value), MAX_DEPTH):
                 if before is None or not same_value(value, getattr(before, name)):
                     self._refuse_field(name, TOO_DEEP)
 
