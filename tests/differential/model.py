@@ -110,6 +110,8 @@ class Model:
     def _remove(self, key: Id) -> None:
         self.rows.pop(key, None)
         self.written.pop(key, None)
+        for below in self.limbo.values():
+            below.discard(key)
 
     def listed(self, name: str, fields: tuple[str, ...], order: str, values: tuple[Any, ...]) -> list[str]:
         """The keys of a view's rows, highest first, without those in limbo."""
