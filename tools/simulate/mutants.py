@@ -135,13 +135,13 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a row that came back is forgotten",
-        "keyweave.expiry.forget:_forget",
+        "keyweave.commit.commit:_guard_row",
         "plan.guard_missing(entity, key)",
         "pass",
     ),
     Mutant(
         "a living owner's claim is healed",
-        "keyweave.write.settle:_clean_up",
+        "keyweave.write.settle:clean_up",
         "if owner is not None and claim in guard.entity.entries(owner):",
         "if False:",
     ),

@@ -114,6 +114,7 @@ class Run:
             BY_SCRIPT,
             monotonic=monotonic,
             random=source,
+            secret=source.randbytes,
         )
 
     def complain(self, checker: str, text: str, *acts: Act) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from secrets import token_bytes
 
-from keyweave.model.cursor import SECRET_LENGTH
 from keyweave.store.access_path import AccessPath
 from keyweave.store.clock import ServerClock
 from keyweave.store.ledger import Ledger
@@ -35,6 +33,7 @@ class StoreState:
     ledger: Ledger
     clock: ServerClock
     recent: Recent
+    cursors: bytes = field(repr=False)
     stats: Stats = field(default_factory=Stats)
     unbuilt: set[str] = field(default_factory=set)
     settings_hidden: bool = False
@@ -42,5 +41,4 @@ class StoreState:
     sweepers: int = 0
     unsweepable: int = 0
     swept_by_writes: int = 0
-    cursors: bytes = field(default_factory=lambda: token_bytes(SECRET_LENGTH), repr=False)
     access_paths: dict[tuple[str, str, frozenset[str]], AccessPath] = field(default_factory=dict)
