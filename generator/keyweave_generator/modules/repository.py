@@ -7,7 +7,8 @@ from typing import Final
 
 from keyweave_generator.model import Entity, Schema, TypeKind
 
-from .filters import filter_fields, filter_type
+from .annotations import annotation
+from .filters import filter_fields
 from .flavour import Flavour
 from .identifiers import descriptor_name, exists_name, module_name, not_found_name, repository_name
 from .imports import Imports
@@ -105,7 +106,7 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         tuple(map(repr, orders)),
         tuple(repr(view.name) for view in entity.views),
         "".join(
-            f"{field.name}: {filter_type(field, imports)} | {unset_type} = {unset}, "
+            f"{field.name}: {annotation(field.type, imports)} | {unset_type}{' | None' if field.optional else ''} = {unset}, "
             for field in filter_fields(entity)
         ),
         "".join(f"{each.keyword}: {each.filter} | {unset_type} = {unset}, " for each in referrers),
