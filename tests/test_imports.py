@@ -51,7 +51,7 @@ GENERATOR_LAYERS: Final = (
     ("resolve*", "consistency_*"),
     ("folder",),
     ("load",),
-    ("history",),
+    ("history", "compiled"),
     ("changes",),
     ("scripts",),
     ("modules", "keyspace_page"),

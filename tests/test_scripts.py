@@ -65,7 +65,7 @@ def redis_words() -> set[str]:
 
 
 def test_every_guard_row_and_entry_that_apply_knows_is_documented() -> None:
-    checking, writing = code("apply").split("\nlocal function check(")[1].split("\nend\n", 1)
+    checking, writing = code("apply").split("\nwhile ARGV[at] ~= 'rows' do\n")[1].split("\nend\n", 1)
     for title, word, text in (
         ("Guards", "word", checking),
         ("Rows", "word", writing),

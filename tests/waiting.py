@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 _LONGEST = 20
@@ -20,3 +21,16 @@ async def until(condition: Callable[[], bool]) -> None:
             if condition():
                 return
             await asyncio.sleep(0.001)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait, without an event loop, until `condition` is true.
+
+    Raises:
+        TimeoutError: it never was.
+    """
+    limit = time.monotonic() + _LONGEST
+    while not condition():
+        if time.monotonic() > limit:
+            raise TimeoutError
+        time.sleep(0.001)

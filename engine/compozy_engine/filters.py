@@ -34,11 +34,16 @@ class TaskFilter(msgspec.Struct, frozen=True):
     execution_type: ExecutionType | None = None
 
 
+def given(filter: WorkflowFilter | TaskFilter) -> dict[str, Any]:
+    """The fields of a filter that have a value. In a search, None would ask for null."""
+    return {name: value for name, value in msgspec.structs.asdict(filter).items() if value is not None}
+
+
 def required(**fields: Any) -> dict[str, Any]:
     """The fields of a search in which every field must have a value.
 
     Raises:
-        ValidationError: a field is None, which a filter would not compare.
+        ValidationError: a field is None, for which a search would find the rows in which it is null.
     """
     for name, value in fields.items():
         if value is None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-import msgspec
-
 from compozy_engine.family import latest_by
 from compozy_store import Status, TaskState, UsageEntry, aio
 
-from .filters import TaskFilter, required
+from .filters import TaskFilter, given, required
 from .progress import ProgressInfo
 
 T = TypeVar("T")
@@ -53,7 +51,7 @@ class TaskRepository:
 
     async def list_states(self, filter: TaskFilter | None = None) -> list[TaskState]:
         """The task states that match a filter, newest first."""
-        return await self._tasks.fetch(**msgspec.structs.asdict(filter or TaskFilter()))
+        return await self._tasks.fetch(**given(filter or TaskFilter()))
 
     async def list_tasks_in_workflow(self, exec_id: str) -> dict[str, TaskState]:
         """The newest task state of each task in an execution, by task id."""

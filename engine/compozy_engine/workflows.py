@@ -13,7 +13,7 @@ from compozy_engine.family import latest_by, recast, rooted
 from compozy_store import ExecutionType, Status, TaskState, UsageEntry, WorkflowState, aio
 
 from .errors import WorkflowNotFoundError, WorkflowNotReadyError
-from .filters import WorkflowFilter, required
+from .filters import WorkflowFilter, given, required
 
 TRANSFORMATION_FAILED = "OUTPUT_TRANSFORMATION_FAILED"
 """The error code of a workflow whose output transformer raised."""
@@ -79,8 +79,8 @@ class WorkflowRepository:
 
     async def list_states(self, filter: WorkflowFilter | None = None) -> list[Workflow]:
         """The executions that match a filter, with their tasks; latest change first."""
-        wanted = msgspec.structs.asdict(filter or WorkflowFilter())
-        if wanted["workflow_exec_id"] is not None:
+        wanted = given(filter or WorkflowFilter())
+        if "workflow_exec_id" in wanted:
             try:
                 return [await self._first(**wanted)]
             except WorkflowNotFoundError:
@@ -98,7 +98,7 @@ class WorkflowRepository:
         Raises:
             WorkflowNotFoundError: there is no such execution.
         """
-        return await self._newest(workflow_id, None)
+        return await self._newest(workflow_id)
 
     async def get_state_by_task_id(self, workflow_id: str, task_id: str) -> Workflow:
         """The newest execution of a workflow that has a task with this id.
@@ -106,7 +106,7 @@ class WorkflowRepository:
         Raises:
             WorkflowNotFoundError: there is no such execution.
         """
-        return await self._newest(workflow_id, required(task_id=task_id))
+        return await self._newest(workflow_id, having_task_state=required(task_id=task_id))
 
     async def get_state_by_agent_id(self, workflow_id: str, agent_id: str) -> Workflow:
         """The newest execution of a workflow that has a task with this agent.
@@ -114,7 +114,7 @@ class WorkflowRepository:
         Raises:
             WorkflowNotFoundError: there is no such execution.
         """
-        return await self._newest(workflow_id, required(agent_id=agent_id))
+        return await self._newest(workflow_id, having_task_state=required(agent_id=agent_id))
 
     async def get_state_by_tool_id(self, workflow_id: str, tool_id: str) -> Workflow:
         """The newest execution of a workflow that has a task with this tool.
@@ -122,7 +122,7 @@ class WorkflowRepository:
         Raises:
             WorkflowNotFoundError: there is no such execution.
         """
-        return await self._newest(workflow_id, required(tool_id=tool_id))
+        return await self._newest(workflow_id, having_task_state=required(tool_id=tool_id))
 
     async def complete_workflow(
         self, exec_id: str, output_transformer: OutputTransformer | None = None
@@ -173,9 +173,8 @@ class WorkflowRepository:
         if entries:
             await self._workflows.merge_usage(exec_id, entries)
 
-    async def _newest(self, workflow_id: str, task: Any) -> Workflow:
-        wanted = required(workflow_id=workflow_id)
-        return await self._first(**wanted, having_task_state=task, order="created")
+    async def _newest(self, workflow_id: str, **having: Any) -> Workflow:
+        return await self._first(**required(workflow_id=workflow_id), **having, order="created")
 
     async def _first(self, **wanted: Any) -> Workflow:
         state, rows = await self._workflows.first_with_task_states(**wanted, newest=False)

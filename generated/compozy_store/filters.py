@@ -25,7 +25,7 @@ class TaskStateFilter(TypedDict, total=False):
     component: Component
     status: Status
     execution_type: ExecutionType
-    parent_state_id: str
-    agent_id: str
-    action_id: str
-    tool_id: str
+    parent_state_id: str | None
+    agent_id: str | None
+    action_id: str | None
+    tool_id: str | None

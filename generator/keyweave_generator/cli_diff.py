@@ -7,13 +7,23 @@ folder, 2 when the comparison failed.
 from __future__ import annotations
 
 import enum
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from .changes.finding import Level
-from .history import HistoryError, commit_of, files_at, is_folder_at, schemas_at, top_of, usual_base
+from .history import (
+    HistoryError,
+    commit_of,
+    files_at,
+    is_folder_at,
+    manifests_at,
+    schemas_at,
+    top_of,
+    usual_base,
+)
 from .problems import SchemaError, listing
 
 if TYPE_CHECKING:
@@ -103,7 +113,8 @@ def _review(schema: Path, against: str | None) -> Review:
 
     new = load_located(schema)
     if against is not None and Path(against).is_dir():
-        return compare(load_located(Path(against)), new, against=against)
+        manifests = [path.read_bytes() for path in sorted(Path(against).parent.glob("*/*/manifest.json"))]
+        return compare(_as_generated(load_located(Path(against)), manifests), new, against=against)
     revision, _, inside = (against or "").partition(":")
     commit = usual_base(schema) if against is None else commit_of(schema, revision)
     name = revision or (commit or "")[:12]
@@ -113,11 +124,12 @@ def _review(schema: Path, against: str | None) -> Review:
             f"there is neither a folder nor a revision {against!r} in the repository of {schema}"
         )
     files = files_at(folder, commit) if commit is not None else None
-    if not files:
+    if commit is None or not files:
         if commit is not None:
             _refuse_moved(schema, folder, commit, name)
         return compare(None, new)
-    return compare(_located(folder, files, f"{name}:"), new, against=name, prefix=f"{name}:")
+    old = _as_generated(_located(folder, files, f"{name}:"), manifests_at(schema, commit))
+    return compare(old, new, against=name, prefix=f"{name}:")
 
 
 def _refuse_moved(schema: Path, folder: Path, commit: str, name: str) -> None:
@@ -137,6 +149,12 @@ def _refuse_moved(schema: Path, folder: Path, commit: str, name: str) -> None:
             f"found no earlier schema in {folder} at {name}; there was one in {listing(map(str, gone))}, which is gone; "
             f"compare with it: keyweave diff --schema {schema} --against {name}:{gone[0]}"
         )
+
+
+def _as_generated(old: Located, manifests: list[bytes]) -> Located:
+    from .compiled import as_generated
+
+    return replace(old, schema=as_generated(old.schema, manifests))
 
 
 def _located(schema: Path, files: dict[str, bytes], prefix: str) -> Located:

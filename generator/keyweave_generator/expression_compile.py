@@ -54,6 +54,15 @@ def guarded(term: Term) -> str:
     return f"({' and '.join([*guards, term.python])})"
 
 
+def _false_for_null(comparison: str, word: str, *terms: Term) -> str:
+    """Return a comparison that is false if a term is null. Python itself says so if a value is compared with `==` or `in`."""
+    nullable = tuple(name for term in terms for name in term.nullable)
+    one_value = len(terms) == 1 or not all(term.nullable for term in terms)
+    if not nullable or (one_value and word in ("==", "is", "in")):
+        return f"({comparison})"
+    return guarded(Term(comparison, "bool", None, nullable))
+
+
 class Compiler:
     """Walks a syntax tree and refuses everything that the language does not have."""
 
@@ -194,12 +203,8 @@ class Compiler:
                 if term.kind not in _ORDERED:
                     raise ExpressionError(f"{quote(_text(part))} is {a(term.kind)} and has no order")
         elif isinstance(two.literal, bool):
-            return f"({one.python} {'is' if word == '==' else 'is not'} {two.python})"
-        comparison = f"{one.python} {word} {two.python}"
-        if word in ("==", "!="):
-            return f"({comparison})"
-        nullable = one.nullable + two.nullable
-        return guarded(Term(comparison, "bool", None, nullable)) if nullable else f"({comparison})"
+            word = "is" if word == "==" else "is not"
+        return _false_for_null(f"{one.python} {word} {two.python}", word, one, two)
 
     def _null_test(self, left: ast.expr, one: Term, word: str, two: Term) -> str:
         if word not in ("is", "is not") or two.kind != "null":
@@ -217,7 +222,7 @@ class Compiler:
             )
         if one.kind != "enum" or one.enum is None or one.enum.name != two.enum.name:
             raise ExpressionError(f"{quote(_text(left))} is not {a(two.enum.name)}")
-        return f"({one.python} {word} {two.python})"
+        return _false_for_null(f"{one.python} {word} {two.python}", word, one, two)
 
     def _among(self, left: ast.expr, word: str, right: ast.List | ast.Tuple | ast.Set) -> str:
         if word not in ("in", "not in"):
@@ -233,7 +238,7 @@ class Compiler:
             values.append(term.python)
         if not values:
             raise ExpressionError("the list is empty")
-        return f"({one.python} {word} {tuple_of(values)})"
+        return _false_for_null(f"{one.python} {word} {tuple_of(values)}", word, one)
 
     def _check_same(self, left: ast.expr, one: Term, right: ast.expr, two: Term) -> None:
         for term, other, node in ((one, two, right), (two, one, left)):

@@ -141,6 +141,18 @@ def top_of(folder: Path) -> Path:
     return Path(os.fsdecode(found.rstrip(b"\n")))
 
 
+def manifests_at(folder: Path, commit: str) -> list[bytes]:
+    """The manifests of generated packages anywhere in a commit of the repository of `folder`.
+
+    Raises:
+        HistoryError: git fails.
+    """
+    top = _nearest(folder)
+    listed = _git(top, "ls-tree", "-r", "--full-tree", "--name-only", "-z", commit) or b""
+    paths = [os.fsdecode(path) for path in listed.split(b"\0") if path.endswith(b"/manifest.json")]
+    return [_git(top, "cat-file", "blob", f"{commit}:{path}") or b"" for path in paths]
+
+
 def _nearest(folder: Path) -> Path:
     """The folder, or the nearest one above it that exists."""
     folder = folder.absolute()

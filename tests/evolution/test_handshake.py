@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from keyweave.effects import Flow, ServerError
-from keyweave.errors import CorruptDocumentError, SchemaMismatchError, ViewNotBuiltError
+from keyweave.errors import (
+    CorruptDocumentError,
+    SchemaMismatchError,
+    UniqueViolationError,
+    ViewNotBuiltError,
+)
+from keyweave.evolution.backfill import backfill
+from keyweave.evolution.build import Build
 from keyweave.exchange.handshake import handshake
 from keyweave.store.registry import index_field, read_registry, state_text
 from tests.evolution.packages import ALL, BY_STATE, NOTE, OLD, REMARK, SLUG, generated
@@ -205,7 +212,7 @@ def test_where_nothing_may_be_written_nothing_is_made_known(code: str) -> None:
     scripted = Scripted()
     refusal = [ServerError(code, f"{code} no")] * 20
     flow: Flow[None] = handshake(scripted.context)
-    scripted.run(flow, [[[], []], refusal])
+    scripted.run(flow, [[[], 0, [], 0], refusal])
     assert scripted.context.state.unbuilt == set()
 
 
@@ -217,3 +224,73 @@ def test_opening_again_writes_nothing(flavour: str) -> None:
         with opened(flavour, first, OLD):
             after = first.send(("HGETALL", first.db.session.context.keyspace.partition("notes").schema))
         assert sorted(before[0]) == sorted(after[0])
+
+
+def flushed(stores: Harness) -> None:
+    """Delete every key of the namespace while the store is open, as FLUSHALL does."""
+    pattern = stores.db.session.context.keyspace.pattern()
+    cursor: Any = 0
+    while True:
+        ((cursor, names),) = stores.send(("SCAN", cursor, "MATCH", pattern, "COUNT", 1000))
+        if names:
+            stores.send(("DEL", *names))
+        if int(cursor) == 0:
+            return
+
+
+def test_after_a_flush_beside_an_open_store_newer_code_does_not_read_what_is_not_built(flavour: str) -> None:
+    with opened(flavour, "flush", OLD) as old:
+        flushed(old)
+        old.do(old.db.notes.create(note(old, "a", slug="same")))
+        with opened(flavour, old, NEW) as new:
+            reads: list[Callable[[], Any]] = [
+                lambda: new.db.notes.find_by_slug("same"),
+                lambda: new.db.notes.list_all(),
+                lambda: new.db.notes.count_by_state("draft"),
+            ]
+            for read in reads:
+                with pytest.raises(ViewNotBuiltError):
+                    new.do(read())
+            build = Build()
+            new.do(new.db.session.run(backfill(new.db.session.context, build)))
+            assert build.complete
+            with pytest.raises(UniqueViolationError):
+                new.do(new.db.notes.create(note(new, "b", slug="SAME")))
+            assert new.do(new.db.notes.get_by_slug("same")).id == "a"
+            assert new.do(new.db.check()).clean
+
+
+def test_after_a_flush_the_same_code_opens_again_as_before(flavour: str) -> None:
+    with opened(flavour, "flush", NEW) as first:
+        first.do(first.db.notes.create(note(first, "z")))
+        flushed(first)
+        first.do(first.db.notes.create(note(first, "a")))
+        with opened(flavour, first, NEW) as again:
+            assert again.do(again.db.notes.get_by_slug("a")).id == "a"
+            assert again.do(again.db.notes.count_all()) == 1
+            assert again.do(again.db.check()).clean
+
+
+def test_a_registry_that_is_lost_while_data_stays_says_nothing_about_its_indexes(flavour: str) -> None:
+    with opened(flavour, "lost", OLD) as old:
+        old.do(old.db.notes.create(note(old, "a")))
+        old.send(("DEL", old.db.session.context.keyspace.partition("notes").schema))
+        old.do(old.db.notes.create(note(old, "b")))
+        with opened(flavour, old, NEW) as new:
+            with pytest.raises(ViewNotBuiltError):
+                new.do(new.db.notes.find_by_slug("a"))
+            new.do(new.db.session.run(backfill(new.db.session.context, Build())))
+            assert new.do(new.db.notes.get_by_slug("a")).id == "a"
+            assert new.do(new.db.notes.count_all()) == 2
+
+
+def test_without_a_registry_and_without_the_right_to_write_one_nothing_with_data_counts_as_built() -> None:
+    scripted = Scripted()
+    refusal = [ServerError("NOPERM", "NOPERM no")] * 20
+    flow: Flow[None] = handshake(scripted.context)
+    scripted.run(flow, [[[], 1, [], 0], refusal])
+    unbuilt = scripted.context.state.unbuilt
+    first, second = scripted.context.keyspace.partitions()
+    groups = {name: entity.group for name, entity in scripted.context.package.entities.items()}
+    assert {groups[name.partition(".")[0]] for name in unbuilt} == {first.group}
+    assert first.group != second.group

@@ -285,3 +285,63 @@ def test_a_schema_beside_another_one_is_new(sample: Sample) -> None:
     result = run("--schema", "other")
     assert result.exit_code == 0
     assert result.stdout.startswith("everything is new")
+
+
+RULED = SALE + """\
+checks:
+  not_free: {rule: rebate != 100}
+  gift_is_told: {rule: gift == false or note is not null}
+retention:
+  when: note not in ['open']
+  after: 30d
+"""
+
+
+def _as_an_older_generator(sample: Sample) -> None:
+    """Give the committed package the meaning that comparisons with null had in an older generator."""
+    assert CliRunner().invoke(app, ["generate"]).exit_code == 0
+    path = sample.root / "generated" / "shop_store" / "manifest.json"
+    text = path.read_text(encoding="utf-8")
+    for guard in ("record.rebate is not None and ", "record.note is not None and "):
+        assert guard in text
+        text = text.replace(guard, "")
+    path.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize("against", ["HEAD", "folder"])
+def test_a_rule_that_an_older_generator_evaluated_in_another_way_is_a_finding(
+    sample: Sample, against: str
+) -> None:
+    sample.write(RULED)
+    _as_an_older_generator(sample)
+    sample.commit()
+    if against == "folder":
+        sample.write(RULED, folder="elsewhere/schema")
+        (sample.root / "generated").rename(sample.root / "elsewhere" / "generated")
+        against = "elsewhere/schema"
+    result = run("--against", against, "--format", "json")
+    assert rules(result) == ["CHECK_CHANGED", "RETENTION_CONDITION_CHANGED"]
+    text = run("--against", against).stdout
+    assert "check not_free reads the same and means something else: rebate != 100" in text
+    assert "the condition reads the same and means something else: note not in ['open']" in text
+    assert result.exit_code == 1
+
+
+def test_a_rule_that_means_another_because_its_field_became_optional_is_a_finding(sample: Sample) -> None:
+    sample.write(RULED.replace("rebate: {type: int, optional: true}", "rebate: {type: int}"))
+    sample.commit()
+    sample.write(RULED)
+    found = rules(run("--format", "json"))
+    assert "CHECK_CHANGED" in found and "RETENTION_CONDITION_CHANGED" not in found
+
+
+def test_manifests_of_others_are_not_read(sample: Sample) -> None:
+    sample.write(RULED)
+    for number, text in enumerate(
+        ("", "[]", '{"package": "shop_store"}', '{"package": "shop_store", "schema": 1}')
+    ):
+        folder = sample.root / f"other{number}"
+        folder.mkdir()
+        (folder / "manifest.json").write_text(text, encoding="utf-8")
+    sample.commit()
+    assert rules(run("--format", "json")) == []

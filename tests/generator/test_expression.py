@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from keyweave_generator.expression import compile_expression
 from keyweave_generator.expression_compile import ExpressionError
-from keyweave_generator.model import Enum
+from keyweave_generator.model import Enum, Field, TypeKind, TypeRef
 from tests.generator.example import example_fields
 
-FIELDS = example_fields()
+FIELDS = {**example_fields(), "mood": Field("mood", TypeRef(TypeKind.ENUM, "State"), optional=True)}
 ENUMS = {"State": Enum("State", ("open", "paid", "sent"), {"done": ("paid", "sent")})}
 DAY = datetime(2026, 1, 2, tzinfo=UTC)
 EMPTY: dict[str, Any] = {
@@ -34,6 +34,7 @@ EMPTY: dict[str, Any] = {
     "lines": [],
     "photo": None,
     "extra": None,
+    "mood": None,
 }
 
 
@@ -69,7 +70,23 @@ def holds(source: str, values: dict[str, Any], wants: str = "bool") -> Any:
         ("rebate > 1", {}, False),
         ("rebate <= 1", {}, False),
         ("rebate == 1", {}, False),
-        ("rebate != 1", {}, True),
+        ("rebate != 1", {}, False),
+        ("rebate != 1", {"rebate": 2}, True),
+        ("1 != rebate", {}, False),
+        ("rebate not in [1, 2]", {}, False),
+        ("rebate not in [1, 2]", {"rebate": 3}, True),
+        ("note not in ['a']", {}, False),
+        ("mood != 'open'", {}, False),
+        ("mood == 'open'", {}, False),
+        ("mood not in State.done", {}, False),
+        ("mood not in State.done", {"mood": "open"}, True),
+        ("mood in State.done", {}, False),
+        ("not mood == 'open'", {}, True),
+        ("paid_at == sent_at", {}, False),
+        ("paid_at == sent_at", {"paid_at": DAY, "sent_at": DAY}, True),
+        ("paid_at != sent_at", {}, False),
+        ("paid_at != sent_at", {"paid_at": DAY}, False),
+        ("0 < total != rebate", {"total": 1}, False),
         ("rebate + 1 == 1", {}, True),
         ("rebate is null or rebate < total", {"rebate": 1, "total": 2}, True),
         ("gift", {}, False),
@@ -77,7 +94,9 @@ def holds(source: str, values: dict[str, Any], wants: str = "bool") -> Any:
         ("not gift", {}, True),
         ("gift == true", {"gift": True}, True),
         ("gift == false", {}, False),
-        ("gift != false", {}, True),
+        ("gift != false", {}, False),
+        ("gift != true", {}, False),
+        ("gift != true", {"gift": False}, True),
         ("paid_at >= placed", {"paid_at": DAY}, True),
         ("paid_at >= placed", {}, False),
         ("paid_at < sent_at", {"paid_at": DAY}, False),
@@ -253,6 +272,26 @@ def test_whatever_is_accepted_stays_in_the_language_and_never_raises(source: str
             assert node.attr in FIELDS
     values = {"rebate": 1, "gift": True, "note": "n", "paid_at": DAY, "photo": b"p", "extra": 1}
     assert holds(source, values if filled else {}) in {True, False}
+
+
+NULLABLE = ["rebate", "gift", "note", "paid_at", "sent_at", "mood"]
+PAIRS = [
+    *[f"{one} {word} {other}" for one in ("rebate", "total") for word in ("<", "<=", "==", "!=", ">=") for other in ("rebate", "1")],
+    *[f"{one} {word} {other}" for one in ("paid_at", "placed") for word in ("<", "==", "!=") for other in ("sent_at", "placed")],
+    *[f"note {word} {other}" for word in ("<", "==", "!=") for other in ("note", "customer", "'x'", "''")],
+    *[f"gift {word} {other}" for word in ("==", "!=") for other in ("gift", "true", "false")],
+    *[f"mood {word} {other}" for word in ("==", "!=") for other in ("mood", "state", "'open'", "State.paid")],
+    *[f"mood {word} {other}" for word in ("in", "not in") for other in ("State.done", "['open']")],
+    *[f"{one} {word} {other}" for word in ("in", "not in") for one, other in (("rebate", "[0]"), ("note", "['']"))],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("source", [each for each in PAIRS if set(NULLABLE) & set(each.split())])
+def test_every_comparison_with_null_is_false(source: str) -> None:
+    assert holds(source, {}) is False
+    assert holds(f"not {source}", {}) is True
+    assert holds(f"{source} or total == 0", {}) is True
+    assert holds(f"not ({source}) and total == 0", {}) is True
 
 
 @settings(max_examples=300)

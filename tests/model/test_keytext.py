@@ -45,13 +45,13 @@ def test_what_cannot_be_stored_cannot_be_looked_up(value: Any) -> None:
 
 def test_a_filter_names_the_field_that_is_wrong_and_never_the_value() -> None:
     kinds = {"email": "str", "age": "int"}
-    check_filters("User", kinds, {"email": "a", "age": 5})
+    check_filters("User", kinds, (), {"email": "a", "age": 5})
     for filters, field in (
         ({"age": "planted"}, "age"),
         ({"email": None}, "email"),
         ({"planted": 1}, "planted"),
     ):
         with pytest.raises(ValidationError) as caught:
-            check_filters("User", kinds, filters)
+            check_filters("User", kinds, (), filters)
         assert (caught.value.entity, caught.value.field) == ("User", field)
         assert field == "planted" or "planted" not in str(caught.value)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from keyweave.errors import InvalidCursorError, ValidationError
-from keyweave.model.page import Position, write_cursor
+from keyweave.model.cursor import Position, write_cursor
 from keyweave_generator.load import load_sources
 from keyweave_generator.output import write
 from keyweave_generator.render import render
@@ -118,4 +118,8 @@ def test_an_empty_key_is_a_valid_cursor_position(store: Any) -> None:
 def test_a_cursor_whose_score_the_server_cannot_read_is_damaged(store: Any, score: str) -> None:
     store.days.create(day("a"))
     with pytest.raises(InvalidCursorError):
-        store.days.list_all(cursor=write_cursor(Position("Day", "created", True, score, "b")))
+        store.days.list_all(
+            cursor=write_cursor(
+                store.session.context.state.cursors, Position("Day", "created", True, score, "b")
+            )
+        )

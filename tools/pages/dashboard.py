@@ -224,6 +224,12 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
                 ((_rate("keyweave_dead_healed_total", "db_collection_name"), _NAMED),),
                 "ops",
             ),
+            Panel(
+                "Unreadable rows met",
+                "Rows that lists left out, because their documents cannot be read. `keyweave check --show-ids` names them.",
+                ((_rate("keyweave_rows_unreadable_total", "db_collection_name"), _NAMED),),
+                "ops",
+            ),
         ),
     ),
     (

@@ -174,8 +174,8 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a row that came back is forgotten",
-        "keyweave.expiry.forget:_forget",
-        "plan.guard_gone(entity, key, deadline)",
+        "keyweave.commit.commit:_guard_row",
+        "plan.guard_gone(entity, key, change.deadline)",
         "pass",
     ),
     Mutant(
@@ -186,7 +186,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a living owner's claim is healed",
-        "keyweave.write.settle:_clean_up",
+        "keyweave.write.settle:clean_up",
         "if owner is not None and claim in guard.entity.entries(owner):",
         "if False:",
     ),

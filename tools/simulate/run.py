@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -120,6 +121,7 @@ class Run:
             monotonic=monotonic,
             wall=self._wall,
             random=source,
+            secret=source.randbytes,
         )
 
     def _wall(self) -> float:
@@ -209,4 +211,12 @@ class Run:
 
 def play(scenario: Scenario, package: Package | None = None, *, recording: bool = False) -> Played:
     """Play a scenario, by default with the package as it is generated now."""
-    return Run(scenario, package or arena(), recording=recording).play()
+    run = Run(scenario, package or arena(), recording=recording)
+    # The flow of a client that crashed is closed when it is collected, so the collector must not choose the moment.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return run.play()
+    finally:
+        if collecting:
+            gc.enable()

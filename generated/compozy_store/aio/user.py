@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
+from msgspec import UNSET as _UNSET
+from msgspec import UnsetType as _UnsetType
+
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.keytext import key_text as key_text_
 from keyweave.model.page import Page
@@ -205,10 +208,10 @@ class UserRepository:
     async def search(
         self,
         *,
-        id: str | None = None,
-        email: str | None = None,
-        role: Role | None = None,
-        having_api_key: filters.APIKeyFilter | None = None,
+        id: str | _UnsetType = _UNSET,
+        email: str | _UnsetType = _UNSET,
+        role: Role | _UnsetType = _UNSET,
+        having_api_key: filters.APIKeyFilter | _UnsetType = _UNSET,
         order: _Order = "created",
         limit: int = 50,
         cursor: str | None = None,
@@ -216,10 +219,12 @@ class UserRepository:
     ) -> Page[User]:
         """One page of the rows whose fields equal every given argument; `explain` shows how they are found.
 
+        None asks for rows in which the field is null. An argument that is left out asks for nothing.
+
         A `having_…` argument selects rows to which such a row refers.
 
         Raises:
-            ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
+            ValidationError: no view covers the order, a field that is never null is None, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
         equal_ = _search.given(id=id, email=email, role=role)
@@ -234,10 +239,10 @@ class UserRepository:
     async def first(
         self,
         *,
-        id: str | None = None,
-        email: str | None = None,
-        role: Role | None = None,
-        having_api_key: filters.APIKeyFilter | None = None,
+        id: str | _UnsetType = _UNSET,
+        email: str | _UnsetType = _UNSET,
+        role: Role | _UnsetType = _UNSET,
+        having_api_key: filters.APIKeyFilter | _UnsetType = _UNSET,
         order: _Order = "created",
     ) -> User:
         """The first row of `search`.
@@ -253,10 +258,10 @@ class UserRepository:
     async def first_with_api_keys(
         self,
         *,
-        id: str | None = None,
-        email: str | None = None,
-        role: Role | None = None,
-        having_api_key: filters.APIKeyFilter | None = None,
+        id: str | _UnsetType = _UNSET,
+        email: str | _UnsetType = _UNSET,
+        role: Role | _UnsetType = _UNSET,
+        having_api_key: filters.APIKeyFilter | _UnsetType = _UNSET,
         order: _Order = "created",
         newest: bool = True,
     ) -> tuple[User, list[APIKey]]:
@@ -278,10 +283,10 @@ class UserRepository:
     def iterate(
         self,
         *,
-        id: str | None = None,
-        email: str | None = None,
-        role: Role | None = None,
-        having_api_key: filters.APIKeyFilter | None = None,
+        id: str | _UnsetType = _UNSET,
+        email: str | _UnsetType = _UNSET,
+        role: Role | _UnsetType = _UNSET,
+        having_api_key: filters.APIKeyFilter | _UnsetType = _UNSET,
         order: _Order = "created",
         batch: int = 200,
         newest: bool = True,
@@ -302,10 +307,10 @@ class UserRepository:
     async def fetch(
         self,
         *,
-        id: str | None = None,
-        email: str | None = None,
-        role: Role | None = None,
-        having_api_key: filters.APIKeyFilter | None = None,
+        id: str | _UnsetType = _UNSET,
+        email: str | _UnsetType = _UNSET,
+        role: Role | _UnsetType = _UNSET,
+        having_api_key: filters.APIKeyFilter | _UnsetType = _UNSET,
         order: _Order = "created",
         newest: bool = True,
     ) -> list[User]:
@@ -325,9 +330,9 @@ class UserRepository:
     async def explain(
         self,
         *,
-        id: str | None = None,
-        email: str | None = None,
-        role: Role | None = None,
+        id: str | _UnsetType = _UNSET,
+        email: str | _UnsetType = _UNSET,
+        role: Role | _UnsetType = _UNSET,
         order: _Order = "created",
     ) -> _search.Explanation:
         """The view that `search` would read with these arguments, the other usable views, and what it would

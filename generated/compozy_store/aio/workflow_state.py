@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
+from msgspec import UNSET as _UNSET
+from msgspec import UnsetType as _UnsetType
+
 from keyweave.model.keytext import key_text as key_text_
 from keyweave.model.page import Page
 from keyweave.read import count as _count
@@ -327,10 +330,10 @@ class WorkflowStateRepository:
     async def search(
         self,
         *,
-        workflow_exec_id: str | None = None,
-        workflow_id: str | None = None,
-        status: Status | None = None,
-        having_task_state: filters.TaskStateFilter | None = None,
+        workflow_exec_id: str | _UnsetType = _UNSET,
+        workflow_id: str | _UnsetType = _UNSET,
+        status: Status | _UnsetType = _UNSET,
+        having_task_state: filters.TaskStateFilter | _UnsetType = _UNSET,
         order: _Order = "revision",
         limit: int = 50,
         cursor: str | None = None,
@@ -338,10 +341,12 @@ class WorkflowStateRepository:
     ) -> Page[WorkflowState]:
         """One page of the rows whose fields equal every given argument; `explain` shows how they are found.
 
+        None asks for rows in which the field is null. An argument that is left out asks for nothing.
+
         A `having_…` argument selects rows to which such a row refers.
 
         Raises:
-            ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
+            ValidationError: no view covers the order, a field that is never null is None, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
         equal_ = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
@@ -356,10 +361,10 @@ class WorkflowStateRepository:
     async def first(
         self,
         *,
-        workflow_exec_id: str | None = None,
-        workflow_id: str | None = None,
-        status: Status | None = None,
-        having_task_state: filters.TaskStateFilter | None = None,
+        workflow_exec_id: str | _UnsetType = _UNSET,
+        workflow_id: str | _UnsetType = _UNSET,
+        status: Status | _UnsetType = _UNSET,
+        having_task_state: filters.TaskStateFilter | _UnsetType = _UNSET,
         order: _Order = "revision",
     ) -> WorkflowState:
         """The first row of `search`.
@@ -375,10 +380,10 @@ class WorkflowStateRepository:
     async def first_with_task_states(
         self,
         *,
-        workflow_exec_id: str | None = None,
-        workflow_id: str | None = None,
-        status: Status | None = None,
-        having_task_state: filters.TaskStateFilter | None = None,
+        workflow_exec_id: str | _UnsetType = _UNSET,
+        workflow_id: str | _UnsetType = _UNSET,
+        status: Status | _UnsetType = _UNSET,
+        having_task_state: filters.TaskStateFilter | _UnsetType = _UNSET,
         order: _Order = "revision",
         newest: bool = True,
     ) -> tuple[WorkflowState, list[TaskState]]:
@@ -407,10 +412,10 @@ class WorkflowStateRepository:
     def iterate(
         self,
         *,
-        workflow_exec_id: str | None = None,
-        workflow_id: str | None = None,
-        status: Status | None = None,
-        having_task_state: filters.TaskStateFilter | None = None,
+        workflow_exec_id: str | _UnsetType = _UNSET,
+        workflow_id: str | _UnsetType = _UNSET,
+        status: Status | _UnsetType = _UNSET,
+        having_task_state: filters.TaskStateFilter | _UnsetType = _UNSET,
         order: _Order = "revision",
         batch: int = 200,
         newest: bool = True,
@@ -431,10 +436,10 @@ class WorkflowStateRepository:
     async def fetch(
         self,
         *,
-        workflow_exec_id: str | None = None,
-        workflow_id: str | None = None,
-        status: Status | None = None,
-        having_task_state: filters.TaskStateFilter | None = None,
+        workflow_exec_id: str | _UnsetType = _UNSET,
+        workflow_id: str | _UnsetType = _UNSET,
+        status: Status | _UnsetType = _UNSET,
+        having_task_state: filters.TaskStateFilter | _UnsetType = _UNSET,
         order: _Order = "revision",
         newest: bool = True,
     ) -> list[WorkflowState]:
@@ -454,9 +459,9 @@ class WorkflowStateRepository:
     async def explain(
         self,
         *,
-        workflow_exec_id: str | None = None,
-        workflow_id: str | None = None,
-        status: Status | None = None,
+        workflow_exec_id: str | _UnsetType = _UNSET,
+        workflow_id: str | _UnsetType = _UNSET,
+        status: Status | _UnsetType = _UNSET,
         order: _Order = "revision",
     ) -> _search.Explanation:
         """The view that `search` would read with these arguments, the other usable views, and what it would

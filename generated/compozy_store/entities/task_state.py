@@ -161,6 +161,7 @@ TASK_STATE = Entity(
     normalize=models.normalize_task_state,
     json=("input", "output", "error"),
     nested=("usage",),
+    merges={"usage": TASK_STATE_USAGE},
     created="created_at",
     updated="updated_at",
     normalized=("usage",),
@@ -178,6 +179,7 @@ TASK_STATE = Entity(
         "action_id": "str",
         "tool_id": "str",
     },
+    nullable=("parent_state_id", "agent_id", "action_id", "tool_id"),
     views={
         "all": View("all", (), "created"),
         "by_workflow": View("by_workflow", ("workflow_exec_id",), "created"),

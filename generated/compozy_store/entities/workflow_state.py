@@ -86,6 +86,7 @@ WORKFLOW_STATE = Entity(
     normalize=models.normalize_workflow_state,
     json=("input", "output", "error"),
     nested=("usage",),
+    merges={"usage": WORKFLOW_STATE_USAGE},
     created="created_at",
     updated="updated_at",
     normalized=("usage",),

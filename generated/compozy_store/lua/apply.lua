@@ -248,15 +248,17 @@ for index = claims + 1, #KEYS do
   call('HLEN', KEYS[index])
 end
 
--- Writes of code that may not keep every index are counted.
-local behind = false
+-- Writes of code that may not keep every index are counted. If the registry was lost with all rows, by FLUSHALL beside an open
+-- store, the first write names its writer, so that other code does not take the partition for one that is empty.
+local behind, begins = false, false
 if writer ~= '' then
   local current = call('HGET', schema, 'current')
   behind = current and current ~= writer
+  begins = not current and last == 0
 end
 
 -- The first command of the rows needs no check if it is the first write: without permission it fails, and nothing is written.
-for command in string.gmatch(behind and ' ' .. commands or commands, ' (%l+)') do
+for command in string.gmatch((behind or begins) and ' ' .. commands or commands, ' (%l+)') do
   if command == 'unlist' then
     -- A document that is put without a deadline may have an entry in the expiry set if its old document has a deadline, or if
     -- the native TTL freed it.
@@ -285,6 +287,8 @@ end
 -- This is the first write, because it fails if the count is damaged.
 if behind then
   call('HINCRBY', schema, 'behind:' .. writer, 1)
+elseif begins then
+  call('HSET', schema, 'current', writer)
 end
 
 -- Nothing below can fail: types, guards, scores and permissions were checked, and a full or read-only server does not start the

@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
+from msgspec import UNSET as _UNSET
+from msgspec import UnsetType as _UnsetType
+
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.keytext import key_text as key_text_
 from keyweave.model.page import Page
@@ -157,9 +160,9 @@ class APIKeyRepository:
     def search(
         self,
         *,
-        id: str | None = None,
-        user_id: str | None = None,
-        prefix: str | None = None,
+        id: str | _UnsetType = _UNSET,
+        user_id: str | _UnsetType = _UNSET,
+        prefix: str | _UnsetType = _UNSET,
         order: _Order = "created",
         limit: int = 50,
         cursor: str | None = None,
@@ -167,8 +170,10 @@ class APIKeyRepository:
     ) -> Page[APIKey]:
         """One page of the rows whose fields equal every given argument; `explain` shows how they are found.
 
+        None asks for rows in which the field is null. An argument that is left out asks for nothing.
+
         Raises:
-            ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
+            ValidationError: no view covers the order, a field that is never null is None, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
         equal_ = _search.given(id=id, user_id=user_id, prefix=prefix)
@@ -183,9 +188,9 @@ class APIKeyRepository:
     def first(
         self,
         *,
-        id: str | None = None,
-        user_id: str | None = None,
-        prefix: str | None = None,
+        id: str | _UnsetType = _UNSET,
+        user_id: str | _UnsetType = _UNSET,
+        prefix: str | _UnsetType = _UNSET,
         order: _Order = "created",
     ) -> APIKey:
         """The first row of `search`.
@@ -201,9 +206,9 @@ class APIKeyRepository:
     def iterate(
         self,
         *,
-        id: str | None = None,
-        user_id: str | None = None,
-        prefix: str | None = None,
+        id: str | _UnsetType = _UNSET,
+        user_id: str | _UnsetType = _UNSET,
+        prefix: str | _UnsetType = _UNSET,
         order: _Order = "created",
         batch: int = 200,
         newest: bool = True,
@@ -224,9 +229,9 @@ class APIKeyRepository:
     def fetch(
         self,
         *,
-        id: str | None = None,
-        user_id: str | None = None,
-        prefix: str | None = None,
+        id: str | _UnsetType = _UNSET,
+        user_id: str | _UnsetType = _UNSET,
+        prefix: str | _UnsetType = _UNSET,
         order: _Order = "created",
         newest: bool = True,
     ) -> list[APIKey]:
@@ -246,9 +251,9 @@ class APIKeyRepository:
     def explain(
         self,
         *,
-        id: str | None = None,
-        user_id: str | None = None,
-        prefix: str | None = None,
+        id: str | _UnsetType = _UNSET,
+        user_id: str | _UnsetType = _UNSET,
+        prefix: str | _UnsetType = _UNSET,
         order: _Order = "created",
     ) -> _search.Explanation:
         """The view that `search` would read with these arguments, the other usable views, and what it would

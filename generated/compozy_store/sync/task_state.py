@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
+from msgspec import UNSET as _UNSET
+from msgspec import UnsetType as _UnsetType
+
 from keyweave.model.keytext import key_text as key_text_
 from keyweave.model.page import Page
 from keyweave.read import count as _count
@@ -734,18 +737,18 @@ class TaskStateRepository:
     def search(
         self,
         *,
-        task_exec_id: str | None = None,
-        task_id: str | None = None,
-        workflow_exec_id: str | None = None,
-        workflow_id: str | None = None,
-        component: Component | None = None,
-        status: Status | None = None,
-        execution_type: ExecutionType | None = None,
-        parent_state_id: str | None = None,
-        agent_id: str | None = None,
-        action_id: str | None = None,
-        tool_id: str | None = None,
-        having_task_state: filters.TaskStateFilter | None = None,
+        task_exec_id: str | _UnsetType = _UNSET,
+        task_id: str | _UnsetType = _UNSET,
+        workflow_exec_id: str | _UnsetType = _UNSET,
+        workflow_id: str | _UnsetType = _UNSET,
+        component: Component | _UnsetType = _UNSET,
+        status: Status | _UnsetType = _UNSET,
+        execution_type: ExecutionType | _UnsetType = _UNSET,
+        parent_state_id: str | _UnsetType | None = _UNSET,
+        agent_id: str | _UnsetType | None = _UNSET,
+        action_id: str | _UnsetType | None = _UNSET,
+        tool_id: str | _UnsetType | None = _UNSET,
+        having_task_state: filters.TaskStateFilter | _UnsetType = _UNSET,
         order: _Order = "created",
         limit: int = 50,
         cursor: str | None = None,
@@ -753,10 +756,12 @@ class TaskStateRepository:
     ) -> Page[TaskState]:
         """One page of the rows whose fields equal every given argument; `explain` shows how they are found.
 
+        None asks for rows in which the field is null. An argument that is left out asks for nothing.
+
         A `having_…` argument selects rows to which such a row refers.
 
         Raises:
-            ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
+            ValidationError: no view covers the order, a field that is never null is None, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
         equal_ = _search.given(
@@ -783,18 +788,18 @@ class TaskStateRepository:
     def first(
         self,
         *,
-        task_exec_id: str | None = None,
-        task_id: str | None = None,
-        workflow_exec_id: str | None = None,
-        workflow_id: str | None = None,
-        component: Component | None = None,
-        status: Status | None = None,
-        execution_type: ExecutionType | None = None,
-        parent_state_id: str | None = None,
-        agent_id: str | None = None,
-        action_id: str | None = None,
-        tool_id: str | None = None,
-        having_task_state: filters.TaskStateFilter | None = None,
+        task_exec_id: str | _UnsetType = _UNSET,
+        task_id: str | _UnsetType = _UNSET,
+        workflow_exec_id: str | _UnsetType = _UNSET,
+        workflow_id: str | _UnsetType = _UNSET,
+        component: Component | _UnsetType = _UNSET,
+        status: Status | _UnsetType = _UNSET,
+        execution_type: ExecutionType | _UnsetType = _UNSET,
+        parent_state_id: str | _UnsetType | None = _UNSET,
+        agent_id: str | _UnsetType | None = _UNSET,
+        action_id: str | _UnsetType | None = _UNSET,
+        tool_id: str | _UnsetType | None = _UNSET,
+        having_task_state: filters.TaskStateFilter | _UnsetType = _UNSET,
         order: _Order = "created",
     ) -> TaskState:
         """The first row of `search`.
@@ -822,18 +827,18 @@ class TaskStateRepository:
     def first_with_task_states(
         self,
         *,
-        task_exec_id: str | None = None,
-        task_id: str | None = None,
-        workflow_exec_id: str | None = None,
-        workflow_id: str | None = None,
-        component: Component | None = None,
-        status: Status | None = None,
-        execution_type: ExecutionType | None = None,
-        parent_state_id: str | None = None,
-        agent_id: str | None = None,
-        action_id: str | None = None,
-        tool_id: str | None = None,
-        having_task_state: filters.TaskStateFilter | None = None,
+        task_exec_id: str | _UnsetType = _UNSET,
+        task_id: str | _UnsetType = _UNSET,
+        workflow_exec_id: str | _UnsetType = _UNSET,
+        workflow_id: str | _UnsetType = _UNSET,
+        component: Component | _UnsetType = _UNSET,
+        status: Status | _UnsetType = _UNSET,
+        execution_type: ExecutionType | _UnsetType = _UNSET,
+        parent_state_id: str | _UnsetType | None = _UNSET,
+        agent_id: str | _UnsetType | None = _UNSET,
+        action_id: str | _UnsetType | None = _UNSET,
+        tool_id: str | _UnsetType | None = _UNSET,
+        having_task_state: filters.TaskStateFilter | _UnsetType = _UNSET,
         order: _Order = "created",
         newest: bool = True,
     ) -> tuple[TaskState, list[TaskState]]:
@@ -874,18 +879,18 @@ class TaskStateRepository:
     def iterate(
         self,
         *,
-        task_exec_id: str | None = None,
-        task_id: str | None = None,
-        workflow_exec_id: str | None = None,
-        workflow_id: str | None = None,
-        component: Component | None = None,
-        status: Status | None = None,
-        execution_type: ExecutionType | None = None,
-        parent_state_id: str | None = None,
-        agent_id: str | None = None,
-        action_id: str | None = None,
-        tool_id: str | None = None,
-        having_task_state: filters.TaskStateFilter | None = None,
+        task_exec_id: str | _UnsetType = _UNSET,
+        task_id: str | _UnsetType = _UNSET,
+        workflow_exec_id: str | _UnsetType = _UNSET,
+        workflow_id: str | _UnsetType = _UNSET,
+        component: Component | _UnsetType = _UNSET,
+        status: Status | _UnsetType = _UNSET,
+        execution_type: ExecutionType | _UnsetType = _UNSET,
+        parent_state_id: str | _UnsetType | None = _UNSET,
+        agent_id: str | _UnsetType | None = _UNSET,
+        action_id: str | _UnsetType | None = _UNSET,
+        tool_id: str | _UnsetType | None = _UNSET,
+        having_task_state: filters.TaskStateFilter | _UnsetType = _UNSET,
         order: _Order = "created",
         batch: int = 200,
         newest: bool = True,
@@ -918,18 +923,18 @@ class TaskStateRepository:
     def fetch(
         self,
         *,
-        task_exec_id: str | None = None,
-        task_id: str | None = None,
-        workflow_exec_id: str | None = None,
-        workflow_id: str | None = None,
-        component: Component | None = None,
-        status: Status | None = None,
-        execution_type: ExecutionType | None = None,
-        parent_state_id: str | None = None,
-        agent_id: str | None = None,
-        action_id: str | None = None,
-        tool_id: str | None = None,
-        having_task_state: filters.TaskStateFilter | None = None,
+        task_exec_id: str | _UnsetType = _UNSET,
+        task_id: str | _UnsetType = _UNSET,
+        workflow_exec_id: str | _UnsetType = _UNSET,
+        workflow_id: str | _UnsetType = _UNSET,
+        component: Component | _UnsetType = _UNSET,
+        status: Status | _UnsetType = _UNSET,
+        execution_type: ExecutionType | _UnsetType = _UNSET,
+        parent_state_id: str | _UnsetType | None = _UNSET,
+        agent_id: str | _UnsetType | None = _UNSET,
+        action_id: str | _UnsetType | None = _UNSET,
+        tool_id: str | _UnsetType | None = _UNSET,
+        having_task_state: filters.TaskStateFilter | _UnsetType = _UNSET,
         order: _Order = "created",
         newest: bool = True,
     ) -> list[TaskState]:
@@ -961,17 +966,17 @@ class TaskStateRepository:
     def explain(
         self,
         *,
-        task_exec_id: str | None = None,
-        task_id: str | None = None,
-        workflow_exec_id: str | None = None,
-        workflow_id: str | None = None,
-        component: Component | None = None,
-        status: Status | None = None,
-        execution_type: ExecutionType | None = None,
-        parent_state_id: str | None = None,
-        agent_id: str | None = None,
-        action_id: str | None = None,
-        tool_id: str | None = None,
+        task_exec_id: str | _UnsetType = _UNSET,
+        task_id: str | _UnsetType = _UNSET,
+        workflow_exec_id: str | _UnsetType = _UNSET,
+        workflow_id: str | _UnsetType = _UNSET,
+        component: Component | _UnsetType = _UNSET,
+        status: Status | _UnsetType = _UNSET,
+        execution_type: ExecutionType | _UnsetType = _UNSET,
+        parent_state_id: str | _UnsetType | None = _UNSET,
+        agent_id: str | _UnsetType | None = _UNSET,
+        action_id: str | _UnsetType | None = _UNSET,
+        tool_id: str | _UnsetType | None = _UNSET,
         order: _Order = "created",
     ) -> _search.Explanation:
         """The view that `search` would read with these arguments, the other usable views, and what it would

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
+from msgspec import UNSET as _UNSET
+from msgspec import UnsetType as _UnsetType
+
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.keytext import key_text as key_text_
 from keyweave.model.page import Page
@@ -201,10 +204,10 @@ class UserRepository:
     def search(
         self,
         *,
-        id: str | None = None,
-        email: str | None = None,
-        role: Role | None = None,
-        having_api_key: filters.APIKeyFilter | None = None,
+        id: str | _UnsetType = _UNSET,
+        email: str | _UnsetType = _UNSET,
+        role: Role | _UnsetType = _UNSET,
+        having_api_key: filters.APIKeyFilter | _UnsetType = _UNSET,
         order: _Order = "created",
         limit: int = 50,
         cursor: str | None = None,
@@ -212,10 +215,12 @@ class UserRepository:
     ) -> Page[User]:
         """One page of the rows whose fields equal every given argument; `explain` shows how they are found.
 
+        None asks for rows in which the field is null. An argument that is left out asks for nothing.
+
         A `having_…` argument selects rows to which such a row refers.
 
         Raises:
-            ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
+            ValidationError: no view covers the order, a field that is never null is None, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
         equal_ = _search.given(id=id, email=email, role=role)
@@ -230,10 +235,10 @@ class UserRepository:
     def first(
         self,
         *,
-        id: str | None = None,
-        email: str | None = None,
-        role: Role | None = None,
-        having_api_key: filters.APIKeyFilter | None = None,
+        id: str | _UnsetType = _UNSET,
+        email: str | _UnsetType = _UNSET,
+        role: Role | _UnsetType = _UNSET,
+        having_api_key: filters.APIKeyFilter | _UnsetType = _UNSET,
         order: _Order = "created",
     ) -> User:
         """The first row of `search`.
@@ -249,10 +254,10 @@ class UserRepository:
     def first_with_api_keys(
         self,
         *,
-        id: str | None = None,
-        email: str | None = None,
-        role: Role | None = None,
-        having_api_key: filters.APIKeyFilter | None = None,
+        id: str | _UnsetType = _UNSET,
+        email: str | _UnsetType = _UNSET,
+        role: Role | _UnsetType = _UNSET,
+        having_api_key: filters.APIKeyFilter | _UnsetType = _UNSET,
         order: _Order = "created",
         newest: bool = True,
     ) -> tuple[User, list[APIKey]]:
@@ -274,10 +279,10 @@ class UserRepository:
     def iterate(
         self,
         *,
-        id: str | None = None,
-        email: str | None = None,
-        role: Role | None = None,
-        having_api_key: filters.APIKeyFilter | None = None,
+        id: str | _UnsetType = _UNSET,
+        email: str | _UnsetType = _UNSET,
+        role: Role | _UnsetType = _UNSET,
+        having_api_key: filters.APIKeyFilter | _UnsetType = _UNSET,
         order: _Order = "created",
         batch: int = 200,
         newest: bool = True,
@@ -298,10 +303,10 @@ class UserRepository:
     def fetch(
         self,
         *,
-        id: str | None = None,
-        email: str | None = None,
-        role: Role | None = None,
-        having_api_key: filters.APIKeyFilter | None = None,
+        id: str | _UnsetType = _UNSET,
+        email: str | _UnsetType = _UNSET,
+        role: Role | _UnsetType = _UNSET,
+        having_api_key: filters.APIKeyFilter | _UnsetType = _UNSET,
         order: _Order = "created",
         newest: bool = True,
     ) -> list[User]:
@@ -321,9 +326,9 @@ class UserRepository:
     def explain(
         self,
         *,
-        id: str | None = None,
-        email: str | None = None,
-        role: Role | None = None,
+        id: str | _UnsetType = _UNSET,
+        email: str | _UnsetType = _UNSET,
+        role: Role | _UnsetType = _UNSET,
         order: _Order = "created",
     ) -> _search.Explanation:
         """The view that `search` would read with these arguments, the other usable views, and what it would

@@ -63,7 +63,7 @@ def check_removed(pair: EntityPair) -> Iterator[Change]:
     ),
 )
 def check_changed(pair: CheckPair) -> Iterator[Change]:
-    """Yield a rule that differs, or that uses a set whose members differ."""
+    """Yield a rule whose text differs, that uses a set whose members differ, or that is evaluated in another way."""
     old, new = pair.entity.owner.now_in(pair.old.rule.source), " ".join(pair.new.rule.source.split())
     moved = pair.entity.moved_set(new)
     message = ""
@@ -71,6 +71,8 @@ def check_changed(pair: CheckPair) -> Iterator[Change]:
         message = f"check {pair.new.name} was: {old}; it is now: {new}"
     elif moved:
         message = f"check {pair.new.name} uses {moved}, which has other members"
+    elif pair.entity.owner.means_another(pair.old.rule, pair.new.rule):
+        message = f"check {pair.new.name} reads the same and means something else: {new}"
     if message:
         path = ("checks", pair.new.name, "rule")
         yield pair.entity.change(Side.NEW, path, pair.new.name, message)

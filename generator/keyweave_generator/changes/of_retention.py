@@ -108,7 +108,7 @@ def retention_lengthened(pair: RetentionPair) -> Iterator[Change]:
     ),
 )
 def retention_condition_changed(pair: RetentionPair) -> Iterator[Change]:
-    """Yield a condition that differs, or that uses a set whose members differ."""
+    """Yield a condition whose text differs, that uses a set with other members, or that is evaluated in another way."""
     old, new = pair.entity.owner.now_in(pair.old.when.source), " ".join(pair.new.when.source.split())
     moved = pair.entity.moved_set(new)
     message = ""
@@ -116,6 +116,8 @@ def retention_condition_changed(pair: RetentionPair) -> Iterator[Change]:
         message = f"rows ended after: {old}; they now end after: {new}"
     elif moved:
         message = f"rows end after a condition on {moved}, which has other members"
+    elif pair.entity.owner.means_another(pair.old.when, pair.new.when):
+        message = f"the condition reads the same and means something else: {new}"
     if message:
         yield pair.entity.change(Side.NEW, ("retention", "when"), "", message)
 

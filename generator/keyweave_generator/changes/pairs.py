@@ -17,6 +17,7 @@ from keyweave_generator.model import (
     Check,
     Entity,
     Enum,
+    Expression,
     Field,
     Merge,
     RecordType,
@@ -125,6 +126,10 @@ class OwnerPair:
         """An expression of the old fields with the fields' new names and single spaces."""
         words = re.sub(r"[A-Za-z_]\w*", lambda word: self.renamed.get(word[0], word[0]), source)
         return " ".join(words.split())
+
+    def means_another(self, old: Expression, new: Expression) -> bool:
+        """Whether an expression is evaluated in another way, though its text may be the same."""
+        return self.now_in(old.python) != " ".join(new.python.split())
 
     @property
     def is_entity(self) -> bool:

@@ -103,6 +103,8 @@ def _arguments(entity: Entity, schema: Schema, imports: Imports) -> Iterator[tup
         yield "normalize", f"{models}.{normalizer_name(entity.name)}"
     yield from _names("json", (field.name for field in entity.fields if _holds_json(field.type, schema)))
     yield from _names("nested", (field.name for field in entity.fields if _holds_records(field.type)))
+    merges = [merge_functions(merge, entity, schema, imports) for merge in entity.merges]
+    yield from _mapping("merges", {each.field: each.constant for each in merges})
     for managed in Managed:
         for field in entity.fields:
             if field.managed is managed:
@@ -113,6 +115,7 @@ def _arguments(entity: Entity, schema: Schema, imports: Imports) -> Iterator[tup
         yield "renamed", tuple_of(map(names_literal, renamed))
     yield from _names("enums", (field.name for field in entity.fields if field.type.kind is TypeKind.ENUM))
     yield from _mapping("filters", {field.name: f'"{kind(field.type)}"' for field in filter_fields(entity)})
+    yield from _names("nullable", (field.name for field in filter_fields(entity) if field.optional))
     yield from _mapping(
         "views", {view.name: view_descriptor(view, entity, schema, imports) for view in entity.views}
     )

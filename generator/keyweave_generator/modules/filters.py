@@ -58,9 +58,14 @@ def filter_fields(entity: Entity) -> list[Field]:
     ]
 
 
+def filter_type(field: Field, imports: Imports) -> str:
+    """The type of a filter's value: None asks for rows in which an optional field is null."""
+    return annotation(field.type, imports) + (" | None" if field.optional else "")
+
+
 def _filter(entity: Entity, imports: Imports) -> FilterClass:
     return FilterClass(
         filter_name(entity),
         f"Fields by which a search can select rows of {entity.name}, combined with AND.",
-        tuple(f"{field.name}: {annotation(field.type, imports)}" for field in filter_fields(entity)),
+        tuple(f"{field.name}: {filter_type(field, imports)}" for field in filter_fields(entity)),
     )

@@ -99,6 +99,8 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         classes="..models", flavour=flavour.module, reserved=_RESERVED | {repository_name(entity)}
     )
     referrers = referrer_methods(entity, schema, imports)
+    unset = imports.use("msgspec", "UNSET", alias="_UNSET")
+    unset_type = imports.use("msgspec", "UnsetType", alias="_UnsetType")
     orders = dict.fromkeys(order_of(view) for view in entity.views) or {"created": None}
     touches = tuple(
         field.name
@@ -120,10 +122,10 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         tuple(map(literal, orders)),
         tuple(literal(view.name) for view in entity.views),
         "".join(
-            f"{argument_name(field.name)}: {annotation(field.type, imports)} | None = None, "
+            f"{argument_name(field.name)}: {annotation(field.type, imports)} | {unset_type}{' | None' if field.optional else ''} = {unset}, "
             for field in filter_fields(entity)
         ),
-        "".join(f"{each.keyword}: {each.filter} | None = None, " for each in referrers),
+        "".join(f"{each.keyword}: {each.filter} | {unset_type} = {unset}, " for each in referrers),
         ", ".join(
             f"{field.name}={_given(field, argument_name(field.name), imports)}"
             for field in filter_fields(entity)

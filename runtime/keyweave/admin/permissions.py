@@ -18,6 +18,7 @@ from keyweave.store.context import Context
 FLOWS: Final = frozenset(
     {
         "dbsize",
+        "del",
         "eval",
         "evalsha",
         "exists",

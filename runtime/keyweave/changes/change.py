@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from keyweave.document.codec import Codec, Prepared
+from keyweave.effects import Word
 from keyweave.model.entity import Entity
 from keyweave.model.entry import CREATED, REVISION, Entry, Score
 from keyweave.model.record import Record, Stored
@@ -23,7 +24,8 @@ class Change:
         old_entries: the entries of `old`.
         prepared: what to write, or None to delete the row.
         record: the caller's record, which gets the managed values, or None.
-        guard: `revision`, `absent`, `unchanged` or `dead`.
+        guard: `revision`, `absent`, `unchanged`, `dead`, or `gone` for a row that the native TTL freed.
+        deadline: for `gone`: the row's deadline, as ZSCORE returns it.
         counts: views that must keep their number of members: (entity, view, values, number).
         dangling: entries to remove in the same step, because their row has no document or one that does not imply
             them: (entity, key, revision of the document or None, entries).
@@ -34,6 +36,7 @@ class Change:
     __slots__ = (
         "counts",
         "dangling",
+        "deadline",
         "entity",
         "guard",
         "key",
@@ -55,6 +58,7 @@ class Change:
         prepared: Prepared | None,
         record: Record | None = None,
         guard: str,
+        deadline: Word | None = None,
     ) -> None:
         self.entity: Final = entity
         self.key: Final = key
@@ -63,6 +67,7 @@ class Change:
         self.prepared = prepared
         self.record = record
         self.guard: Final = guard
+        self.deadline: Final = deadline
         self.counts: list[tuple[Entity[Any], str, tuple[str, ...], int]] = []
         self.dangling: list[tuple[Entity[Any], str, int | None, list[Entry]]] = []
         self.recreated = False

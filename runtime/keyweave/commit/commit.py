@@ -138,6 +138,8 @@ def _guard_row(plan: Plan, change: Change) -> None:
         plan.guard_revision(entity, key, old.revision, op_of(old))
     elif change.guard == "unchanged":
         plan.guard_unchanged(entity, key, old.revision, op_of(old))
+    elif change.guard == "gone":
+        plan.guard_gone(entity, key, change.deadline)
     else:
         plan.guard_dead(entity, key, old.revision, op_of(old))
 

@@ -34,7 +34,7 @@ def remove_rows(
     """Remove rows with their families.
 
     A family that fits into one plan is removed in one step. In a larger one, children are removed first, until the
-    rest fits. If all roots have the guard `dead`, this is a sweep: if its outcome is unknown, the next sweep
+    rest fits. If all roots have the guard `dead` or `gone`, this is a sweep: if its outcome is unknown, the next sweep
     finds what is left.
 
     Another writer may recreate children as fast as they are removed. A chunk of which every row was removed before counts
@@ -54,7 +54,7 @@ def remove_rows(
         TransactionConflictError: another writer keeps recreating children.
         OutcomeUnknownError: the connection broke, and the rows have changed since.
     """
-    sweeping = all(root.guard == "dead" for root in roots)
+    sweeping = all(root.guard in ("dead", "gone") for root in roots)
     waiting: list[list[Change]] = [roots]
     known = family
     postponed: set[RowId] = set()

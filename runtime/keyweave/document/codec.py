@@ -12,14 +12,16 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
+from keyweave.document.compact import compact_json, twin_of
 from keyweave.document.rename import with_new_names
 from keyweave.document.unknown import keep_unknown, unknown_members
 from keyweave.errors import CorruptDocumentError, ValidationError
 from keyweave.model.entity import Entity
 from keyweave.model.entry import CREATED, REVISION, Entry, ViewEntry
+from keyweave.model.fidelity import MAX_DEPTH, TOO_DEEP, deeper_than, same_value
 from keyweave.model.message import without_value
 from keyweave.model.moment import from_micros_all
-from keyweave.model.record import MEMORY, Record, Stored, remember
+from keyweave.model.record import Record, Stored, remember
 
 R = TypeVar("R", bound=Record)
 
@@ -91,12 +93,15 @@ class Codec:
         retention: microseconds that rows live once their retention applies; 0 for an entity without retention.
     """
 
-    __slots__ = ("_decode", "_scores", "entity", "retention")
+    __slots__ = ("_decode", "_nested", "_nests", "_scores", "_twin", "entity", "retention")
 
     def __init__(self, entity: Entity[Any], retention: int = 0) -> None:
         self.entity = entity
         self.retention = retention
         self._decode = msgspec.json.Decoder(entity.record).decode
+        self._nests = bool(entity.json or entity.nested)
+        self._twin: type | None = None
+        self._nested: tuple[str, ...] = ()
         self._scores = any(view.order not in (CREATED, REVISION) for view in entity.views.values())
 
     def load(self, document: bytes) -> Any:
@@ -159,7 +164,7 @@ class Codec:
             if updated is not None:
                 setattr(record, updated, latest)
             stored.document = document
-            record.__dict__[MEMORY] = stored
+            record._keyweave = stored
         return records
 
     def peek(self, document: bytes) -> tuple[Any, Head]:
@@ -194,7 +199,7 @@ class Codec:
 
     def fresh_record(self, stored: Stored) -> Any:
         """Return a new record from what a write left in the store, equal to a record loaded from there."""
-        record = self._decode(_encode(self.snapshot_of(stored)))
+        record = self._decode(compact_json(self.snapshot_of(stored)))
         self.entity.manage(record, stored.created, stored.revision)
         remember(record, stored)
         return record
@@ -256,7 +261,10 @@ class Codec:
             self.snapshot_of(stored)
             unknown = stored.unknown
             if entity.nested and stored.document is not None:
-                body = keep_unknown(entity, body, snapshot, stored.snapshot, stored.document)
+                try:
+                    body = keep_unknown(entity, body, snapshot, stored.snapshot, stored.document)
+                except RecursionError:
+                    self._refuse_field(None, TOO_DEEP)
         if len(body) + len(unknown) > MAX_DOCUMENT:
             raise ValidationError(
                 f"{entity.name}: the document has {len(body)} bytes, the limit is {MAX_DOCUMENT}",
@@ -333,7 +341,7 @@ class Codec:
                 unchanged = self._unchanged_json(record, stored, stored.document)
                 for name in unchanged:
                     setattr(bare, name, None)
-            body = _encode(bare)
+            body = self._compact(bare)
             snapshot = self._decode(body)
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
             self._refuse(record, error)
@@ -343,15 +351,31 @@ class Codec:
             if getattr(record, name) is not member:
                 setattr(record, name, member)
                 setattr(bare, name, member)
-        if not same_json(bare, snapshot):
+        try:
+            same = bool(bare == snapshot)
+        except RecursionError:
+            same = False
+        if not same and not same_value(bare, snapshot):
             self._refuse_changed(bare, snapshot)
+        if self._nests and deeper_than(body, MAX_DEPTH + 1):
+            self._refuse_depth(bare, stored)
         if unchanged:
             assert stored is not None
             for name, text in unchanged.items():
                 setattr(snapshot, name, getattr(stored.snapshot, name))
                 setattr(bare, name, text)
-            body = _encode(bare)
+            body = self._compact(bare)
         return body, snapshot
+
+    def _compact(self, record: Any) -> bytes:
+        """Return what `compact_json` returns for a record of the entity. Most have no records inside, and are encoded here."""
+        if self._twin is None:
+            self._twin, self._nested = twin_of(self.entity.record)
+        if self._nested:
+            return compact_json(record)
+        copy = record.__copy__()
+        copy.__class__ = self._twin
+        return _encode(copy)
 
     def _unchanged_json(self, record: Any, stored: Stored, document: bytes) -> dict[str, msgspec.Raw]:
         """Return the JSON text of those `json` fields that the stored document already holds byte for byte.
@@ -360,7 +384,7 @@ class Codec:
         unnecessary.
         """
         old = self.snapshot_of(stored)
-        same = [name for name in self.entity.json if same_json(getattr(record, name), getattr(old, name))]
+        same = [name for name in self.entity.json if same_value(getattr(record, name), getattr(old, name))]
         texts = {name: _encode(getattr(record, name)) for name in same}
         if sum(map(len, texts.values())) <= _LARGE:
             return {}
@@ -382,21 +406,30 @@ class Codec:
             except UnicodeEncodeError:
                 self._refuse_field(name, "text with a lone surrogate cannot be stored as UTF-8")
             except RecursionError:
-                self._refuse_field(name, "nested too deeply")
+                self._refuse_field(name, TOO_DEEP)
             except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as cause:
                 self._refuse_field(name, str(cause))
-        self._refuse_field(None, text if not isinstance(error, RecursionError) else "nested too deeply")
+        self._refuse_field(None, text if not isinstance(error, RecursionError) else TOO_DEEP)
 
     def _refuse_changed(self, record: Any, snapshot: Any) -> NoReturn:
         """Refuse values that JSON decodes as other values, such as a string in a field of bytes or a datetime."""
         for name in type(record).__struct_fields__:
             given = getattr(record, name)
-            if not same_json(given, getattr(snapshot, name)):
+            if not same_value(given, getattr(snapshot, name)):
                 plain = "plain JSON" if name in self.entity.json else "of the field's type"
                 self._refuse_field(
                     name, f"not {plain}: a {type(given).__name__} would be read back as another value"
                 )
         self._refuse_field(None, "it would be read back as another value")
+
+    def _refuse_depth(self, record: Any, stored: Stored | None) -> None:
+        """Refuse values that are nested too deeply, except for those that the store holds already."""
+        before = self.snapshot_of(stored) if stored is not None else None
+        for name in type(record).__struct_fields__:
+            value = getattr(record, name)
+            if deeper_than(_encode(value), MAX_DEPTH):
+                if before is None or not same_value(value, getattr(before, name)):
+                    self._refuse_field(name, TOO_DEEP)
 
     def _refuse_field(self, field: str | None, rule: str) -> NoReturn:
         where = f"{self.entity.name}.{field}" if field else self.entity.name
@@ -412,14 +445,3 @@ def op_of(stored: Stored) -> str:
         if head.startswith(b',"op":"'):
             stored.op = head[7 : head.index(b'"', 7)].decode()
     return stored.op
-
-
-def same_json(left: Any, right: Any) -> bool:
-    """Return whether a value equals what JSON gives back for it; False when it is nested too deeply to compare.
-
-    Python's `==` is stricter than JSON about tuples and laxer about `1 == True`.
-    """
-    try:
-        return bool(left == right)
-    except RecursionError:
-        return False

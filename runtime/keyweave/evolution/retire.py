@@ -135,7 +135,7 @@ def _rewrite(
     try:
         record = codec.load(document)
         body = rewritten(document, entity.renamed, purge)
-    except (CorruptDocumentError, msgspec.MsgspecError):
+    except (CorruptDocumentError, msgspec.MsgspecError, RecursionError):
         rewrite.unreadable += 1
         return
     if body is None:

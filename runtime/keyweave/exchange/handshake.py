@@ -19,7 +19,7 @@ from keyweave.exchange.ask import ask
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity, Index
 from keyweave.store.context import Context
-from keyweave.store.registry import Registry, read_registry, registration_commands
+from keyweave.store.registry import CURSORS, Registry, read_registry, registration_commands
 
 _REFUSED: Final = (StoreReadOnlyError, AuthenticationError)
 _ON_A_REPLICA: Final = frozenset({"READONLY"})
@@ -28,7 +28,10 @@ _ON_A_REPLICA: Final = frozenset({"READONLY"})
 def handshake(context: Context) -> Flow[None]:
     """Register this schema in every partition, and update the set of indexes that must not be read yet.
 
-    On a replica, or with a user that may not write, nothing is registered.
+    The store also learns the secret of the namespace's cursors, or sets it.
+
+    On a replica, or with a user that may not write, nothing is registered. Without a registry, what indexes a partition
+    with rows has is not known, so none of them counts as built.
 
     Raises:
         SchemaMismatchError: the namespace has an index with another definition.
@@ -36,7 +39,7 @@ def handshake(context: Context) -> Flow[None]:
         StoreUnavailableError: or a subclass.
     """
     partitions = context.keyspace.partitions()
-    registries = yield from read_registries(context, partitions)
+    registries, written = yield from _read_with_clocks(context, partitions)
     commands: list[Command] = []
     for partition, registry in zip(partitions, registries, strict=True):
         own = indexes_of(context, partition)
@@ -47,7 +50,11 @@ def handshake(context: Context) -> Flow[None]:
                     f"{index.name}: the namespace defines it as ({state.definition}), this code defines it as "
                     f"({index.of.definition}); give it the next `generation` in the schema"
                 )
-        commands += registration_commands(context.package, own, registry, partition.schema)
+        commands += registration_commands(
+            context.package, own, registry, partition.schema, empty=partition not in written
+        )
+    if registries[0].cursors is None:
+        commands.append(("HSETNX", partitions[0].schema, CURSORS, context.state.cursors.hex()))
     if commands:
         try:
             replies = yield from ask(context, tuple(commands), tolerated=_ON_A_REPLICA)
@@ -56,16 +63,29 @@ def handshake(context: Context) -> Flow[None]:
         else:
             if not any(type(reply) is ServerError for reply in replies):
                 registries = yield from read_registries(context, partitions)
+    context.state.cursors = registries[0].cursors or context.state.cursors
     unbuilt = {
         index.name
         for partition, registry in zip(partitions, registries, strict=True)
-        if registry.current is not None
+        if registry.current is not None or partition in written
         for stored, index in indexes_of(context, partition).items()
         if not registry.is_built(stored)
     }
     # Other threads read the set at the same time, so an index that stays unbuilt must never leave it.
     context.state.unbuilt.update(unbuilt)
     context.state.unbuilt.intersection_update(unbuilt)
+
+
+def _read_with_clocks(
+    context: Context, partitions: list[Partition]
+) -> Flow[tuple[list[Registry], set[Partition]]]:
+    """Return the registry of each of `partitions`, and those partitions that have a clock: rows were written there."""
+    commands: list[Command] = []
+    for partition in partitions:
+        commands += [("HGETALL", partition.schema), ("EXISTS", partition.clock)]
+    replies = yield from ask(context, tuple(commands))
+    written = {partition for partition, reply in zip(partitions, replies[1::2], strict=True) if reply}
+    return [read_registry(reply) for reply in replies[0::2]], written
 
 
 def read_registries(context: Context, partitions: list[Partition]) -> Flow[list[Registry]]:

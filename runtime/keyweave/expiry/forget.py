@@ -1,23 +1,27 @@
-"""Forgetting: removing the entries of rows whose document the native TTL freed before a sweep.
+"""Forgetting: removing the entries of rows whose document the native TTL freed before a sweep, with their families.
 
 Without a document the entries are unknown. They are searched for in all indexes of the partition and removed together
 with the row's deadline. Until then the deadline stays, so that counts know which members are dead. A search that an
-operation has no time to complete is kept, and continued by the next one.
+operation has no time to complete is kept, and continued by the next one. The rows that refer to a freed row end with it,
+as they end with a row that a sweep removes.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from itertools import islice
+from typing import Final
 
-from keyweave.changes.plan import Applied, Plan, new_op
+from keyweave.changes.change import Change
 from keyweave.commit.allowance import Allowance
+from keyweave.commit.remove import remove_rows
 from keyweave.effects import Command, Flow
-from keyweave.exchange.ask import apply, ask
+from keyweave.errors import AuthenticationError, CorruptDocumentError, ReferenceViolationError
+from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import current_time
 from keyweave.expiry.search import Row, Search
 from keyweave.keyspace.keys import Partition
-from keyweave.model.entity import Entity
 from keyweave.model.entry import Entry
+from keyweave.model.record import Stored
 from keyweave.store.context import Context
 
 _SEARCH_LIMIT: Final = 10_000
@@ -27,36 +31,53 @@ _BATCH: Final = 500
 
 
 def forget_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[int]:
-    """Remove the entries and deadlines of those of `rows` that are freed, and of no others. Returns their number."""
-    search = context.state.searches.get(partition.tag)
-    if search is None or not search.rows.keys() >= set(rows):
-        search = Search((yield from _freed(context, partition, rows))[0])
+    """Remove the families, entries and deadlines of those of `rows` that are freed, and of no others.
+
+    Returns:
+        The number of removed rows, without those of their families.
+
+    Raises:
+        AuthenticationError: the user may not search for the entries.
+        CorruptDocumentError: a row that refers to one of them cannot be read.
+        ReferenceViolationError: a live row refers to one of them with restrict.
+    """
+    searches = context.state.searches
+    search = searches.pop(partition.tag, None)
+    if search is not None and not search.rows.keys() >= set(rows):
+        searches[partition.tag] = search
+        search = None
     try:
+        if search is None:
+            search = Search((yield from _freed(context, partition, rows))[0])
         yield from search.advance(context, partition, None)
+        known = {row: search.rows[row] for row in rows if row in search.rows}
+        forgotten, stuck = yield from _forget(context, partition, search, list(known), None)
+        for row in stuck[:1]:
+            again = _removal(context, row, known[row], search.entries.get(row, []))
+            yield from remove_rows(context, [again])  # raises what is in the way
+    except AuthenticationError as error:
+        # Without SCAN the entries of the freed row cannot be found, and a new row would appear under them.
+        raise AuthenticationError(
+            f"{rows[0][0]}: the server freed the ended row with this key before a sweep, and this user lacks "
+            f"a permission to remove its entries ({error}); run `keyweave sweep` with the admin tool's user"
+        ) from None
     finally:
-        if not search.complete:
-            context.state.searches[partition.tag] = (
-                search  # an operation without time for all of it is tried again
-            )
-    forgotten = 0
-    for name in sorted({name for name, _ in rows}):
-        keys = [key for each, key in rows if each == name and (each, key) in search.rows]
-        for start in range(0, len(keys), _BATCH):
-            part = keys[start : start + _BATCH]
-            forgotten += yield from _forget_batch(context, partition, search, name, part)
+        if search is not None and search.rows:
+            searches[partition.tag] = search  # an operation without time for all of it is tried again
     return forgotten
 
 
 def forget(
     context: Context, partition: Partition, rows: list[Row], allowance: Allowance | None = None
 ) -> Flow[tuple[int, list[Row]]]:
-    """Remove the entries and deadlines of freed rows: of `rows`, and of other freed rows that are due.
+    """Remove the families, entries and deadlines of freed rows: of `rows`, and of other freed rows that are due.
 
     Args:
         allowance: what it may cost. When it is used up, another call continues, and rows of an earlier call come first.
 
     Returns:
-        The number of removed rows, and those of `rows` that stay because a document exists under their key.
+        The number of removed rows, without those of their families, and the rows that stay: a document exists under their
+        key, a live row refers to them with restrict, or their families cannot be read or keep changing.
     """
     search = context.state.searches.pop(partition.tag, None)
     stuck: list[Row] = []
@@ -71,16 +92,21 @@ def forget(
         yield from search.advance(context, partition, allowance)
         while search.complete and search.rows and not (allowance is not None and allowance.spent):
             most = _BATCH if allowance is None else min(_BATCH, allowance.rows)
-            first = next(iter(search.rows))[0]
-            keys = [key for name, key in search.rows if name == first][:most]
-            done = yield from _forget_batch(context, partition, search, first, keys)
+            done, kept = yield from _forget(
+                context, partition, search, list(islice(search.rows, most)), allowance
+            )
             forgotten += done
-            if allowance is not None:
-                allowance.charge(done)
+            stuck += kept
     finally:
         if search.rows:
             context.state.searches[partition.tag] = search
     return forgotten, stuck
+
+
+def count_swept(context: Context, change: Change) -> None:
+    """Count the removal of a row that is past its deadline."""
+    if change.old is not None:
+        context.state.stats.sweep(change.entity.name, context.state.clock.now() - change.old.expires)
 
 
 def _freed(
@@ -122,40 +148,56 @@ def _due(context: Context, partition: Partition) -> Flow[list[Row]]:
     return [(name, key) for name, _, key in pairs if name in known and known[name].group == partition.group]
 
 
-def _forget_batch(
-    context: Context, partition: Partition, search: Search, name: str, keys: list[str]
-) -> Flow[int]:
-    """Remove the entries that a search has found of rows of one entity, unless a row got another deadline meanwhile."""
-    done = yield from _forget(context, partition, context.package.entities[name], keys, search)
-    for key in keys:
-        del search.rows[name, key]
-    return done
+def _removal(context: Context, row: Row, deadline: bytes, entries: list[Entry]) -> Change:
+    """Return the removal of a freed row with the entries that a search has found.
+
+    What the store held is not known, except for the deadline. It guards the removal: a row that came back and was freed
+    again during the search may have entries that the search has missed.
+    """
+    name, key = row
+    return Change(
+        context.package.entities[name],
+        key,
+        old=Stored(0, 0, int(float(deadline))),
+        old_entries=entries,
+        prepared=None,
+        guard="gone",
+        deadline=deadline,
+    )
 
 
 def _forget(
-    context: Context, partition: Partition, entity: Entity[Any], keys: list[str], search: Search
-) -> Flow[int]:
-    """Remove the entries and deadlines of rows in one plan; row by row when one of them has come back.
+    context: Context, partition: Partition, search: Search, rows: list[Row], allowance: Allowance | None
+) -> Flow[tuple[int, list[Row]]]:
+    """Remove freed rows in one plan, or in smaller ones when one of them has come back or must stay.
 
-    The plan is guarded by the deadlines from before the search: a row that came back and was freed again meanwhile may
-    have entries that the search has missed.
+    Rows that are removed, have come back or must stay leave the search. The others wait for the next allowance.
+
+    Returns:
+        The number of removed rows, and the rows that must stay.
     """
-    if not keys:
-        return 0
-    plan = Plan(partition, new_op())
-    for key in keys:
-        row = entity.name, key
-        entries: list[Entry] = search.entries.get(row, [])
-        plan.guard_gone(entity, key, search.rows[row])
-        plan.delete(entity, key, entries)
-    outcome = yield from apply(context, plan, repeatable=True)
-    if isinstance(outcome, Applied):
-        for _ in keys:
-            context.state.stats.sweep(entity.name, None)
-        return len(keys)
-    if len(keys) == 1:
-        return 0
     forgotten = 0
-    for key in keys:
-        forgotten += yield from _forget(context, partition, entity, [key], search)
-    return forgotten
+    stuck: list[Row] = []
+    waiting = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
+    while waiting and not (allowance is not None and allowance.spent):
+        part = waiting.pop()
+        changes = [_removal(context, row, search.rows[row], search.entries.get(row, [])) for row in part]
+        try:
+            done = yield from remove_rows(context, changes, allowance=allowance)
+        except (CorruptDocumentError, ReferenceViolationError):
+            done = False
+        if done:
+            for change in changes:
+                count_swept(context, change)
+            forgotten += len(part)
+        elif allowance is not None and allowance.spent:
+            break  # what is left of the families is removed by the next call
+        elif len(part) > 1:
+            middle = len(part) // 2
+            waiting += [part[middle:], part[:middle]]
+            continue
+        elif (yield from _freed(context, partition, part))[0].get(part[0]) == search.rows[part[0]]:
+            stuck += part
+        for row in part:
+            del search.rows[row]
+    return forgotten, stuck

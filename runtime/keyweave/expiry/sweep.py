@@ -17,7 +17,7 @@ from keyweave.effects import Flow
 from keyweave.errors import AuthenticationError, CorruptDocumentError, ReferenceViolationError
 from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import deadline_passed, deadlines_passed, server_time
-from keyweave.expiry.forget import forget
+from keyweave.expiry.forget import count_swept, forget
 from keyweave.expiry.search import Row
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
@@ -133,7 +133,7 @@ def sweep_row(context: Context, entity: Entity[Any], key: str) -> Flow[bool | No
         return None
     removed: bool = yield from remove_rows(context, [change], family)
     if removed:
-        _count_swept(context, change)
+        count_swept(context, change)
     return removed
 
 
@@ -174,7 +174,7 @@ def sweep_rows(
         dead_rows = [(change.entity.name, change.key) for change in dead]
         if done:
             for change in dead:
-                _count_swept(context, change)
+                count_swept(context, change)
             removed += len(dead)
         elif allowance is not None and allowance.spent:
             break  # what is left of the families is removed by the next sweep
@@ -185,11 +185,6 @@ def sweep_rows(
             middle = len(dead_rows) // 2
             waiting += [dead_rows[middle:], dead_rows[:middle]]
     return removed, kept
-
-
-def _count_swept(context: Context, change: Change) -> None:
-    if change.old is not None:
-        context.state.stats.sweep(change.entity.name, context.state.clock.now() - change.old.expires)
 
 
 def _classify(

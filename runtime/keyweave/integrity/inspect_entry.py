@@ -10,7 +10,7 @@ from keyweave.effects import Command, Flow, Reply, ServerError
 from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import micros_of
 from keyweave.integrity.drift import Drift, Kind, Suspect
-from keyweave.integrity.inspect_row import partition_of, read_row
+from keyweave.integrity.inspect_row import partition_of, read_row, was_freed
 from keyweave.keyspace.keys import Partition
 from keyweave.keyspace.parse import KeyKind, text, word
 from keyweave.model.entity import Entity
@@ -19,9 +19,6 @@ from keyweave.store.context import Context
 
 _MAX_FREED: Final = 10_000
 """Maximum number of freed rows that a check counts, so that its memory does not depend on their number."""
-
-_FIRST_DEADLINE: Final = 10**15
-"""A deadline has sixteen digits; Keyweave never writes an earlier one."""
 
 FreedRow: TypeAlias = tuple[Partition, str, str]
 """Partition, entity name and key of a row that is past its deadline and has no document."""
@@ -53,7 +50,7 @@ def trace_entries(context: Context, suspects: Sequence[Suspect], freed: set[Free
         implied = _implied(context, entries[0], document)
         if implied is None:
             continue
-        if document is None and _was_freed(context, deadline, micros_of(time)):
+        if document is None and was_freed(context, deadline, micros_of(time)):
             if len(freed) < _MAX_FREED:
                 freed.add((partition_of(entries[0]), _entity(context, entries[0]).name, entries[0].row))
             continue
@@ -62,13 +59,6 @@ def trace_entries(context: Context, suspects: Sequence[Suspect], freed: set[Free
             if drift is not None:
                 found.append(drift)
     return found
-
-
-def _was_freed(context: Context, deadline: Reply, now: int) -> bool:
-    """Return whether the native TTL of a row with this entry in the expiry set has passed."""
-    if not isinstance(deadline, bytes) or float(deadline) < _FIRST_DEADLINE:
-        return False
-    return int(float(deadline)) // 1000 + context.policy.grace_ms <= now // 1000
 
 
 def _by_row(context: Context, suspects: Iterable[Suspect]) -> dict[str, list[Suspect]]:

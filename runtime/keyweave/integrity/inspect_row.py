@@ -13,6 +13,7 @@ from keyweave.document.codec import Head
 from keyweave.effects import Command, Flow, Reply, ServerError
 from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.ask import ask
+from keyweave.exchange.deadline import micros_of
 from keyweave.integrity.drift import Drift, Kind, Suspect
 from keyweave.integrity.scan import WRONGTYPE
 from keyweave.integrity.survey import entries_of, fits, score_of
@@ -23,6 +24,9 @@ from keyweave.model.entry import ClaimEntry, Entry, ViewEntry
 from keyweave.store.context import Context
 
 _TRIES: Final = 8
+
+_FIRST_DEADLINE: Final = 10**15
+"""A deadline has sixteen digits; Keyweave never writes an earlier one."""
 
 
 class Seen(NamedTuple):
@@ -71,7 +75,8 @@ def inspect_rows(context: Context, rows: Sequence[Suspect]) -> Flow[list[Drift]]
             else:
                 again.append((row, fresh))
         waiting = again
-    return (yield from _classify_owners(context, found))
+    found = yield from _classify_owners(context, found)
+    return (yield from _without_freed_targets(context, found))
 
 
 def _implied(seen: Seen | None) -> list[Any] | None:
@@ -137,7 +142,8 @@ def _judge(context: Context, row: Suspect, seen: Seen | None, replies: list[Repl
             found.append(Drift(Kind.DANGLING_REFERENCE, f"{entity.name}.{field}", row, targets[field]))
     for entry, answer in zip(seen.entries, answers[len(targets) :], strict=True):
         drift = _judge_entry(row, entry, seen.head, answer)
-        if drift is not None:
+        # A row past its deadline has no right to a unique value, and another row may hold it.
+        if drift is not None and not (dead and isinstance(entry, ClaimEntry)):
             found.append(drift)
     return found
 
@@ -178,7 +184,7 @@ def _judge_entry(row: Suspect, entry: Entry, head: Head, answer: Reply) -> Drift
 
 
 def _classify_owners(context: Context, found: list[Drift]) -> Flow[list[Drift]]:
-    """Refine drifts of a wrong owner: the other row may have the same value, or may be unreadable."""
+    """Refine drifts of a wrong owner: the other row may be unreadable, or may be live and have the same value."""
     doubtful = [drift for drift in found if drift.kind is Kind.WRONG_OWNER]
     if not doubtful:
         return found
@@ -194,9 +200,40 @@ def _classify_owners(context: Context, found: list[Drift]) -> Flow[list[Drift]]:
         claim = ClaimEntry(drift.where.partition(".")[2], drift.value, drift.other)
         if seen is None and reply is not None:
             kinds[drift.identity] = Kind.UNCLEAR_OWNER
-        elif seen is not None and claim in seen.entries:
+        elif seen is not None and claim in seen.entries and not is_dead(context, seen):
             kinds[drift.identity] = Kind.DUPLICATE_VALUE
     return [drift._replace(kind=kinds.get(drift.identity, drift.kind)) for drift in found]
+
+
+def _without_freed_targets(context: Context, found: list[Drift]) -> Flow[list[Drift]]:
+    """Leave out references to rows that the native TTL freed: a sweep removes the referring rows."""
+    dangling = [drift for drift in found if drift.kind is Kind.DANGLING_REFERENCE]
+    if not dangling:
+        return found
+    commands: list[Command] = [("TIME",)]
+    for drift in dangling:
+        partition = partition_of(drift.suspect)
+        commands.append(("ZSCORE", partition.expiry, word(drift.place.removeprefix(partition.tag))))
+    time, *deadlines = yield from ask(context, tuple(commands), tolerated=WRONGTYPE)
+    now = micros_of(time)
+    waiting = {
+        drift.identity
+        for drift, deadline in zip(dangling, deadlines, strict=True)
+        if was_freed(context, deadline, now)
+    }
+    return [drift for drift in found if drift.identity not in waiting]
+
+
+def was_freed(context: Context, deadline: Reply, now: int) -> bool:
+    """Return whether the native TTL of a row with this entry in the expiry set has passed."""
+    if not isinstance(deadline, bytes) or float(deadline) < _FIRST_DEADLINE:
+        return False
+    return int(float(deadline)) // 1000 + context.policy.grace_ms <= now // 1000
+
+
+def is_dead(context: Context, seen: Seen) -> bool:
+    """Return whether a row is past its deadline, by the time that the server reported last."""
+    return 0 < seen.head.expires <= context.state.clock.now()
 
 
 def partition_of(suspect: Suspect) -> Partition:

@@ -9,7 +9,7 @@ from keyweave.effects import Command, Flow, ServerError
 from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.ask import apply, ask
 from keyweave.integrity.drift import Drift, Kind
-from keyweave.integrity.inspect_row import Seen, read_row
+from keyweave.integrity.inspect_row import Seen, is_dead, read_row
 from keyweave.integrity.scan import WRONGTYPE
 from keyweave.integrity.survey import score_of
 from keyweave.keyspace.keys import Partition, split
@@ -136,7 +136,7 @@ def _held(seen: Seen, entry: ViewEntry) -> bool:
 
 
 def _guard_other(context: Context, plan: Plan, entity: Entity[Any], drift: Drift) -> Flow[None]:
-    """Guard that the row which holds a claim does not have the value, now and when the plan is applied."""
+    """Guard that the row which holds a claim is past its deadline or does not have the value, now and in the plan."""
     unique = drift.where.partition(".")[2]
     (document,) = yield from ask(
         context, (("GET", word(plan.partition.document(entity.name, drift.other))),), tolerated=WRONGTYPE
@@ -147,7 +147,9 @@ def _guard_other(context: Context, plan: Plan, entity: Entity[Any], drift: Drift
     if seen is None:
         plan.guard_missing(entity, drift.other)
     elif ClaimEntry(unique, drift.value, drift.other) in seen.entries:
-        raise _Blocked
+        if not is_dead(context, seen):
+            raise _Blocked
+        plan.guard_dead(entity, drift.other, seen.head.revision)
     else:
         plan.guard_unchanged(entity, drift.other, seen.head.revision)
     plan.guard_holds(entity, unique, drift.value, drift.other)

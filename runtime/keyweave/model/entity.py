@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from keyweave.errors import AlreadyExistsError, NotFoundError, UniqueViolationError
 from keyweave.model.entry import Entry
+from keyweave.model.merge import Merge
 from keyweave.model.moment import from_micros
 from keyweave.model.record import Record
 
@@ -115,6 +116,7 @@ class Entity(Generic[R]):
         known: every member of a document that this schema defines, including the members of the head.
         json: names of fields that hold JSON, which must be read back exactly as it was written.
         nested: names of fields that hold record types, whose own unknown members must be kept.
+        merges: by the name of the list field.
         entries: the generated `index_entries`.
         check: raises `CheckViolationError`.
         normalize: trims and derives values in place and returns whether it changed anything; None when the entity
@@ -125,6 +127,7 @@ class Entity(Generic[R]):
         renamed: old and new name of each field that documents may still hold under its old name.
         enums: names of the fields that hold a member of an enum, not in a list or map.
         filters: the fields that rows can be searched by, with the kind of their values (see `keyweave.model.keytext`).
+        nullable: the names in `filters` of fields that may be null.
         views: by name.
         uniques: by name.
         references: the foreign keys of this entity.
@@ -145,12 +148,14 @@ class Entity(Generic[R]):
     normalize: Callable[[R], bool] | None = None
     json: tuple[str, ...] = ()
     nested: tuple[str, ...] = ()
+    merges: Mapping[str, Merge[Any]] = field(default_factory=dict)
     created: str | None = None
     updated: str | None = None
     normalized: tuple[str, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
     enums: tuple[str, ...] = ()
     filters: Mapping[str, str] = field(default_factory=dict)
+    nullable: tuple[str, ...] = ()
     views: Mapping[str, View] = field(default_factory=dict)
     uniques: Mapping[str, Unique] = field(default_factory=dict)
     references: tuple[Reference, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -59,8 +59,12 @@ def check_kind(value: object, kind: str, *, entity: str = "", field: str | None 
         raise ValidationError(f"{where}{rule}", entity=entity, field=field, rule=rule)
 
 
-def check_filters(entity: str, kinds: Mapping[str, str], filters: Mapping[str, Any]) -> None:
+def check_filters(
+    entity: str, kinds: Mapping[str, str], nullable: Collection[str], filters: Mapping[str, Any]
+) -> None:
     """Check that each filter names a searchable field and that its value has the field's type.
+
+    None asks for null, so it is a value of the fields in `nullable` only.
 
     Raises:
         ValidationError: one does not; the error names the field.
@@ -70,7 +74,8 @@ def check_filters(entity: str, kinds: Mapping[str, str], filters: Mapping[str, A
             raise ValidationError(
                 f"{entity}: no field {name!r} to filter by", entity=entity, field=name, rule="filter"
             )
-        check_kind(value, kinds[name], entity=entity, field=name)
+        if value is not None or name not in nullable:
+            check_kind(value, kinds[name], entity=entity, field=name)
 
 
 def checked_text(value: object) -> str:

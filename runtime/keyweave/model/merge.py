@@ -13,6 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar, overload
 import msgspec
 
 from keyweave.errors import ValidationError
+from keyweave.model.fidelity import TOO_DEEP, same_value
 from keyweave.model.message import without_value
 from keyweave.model.record import Value
 
@@ -74,7 +75,10 @@ class Merge(Generic[V]):
                 raise self._invalid(f"{self.field}[]", self.field, rule)
         try:
             copies: list[V] = _reader(self.record)(msgspec.json.encode(elements))
-        except (msgspec.MsgspecError, TypeError, ValueError):
+            faithful = same_value(elements, copies)
+        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError):
+            faithful = False
+        if not faithful:
             # One by one, so that the error names the invalid field.
             copies = [self._read_back(element) for element in elements]
         for copy in copies:
@@ -85,11 +89,20 @@ class Merge(Generic[V]):
 
     def _read_back(self, element: V) -> V:
         try:
-            return msgspec.json.decode(msgspec.json.encode(element), type=self.record)
-        except (msgspec.MsgspecError, TypeError, ValueError) as error:
+            copy = msgspec.json.decode(msgspec.json.encode(element), type=self.record)
+        except RecursionError:
+            raise self._invalid(self.field, self.field, TOO_DEEP) from None
+        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
             rule, _, path = without_value(str(error)).partition(" - at `$.")
             field = f"{self.field}[].{path.rstrip('`')}" if path else self.field
             raise self._invalid(field, field, rule) from None
+        for name in self.record.__struct_fields__:
+            value = getattr(element, name)
+            if not same_value(value, getattr(copy, name)):
+                field = f"{self.field}[].{name}"
+                rule = f"a {type(value).__name__} would be read back as another value"
+                raise self._invalid(field, field, rule)
+        return copy
 
     def _invalid(self, path: str, field: str, rule: str) -> ValidationError:
         return ValidationError(f"{self.entity}.{path}: {rule}", entity=self.entity, field=field, rule=rule)

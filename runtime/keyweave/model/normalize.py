@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from msgspec import UnsetType
+
 from keyweave.model.record import Value
 
 T = TypeVar("T")
-F = TypeVar("F", bound=Mapping[str, Any] | None)
+F = TypeVar("F", bound=Mapping[str, Any] | UnsetType)
 
 
 def trim(record: Value, name: str) -> bool:
@@ -32,8 +34,8 @@ def trimmed(value: T) -> T:
 
 
 def with_trimmed(filters: F, *names: str) -> F:
-    """Return filters, by field name, with the values of these fields trimmed; None if there are no filters."""
-    if filters is None:
+    """Return filters, by field name, with the values of these fields trimmed; what is no mapping is returned as it is."""
+    if not isinstance(filters, Mapping):
         return filters
     return {name: trimmed(value) if name in names else value for name, value in filters.items()}  # type: ignore[return-value]
 

@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Final, TypeVar
 import msgspec
 
 MEMORY: Final = "_keyweave"
-"""The name under which a record's `__dict__` holds its `Stored`."""
+"""The name of the slot in which a record holds its `Stored`."""
 
 
-class Value(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Value(msgspec.Struct, kw_only=True):
     """Parent of generated nested record types: a mutable, keyword-only value inside documents."""
 
     __secret_fields__: ClassVar[frozenset[str]] = frozenset()
@@ -34,7 +34,15 @@ class Value(msgspec.Struct, kw_only=True, omit_defaults=True):
         ]
 
 
-class Record(Value, kw_only=True, omit_defaults=True, dict=True):
+class _Memory:
+    """The slot for what a record remembers. It is no field, and leaves a record without room for other attributes."""
+
+    __slots__ = (MEMORY,)
+
+    _keyweave: Stored
+
+
+class Record(_Memory, Value, kw_only=True):
     """Parent of generated entity classes: a mutable, keyword-only row."""
 
 
@@ -65,15 +73,15 @@ class Stored(msgspec.Struct, gc=False):
 
 def remember(record: Record, stored: Stored) -> None:
     """Attach what the store holds to `record`."""
-    record.__dict__[MEMORY] = stored
+    record._keyweave = stored
 
 
 def memory_of(record: Record) -> Stored | None:
     """Return what `record` remembers of the store, or None for a record that was never loaded or written."""
-    stored: Stored | None = record.__dict__.get(MEMORY)
-    return stored
+    return getattr(record, MEMORY, None)
 
 
 def forget(record: Record) -> None:
     """Drop the memory of `record`, which makes it a new record."""
-    record.__dict__.pop(MEMORY, None)
+    if memory_of(record) is not None:
+        del record._keyweave

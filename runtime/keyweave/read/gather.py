@@ -8,9 +8,9 @@ from typing import Any, Final, TypeVar
 from keyweave.effects import Command, Flow
 from keyweave.exchange.ask import ask_script, ask_scripts, script_call, script_ran
 from keyweave.exchange.handshake import require_built
+from keyweave.model.cursor import Position, write_cursor
 from keyweave.model.entity import Entity, Referrer
 from keyweave.model.keytext import check_filters, checked_text
-from keyweave.model.page import Position, write_cursor
 from keyweave.model.record import Record
 from keyweave.read.choose import find_access_path, matches, values_of
 from keyweave.read.get import find, is_live
@@ -185,7 +185,7 @@ def first_with(
         ValidationError: as for `search.search`.
     """
     referrer = context.package.referrer(entity.name, child, field)
-    check_filters(entity.name, entity.filters, filters)
+    check_filters(entity.name, entity.filters, entity.nullable, filters)
     if filters.get(entity.key) is not None and not having:
         found = yield from _find_with(context, entity, filters[entity.key], referrer, newest)
         if found is None or not matches(found[0], filters):
@@ -259,6 +259,6 @@ def _complete_list(
     """Return every row of a list whose first rows are in a reply of the script `page`."""
     found, position = yield from read_reply(context, rows, via, values, newest, reply)
     if position is not None:
-        cursor = write_cursor(position)
+        cursor = write_cursor(context.state.cursors, position)
         found += yield from all_pages(context, rows, via, values, newest=newest, cursor=cursor)
     return found

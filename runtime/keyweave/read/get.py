@@ -18,6 +18,7 @@ from keyweave.model.entity import Entity
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.keytext import checked_text
 from keyweave.model.record import Record, memory_of, remember
+from keyweave.read.readable import load_each
 from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
@@ -73,8 +74,14 @@ def _read_with_time(context: Context, command: Command) -> Flow[list[Any]]:
     return [reply]
 
 
-def get_many(context: Context, entity: Entity[R], keys: Sequence[str]) -> Flow[list[R | None]]:
-    """Return the rows of `keys` in the same order, with None for each key without a live row."""
+def get_many(
+    context: Context, entity: Entity[R], keys: Sequence[str], *, readable: bool = False
+) -> Flow[list[R | None]]:
+    """Return the rows of `keys` in the same order, with None for each key without a live row.
+
+    Args:
+        readable: leave out rows that cannot be read, as lists do.
+    """
     if isinstance(keys, str):
         raise ValidationError(f"{entity.name}: expected several keys, got one string", entity=entity.name)
     wanted = [checked_text(key) for key in keys]
@@ -85,10 +92,12 @@ def get_many(context: Context, entity: Entity[R], keys: Sequence[str]) -> Flow[l
         command: Command = ("MGET", *[partition.document(entity.name, key) for key in part])
         (documents,) = yield from _read(context, entity, command)
         present = [key for key, document in zip(part, documents, strict=True) if document is not None]
-        records = codec.load_all([document for document in documents if document is not None])
+        stored = [document for document in documents if document is not None]
+        records = load_each(context, entity, stored) if readable else codec.load_all(stored)
         found |= dict.fromkeys(part)
-        live = yield from which_live(context, records)
-        found |= {key: record for key, record, lives in zip(present, records, live, strict=True) if lives}
+        rows = [(key, record) for key, record in zip(present, records, strict=True) if record is not None]
+        live = yield from which_live(context, [record for _, record in rows])
+        found |= {key: record for (key, record), lives in zip(rows, live, strict=True) if lives}
     unit = context.unit
     if unit is not None:
         for key in found:

@@ -11,7 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from msgspec import UNSET
+
 from keyweave.effects import Command, Flow
+from keyweave.errors import ValidationError
 from keyweave.exchange.ask import ask
 from keyweave.exchange.handshake import require_built
 from keyweave.model.entity import Entity, Referrer, View
@@ -35,7 +38,7 @@ class Having:
     Attributes:
         entity: name of the referring entity.
         field: its reference to the row.
-        filters: values by field name of the referring row, combined with AND.
+        filters: values by field name of the referring row, combined with AND; None for null.
     """
 
     entity: str
@@ -43,13 +46,18 @@ class Having:
     filters: Mapping[str, Any]
 
 
-def having(*conditions: tuple[str, str, Mapping[str, Any] | None]) -> tuple[Having, ...]:
-    """Return the conditions of (entity, field, filters), without those whose filters are None."""
-    return tuple(
-        Having(entity, field, {name: value for name, value in filters.items() if value is not None})
-        for entity, field, filters in conditions
-        if filters is not None
-    )
+def having(*conditions: tuple[str, str, Any]) -> tuple[Having, ...]:
+    """Return the conditions of (entity, field, filters) whose filters were given.
+
+    Raises:
+        ValidationError: the filters of a condition are no mapping.
+    """
+    given = [condition for condition in conditions if condition[2] is not UNSET]
+    for entity, _, filters in given:
+        if not isinstance(filters, Mapping):
+            rule = f"a condition on its rows is a mapping of filters, got {type(filters).__name__}"
+            raise ValidationError(f"{entity}: {rule}", entity=entity, rule=rule)
+    return tuple(Having(entity, field, dict(filters)) for entity, field, filters in given)
 
 
 def keep_having(
@@ -76,7 +84,8 @@ def referrer_of(context: Context, entity: Entity[Any], condition: Having) -> Ref
         ValidationError: a filter names no field of the referring entity, or its value has another type.
     """
     referrer = context.package.referrer(entity.name, condition.entity, condition.field)
-    check_filters(referrer.entity.name, referrer.entity.filters, condition.filters)
+    rows = referrer.entity
+    check_filters(rows.name, rows.filters, rows.nullable, condition.filters)
     return referrer
 
 
@@ -87,7 +96,7 @@ def narrowing_views(context: Context, referrer: Referrer, filters: Mapping[str, 
         view
         for view in child.views.values()
         if view.fields and view.name != referrer.reference.via
-        if all(name in filters for name in view.fields)
+        if all(filters.get(name) is not None for name in view.fields)
         if f"{child.name}.{view.name}" not in context.unbuilt
     ]
     return widest(usable)
@@ -132,7 +141,7 @@ def _by_intersection(
         keys = list(dict.fromkeys(member.decode() for members in lists for member in members))
         if not keys:
             continue
-        rows = yield from get_many(context, child, keys)
+        rows = yield from get_many(context, child, keys, readable=True)
         parents = {
             getattr(row, referrer.reference.field)
             for row in rows

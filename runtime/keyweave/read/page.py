@@ -12,10 +12,12 @@ from keyweave.exchange.ask import ask, ask_script
 from keyweave.exchange.deadline import deadlines_passed
 from keyweave.exchange.handshake import require_built
 from keyweave.exchange.heal import HEALED_AT_ONCE, dangling_members, heal_on_the_way
+from keyweave.model.cursor import Position, read_cursor, write_cursor
 from keyweave.model.entity import Entity
-from keyweave.model.page import Page, Position, check_limit, read_cursor, write_cursor
+from keyweave.model.page import Page, check_limit
 from keyweave.model.record import Record, memory_of
 from keyweave.read.get import buffered_record, which_live
+from keyweave.read.readable import load_each, load_readable
 from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
@@ -58,7 +60,7 @@ def page(
     if context.unbuilt:
         yield from require_built(context, entity, view)
     order = entity.views[view].order
-    start = read_cursor(cursor, entity.name, order, newest)
+    start = read_cursor(context.state.cursors, cursor, entity.name, order, newest)
     unit = context.unit
     changed = unit is not None and unit.has_changes(entity)
     records: list[R] = []
@@ -75,7 +77,7 @@ def page(
         more = end is not None
     if changed:
         return _overlay(context, entity, view, values, limit, start, newest, records, end)
-    return Page(records, write_cursor(end) if end is not None else None)
+    return Page(records, write_cursor(context.state.cursors, end) if end is not None else None)
 
 
 def page_by_script(
@@ -124,7 +126,7 @@ def read_reply(
     """Return the records in a reply of the script `page`, and the next position. Entries without a document are healed."""
     yield from _heal(context, entity, view, values, reply)
     documents = reply[3:]
-    records = context.codecs[entity.name].load_all(documents) if documents else []
+    records = load_readable(context, entity, documents) if documents else []
     return records, _next_position(entity, view, newest, reply)
 
 
@@ -141,11 +143,12 @@ def read_replies(
     for values, reply in zip(lists, replies, strict=True):
         yield from _heal(context, entity, view, values, reply)
         documents += reply[3:]
-    records = context.codecs[entity.name].load_all(documents)
+    records = load_each(context, entity, documents)
     found, start = [], 0
     for reply in replies:
         end = start + len(reply) - 3
-        found.append((records[start:end], _next_position(entity, view, newest, reply)))
+        rows = [record for record in records[start:end] if record is not None]
+        found.append((rows, _next_position(entity, view, newest, reply)))
         start = end
     return found
 
@@ -229,8 +232,7 @@ def _live_rows(
     if not chosen:
         return passed, []
     (documents,) = yield from ask(context, (("MGET", *[prefix + member for member in chosen]),))
-    codec = context.codecs[entity.name]
-    records: list[R] = codec.load_all([document for document in documents if document is not None])
+    records = load_readable(context, entity, [document for document in documents if document is not None])
     live = yield from which_live(context, records)
     return passed, [record for record, lives in zip(records, live, strict=True) if lives]
 
@@ -276,7 +278,9 @@ def _overlay(
         (number, member), _ = rows[limit - 1]
         end = Position(entity.name, order, newest, f"{number:.17g}", member.decode())
         rows = rows[:limit]
-    return Page([record for _, record in rows], write_cursor(end) if end is not None else None)
+    return Page(
+        [record for _, record in rows], write_cursor(context.state.cursors, end) if end is not None else None
+    )
 
 
 def position_of(entity: Entity[R], view: str, values: tuple[str, ...], record: R, newest: bool) -> Position:

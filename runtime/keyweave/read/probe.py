@@ -13,11 +13,13 @@ from keyweave.effects import Flow, Word
 from keyweave.exchange.ask import ask_script
 from keyweave.exchange.handshake import require_built
 from keyweave.exchange.heal import HEALED_AT_ONCE, dangling_members, heal_on_the_way
+from keyweave.model.cursor import Position, read_cursor, write_cursor
 from keyweave.model.entity import Entity
-from keyweave.model.page import Page, Position, read_cursor, write_cursor
+from keyweave.model.page import Page
 from keyweave.model.record import Record
 from keyweave.read.choose import matches, values_of, view_key
 from keyweave.read.join import Having, keep_having, narrowing_views, referrer_of
+from keyweave.read.readable import load_each, load_readable
 from keyweave.store.access_path import AccessPath
 from keyweave.store.context import Context
 
@@ -64,7 +66,7 @@ def probe(
         partition.view(entity.name, view.name, values),
         *[view_key(context, child, each, condition.filters) for each in narrowing],
     )
-    position = read_cursor(cursor, entity.name, order, newest)
+    position = read_cursor(context.state.cursors, cursor, entity.name, order, newest)
     found: list[R] = []
     while True:
         arguments: tuple[Word, ...] = (
@@ -82,11 +84,12 @@ def probe(
         if dangling:
             some = dangling[:HEALED_AT_ONCE]
             yield from heal_on_the_way(context, dangling_members(entity, view.name, values, some))
-        records = context.codecs[entity.name].load_all([document for document, _ in reply[3:]])
+        records = load_each(context, entity, [document for document, _ in reply[3:]])
         for record, (_, proof) in zip(records, reply[3:], strict=True):
-            if not matches(record, filters):
+            if record is None or not matches(record, filters):
                 continue
-            if proof and matches(context.codecs[child.name].load(proof), condition.filters):
+            rows_found = load_readable(context, child, [proof]) if proof else []
+            if rows_found and matches(rows_found[0], condition.filters):
                 found.append(record)
             else:
                 found += yield from keep_having(context, entity, [record], having)
@@ -94,7 +97,7 @@ def probe(
             return Page(found, None)
         position = Position(entity.name, order, newest, score.decode(), member.decode())
         if len(found) >= limit:
-            return Page(found, write_cursor(position))
+            return Page(found, write_cursor(context.state.cursors, position))
 
 
 def probe_by_pages(*_: Any, **__: Any) -> Flow[None]:

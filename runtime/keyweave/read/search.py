@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from msgspec import UNSET
+
 from keyweave.effects import Flow
+from keyweave.model.cursor import read_cursor, write_cursor
 from keyweave.model.entity import Entity, View
 from keyweave.model.keytext import check_filters
-from keyweave.model.page import MAX_LIMIT, Page, check_limit, read_cursor, write_cursor
+from keyweave.model.page import MAX_LIMIT, Page, check_limit
 from keyweave.model.record import Record
 from keyweave.read.choose import choose, find_access_path, matches, matching, values_of
 from keyweave.read.get import find
@@ -54,7 +57,7 @@ def explain(
     Raises:
         ValidationError: as for `search`.
     """
-    check_filters(entity.name, entity.filters, filters)
+    check_filters(entity.name, entity.filters, entity.nullable, filters)
     if filters.get(entity.key) is not None:
         compared = tuple(sorted(filters.keys() - {entity.key}))
         return Explanation(entity.name, "key", None, order, {}, (), compared)
@@ -82,7 +85,7 @@ def search(
     """Return one page of the rows whose fields equal every filter.
 
     Args:
-        filters: values by field name, combined with AND.
+        filters: values by field name, combined with AND; None for null.
         having: conditions on rows that refer to the row.
         order: `created`, `revision` or a field that a view is ordered by.
         limit: maximum number of records, 1 to 1000.
@@ -95,9 +98,9 @@ def search(
         ViewNotBuiltError: a view that the search needs is not built.
     """
     check_limit(limit, entity.name)
-    check_filters(entity.name, entity.filters, filters)
+    check_filters(entity.name, entity.filters, entity.nullable, filters)
     if filters.get(entity.key) is not None:
-        read_cursor(cursor, entity.name, order, newest)
+        read_cursor(context.state.cursors, cursor, entity.name, order, newest)
         record = yield from find(context, entity, filters[entity.key])
         found = [record] if record is not None and matches(record, filters) else []
         return Page((yield from keep_having(context, entity, found, having)), None)
@@ -138,7 +141,7 @@ def search(
             found = found[:-surplus]
             if context.unit is None:
                 position = position_of(entity, view.name, values_of(view, filters), found[-1], newest)
-                return Page([*records, *found], write_cursor(position))
+                return Page([*records, *found], write_cursor(context.state.cursors, position))
             # A buffered row has no position of its own, so the same part is read again up to the last wanted row.
             batch = 1 + next(index for index, row in enumerate(part.records) if row is found[-1])
             continue
@@ -171,5 +174,5 @@ def first(
 
 
 def given(**values: Any) -> dict[str, Any]:
-    """Return the values that are not None, by name."""
-    return {name: value for name, value in values.items() if value is not None}
+    """Return the values that were given, by name. None is a value: it asks for null."""
+    return {name: value for name, value in values.items() if value is not UNSET}

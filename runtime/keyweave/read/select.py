@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 from keyweave.effects import Flow, Word
 from keyweave.exchange.ask import ask_script
+from keyweave.model.cursor import read_cursor, write_cursor
 from keyweave.model.entity import Entity, View
-from keyweave.model.page import Page, read_cursor, write_cursor
+from keyweave.model.page import Page
 from keyweave.model.record import Record
 from keyweave.read.choose import values_of, view_key
 from keyweave.read.page import most_members, read_reply
@@ -49,7 +50,7 @@ def select(
         InvalidCursorError: the cursor is damaged or belongs to another order.
         ValidationError: a value has no key text.
     """
-    start = read_cursor(cursor, entity.name, order, newest)
+    start = read_cursor(context.state.cursors, cursor, entity.name, order, newest)
     views = access.views
     arguments: tuple[Word, ...] = (
         context.partition(entity).document_prefix(entity.name),
@@ -65,4 +66,4 @@ def select(
     view = views[reply[0] - 1]
     values = values_of(view, filters)
     records, end = yield from read_reply(context, entity, view.name, values, newest, reply[1:])
-    return view, Page(records, write_cursor(end) if end is not None else None)
+    return view, Page(records, write_cursor(context.state.cursors, end) if end is not None else None)

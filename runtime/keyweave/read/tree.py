@@ -15,6 +15,7 @@ from keyweave.model.keytext import checked_text
 from keyweave.model.record import Record, memory_of
 from keyweave.read.gather import gather
 from keyweave.read.get import find
+from keyweave.read.readable import load_each
 from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
@@ -96,8 +97,9 @@ def levels_by_script(
         entries += dangling_members(entity, via, (parent.decode(),), [member])
     if entries:
         yield from heal_on_the_way(context, entries)
-    records = iter(context.codecs[entity.name].load_all(list(chain.from_iterable(reply[2:]))))
-    return [list(islice(records, len(level))) for level in reply[2:]], complete
+    records = iter(load_each(context, entity, list(chain.from_iterable(reply[2:]))))
+    levels = [islice(records, len(level)) for level in reply[2:]]
+    return [[record for record in level if record is not None] for level in levels], complete
 
 
 def levels_by_keys(

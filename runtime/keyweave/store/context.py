@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from secrets import token_bytes
 from typing import Any
 
 from keyweave.changes.unit import UnitOfWork
 from keyweave.document.codec import Codec
 from keyweave.keyspace.keys import Keyspace, Partition
+from keyweave.model.cursor import SECRET_LENGTH
 from keyweave.model.entity import Entity, Package
 from keyweave.store.clock import ServerClock
 from keyweave.store.ledger import Ledger
@@ -38,6 +40,7 @@ class Context:
         monotonic: returns seconds, like `time.monotonic`.
         wall: returns seconds, like `time.time`.
         random: source of jitter.
+        secret: returns so many random bytes that cannot be guessed.
         encrypted: whether the connection uses TLS.
         local: whether the connection stays on this machine.
         telemetry: receives measurements of operations, or None.
@@ -58,6 +61,7 @@ class Context:
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     random: random.Random = field(default_factory=random.Random)
+    secret: Callable[[int], bytes] = token_bytes
     encrypted: bool = False
     local: bool = True
     telemetry: Watch | None = None
@@ -72,7 +76,10 @@ class Context:
         entities = self.package.entities
         micros = {name: lifetime.micros for name, lifetime in self.retention.items()}
         state = StoreState(
-            Ledger(self.monotonic), ServerClock(self.monotonic, self.wall), Recent(self.policy.remembered)
+            Ledger(self.monotonic),
+            ServerClock(self.monotonic, self.wall),
+            Recent(self.policy.remembered),
+            cursors=self.secret(SECRET_LENGTH),
         )
         derived = {
             "state": state,

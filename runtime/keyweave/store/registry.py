@@ -4,10 +4,11 @@ The registry is a hash. A store writes it when its schema is new to the namespac
 `apply`: a writer other than the current one counts its writes there, because the indexes that it does not keep miss
 them. A writer is the code of one schema, identified by the digest of its indexes.
 
-    current            digest of the writer that registered last
+    current            digest of the writer that registered last, or wrote the first row without a registry
     fingerprint        fingerprint of its schema; among schemas with the same indexes, of the one that was opened last
     index:<stored>     definition of the index, whether it was built, and how many writes it had missed by then
     writer:<digest>    the indexes that this writer keeps
+    cursors            the secret that encrypts cursors, in the first partition only
     behind:<digest>    number of writes of this writer while it was not the current one
 """
 
@@ -25,6 +26,7 @@ from keyweave.model.entity import Index, Package
 
 CURRENT: Final = "current"
 FINGERPRINT: Final = "fingerprint"
+CURSORS: Final = "cursors"
 _INDEX: Final = "index:"
 _WRITER: Final = "writer:"
 _BEHIND: Final = "behind:"
@@ -57,6 +59,7 @@ class Registry:
         fingerprint: fingerprint of the current writer's schema, or None.
         indexes: state of each index, by the prefix of its keys.
         writers: the indexes that each writer keeps, by the writer's digest.
+        cursors: the secret that encrypts cursors, or None.
         behind: number of writes of each writer while it was not the current one, by the writer's digest.
     """
 
@@ -65,6 +68,7 @@ class Registry:
     indexes: dict[str, IndexState] = field(default_factory=dict)
     writers: dict[str, frozenset[str]] = field(default_factory=dict)
     behind: dict[str, int] = field(default_factory=dict)
+    cursors: bytes | None = field(default=None, repr=False)
 
     def missed(self, stored: str) -> int:
         """Return the number of writes by writers that do not keep the index `stored`."""
@@ -92,6 +96,8 @@ def read_registry(flat: Sequence[bytes]) -> Registry:
                 registry.current = value.decode()
             elif name == FINGERPRINT:
                 registry.fingerprint = value.decode()
+            elif name == CURSORS:
+                registry.cursors = bytes.fromhex(value.decode())
             elif name.startswith(_INDEX):
                 registry.indexes[name.removeprefix(_INDEX)] = _state(value)
             elif name.startswith(_WRITER):
@@ -104,20 +110,23 @@ def read_registry(flat: Sequence[bytes]) -> Registry:
 
 
 def registration_commands(
-    package: Package, own: Mapping[str, Index], registry: Registry, key: str
+    package: Package, own: Mapping[str, Index], registry: Registry, key: str, *, empty: bool
 ) -> list[Command]:
     """Return the commands that register a schema in a partition; empty when it is registered.
 
     Args:
         own: this schema's indexes in the partition.
-        registry: the present registry. If it has no current writer, the partition is new, or its data was written
-            by this schema before registries existed, or its registry was lost.
+        registry: the present registry. It may be lost, by FLUSHALL beside an open store or in any other way. `apply`
+            then notes the writer that wrote the first row of the empty partition.
         key: the key of the registry.
+        empty: whether the partition has no clock, so that no row was ever written there.
     """
     commands: list[Command] = []
+    # Every row was written by code that keeps this schema's indexes.
+    begun = registry.current == package.writer and not registry.writers
+    complete = begun or (empty and registry.current is None)
     for stored, index in own.items():
         if stored not in registry.indexes:
-            complete = registry.current is None and all(stored in kept for kept in registry.writers.values())
             commands.append(("HSETNX", key, _INDEX + stored, state_text(index, built=complete)))
     if package.writer not in registry.writers or registry.current is None:
         kept = msgspec.json.encode(sorted(own))

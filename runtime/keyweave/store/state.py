@@ -27,6 +27,7 @@ class StoreState:
         sweepers: number of running sweepers of this store. While one runs, writes sweep only a backlog.
         unsweepable: number of rows that a sweeper could not remove in its last round.
         swept_by_writes: number of rows that writes have swept. A sweeper pauses longer for them.
+        cursors: the secret that encrypts cursors: the namespace's, or one of this store's own until that is known.
         access_paths: cached access paths, by entity, order and filtered fields.
         searches: searches for the entries of freed rows that are not complete, by the tag of the partition; see
             `keyweave.expiry.search`. An operation takes one out while it works on it.
@@ -35,6 +36,7 @@ class StoreState:
     ledger: Ledger
     clock: ServerClock
     recent: Recent
+    cursors: bytes = field(repr=False)
     stats: Stats = field(default_factory=Stats)
     unbuilt: set[str] = field(default_factory=set)
     settings_hidden: bool = False

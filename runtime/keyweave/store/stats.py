@@ -33,6 +33,7 @@ class Stats:
         dead_met: rows past their deadline, and entries without a document, that operations encountered.
         healed: entries without a document that were removed.
         swept: rows past their deadline that were removed.
+        unreadable: rows that lists left out, because their documents cannot be read.
         sink: receives the same events, or None.
     """
 
@@ -44,6 +45,7 @@ class Stats:
     dead_met: int = 0
     healed: int = 0
     swept: int = 0
+    unreadable: int = 0
     sink: EventSink | None = field(default=None, repr=False, compare=False)
 
     def conflict(self, entity: str = "") -> None:
@@ -86,17 +88,21 @@ class Stats:
         self.dead_met += 1
         self._count("keyweave.dead.met", 1, entity, "dangling")
 
+    def meet_unreadable(self, entity: str) -> None:
+        """Count a row that a list left out, because its document cannot be read."""
+        self.unreadable += 1
+        self._count("keyweave.rows.unreadable", 1, entity)
+
     def heal(self, entity: str) -> None:
         """Count an entry without a document that was removed."""
         self.healed += 1
         self._count("keyweave.dead.healed", 1, entity)
 
-    def sweep(self, entity: str, late: int | None) -> None:
-        """Count a removed row. `late` is microseconds after its deadline; None when the server had freed the document."""
+    def sweep(self, entity: str, late: int) -> None:
+        """Count a row that was removed `late` microseconds after its deadline."""
         self.swept += 1
         self._count("keyweave.sweep.rows", 1, entity)
-        if late is not None:
-            self._record_duration("keyweave.sweep.delay", max(0, late) / 1_000_000, entity)
+        self._record_duration("keyweave.sweep.delay", max(0, late) / 1_000_000, entity)
 
     def _count(self, metric: str, number: int, entity: str = "", reason: str = "") -> None:
         if self.sink is not None:

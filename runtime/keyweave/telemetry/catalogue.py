@@ -105,6 +105,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         (*ENTITY, "keyweave.reason"),
     ),
     Metric("keyweave.dead.healed", _C, "{entry}", "Index entries without a document that were removed.", ENTITY),
+    Metric("keyweave.rows.unreadable", _C, "{row}", "Rows that lists left out, because their documents cannot be read.", ENTITY),
     Metric("keyweave.sweep.rows", _C, "{row}", "Expired rows that were removed.", ENTITY),
     Metric("keyweave.sweep.delay", _H, "s", "Time from a row's deadline to its removal.", ENTITY, _LATE_SECONDS),
 )  # fmt: skip

@@ -14,20 +14,21 @@ from keyweave.changes.plan import Applied, Plan, Status
 from keyweave.commit.commit import claims_of
 from keyweave.document.codec import HEAD, Head, read_head
 from keyweave.effects import Flow
-from keyweave.errors import CorruptDocumentError
+from keyweave.errors import CorruptDocumentError, ReferenceViolationError
 from keyweave.exchange.ask import apply, ask
 from keyweave.exchange.deadline import deadline_passed, server_time
-from keyweave.expiry.forget import forget_rows
 from keyweave.expiry.sweep import sweep_row
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
 from keyweave.model.entry import Entry
 from keyweave.store.context import Context
+from keyweave.write.settle import clean_up
 
 ROWS: Final = 50
 """The most rows of one plan."""
 
-_TRIES: Final = 4
+_TRIES: Final = 16
+"""The most tries of one row. Each removes an ended row that has its id or one of its unique values."""
 
 
 class Row(NamedTuple):
@@ -156,10 +157,13 @@ def _load_row(context: Context, partition: Partition, row: Row, op: str, importe
         if isinstance(outcome, Applied):
             imported.written += 1
             return
-        if outcome.status is Status.TAKEN:
-            break
-        if outcome.status is Status.FREED:
-            yield from forget_rows(context, partition, [(row.entity.name, row.key)])
+        if outcome.status in (Status.TAKEN, Status.FREED, Status.DEAD):
+            try:
+                removed = yield from clean_up(context, claims_of(row.entries), outcome)
+            except ReferenceViolationError:
+                removed = False
+            if not removed:
+                break
     imported.conflicts += 1
 
 

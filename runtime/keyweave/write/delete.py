@@ -21,13 +21,14 @@ from keyweave.commit.family import (
 from keyweave.commit.remove import remove_rows
 from keyweave.document.codec import op_of
 from keyweave.effects import Flow
-from keyweave.errors import TransactionConflictError
+from keyweave.errors import CorruptDocumentError, TransactionConflictError
 from keyweave.exchange.deadline import deadline_passed
 from keyweave.expiry.tend import sweep_after_write
 from keyweave.model.entity import Entity
 from keyweave.model.keytext import checked_text
 from keyweave.model.record import Stored
 from keyweave.store.context import Context
+from keyweave.write.delete_unreadable import discard_unreadable
 
 
 def delete(context: Context, entity: Entity[Any], key: str) -> Flow[None]:
@@ -58,7 +59,12 @@ def discard(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
             return True
     attempts = context.policy.attempts
     for _ in range(attempts):
-        found = (newer, Family([])) if newer is not None else (yield from _read(context, entity, key))
+        try:
+            found = (newer, Family([])) if newer is not None else (yield from _read(context, entity, key))
+        except CorruptDocumentError:
+            if (yield from discard_unreadable(context, entity, key)):
+                return True
+            raise
         newer = None
         if found is None:
             return False

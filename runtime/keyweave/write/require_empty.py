@@ -21,6 +21,7 @@ def require_empty(context: Context, entity: Entity[Any], view: str, values: tupl
 
     Raises:
         ViewNotEmptyError: the view has a live member.
+        CorruptDocumentError: it has a member that cannot be read.
     """
     partition = context.partition(entity)
     key = partition.view(entity.name, view, values)
@@ -44,4 +45,16 @@ def require_empty(context: Context, entity: Entity[Any], view: str, values: tupl
         missing = [name.encode() for name in names if name not in present]
         yield from heal_entries(context, dangling_members(entity, view, values, missing))
         (scores,) = yield from ask(context, (("ZMSCORE", key, *names),))
-        kept += sum(score is not None for score in scores)
+        left = [name for name, score in zip(names, scores, strict=True) if score is not None]
+        yield from _refuse_unreadable(context, entity, left)
+        kept += len(left)
+
+
+def _refuse_unreadable(context: Context, entity: Entity[Any], keys: list[str]) -> Flow[None]:
+    """Raise the error of a row that cannot be read: pages leave it out, and it is there all the same."""
+    partition = context.partition(entity)
+    if keys:
+        (documents,) = yield from ask(
+            context, (("MGET", *[partition.document(entity.name, key) for key in keys]),)
+        )
+        context.codec(entity).load_all([document for document in documents if document is not None])

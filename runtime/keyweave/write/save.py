@@ -21,6 +21,7 @@ from keyweave.errors import (
 from keyweave.exchange.handshake import require_built
 from keyweave.model.entity import Entity
 from keyweave.model.entry import ViewEntry
+from keyweave.model.fidelity import same_value
 from keyweave.model.record import MEMORY, Record, Stored, memory_of, remember
 from keyweave.read.get import find, get
 from keyweave.store.context import Context
@@ -187,7 +188,7 @@ def change(
         found = None
         record = yield from _call(entity, function, record)
         stored = memory_of(record)
-        if quiet and stored is not None and record == context.codec(entity).snapshot_of(stored):
+        if quiet and stored is not None and same_value(record, context.codec(entity).snapshot_of(stored)):
             return record
         try:
             return (yield from save(context, entity, record))
@@ -236,7 +237,7 @@ def _change_remembered(
     except Exception:  # noqa: BLE001 - the cached row may be outdated; the caller retries with the row itself
         return None, None
     snapshot = codec.snapshot_of(guess)
-    if getattr(snapshot, entity.key) != prepared.key or (quiet and record == snapshot):
+    if getattr(snapshot, entity.key) != prepared.key or (quiet and same_value(record, snapshot)):
         return None, None
     refusal = yield from settle(context, [replacement(codec, record, guess, prepared)], with_document=True)
     if refusal is None:

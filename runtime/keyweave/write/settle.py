@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from keyweave.changes.change import Change
@@ -56,12 +57,19 @@ def settle(
                 return refusal
             if removed:
                 fruitless = 0
-        elif not (yield from _clean_up(context, changes, refusal)):
+        elif not (yield from clean_up(context, claims_of(changes[0].new_entries), refusal)):
             return refusal
 
 
-def _clean_up(context: Context, changes: list[Change], refusal: Refusal) -> Flow[bool]:
-    """Remove the expired, freed or dangling row behind a refusal. Returns True if a retry may succeed."""
+def clean_up(context: Context, wanted: Iterable[ClaimEntry], refusal: Refusal) -> Flow[bool]:
+    """Remove the expired, freed or dangling row behind a refusal.
+
+    Args:
+        wanted: claims of the entity that the refusal is about, including those of the refused row.
+
+    Returns:
+        True if a retry may succeed.
+    """
     guard = refusal.guard
     if refusal.status is Status.FREED:
         yield from forget_rows(context, context.partition(guard.entity), [(guard.entity.name, guard.key)])
@@ -73,13 +81,7 @@ def _clean_up(context: Context, changes: list[Change], refusal: Refusal) -> Flow
         swept = yield from sweep_row(context, guard.entity, refusal.owner)
         if swept is not None:
             return True
-        value = next(
-            claim.value
-            for change in changes
-            if change.entity is guard.entity and change.key == guard.key
-            for claim in claims_of(change.new_entries)
-            if claim.unique == guard.detail
-        )
+        value = next(each.value for each in wanted if (each.unique, each.owner) == (guard.detail, guard.key))
         claim = ClaimEntry(guard.detail, value, refusal.owner)
         owner = yield from find(context, guard.entity, refusal.owner)
         if owner is not None and claim in guard.entity.entries(owner):

@@ -9,7 +9,7 @@ from keyweave.effects import Flow
 from keyweave.errors import NotFoundError
 from keyweave.exchange.deadline import current_time
 from keyweave.model.entity import Entity
-from keyweave.model.moment import from_micros
+from keyweave.model.moment import from_micros, to_micros
 from keyweave.model.record import Record
 from keyweave.store.context import Context
 from keyweave.write.save import change
@@ -33,7 +33,9 @@ def touch(
 
     def forward(record: Any) -> None:
         present = getattr(record, field)
-        if present is None or getattr(moment, "tzinfo", None) is None or present < moment:
+        # Compared as moments: Python compares two times of one zone by what the clock on the wall shows.
+        dated = getattr(moment, "tzinfo", None) is not None
+        if present is None or not dated or to_micros(present) < to_micros(moment):
             setattr(record, field, moment)
 
     try:

@@ -21,6 +21,7 @@ from compozy_store import (
     User,
     WorkflowState,
 )
+from keyweave.document.compact import compact
 
 _DATABASE = FetchedValue()
 
@@ -147,5 +148,5 @@ def columns(record: WorkflowState | TaskState) -> dict[str, Any]:
     values = {name: getattr(record, name) for name in type(record).__struct_fields__}
     del values["created_at"], values["updated_at"]
     if record.usage is not None:
-        values["usage"] = msgspec.to_builtins(record.usage)
+        values["usage"] = msgspec.to_builtins(compact(record.usage))
     return values

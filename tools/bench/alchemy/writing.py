@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from compozy_store import TaskState, UsageEntry, WorkflowState
+from keyweave.document.compact import compact
 from tests.oracle.usage import merged
 
 from .tables import TaskRow, WorkflowRow, columns
@@ -56,5 +57,5 @@ async def merge(
     row = await session.scalar(select(table).where(key == value).with_for_update())
     if row is None:
         return None
-    usage = msgspec.to_builtins(merged(row.entries or (), entries))
+    usage = msgspec.to_builtins(compact(merged(row.entries or (), entries)))
     return await change(session, table, key, value, usage=usage)

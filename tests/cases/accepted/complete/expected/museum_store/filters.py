@@ -12,8 +12,8 @@ class ExhibitFilter(TypedDict, total=False):
 
     id: str
     gallery: str
-    part_of: str
+    part_of: str | None
     state: State
     title: str
-    sealed: bool
-    width: int
+    sealed: bool | None
+    width: int | None

@@ -144,6 +144,7 @@ EXHIBIT = Entity(
     normalize=models.normalize_exhibit,
     json=("notes",),
     nested=("parts", "crates", "largest"),
+    merges={"parts": EXHIBIT_PARTS},
     normalized=("title", "crates", "largest"),
     renamed=(("belongs_to", "part_of"),),
     enums=("state",),
@@ -156,6 +157,7 @@ EXHIBIT = Entity(
         "sealed": "bool",
         "width": "int",
     },
+    nullable=("part_of", "sealed", "width"),
     views={
         "by_gallery_sealed": View(
             "by_gallery_sealed", ("gallery", "sealed"), "height", ("false", "true"), generation=3

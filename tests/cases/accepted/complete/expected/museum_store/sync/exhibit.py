@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
+from msgspec import UNSET as _UNSET
+from msgspec import UnsetType as _UnsetType
+
 from keyweave.keyspace.keys import join as join_
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.keytext import key_text as key_text_
@@ -331,14 +334,14 @@ class ExhibitRepository:
     def search(
         self,
         *,
-        id: str | None = None,
-        gallery: str | None = None,
-        part_of: str | None = None,
-        state: State | None = None,
-        title: str | None = None,
-        sealed: bool | None = None,
-        width: int | None = None,
-        having_exhibit: filters.ExhibitFilter | None = None,
+        id: str | _UnsetType = _UNSET,
+        gallery: str | _UnsetType = _UNSET,
+        part_of: str | _UnsetType | None = _UNSET,
+        state: State | _UnsetType = _UNSET,
+        title: str | _UnsetType = _UNSET,
+        sealed: bool | _UnsetType | None = _UNSET,
+        width: int | _UnsetType | None = _UNSET,
+        having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
         order: _Order = "height",
         limit: int = 50,
         cursor: str | None = None,
@@ -346,10 +349,12 @@ class ExhibitRepository:
     ) -> Page[Exhibit]:
         """One page of the rows whose fields equal every given argument; `explain` shows how they are found.
 
+        None asks for rows in which the field is null. An argument that is left out asks for nothing.
+
         A `having_…` argument selects rows to which such a row refers.
 
         Raises:
-            ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
+            ValidationError: no view covers the order, a field that is never null is None, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
         equal_ = _search.given(
@@ -372,14 +377,14 @@ class ExhibitRepository:
     def first(
         self,
         *,
-        id: str | None = None,
-        gallery: str | None = None,
-        part_of: str | None = None,
-        state: State | None = None,
-        title: str | None = None,
-        sealed: bool | None = None,
-        width: int | None = None,
-        having_exhibit: filters.ExhibitFilter | None = None,
+        id: str | _UnsetType = _UNSET,
+        gallery: str | _UnsetType = _UNSET,
+        part_of: str | _UnsetType | None = _UNSET,
+        state: State | _UnsetType = _UNSET,
+        title: str | _UnsetType = _UNSET,
+        sealed: bool | _UnsetType | None = _UNSET,
+        width: int | _UnsetType | None = _UNSET,
+        having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
         order: _Order = "height",
     ) -> Exhibit:
         """The first row of `search`.
@@ -403,14 +408,14 @@ class ExhibitRepository:
     def first_with_exhibits(
         self,
         *,
-        id: str | None = None,
-        gallery: str | None = None,
-        part_of: str | None = None,
-        state: State | None = None,
-        title: str | None = None,
-        sealed: bool | None = None,
-        width: int | None = None,
-        having_exhibit: filters.ExhibitFilter | None = None,
+        id: str | _UnsetType = _UNSET,
+        gallery: str | _UnsetType = _UNSET,
+        part_of: str | _UnsetType | None = _UNSET,
+        state: State | _UnsetType = _UNSET,
+        title: str | _UnsetType = _UNSET,
+        sealed: bool | _UnsetType | None = _UNSET,
+        width: int | _UnsetType | None = _UNSET,
+        having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
         order: _Order = "height",
         newest: bool = True,
     ) -> tuple[Exhibit, list[Exhibit]]:
@@ -440,14 +445,14 @@ class ExhibitRepository:
     def iterate(
         self,
         *,
-        id: str | None = None,
-        gallery: str | None = None,
-        part_of: str | None = None,
-        state: State | None = None,
-        title: str | None = None,
-        sealed: bool | None = None,
-        width: int | None = None,
-        having_exhibit: filters.ExhibitFilter | None = None,
+        id: str | _UnsetType = _UNSET,
+        gallery: str | _UnsetType = _UNSET,
+        part_of: str | _UnsetType | None = _UNSET,
+        state: State | _UnsetType = _UNSET,
+        title: str | _UnsetType = _UNSET,
+        sealed: bool | _UnsetType | None = _UNSET,
+        width: int | _UnsetType | None = _UNSET,
+        having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
         order: _Order = "height",
         batch: int = 200,
         newest: bool = True,
@@ -476,14 +481,14 @@ class ExhibitRepository:
     def fetch(
         self,
         *,
-        id: str | None = None,
-        gallery: str | None = None,
-        part_of: str | None = None,
-        state: State | None = None,
-        title: str | None = None,
-        sealed: bool | None = None,
-        width: int | None = None,
-        having_exhibit: filters.ExhibitFilter | None = None,
+        id: str | _UnsetType = _UNSET,
+        gallery: str | _UnsetType = _UNSET,
+        part_of: str | _UnsetType | None = _UNSET,
+        state: State | _UnsetType = _UNSET,
+        title: str | _UnsetType = _UNSET,
+        sealed: bool | _UnsetType | None = _UNSET,
+        width: int | _UnsetType | None = _UNSET,
+        having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
         order: _Order = "height",
         newest: bool = True,
     ) -> list[Exhibit]:
@@ -511,13 +516,13 @@ class ExhibitRepository:
     def explain(
         self,
         *,
-        id: str | None = None,
-        gallery: str | None = None,
-        part_of: str | None = None,
-        state: State | None = None,
-        title: str | None = None,
-        sealed: bool | None = None,
-        width: int | None = None,
+        id: str | _UnsetType = _UNSET,
+        gallery: str | _UnsetType = _UNSET,
+        part_of: str | _UnsetType | None = _UNSET,
+        state: State | _UnsetType = _UNSET,
+        title: str | _UnsetType = _UNSET,
+        sealed: bool | _UnsetType | None = _UNSET,
+        width: int | _UnsetType | None = _UNSET,
         order: _Order = "height",
     ) -> _search.Explanation:
         """The view that `search` would read with these arguments, the other usable views, and what it would

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
+from msgspec import UNSET as _UNSET
+from msgspec import UnsetType as _UnsetType
+
 from keyweave.model.normalize import with_trimmed as with_trimmed_
 from keyweave.model.page import Page
 from keyweave.read import count as _count
@@ -129,8 +132,8 @@ class GalleryRepository:
     def search(
         self,
         *,
-        name: str | None = None,
-        having_exhibit: filters.ExhibitFilter | None = None,
+        name: str | _UnsetType = _UNSET,
+        having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
         order: _Order = "revision",
         limit: int = 50,
         cursor: str | None = None,
@@ -138,10 +141,12 @@ class GalleryRepository:
     ) -> Page[Gallery]:
         """One page of the rows whose fields equal every given argument; `explain` shows how they are found.
 
+        None asks for rows in which the field is null. An argument that is left out asks for nothing.
+
         A `having_…` argument selects rows to which such a row refers.
 
         Raises:
-            ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
+            ValidationError: no view covers the order, a field that is never null is None, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
         equal_ = _search.given(name=name)
@@ -156,8 +161,8 @@ class GalleryRepository:
     def first(
         self,
         *,
-        name: str | None = None,
-        having_exhibit: filters.ExhibitFilter | None = None,
+        name: str | _UnsetType = _UNSET,
+        having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
         order: _Order = "revision",
     ) -> Gallery:
         """The first row of `search`.
@@ -173,8 +178,8 @@ class GalleryRepository:
     def first_with_exhibits(
         self,
         *,
-        name: str | None = None,
-        having_exhibit: filters.ExhibitFilter | None = None,
+        name: str | _UnsetType = _UNSET,
+        having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
         order: _Order = "revision",
         newest: bool = True,
     ) -> tuple[Gallery, list[Exhibit]]:
@@ -196,8 +201,8 @@ class GalleryRepository:
     def iterate(
         self,
         *,
-        name: str | None = None,
-        having_exhibit: filters.ExhibitFilter | None = None,
+        name: str | _UnsetType = _UNSET,
+        having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
         order: _Order = "revision",
         batch: int = 200,
         newest: bool = True,
@@ -218,8 +223,8 @@ class GalleryRepository:
     def fetch(
         self,
         *,
-        name: str | None = None,
-        having_exhibit: filters.ExhibitFilter | None = None,
+        name: str | _UnsetType = _UNSET,
+        having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
         order: _Order = "revision",
         newest: bool = True,
     ) -> list[Gallery]:
@@ -236,7 +241,7 @@ class GalleryRepository:
             _fetch.fetch_matching(self._context, ENTITY, equal_, having_, order=order, newest=newest), "fetch"
         )
 
-    def explain(self, *, name: str | None = None, order: _Order = "revision") -> _search.Explanation:
+    def explain(self, *, name: str | _UnsetType = _UNSET, order: _Order = "revision") -> _search.Explanation:
         """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
+from msgspec import UNSET as _UNSET
+from msgspec import UnsetType as _UnsetType
+
 from keyweave.model.page import Page
 from keyweave.read import fetch as _fetch
 from keyweave.read import get as _get
@@ -63,7 +66,7 @@ class NoteRepository:
     def search(
         self,
         *,
-        id: str | None = None,
+        id: str | _UnsetType = _UNSET,
         order: _Order = "created",
         limit: int = 50,
         cursor: str | None = None,
@@ -71,8 +74,10 @@ class NoteRepository:
     ) -> Page[Note]:
         """One page of the rows whose fields equal every given argument; `explain` shows how they are found.
 
+        None asks for rows in which the field is null. An argument that is left out asks for nothing.
+
         Raises:
-            ValidationError: no view covers the order, or `limit` is not from 1 to 1000.
+            ValidationError: no view covers the order, a field that is never null is None, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
         equal_ = _search.given(id=id)
@@ -84,7 +89,7 @@ class NoteRepository:
             "search",
         )
 
-    def first(self, *, id: str | None = None, order: _Order = "created") -> Note:
+    def first(self, *, id: str | _UnsetType = _UNSET, order: _Order = "created") -> Note:
         """The first row of `search`.
 
         Raises:
@@ -96,7 +101,12 @@ class NoteRepository:
         return self._run(_search.first(self._context, ENTITY, equal_, having_, order=order), "first")
 
     def iterate(
-        self, *, id: str | None = None, order: _Order = "created", batch: int = 200, newest: bool = True
+        self,
+        *,
+        id: str | _UnsetType = _UNSET,
+        order: _Order = "created",
+        batch: int = 200,
+        newest: bool = True,
     ) -> Iterator[Note]:
         """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
         missing.
@@ -111,7 +121,9 @@ class NoteRepository:
             "iterate",
         )
 
-    def fetch(self, *, id: str | None = None, order: _Order = "created", newest: bool = True) -> list[Note]:
+    def fetch(
+        self, *, id: str | _UnsetType = _UNSET, order: _Order = "created", newest: bool = True
+    ) -> list[Note]:
         """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
 
         Rows that are written meanwhile may be missing; no row appears twice.
@@ -125,7 +137,7 @@ class NoteRepository:
             _fetch.fetch_matching(self._context, ENTITY, equal_, having_, order=order, newest=newest), "fetch"
         )
 
-    def explain(self, *, id: str | None = None, order: _Order = "created") -> _search.Explanation:
+    def explain(self, *, id: str | _UnsetType = _UNSET, order: _Order = "created") -> _search.Explanation:
         """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """

@@ -1,0 +1,96 @@
+"""Cursors: a position in an order, (score, id), so that it stays valid during writes. Only the namespace can read it.
+
+The id of a cursor may belong to a row that its reader must not see. So a cursor is encrypted by a secret of the namespace.
+The same position has the same cursor (a synthetic IV), and a changed cursor is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+
+from keyweave.errors import InvalidCursorError
+
+SECRET_LENGTH: Final = 32
+"""Bytes of a namespace's secret."""
+
+_TAG: Final = 16
+_BLOCK: Final = 64
+_PADDED: Final = 32
+"""The text is filled up to a multiple of so many bytes, so that a cursor's length says little about that of the id."""
+
+
+class Position(msgspec.Struct, frozen=True, array_like=True):
+    """The content of a cursor: the order that it belongs to, and the last member that was read."""
+
+    entity: str
+    order: str
+    newest: bool
+    score: str
+    member: str
+
+
+_SCORE: Final = re.compile(r"-?(?:inf|\d+(?:\.\d+)?(?:e[+-]?\d+)?)", re.ASCII)
+"""Scores as servers and this library write them. Python's `float` accepts more, and servers refuse the rest."""
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(Position).decode
+
+
+def write_cursor(secret: bytes, position: Position) -> str:
+    """Return the cursor for a position.
+
+    Args:
+        secret: of the namespace, `SECRET_LENGTH` bytes.
+        position: the position.
+    """
+    text = _encode(position)
+    text += b" " * (-len(text) % _PADDED)
+    tag = _tag_of(secret, text)
+    return base64.urlsafe_b64encode(tag + _masked(secret, tag, text)).decode().rstrip("=")
+
+
+def read_cursor(secret: bytes, cursor: str | None, entity: str, order: str, newest: bool) -> Position | None:
+    """Return the position of a cursor, or None when there is no cursor.
+
+    Raises:
+        InvalidCursorError: the cursor is damaged, or belongs to another namespace, entity, order or direction.
+    """
+    if cursor is None:
+        return None
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        sealed = base64.b64decode(padded, altchars=b"-_", validate=True)
+        tag = sealed[:_TAG]
+        text = _masked(secret, tag, sealed[_TAG:])
+        if _tag_of(secret, text) != tag:
+            raise ValueError("another secret")
+        position = _decode(text)
+        if not _SCORE.fullmatch(position.score):
+            raise ValueError(position.score)
+    except (AttributeError, TypeError, ValueError, binascii.Error, msgspec.MsgspecError):
+        raise InvalidCursorError("the cursor is damaged", entity=entity, rule="cursor") from None
+    if (position.entity, position.order, position.newest) != (entity, order, newest):
+        raise InvalidCursorError(
+            f"{entity}: the cursor belongs to another order", entity=entity, rule="cursor"
+        )
+    return position
+
+
+def _tag_of(secret: bytes, text: bytes) -> bytes:
+    return blake2b(text, digest_size=_TAG, key=secret, person=b"keyweave cursor").digest()
+
+
+def _masked(secret: bytes, tag: bytes, text: bytes) -> bytes:
+    """Return the text, or what was made of it, combined with a stream that only the secret and the tag determine."""
+    stream = b"".join(
+        blake2b(tag + number.to_bytes(4, "big"), key=secret, person=b"keyweave stream").digest()
+        for number in range(-(-len(text) // _BLOCK))
+    )
+    mask = int.from_bytes(stream[: len(text)], "big")
+    return (int.from_bytes(text, "big") ^ mask).to_bytes(len(text), "big")

@@ -1,0 +1,300 @@
+"""Plays random steps on a store and on the model, and compares everything that the store can return."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from random import Random
+from typing import Any
+
+from keyweave.model.record import Record
+from tests.differential.model import Id, Model, Refused, Row
+from tests.differential.schemas import POOLS, Kind
+from tests.harness import Harness
+
+KEYS = ("a", "b:c", "{d}%", "e")
+"""Few keys, so that steps meet."""
+
+
+class Play:
+    """One namespace of one schema.
+
+    Args:
+        stores: the store under test.
+        admin: stores of the same namespace that may do everything.
+    """
+
+    def __init__(
+        self, random: Random, package: Any, kinds: list[Kind], stores: Harness, admin: Harness
+    ) -> None:
+        self.random, self.package, self.stores, self.admin = random, package, stores, admin
+        self.model = Model(kinds)
+        self.kinds = kinds
+        self.steps: list[str] = []
+
+    def run(self, steps: int) -> None:
+        """Play, and compare now and then and at the end."""
+        for number in range(steps):
+            self.random.choices(
+                (self.create, self.upsert, self.change, self.end, self.delete, self.transact, self.sweep),
+                (8, 6, 5, 3, 2, 3, 1),
+            )[0]()
+            if number % 10 == 9:
+                self.compare()
+        self.compare()
+        self.sweep()
+        self.compare()
+        self.check_keys()
+
+    # Steps
+
+    def create(self) -> None:
+        """Insert a row."""
+        kind, row = self.random_row()
+        if kind is not None:
+            self.both(
+                f"create {kind.name} {row}",
+                lambda: self.repository(kind).create(self.record(kind, row)),
+                lambda model: model.put(kind.name, row, insert=True),
+            )
+
+    def upsert(self) -> None:
+        """Insert or replace a row."""
+        kind, row = self.random_row()
+        if kind is not None:
+            self.put(kind, row)
+
+    def change(self) -> None:
+        """Change one field of a row."""
+        rows = sorted(self.model.rows.keys() - self.model.in_limbo)
+        if not rows:
+            return
+        name, key = self.random.choice(rows)
+        kind = self.model.kinds[name]
+        field = self.random.choice(list(kind.optional))
+        row = {**self.model.rows[name, key], field: self.random_value(kind, field)}
+        if not self.touches_limbo(kind, row):
+            self.both(
+                f"change {name} {key} {field}={row[field]!r}",
+                lambda: self.repository(kind).change(key, lambda record: setattr(record, field, row[field])),
+                lambda model: model.put(name, row, insert=False),
+            )
+
+    def end(self) -> None:
+        """Change a row so that it ends, if possible one that others refer to."""
+        rows = [
+            each for each in self.model.rows.keys() - self.model.in_limbo if self.model.kinds[each[0]].ends
+        ]
+        rows.sort(key=lambda each: (-len(self.model.family(each)), each))
+        for name, key in rows[:1]:
+            kind = self.model.kinds[name]
+            assert kind.ends is not None
+            for value in POOLS[kind.ends.name]:
+                row = {**self.model.rows[name, key], kind.ends.name: value}
+                if kind.ends.holds(row) and not self.touches_limbo(kind, row):
+                    self.put(kind, row)
+                    return
+
+    def put(self, kind: Kind, row: Row) -> None:
+        self.both(
+            f"upsert {kind.name} {row}",
+            lambda: self.repository(kind).upsert(self.record(kind, row)),
+            lambda model: model.put(kind.name, row, insert=False),
+        )
+
+    def delete(self) -> None:
+        """Delete a row."""
+        kind, key = self.random.choice(self.kinds), self.random.choice(KEYS)
+        if self.model.rows and self.random.random() < 0.8:
+            name, key = self.random.choice(sorted(self.model.rows))
+            kind = self.model.kinds[name]
+        if (kind.name, key) not in self.model.in_limbo:
+            self.both(
+                f"delete {kind.name} {key}",
+                lambda: self.repository(kind).delete(key),
+                lambda model: model.delete((kind.name, key)),
+            )
+
+    def transact(self) -> None:
+        """Insert and delete several rows in one step; no row of it ends."""
+        plan: list[tuple[Kind, str, Row | None]] = []
+        met: set[Id] = set()
+        for _ in range(self.random.randint(1, 4)):
+            kind, row = self.random_row()
+            if kind is None or (kind.name, row["id"]) in met or (kind.ends and kind.ends.holds(row)):
+                continue
+            met.add((kind.name, row["id"]))
+            plan.append((kind, row["id"], row if self.random.random() < 0.7 else None))
+
+        def steps(tx: Any) -> Any:
+            for kind, key, row in plan:
+                repository = getattr(tx, kind.repository)
+                yield repository.create(self.record(kind, row)) if row is not None else repository.delete(key)
+
+        def apply(model: Model) -> None:
+            for kind, key, row in plan:
+                if row is not None:
+                    model.put(kind.name, row, insert=True)
+                else:
+                    model.delete((kind.name, key))
+
+        if plan:
+            self.both(
+                f"transact {[(kind.name, key, row) for kind, key, row in plan]}",
+                lambda: self.stores.db.transact(self.stores.closure(steps)),
+                apply,
+            )
+
+    def sweep(self) -> None:
+        """Remove every ended row."""
+        self.steps.append("sweep")
+        self.admin.do(self.admin.db.sweep())
+        self.model.sweep()
+
+    def both(self, step: str, call: Callable[[], Any], apply: Callable[[Model], None]) -> None:
+        """Do a step in both places; errors must agree."""
+        self.steps.append(step)
+        after, expected = self.model.copy(), "ok"
+        try:
+            apply(after)
+        except Refused as error:
+            expected = str(error)
+        try:
+            self.stores.do(call())
+            answer = "ok"
+        except Exception as error:  # noqa: BLE001 - compared by name
+            answer = next(
+                (each.__name__ for each in type(error).__mro__ if each.__name__ == expected), repr(error)
+            )
+        assert answer == expected
+        if expected == "ok":
+            self.model = after
+
+    # Random values
+
+    def random_row(self) -> tuple[Kind, Row] | tuple[None, Row]:
+        kind = self.random.choice(self.kinds)
+        row: Row = {"id": self.random.choice(KEYS)}
+        for _ in range(4):
+            row |= {name: self.random_value(kind, name) for name in kind.optional}
+            # Most rows should stay for a while.
+            if (kind.ends is None or not kind.ends.holds(row)) and (
+                kind.rule is None or kind.rule.holds(row)
+            ):
+                break
+        if (kind.name, row["id"]) in self.model.in_limbo or self.touches_limbo(kind, row):
+            return None, row
+        return kind, row
+
+    def random_value(self, kind: Kind, name: str) -> Any:
+        if kind.optional[name] and self.random.random() < 0.3:
+            return None
+        target = kind.references.get(name)
+        if target is None:
+            return self.random.choice(POOLS[name])
+        known = [key for entity, key in sorted(self.model.rows) if entity == target]
+        return self.random.choice(known or KEYS) if self.random.random() < 0.95 else self.random.choice(KEYS)
+
+    def touches_limbo(self, kind: Kind, row: Row) -> bool:
+        """Whether the outcome of a write depends on rows that may be gone or not, or on a row's own key."""
+        hidden = self.model.in_limbo
+        claim = kind.claim(row)
+        return (
+            any(target == kind.name and row[name] == row["id"] for name, target in kind.references.items())
+            or any((target, row[name]) in hidden for name, target in kind.references.items())
+            or any(
+                claim is not None and other[0] == kind.name and kind.claim(self.model.rows[other]) == claim
+                for other in hidden
+            )
+        )
+
+    # Comparisons
+
+    def compare(self) -> None:
+        """Compare documents, views, counts, unique values and searches, and check the indexes."""
+        for kind in self.kinds:
+            self.compare_rows(kind)
+            for name, (fields, order) in kind.views.items():
+                self.compare_view(kind, name, fields, order)
+            if kind.unique:
+                self.compare_claims(kind)
+            for _ in range(4):
+                self.compare_search(kind)
+        report = self.admin.do(self.admin.db.check())
+        assert report.clean, report.drift
+
+    def compare_rows(self, kind: Kind) -> None:
+        found = self.stores.do(self.repository(kind).get_many(KEYS))
+        held = {key: record for key, record in zip(KEYS, found, strict=True) if record is not None}
+        hidden = self.model.in_limbo
+        shown = {
+            key: {name: getattr(record, name) for name in ("id", *kind.optional)}
+            for key, record in held.items()
+            if (kind.name, key) not in hidden
+        }
+        assert shown == {
+            key: row
+            for (name, key), row in self.model.rows.items()
+            if name == kind.name and (name, key) not in hidden
+        }
+
+    def compare_view(self, kind: Kind, name: str, fields: tuple[str, ...], order: str) -> None:
+        repository = self.repository(kind)
+        for values in product(*[self.pool(kind, field) for field in fields]):
+            expected = self.model.listed(kind.name, fields, order, values)
+            newest = self.random.random() < 0.7
+            found = self.stores.do(getattr(repository, f"fetch_{name}")(*values, newest=newest))
+            keys = [row.id for row in found if (kind.name, row.id) not in self.model.in_limbo]
+            assert keys == (expected if newest else expected[::-1]), f"{kind.name}.{name} {values}"
+            if not self.model.in_limbo:
+                assert self.stores.do(getattr(repository, f"count_{name}")(*values)) == len(expected)
+
+    def compare_claims(self, kind: Kind) -> None:
+        hidden = self.model.in_limbo
+        owners = {
+            kind.claim(row): key
+            for (name, key), row in self.model.rows.items()
+            if name == kind.name and (name, key) not in hidden
+        }
+        for values in product(*[POOLS[field] for field in kind.unique]):
+            row = dict(zip(kind.unique, values, strict=True))
+            found = self.stores.do(self.repository(kind).find_by_one(*values))
+            if found is None or (kind.name, found.id) not in hidden:
+                assert (found.id if found is not None else None) == owners.get(kind.claim(row)), values
+
+    def compare_search(self, kind: Kind) -> None:
+        names = self.random.sample(list(kind.optional), self.random.randint(0, 3))
+        filters = {
+            name: (
+                None
+                if kind.optional[name] and self.random.random() < 0.3
+                else self.random.choice(self.pool(kind, name))
+            )
+            for name in names
+        }
+        values = tuple(filters.values())
+        expected = self.model.listed(kind.name, tuple(filters), "created", values)
+        found = self.stores.do(self.repository(kind).fetch(**filters, order="created"))
+        keys = [row.id for row in found if (kind.name, row.id) not in self.model.in_limbo]
+        assert keys == expected, f"{kind.name} {filters}"
+
+    def check_keys(self) -> None:
+        """After a sweep, every document of the namespace is a row of the model."""
+        tag = self.admin.db.session.context.keyspace.partition("all").tag
+        documents = {
+            tuple(name.removeprefix(tag).split(":", 1))
+            for name in self.admin.contents()
+            if "." not in name.removeprefix(tag).split(":", 1)[0] and "@" not in name.removeprefix(tag)[:1]
+        }
+        assert documents == set(self.model.rows)
+
+    def repository(self, kind: Kind) -> Any:
+        return getattr(self.stores.db, kind.repository)
+
+    def record(self, kind: Kind, row: Row) -> Record:
+        made: Record = getattr(self.package, kind.name)(**row)
+        return made
+
+    @staticmethod
+    def pool(kind: Kind, name: str) -> tuple[Any, ...]:
+        return KEYS if name in kind.references else POOLS[name]
