@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from keyweave.errors import ReferenceViolationError
 from keyweave.evolution.backfill import backfill
 from keyweave.evolution.build import Build
 from keyweave.integrity.remedy import Repairs
 from keyweave.integrity.repair import reindex
+from tests.depot import depot
 from tests.evolution.packages import ALL, BY_STATE, NOTE, REMARK, SLUG, generated
 from tests.harness import AT_ONCE, FLAVOURS, Harness, harness
 from tests.waiting import wait_until
@@ -168,3 +170,76 @@ def test_an_ended_row_does_not_block_the_build_of_a_unique_constraint(flavour: s
         new.do(new.db.sweep())
         assert new.do(new.db.notes.get_by_slug("same")).id == "a"
         assert new.do(new.db.check()).clean
+
+
+@pytest.fixture(params=FLAVOURS)
+def shelves(request: pytest.FixtureRequest) -> Iterator[Harness]:
+    """Stores with the freed shelves `held` and `free`, each with a box. A live seal restricts the removal of the first box.
+
+    The schema has no retention that restrict would block, as one of an earlier version may have had.
+    """
+    with harness(request.param, f"shelves-{request.param}", module=depot(), sweep_every=0) as opened:
+        partition = opened.db.session.context.keyspace.partition("goods")
+        for key in ("held", "free"):
+            opened.do(opened.db.shelfs.create(depot().Shelf(id=key)))
+            opened.do(opened.db.boxes.create(depot().Box(id=key, shelf_id=key)))
+            opened.send(
+                ("DEL", partition.document("Shelf", key)),
+                ("ZADD", partition.expiry, 1700000000000000, f"Shelf:{key}"),
+            )
+        opened.do(opened.db.seals.create(depot().Seal(id="seal", box_id="held")))
+        yield opened
+
+
+def boxes(stores: Harness) -> list[str]:
+    prefix = stores.db.session.context.keyspace.partition("goods").document("Box", "")
+    return sorted(name.removeprefix(prefix) for name in stores.contents() if name.startswith(prefix))
+
+
+def test_a_freed_row_whose_family_is_restricted_stays_and_the_others_go(shelves: Harness) -> None:
+    for removed in (2, 0):
+        assert shelves.do(shelves.db.sweep()) == removed
+        assert boxes(shelves) == ["held"]
+    shelves.do(shelves.db.seals.delete("seal"))
+    assert shelves.do(shelves.db.sweep()) == 2
+    assert boxes(shelves) == []
+    report = shelves.do(shelves.db.check())
+    assert (report.clean, report.unswept) == (True, 0)
+
+
+def test_a_freed_row_whose_family_cannot_be_read_stays_and_the_others_go(shelves: Harness) -> None:
+    name = shelves.db.session.context.keyspace.partition("goods").document("Box", "held")
+    (document,) = shelves.send(("GET", name))
+    shelves.do(shelves.db.seals.delete("seal"))
+    shelves.send(("SET", name, document.replace(b'"shelf_id":"held"', b'"shelf_id":1')))
+    assert shelves.do(shelves.db.sweep()) == 2
+    assert boxes(shelves) == ["held"]
+    shelves.send(("SET", name, document))
+    assert shelves.do(shelves.db.sweep()) == 2
+    assert boxes(shelves) == []
+    assert shelves.do(shelves.db.check()).clean
+
+
+def _create_shelves(tx: Any) -> Any:
+    yield tx.shelfs.create(depot().Shelf(id="held"))
+    yield tx.shelfs.create(depot().Shelf(id="more"))
+
+
+CREATING: dict[str, Callable[[Harness], Any]] = {
+    "one row": lambda stores: stores.do(stores.db.shelfs.create(depot().Shelf(id="held"))),
+    "transaction": lambda stores: stores.transact(_create_shelves),
+}
+
+
+@pytest.mark.parametrize("way", CREATING)
+def test_no_row_is_created_under_the_key_of_a_freed_one_whose_family_is_restricted(
+    shelves: Harness, way: str
+) -> None:
+    with pytest.raises(ReferenceViolationError, match="Seal"):
+        CREATING[way](shelves)
+    assert boxes(shelves) == ["free", "held"]
+    shelves.do(shelves.db.seals.delete("seal"))
+    shelves.do(shelves.db.shelfs.create(depot().Shelf(id="held")))
+    assert boxes(shelves) == ["free"]
+    assert shelves.do(shelves.db.sweep()) == 2
+    assert shelves.do(shelves.db.check()).clean
