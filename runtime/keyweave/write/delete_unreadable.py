@@ -42,9 +42,9 @@ def discard_unreadable(context: Context, entity: Entity[Any], key: str) -> Flow[
         # No guard can compare a document without a head.
         commands: tuple[Command, ...] = (
             ("DEL", place),
-            ("ZSCORE", partition.expiry, partition.expiring(entity.name, key)),
+            ("ZMSCORE", partition.expiry, partition.expiring(entity.name, key)),
         )
-        _, deadline = yield from ask(context, commands)
+        _, (deadline,) = yield from ask(context, commands)
         stored, guard = Stored(0, 0, 0), "gone"
     else:
         stored, guard = Stored(head.revision, head.created, head.expires, op=head.op), "unchanged"
