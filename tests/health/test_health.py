@@ -79,7 +79,7 @@ def test_a_store_opens_without_permission_to_inspect_the_server(
     flavour: str, server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with server.client() as client:
-        permitted = ("+ping", "+time", "+hgetall", "+hset", "+hsetnx")
+        permitted = ("+ping", "+time", "+hgetall", "+exists", "+hset", "+hsetnx")
         client.execute_command("ACL", "SETUSER", "narrow", "on", ">word", "~*", "-@all", *permitted)
         monkeypatch.setattr("tests.harness.server_url", lambda: f"unix://narrow:word@{server.socket}")
         before = client.info("commandstats")["cmdstat_ping"]["calls"]
