@@ -40,12 +40,17 @@ _KEEPALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT",
 _pack: Final[Callable[[Command], bytes]] = hiredis.pack_command  # type: ignore[assignment]
 
 
+_NUMBERS: Final = frozenset({int, float})
+
+
 def pack_command(command: Command) -> bytes:
     """Return a command as bytes. Raises TypeError for a word that is not str, bytes, int or float.
 
     Numbers become text here, which takes no longer: hiredis crashes if a signal handler raises while it converts one.
     """
-    return _pack(tuple([str(word) if type(word) is int or type(word) is float else word for word in command]))
+    if _NUMBERS.isdisjoint(map(type, command)):
+        return _pack(command)
+    return _pack(tuple([str(word) if type(word) in _NUMBERS else word for word in command]))
 
 
 def new_reader() -> Any:
@@ -55,8 +60,6 @@ def new_reader() -> Any:
 
 def condemning(replies: Sequence[Reply]) -> bool:
     """Return whether one of the replies says that the connection is of no use any more."""
-    if ServerError not in map(type, replies):
-        return False
     return any(type(reply) is ServerError and reply.code in _CONDEMNING for reply in replies)
 
 
