@@ -43,14 +43,16 @@ _pack: Final[Callable[[Command], bytes]] = hiredis.pack_command  # type: ignore[
 _NUMBERS: Final = frozenset({int, float})
 
 
-def pack_command(command: Command) -> bytes:
-    """Return a command as bytes. Raises TypeError for a word that is not str, bytes, int or float.
+def pack_commands(commands: Sequence[Command]) -> bytes:
+    """Return a pipeline as bytes. Raises TypeError for a word that is not str, bytes, int or float.
 
     Numbers become text here, which takes no longer: hiredis crashes if a signal handler raises while it converts one.
     """
-    if _NUMBERS.isdisjoint(map(type, command)):
-        return _pack(command)
-    return _pack(tuple([str(word) if type(word) in _NUMBERS else word for word in command]))
+    if len(commands) == 1 and _NUMBERS.isdisjoint(map(type, commands[0])):
+        return _pack(commands[0])
+    return b"".join(
+        [_pack(tuple([str(word) if type(word) in _NUMBERS else word for word in each])) for each in commands]
+    )
 
 
 def new_reader() -> Any:
