@@ -40,27 +40,9 @@ _KEEPALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT",
 _pack: Final[Callable[[Command], bytes]] = hiredis.pack_command  # type: ignore[assignment]
 
 
-_NUMBERS: Final = frozenset({int, float})
-
-
 def pack_commands(commands: Sequence[Command]) -> bytes:
-    """Return a pipeline as bytes. Raises TypeError for a word that is not str, bytes, int or float.
-
-    Numbers become text here: hiredis crashes if a signal handler raises while it converts one.
-    """
-    if len(commands) == 1 and _NUMBERS.isdisjoint(map(type, commands[0])):
-        return _pack(commands[0])
-    return b"".join([_pack(_as_text(command)) for command in commands])
-
-
-def _as_text(command: Command) -> Command:
-    # Exact types in this order, and a formatted string instead of a call: a plan has dozens of words.
-    return tuple(
-        [
-            word if type(word) is str else f"{word}" if type(word) is int or type(word) is float else word
-            for word in command
-        ]
-    )
+    """Return a pipeline as bytes. Raises TypeError for a word that is not str, bytes, int or float."""
+    return _pack(commands[0]) if len(commands) == 1 else b"".join(map(_pack, commands))
 
 
 def new_reader() -> Any:
