@@ -39,7 +39,7 @@ def opened(call: Callable[[], Any]) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(("what", "most"), [("save", 16), ("page", 12)])
+@pytest.mark.parametrize(("what", "most"), [("save", 15), ("page", 12)])
 def test_a_reader_opens_few_files_on_the_way_to_the_wire(what: str, most: int) -> None:
     with Store.open(server_url(), namespace=new_namespace("path")) as store:
         user = store.users.create(User(id="u", email="a@b", role=Role.USER))
@@ -50,5 +50,5 @@ def test_a_reader_opens_few_files_on_the_way_to_the_wire(what: str, most: int) -
         }
         files = opened(calls[what])
     assert files[0] == "generated/compozy_store/sync/user.py"
-    assert files[-1] == "runtime/keyweave/connection/direct/wire.py"
+    assert files[-1] == "runtime/keyweave/connection/direct/link_sync.py"
     assert len(files) <= most, "\n".join(files)
