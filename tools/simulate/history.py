@@ -127,6 +127,7 @@ class Loss(NamedTuple):
         kept: how many steps of the file are left.
         revisions: of the documents in the lost steps.
         answers: of applied plans in the lost steps: ledger, slot and number.
+        applied: tokens of the operations that made these plans.
     """
 
     tick: int
@@ -136,6 +137,7 @@ class Loss(NamedTuple):
     kept: int
     revisions: frozenset[bytes]
     answers: frozenset[tuple[bytes, bytes, bytes]]
+    applied: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -164,5 +166,5 @@ class History:
         return (
             act.outcome == "refused"
             and act.doubts > 0
-            and any(act.token in loss.written for loss in self.losses)
+            and any(act.token in loss.applied for loss in self.losses)
         )
