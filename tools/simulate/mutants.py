@@ -175,7 +175,7 @@ MUTANTS: Final = (
     Mutant(
         "a row that came back is forgotten",
         "keyweave.expiry.forget:_forget",
-        "plan.guard_gone(entity, key, deadline)",
+        "plan.guard_gone(entity, key, search.rows[row])",
         "pass",
     ),
     Mutant(
