@@ -16,9 +16,7 @@ from typing import Final
 HEAD_NAMES: Final = ("revision", "created", "expires", "op")
 """Keys of the head of every document, in their order."""
 
-ARGUMENT_NAMES: Final = frozenset(
-    "self cls at batch cursor function if_none limit newest order wait".split()
-)
+ARGUMENT_NAMES: Final = frozenset("self cls at batch cursor function if_none limit newest order wait".split())
 """Arguments of generated methods beside those that have the names of fields. A field of such a name is given as the
 argument of that name with an underscore at its end."""
 
