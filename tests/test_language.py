@@ -34,9 +34,6 @@ WHO: Final = r"(?:^|[.:;(] )who |test_who_|\bto who\b|\bfor who\b"
 CODE: Final = ("runtime", "generator", "engine", "tests", "tools")
 PAGES: Final = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")]
 
-NOT_REWORDED: Final = ("tools/simulate", "tools/faults", "tests/simulate", "tests/faults")
-"""Folders whose texts are older than the list."""
-
 PUBLIC: Final = {"mended"}
 """Names of the interface that keep an older word: `Repairs.mended`, and the key `mended` of `keyweave reindex --format json`."""
 
@@ -56,9 +53,7 @@ def python_files() -> list[Path]:
         path
         for folder in CODE
         for path in (ROOT / folder).rglob("*.py")
-        if "cases" not in path.parts
-        and path != Path(__file__).resolve()
-        and not path.relative_to(ROOT).as_posix().startswith(NOT_REWORDED)
+        if "cases" not in path.parts and path != Path(__file__).resolve()
     )
 
 

@@ -334,7 +334,7 @@ def opening(shell: sync.Shell) -> None:
 
 def condemned(shell: sync.Shell) -> None:
     """A reply condemns the connection, which takes the idle ones with it."""
-    shell.run(sending(("EVAL", "return redis.error_reply('READONLY no')", 0)))
+    shell.run(sending(("EVAL", "return redis.error_reply('READONLY no')", "0")))
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_the_application_works(monkeypatch: pytest.MonkeyPatch) -> None:
             assert (done["status"], done["output"]) == ("SUCCESS", {"t": {"output": 1}})
             missing = await client.post("/executions/nowhere/completion")
             assert (missing.status_code, missing.json()["error"]) == (404, "WorkflowNotFoundError")
-            assert "nowhere" not in missing.text
+            assert "'nowhere'" in missing.text
 
     asyncio.run(use())
 

@@ -231,10 +231,7 @@ def attempts(
         began = [0.0]
         with asyncio.Runner() as runner:
             options = {"namespace": new_namespace("budget"), **settings[number]}
-            if flavour == "sync":
-                store: Any = sync.Store.open(server.url, **options)
-            else:
-                store = runner.run(_opened(aio.Store.connect(server.url, **options)))
+            store = _opened_store(flavour, server.url, options, runner)
             stores = Harness(flavour, options["namespace"], runner, [store])
 
             def broken() -> None:
@@ -258,6 +255,19 @@ def attempts(
         (flavour, operation.__name__, number): attempt
         for (flavour, operation, number), attempt in zip(cases, done, strict=True)
     }
+
+
+def _opened_store(flavour: str, url: str, options: dict[str, Any], runner: asyncio.Runner) -> Any:
+    """Open a store while others are opened as well: with a short timeout that may take more than one attempt."""
+    until = time.monotonic() + 15
+    while True:
+        try:
+            if flavour == "sync":
+                return sync.Store.open(url, **options)
+            return runner.run(_opened(aio.Store.connect(url, **options)))
+        except StoreUnavailableError:
+            if time.monotonic() > until:
+                raise
 
 
 async def _opened(connecting: Any) -> Any:

@@ -121,7 +121,7 @@ def children(parent: int) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "shown"),
     [
         (["--help"], 0, "Exits with 1 when a promise was broken"),
         (["--list"], 0, "The server is killed with SIGKILL and starts again"),
@@ -129,10 +129,10 @@ def children(parent: int) -> dict[str, int]:
         (["--server", "memcached"], 2, "must be one of embedded, redis8"),
     ],
 )
-def test_the_command_explains_itself(words: list[str], code: int, told: str) -> None:
+def test_the_command_explains_itself(words: list[str], code: int, shown: str) -> None:
     done = CliRunner().invoke(app, words, env={"COLUMNS": "150", "NO_COLOR": "1"})
     assert done.exit_code == code
-    assert told in re.sub(r"[\s│]+", " ", done.output)
+    assert shown in re.sub(r"[\s│]+", " ", done.output)
 
 
 def alive(pid: int) -> bool:

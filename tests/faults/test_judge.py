@@ -137,15 +137,15 @@ def test_a_settled_write_may_be_lost_as_any_other() -> None:
 
 def test_a_settled_result_has_what_the_call_wrote() -> None:
     rows = [counter("1")]
-    assert found([unknown("1", Settlement.APPLIED, told=["1"])], Counter=rows) == []
-    assert found([unknown("1", Settlement.APPLIED, told=["2"])], Counter=rows) == ["settled result"]
+    assert found([unknown("1", Settlement.APPLIED, returned=["1"])], Counter=rows) == []
+    assert found([unknown("1", Settlement.APPLIED, returned=["2"])], Counter=rows) == ["settled result"]
 
 
 def test_what_was_refused_and_seen_is_found() -> None:
     refused = act("1", kind="item.append", outcome=Outcome.REFUSED, places=())
     never = unknown("1", Settlement.NEVER, kind="item.append", places=())
-    for told in (refused, never):
-        assert found([told, item("2", 30, 40, "0 1 2")]) == ["broken promise"]
+    for each in (refused, never):
+        assert found([each, item("2", 30, 40, "0 1 2")]) == ["broken promise"]
     # The server that had applied it was replaced by one that never knew it.
     assert found([never, item("2", 21, 22, "0 1 2")], [Loss(2.3, 2.5)]) == []
 
@@ -160,7 +160,7 @@ def test_an_upsert_that_is_applied_again_is_found() -> None:
     assert found([item("1", 1, 2, "1", "item.upsert"), removed, item("3", 7, 8, "1 3")]) == ["came back"]
 
 
-def test_claims_are_as_their_maker_was_told() -> None:
+def test_claims_are_as_their_maker_left_them() -> None:
     def claim(token: str, kind: str, outcome: Outcome = Outcome.OK) -> Act:
         return act(token, kind=f"claim.{kind}", outcome=outcome, places=("Claim:1",))
 

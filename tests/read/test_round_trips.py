@@ -217,7 +217,7 @@ def test_a_row_with_its_referring_rows_is_one_call() -> None:
     scripted = Scripted()
     assert together(scripted, [[[run("w"), b"", b"", [], task("a"), task("b")]]]) == ["w", "a", "b"]
     row, view = f"{TAG}WorkflowState:w", f"{TAG}TaskState.by_workflow:w"
-    assert scripted.sent()[0][2:] == (2, row, view, f"{TAG}TaskState:", 200, "oldest", 1600)
+    assert scripted.sent()[0][2:] == (2, row, view, f"{TAG}TaskState:", 200, "oldest", 4000)
 
 
 def test_a_large_list_continues_as_pages() -> None:
@@ -266,7 +266,7 @@ def test_the_first_row_of_a_view_with_its_referring_rows_is_one_call() -> None:
         f"{TAG}TaskState:",
     )
     family_of = f"{TAG}TaskState.by_workflow:"
-    assert scripted.sent()[0][2:] == (1, view, rows, 8, family_of, theirs, 200, "oldest", 1600)
+    assert scripted.sent()[0][2:] == (1, view, rows, 4000, family_of, theirs, 200, "oldest", 4000)
 
 
 def test_the_large_list_of_a_first_row_continues_as_pages() -> None:

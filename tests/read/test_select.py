@@ -13,7 +13,6 @@ from compozy_store.entities import TASK_STATE
 from keyweave.effects import Command
 from keyweave.keyspace.keys import escape
 from keyweave.read import search as search_flows
-from keyweave.read import select as select_flows
 from tests.harness import AT_ONCE, FLAVOURS, Harness, add_tasks, harness, run, task, watched
 from tests.scripted import declare_keys
 
@@ -133,7 +132,7 @@ def test_explain_reports_the_plan_without_undeclared_keys(stores: Harness) -> No
 
 
 def test_a_call_reads_a_bounded_number_of_members(stores: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(select_flows, "MIN_SCAN", 10)
+    monkeypatch.setattr("keyweave.read.page._MIN_SCAN", 10)
     stores.do(stores.db.workflow_states.create(run("wide")))
     rows = [task(f"r{number}", workflow="wide", name="r") for number in range(60)]
     add_tasks(stores, [*rows, task("elsewhere", workflow="w", name="r")])

@@ -1,4 +1,4 @@
-"""Checkers tell histories that have an explanation from those that have none."""
+"""Checkers distinguish histories that have an explanation from those that have none."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from tools.simulate import __main__ as command
 from tools.simulate.mutants import MUTANTS, Mutant, find, planted
 from tools.simulate.report import explain, shrunk
 from tools.simulate.run import play
-from tools.simulate.scenario import scenario
+from tools.simulate.scenario import Event, Operation, ProcessPlan, scenario
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -84,6 +84,38 @@ def test_a_planted_fault_is_found_shrunk_and_put_into_words() -> None:
     assert play(small).violations == ()
 
 
+def test_a_delete_that_was_seen_and_lost_with_a_tail_may_be_settled_as_not_applied() -> None:
+    """It met the history that survived, in which the row is still there."""
+    calls = (
+        ("item.create", ("i0", None, "open"), 0),
+        ("item.delete", ("i0",), 100),
+        ("item.get", ("i0",), 300),
+    )
+    whole = scenario(0)
+    crash = Event(1, 500_000, "restart", 600_000, tail=450_000)
+    settled = set()
+    for seed in range(10):
+        played = play(
+            whole.without(
+                seed=seed,
+                policy={**whole.policy, "deadline": 0.5},
+                timeout=1.0,
+                latency=300,
+                rates={"reply lost": 1.0},
+                split=0.0,
+                processes=tuple(
+                    ProcessPlan(number, 0.0, ((Operation(1, kind, arguments, 0, at=at * 1000),),))
+                    for number, (kind, arguments, at) in enumerate(calls)
+                ),
+                events=(crash,),
+                only=frozenset({(1, 0, 1, 3)}),
+            )
+        )
+        assert (seed, played.violations) == (seed, ())
+        settled |= {act.outcome for act in played.history.acts if act.settled is not None}
+    assert settled == {"refused"}
+
+
 CHECKED = {
     "deadline": Mutant(
         "a shell ignores budgets",
@@ -104,8 +136,10 @@ CHECKED = {
 @pytest.mark.parametrize("checker", CHECKED)
 def test_a_checker_finds_what_breaks_its_promise(checker: str) -> None:
     found = find(CHECKED[checker])
-    assert found.violation is not None
-    assert found.violation.checker == checker
+    assert found.scenario is not None
+    with planted(CHECKED[checker]) as package:
+        played = play(found.scenario, package)
+    assert checker in {violation.checker for violation in played.violations}
 
 
 @pytest.mark.parametrize(("planted_fault", "status"), [("", 0), ("a retry is not recognised", 1)])

@@ -28,8 +28,7 @@ from compozy_engine import Engine
 from compozy_store import PACKAGE
 from keyweave.connection.direct.busy_poll import BusyPoll
 from keyweave.connection.direct.link_aio import COALESCED, Link, open_link
-from keyweave.connection.direct.wire import INCOMPLETE, READ_SIZE, new_reader
-from keyweave.connection.direct.wire import pack as pack_words
+from keyweave.connection.direct.wire import INCOMPLETE, READ_SIZE, new_reader, pack_command
 from keyweave.connection.settings import parse_url
 from keyweave.effects import Command, Reply, ServerError
 from keyweave.exchange.deadline import TIME
@@ -84,7 +83,7 @@ class Sent:
 
 def pack(commands: Sequence[Command]) -> bytes:
     """Commands as one pipeline."""
-    return b"".join(map(pack_words, commands))
+    return b"".join(map(pack_command, commands))
 
 
 class SentOtherwise(Exception):

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tools.faults.campaign import SERVERS, Tally, campaign
 from tools.faults.kinds.fault import Fault
 from tools.faults.kinds.kinds import KINDS
-from tools.faults.report import explanation, line, summary, tell
+from tools.faults.report import explanation, line, print_violations, summary
 from tools.faults.settings import settings_of
 
 _WIDTH: Final = 160
@@ -50,7 +50,7 @@ def main(
     """Play rounds of faults on real servers, and check every promise of the store after each.
 
     A round starts a server with an append-only file and 16 writers, half of them threads and half asyncio tasks, which reach it
-    through a proxy. A seed chooses the faults. After the round, checkers compare the rows with what the writers were told:
+    through a proxy. A seed chooses the faults. After the round, checkers compare the rows with what the writers learned:
     indexes agree with documents, what was acknowledged happened exactly once, what was refused did not happen, transactions
     are whole, totals are constant, unique values have one owner, calls return in time, and pools are complete.
 
@@ -79,7 +79,7 @@ def main(
     except RuntimeError as error:
         console.print(str(error), markup=False)
         raise typer.Exit(2) from None
-    tell(console, tally.found)
+    print_violations(console, tally.found)
     console.print(summary(tally))
     failures = len(tally.found)
     verdict = f"{failures} violations" if failures else "every promise held"

@@ -1,4 +1,4 @@
-"""What writers did and what they were told, and when acknowledged writes may have been lost.
+"""What writers did and what they learned, and when acknowledged writes may have been lost.
 
 Times are seconds of the monotonic clock, which all processes of one machine share.
 """
@@ -60,7 +60,7 @@ class Act(msgspec.Struct):
         seen: the rows that it read or wrote; of its last attempt.
         error: the class of the error; its message is in `message`, the code of the server's error reply in `code`.
         settled: how an unknown outcome was settled, at the moment `known`.
-        told: the tokens of the row that the settled call would have returned; None when it returns no row.
+        returned: the tokens of the row that the settled call would have returned; None when it returns no row.
     """
 
     token: str
@@ -75,11 +75,11 @@ class Act(msgspec.Struct):
     message: str = ""
     settled: Settlement = Settlement.NONE
     known: float = 0.0
-    told: list[str] | None = None
+    returned: list[str] | None = None
 
     @property
     def verdict(self) -> Outcome:
-        """How the call ended, by what its caller was told in the end."""
+        """How the call ended, by what its caller learned in the end."""
         if self.settled is Settlement.APPLIED:
             return Outcome.OK
         return Outcome.REFUSED if self.settled is Settlement.NEVER else self.outcome
@@ -94,12 +94,12 @@ class Act(msgspec.Struct):
         self.seen.append(Seen(place, list(tokens), deleted))
 
     def __str__(self) -> str:
-        told = f"{self.outcome} {self.error} {self.code}".strip()
+        text = f"{self.outcome} {self.error} {self.code}".strip()
         if self.message:
-            told += f" ({self.message})"
+            text += f" ({self.message})"
         if self.settled:
-            told += f" and later {self.settled}"
-        return f"{self.kind} {self.token}, which was answered {told}"
+            text += f" and later {self.settled}"
+        return f"{self.kind} {self.token}, which was answered {text}"
 
 
 class Loss(NamedTuple):

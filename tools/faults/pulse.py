@@ -1,4 +1,4 @@
-"""The pulse of the machine: when it did not run the campaign's own process, so that nobody can have been in time."""
+"""The pulse of the machine: when it did not run the campaign's own process, so that no process can have been in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a campaign tells on the terminal."""
+"""What a campaign prints on the terminal."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ def _violations(found: list[Found]) -> Table:
     return table
 
 
-def tell(console: Console, found: list[Found]) -> None:
+def print_violations(console: Console, found: list[Found]) -> None:
     """Print what happened in the first violation of each kind, with the faults of its round."""
-    told: set[str] = set()
+    printed: set[str] = set()
     for each in found:
-        if each.violation.checker in told:
+        if each.violation.checker in printed:
             continue
-        told.add(each.violation.checker)
+        printed.add(each.violation.checker)
         evidence, act = each.evidence, each.violation.act
         console.print(
             f"\n{each.violation.checker}: {each.violation.text}\n"

@@ -8,7 +8,7 @@ the clock says and when a server or a client crashes. One seed and one commit re
     clients    programs of operations, and processes that run them
     network    virtual time, connections and what happens to them, events of the server
     server     commands, scripts, and a file of which a tail can be lost
-    history    what clients did and were told
+    history    what clients did and learned
     judge      checkers of that history and of the final state
     shrink     makes a failing scenario small, report puts it into words
     mutants    prove that faults are found

@@ -1,4 +1,4 @@
-"""What clients did and were told. Checkers judge a run by this and by the final state alone."""
+"""What clients did and learned. Checkers judge a run by this and by the final state alone."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Act:
         doubts: exchanges that failed after they may have reached the server.
         finding: what is wrong with an answer, in words.
         calls: of repositories, each with a budget of its own; 0 for an operation without one.
-        told_at: virtual microseconds at which its calls ended, when it was settled afterwards.
+        answered_at: virtual microseconds at which its calls ended, when it was settled afterwards.
         settled: what the client found out about an unknown outcome.
     """
 
@@ -91,7 +91,7 @@ class Act:
     doubts: int = 0
     finding: str = ""
     calls: int = 0
-    told_at: int | None = None
+    answered_at: int | None = None
     settled: Settlement | None = None
 
     def begin_try(self) -> None:
@@ -107,7 +107,7 @@ class Act:
 
     @property
     def done(self) -> bool:
-        """Whether the caller was told that it happened."""
+        """Whether the caller learned that it happened."""
         return self.outcome == "ok"
 
     @property
@@ -127,6 +127,7 @@ class Loss(NamedTuple):
         kept: how many steps of the file are left.
         revisions: of the documents in the lost steps.
         answers: of applied plans in the lost steps: ledger, slot and number.
+        applied: tokens of the operations that made these plans.
     """
 
     tick: int
@@ -136,6 +137,7 @@ class Loss(NamedTuple):
     kept: int
     revisions: frozenset[bytes]
     answers: frozenset[tuple[bytes, bytes, bytes]]
+    applied: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -164,5 +166,5 @@ class History:
         return (
             act.outcome == "refused"
             and act.doubts > 0
-            and any(act.token in loss.written for loss in self.losses)
+            and any(act.token in loss.applied for loss in self.losses)
         )

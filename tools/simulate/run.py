@@ -57,7 +57,7 @@ class Violation(NamedTuple):
 
     @property
     def signature(self) -> str:
-        """What tells one fault from another as far as a program can."""
+        """What distinguishes one fault from another as far as a program can."""
         return f"{self.checker}: {', '.join(self.kinds)}" if self.kinds else self.checker
 
 

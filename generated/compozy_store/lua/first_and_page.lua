@@ -28,21 +28,13 @@ end
 local EXPIRES_AT, ZERO = 67, 48
 local checked_at = nil
 
--- The same for the bytes of a document in the place of `expires`.
-local function before_deadline(expires)
-  if string.byte(expires) == ZERO then
-    return true
-  end
-  checked_at = checked_at or server_time()
-  local deadline = tonumber(expires)
-  return not deadline or deadline > checked_at
-end
-
 local function is_live(document)
   if string.byte(document, EXPIRES_AT) == ZERO then
     return true
   end
-  return before_deadline(string.sub(document, EXPIRES_AT, EXPIRES_AT + 15))
+  checked_at = checked_at or server_time()
+  local deadline = tonumber(string.sub(document, EXPIRES_AT, EXPIRES_AT + 15))
+  return not deadline or deadline > checked_at
 end
 
 local LONGEST_STRIDE = 512
@@ -52,8 +44,8 @@ local LONGEST_STRIDE = 512
 local function leading_live(members, prefix, wanted)
   local kept = {}
   for index = 1, #members do
-    local deadline = redis.pcall('GETRANGE', prefix .. members[index], EXPIRES_AT - 1, EXPIRES_AT + 14)
-    if type(deadline) == 'table' or deadline == '' or before_deadline(deadline) then
+    local head = redis.pcall('GETRANGE', prefix .. members[index], 0, EXPIRES_AT + 14)
+    if type(head) == 'table' or is_live(head) then
       kept[#kept + 1] = members[index]
       if #kept == wanted then
         return kept, index

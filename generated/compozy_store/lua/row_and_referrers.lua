@@ -27,21 +27,13 @@ end
 local EXPIRES_AT, ZERO = 67, 48
 local checked_at = nil
 
--- The same for the bytes of a document in the place of `expires`.
-local function before_deadline(expires)
-  if string.byte(expires) == ZERO then
-    return true
-  end
-  checked_at = checked_at or server_time()
-  local deadline = tonumber(expires)
-  return not deadline or deadline > checked_at
-end
-
 local function is_live(document)
   if string.byte(document, EXPIRES_AT) == ZERO then
     return true
   end
-  return before_deadline(string.sub(document, EXPIRES_AT, EXPIRES_AT + 15))
+  checked_at = checked_at or server_time()
+  local deadline = tonumber(string.sub(document, EXPIRES_AT, EXPIRES_AT + 15))
+  return not deadline or deadline > checked_at
 end
 
 -- A value as part of a view's key; the keys of several values are joined with `:`. The same as `escape` of `keyweave.keyspace.keys`.

@@ -7,7 +7,7 @@ from typing import Final
 
 from keyweave_generator.literal import literal
 from keyweave_generator.model import Entity, Field, Schema, TypeKind
-from keyweave_generator.names import argument_name
+from keyweave_generator.names import argument_name, key_argument_name
 
 from .annotations import annotation
 from .filters import filter_fields
@@ -114,8 +114,8 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         repository_name(entity),
         imports.schema_class(entity.name),
         sentence(entity.doc or entity.name),
-        argument_name(entity.key),
-        _given(key, argument_name(entity.key), imports),
+        key_argument_name(entity.key),
+        _given(key, key_argument_name(entity.key), imports),
         f"[{_given(key, 'key', imports)} for key in keys]" if key.trim else "keys",
         not_found_name(entity),
         exists_name(entity),

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from keyweave.effects import Command, ConnectionFailure, Flow, Send, ServerError
-from keyweave.errors import KeyweaveError
-from keyweave.exchange.deadline import current_time
+from keyweave.errors import AuthenticationError, KeyweaveError
+from keyweave.exchange.deadline import estimated_time
 from keyweave.store.context import Context
 
 _SECTIONS = ("memory", "stats", "clients", "persistence")
@@ -46,7 +46,9 @@ def measure(context: Context) -> Flow[ServerState]:
     """Return the server's state. A server that does not answer has `up=False`; this flow raises no error itself."""
     partitions = context.keyspace.partitions()
     try:
-        now = yield from current_time(context.without_retries())
+        now = yield from estimated_time(context.without_retries())
+    except AuthenticationError:
+        now = context.state.clock.now()
     except KeyweaveError:
         return ServerState(up=False)
     commands: list[Command] = [("INFO", section) for section in _SECTIONS]

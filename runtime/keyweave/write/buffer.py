@@ -15,7 +15,7 @@ from keyweave.commit.commit import claims_of, dangling_reference
 from keyweave.document.codec import HEAD_LENGTH, Prepared, read_head
 from keyweave.effects import Command, Flow
 from keyweave.exchange.ask import ask
-from keyweave.exchange.deadline import current_time, deadline_passed
+from keyweave.exchange.deadline import deadline_passed, estimated_time
 from keyweave.model.entity import Entity
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.record import Record, Stored, memory_of, remember
@@ -212,7 +212,7 @@ def _buffer(context: Context, unit: UnitOfWork, change: Change, facts: _Lookup) 
     expires = change.old.expires if change.old is not None else 0
     remember(record, context.codec(change.entity).memory(prepared, revision, created, expires))
     # Until the commit sets the real values, reads inside the transaction see the time of the buffered write.
-    now = (yield from current_time(context)) if change.entity.managed else 0
+    now = (yield from estimated_time(context)) if change.entity.managed else 0
     for target in (record, prepared.snapshot):
         change.entity.manage(target, created if created > 0 else now, now)
 

@@ -80,7 +80,9 @@ def test_a_tree_is_read_by_depth_and_deleted_with_its_root(stage: Stage) -> None
 
 def test_deleting_an_author_deletes_posts_and_no_editor(stage: Stage) -> None:
     stage.create(author(stage), author(stage, "bob"), post(stage))
-    with pytest.raises(ReferenceViolationError, match="Author: rows of Post refer to it by editor") as caught:
+    with pytest.raises(
+        ReferenceViolationError, match="Author 'bob': rows of Post refer to it by editor"
+    ) as caught:
         stage.authors.delete("bob")
     assert (caught.value.entity, caught.value.field, caught.value.target) == ("Author", "editor", "Post")
     stage.authors.delete("ada")

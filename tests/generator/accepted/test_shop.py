@@ -75,9 +75,11 @@ def test_a_shop_at_work(stage: Stage) -> None:
     assert stage.orders.touch_sent_at("o2", NOON) is False
     assert stage.orders.get("o1").sent_at == NOON + timedelta(days=1)
 
-    with pytest.raises(ReferenceViolationError, match="Customer: rows of Order refer to it by customer_id"):
+    with pytest.raises(
+        ReferenceViolationError, match="Customer 'ada': rows of Order refer to it by customer_id"
+    ):
         stage.customers.delete("ada")
-    with pytest.raises(ReferenceViolationError, match="Product: rows of Parcel refer to it by sku"):
+    with pytest.raises(ReferenceViolationError, match="Product 'tea': rows of Parcel refer to it by sku"):
         stage.products.delete("tea")
     stage.remove(first)
     assert stage.parcels.find("p1") is None

@@ -1,1 +1,1 @@
-"""The judge: checkers of what writers did and were told, of the final rows, and of the pools."""
+"""The judge: checkers of what writers did and learned, of the final rows, and of the pools."""

@@ -1,4 +1,4 @@
-"""Unique codes: never two rows with one value; and claims, which only their maker changes, are as it was told."""
+"""Unique codes: never two rows with one value; and claims, which only their maker changes, are as it learned."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ABSENT: Final = ""
 
 
 def check_claims(evidence: Evidence) -> None:
-    """Look for codes of two rows, and compare each claim with what its maker was told."""
+    """Look for codes of two rows, and compare each claim with what its maker learned."""
     for name in ("Claim", "Ticket"):
         for code, number in Counter(record.code.lower() for record in evidence.rows[name]).items():
             if number > 1:

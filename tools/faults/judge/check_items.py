@@ -74,7 +74,7 @@ def _sights(evidence: Evidence) -> dict[tuple[str, int], list[Sight]]:
 
 
 def _check_refused(evidence: Evidence, place: str, sight: Sight, makers: dict[str, Act]) -> None:
-    """Report what a call wrote although its caller was told that it wrote nothing.
+    """Report what a call wrote although its caller learned that it wrote nothing.
 
     Until a loss, others may have seen what a call wrote that never happened after the loss.
     """

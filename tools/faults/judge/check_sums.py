@@ -17,7 +17,7 @@ _ENTITIES: Final = ("Counter", "Account")
 
 
 def check_sums(evidence: Evidence) -> None:
-    """Compare tokens with what writers were told, and add balances up."""
+    """Compare tokens with what writers learned, and add balances up."""
     found: dict[str, Counter[str]] = {}
     for name in _ENTITIES:
         for record in evidence.rows[name]:

@@ -20,6 +20,6 @@ def check_unknown(evidence: Evidence) -> None:
             continue
         if act.settled in (Settlement.NONE, Settlement.OPEN):
             evidence.complain("unsettled", act.kind, f"{act}, is not settled after the round", act)
-        if act.settled is Settlement.APPLIED and act.told is not None and act.token not in act.told:
-            text = f"{act}, would have returned a row with the tokens {act.told}"
+        if act.settled is Settlement.APPLIED and act.returned is not None and act.token not in act.returned:
+            text = f"{act}, would have returned a row with the tokens {act.returned}"
             evidence.complain("settled result", act.kind, text, act)

@@ -97,9 +97,9 @@ class Server:
                     return
             except redis.RedisError:
                 time.sleep(0.005)
-        told = (self.folder / "log").read_text(errors="replace")[-2000:]
+        text = (self.folder / "log").read_text(errors="replace")[-2000:]
         self.kill()
-        raise RuntimeError(f"faults: a server did not start:\n{told}")
+        raise RuntimeError(f"faults: a server did not start:\n{text}")
 
     def client(self) -> redis.Redis:
         """Return a client of its administrator, which is not subject to faults."""

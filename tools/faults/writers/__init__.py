@@ -1,1 +1,1 @@
-"""Writers: processes that work on a store in threads or in asyncio tasks, and report what they did and were told."""
+"""Writers: processes that work on a store in threads or in asyncio tasks, and report what they did and learned."""

@@ -37,6 +37,6 @@ def serve(flavour: str, orders: IO[bytes], answers: IO[bytes]) -> None:
 
 
 if __name__ == "__main__":
-    faulthandler.register(signal.SIGUSR1, all_threads=True)  # for a campaign that waits in vain
+    faulthandler.register(signal.SIGUSR1, all_threads=True)  # for a campaign whose wait has no end
     serve(sys.argv[1], sys.stdin.buffer, sys.stdout.buffer)
     os._exit(0)  # a stuck thread must not keep the process

@@ -117,8 +117,8 @@ class Crew:
             time.sleep(_PAUSE)
         if isinstance(answer, kind):
             return answer
-        told = answer.text if isinstance(answer, Failed) else self._log.read_text(errors="replace")[-6000:]
-        raise RuntimeError(f"faults: a process of writers ({self.flavour}) failed:\n{told}")
+        text = answer.text if isinstance(answer, Failed) else self._log.read_text(errors="replace")[-6000:]
+        raise RuntimeError(f"faults: a process of writers ({self.flavour}) failed:\n{text}")
 
 
 def _listen(stream: IO[bytes], answers: queue.SimpleQueue[Answer | None]) -> None:

@@ -26,7 +26,7 @@ def settle(desk: Desk) -> Steps:
         act.settled = Settlement.OPEN
     else:
         act.settled = Settlement.APPLIED if settled.applied else Settlement.NEVER
-        act.told = _tokens_of(settled.result)
+        act.returned = _tokens_of(settled.result)
     act.known = time.monotonic()
     del desk.unknown[0]
 

@@ -1,4 +1,4 @@
-"""Who carries out one operation: a context, and the record of what is done with it."""
+"""The actor of one operation: a context, and the record of what is done with it."""
 
 from __future__ import annotations
 

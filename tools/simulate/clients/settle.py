@@ -1,4 +1,4 @@
-"""Settling: a client that was told of an unknown outcome asks what became of its write, as `store.outcome(error)` does."""
+"""Settling: a client that learned of an unknown outcome asks what became of its write, as `store.outcome(error)` does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IN_PIECES: Final = ("box.delete", "part.delete")
 """Kinds of operation that may make several plans, of which the error is about one."""
 
 _SETTLES: Final = 0.7
-"""How many of those that are told of an unknown outcome settle it."""
+"""How many of those that learn of an unknown outcome settle it."""
 
 
 class NotApplied(Exception):
@@ -49,7 +49,7 @@ def settling(world: World, actor: Actor, program: Program, chance: Callable[[], 
         source = chance()
         if source.random() >= _SETTLES:
             raise
-        actor.act.told_at = world.timeline.now
+        actor.act.answered_at = world.timeline.now
         settled = yield from _settle(world, actor, error, source)
         if settled is None or actor.act.kind in _IN_PIECES:
             raise

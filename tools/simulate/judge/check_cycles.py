@@ -1,4 +1,4 @@
-"""Cycles in the history of lists that are only appended to, after Elle: what was read tells who came before whom.
+"""Cycles in the history of lists that are only appended to, after Elle: what was read shows the order of the transactions.
 
 The final list of a counter gives the order of its appends. One transaction depends on another if it appended behind it,
 read what it appended, or was followed by it behind what it read. In a serializable history that is no circle.

@@ -17,7 +17,7 @@ def check_deadlines(run: Run) -> None:
     for act in run.history.acts:
         if act.ended is None or not act.calls:
             continue
-        ended_at = act.ended_at if act.told_at is None else act.told_at
+        ended_at = act.ended_at if act.answered_at is None else act.answered_at
         took = (ended_at - act.began_at - act.paused) / 1_000_000
         over = took - act.calls * (deadline * _TOLERANCE + timeout)
         run.overshoot = max(run.overshoot, took - act.calls * (deadline + timeout))

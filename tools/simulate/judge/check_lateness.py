@@ -1,6 +1,6 @@
 """Lateness: a plan that reaches the server long after its deadline is not applied, whether or not its client still waits.
 
-Each plan says after which time of the server it must not be applied. While nobody's clock is wrong, that is the deadline
+Each plan says after which time of the server it must not be applied. While no clock is wrong, that is the deadline
 and some slack after the plan was sent.
 """
 

@@ -26,7 +26,7 @@ _COUNTS: Final = {
 
 
 def check_sums(run: Run, rows: Rows) -> None:
-    """Compare the tokens in rows with what clients were told."""
+    """Compare the tokens in rows with what clients learned."""
     acts = {act.token: act for act in run.history.acts}
     found: dict[str, Counter[str]] = {}
     for name in ("Counter", "Account"):

@@ -102,7 +102,14 @@ class Events:
             registers = registers_of(self._node.database)
             written = frozenset(_token(entry) for entry in lost if _writes(entry))
             loss = Loss(
-                self._history.tick(), tokens, written, registers, keep, revisions_in(lost), answers_in(lost)
+                tick=self._history.tick(),
+                tokens=tokens,
+                written=written,
+                registers=registers,
+                kept=keep,
+                revisions=revisions_in(lost),
+                answers=answers_in(lost),
+                applied=frozenset(_token(entry) for entry in lost if answers_in([entry])),
             )
             self._history.losses.append(loss)
             if self._trace.recording:

@@ -6,8 +6,8 @@ local LONGEST_STRIDE = 512
 local function leading_live(members, prefix, wanted)
   local kept = {}
   for index = 1, #members do
-    local deadline = redis.pcall('GETRANGE', prefix .. members[index], EXPIRES_AT - 1, EXPIRES_AT + 14)
-    if type(deadline) == 'table' or deadline == '' or before_deadline(deadline) then
+    local head = redis.pcall('GETRANGE', prefix .. members[index], 0, EXPIRES_AT + 14)
+    if type(head) == 'table' or is_live(head) then
       kept[#kept + 1] = members[index]
       if #kept == wanted then
         return kept, index

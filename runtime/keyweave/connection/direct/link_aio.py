@@ -14,7 +14,7 @@ from typing import Final, Protocol, cast
 from keyweave.connection.direct import wire
 from keyweave.connection.direct.busy_poll import BusyPoll
 from keyweave.connection.settings import ConnectionSettings
-from keyweave.effects import Command, ConnectionFailure, Reply
+from keyweave.effects import Command, ConnectionFailure, Reply, ServerError
 
 _POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
 
@@ -108,8 +108,7 @@ class StreamLink(asyncio.BufferedProtocol):
         self._poll.register(self._socket, select.POLLIN | _POLLRDHUP)
 
     def exchange(self, commands: Sequence[Command]) -> asyncio.Future[list[Reply]]:  # noqa: D102 - Link
-        texts = [tuple([str(w) if type(w) in wire.NUMBERS else w for w in command]) for command in commands]
-        payload = b"".join(map(wire.pack, texts))
+        payload = b"".join(map(wire.pack_command, commands))
         answer = self._loop.create_future()
         if self.broken:
             answer.set_exception(
@@ -184,9 +183,10 @@ class StreamLink(asyncio.BufferedProtocol):
                     return
                 first = pending[0]
                 first.replies.append(reply)
+                if type(reply) is ServerError:
+                    self.condemned = self.condemned or wire.condemning((reply,))
                 if len(first.replies) == first.expected:
                     answered.append(pending.popleft())
-                    self.condemned = self.condemned or wire.condemning(first.replies)
         except wire.ProtocolError as error:
             self._fail(wire.connection_lost(self._settings, error, _last_replies(pending)), answered)
             return

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from keyweave.connection.direct import wire
 from keyweave.connection.direct.busy_poll import BusyPoll
 from keyweave.connection.settings import ConnectionSettings
-from keyweave.effects import Command, ConnectionFailure, Reply
+from keyweave.effects import Command, ConnectionFailure, Reply, ServerError
 
 _POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
 _LARGE: Final = 65_536
@@ -103,14 +103,13 @@ class SocketLink:
     def exchange(  # noqa: D102 - Link
         self, commands: Sequence[Command], timeout: float | None = None, /
     ) -> list[Reply]:
-        texts = [tuple([str(w) if type(w) in wire.NUMBERS else w for w in command]) for command in commands]
-        payload = b"".join(map(wire.pack, texts))
+        payload = b"".join(map(wire.pack_command, commands))
         expected = len(commands)
         replies: list[Reply] = []
         reader, connection, buffer, polling = self._reader, self._socket, self._buffer, self._polling
         self.usable = False
         self.last_used = started = time.monotonic()
-        limit, bounded = self._timeout, False
+        limit, bounded, refused = self._timeout, False, False
         try:
             if timeout is not None:
                 connection.settimeout(timeout)
@@ -129,6 +128,8 @@ class SocketLink:
                 reader.feed(buffer, 0, size)
                 while (reply := reader.gets()) is not wire.INCOMPLETE:
                     replies.append(reply)
+                    if type(reply) is ServerError:
+                        refused = True
                 if len(replies) >= expected:
                     break
                 remaining = started + limit - time.monotonic()
@@ -147,7 +148,7 @@ class SocketLink:
                 polling.end(self._number)
         if len(replies) > expected:
             raise wire.unexpected_reply(self._settings)
-        self.condemned = wire.condemning(replies)
+        self.condemned = refused and wire.condemning(replies)
         self.usable = not (reader.has_data() or self.condemned)
         return replies
 

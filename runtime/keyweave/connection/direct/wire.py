@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import hiredis
 
 from keyweave.connection.settings import ConnectionSettings
-from keyweave.effects import Command, ConnectionFailure, Reply, ServerError, Word
+from keyweave.effects import Command, ConnectionFailure, Reply, ServerError
 from keyweave.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -39,14 +39,8 @@ _KEEPALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT",
 
 
 # hiredis's own annotation describes a tuple of one word.
-pack: Final[Callable[[tuple[Word, ...]], bytes]] = hiredis.pack_command  # type: ignore[assignment]
-"""Return a command as bytes. Raises TypeError for a word that is not str, bytes, int or float.
-
-Links turn numbers into text before: hiredis crashes if a signal handler raises while it converts one. They do it in a
-line of their own, which takes no longer than hiredis does.
-"""
-
-NUMBERS: Final = (int, float)
+pack_command: Final[Callable[[Command], bytes]] = hiredis.pack_command  # type: ignore[assignment]
+"""Return a command as bytes. Raises TypeError for a word that is not str, bytes, int or float."""
 
 
 def new_reader() -> Any:
@@ -56,8 +50,6 @@ def new_reader() -> Any:
 
 def condemning(replies: Sequence[Reply]) -> bool:
     """Return whether one of the replies says that the connection is of no use any more."""
-    if ServerError not in map(type, replies):
-        return False
     return any(type(reply) is ServerError and reply.code in _CONDEMNING for reply in replies)
 
 
