@@ -28,22 +28,25 @@ _BATCH: Final = 500
 
 def forget_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow[int]:
     """Remove the entries and deadlines of those of `rows` that are freed, and of no others. Returns their number."""
-    search = context.state.searches.get(partition.tag)
-    if search is None or not search.rows.keys() >= set(rows):
+    # A search belongs to one operation at a time: another one that came here meanwhile would continue it as well.
+    searches = context.state.searches
+    search = searches.pop(partition.tag, None)
+    if search is not None and not search.rows.keys() >= set(rows):
+        searches[partition.tag] = search
+        search = None
+    if search is None:
         search = Search((yield from _freed(context, partition, rows))[0])
+    forgotten = 0
     try:
         yield from search.advance(context, partition, None)
+        for name in sorted({name for name, _ in rows}):
+            keys = [key for each, key in rows if each == name and (each, key) in search.rows]
+            for start in range(0, len(keys), _BATCH):
+                part = keys[start : start + _BATCH]
+                forgotten += yield from _forget_batch(context, partition, search, name, part)
     finally:
-        if not search.complete:
-            context.state.searches[partition.tag] = (
-                search  # an operation without time for all of it is tried again
-            )
-    forgotten = 0
-    for name in sorted({name for name, _ in rows}):
-        keys = [key for each, key in rows if each == name and (each, key) in search.rows]
-        for start in range(0, len(keys), _BATCH):
-            part = keys[start : start + _BATCH]
-            forgotten += yield from _forget_batch(context, partition, search, name, part)
+        if search.rows:
+            searches[partition.tag] = search  # an operation without time for all of it is tried again
     return forgotten
 
 
