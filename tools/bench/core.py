@@ -65,7 +65,7 @@ def page_command(store: Any) -> Command:
         "newest",
         "",
         "",
-        400,
+        4000,
     )
 
 
@@ -74,6 +74,7 @@ class Captured:
 
     def __init__(self) -> None:
         self.last: list[Any] = []
+        self._sequence = 0
         self._original = Plan.command
 
     def __enter__(self) -> Captured:
@@ -91,10 +92,13 @@ class Captured:
         Plan.command = self._original  # type: ignore[method-assign]
 
     def renewed(self, record: TaskState) -> list[Any]:
-        """The same bytes with the revision that the row has now, so that the plan is accepted."""
+        """The same bytes with the revision that the row has now, and a place of their own in the ledger: a new plan."""
         stored = memory_of(record)
         assert stored is not None
-        self.last[self.last.index("revision") + 2] = stored.revision
+        guard, arguments = self.last.index("revision"), 3 + self.last[2]
+        self.last[guard + 2 : guard + 4] = stored.revision, ""  # an empty op stands for any
+        self._sequence += 1
+        self.last[arguments + 1 : arguments + 3] = "bare", self._sequence
         return self.last
 
     @staticmethod
