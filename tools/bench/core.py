@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import secrets
 import statistics
 import subprocess
 import sys
@@ -165,9 +166,14 @@ def flip(record: TaskState) -> None:
     record.status = Status.PAUSED if record.status is Status.RUNNING else Status.RUNNING
 
 
+def fresh_namespace() -> str:
+    """A namespace without rows: the server outlives a measurement while another process uses it."""
+    return f"bench-{secrets.token_hex(4)}"
+
+
 def blocking() -> list[Row]:
     """The blocking flavour."""
-    with sync.Store.open("embedded:", namespace="bench") as store:
+    with sync.Store.open("embedded:", namespace=fresh_namespace()) as store:
         store.workflow_states.create(
             WorkflowState(workflow_exec_id="run", workflow_id="report", status=Status.RUNNING)
         )
@@ -213,7 +219,7 @@ def blocking() -> list[Row]:
 
 async def waiting() -> list[Row]:
     """The asyncio flavour."""
-    async with aio.Store.open("embedded:", namespace="bench") as store:
+    async with aio.Store.open("embedded:", namespace=fresh_namespace()) as store:
         await store.workflow_states.create(
             WorkflowState(workflow_exec_id="run", workflow_id="report", status=Status.RUNNING)
         )
@@ -259,7 +265,7 @@ async def _awaited(call: Any) -> Any:
 
 def memory() -> Row:
     """Bytes per task: ten tasks per execution, half of them children of the first."""
-    with sync.Store.open("embedded:", namespace="memory") as store:
+    with sync.Store.open("embedded:", namespace=fresh_namespace()) as store:
         before = used(store)
         for run in range(TASKS // 10):
             name = f"2run{run:023}"
