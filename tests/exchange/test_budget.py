@@ -423,14 +423,16 @@ def test_cancelling_a_transaction_on_a_stopped_server_is_quick(server: Server) -
     async def main() -> float:
         async with aio.Store.open(server.url, namespace=new_namespace("cancel")) as store:
             await store.users.create(user("u"))
+            stopped = asyncio.Event()
 
             async def work(tx: Any) -> None:
                 await tx.users.get_for_update("u")
                 server.stop()
+                stopped.set()  # the test continues once the read below waits for the server
                 await tx.users.get("v")
 
             task = asyncio.create_task(store.transact(work))
-            await asyncio.sleep(0.1)
+            await stopped.wait()
             began = time.monotonic()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -10,6 +10,7 @@ import pytest
 
 from keyweave.effects import Command
 from keyweave.expiry import sweep as sweep_flows
+from keyweave.expiry.forget import forget_rows
 from keyweave.write.save import create
 from tests.depot import depot
 from tests.harness import AT_ONCE, FLAVOURS, Harness, harness, watched
@@ -101,3 +102,39 @@ def run_insert(stores: Harness, ticket: Any, before: Callable[[int, tuple[Comman
     context = stores.db.session.context
     flow = create(context, context.package.entities["Ticket"], ticket)
     stores.do(stores.db.session.run(watched(stores, flow, before)))
+
+
+def answered(stores: Harness, effect: Any) -> list[Any]:
+    """Carry out the one effect that forgetting has."""
+    return stores.send(*effect.commands)
+
+
+def test_two_callers_that_continue_a_search_do_not_disturb_each_other() -> None:
+    """An operation had no time to complete it, so the next ones continue it: here two at once, from each exchange on."""
+    for moment in range(1, 12):
+        with harness("sync", f"shared-{moment}", module=depot(), **OPTIONS) as stores:
+            add_freed(stores, "old")
+            context = stores.db.session.context
+            partition = context.keyspace.partition("goods")
+
+            def forgetting(context: Any = context, partition: Any = partition) -> Any:
+                return forget_rows(context, partition, [("Ticket", "t")])
+
+            given_up = forgetting()
+            effect = given_up.send(None)
+            for _ in range(2):
+                effect = given_up.send(answered(stores, effect))
+            given_up.close()
+
+            slow, removed = forgetting(), []
+            effect = slow.send(None)
+            try:
+                for _ in range(moment):
+                    effect = slow.send(answered(stores, effect))
+                removed.append(stores.do(stores.db.session.run(forgetting())))
+                while True:
+                    effect = slow.send(answered(stores, effect))
+            except StopIteration as stop:
+                removed.append(stop.value)
+            assert sum(removed) == 1
+            assert stores.do(stores.db.check()).clean

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import secrets
 import statistics
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def page_command(store: Any) -> Command:
         "newest",
         "",
         "",
-        400,
+        4000,
     )
 
 
@@ -74,6 +75,7 @@ class Captured:
 
     def __init__(self) -> None:
         self.last: list[Any] = []
+        self._sequence = 0
         self._original = Plan.command
 
     def __enter__(self) -> Captured:
@@ -91,10 +93,13 @@ class Captured:
         Plan.command = self._original  # type: ignore[method-assign]
 
     def renewed(self, record: TaskState) -> list[Any]:
-        """The same bytes with the revision that the row has now, so that the plan is accepted."""
+        """The same bytes with the revision that the row has now, and a place of their own in the ledger: a new plan."""
         stored = memory_of(record)
         assert stored is not None
-        self.last[self.last.index("revision") + 2] = stored.revision
+        guard, arguments = self.last.index("revision"), 3 + self.last[2]
+        self.last[guard + 2 : guard + 4] = stored.revision, ""  # an empty op stands for any
+        self._sequence += 1
+        self.last[arguments + 1 : arguments + 3] = "bare", self._sequence
         return self.last
 
     @staticmethod
@@ -161,9 +166,14 @@ def flip(record: TaskState) -> None:
     record.status = Status.PAUSED if record.status is Status.RUNNING else Status.RUNNING
 
 
+def fresh_namespace() -> str:
+    """A namespace without rows: the server outlives a measurement while another process uses it."""
+    return f"bench-{secrets.token_hex(4)}"
+
+
 def blocking() -> list[Row]:
     """The blocking flavour."""
-    with sync.Store.open("embedded:", namespace="bench") as store:
+    with sync.Store.open("embedded:", namespace=fresh_namespace()) as store:
         store.workflow_states.create(
             WorkflowState(workflow_exec_id="run", workflow_id="report", status=Status.RUNNING)
         )
@@ -209,7 +219,7 @@ def blocking() -> list[Row]:
 
 async def waiting() -> list[Row]:
     """The asyncio flavour."""
-    async with aio.Store.open("embedded:", namespace="bench") as store:
+    async with aio.Store.open("embedded:", namespace=fresh_namespace()) as store:
         await store.workflow_states.create(
             WorkflowState(workflow_exec_id="run", workflow_id="report", status=Status.RUNNING)
         )
@@ -255,7 +265,7 @@ async def _awaited(call: Any) -> Any:
 
 def memory() -> Row:
     """Bytes per task: ten tasks per execution, half of them children of the first."""
-    with sync.Store.open("embedded:", namespace="memory") as store:
+    with sync.Store.open("embedded:", namespace=fresh_namespace()) as store:
         before = used(store)
         for run in range(TASKS // 10):
             name = f"2run{run:023}"

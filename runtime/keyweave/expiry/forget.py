@@ -41,6 +41,7 @@ def forget_rows(context: Context, partition: Partition, rows: list[Row]) -> Flow
         CorruptDocumentError: a row that refers to one of them cannot be read.
         ReferenceViolationError: a live row refers to one of them with restrict.
     """
+    # A search belongs to one operation at a time: another one that came here meanwhile would continue it as well.
     searches = context.state.searches
     search = searches.pop(partition.tag, None)
     if search is not None and not search.rows.keys() >= set(rows):
