@@ -71,7 +71,7 @@ def test_a_claim_without_an_owner_is_released_and_the_write_retried() -> None:
     create(scripted, [[[b"TAKEN", 2, b"ghost"]], [None, []], [None], [[b"OK"]], [OK]])
     heal = scripted.sent()[4]
     assert guards(heal) == ("holds", 1, "a@x", "ghost", "missing", 1)
-    assert heal[heal.index("rows") + 1 :] == ("entries", 1, "release", 1, "a@x", "ghost")
+    assert heal[heal.index("rows") + 1 :] == ("entries", 4, "release", 1, "a@x", "ghost")
 
 
 def test_a_claim_of_a_live_row_is_the_constraints_error() -> None:

@@ -16,7 +16,7 @@
 --@ argument 9     try        `again` when an earlier try may still be on its way, else empty
 --@ argument 10    writer     digest of the indexes that the writer keeps; empty when no row changes
 --@ argument 11    shown      number of the document to return with EXISTS or CHANGED, 0 for none
---@ argument 12    commands   the commands that the rows call, in the order of their first call; `unlist` for a put without a deadline
+--@ argument 12    commands   the commands that the rows call, in the order of their first call; `list` for rows that write into the expiry set, `unlist` for a put without a deadline
 --@ argument 13..  guards     then the word `rows`, then rows
 --@ guard    revision document revision op   the row is live and is the one that `op` wrote as `revision`; empty for any op
 --@ guard    absent   document             no live row
@@ -35,7 +35,9 @@
 --@ row      deadline document member                        set the native TTL and the expiry entry from the head
 --@ row      advance  revision                               move the clock on, so that later revisions are higher
 --@ entry    add      view member score    score is `created`, `revision` or a number
---@ entry    remove   view member
+--@ entry    adds     number member score views    the same for several views
+--@ entry    remove   view member ''
+--@ entry    removes  number member '' views
 --@ entry    claim    claims value owner
 --@ entry    release  claims value owner
 --@ reply    OK        revision created expires, for each document written
@@ -153,10 +155,8 @@ while ARGV[at] ~= 'rows' do
   at = at + 1 + taken
 end
 
--- Every other key is read in its own type before the first write, so that a key of the wrong type ends the script here.
-if not expiry_read then
-  call('ZCARD', expiry)
-end
+-- Every other key is read in its own type before the first write, so that a key of the wrong type ends the script here. The expiry
+-- set follows below, if it is written.
 for index = views + 1, claims do
   call('ZCARD', KEYS[index])
 end
@@ -174,6 +174,7 @@ if writer ~= '' then
 end
 
 -- The first command of the rows needs no check if it is the first write: without permission it fails, and nothing is written.
+local listing = false
 for command in string.gmatch((behind or begins) and ' ' .. commands or commands, ' (%l+)') do
   if command == 'unlist' then
     -- A document that is put without a deadline may have an entry in the expiry set if its old document has a deadline, or if
@@ -184,13 +185,19 @@ for command in string.gmatch((behind or begins) and ' ' .. commands or commands,
         command = 'zrem'
       end
     end
+    listing = listing or command == 'zrem'
+  elseif command == 'list' then
+    listing = true
   end
-  if command ~= 'unlist' then
+  if command ~= 'unlist' and command ~= 'list' then
     local refusal = refusal_of(command, clock)
     if refusal then
       return refusal
     end
   end
+end
+if listing and not expiry_read then
+  call('ZCARD', expiry)
 end
 local renewed = not held or ARGV[8] ~= ''
 if renewed then
@@ -239,18 +246,31 @@ end
 
 -- The scores `revision` and `created` stand for `written` and `created`. Returns where the next row begins.
 local function write_entries(from, written, created)
-  local final = from + tonumber(ARGV[from]) * 4
-  for index = from + 1, final, 4 do
+  local index, final = from + 1, from + tonumber(ARGV[from])
+  while index <= final do
     local verb, number, member, score = ARGV[index], tonumber(ARGV[index + 1]), ARGV[index + 2], ARGV[index + 3]
-    if verb == 'add' then
+    index = index + 4
+    if verb == 'add' or verb == 'adds' then
       if score == 'created' then
         score = created
       elseif score == 'revision' then
         score = written
       end
-      call('ZADD', KEYS[views + number], score, member)
+      if verb == 'add' then
+        call('ZADD', KEYS[views + number], score, member)
+      else
+        for each = index, index + number - 1 do
+          call('ZADD', KEYS[views + ARGV[each]], score, member)
+        end
+        index = index + number
+      end
     elseif verb == 'remove' then
       call('ZREM', KEYS[views + number], member)
+    elseif verb == 'removes' then
+      for each = index, index + number - 1 do
+        call('ZREM', KEYS[views + ARGV[each]], member)
+      end
+      index = index + number
     elseif verb == 'claim' then
       call('HSET', KEYS[claims + number], member, score)
     elseif verb == 'release' then

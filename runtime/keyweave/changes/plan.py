@@ -10,7 +10,9 @@ import enum
 import os
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, TypeAlias
+from itertools import compress
+from operator import ne
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -24,18 +26,19 @@ _FIXED_KEYS: Final = 4
 
 _COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "put": ("set", "unlist"),
-    "put with deadline": ("set", "zadd"),
-    "delete": ("del", "zrem"),
+    "put with deadline": ("set", "list", "zadd"),
+    "delete": ("del", "list", "zrem"),
     "add": ("zadd",),
     "remove": ("zrem",),
     "claim": ("hset",),
     "release": ("hget", "hdel"),
-    "deadline": ("time", "pexpireat", "zadd", "persist", "zrem"),
+    "deadline": ("time", "pexpireat", "list", "zadd", "persist", "zrem"),
     "advance": ("time", "set"),
     "ledger": ("hset",),
 }
 """The commands that `apply` calls for a row or an entry. It does not check the first command of a plan, because the first
-write fails by itself. So a row that may not call its first command at once begins with `time`, which has been called."""
+write fails by itself. So a row that may not call its first command at once begins with `time`, which has been called. `list`
+and `unlist` are no commands: the row is put into the expiry set, or may have to leave it."""
 
 
 class Status(enum.StrEnum):
@@ -58,7 +61,7 @@ class Status(enum.StrEnum):
     CORRUPT = "CORRUPT"
 
 
-class Ticket(NamedTuple):
+class Ticket(msgspec.Struct, frozen=True, gc=False):
     """A plan's place in the ledger, by which the server recognises each of its tries.
 
     Attributes:
@@ -104,7 +107,7 @@ class Refusal(msgspec.Struct, frozen=True):
     document: bytes | None = None
 
 
-class Applied(msgspec.Struct, frozen=True):
+class Applied(msgspec.Struct, frozen=True, gc=False):
     """An applied plan: revision, created and expires (microseconds since 1970) of each written document, in order."""
 
     heads: tuple[tuple[int, int, int], ...]
@@ -342,6 +345,8 @@ class Plan:
         """Return the outcome in a reply of `apply` that is OK, or a guard that did not hold."""
         if reply[0] == b"OK":
             numbers = [int(number) for number in reply[1:]]
+            if len(numbers) == 3:
+                return Applied(((numbers[0], numbers[1], numbers[2]),))
             return Applied(tuple(zip(numbers[0::3], numbers[1::3], numbers[2::3], strict=True)))
         status = Status(reply[0].decode())
         guard = self.guards[int(reply[1]) - 1]
@@ -350,27 +355,38 @@ class Plan:
 
     def _difference(self, entity: Entity[Any], old: list[Entry], new: list[Entry]) -> None:
         words: list[Any] = []
-        views, view_key = self._views, self._partition_of(entity).view
+        views, verbs = self._views, self._verbs
+        name, view_key = entity.name, self._partition_of(entity).view
+        kept: list[tuple[str, tuple[str, ...]]] = []
         if old:
-            old, new = _differing(old, new)
-        # Comparing a few entries is faster than hashing them: an enum member is hashed by Python code.
-        kept = [(entry.view, entry.values) for entry in new if type(entry) is ViewEntry] if old else []
+            old, new = _differing(entity, old, new)
+            # Comparing a few entries is faster than hashing them: an enum member is hashed by Python code.
+            kept = [(entry.view, entry.values) for entry in new if type(entry) is ViewEntry]
+        removed: list[tuple[int, ViewEntry]] = []
+        added: list[tuple[int, ViewEntry]] = []
         for entry in old:
-            if isinstance(entry, ViewEntry):
+            if type(entry) is ViewEntry:
                 if (entry.view, entry.values) not in kept:
-                    name = view_key(entity.name, entry.view, entry.values)
-                    words += ("remove", views.setdefault(name, len(views) + 1), entry.member, "")
-            elif entry not in new:
+                    key = view_key(name, entry.view, entry.values)
+                    removed.append((views.setdefault(key, len(views) + 1), entry))
+            elif type(entry) is ClaimEntry and entry not in new:
                 words += ("release", self._claim(entity, entry.unique), entry.value, entry.owner)
+                verbs["release"] = None
         for entry in new:
-            if isinstance(entry, ViewEntry):
-                if entry.score == REVISION or entry not in old:
-                    name = view_key(entity.name, entry.view, entry.values)
-                    words += ("add", views.setdefault(name, len(views) + 1), entry.member, entry.score)
-            elif entry not in old:
+            if type(entry) is ViewEntry:
+                if entry not in old or entry.score == REVISION:
+                    key = view_key(name, entry.view, entry.values)
+                    added.append((views.setdefault(key, len(views) + 1), entry))
+            elif type(entry) is ClaimEntry and entry not in old:
                 words += ("claim", self._claim(entity, entry.unique), entry.value, entry.owner)
-        self._verbs.update(dict.fromkeys(words[0::4]))
-        self._row_words.append(len(words) // 4)
+                verbs["claim"] = None
+        if removed:
+            verbs["remove"] = None
+            words += _grouped("remove", removed)
+        if added:
+            verbs["add"] = None
+            words += _grouped("add", added)
+        self._row_words.append(len(words))
         self._row_words += words
 
     def _partition_of(self, entity: Entity[Any]) -> Partition:
@@ -403,7 +419,7 @@ def _commands_of(verbs: tuple[str, ...]) -> str:
     return " ".join(dict.fromkeys(command for verb in verbs for command in _COMMANDS[verb]))
 
 
-def _differing(old: list[Entry], new: list[Entry]) -> tuple[list[Entry], list[Entry]]:
+def _differing(entity: Entity[Any], old: list[Entry], new: list[Entry]) -> tuple[list[Entry], list[Entry]]:
     """Return both lists without the entries that do not change, if they have equal lengths.
 
     Entries are compared by index, which finds most pairs: a row has at most one entry of each name, always in the
@@ -411,15 +427,37 @@ def _differing(old: list[Entry], new: list[Entry]) -> tuple[list[Entry], list[En
     """
     if len(old) != len(new):
         return old, new
-    removed: list[Entry] = []
-    added: list[Entry] = []
-    for before, after in zip(old, new, strict=True):
-        if before != after:
-            removed.append(before)
-            added.append(after)
-        elif type(after) is ViewEntry and after.score == REVISION:
-            added.append(after)
+    differ = list(map(ne, old, new))
+    removed, added = list(compress(old, differ)), list(compress(new, differ))
+    if entity.by_revision:
+        pairs = zip(new, differ, strict=True)
+        added += [
+            after
+            for after, differs in pairs
+            if type(after) is ViewEntry and after.score == REVISION and not differs
+        ]
     return removed, added
+
+
+def _grouped(verb: str, members: list[tuple[int, ViewEntry]]) -> list[Any]:
+    """Return the words of entries, given with the numbers of their views. Neighbours of one member and score share their words."""
+    words: list[Any] = []
+    start = 0
+    while start < len(members):
+        number, entry = members[start]
+        member, score = entry.member, entry.score
+        end = start + 1
+        while end < len(members) and members[end][1].score == score and members[end][1].member == member:
+            end += 1
+        if verb == "remove":
+            score = ""
+        if end - start == 1:
+            words += (verb, number, member, score)
+        else:
+            words += (verb + "s", end - start, member, score)
+            words += [number for number, _ in members[start:end]]
+        start = end
+    return words
 
 
 def new_op() -> str:

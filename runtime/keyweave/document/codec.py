@@ -206,7 +206,10 @@ class Codec:
 
     def entries_of(self, stored: Stored) -> list[Entry]:
         """Return every index entry that the stored document implies."""
-        return self.entity.entries(self.snapshot_of(stored))
+        if stored.entries is None:
+            stored.entries = self.entity.entries(self.snapshot_of(stored))
+        entries: list[Entry] = stored.entries
+        return entries
 
     def prepare(self, record: Any, stored: Stored | None) -> Prepared:
         """Check `record` and encode it.
@@ -297,7 +300,9 @@ class Codec:
         if self.entity.nested:
             head = f'{{"revision":{revision},"created":{created},"expires":{expires},"op":""'
             document = head.encode() + prepared.body
-        return Stored(revision, created, expires, document, prepared.snapshot, prepared.unknown, op)
+        return Stored(
+            revision, created, expires, document, prepared.snapshot, prepared.unknown, op, prepared.entries
+        )
 
     def _check_scores(self, entries: list[Entry]) -> None:
         """Refuse integers that the server cannot read as a score: its error would come in the middle of the write."""
@@ -368,14 +373,17 @@ class Codec:
         return body, snapshot
 
     def _compact(self, record: Any) -> bytes:
-        """Return what `compact_json` returns for a record of the entity. Most have no records inside, and are encoded here."""
+        """Return what `compact_json` returns for a record of the entity. Most have no records inside, and need no copy."""
         if self._twin is None:
             self._twin, self._nested = twin_of(self.entity.record)
-        if self._nested:
-            return compact_json(record)
-        copy = record.__copy__()
-        copy.__class__ = self._twin
-        return _encode(copy)
+        for name in self._nested:
+            if getattr(record, name):
+                return compact_json(record)
+        record.__class__ = self._twin
+        try:
+            return _encode(record)
+        finally:
+            record.__class__ = self.entity.record
 
     def _unchanged_json(self, record: Any, stored: Stored, document: bytes) -> dict[str, msgspec.Raw]:
         """Return the JSON text of those `json` fields that the stored document already holds byte for byte.

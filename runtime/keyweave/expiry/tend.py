@@ -139,13 +139,11 @@ def _pause(context: Context, seconds: float, rows: int) -> Flow[None]:
 
 
 def sweep_after_write(context: Context, entity: Entity[Any]) -> Flow[None]:
-    """Sweep a few rows after a write of `entity`, if it is this write's turn and rows are due. Rows and time are bounded.
+    """Sweep a few rows after a write of `entity`, if rows are due. Rows and time are bounded.
 
     While a sweeper runs, a write sweeps only when more rows are due than are left to the sweeper. The write itself has
     succeeded, so an error is logged and not raised.
     """
-    if not context.due_for_sweep(entity.group):
-        return
     partition = context.partition(entity)
     once = context.without_retries()
     expired_before = context.state.clock.now() - _MARGIN

@@ -92,7 +92,7 @@ class Namespace:
 class Partition:
     """The keys of one partition. They are all in one slot."""
 
-    __slots__ = ("_stored", "clock", "expiry", "group", "index", "schema", "tag")
+    __slots__ = ("_prefixes", "_stored", "clock", "expiry", "group", "index", "schema", "tag")
 
     def __init__(self, prefix: str, group: str, index: int, stored: Mapping[str, str]) -> None:
         self.group: Final = group
@@ -102,6 +102,7 @@ class Partition:
         self.expiry: Final = f"{self.tag}@expiry"
         self.schema: Final = f"{self.tag}@schema"
         self._stored: Final = stored
+        self._prefixes: Final[dict[tuple[str, str], str]] = {}
 
     def document_prefix(self, entity: str) -> str:
         """Return the prefix of every document key of `entity`; the id follows it."""
@@ -113,19 +114,18 @@ class Partition:
 
     def view(self, entity: str, view: str, values: Sequence[str]) -> str:
         """Return the key of a view's sorted set for one tuple of values."""
-        name = f"{entity}.{view}"
-        if self._stored:
-            name = self._stored.get(name, name)
+        prefix = self._prefixes.get((entity, view)) or self.view_prefix(entity, view)
         if len(values) == 1:
             value = values[0]
             # The fast path: most views have one field, and few values need escaping.
-            return f"{self.tag}{name}:{escape(value) if ':' in value or '%' in value else value}"
-        return f"{self.tag}{name}:{join(values)}" if values else f"{self.tag}{name}"
+            return prefix + (escape(value) if ":" in value or "%" in value else value)
+        return prefix + join(values) if values else prefix[:-1]
 
     def view_prefix(self, entity: str, view: str) -> str:
-        """Return the prefix of the keys of a view with one field; the escaped value follows it."""
+        """Return the prefix of the keys of a view with fields; the escaped values follow it."""
         name = f"{entity}.{view}"
-        return f"{self.tag}{self._stored.get(name, name)}:"
+        prefix = self._prefixes[entity, view] = f"{self.tag}{self._stored.get(name, name)}:"
+        return prefix
 
     def claims(self, entity: str, unique: str) -> str:
         """Return the key of a unique constraint's hash, which maps each normalized value to its owner's id."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 from keyweave.errors import AlreadyExistsError, NotFoundError, UniqueViolationError
-from keyweave.model.entry import Entry
+from keyweave.model.entry import REVISION, Entry
 from keyweave.model.merge import Merge
 from keyweave.model.moment import from_micros
 from keyweave.model.record import Record
@@ -135,6 +135,7 @@ class Entity(Generic[R]):
         not_found: the error for a row that does not exist.
         exists: the error for a key that is taken.
         managed: names of the fields that the store sets.
+        by_revision: whether a view is ordered by the row's latest revision.
     """
 
     name: str
@@ -163,10 +164,12 @@ class Entity(Generic[R]):
     not_found: type[NotFoundError] = NotFoundError
     exists: type[AlreadyExistsError] = AlreadyExistsError
     managed: tuple[str, ...] = field(init=False)
+    by_revision: bool = field(init=False)
 
     def __post_init__(self) -> None:
         managed = tuple(name for name in (self.created, self.updated) if name is not None)
         object.__setattr__(self, "managed", managed)
+        object.__setattr__(self, "by_revision", any(view.order == REVISION for view in self.views.values()))
 
     def manage(self, record: R, created: int, revision: int) -> None:
         """Set the managed fields of a record from a document's head; both values in microseconds since 1970."""

@@ -60,6 +60,7 @@ class Stored(msgspec.Struct, gc=False):
         snapshot: the record as the store holds it, or None until it is first needed.
         op: id of the plan that wrote the document; empty when it is not known.
         unknown: fields of the document that this schema does not have, as JSON members with a leading comma.
+        entries: every index entry that the snapshot implies, or None until they are first needed.
     """
 
     revision: int
@@ -69,6 +70,7 @@ class Stored(msgspec.Struct, gc=False):
     snapshot: Any = None
     unknown: bytes = b""
     op: str = ""
+    entries: Any = None
 
 
 def remember(record: Record, stored: Stored) -> None:

@@ -55,7 +55,8 @@ def discard(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
     if guess is not None:
         removed, newer = yield from _discard_remembered(context, entity, key, guess)
         if removed:
-            yield from sweep_after_write(context, entity)
+            if context.due_for_sweep(entity.group):
+                yield from sweep_after_write(context, entity)
             return True
     attempts = context.policy.attempts
     for _ in range(attempts):
@@ -70,7 +71,8 @@ def discard(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
             return False
         change, family = found
         if (yield from remove_rows(context, [change], family)):
-            yield from sweep_after_write(context, entity)
+            if context.due_for_sweep(entity.group):
+                yield from sweep_after_write(context, entity)
             return True
     raise TransactionConflictError(
         f"{entity.row(key)}: a delete lost all {attempts} attempts to other writers",
