@@ -36,10 +36,7 @@ def namespace() -> str:
 
 @pytest.fixture
 def store(namespace: str) -> Iterator[Store]:
-    """On a server that knows the scripts, so that the first try of a plan is carried out."""
     with Store.open(server_url(), namespace=namespace, sweep_every=0) as opened:
-        scripts = opened.session.context.scripts.values()
-        opened.session.shell._pool.exchange(tuple(("SCRIPT", "LOAD", script.text) for script in scripts))
         yield opened
 
 

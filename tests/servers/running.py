@@ -27,6 +27,11 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from compozy_store.package import PACKAGE
+from keyweave.connection.settings import parse_url
+from keyweave.effects import Flow, Send
+from keyweave.store.script import Script, scripts_of
+from keyweave.sync import shell as sync
 from tests.servers.redis8 import server_command
 
 CHOICE: Final = "KEYWEAVE_TEST_SERVER"
@@ -53,10 +58,19 @@ def chosen_server(environment: Mapping[str, str] = os.environ) -> str:
 def server_url() -> str:
     """The URL of the server under test, the same in the whole process; started when first asked for.
 
+    The server knows every script, so that a test counts the same exchanges whichever tests ran before it.
+
     Raises:
         ValueError: `KEYWEAVE_TEST_SERVER` is wrong.
         RuntimeError: there is no such server, it does not start, or it is another one than it should be.
     """
+    url = _started_server()
+    with sync.Shell(parse_url(url)) as shell:
+        shell.run(_loading(scripts_of(PACKAGE.scripts)))
+    return url
+
+
+def _started_server() -> str:
     if chosen_server() == "embedded":
         return "embedded:"
     elsewhere = os.environ.get(ELSEWHERE)
@@ -66,6 +80,10 @@ def server_url() -> str:
     stack = ExitStack()
     atexit.register(stack.close)
     return stack.enter_context(running_redis8())
+
+
+def _loading(scripts: Mapping[str, Script]) -> Flow[None]:
+    yield Send(tuple(("SCRIPT", "LOAD", script.text) for script in scripts.values()))
 
 
 def new_namespace(name: str) -> str:
