@@ -30,8 +30,11 @@ Examples:
 
   redis-cli ACL SETUSER keyweave-application '>PASSWORD'     set its password; without one it cannot log in
 
-A rule permits only the commands that are sent, the keys of this namespace, and no channels. Only the admin tool's rule
-permits SCAN and CONFIG GET, which reach beyond the namespace: give its user to people and jobs, not to the application.
+A rule permits only the commands that are sent, the keys of this namespace, and no channels. The admin tool's rule permits
+SCAN and CONFIG GET, which reach beyond the namespace: give its user to people and jobs, not to the application. An
+application with retention may use SCAN as well, because a row may replace one that the server freed before a sweep. SCAN
+shows the names of all keys. On a server that others share, leave it out with --no-search: then such a write is refused
+until `keyweave sweep` has run.
 The command does not connect: the URL only shows whether connections select a database or set a client name.
 """
 
@@ -50,6 +53,9 @@ def acl(
     environment: EnvironmentOption = None,
     role: Annotated[Role | None, typer.Option("--for", help="Print only one of the two rules.")] = None,
     user: Annotated[str | None, typer.Option("--user", help="Name of the user; needs --for.")] = None,
+    search: Annotated[
+        bool, typer.Option(help="Let an application with retention search for the entries of freed rows.")
+    ] = True,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
 ) -> None:
     """Print the minimal access rules (ACL) for an application and for the admin tool."""
@@ -59,7 +65,7 @@ def acl(
     try:
         settings, context = prepare(found, url, namespace=namespace, environment=environment)
         rules = {
-            each: rule(context, settings, each, user or _USERS[each])
+            each: rule(context, settings, each, user or _USERS[each], search=search)
             for each in ([role] if role is not None else list(Role))
         }
     except KeyweaveError as error:

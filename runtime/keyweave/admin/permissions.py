@@ -76,6 +76,10 @@ SCRIPTS: Final = frozenset(
 )
 """The commands that the scripts call: the server checks them as if the user had sent them."""
 
+SEARCH: Final = frozenset({"hscan", "scan"})
+"""The commands that find the entries of rows whose document the server freed before a sweep. An application whose entities have
+retention sends them when it creates a row in place of such a row. SCAN shows the names of all keys of the server."""
+
 ADMIN_FLOWS: Final = frozenset(
     {
         "config|get",
@@ -93,9 +97,8 @@ ADMIN_FLOWS: Final = frozenset(
         "zscore",
     }
 )
-"""The commands that only the admin tool also needs. SCAN and CONFIG are not limited to the namespace's keys: with them an
-application could read the names of all keys and the server's settings. An application also sends CONFIG GET when it opens
-a store, and works without the reply."""
+"""The commands that the admin tool also needs. SCAN and CONFIG are not limited to the namespace's keys: they show the names of
+all keys and the server's settings. An application also sends CONFIG GET when it opens a store, and works without the reply."""
 
 
 ADMIN_SCRIPTS: Final = frozenset({"persist", "pexpireat", "renamenx", "type"})
@@ -109,9 +112,15 @@ class Role(enum.Enum):
     ADMIN = "admin"
 
 
-def commands(role: Role, settings: ConnectionSettings) -> list[str]:
-    """Return the commands that a role sends over such connections, sorted, as ACL SETUSER names them."""
+def commands(role: Role, settings: ConnectionSettings, *, search: bool) -> list[str]:
+    """Return the commands that a role sends over such connections, sorted, as ACL SETUSER names them.
+
+    Args:
+        search: whether an application may search for the entries of freed rows.
+    """
     needed = FLOWS | SCRIPTS | (ADMIN_FLOWS | ADMIN_SCRIPTS if role is Role.ADMIN else frozenset())
+    if search:
+        needed |= SEARCH
     if settings.db:
         needed |= {"select"}
     if settings.client_name:
@@ -124,14 +133,20 @@ def key_pattern(keyspace: Keyspace) -> str:
     return "~" + re.sub(r"[\s\x00]", "?", keyspace.pattern(), flags=re.ASCII)
 
 
-def rule(context: Context, settings: ConnectionSettings, role: Role, user: str) -> list[str]:
+def rule(
+    context: Context, settings: ConnectionSettings, role: Role, user: str, *, search: bool = True
+) -> list[str]:
     """Return the words after ACL SETUSER. They set no password, and the user keeps the passwords that it has.
+
+    Args:
+        search: whether an application whose entities have retention may search for the entries of freed rows.
 
     Raises:
         ConfigurationError: the user's name has a character that access rules cannot contain.
     """
     if not user or any(character.isspace() or character == "\x00" for character in user):
         raise ConfigurationError("user: must be a name without spaces")
-    granted = [f"+{command}" for command in commands(role, settings)]
+    searches = search and bool(context.expiring_groups)
+    granted = [f"+{command}" for command in commands(role, settings, search=searches)]
     keys = key_pattern(context.keyspace)
     return [user, "on", "resetkeys", "resetchannels", "clearselectors", keys, "-@all", *granted]
