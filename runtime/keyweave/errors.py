@@ -78,7 +78,10 @@ class ValidationError(KeyweaveError, ValueError):
         entity: name of the entity.
         field: path of the invalid field (`usage[0].provider`), or None when no single field is invalid.
         rule: the rule that the value breaks, such as `Expected int, got str`.
+        key: the key of the record that was refused; empty when no record was, or when its key is no text.
     """
+
+    key: str = ""
 
     def __init__(self, message: str, *, entity: str = "", field: str | None = None, rule: str = "") -> None:
         super().__init__(message)
@@ -238,7 +241,10 @@ class CorruptDocumentError(KeyweaveError):
 
     Attributes:
         entity: name of the entity, or empty when it is not known.
+        key: the key of the row, if the caller gave it; empty otherwise.
     """
+
+    key: str = ""
 
     def __init__(self, message: str, *, entity: str = "") -> None:
         super().__init__(message)

@@ -6,6 +6,7 @@ import base64
 import importlib
 import inspect
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -104,7 +105,7 @@ def without_key(error: BaseException) -> str:
     """The texts of an error, without the key of the row that the caller named."""
     key = getattr(error, "key", "")
     text = f"{type(error).__name__} {error}"
-    named = text.replace(f" {key!r}: ", ": ", 1) if key else text
+    named = re.sub(f" {re.escape(repr(key))}(?=[:.])", "", text, count=1) if key else text
     return f"{named} {type(error)!r}"
 
 

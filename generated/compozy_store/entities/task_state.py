@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from keyweave.errors import CheckViolationError
 from keyweave.model.entity import Entity, Reference, Retention, View
 from keyweave.model.entry import CREATED, Entry, ViewEntry
@@ -38,12 +40,8 @@ def index_entries(record: models.TaskState) -> list[Entry]:
     return entries
 
 
-def check(record: models.TaskState) -> None:
-    """Refuse a TaskState that breaks a check of the schema.
-
-    Raises:
-        CheckViolationError: names the check.
-    """
+def check(record: Any) -> None:
+    """Raise `CheckViolationError`, which names the check, if a TaskState breaks one."""
     if not (((record.agent_id is None) or (record.action_id is not None))):
         raise CheckViolationError(
             "TaskState: check agent_needs_action: A task with an agent also has an action.",

@@ -63,6 +63,7 @@ def entity_module(entity: Entity, schema: Schema) -> EntityModule:
     imports.runtime("Entry")
     if entity.checks:
         imports.runtime("CheckViolationError")
+        imports.use("typing", "Any")
     entries = [view_entry(view, entity, imports) for view in entity.views]
     entries += [claim_entry(unique, entity, imports) for unique in entity.uniques]
     return EntityModule(

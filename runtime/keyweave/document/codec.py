@@ -104,15 +104,22 @@ class Codec:
         self._nested: tuple[str, ...] = ()
         self._scores = any(view.order not in (CREATED, REVISION) for view in entity.views.values())
 
-    def load(self, document: bytes) -> Any:
+    def load(self, document: bytes, key: str = "") -> Any:
         """Decode a stored document into a record that remembers it.
+
+        Args:
+            key: the row's id, if the caller has asked for it: an error names it.
 
         Raises:
             CorruptDocumentError: the document has no head, or its body does not fit the entity.
         """
-        stored = self.read_memory(document)
-        assert stored.document is not None
-        record = self._decode_stored(stored.document)
+        try:
+            stored = self.read_memory(document)
+            assert stored.document is not None
+            record = self._decode_stored(stored.document)
+        except CorruptDocumentError as error:
+            self.entity.name_row(error, key)
+            raise
         self.entity.manage(record, stored.created, stored.revision)
         remember(record, stored)
         return record
@@ -222,6 +229,14 @@ class Codec:
             ValidationError: a value breaks its field's type or limits.
             CheckViolationError: a check of the entity does not hold.
         """
+        try:
+            return self._prepare(record, stored)
+        except ValidationError as error:
+            key = getattr(record, self.entity.key, None)
+            self.entity.name_row(error, key if isinstance(key, str) else "")
+            raise
+
+    def _prepare(self, record: Any, stored: Stored | None) -> Prepared:
         entity = self.entity
         if type(record) is not entity.record:
             raise ValidationError(

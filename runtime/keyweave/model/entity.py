@@ -11,7 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
-from keyweave.errors import AlreadyExistsError, NotFoundError, UniqueViolationError
+from keyweave.errors import (
+    AlreadyExistsError,
+    CorruptDocumentError,
+    NotFoundError,
+    UniqueViolationError,
+    ValidationError,
+)
 from keyweave.model.entry import REVISION, Entry
 from keyweave.model.merge import Merge
 from keyweave.model.moment import from_micros
@@ -89,16 +95,17 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class Retention(Generic[R]):
+class Retention:
     """When rows expire.
 
     Attributes:
-        applies: returns whether a record has a deadline.
+        applies: returns whether a record has a deadline. What a schema compares may be constant by its types, which a type
+            checker would report.
         after: microseconds from the write that first makes `applies` true to the deadline.
         recommended: smallest and largest recommended `after` in microseconds, or None.
     """
 
-    applies: Callable[[R], bool]
+    applies: Callable[[Any], bool]
     after: int
     recommended: tuple[int, int] | None = None
 
@@ -160,7 +167,7 @@ class Entity(Generic[R]):
     views: Mapping[str, View] = field(default_factory=dict)
     uniques: Mapping[str, Unique] = field(default_factory=dict)
     references: tuple[Reference, ...] = ()
-    retention: Retention[R] | None = None
+    retention: Retention | None = None
     not_found: type[NotFoundError] = NotFoundError
     exists: type[AlreadyExistsError] = AlreadyExistsError
     managed: tuple[str, ...] = field(init=False)
@@ -182,6 +189,13 @@ class Entity(Generic[R]):
         """Return how messages name a row: by the entity, and by the key if the caller gave one."""
         shown = key if len(key) <= LONGEST_KEY_SHOWN else f"{key[:LONGEST_KEY_SHOWN]}..."
         return f"{self.name} {shown!r}" if key else self.name
+
+    def name_row(self, error: ValidationError | CorruptDocumentError, key: str) -> None:
+        """Let an error about a row of this entity name the row. An empty key changes nothing."""
+        text = str(error)
+        if key and not error.key and text.startswith(self.name):
+            error.key = key
+            error.args = (self.row(key) + text[len(self.name) :], *error.args[1:])
 
     def missing(self, key: str) -> NotFoundError:
         """Return the error for a row that does not exist."""

@@ -130,7 +130,7 @@ def row_and_list_by_script(
     direction = "newest" if newest else "oldest"
     arguments = (theirs.document_prefix(rows.name), CHUNK, direction, most_members(CHUNK))
     reply: Any = yield from ask_script(context, "row_and_page", keys, arguments)
-    record: R | None = context.codecs[entity.name].load(reply[0]) if reply is not None else None
+    record: R | None = context.codecs[entity.name].load(reply[0], key) if reply is not None else None
     if record is None or not (yield from is_live(context, record)):
         return None
     return record, (yield from _complete_list(context, rows, via, (key,), newest, reply[1:]))

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from keyweave.changes.change import Change
+from keyweave.document.codec import Codec
 from keyweave.effects import Command, Flow
-from keyweave.errors import StoreUnavailableError, ValidationError
+from keyweave.errors import CorruptDocumentError, StoreUnavailableError, ValidationError
 from keyweave.exchange.ask import ask, ask_script
 from keyweave.exchange.deadline import TIME, deadline_passed, deadlines_passed, micros_of
 from keyweave.exchange.handshake import require_built
@@ -53,7 +54,7 @@ def find(context: Context, entity: Entity[R], key: str) -> Flow[R | None]:
     )
     if document is None:
         return None
-    record: R = context.codecs[entity.name].load(document)
+    record: R = context.codecs[entity.name].load(document, key)
     if not (yield from is_live(context, record)):
         return None
     if unit is not None:
@@ -93,7 +94,7 @@ def get_many(
         (documents,) = yield from _read(context, entity, command)
         present = [key for key, document in zip(part, documents, strict=True) if document is not None]
         stored = [document for document in documents if document is not None]
-        records = load_each(context, entity, stored) if readable else codec.load_all(stored)
+        records = load_each(context, entity, stored) if readable else _load_all(codec, present, stored)
         found |= dict.fromkeys(part)
         rows = [(key, record) for key, record in zip(present, records, strict=True) if record is not None]
         live = yield from which_live(context, [record for _, record in rows])
@@ -105,6 +106,14 @@ def get_many(
             if change is not None:
                 found[key] = buffered_record(context, change)
     return [found[key] for key in wanted]
+
+
+def _load_all(codec: Codec, keys: list[str], documents: list[bytes]) -> list[Any]:
+    try:
+        return codec.load_all(documents)
+    except CorruptDocumentError:
+        # One by one, so that the error names the row.
+        return [codec.load(document, key) for key, document in zip(keys, documents, strict=True)]
 
 
 def find_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R | None]:

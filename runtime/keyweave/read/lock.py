@@ -89,7 +89,7 @@ def _live_row(context: Context, entity: Entity[R], key: str, document: bytes | N
     """Return the row of a document if it is live, and record it in the transaction."""
     if document is None:
         return None
-    record: R = context.codec(entity).load(document)
+    record: R = context.codec(entity).load(document, key)
     if not (yield from is_live(context, record)):
         return None
     remember_loaded(context, entity, key, record)

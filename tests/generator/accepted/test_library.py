@@ -110,8 +110,8 @@ def test_errors_have_the_names_that_were_picked(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"title": "secret"}, 'Book: check no_open_secret: title != "secret" or shelf == "closed"'),
-        ({"format": "\\"}, 'Book: check no_backslash: A "format" has no \\ in it'),
+        ({"title": "secret"}, 'Book \'1\': check no_open_secret: title != "secret" or shelf == "closed"'),
+        ({"format": "\\"}, "Book '1': check no_backslash: A \"format\" has no \\ in it"),
     ],
 )
 def test_messages_keep_their_quotes(stage: Stage, change: dict[str, Any], message: str) -> None:

@@ -153,7 +153,7 @@ def test_a_check_names_itself(stage: Stage, change: dict[str, Any], check: str) 
     stage.customers.create(customer(stage))
     if "state" in change:
         change = {"state": shop.OrderState(change["state"])}
-    with pytest.raises(CheckViolationError, match=f"Order: check {check}: ") as caught:
+    with pytest.raises(CheckViolationError, match=f"^Order 'o1': check {check}: ") as caught:
         stage.orders.create(order(stage, **change))
     assert caught.value.rule == check
     assert stage.orders.count_all() == 0
