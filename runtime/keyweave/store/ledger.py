@@ -96,6 +96,8 @@ class Ledger:
 
     def settled(self, ticket: Ticket) -> None:
         """Take back a slot that was left open."""
+        if ticket.session != self.session:
+            return
         try:
             self._unsettled.remove(ticket.slot)
         except ValueError:
