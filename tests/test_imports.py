@@ -46,7 +46,7 @@ ALSO: Final = {"compozy_engine.demo": {"rich"}, "keyweave.testing.pytest_plugin"
 """Modules that may import more than their package: the demo prints in colour, and pytest loads its plugin."""
 
 GENERATOR_LAYERS: Final = (
-    ("names", "model", "problems", "costs", "stamp", "literal", "layout", "pattern"),
+    ("names", "model", "problems", "costs", "stamp", "literal", "constant", "layout", "pattern"),
     ("source*", "node", "structure", "expression*"),
     ("resolve*", "consistency_*"),
     ("folder",),

@@ -31,7 +31,7 @@ STORE_NAMES: Final = frozenset(
 MODULE_NAMES: Final = frozenset("asynccontextmanager open_session outcome sweep timedelta".split())
 """Names that generated packages import, and that a module of an entity inside such a package would hide."""
 
-CONSTANT_NAMES: Final = frozenset({"CREATED", "REVISION", "PACKAGE"})
+CONSTANT_NAMES: Final = frozenset({"CREATED", "REVISION", "PACKAGE", "EXACT", "UTC", "UUID"})
 """Constants beside the descriptors of entities."""
 
 ROW_NAMES: Final[frozenset[str]] = frozenset()

@@ -9,7 +9,10 @@ from typing import Any
 from tests.schemas.expressions import condition, number
 from tests.schemas.words import NOUNS, VALUES, lower, pascal
 
-SCALARS = ("string", "id", "int", "float", "bool", "datetime", "duration", "bytes", "json")
+SCALARS = (
+    *("string", "id", "int", "float", "decimal", "bool"),
+    *("datetime", "date", "time", "duration", "uuid", "bytes", "json"),
+)
 PATTERNS = ("a", "^[a-z]*$", "^é?", "x|y", "\\S", "[\"']*", "\\d{2,3}")
 DOCS = (
     "",
@@ -96,6 +99,8 @@ class _Schema:
         draw = self._draw
         chosen = draw.random()
         if depth and chosen < 0.2:
+            if chosen < 0.05:
+                return {"type": "set", "of": draw.choice(SCALARS[:-1])}
             return {"type": draw.choice(["list", "map"]), "of": self._type(depth - 1)}
         if self._enums and chosen < 0.35:
             return {"type": draw.choice(sorted(self._enums))}
@@ -134,12 +139,16 @@ class _Schema:
             if draw.random() < 0.5:
                 field["max"] = low + draw.choice([0, 1, 10])
         if (
-            kind in ("string", "id", "bytes", "list", "map")
+            kind in ("string", "id", "bytes", "list", "set", "map")
             and draw.random() < 0.2
             and "default" not in field
         ):
             field["max_length"] = draw.choice([0, 1, 5, 2**31, 10**17])
             field["min_length"] = draw.choice([0, 1])
+        if kind == "decimal" and draw.random() < 0.6 and "default" not in field:
+            field["digits"] = draw.choice([3, 15, 16, 1000])
+            if draw.random() < 0.7:
+                field["places"] = draw.choice([0, 2])
         if kind in ("string", "id") and draw.random() < 0.2 and not {"default", "max_length"} & field.keys():
             field["pattern"] = draw.choice(PATTERNS)
         if kind in ("string", "id") and draw.random() < 0.2:
@@ -156,8 +165,13 @@ class _Schema:
             "id": "a",
             "int": draw.randint(-5, 5),
             "float": draw.choice([0.0, -1.5, 3, 1e300]),
+            "decimal": draw.choice([0, 1.5, "0.10"]),
+            "date": "2024-02-29",
+            "time": draw.choice(["08:30:00", "23:59:59.999999"]),
+            "uuid": "00000000-0000-0000-0000-00000000000a",
             "bool": draw.choice([True, False]),
             "list": [],
+            "set": [],
             "map": {},
         }.get(kind)
 
@@ -180,7 +194,11 @@ class _Schema:
         orders = ["created", "revision"] + [
             each
             for each, field in fields.items()
-            if field["type"] in ("int", "float", "datetime", "duration") and not field.get("optional")
+            if (
+                field["type"] in ("int", "float", "datetime", "date", "duration")
+                or field.get("digits") in (3, 15)
+            )
+            and not field.get("optional")
         ]
         for _ in range(draw.randint(0, 3)):
             chosen = draw.sample(plain, min(len(plain), draw.randint(0, 2)))
@@ -211,8 +229,9 @@ class _Schema:
         return entity
 
     def _can_be_found(self, field: dict[str, Any]) -> bool:
-        scalars = ("string", "id", "int", "bool", "datetime", "duration", "bytes")
-        return (field["type"] in scalars or field["type"] in self._enums) and not field.get("secret")
+        return (
+            field["type"] in {*SCALARS} - {"float", "json"} or field["type"] in self._enums
+        ) and not field.get("secret")
 
     def _refer(self, entity: dict[str, Any], fields: dict[str, Any], names: list[str]) -> None:
         draw = self._draw

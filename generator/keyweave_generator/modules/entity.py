@@ -64,6 +64,10 @@ def entity_module(entity: Entity, schema: Schema) -> EntityModule:
     if entity.checks:
         imports.runtime("CheckViolationError")
     entries = [view_entry(view, entity, imports) for view in entity.views]
+    rules = [check.rule for check in entity.checks]
+    for rule in [*rules, *([entity.retention.when] if entity.retention is not None else [])]:
+        for module, name in rule.imports:
+            imports.use(module, name)
     entries += [claim_entry(unique, entity, imports) for unique in entity.uniques]
     return EntityModule(
         imports,

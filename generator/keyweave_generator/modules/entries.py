@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from keyweave_generator.literal import tuple_of
 from keyweave_generator.model import Entity, Field, OrderBy, TypeKind, Unique, View
@@ -11,6 +12,14 @@ from keyweave_generator.names import argument_name
 
 from .annotations import kind
 from .imports import Imports
+
+_SCORES: Final = {
+    "datetime": "to_micros",
+    "duration": "duration_micros",
+    "date": "to_days",
+    "decimal": "decimal_score",
+}
+"""The function of the runtime that turns a value into a score; a number is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +92,7 @@ def _score(view: View, fields: Mapping[str, Field], imports: Imports) -> str:
         return imports.runtime(view.order.value.upper())
     assert view.order_field is not None
     value = f"record.{view.order_field}"
-    convert = {"datetime": "to_micros", "duration": "duration_micros"}.get(fields[view.order_field].type.name)
+    convert = _SCORES.get(fields[view.order_field].type.name)
     return f"{imports.runtime(convert)}({value})" if convert is not None else value
 
 

@@ -42,7 +42,7 @@ _ALWAYS: Final = (
 
 
 _RESERVED: Final = frozenset(
-    "Any AsyncIterator Callable ClaimEntry ENTITY Iterator Literal Page Sequence Session".split()
+    "Any AsyncIterator Callable ClaimEntry Decimal ENTITY Iterator Literal Page Sequence Session UUID".split()
 )
 """Names in PascalCase or capitals that the module of a repository has beside the classes of the schema."""
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
+from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
+from keyweave.model.exact import DecimalLimits
 from keyweave.model.normalize import fill_zero, trim
 from keyweave.model.record import Record, Value
 
@@ -54,6 +57,9 @@ class Part(Value, kw_only=True):
     until: timedelta | None = None
     colours: list[str] = msgspec.field(default_factory=list)
     note: str = ""
+    day: date = date(2024, 2, 29)
+    owed: Annotated[Decimal, DecimalLimits(ge=Decimal("0.5"))] = Decimal("1")
+    marks: set[str] = msgspec.field(default_factory=set)
 
 
 class Crate(Value, kw_only=True):
@@ -66,6 +72,7 @@ class Crate(Value, kw_only=True):
     price: int
     """Never shown."""
     weight: float = -0.5
+    toll: Decimal | None = None
     total: float = 0.0
 
 
@@ -93,6 +100,11 @@ class Exhibit(Record, kw_only=True):
     sealed: bool | None = None
     height: float
     width: int | None = None
+    worth: Annotated[Decimal, DecimalLimits(digits=15, places=2)] = Decimal("0.10")
+    shown_on: date | None = None
+    opens: Annotated[time, Meta(tz=False)] = time(8, 30)
+    number: UUID | None = None
+    tags: set[str] = msgspec.field(default_factory=set)
     turn: timedelta
     found_at: Annotated[datetime, Meta(tz=True)] | None = None
     notes: Any | None = None

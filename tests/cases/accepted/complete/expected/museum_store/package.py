@@ -34,6 +34,6 @@ PACKAGE = Package(
         "tree",
         "unlock",
     ),
-    fingerprint="dfef6169a8636b990e5b1bf3240ad0e7b716c48ccf02c512b5c1aeef0aceba9f",
+    fingerprint="8eafe7cb02bbd23eec74f90de7c038e5197158ba63d25a4e4fda69847b125a30",
     format=1,
 )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from decimal import Decimal
+
 from keyweave.errors import CheckViolationError
 from keyweave.keyspace.keys import join
 from keyweave.model.entity import Entity, Reference, Retention, Unique, View
 from keyweave.model.entry import CREATED, ClaimEntry, Entry, ViewEntry
 from keyweave.model.keytext import key_text
-from keyweave.model.merge import Merge, add, first, greatest, least, union
+from keyweave.model.merge import Merge, add, add_exact, first, greatest, least, union, union_of_sets
 from keyweave.model.moment import duration_micros
 from keyweave.model.normalize import compact
 
@@ -69,13 +72,22 @@ def check(record: models.Exhibit) -> None:
             field="height",
             rule="of_a_size",
         )
-    if not ((record.width is not None and record.width >= 2)):
+    if not (((record.width is not None and record.width >= 2) and (record.worth > Decimal("0.05")))):
         raise CheckViolationError(
-            "Exhibit: check wide_enough: width >= 2", entity="Exhibit", field="width", rule="wide_enough"
+            "Exhibit: check wide_enough: width >= 2 and worth > 0.05",
+            entity="Exhibit",
+            field="width",
+            rule="wide_enough",
         )
-    if not (((record.found_at is None) or (record.state in ("shown", "stored")))):
+    if not (
+        (
+            (record.found_at is None)
+            or (record.found_at is not None and record.found_at < datetime(2000, 1, 1, 0, 0, 0, tzinfo=UTC))
+            or (record.state in ("shown", "stored"))
+        )
+    ):
         raise CheckViolationError(
-            "Exhibit: check found_when_shown: found_at is null or state in ['shown', 'stored']",
+            "Exhibit: check found_when_shown: found_at is null or found_at < '2000-01-01T00:00:00Z' or state in ['shown', 'stored']",
             entity="Exhibit",
             field="found_at",
             rule="found_when_shown",
@@ -83,7 +95,13 @@ def check(record: models.Exhibit) -> None:
 
 
 def _key_of_parts(value: models.Part) -> tuple[str, ...]:
-    return (compact(value.name), value.maker.lower(), value.shelf.strip(), str(value.state))
+    return (
+        compact(value.name),
+        value.maker.lower(),
+        value.shelf.strip(),
+        str(value.state),
+        key_text(value.day),
+    )
 
 
 def _combine_parts(left: models.Part, right: models.Part) -> None:
@@ -93,6 +111,8 @@ def _combine_parts(left: models.Part, right: models.Part) -> None:
     left.until = greatest(left.until, right.until)
     left.colours = union(left.colours, right.colours)
     left.note = first(left.note, right.note)
+    left.owed = add_exact(left.owed, right.owed)
+    left.marks = union_of_sets(left.marks, right.marks)
 
 
 def _tidy_parts(value: models.Part) -> None:
@@ -131,6 +151,11 @@ EXHIBIT = Entity(
             "sealed",
             "height",
             "width",
+            "worth",
+            "shown_on",
+            "opens",
+            "number",
+            "tags",
             "turn",
             "found_at",
             "notes",
