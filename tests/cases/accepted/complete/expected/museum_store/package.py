@@ -34,6 +34,6 @@ PACKAGE = Package(
         "tree",
         "unlock",
     ),
-    fingerprint="dfef6169a8636b990e5b1bf3240ad0e7b716c48ccf02c512b5c1aeef0aceba9f",
+    fingerprint="81a7581597040214382b2013898ba667a1552723f623708fcec2b3d1ef46eba5",
     format=1,
 )
