@@ -52,6 +52,11 @@ class Repository(Keyed[R, K, N, V]):
         entity = self._entity
         return self._run(_get.get_many(self._context, entity, entity.stored_keys(keys)), "get_many")
 
+    def exists(self, key: K) -> bool:
+        """Return whether there is a row with this key, in one round trip, without reading all of the row."""
+        entity = self._entity
+        return self._run(_get.exists(self._context, entity, entity.stored_key(key)), "exists")
+
     def get_for_update(self, key: K, *, wait: float | None = None) -> R:
         """The row, locked until the transaction ends; `wait` is in seconds.
 
