@@ -16,12 +16,9 @@ from typing import Final
 HEAD_NAMES: Final = ("revision", "created", "expires", "op")
 """Keys of the head of every document, in their order."""
 
-ARGUMENT_NAMES: Final = frozenset("self cls at batch cursor function if_none limit newest order wait".split())
+ARGUMENT_NAMES: Final = frozenset("self cls batch cursor limit newest order".split())
 """Arguments of generated methods beside those that have the names of fields. A field of such a name is given as the
 argument of that name with an underscore at its end."""
-
-KEY_ARGUMENT_NAMES: Final = ARGUMENT_NAMES | {"entries", "for_update", "max_depth"}
-"""Arguments beside the key. A key field of such a name is given as the argument with an underscore at its end."""
 
 STORE_NAMES: Final = frozenset(
     "open connect transact outcome sweep sweeper check health session stats close".split()
@@ -142,11 +139,6 @@ def pascal_case(name: str) -> str:
 def argument_name(field: str) -> str:
     """Return the argument of generated methods for the value of a field: its name, unless an option has that name."""
     return f"{field}_" if field in ARGUMENT_NAMES else field
-
-
-def key_argument_name(field: str) -> str:
-    """Return the argument of generated methods for the key of a row."""
-    return f"{field}_" if field in KEY_ARGUMENT_NAMES else field
 
 
 def hidden(name: str) -> bool:

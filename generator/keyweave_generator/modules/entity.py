@@ -105,6 +105,8 @@ def _arguments(entity: Entity, schema: Schema, imports: Imports) -> Iterator[tup
     normalized = normalized_fields(entity.fields, schema)
     if normalized:
         yield "normalize", f"{models}.{normalizer_name(entity.name)}"
+    if next(field for field in entity.fields if field.name == entity.key).trim:
+        yield "normalize_key", imports.runtime("trimmed")
     yield from _names("json", (field.name for field in entity.fields if _holds_json(field.type, schema)))
     yield from _names("nested", (field.name for field in entity.fields if _holds_records(field.type)))
     merges = [merge_functions(merge, entity, schema, imports) for merge in entity.merges]

@@ -7,7 +7,7 @@ decisions.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
@@ -121,6 +121,7 @@ class Entity(Generic[R]):
         check: raises `CheckViolationError`.
         normalize: trims and derives values in place and returns whether it changed anything; None when the entity
             needs no normalization.
+        normalize_key: brings a key that a caller gives into the form in which rows have it; None where that is the same.
         created: name of the field that shows when the row was created, or None.
         updated: name of the field that shows when the row was last written, or None.
         normalized: names of the fields that `normalize` may change.
@@ -146,6 +147,7 @@ class Entity(Generic[R]):
     entries: Callable[[R], list[Entry]]
     check: Callable[[R], None]
     normalize: Callable[[R], bool] | None = None
+    normalize_key: Callable[[Any], str] | None = None
     json: tuple[str, ...] = ()
     nested: tuple[str, ...] = ()
     merges: Mapping[str, Merge[Any]] = field(default_factory=dict)
@@ -174,6 +176,18 @@ class Entity(Generic[R]):
             setattr(record, self.created, from_micros(created))
         if self.updated is not None:
             setattr(record, self.updated, from_micros(revision))
+
+    def stored_key(self, key: Any) -> str:
+        """Return a key that a caller gives in the form in which rows have it. It is checked where it is used."""
+        normalize = self.normalize_key
+        return normalize(key) if normalize is not None else key
+
+    def stored_keys(self, keys: Sequence[Any]) -> Sequence[str]:
+        """Return keys that a caller gives in the form in which rows have them; what is one string stays as it is."""
+        normalize = self.normalize_key
+        if normalize is None or isinstance(keys, str):
+            return keys
+        return [normalize(key) for key in keys]
 
     def row(self, key: str) -> str:
         """Return how messages name a row: by the entity, and by the key if the caller gave one."""

@@ -116,6 +116,7 @@ class Exhibit(Record, kw_only=True):
 def normalize_exhibit(record: Exhibit) -> bool:
     """Bring a Exhibit into its stored form, in place, and return whether that changed it."""
     changed = False
+    changed = trim(record, "gallery") or changed
     changed = trim(record, "title") or changed
     for each_crates in record.crates.values():
         for each_crates__2 in each_crates:
@@ -133,3 +134,10 @@ class Gallery(Record, kw_only=True):
     """Set by the store."""
     changed_at: datetime | None = None
     """Set by the store."""
+
+
+def normalize_gallery(record: Gallery) -> bool:
+    """Bring a Gallery into its stored form, in place, and return whether that changed it."""
+    changed = False
+    changed = trim(record, "name") or changed
+    return changed

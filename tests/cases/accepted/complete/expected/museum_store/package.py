@@ -34,6 +34,6 @@ PACKAGE = Package(
         "tree",
         "unlock",
     ),
-    fingerprint="8eafe7cb02bbd23eec74f90de7c038e5197158ba63d25a4e4fda69847b125a30",
+    fingerprint="c087ba20340ae6bb547cfc623473822d433f679f60108151f3cc8644811323df",
     format=1,
 )
