@@ -78,7 +78,7 @@ class Position:
 class Field:
     """One field of an entity or record type. Bounds are inclusive; lengths count characters, bytes or elements.
 
-    `digits` and `places` are of a decimal: the most digits in all, and behind the point.
+    `auto` is the kind of id that a record makes for this field. `digits` and `places` are of a decimal: the most digits in all, and behind the point.
     """
 
     name: str
@@ -98,6 +98,7 @@ class Field:
     when_zero: Expression | None = None
     managed: Managed | None = None
     renamed_from: str | None = None
+    auto: str | None = None
     doc: str = ""
 
 

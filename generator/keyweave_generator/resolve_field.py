@@ -39,6 +39,12 @@ _USUAL = {
     "map": "dict mapping hash",
 }
 """Names that other languages and databases have for the types."""
+_SAMPLES = {
+    "uuid7": "019af000-0000-7000-8000-000000000000",
+    "uuid4": "00000000-0000-4000-8000-000000000000",
+    "ksuid": "0ujtsYcgvSTl8PAuAdqWYSMnLOv",
+}
+"""An id of each kind that a record can make."""
 _CONTAINERS = {"list": TypeKind.LIST, "set": TypeKind.SET, "map": TypeKind.MAP}
 
 
@@ -146,6 +152,7 @@ def _field(  # noqa: C901 - one clause per attribute
         elif optional or node.has("default") or node.child_flag("secret"):
             refuse("managed", "a managed field cannot be optional or secret, or have a default")
     _old_name(node, refuse, in_entity=in_entity)
+    _auto(node, scalar, pattern.text if pattern is not None else "", refuse)
     if optional and node.has("default"):
         refuse("default", "an optional field is null by default; leave out one of optional and default")
     if node.has("when_zero") and scalar not in ("int", "float"):
@@ -175,12 +182,30 @@ def _field(  # noqa: C901 - one clause per attribute
         trim=node.child_flag("trim"),
         managed=managed,
         renamed_from=node.child_text("renamed_from") or None,
+        auto=node.child_text("auto") or None,
         doc=node.child_text("doc"),
     )
     if isinstance(default, Decimal) and not fits(default, field):
         refuse("default", f"the default {quote(str(default))} is out of the field's own bounds")
         return None
     return field
+
+
+def _auto(node: Node, scalar: str, pattern: str, refuse: Callable[[str, str], None]) -> None:
+    kind = node.child_text("auto")
+    if not kind:
+        return
+    if scalar not in ("id", "string", "uuid"):
+        refuse("auto", "auto is for ids, strings and uuids")
+    elif scalar == "uuid" and kind == "ksuid":
+        refuse("auto", "a ksuid is text; use uuid7, or the type id")
+    else:
+        sample = _SAMPLES[kind]
+        low, high = _number(node, "min_length"), _number(node, "max_length")
+        if (low is not None and low > len(sample)) or (high is not None and high < len(sample)):
+            refuse("auto", f"a {kind} of {len(sample)} characters is out of the field's own bounds")
+        elif pattern and not re.search(strict_end(pattern), sample):
+            refuse("auto", f"a {kind} such as {quote(sample)} does not match the field's own pattern")
 
 
 def _old_name(node: Node, refuse: Callable[[str, str], None], *, in_entity: bool) -> None:

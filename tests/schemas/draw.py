@@ -42,6 +42,7 @@ class _Schema:
         self._enums: dict[str, Any] = {}
         self._records: dict[str, Any] = {}
         self._groups: dict[str, Any] = {}
+        self._keys: dict[str, Any] = {}
 
     def files(self) -> dict[str, str]:
         draw = self._draw
@@ -55,6 +56,7 @@ class _Schema:
                 "doc": self._doc(),
             }
         names = [self._class() for _ in range(draw.choice([1, 1, 2, 3]))]
+        self._keys = {name: self._key() for name in names}
         entities = {f"e{number}.yaml": self._entity(name, names) for number, name in enumerate(names)}
         package = {
             "package": self._package,
@@ -179,7 +181,7 @@ class _Schema:
         draw = self._draw
         fields = self._fields(draw.randint(1, 7), entity=True)
         key = next((each for each in iter(lambda: lower(draw), None) if each not in fields), "id")
-        fields = {key: {"type": draw.choice(["id", "string"])}, **fields}
+        fields = {key: self._keys[name], **fields}
         entity: dict[str, Any] = {
             "entity": name,
             "doc": self._doc(),
@@ -228,6 +230,13 @@ class _Schema:
             entity["errors"] = {"not_found": f"{name[:40]}GoneError", "exists": "ThereError"}
         return entity
 
+    def _key(self) -> dict[str, Any]:
+        draw = self._draw
+        kind = draw.choice(["id", "string", "uuid", "int"])
+        made = {"int": [""], "uuid": ["", "uuid7", "uuid4"]}.get(kind, ["", "uuid7", "ksuid", "uuid4"])
+        auto = draw.choice(made)
+        return {"type": kind, "auto": auto} if auto else {"type": kind}
+
     def _can_be_found(self, field: dict[str, Any]) -> bool:
         return (
             field["type"] in {*SCALARS} - {"float", "json"} or field["type"] in self._enums
@@ -240,7 +249,7 @@ class _Schema:
             field = lower(draw)
             if field in fields:
                 continue
-            fields[field] = {"type": "id", "optional": True}
+            fields[field] = {"type": self._keys[target]["type"], "optional": True}
             entity["views"][f"by_{field}"] = {"fields": [field], "order": "created", "why": "the reference"}
             entity["references"][field] = {"entity": target, "on_delete": "cascade"}
             if target == entity["entity"] and draw.random() < 0.5:

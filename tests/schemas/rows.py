@@ -17,7 +17,7 @@ MATCHING: Final = {
 """A text for each pattern."""
 
 
-def row(draw: random.Random, package: ModuleType, schema: Schema, entity: Entity, key: str) -> Any:
+def row(draw: random.Random, package: ModuleType, schema: Schema, entity: Entity, key: Any) -> Any:
     """A new row with this key; its references are null."""
     referring = {reference.field for reference in entity.references}
     given: dict[str, Any] = {}

@@ -98,6 +98,9 @@ def _arguments(entity: Entity, schema: Schema, imports: Imports) -> Iterator[tup
     yield "record", f"{models}.{entity.name}"
     yield "key", f'"{entity.key}"'
     yield "partition_by", f'"{entity.partition_by}"'
+    key_kind = kind(next(field.type for field in entity.fields if field.name == entity.key))
+    if key_kind != "str":
+        yield "key_kind", f'"{key_kind}"'
     known = [*HEAD_NAMES, *(field.name for field in entity.fields)]
     yield "known", f"frozenset({{{', '.join(map(literal, known))}}})"
     yield "entries", "index_entries"

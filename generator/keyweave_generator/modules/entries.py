@@ -37,7 +37,7 @@ def view_entry(view: View, entity: Entity, imports: Imports) -> EntryStatement:
     entry = imports.runtime("ViewEntry")
     return EntryStatement(
         _condition(view.fields, fields),
-        f'{entry}("{view.name}", {values}, record.{entity.key}, {_score(view, fields, imports)})',
+        f'{entry}("{view.name}", {values}, {_stored_text(fields[entity.key], imports)}, {_score(view, fields, imports)})',
     )
 
 
@@ -49,7 +49,8 @@ def claim_entry(unique: Unique, entity: Entity, imports: Imports) -> EntryStatem
     )
     claim = imports.runtime("ClaimEntry")
     return EntryStatement(
-        _condition(unique.fields, fields), f'{claim}("{unique.name}", {value}, record.{entity.key})'
+        _condition(unique.fields, fields),
+        f'{claim}("{unique.name}", {value}, {_stored_text(fields[entity.key], imports)})',
     )
 
 

@@ -11,7 +11,7 @@ from .annotations import annotation
 from .identifiers import filter_name
 from .imports import Imports
 
-_FILTERABLE: Final = {"string", "id", "int", "bool"}
+_FILTERABLE: Final = {"string", "id", "int", "decimal", "bool", "date", "time", "uuid"}
 """Scalar types by which rows can be searched."""
 
 

@@ -146,7 +146,15 @@ def _field(field: Field, schema: Schema, imports: Imports) -> FieldLine:
         annotation, default = f"{annotation} | None", " = None"
     elif field.has_default:
         default = f" = {_default(field.type, field.default, schema, imports)}"
+    elif field.auto is not None:
+        default = f" = {imports.module('msgspec')}.field(default_factory={_maker(field, imports)})"
     return FieldLine(field.name, annotation, default, sentence(field.doc))
+
+
+def _maker(field: Field, imports: Imports) -> str:
+    """The function that makes a record's own id."""
+    text = field.type.name != "uuid" and field.auto != "ksuid"
+    return imports.runtime(f"{field.auto}_text" if text else field.auto or "")
 
 
 def _default(type_: TypeRef, value: object, schema: Schema, imports: Imports) -> str:

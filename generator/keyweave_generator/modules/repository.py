@@ -9,7 +9,8 @@ from keyweave_generator.literal import literal
 from keyweave_generator.model import Entity, Field, Schema, TypeKind
 from keyweave_generator.names import argument_name
 
-from .annotations import annotation
+from .annotations import annotation, kind
+from .entries import looked_up
 from .filters import filter_fields
 from .flavour import Flavour
 from .identifiers import descriptor_name, exists_name, module_name, not_found_name, repository_name
@@ -124,7 +125,7 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         _errors(entity),
         ", ".join([record, key_type, *(name or imports.use("typing", "Never") for name in names)]),
         key_type,
-        _given(key, "key", imports),
+        _stored_key(key, imports) if referrers or entity.merges or touches or entity.hierarchy else "",
         not_found_name(entity),
         tuple(map(literal, orders)),
         tuple(literal(view.name) for view in entity.views),
@@ -171,6 +172,11 @@ def _errors(entity: Entity) -> str:
         if unique.error and unique.error != "UniqueViolationError"
     ]
     return f"{', '.join(found)}."
+
+
+def _stored_key(field: Field, imports: Imports) -> str:
+    """The argument `key` as it is passed on, in the form in which rows have it."""
+    return _given(field, "key", imports) if kind(field.type) == "str" else looked_up(field, "key", imports)
 
 
 def _given(field: Field, argument: str, imports: Imports) -> str:

@@ -239,7 +239,7 @@ class Codec:
             self._check_scores(entries)
         rule = entity.retention
         retain = self.retention if rule is not None and rule.applies(snapshot) else 0
-        key: str = getattr(snapshot, entity.key)
+        key: str = entity.key_of(snapshot)
         return self._with_unknown(key, body, snapshot, entries, retain, stored)
 
     def rebased(self, prepared: Prepared, stored: Stored | None) -> Prepared:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
+import uuid
 from typing import Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 _EPOCH: Final = 1_400_000_000
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -55,6 +56,11 @@ def uuid7() -> UUID:
 def uuid7_text() -> str:
     """Return a `uuid7` as text."""
     return str(uuid7())
+
+
+def uuid4() -> UUID:
+    """Return a random UUID."""
+    return uuid.uuid4()
 
 
 def uuid4_text() -> str:

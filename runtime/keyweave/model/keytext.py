@@ -71,6 +71,11 @@ def key_text(value: object, kind: str = "") -> str:
     raise ValidationError(f"a {type(value).__name__} cannot be looked up", rule="key text")
 
 
+def value_of(text: str, kind: str) -> Any:
+    """Return the value whose key text is `text`, for the kinds that keys of rows can have: `str`, `int` and `UUID`."""
+    return {"str": str, "int": int, "UUID": UUID}[kind](text)
+
+
 def check_kind(value: object, kind: str, *, entity: str = "", field: str | None = None) -> None:
     """Check that a field of this kind can have the value; a lookup of any other finds nothing, or another value.
 

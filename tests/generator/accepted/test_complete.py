@@ -53,7 +53,10 @@ def test_a_museum_at_work(stage: Stage) -> None:
     east, vase, lid = gallery(stage), exhibit(stage), exhibit(stage, "2", part_of="1")
     stage.create(east)
     stage.exhibits.create(vase)
-    stage.create(lid)
+    visit = stage.package.Visit()
+    stage.create(lid, visit)
+    stage.visit(visit)
+    stage.write_again(visit)
     for record in (east, vase, lid):
         stage.visit(record)
         stage.write_again(record)
@@ -65,7 +68,7 @@ def test_a_museum_at_work(stage: Stage) -> None:
         stage.galleries.delete("East")
     stage.remove(stage.exhibits.get("1"))
     assert stage.exhibits.find("2") is None
-    stage.remove(east)
+    stage.remove(east, visit)
     stage.finish()
 
 

@@ -23,7 +23,7 @@ DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 TEXTS = {"doc", "why"}
 WORDS = [
     "string", "id", "int", "float", "decimal", "bool", "datetime", "date", "time", "duration", "uuid", "bytes", "json", "created", "revision", "updated",
-    "cascade", "restrict", "lower", "trim", "sum", "min", "max", "first", "1h", "90d", "v9", "another", "Another",
+    "cascade", "restrict", "lower", "trim", "sum", "min", "max", "first", "uuid7", "ksuid", "uuid4", "1h", "90d", "v9", "another", "Another",
     "AnotherError", "^x",
 ]  # fmt: skip
 ADDED: dict[str, Any] = {
@@ -35,6 +35,7 @@ ADDED: dict[str, Any] = {
     "max": 9,
     "digits": 9,
     "places": 2,
+    "auto": "uuid7",
     "min_length": 1,
     "max_length": 99,
     "pattern": "^.",

@@ -12,10 +12,11 @@ import msgspec
 from msgspec import Meta
 
 from keyweave.model.exact import DecimalLimits
+from keyweave.model.ids import ksuid, uuid7
 from keyweave.model.normalize import fill_zero, trim
 from keyweave.model.record import Record, Value
 
-__all__ = ["State", "Grade", "Part", "Crate", "Exhibit", "Gallery"]
+__all__ = ["State", "Grade", "Part", "Crate", "Exhibit", "Gallery", "Visit"]
 
 
 class State(StrEnum):
@@ -89,7 +90,7 @@ class Exhibit(Record, kw_only=True):
 
     __secret_fields__: ClassVar[frozenset[str]] = frozenset({"seal"})
 
-    id: Annotated[str, Meta(min_length=1)]
+    id: Annotated[str, Meta(min_length=1)] = msgspec.field(default_factory=ksuid)
     """Also called "number" """
     gallery: str
     part_of: Annotated[str, Meta(min_length=1)] | None = None
@@ -141,3 +142,9 @@ def normalize_gallery(record: Gallery) -> bool:
     changed = False
     changed = trim(record, "name") or changed
     return changed
+
+
+class Visit(Record, kw_only=True):
+    """Somebody comes."""
+
+    number: UUID = msgspec.field(default_factory=uuid7)

@@ -6,7 +6,7 @@ from pkgutil import get_data
 
 from keyweave.model.entity import Package
 
-from .entities import EXHIBIT, GALLERY
+from .entities import EXHIBIT, GALLERY, VISIT
 
 
 def _scripts(*names: str) -> dict[str, str]:
@@ -18,7 +18,7 @@ PACKAGE = Package(
     name="museum_store",
     namespace=("museum.org", "v1_0", "dev-1", "42"),
     groups={"house": 1},
-    entities=(EXHIBIT, GALLERY),
+    entities=(EXHIBIT, GALLERY, VISIT),
     scripts=_scripts(
         "apply",
         "aside",
@@ -34,6 +34,6 @@ PACKAGE = Package(
         "tree",
         "unlock",
     ),
-    fingerprint="c087ba20340ae6bb547cfc623473822d433f679f60108151f3cc8644811323df",
+    fingerprint="1e5451dd60483121ff7b8a337c10347f5e4f2d93771806aae691ecd77b85c476",
     format=1,
 )

@@ -181,8 +181,12 @@ EXHIBIT = Entity(
         "title": "str",
         "sealed": "bool",
         "width": "int",
+        "worth": "Decimal",
+        "shown_on": "date",
+        "opens": "time",
+        "number": "UUID",
     },
-    nullable=("part_of", "sealed", "width"),
+    nullable=("part_of", "sealed", "width", "shown_on", "number"),
     views={
         "by_gallery_sealed": View(
             "by_gallery_sealed", ("gallery", "sealed"), "height", ("false", "true"), generation=3

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import date, datetime, time
+from decimal import Decimal
 from typing import Literal
+from uuid import UUID
 
 from msgspec import UNSET as _UNSET
 from msgspec import UnsetType as _UnsetType
@@ -313,6 +315,10 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
         title: str | _UnsetType = _UNSET,
         sealed: bool | _UnsetType | None = _UNSET,
         width: int | _UnsetType | None = _UNSET,
+        worth: Decimal | _UnsetType = _UNSET,
+        shown_on: date | _UnsetType | None = _UNSET,
+        opens: time | _UnsetType = _UNSET,
+        number: UUID | _UnsetType | None = _UNSET,
         having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
         order: _Order = "height",
         limit: int = 50,
@@ -337,6 +343,10 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
             title=trimmed_(title),
             sealed=sealed,
             width=width,
+            worth=worth,
+            shown_on=shown_on,
+            opens=opens,
+            number=number,
         )
         having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "gallery", "title")))
         return self._run(
@@ -356,6 +366,10 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
         title: str | _UnsetType = _UNSET,
         sealed: bool | _UnsetType | None = _UNSET,
         width: int | _UnsetType | None = _UNSET,
+        worth: Decimal | _UnsetType = _UNSET,
+        shown_on: date | _UnsetType | None = _UNSET,
+        opens: time | _UnsetType = _UNSET,
+        number: UUID | _UnsetType | None = _UNSET,
         having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
         order: _Order = "height",
     ) -> Exhibit:
@@ -373,6 +387,10 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
             title=trimmed_(title),
             sealed=sealed,
             width=width,
+            worth=worth,
+            shown_on=shown_on,
+            opens=opens,
+            number=number,
         )
         having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "gallery", "title")))
         return self._run(_search.first(self._context, ENTITY, equal_, having_, order=order), "first")
@@ -387,6 +405,10 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
         title: str | _UnsetType = _UNSET,
         sealed: bool | _UnsetType | None = _UNSET,
         width: int | _UnsetType | None = _UNSET,
+        worth: Decimal | _UnsetType = _UNSET,
+        shown_on: date | _UnsetType | None = _UNSET,
+        opens: time | _UnsetType = _UNSET,
+        number: UUID | _UnsetType | None = _UNSET,
         having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
         order: _Order = "height",
         newest: bool = True,
@@ -405,6 +427,10 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
             title=trimmed_(title),
             sealed=sealed,
             width=width,
+            worth=worth,
+            shown_on=shown_on,
+            opens=opens,
+            number=number,
         )
         having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "gallery", "title")))
         return self._run(
@@ -424,6 +450,10 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
         title: str | _UnsetType = _UNSET,
         sealed: bool | _UnsetType | None = _UNSET,
         width: int | _UnsetType | None = _UNSET,
+        worth: Decimal | _UnsetType = _UNSET,
+        shown_on: date | _UnsetType | None = _UNSET,
+        opens: time | _UnsetType = _UNSET,
+        number: UUID | _UnsetType | None = _UNSET,
         having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
         order: _Order = "height",
         batch: int = 200,
@@ -440,6 +470,10 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
             title=trimmed_(title),
             sealed=sealed,
             width=width,
+            worth=worth,
+            shown_on=shown_on,
+            opens=opens,
+            number=number,
         )
         having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "gallery", "title")))
         return self._session.iterate(
@@ -460,6 +494,10 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
         title: str | _UnsetType = _UNSET,
         sealed: bool | _UnsetType | None = _UNSET,
         width: int | _UnsetType | None = _UNSET,
+        worth: Decimal | _UnsetType = _UNSET,
+        shown_on: date | _UnsetType | None = _UNSET,
+        opens: time | _UnsetType = _UNSET,
+        number: UUID | _UnsetType | None = _UNSET,
         having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
         order: _Order = "height",
         newest: bool = True,
@@ -479,6 +517,10 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
             title=trimmed_(title),
             sealed=sealed,
             width=width,
+            worth=worth,
+            shown_on=shown_on,
+            opens=opens,
+            number=number,
         )
         having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "gallery", "title")))
         return self._run(
@@ -495,6 +537,10 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
         title: str | _UnsetType = _UNSET,
         sealed: bool | _UnsetType | None = _UNSET,
         width: int | _UnsetType | None = _UNSET,
+        worth: Decimal | _UnsetType = _UNSET,
+        shown_on: date | _UnsetType | None = _UNSET,
+        opens: time | _UnsetType = _UNSET,
+        number: UUID | _UnsetType | None = _UNSET,
         order: _Order = "height",
     ) -> _search.Explanation:
         """The view that `search` would read with these arguments, the other usable views, and what it would
@@ -508,6 +554,10 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
             title=trimmed_(title),
             sealed=sealed,
             width=width,
+            worth=worth,
+            shown_on=shown_on,
+            opens=opens,
+            number=number,
         )
         return self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
 
