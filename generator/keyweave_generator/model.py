@@ -281,8 +281,14 @@ class Entity:
     reserved: tuple[str, ...] = ()
     not_found_error: str = ""
     exists_error: str | None = None
+    plural: str = ""
     doc: str = ""
     position: Position | None = field(default=None, compare=False)
+
+    @property
+    def many(self) -> str:
+        """The name of several rows: the schema's plural, or the English one."""
+        return self.plural or plural(snake_case(self.name))
 
 
 def referrer_words(entity: Entity, reference: Reference) -> tuple[str, str]:
@@ -293,7 +299,7 @@ def referrer_words(entity: Entity, reference: Reference) -> tuple[str, str]:
     several = sum(each.entity == reference.entity for each in entity.references) > 1
     suffix = f"_by_{reference.field}" if several else ""
     words = snake_case(entity.name)
-    return f"{HAVING}{words}{suffix}", f"with_{plural(words)}{suffix}"
+    return f"{HAVING}{words}{suffix}", f"with_{entity.many}{suffix}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Which names a schema may use, and which names the generated code makes from them.
 
-A name is refused here only if nothing can be made of it: it is a keyword of Python, a word of the head of documents, or of
-the expression language. Names in a schema have no underscore at their end and none in PascalCase, so a name that generated
+A name is refused here only if nothing can be made of it: it is a keyword of Python, or a word of the head of documents.  Names in a schema have no underscore at their end and none in PascalCase, so a name that generated
 code needs for itself steps aside by an underscore at its end.
 """
 
@@ -34,9 +33,6 @@ CONSTANT_NAMES: Final = frozenset({"CREATED", "REVISION", "PACKAGE", "EXACT", "U
 ROW_NAMES: Final[frozenset[str]] = frozenset()
 """Attributes of every record that a field of that name would hide. A test compares them with `keyweave.model.record`."""
 
-EXPRESSION_NAMES: Final = frozenset({"null", "true", "false", "len"})
-"""Words of the expression language."""
-
 RUNTIME_ERRORS: Final = frozenset(
     "KeyweaveError ConfigurationError FormatError SchemaMismatchError ValidationError CheckViolationError InvalidCursorError "
     "NotLoadedError NotFoundError AlreadyExistsError UniqueViolationError ReferenceViolationError ConflictError "
@@ -59,8 +55,6 @@ def field_name_problem(name: str, *, in_entity: bool) -> str | None:
     """Return why a well-formed `name` cannot be the name of a field; None if it can."""
     if in_entity and name in HEAD_NAMES:
         return "the head of every document uses that name"
-    if name in EXPRESSION_NAMES:
-        return "it is a word of the expression language"
     if name in ROW_NAMES:
         return "every record has an attribute of that name"
     if keyword.iskeyword(name):

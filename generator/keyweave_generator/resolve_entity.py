@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .model import Entity, Managed
+from .names import word_problem
 from .node import Node
 from .problems import Problems, a, listing, quote, suggestion
 from .resolve_field import Types
@@ -59,6 +60,7 @@ def _entity(scope: EntityScope, groups: set[str]) -> Entity | None:
         reserved=reserved.texts() if reserved is not None else (),
         not_found_error=not_found or f"{scope.name}NotFoundError",
         exists_error=exists or None,
+        plural=_plural(scope),
         doc=node.child_text("doc"),
         position=node.position,
     )
@@ -80,6 +82,14 @@ def _identifier(scope: EntityScope, key: str) -> str | None:
         scope.refuse(node, f"{key}: {field.name} must be required, not secret, and without default")
         return None
     return field.name
+
+
+def _plural(scope: EntityScope) -> str:
+    node = scope.node.get("plural")
+    reason = word_problem(node.text) if node is not None else None
+    if node is not None and reason is not None:
+        scope.refuse(node, f"the plural cannot be {quote(node.text)}: {reason}")
+    return node.text if node is not None else ""
 
 
 def _auto_on_key(scope: EntityScope) -> None:

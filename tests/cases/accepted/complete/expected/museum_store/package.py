@@ -34,6 +34,6 @@ PACKAGE = Package(
         "tree",
         "unlock",
     ),
-    fingerprint="1e5451dd60483121ff7b8a337c10347f5e4f2d93771806aae691ecd77b85c476",
+    fingerprint="b0477960117f56b3ab366a0660b6266ca06bbf6bdbe01eb89895a300f8ed5c92",
     format=1,
 )

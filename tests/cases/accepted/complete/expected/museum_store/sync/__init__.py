@@ -37,13 +37,13 @@ T = TypeVar("T")
 class Transaction:
     """The repositories of one transaction: reads see its writes, and nothing is written before it ends."""
 
-    __slots__ = ("_session", "exhibits", "galleries", "visits")
+    __slots__ = ("_session", "exhibits", "galleries", "callers")
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self.exhibits = ExhibitRepository(session)
         self.galleries = GalleryRepository(session)
-        self.visits = VisitRepository(session)
+        self.callers = VisitRepository(session)
 
     def transact(self, function: Callable[[Transaction], T]) -> T:
         """Run `function` in this transaction, which is already open."""
@@ -53,13 +53,13 @@ class Transaction:
 class Store:
     """A connection to one namespace of a server, with a repository for each entity."""
 
-    __slots__ = ("_session", "exhibits", "galleries", "visits")
+    __slots__ = ("_session", "exhibits", "galleries", "callers")
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self.exhibits = ExhibitRepository(session)
         self.galleries = GalleryRepository(session)
-        self.visits = VisitRepository(session)
+        self.callers = VisitRepository(session)
 
     @classmethod
     def open(
