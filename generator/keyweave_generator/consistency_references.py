@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from .model import Entity, OnDelete, referrer_words
 from .node import Node
-from .problems import Problems, quote, suggestion
+from .problems import Problems, a, quote, suggestion
 
 
 def check_references(
@@ -36,6 +36,12 @@ def check_references(
             target = by_name.get(reference.entity)
             if target is None:
                 continue
+            own, key = _type(entity, reference.field), _type(target, target.key)
+            if {"string": "id"}.get(own, own) != {"string": "id"}.get(key, key):
+                problems.add(
+                    node.key_position,
+                    f"{what}: the field is {a(own)}, and the key of {target.name} is {a(key)}; they must have one type",
+                )
             if target.group != entity.group:
                 problems.add(
                     named.position,
@@ -51,6 +57,10 @@ def check_references(
                 )
     _check_cycles(by_name, nodes, problems)
     _check_names(entities, nodes, problems)
+
+
+def _type(entity: Entity, field: str) -> str:
+    return next(each.type.name for each in entity.fields if each.name == field)
 
 
 def _check_names(entities: Sequence[Entity], nodes: Mapping[str, Node], problems: Problems) -> None:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Final
 
-from .expression_compile import NUMBERS, Compiler, ExpressionError, guarded
+from .expression_compile import Compiler, ExpressionError, guarded
 from .model import Enum, Expression, Field
 from .problems import a, quote
 
@@ -34,22 +34,22 @@ def compile_expression(
     Raises:
         ExpressionError: syntax, an unknown name, or types that do not fit.
     """
-    compiler = Compiler(fields, enums)
-    term = compiler.compile(_parse(source))
+    text = source.strip().replace("\n", " ")
+    compiler = Compiler(fields, enums, text)
+    term = compiler.compile(_parse(text))
     if wants == "bool" and term.kind != "bool":
         raise ExpressionError(f"the expression is {a(term.kind)}; it must be true or false")
-    if wants == "float" and term.kind not in NUMBERS:
+    if wants == "float" and term.kind not in ("int", "float"):
         raise ExpressionError(f"the expression is {a(term.kind)}; it must be a number")
     if wants == "int" and term.kind != "int":
         raise ExpressionError(f"the expression is {a(term.kind)}; it must be an int, as the field is")
     python = guarded(term) if wants == "bool" and term.nullable else term.python
     if not compiler.used:
         raise ExpressionError("the expression uses no field")
-    return Expression(source.strip().replace("\n", " "), python, tuple(compiler.used))
+    return Expression(text, python, tuple(compiler.used), tuple(compiler.imported))
 
 
-def _parse(source: str) -> ast.expr:
-    text = source.strip().replace("\n", " ")
+def _parse(text: str) -> ast.expr:
     if len(text) > _LONGEST:
         raise ExpressionError(f"the expression is longer than {_LONGEST} characters")
     if "#" in _QUOTED.sub("", text):

@@ -11,13 +11,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from .constant import CONSTANTS, Constant, constant, origin, python
 from .literal import literal, number, tuple_of
 from .model import Enum, Field, TypeKind
 from .problems import a, quote, suggestion
 
 _DEEPEST: Final = 40
-NUMBERS: Final = {"int", "float"}
-_ORDERED: Final = {"int", "float", "string", "datetime", "duration"}
+NUMBERS: Final = {"int", "float", "decimal"}
+SET_FIELD: Final = "set field"
+"""The kind of a field that is a set; `set` is the kind of a set of an enum's values."""
+EXACT: Final = "decimal"
+"""The kind whose arithmetic and comparisons are exact."""
+_CONSTANTS: Final = {**CONSTANTS, "datetime": "a moment such as '2026-01-31T08:30:00Z'"}
+_ORDERED: Final = {"int", "float", "decimal", "string", "datetime", "date", "time", "duration"}
+_EXACTLY: Final[dict[type[ast.operator], str]] = {
+    ast.Add: "add",
+    ast.Sub: "subtract",
+    ast.Mult: "multiply",
+}
 COMPARE: Final[dict[type[ast.cmpop], str]] = {
     ast.Eq: "==",
     ast.NotEq: "!=",
@@ -39,13 +50,17 @@ class ExpressionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A typed part: its Python, its kind, the enum it belongs to, and the fields that may be null in it."""
+    """A typed part: its Python, its kind, the enum it belongs to, and the fields that may be null in it.
+
+    `literal` is the value of a text, number or truth value, and `written` is how the schema writes a text or number.
+    """
 
     python: str
     kind: str
     enum: Enum | None = None
     nullable: tuple[str, ...] = ()
     literal: object = None
+    written: str = ""
 
 
 def guarded(term: Term) -> str:
@@ -66,11 +81,13 @@ def _false_for_null(comparison: str, word: str, *terms: Term) -> str:
 class Compiler:
     """Walks a syntax tree and refuses everything that the language does not have."""
 
-    def __init__(self, fields: Mapping[str, Field], enums: Mapping[str, Enum]) -> None:
+    def __init__(self, fields: Mapping[str, Field], enums: Mapping[str, Enum], text: str = "") -> None:
         self._fields = fields
         self._enums = enums
+        self._text = text
         self._depth = 0
         self.used: dict[str, None] = {}
+        self.imported: dict[tuple[str, str], None] = {}
 
     def compile(self, node: ast.expr) -> Term:
         """Return the typed part of a node. Raises ExpressionError where the language does not have it."""
@@ -115,9 +132,11 @@ class Compiler:
         if isinstance(value, int | float):
             if value != value or abs(value) > 2**63:
                 raise ExpressionError(f"{quote(value)} is too large")
-            return Term(number(value), "float" if isinstance(value, float) else "int", literal=value)
+            written = ast.get_source_segment(self._text, node) or repr(value)
+            kind = "float" if isinstance(value, float) else "int"
+            return Term(number(value), kind, literal=value, written=written)
         if isinstance(value, str):
-            return Term(literal(value), "string", literal=value)
+            return Term(literal(value), "string", literal=value, written=value)
         if value is None:
             return Term("None", "null")
         raise ExpressionError(f"{quote(_text(node))} is not part of the expression language")
@@ -137,6 +156,8 @@ class Compiler:
             enum = self._enums.get(field.type.name)
         elif field.type.kind is TypeKind.SCALAR:
             kind = {"id": "string"}.get(field.type.name, field.type.name)
+        elif field.type.kind is TypeKind.SET:
+            kind = SET_FIELD
         nullable = (name,) if field.optional else ()
         return Term(f"record.{name}", kind, enum, nullable)
 
@@ -160,6 +181,10 @@ class Compiler:
         term = self.compile(node.operand)
         if not isinstance(node.op, ast.USub) or term.kind not in NUMBERS:
             raise ExpressionError(f"{quote(_text(node))} is not part of the expression language")
+        if term.kind == EXACT:
+            return Term(f"{self._exact()}.minus({self._number(term)})", EXACT)
+        if term.literal is not None:
+            return Term(f"(-{term.python})", term.kind, literal=-term.literal, written=f"-{term.written}")  # type: ignore[operator]
         return Term(f"(-{self._number(term)})", term.kind)
 
     def _arithmetic(self, node: ast.BinOp) -> Term:
@@ -172,8 +197,40 @@ class Compiler:
         for part, term in ((node.left, left), (node.right, right)):
             if term.kind not in NUMBERS:
                 raise ExpressionError(f"{quote(_text(part))} is {a(term.kind)}, not a number")
+        if EXACT in (left.kind, right.kind):
+            left, right = self._alike(node.left, left, right), self._alike(node.right, right, left)
+            if "float" in (left.kind, right.kind):
+                raise ExpressionError(
+                    f"{quote(_text(node))}: a float is not exact, so it does not mix with a decimal"
+                )
+            exact = f"{self._exact()}.{_EXACTLY[type(node.op)]}"
+            return Term(f"{exact}({self._number(left)}, {self._number(right)})", EXACT)
         kind = "float" if "float" in (left.kind, right.kind) else "int"
         return Term(f"({self._number(left)} {word} {self._number(right)})", kind)
+
+    def _exact(self) -> str:
+        """The exact arithmetic of the runtime."""
+        self.imported["keyweave.model.exact", "EXACT"] = None
+        return "EXACT"
+
+    def _alike(self, node: ast.expr, term: Term, other: Term) -> Term:
+        """Return a text or number as a constant of the other term's kind, where that kind has such constants."""
+        numeric = isinstance(term.literal, int | float) and not isinstance(term.literal, bool)
+        if other.kind not in _CONSTANTS or not term.written or (numeric and other.kind != EXACT):
+            return term
+        if numeric and "e" in term.written.lower():
+            raise ExpressionError(f"{quote(_text(node))}: write a decimal without an exponent")
+        value = constant(other.kind, term.written.replace("_", "") if numeric else term.written)
+        if value is None:
+            raise ExpressionError(f"{quote(_text(node))} is not {_CONSTANTS[other.kind]}")
+        return Term(self._constant_of(value), other.kind)
+
+    def _constant_of(self, value: Constant) -> str:
+        module, name = origin(value)
+        self.imported[module, name] = None
+        if name == "datetime":
+            self.imported[module, "UTC"] = None
+        return python(value, name)
 
     def _number(self, term: Term) -> str:
         return f"({term.python} or 0)" if term.nullable else term.python
@@ -191,6 +248,7 @@ class Compiler:
         if isinstance(right, ast.List | ast.Tuple | ast.Set):
             return self._among(left, word, right)
         one, two = self.compile(left), self.compile(right)
+        one, two = self._alike(left, one, two), self._alike(right, two, one)
         if "null" in (one.kind, two.kind):
             return self._null_test(left, one, word, two)
         if word in ("is", "is not"):
@@ -234,6 +292,7 @@ class Compiler:
             names = (part.id for part in ast.walk(element) if isinstance(part, ast.Name))
             if term.kind in ("null", "set") or any(name in self._fields for name in names):
                 raise ExpressionError(f"{quote(_text(element))}: a list holds plain values")
+            term = self._alike(element, term, one)
             self._check_same(left, one, element, term)
             values.append(term.python)
         if not values:
@@ -247,7 +306,7 @@ class Compiler:
                     near = suggestion(other.literal, term.enum.values)
                     raise ExpressionError(f"{term.enum.name} has no value {quote(other.literal)}{near}")
                 return
-            if term.kind in ("list", "map", "record", "json", "set", "bytes"):
+            if term.kind in ("list", SET_FIELD, "map", "record", "json", "set", "bytes"):
                 raise ExpressionError(f"{quote(_text(node))}: {a(term.kind)} can only be compared with null")
         same = one.kind == two.kind and (
             one.enum is None or two.enum is None or one.enum.name == two.enum.name
@@ -266,9 +325,11 @@ class Compiler:
         ):
             raise ExpressionError(f"{quote(_text(node))}: the only function is len(field)")
         term = self.compile(node.args[0])
-        if term.kind not in ("string", "bytes", "list", "map") or not re.match(r"record\.", term.python):
+        if term.kind not in ("string", "bytes", "list", SET_FIELD, "map") or not re.match(
+            r"record\.", term.python
+        ):
             raise ExpressionError(
-                f"len takes a string, bytes, list or map field, not {quote(_text(node.args[0]))}"
+                f"len takes a string, bytes, list, set or map field, not {quote(_text(node.args[0]))}"
             )
         return Term(f"len({term.python} or ())" if term.nullable else f"len({term.python})", "int")
 

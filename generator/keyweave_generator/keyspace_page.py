@@ -25,7 +25,10 @@ def keyspace_page(schema: Schema) -> str:
     for entity in schema.entities:
         for reference in entity.references:
             lines.append(f"    {reference.entity} ||--o{{ {entity.name} : {reference.field}")
-    lines += [f"    {entity.name} {{\n        string {entity.key} PK\n    }}" for entity in schema.entities]
+    lines += [
+        f"    {entity.name} {{\n        {_key_type(entity)} {entity.key} PK\n    }}"
+        for entity in schema.entities
+    ]
     lines += ["```", ""]
     for entity in schema.entities:
         lines += _entity(entity)
@@ -42,6 +45,11 @@ def keyspace_page(schema: Schema) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _key_type(entity: Entity) -> str:
+    name = next(field.type.name for field in entity.fields if field.name == entity.key)
+    return name if name in ("int", "uuid") else "string"
 
 
 def _entity(entity: Entity) -> list[str]:

@@ -10,24 +10,29 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Literal
+from decimal import Decimal
+from typing import Literal, get_args
 
 from .names import HAVING, member_name, plural, snake_case
 
-Scalar = Literal["string", "id", "int", "float", "bool", "datetime", "duration", "bytes", "json"]
-"""Built-in field types. `id` is a string of at least one character."""
-
-SCALARS: tuple[str, ...] = (
+Scalar = Literal[
     "string",
     "id",
     "int",
     "float",
+    "decimal",
     "bool",
     "datetime",
+    "date",
+    "time",
     "duration",
+    "uuid",
     "bytes",
     "json",
-)
+]
+"""Built-in field types. `id` is a string of at least one character."""
+
+SCALARS: tuple[str, ...] = get_args(Scalar)
 
 
 class TypeKind(enum.Enum):
@@ -37,12 +42,13 @@ class TypeKind(enum.Enum):
     ENUM = "enum"
     RECORD = "record"
     LIST = "list"
+    SET = "set"
     MAP = "map"
 
 
 @dataclass(frozen=True, slots=True)
 class TypeRef:
-    """A field's type. `name` is a scalar's, enum's or record's name; `of` a list's or map's element type."""
+    """A field's type. `name` is a scalar's, enum's or record's name; `of` the type of a list's, set's or map's elements."""
 
     kind: TypeKind
     name: str
@@ -70,7 +76,10 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of an entity or record type. Bounds are inclusive; lengths count characters, bytes or elements."""
+    """One field of an entity or record type. Bounds are inclusive; lengths count characters, bytes or elements.
+
+    `auto` is the kind of id that a record makes for this field. `digits` and `places` are of a decimal: the most digits in all, and behind the point.
+    """
 
     name: str
     type: TypeRef
@@ -78,8 +87,10 @@ class Field:
     has_default: bool = False
     default: object = None
     secret: bool = False
-    min: int | float | None = None
-    max: int | float | None = None
+    min: int | float | Decimal | None = None
+    max: int | float | Decimal | None = None
+    digits: int | None = None
+    places: int | None = None
     min_length: int | None = None
     max_length: int | None = None
     pattern: str | None = None
@@ -87,6 +98,7 @@ class Field:
     when_zero: Expression | None = None
     managed: Managed | None = None
     renamed_from: str | None = None
+    auto: str | None = None
     doc: str = ""
 
 
@@ -198,12 +210,14 @@ class Expression:
     """A safe expression: its source text, and its meaning as Python over a record called `record`.
 
     `python` uses only attribute access on `record`, literals, comparisons, boolean and arithmetic
-    operators, `len` and membership tests; it was compiled from a checked syntax tree, never copied.
+    operators, `len`, membership tests, and the names in `imports` (module, name); it was compiled from a checked syntax
+    tree, never copied.
     """
 
     source: str
     python: str
     fields: tuple[str, ...]
+    imports: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,8 +281,14 @@ class Entity:
     reserved: tuple[str, ...] = ()
     not_found_error: str = ""
     exists_error: str | None = None
+    plural: str = ""
     doc: str = ""
     position: Position | None = field(default=None, compare=False)
+
+    @property
+    def many(self) -> str:
+        """The name of several rows: the schema's plural, or the English one."""
+        return self.plural or plural(snake_case(self.name))
 
 
 def referrer_words(entity: Entity, reference: Reference) -> tuple[str, str]:
@@ -279,7 +299,7 @@ def referrer_words(entity: Entity, reference: Reference) -> tuple[str, str]:
     several = sum(each.entity == reference.entity for each in entity.references) > 1
     suffix = f"_by_{reference.field}" if several else ""
     words = snake_case(entity.name)
-    return f"{HAVING}{words}{suffix}", f"with_{plural(words)}{suffix}"
+    return f"{HAVING}{words}{suffix}", f"with_{entity.many}{suffix}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Which names a schema may use, and which names the generated code makes from them.
 
-A name is refused here only if nothing can be made of it: it is a keyword of Python, a word of the head of documents, or of
-the expression language. Names in a schema have no underscore at their end and none in PascalCase, so a name that generated
+A name is refused here only if nothing can be made of it: it is a keyword of Python, or a word of the head of documents.  Names in a schema have no underscore at their end and none in PascalCase, so a name that generated
 code needs for itself steps aside by an underscore at its end.
 """
 
@@ -16,12 +15,9 @@ from typing import Final
 HEAD_NAMES: Final = ("revision", "created", "expires", "op")
 """Keys of the head of every document, in their order."""
 
-ARGUMENT_NAMES: Final = frozenset("self cls at batch cursor function if_none limit newest order wait".split())
+ARGUMENT_NAMES: Final = frozenset("self cls batch cursor limit newest order".split())
 """Arguments of generated methods beside those that have the names of fields. A field of such a name is given as the
 argument of that name with an underscore at its end."""
-
-KEY_ARGUMENT_NAMES: Final = ARGUMENT_NAMES | {"entries", "for_update", "max_depth"}
-"""Arguments beside the key. A key field of such a name is given as the argument with an underscore at its end."""
 
 STORE_NAMES: Final = frozenset(
     "open connect transact outcome sweep sweeper check health session stats close".split()
@@ -31,14 +27,11 @@ STORE_NAMES: Final = frozenset(
 MODULE_NAMES: Final = frozenset("asynccontextmanager open_session outcome sweep timedelta".split())
 """Names that generated packages import, and that a module of an entity inside such a package would hide."""
 
-CONSTANT_NAMES: Final = frozenset({"CREATED", "REVISION", "PACKAGE"})
+CONSTANT_NAMES: Final = frozenset({"CREATED", "REVISION", "PACKAGE", "EXACT", "UTC", "UUID"})
 """Constants beside the descriptors of entities."""
 
 ROW_NAMES: Final[frozenset[str]] = frozenset()
 """Attributes of every record that a field of that name would hide. A test compares them with `keyweave.model.record`."""
-
-EXPRESSION_NAMES: Final = frozenset({"null", "true", "false", "len"})
-"""Words of the expression language."""
 
 RUNTIME_ERRORS: Final = frozenset(
     "KeyweaveError ConfigurationError FormatError SchemaMismatchError ValidationError CheckViolationError InvalidCursorError "
@@ -62,8 +55,6 @@ def field_name_problem(name: str, *, in_entity: bool) -> str | None:
     """Return why a well-formed `name` cannot be the name of a field; None if it can."""
     if in_entity and name in HEAD_NAMES:
         return "the head of every document uses that name"
-    if name in EXPRESSION_NAMES:
-        return "it is a word of the expression language"
     if name in ROW_NAMES:
         return "every record has an attribute of that name"
     if keyword.iskeyword(name):
@@ -142,11 +133,6 @@ def pascal_case(name: str) -> str:
 def argument_name(field: str) -> str:
     """Return the argument of generated methods for the value of a field: its name, unless an option has that name."""
     return f"{field}_" if field in ARGUMENT_NAMES else field
-
-
-def key_argument_name(field: str) -> str:
-    """Return the argument of generated methods for the key of a row."""
-    return f"{field}_" if field in KEY_ARGUMENT_NAMES else field
 
 
 def hidden(name: str) -> bool:

@@ -94,4 +94,5 @@ LONGEST_QUOTE = 60
 
 def a(noun: str) -> str:
     """Return `noun` behind its article."""
-    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+    vowel = noun[:1].lower() in "aeiou" and not noun.startswith("uuid")
+    return f"{'an' if vowel else 'a'} {noun}"

@@ -141,7 +141,8 @@ def _class_names(
         if child is not None:
             declared.append((child, child.text, child.position, "entity"))
     modules: dict[str, str] = {}
-    for _, name, position, kind in declared:
+    plurals: dict[str, str] = {}
+    for node, name, position, kind in declared:
         reason = class_name_problem(name)
         if reason is not None:
             hint = f"such as {quote(f'{name}Item')}"
@@ -149,15 +150,32 @@ def _class_names(
         if name in seen:
             problems.add(position, f"{kind} {quote(name)}: there is already {a(seen[name])} of that name")
         seen[name] = kind
-        module = plural(snake_case(name))
         if kind == "entity":
+            module = snake_case(name)
             other = modules.get(module)
             if other is not None and other != name:
                 problems.add(
                     position,
                     f"entity {quote(name)} and entity {quote(other)} give the same names in generated code",
                 )
+            elif other is None:
+                _plural_once(Node.root(node.document), name, position, plurals, problems)
             modules[module] = name
+
+
+def _plural_once(
+    entity: Node, name: str, position: Position, plurals: dict[str, str], problems: Problems
+) -> None:
+    """Report an entity whose repository would have the attribute of another one."""
+    given = entity.get("plural")
+    many = given.text if given is not None else plural(snake_case(name))
+    other = plurals.setdefault(many, name)
+    if other != name:
+        problems.add(
+            given.position if given is not None else position,
+            f"entity {quote(name)}: several are called {quote(many)}, as several {quote(other)} are; "
+            "give one of them another 'plural'",
+        )
 
 
 def _records(nodes: Mapping[str, Node], types: Types, problems: Problems) -> list[RecordType]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from .model import Entity, Managed
+from .names import word_problem
 from .node import Node
-from .problems import Problems, listing, quote, suggestion
+from .problems import Problems, a, listing, quote, suggestion
 from .resolve_field import Types
 from .resolve_index import resolve_uniques, resolve_views
-from .resolve_reference import resolve_hierarchy, resolve_references
+from .resolve_reference import KEY_TYPES, resolve_hierarchy, resolve_references
 from .resolve_rule import resolve_checks, resolve_merges, resolve_retention
 from .resolve_scope import EntityScope
 
@@ -31,6 +32,7 @@ def _entity(scope: EntityScope, groups: set[str]) -> Entity | None:
     key = _identifier(scope, "key")
     partition = _identifier(scope, "partition_by") if node.has("partition_by") else key
     _managed_once(scope)
+    _auto_on_key(scope)
     views = resolve_views(scope)
     uniques = resolve_uniques(scope)
     references = resolve_references(scope, views)
@@ -58,6 +60,7 @@ def _entity(scope: EntityScope, groups: set[str]) -> Entity | None:
         reserved=reserved.texts() if reserved is not None else (),
         not_found_error=not_found or f"{scope.name}NotFoundError",
         exists_error=exists or None,
+        plural=_plural(scope),
         doc=node.child_text("doc"),
         position=node.position,
     )
@@ -70,13 +73,32 @@ def _identifier(scope: EntityScope, key: str) -> str | None:
     field = scope.field(node, key)
     if field is None:
         return None
-    if field.type.name not in ("id", "string") or field.optional or field.has_default or field.secret:
+    if field.type.name not in KEY_TYPES:
         scope.refuse(
-            node,
-            f"{key}: {field.name} must be a required id or string that is not secret and has no default",
+            node, f"{key}: {field.name} is {a(field.type.name)}; it must be an id, string, int or uuid"
         )
         return None
+    if field.optional or field.has_default or field.secret:
+        scope.refuse(node, f"{key}: {field.name} must be required, not secret, and without default")
+        return None
     return field.name
+
+
+def _plural(scope: EntityScope) -> str:
+    node = scope.node.get("plural")
+    reason = word_problem(node.text) if node is not None else None
+    if node is not None and reason is not None:
+        scope.refuse(node, f"the plural cannot be {quote(node.text)}: {reason}")
+    return node.text if node is not None else ""
+
+
+def _auto_on_key(scope: EntityScope) -> None:
+    parent, key = scope.node.get("fields"), scope.node.child_text("key")
+    for field in scope.fields.values():
+        node = parent.get(field.name) if parent is not None else None
+        auto = node.get("auto") if node is not None else None
+        if auto is not None and field.name != key:
+            scope.refuse(auto, f"{field.name}: auto is for the key, which is {quote(key)}", key=True)
 
 
 def _managed_once(scope: EntityScope) -> None:

@@ -8,7 +8,9 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from decimal import Decimal
 
+from .constant import CONSTANTS, constant, fits
 from .expression import compile_expression
 from .expression_compile import ExpressionError
 from .model import SCALARS, Enum, Field, Managed, RecordType, TypeKind, TypeRef
@@ -20,6 +22,30 @@ from .problems import Problems, quote, suggestion
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _SIZED = {"string", "id", "bytes"}
 _DEFAULTS = {"string": str, "id": str, "int": int, "bool": bool}
+_NUMBERS = ("int", "float", "decimal")
+_USUAL = {
+    "string": "text str varchar char character",
+    "int": "integer bigint smallint int4 int8 int32 int64 long",
+    "float": "double real number float4 float8 float64",
+    "decimal": "numeric money bigdecimal",
+    "bool": "boolean",
+    "datetime": "timestamp timestamptz instant moment",
+    "duration": "interval timedelta",
+    "uuid": "guid uuid4 uuid7",
+    "bytes": "blob binary bytea",
+    "json": "jsonb any object",
+    "list": "array tuple sequence",
+    "set": "frozenset",
+    "map": "dict mapping hash",
+}
+"""Names that other languages and databases have for the types."""
+_SAMPLES = {
+    "uuid7": "019af000-0000-7000-8000-000000000000",
+    "uuid4": "00000000-0000-4000-8000-000000000000",
+    "ksuid": "0ujtsYcgvSTl8PAuAdqWYSMnLOv",
+}
+"""An id of each kind that a record can make."""
+_CONTAINERS = {"list": TypeKind.LIST, "set": TypeKind.SET, "map": TypeKind.MAP}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +59,7 @@ class Types:
 
     def names(self) -> list[str]:
         """Every name that can be a type."""
-        return [*SCALARS, "list", "map", *self.enums, *self.declared]
+        return [*SCALARS, *_CONTAINERS, *self.enums, *self.declared]
 
 
 def parse_duration(text: str) -> timedelta:
@@ -96,11 +122,14 @@ def _field(  # noqa: C901 - one clause per attribute
         problems.add(child.key_position if child is not None else node.position, f"{where}: {message}")
 
     for key in ("min", "max"):
-        if node.has(key) and scalar not in ("int", "float"):
+        if node.has(key) and scalar not in _NUMBERS:
             refuse(key, f"{key} is for numbers")
+    for key in ("digits", "places"):
+        if node.has(key) and scalar != "decimal":
+            refuse(key, f"{key} is for decimals")
     for key in ("min_length", "max_length"):
-        if node.has(key) and scalar not in _SIZED and type_.kind not in (TypeKind.LIST, TypeKind.MAP):
-            refuse(key, f"{key} is for strings, bytes, lists and maps")
+        if node.has(key) and scalar not in _SIZED and type_.kind not in _CONTAINERS.values():
+            refuse(key, f"{key} is for strings, bytes, lists, sets and maps")
     for key in ("pattern", "trim"):
         if node.has(key) and scalar not in ("string", "id"):
             refuse(key, f"{key} is for strings")
@@ -123,6 +152,7 @@ def _field(  # noqa: C901 - one clause per attribute
         elif optional or node.has("default") or node.child_flag("secret"):
             refuse("managed", "a managed field cannot be optional or secret, or have a default")
     _old_name(node, refuse, in_entity=in_entity)
+    _auto(node, scalar, pattern.text if pattern is not None else "", refuse)
     if optional and node.has("default"):
         refuse("default", "an optional field is null by default; leave out one of optional and default")
     if node.has("when_zero") and scalar not in ("int", "float"):
@@ -134,23 +164,48 @@ def _field(  # noqa: C901 - one clause per attribute
             refuse("default", message)
     if not clean:
         return None
-    return Field(
+    number = _exactly if scalar == "decimal" else _number
+    field = Field(
         name=node.name,
         type=type_,
         optional=optional,
         has_default=default_node is not None,
         default=default,
         secret=node.child_flag("secret"),
-        min=_number(node, "min"),
-        max=_number(node, "max"),
+        min=number(node, "min"),
+        max=number(node, "max"),
+        digits=_whole(node, "digits"),
+        places=_whole(node, "places"),
         min_length=_whole(node, "min_length"),
         max_length=_whole(node, "max_length"),
         pattern=node.child_text("pattern") or None,
         trim=node.child_flag("trim"),
         managed=managed,
         renamed_from=node.child_text("renamed_from") or None,
+        auto=node.child_text("auto") or None,
         doc=node.child_text("doc"),
     )
+    if isinstance(default, Decimal) and not fits(default, field):
+        refuse("default", f"the default {quote(str(default))} is out of the field's own bounds")
+        return None
+    return field
+
+
+def _auto(node: Node, scalar: str, pattern: str, refuse: Callable[[str, str], None]) -> None:
+    kind = node.child_text("auto")
+    if not kind:
+        return
+    if scalar not in ("id", "string", "uuid"):
+        refuse("auto", "auto is for ids, strings and uuids")
+    elif scalar == "uuid" and kind == "ksuid":
+        refuse("auto", "a ksuid is text; use uuid7, or the type id")
+    else:
+        sample = _SAMPLES[kind]
+        low, high = _number(node, "min_length"), _number(node, "max_length")
+        if (low is not None and low > len(sample)) or (high is not None and high < len(sample)):
+            refuse("auto", f"a {kind} of {len(sample)} characters is out of the field's own bounds")
+        elif pattern and not re.search(strict_end(pattern), sample):
+            refuse("auto", f"a {kind} such as {quote(sample)} does not match the field's own pattern")
 
 
 def _old_name(node: Node, refuse: Callable[[str, str], None], *, in_entity: bool) -> None:
@@ -181,6 +236,9 @@ def _bounds(node: Node, refuse: Callable[[str, str], None]) -> None:
         low, high = _number(node, least), _number(node, most)
         if low is not None and high is not None and low > high:
             refuse(least, f"{least} is greater than {most}")
+    digits, places = _number(node, "digits"), _number(node, "places")
+    if places is not None and (digits is None or digits < places):
+        refuse("places", "places needs digits, the number of all digits, which is at least as large")
     if node.child_text("type") == "id" and _number(node, "max_length") == 0:
         refuse("max_length", "an id is never empty, so max_length is at least 1")
     for key in ("min", "max"):
@@ -198,6 +256,11 @@ def _number(node: Node, key: str) -> int | float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
+def _exactly(node: Node, key: str) -> Decimal | None:
+    value = _number(node, key)
+    return Decimal(repr(value)) if value is not None else None
+
+
 def _whole(node: Node, key: str) -> int | None:
     value = _number(node, key)
     return int(value) if value is not None else None
@@ -210,20 +273,25 @@ def _type(node: Node, types: Types, problems: Problems, where: str) -> TypeRef |
         return None
     name = named.text
     of = node.get("of") if isinstance(node.value, dict) else None
-    if name in ("list", "map"):
+    if name in _CONTAINERS:
         if of is None:
             if not node.has("of"):
                 problems.add(
                     named.position,
-                    f"{where}: a {name} needs the type of its {'elements' if name == 'list' else 'values'}; add 'of'",
+                    f"{where}: a {name} needs the type of its {'values' if name == 'map' else 'elements'}; add 'of'",
                 )
             return None
         inner = _type(of, types, problems, where)
         if inner is None:
             return None
-        return TypeRef(TypeKind.LIST if name == "list" else TypeKind.MAP, name, inner)
+        if name == "set" and (inner.kind not in (TypeKind.SCALAR, TypeKind.ENUM) or inner.name == "json"):
+            problems.add(
+                of.position, f"{where}: a set holds scalars or values of an enum; write list for {inner.name}"
+            )
+            return None
+        return TypeRef(_CONTAINERS[name], name, inner)
     if of is not None:
-        problems.add(of.key_position, f"{where}: 'of' is for lists and maps")
+        problems.add(of.key_position, f"{where}: 'of' is for lists, sets and maps")
         return None
     if name in SCALARS:
         return TypeRef(TypeKind.SCALAR, name)
@@ -233,7 +301,9 @@ def _type(node: Node, types: Types, problems: Problems, where: str) -> TypeRef |
         return TypeRef(TypeKind.RECORD, name)
     if name in types.broken:
         return None
-    problems.add(named.position, f"{where}: no type {quote(name)}{suggestion(name, types.names())}")
+    usual = next((type_ for type_, words in _USUAL.items() if name.lower() in words.split()), None)
+    near = f"; use {quote(usual)}" if usual else suggestion(name, types.names())
+    problems.add(named.position, f"{where}: no type {quote(name)}{near}")
     return None
 
 
@@ -245,14 +315,20 @@ def _default(type_: TypeRef, node: Node, types: Types) -> tuple[object, str]:
         if value in known:
             return value, ""
         return None, f"{type_.name} has no value {quote(value)}{suggestion(str(value), known)}"
-    if type_.kind is TypeKind.LIST:
-        return ([], "") if value == [] else (None, "the only default of a list is []")
+    if type_.kind in (TypeKind.LIST, TypeKind.SET):
+        return ([], "") if value == [] else (None, f"the only default of a {type_.name} is []")
     if type_.kind is TypeKind.MAP:
         return ({}, "") if value == {} else (None, "the only default of a map is {}")
     if type_.kind is TypeKind.RECORD:
         return None, "a record has no default"
     if type_.name == "float" and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value), _out_of_bounds(node, value, type_)
+    if type_.name in CONSTANTS and value is not None and not isinstance(value, bool | dict | list):
+        text = value if isinstance(value, str) else repr(value)
+        made = constant(type_.name, text)
+        if made is None:
+            return None, f"the default {quote(value)} is not {CONSTANTS[type_.name]}"
+        return made, ""
     expected = _DEFAULTS.get(type_.name)
     if expected is None:
         return None, f"a {type_.name} has no default"

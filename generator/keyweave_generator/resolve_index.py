@@ -8,8 +8,13 @@ from .node import Node
 from .problems import quote, suggestion
 from .resolve_scope import EntityScope
 
-_INDEXABLE = {"string", "id", "int", "bool", "datetime", "duration", "bytes"}
-_ORDERABLE = {"int", "float", "datetime", "duration"}
+_INDEXABLE = {
+    *("string", "id", "int", "decimal", "bool"),
+    *("datetime", "date", "time", "duration", "uuid", "bytes"),
+}
+_ORDERABLE = {"int", "float", "decimal", "datetime", "date", "duration"}
+_EXACT_DIGITS = 15
+"""Digits of a decimal that a score of the server, a double, holds exactly."""
 
 
 def resolve_views(scope: EntityScope) -> tuple[View, ...]:
@@ -55,7 +60,14 @@ def _view(scope: EntityScope, node: Node) -> View | None:
         if field.type.name not in _ORDERABLE or field.optional or field.secret:
             scope.refuse(
                 order_node,
-                f"{what}: order needs a required number, datetime or duration, which {field.name} is not",
+                f"{what}: order needs a required number, datetime, date or duration, which {field.name} is not",
+            )
+            return None
+        if field.type.name == "decimal" and (field.digits is None or field.digits > _EXACT_DIGITS):
+            scope.refuse(
+                order_node,
+                f"{what}: the server orders by doubles, which are exact for decimals of at most {_EXACT_DIGITS} digits; "
+                f"give {field.name} digits of at most {_EXACT_DIGITS}",
             )
             return None
         order, order_field = OrderBy.FIELD, field.name

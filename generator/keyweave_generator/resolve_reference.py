@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from .model import Hierarchy, OnDelete, Reference, View
 from .node import Node
 from .problems import quote, suggestion
 from .resolve_scope import EntityScope
+
+KEY_TYPES: Final = ("id", "string", "int", "uuid")
+"""The types of keys, and of fields that refer to a row."""
 
 
 def resolve_references(scope: EntityScope, views: tuple[View, ...]) -> tuple[Reference, ...]:
@@ -40,9 +45,11 @@ def _reference(scope: EntityScope, node: Node, views: tuple[View, ...]) -> Refer
     field = scope.field(node, "references", node.name)
     if field is None:
         return None
-    if field.type.name not in ("id", "string") or field.secret or field.has_default:
+    if field.type.name not in KEY_TYPES or field.secret or field.has_default:
         scope.refuse(
-            node, f"{what}: the field must be an id or string, not secret and without default", key=True
+            node,
+            f"{what}: the field must be an id, string, int or uuid, not secret and without default",
+            key=True,
         )
         return None
     target, action = node.child_text("entity"), node.child_text("on_delete")

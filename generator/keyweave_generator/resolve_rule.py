@@ -10,6 +10,8 @@ from .problems import quote, suggestion
 from .resolve_field import parse_duration
 from .resolve_scope import EntityScope
 
+_MERGE_KEYS = {"id", "string", "int", "decimal", "bool", "date", "time", "uuid"}
+_ORDERED = {"int", "float", "decimal", "datetime", "date", "time", "duration", "string", "id"}
 _LONGEST_RETENTION = timedelta(days=36_500)
 
 
@@ -75,10 +77,11 @@ def _merge(scope: EntityScope, node: Node) -> Merge | None:
                 child,
                 f"{what}: {record.name} has no field {quote(child.text)}{suggestion(child.text, members)}",
             )
-        elif member.optional or member.type.name not in ("id", "string", "int", "bool"):
+        elif member.optional or member.type.name not in _MERGE_KEYS:
             if member.type.kind is not TypeKind.ENUM or member.optional:
                 scope.refuse(
-                    child, f"{what}: key field {child.text} must be required text, int, bool or enum"
+                    child,
+                    f"{what}: key field {child.text} must be required text, int, decimal, bool, date, time, uuid or enum",
                 )
         key.append(child.text)
     normalize: dict[str, tuple[str, ...]] = {}
@@ -121,12 +124,12 @@ def _in(node: Node, key: str) -> list[Node]:
 def _rule_fits(rule: MergeRule, field: Field) -> bool:
     name = field.type.name if field.type.kind is TypeKind.SCALAR else ""
     if rule is MergeRule.SUM:
-        return name in ("int", "float")
+        return name in ("int", "float", "decimal")
     if rule in (MergeRule.MIN, MergeRule.MAX):
-        return name in ("int", "float", "datetime", "duration", "string", "id")
+        return name in _ORDERED
     if rule is MergeRule.UNION:
         of = field.type.of
-        return (
+        return field.type.kind is TypeKind.SET or (
             field.type.kind is TypeKind.LIST
             and of is not None
             and (of.kind is TypeKind.ENUM or of.name in ("string", "id", "int"))

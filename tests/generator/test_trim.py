@@ -77,6 +77,7 @@ def test_by_its_key(store: Any) -> None:
     assert owner.code == "a"
     assert store.owners.find("a ") == owner
     assert store.owners.get_many([" a", "b "]) == [owner, None]
+    assert store.owners.exists(" a") is True
     assert store.transact(lambda tx: tx.owners.get_for_update(" a ")) == owner
     assert store.owners.get_with_cars(" a")[0] == owner
     assert store.owners.change(" a ", lambda row: None).code == "a"

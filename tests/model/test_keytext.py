@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import math
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from compozy_store import Status
 from keyweave.errors import ValidationError
+from keyweave.model.exact import decimal_score
 from keyweave.model.keytext import check_filters, key_text
 
 MOMENT = datetime(2020, 1, 1, tzinfo=UTC)
@@ -20,6 +26,10 @@ TEXTS = [
     ("bytes", b"\0k", "006b"),
     ("datetime", MOMENT, "1577836800000000"),
     ("timedelta", timedelta(seconds=1), "1000000"),
+    ("Decimal", Decimal("1.50"), "1.5"),
+    ("date", date(2020, 1, 1), "2020-01-01"),
+    ("time", time(8, 30), "08:30:00"),
+    ("UUID", UUID(int=10), "00000000-0000-0000-0000-00000000000a"),
 ]
 
 
@@ -41,6 +51,41 @@ def test_a_value_of_another_kind_is_refused(kind: str, value: Any) -> None:
 def test_what_cannot_be_stored_cannot_be_looked_up(value: Any) -> None:
     with pytest.raises(ValidationError):
         key_text(value, type(value).__name__)
+
+
+FINITE = st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**30), max_value=10**30, places=12)
+
+
+@given(FINITE, FINITE)
+def test_decimals_have_one_text_if_and_only_if_they_are_equal(one: Decimal, other: Decimal) -> None:
+    assert (key_text(one) == key_text(other)) is (one == other)
+    assert Decimal(key_text(one)) == one
+    assert key_text(Decimal(f"{one:f}0")) == key_text(one)
+
+
+@pytest.mark.parametrize("text", ["0", "-0", "0.00", "-0.0E+5", "1E+3", "1000", "100E-5", "1E-7"])
+def test_the_text_of_a_decimal_has_no_exponent(text: str) -> None:
+    found = key_text(Decimal(text))
+    assert Decimal(found) == Decimal(text)
+    assert set(found) <= {*"0123456789."}
+
+
+@pytest.mark.parametrize("text", ["NaN", "sNaN", "Infinity", "1E+1000", "1E-1001"])
+def test_a_decimal_that_cannot_be_stored_has_no_text(text: str) -> None:
+    with pytest.raises(ValidationError):
+        key_text(Decimal(text), "Decimal")
+
+
+def test_a_time_with_a_zone_has_no_text() -> None:
+    with pytest.raises(ValidationError):
+        key_text(time(8, tzinfo=UTC), "time")
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**12), max_value=10**12, places=2))
+def test_a_score_of_fifteen_digits_gives_the_decimal_back(value: Decimal) -> None:
+    score = decimal_score(value)
+    assert Decimal(repr(score)) == value
+    assert math.copysign(1, score) == 1 or value < 0
 
 
 def test_a_filter_names_the_field_that_is_wrong_and_never_the_value() -> None:

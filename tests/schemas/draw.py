@@ -9,7 +9,10 @@ from typing import Any
 from tests.schemas.expressions import condition, number
 from tests.schemas.words import NOUNS, VALUES, lower, pascal
 
-SCALARS = ("string", "id", "int", "float", "bool", "datetime", "duration", "bytes", "json")
+SCALARS = (
+    *("string", "id", "int", "float", "decimal", "bool"),
+    *("datetime", "date", "time", "duration", "uuid", "bytes", "json"),
+)
 PATTERNS = ("a", "^[a-z]*$", "^é?", "x|y", "\\S", "[\"']*", "\\d{2,3}")
 DOCS = (
     "",
@@ -39,6 +42,7 @@ class _Schema:
         self._enums: dict[str, Any] = {}
         self._records: dict[str, Any] = {}
         self._groups: dict[str, Any] = {}
+        self._keys: dict[str, Any] = {}
 
     def files(self) -> dict[str, str]:
         draw = self._draw
@@ -52,6 +56,7 @@ class _Schema:
                 "doc": self._doc(),
             }
         names = [self._class() for _ in range(draw.choice([1, 1, 2, 3]))]
+        self._keys = {name: self._key() for name in names}
         entities = {f"e{number}.yaml": self._entity(name, names) for number, name in enumerate(names)}
         package = {
             "package": self._package,
@@ -96,6 +101,8 @@ class _Schema:
         draw = self._draw
         chosen = draw.random()
         if depth and chosen < 0.2:
+            if chosen < 0.05:
+                return {"type": "set", "of": draw.choice(SCALARS[:-1])}
             return {"type": draw.choice(["list", "map"]), "of": self._type(depth - 1)}
         if self._enums and chosen < 0.35:
             return {"type": draw.choice(sorted(self._enums))}
@@ -134,12 +141,16 @@ class _Schema:
             if draw.random() < 0.5:
                 field["max"] = low + draw.choice([0, 1, 10])
         if (
-            kind in ("string", "id", "bytes", "list", "map")
+            kind in ("string", "id", "bytes", "list", "set", "map")
             and draw.random() < 0.2
             and "default" not in field
         ):
             field["max_length"] = draw.choice([0, 1, 5, 2**31, 10**17])
             field["min_length"] = draw.choice([0, 1])
+        if kind == "decimal" and draw.random() < 0.6 and "default" not in field:
+            field["digits"] = draw.choice([3, 15, 16, 1000])
+            if draw.random() < 0.7:
+                field["places"] = draw.choice([0, 2])
         if kind in ("string", "id") and draw.random() < 0.2 and not {"default", "max_length"} & field.keys():
             field["pattern"] = draw.choice(PATTERNS)
         if kind in ("string", "id") and draw.random() < 0.2:
@@ -156,8 +167,13 @@ class _Schema:
             "id": "a",
             "int": draw.randint(-5, 5),
             "float": draw.choice([0.0, -1.5, 3, 1e300]),
+            "decimal": draw.choice([0, 1.5, "0.10"]),
+            "date": "2024-02-29",
+            "time": draw.choice(["08:30:00", "23:59:59.999999"]),
+            "uuid": "00000000-0000-0000-0000-00000000000a",
             "bool": draw.choice([True, False]),
             "list": [],
+            "set": [],
             "map": {},
         }.get(kind)
 
@@ -165,7 +181,7 @@ class _Schema:
         draw = self._draw
         fields = self._fields(draw.randint(1, 7), entity=True)
         key = next((each for each in iter(lambda: lower(draw), None) if each not in fields), "id")
-        fields = {key: {"type": draw.choice(["id", "string"])}, **fields}
+        fields = {key: self._keys[name], **fields}
         entity: dict[str, Any] = {
             "entity": name,
             "doc": self._doc(),
@@ -180,7 +196,11 @@ class _Schema:
         orders = ["created", "revision"] + [
             each
             for each, field in fields.items()
-            if field["type"] in ("int", "float", "datetime", "duration") and not field.get("optional")
+            if (
+                field["type"] in ("int", "float", "datetime", "date", "duration")
+                or field.get("digits") in (3, 15)
+            )
+            and not field.get("optional")
         ]
         for _ in range(draw.randint(0, 3)):
             chosen = draw.sample(plain, min(len(plain), draw.randint(0, 2)))
@@ -210,9 +230,17 @@ class _Schema:
             entity["errors"] = {"not_found": f"{name[:40]}GoneError", "exists": "ThereError"}
         return entity
 
+    def _key(self) -> dict[str, Any]:
+        draw = self._draw
+        kind = draw.choice(["id", "string", "uuid", "int"])
+        made = {"int": [""], "uuid": ["", "uuid7", "uuid4"]}.get(kind, ["", "uuid7", "ksuid", "uuid4"])
+        auto = draw.choice(made)
+        return {"type": kind, "auto": auto} if auto else {"type": kind}
+
     def _can_be_found(self, field: dict[str, Any]) -> bool:
-        scalars = ("string", "id", "int", "bool", "datetime", "duration", "bytes")
-        return (field["type"] in scalars or field["type"] in self._enums) and not field.get("secret")
+        return (
+            field["type"] in {*SCALARS} - {"float", "json"} or field["type"] in self._enums
+        ) and not field.get("secret")
 
     def _refer(self, entity: dict[str, Any], fields: dict[str, Any], names: list[str]) -> None:
         draw = self._draw
@@ -221,7 +249,7 @@ class _Schema:
             field = lower(draw)
             if field in fields:
                 continue
-            fields[field] = {"type": "id", "optional": True}
+            fields[field] = {"type": self._keys[target]["type"], "optional": True}
             entity["views"][f"by_{field}"] = {"fields": [field], "order": "created", "why": "the reference"}
             entity["references"][field] = {"entity": target, "on_delete": "cascade"}
             if target == entity["entity"] and draw.random() < 0.5:

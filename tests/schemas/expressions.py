@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+
+CONSTANTS: Final = {
+    "decimal": "1.50",
+    "date": "2024-02-29",
+    "time": "08:30:00",
+    "uuid": "00000000-0000-0000-0000-00000000000a",
+}
+"""A constant of each type that is written as text."""
 
 
 def condition(
@@ -40,8 +48,10 @@ def condition(
         )
     if kind == "bool":
         return draw.choice([name, f"{name} == true", f"{name} != false", f"not {name}"])
-    if kind in ("list", "map", "bytes"):
+    if kind in ("list", "set", "map", "bytes"):
         return f"len({name}) {draw.choice(['<', '>='])} {draw.randint(0, 3)}"
+    if kind in CONSTANTS:
+        return f"{name} {draw.choice(['==', '!='])} {CONSTANTS[kind]!r}"
     others = [
         each for each, other in fields.items() if other["type"] == kind and kind in ("datetime", "duration")
     ]

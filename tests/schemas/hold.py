@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import black
 from black.mode import TargetVersion
@@ -88,7 +89,8 @@ def _play_entity(
         if type(getattr(store, name)) is getattr(blocking, f"{entity.name}Repository")
     )
     written = []
-    for key in ("k1", "k2"):
+    (kind,) = (field.type.name for field in entity.fields if field.name == entity.key)
+    for key in {"uuid": (UUID(int=1), UUID(int=2)), "int": (-1, 10)}.get(kind, ("k1", "k2")):
         record = row(draw, package, schema, entity, key)
         try:
             repository.create(record)

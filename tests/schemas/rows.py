@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from types import ModuleType
 from typing import Any, Final
+from uuid import UUID
 
 from keyweave_generator.model import Entity, Field, Schema, TypeKind, TypeRef
 
@@ -15,7 +17,7 @@ MATCHING: Final = {
 """A text for each pattern."""
 
 
-def row(draw: random.Random, package: ModuleType, schema: Schema, entity: Entity, key: str) -> Any:
+def row(draw: random.Random, package: ModuleType, schema: Schema, entity: Entity, key: Any) -> Any:
     """A new row with this key; its references are null."""
     referring = {reference.field for reference in entity.references}
     given: dict[str, Any] = {}
@@ -47,15 +49,15 @@ def _value(draw: random.Random, package: ModuleType, schema: Schema, field: Fiel
         bound = field.min if field.min is not None else field.max
         return float(bound or 0) if field.type.name == "float" else bound
     if field.max_length == 0:
-        return {"string": "", "bytes": b"", "list": [], "map": {}}[field.type.name]
+        return {"string": "", "bytes": b"", "list": [], "set": set(), "map": {}}[field.type.name]
     return _of_type(draw, package, schema, field.type, 1)
 
 
 def _of_type(draw: random.Random, package: ModuleType, schema: Schema, type_: TypeRef, least: int) -> Any:
     if type_.of is not None:
         values = [_of_type(draw, package, schema, type_.of, 1) for _ in range(least)]
-        if type_.kind is TypeKind.LIST:
-            return values
+        if type_.kind is not TypeKind.MAP:
+            return values if type_.kind is TypeKind.LIST else set(values)
         return {f"k{number}": value for number, value in enumerate(values)}
     if type_.kind is TypeKind.ENUM:
         return draw.choice(list(getattr(package, type_.name)))
@@ -66,6 +68,10 @@ def _of_type(draw: random.Random, package: ModuleType, schema: Schema, type_: Ty
         "id": draw.choice(["a", "b"]),
         "int": draw.randint(-5, 5),
         "float": draw.choice([0.5, -1.0]),
+        "decimal": draw.choice([Decimal(1), Decimal(-2)]),
+        "date": date(2024, 2, draw.randint(1, 29)),
+        "time": draw.choice([time(0), time.max]),
+        "uuid": UUID(int=draw.randint(1, 5)),
         "bool": draw.random() < 0.5,
         "datetime": datetime(2024, 11, 3, tzinfo=UTC),
         "duration": timedelta(seconds=draw.randint(0, 9)),

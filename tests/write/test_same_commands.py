@@ -28,7 +28,7 @@ REPOSITORIES = {
 METHODS = [
     f"{place}.{name}"
     for place, repository in REPOSITORIES.items()
-    for name in vars(repository)
+    for name in dir(repository)
     if not name.startswith("_")
 ]
 KEYS = {"users": "u1", "api_keys": "k1", "workflow_states": "w1", "task_states": "t1"}
@@ -100,7 +100,7 @@ def given_to(stores: Harness, method: str, *, every: bool) -> dict[str, Any]:
         elif word == "keys":
             given[word] = [*KEYS.values(), "nobody", "t1"]
         else:
-            given[word] = KEYS[place] if word == "id" else ARGUMENTS[word]
+            given[word] = KEYS[place] if word == "key" else ARGUMENTS[word]
     return given
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal, Never
 
 from msgspec import UNSET as _UNSET
 from msgspec import UnsetType as _UnsetType
@@ -17,12 +17,10 @@ from keyweave.read import fetch as _fetch
 from keyweave.read import gather as _gather
 from keyweave.read import get as _get
 from keyweave.read import join as _join
-from keyweave.read import lock as _lock
 from keyweave.read import page as _page
 from keyweave.read import search as _search
-from keyweave.write import delete as _delete
-from keyweave.write import save as _save
 from keyweave.write import touch as _touch
+from keyweave.aio.repository import Repository
 from keyweave.aio.session import Session
 
 from ..entities.api_key import API_KEY as ENTITY
@@ -32,44 +30,17 @@ _Order = Literal["created"]
 _View = Literal["by_user"]
 
 
-class APIKeyRepository:
+class APIKeyRepository(Repository[APIKey, str, Never, _View]):
     """An API key of a user. Only its hash and fingerprint are stored.
 
-    Every method may raise `StoreUnavailableError` or a subclass.
+    A row that does not exist raises `APIKeyNotFoundError`, a taken `fingerprint` `APIKeyExistsError`, a taken
+    `prefix` `APIKeyExistsError`.
     """
 
-    __slots__ = ("_context", "_run", "_session")
+    __slots__ = ()
 
     def __init__(self, session: Session) -> None:
-        self._session = session
-        self._context = session.context
-        self._run = session.run_for(ENTITY)
-
-    async def get(self, id: str) -> APIKey:
-        """The row with this key.
-
-        Raises:
-            APIKeyNotFoundError: it does not exist, or its retention has ended.
-        """
-        return await self._run(_get.get(self._context, ENTITY, id), "get")
-
-    async def find(self, id: str) -> APIKey | None:
-        """The row with this key, or None."""
-        return await self._run(_get.find(self._context, ENTITY, id), "find")
-
-    async def get_many(self, keys: Sequence[str]) -> list[APIKey | None]:
-        """The rows with these keys, in the same order; None for a key without a row."""
-        return await self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
-
-    async def get_for_update(self, id: str, *, wait: float | None = None) -> APIKey:
-        """The row, locked until the transaction ends; `wait` is in seconds.
-
-        Raises:
-            TransactionRequiredError: outside a transaction.
-            APIKeyNotFoundError: it does not exist.
-            LockTimeoutError: another transaction held the lock for all of that time.
-        """
-        return await self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
+        super().__init__(session, ENTITY)
 
     async def get_by_fingerprint(self, fingerprint: bytes) -> APIKey:
         """The row with this unique value.
@@ -264,65 +235,8 @@ class APIKeyRepository:
         equal_ = _search.given(id=id, user_id=user_id, prefix=prefix)
         return await self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
 
-    async def create(self, record: APIKey, *, if_none: _View | None = None) -> APIKey:
-        """Insert a row. The record gets its managed values.
-
-        With `if_none`, insert only if no row has the same values of the fields of that view.
-
-        Raises:
-            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
-            AlreadyExistsError: the key is taken.
-            UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a referenced row does not exist.
-            ViewNotEmptyError: with `if_none`, there is such a row.
-        """
-        return await self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
-
-    async def save(self, record: APIKey) -> APIKey:
-        """Write a loaded record back, unless another write has changed the row since.
-
-        Raises:
-            NotLoadedError: the record was never loaded or written.
-            ConflictError: the row has changed.
-            APIKeyNotFoundError: the row no longer exists.
-            ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-        """
-        return await self._run(_save.save(self._context, ENTITY, record), "save")
-
-    async def upsert(self, record: APIKey) -> APIKey:
-        """Insert a row, or replace everything but its time of creation; the last write wins.
-
-        Raises:
-            ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: every attempt lost to other writers.
-        """
-        return await self._run(_save.upsert(self._context, ENTITY, record), "upsert")
-
-    async def change(self, id: str, function: Callable[[APIKey], Any]) -> APIKey:
-        """Read the row, let `function` change it, and write it; try again if another write came in between.
-
-        Raises:
-            APIKeyNotFoundError: it does not exist.
-            TransactionConflictError: every attempt lost to other writers.
-            ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-        """
-        return await self._run(_save.change(self._context, ENTITY, id, function), "change")
-
-    async def delete(self, id: str) -> None:
-        """Delete the row, and the rows that refer to it with cascade.
-
-        Raises:
-            APIKeyNotFoundError: it does not exist.
-            ReferenceViolationError: a row refers to it with restrict.
-        """
-        await self._run(_delete.delete(self._context, ENTITY, id), "delete")
-
-    async def discard(self, id: str) -> bool:
-        """Delete the row like `delete`, and return whether it existed."""
-        return await self._run(_delete.discard(self._context, ENTITY, id), "discard")
-
-    async def touch_last_used(self, id: str, at: datetime | None = None) -> bool:
+    async def touch_last_used(self, key: str, at: datetime | None = None) -> bool:
         """Set `last_used` to `at`, by default the server's time, but never to an earlier time; return whether
         the row exists.
         """
-        return await self._run(_touch.touch(self._context, ENTITY, id, "last_used", at), "touch")
+        return await self._run(_touch.touch(self._context, ENTITY, key, "last_used", at), "touch")

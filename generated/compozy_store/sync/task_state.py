@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Literal, Never
 
 from msgspec import UNSET as _UNSET
 from msgspec import UnsetType as _UnsetType
@@ -13,15 +13,12 @@ from keyweave.model.page import Page
 from keyweave.read import count as _count
 from keyweave.read import fetch as _fetch
 from keyweave.read import gather as _gather
-from keyweave.read import get as _get
 from keyweave.read import join as _join
-from keyweave.read import lock as _lock
 from keyweave.read import page as _page
 from keyweave.read import search as _search
 from keyweave.read import tree as _tree
-from keyweave.write import delete as _delete
 from keyweave.write import merge as _merge
-from keyweave.write import save as _save
+from keyweave.sync.repository import Repository
 from keyweave.sync.session import Session
 
 from .. import filters
@@ -45,49 +42,19 @@ _View = Literal[
 ]
 
 
-class TaskStateRepository:
+class TaskStateRepository(Repository[TaskState, str, Never, _View]):
     """One run of one task of a workflow execution.
 
-    Every method may raise `StoreUnavailableError` or a subclass.
+    A row that does not exist raises `TaskNotFoundError`.
     """
 
-    __slots__ = ("_context", "_run", "_session")
+    __slots__ = ()
 
     def __init__(self, session: Session) -> None:
-        self._session = session
-        self._context = session.context
-        self._run = session.run_for(ENTITY)
-
-    def get(self, task_exec_id: str) -> TaskState:
-        """The row with this key.
-
-        Raises:
-            TaskNotFoundError: it does not exist, or its retention has ended.
-        """
-        return self._run(_get.get(self._context, ENTITY, task_exec_id), "get")
-
-    def find(self, task_exec_id: str) -> TaskState | None:
-        """The row with this key, or None."""
-        return self._run(_get.find(self._context, ENTITY, task_exec_id), "find")
-
-    def get_many(self, keys: Sequence[str]) -> list[TaskState | None]:
-        """The rows with these keys, in the same order; None for a key without a row."""
-        return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
-
-    def get_for_update(self, task_exec_id: str, *, wait: float | None = None) -> TaskState:
-        """The row, locked until the transaction ends; `wait` is in seconds.
-
-        Raises:
-            TransactionRequiredError: outside a transaction.
-            TaskNotFoundError: it does not exist.
-            LockTimeoutError: another transaction held the lock for all of that time.
-        """
-        return self._run(
-            _lock.get_for_update(self._context, ENTITY, task_exec_id, wait=wait), "get_for_update"
-        )
+        super().__init__(session, ENTITY)
 
     def get_with_task_states(
-        self, task_exec_id: str, *, newest: bool = True, for_update: bool = False
+        self, key: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[TaskState, list[TaskState]]:
         """The row with this key, and every TaskState that refers to it by `parent_state_id`.
 
@@ -102,7 +69,7 @@ class TaskStateRepository:
             _gather.get_with(
                 self._context,
                 ENTITY,
-                task_exec_id,
+                key,
                 "TaskState",
                 "parent_state_id",
                 newest=newest,
@@ -997,78 +964,17 @@ class TaskStateRepository:
         )
         return self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
 
-    def create(self, record: TaskState, *, if_none: _View | None = None) -> TaskState:
-        """Insert a row. The record gets its managed values.
-
-        With `if_none`, insert only if no row has the same values of the fields of that view.
-
-        Raises:
-            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
-            AlreadyExistsError: the key is taken.
-            UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a referenced row does not exist.
-            ViewNotEmptyError: with `if_none`, there is such a row.
-        """
-        return self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
-
-    def save(self, record: TaskState) -> TaskState:
-        """Write a loaded record back, unless another write has changed the row since.
-
-        Raises:
-            NotLoadedError: the record was never loaded or written.
-            ConflictError: the row has changed.
-            TaskNotFoundError: the row no longer exists.
-            ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-        """
-        return self._run(_save.save(self._context, ENTITY, record), "save")
-
-    def upsert(self, record: TaskState) -> TaskState:
-        """Insert a row, or replace everything but its time of creation; the last write wins.
-
-        Raises:
-            ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: every attempt lost to other writers.
-        """
-        return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
-
-    def change(self, task_exec_id: str, function: Callable[[TaskState], Any]) -> TaskState:
-        """Read the row, let `function` change it, and write it; try again if another write came in between.
-
-        Raises:
-            TaskNotFoundError: it does not exist.
-            TransactionConflictError: every attempt lost to other writers.
-            ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-        """
-        return self._run(_save.change(self._context, ENTITY, task_exec_id, function), "change")
-
-    def delete(self, task_exec_id: str) -> None:
-        """Delete the row, and the rows that refer to it with cascade.
-
-        Raises:
-            TaskNotFoundError: it does not exist.
-            ReferenceViolationError: a row refers to it with restrict.
-        """
-        self._run(_delete.delete(self._context, ENTITY, task_exec_id), "delete")
-
-    def discard(self, task_exec_id: str) -> bool:
-        """Delete the row like `delete`, and return whether it existed."""
-        return self._run(_delete.discard(self._context, ENTITY, task_exec_id), "discard")
-
-    def merge_usage(self, task_exec_id: str, entries: Sequence[UsageEntry]) -> TaskState:
+    def merge_usage(self, key: str, entries: Sequence[UsageEntry]) -> TaskState:
         """Merge entries into `usage` by the schema's rules; concurrent merges lose nothing.
 
         Raises:
             TaskNotFoundError: it does not exist.
             ValidationError: an entry breaks its type or limits.
         """
-        return self._run(
-            _merge.merge(self._context, ENTITY, task_exec_id, TASK_STATE_USAGE, entries), "merge"
-        )
+        return self._run(_merge.merge(self._context, ENTITY, key, TASK_STATE_USAGE, entries), "merge")
 
-    def tree(self, task_exec_id: str, *, max_depth: int = 100) -> list[TaskState]:
+    def tree(self, key: str, *, max_depth: int = 100) -> list[TaskState]:
         """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty if
         it does not exist.
         """
-        return self._run(
-            _tree.tree(self._context, ENTITY, task_exec_id, "by_parent", max_depth=max_depth), "tree"
-        )
+        return self._run(_tree.tree(self._context, ENTITY, key, "by_parent", max_depth=max_depth), "tree")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Literal, Never
 
 from msgspec import UNSET as _UNSET
 from msgspec import UnsetType as _UnsetType
@@ -13,14 +13,11 @@ from keyweave.model.page import Page
 from keyweave.read import count as _count
 from keyweave.read import fetch as _fetch
 from keyweave.read import gather as _gather
-from keyweave.read import get as _get
 from keyweave.read import join as _join
-from keyweave.read import lock as _lock
 from keyweave.read import page as _page
 from keyweave.read import search as _search
-from keyweave.write import delete as _delete
 from keyweave.write import merge as _merge
-from keyweave.write import save as _save
+from keyweave.sync.repository import Repository
 from keyweave.sync.session import Session
 
 from .. import filters
@@ -32,49 +29,19 @@ _Order = Literal["revision", "created"]
 _View = Literal["all", "by_status", "by_workflow", "newest_of_workflow"]
 
 
-class WorkflowStateRepository:
+class WorkflowStateRepository(Repository[WorkflowState, str, Never, _View]):
     """One execution of a workflow.
 
-    Every method may raise `StoreUnavailableError` or a subclass.
+    A row that does not exist raises `WorkflowNotFoundError`.
     """
 
-    __slots__ = ("_context", "_run", "_session")
+    __slots__ = ()
 
     def __init__(self, session: Session) -> None:
-        self._session = session
-        self._context = session.context
-        self._run = session.run_for(ENTITY)
-
-    def get(self, workflow_exec_id: str) -> WorkflowState:
-        """The row with this key.
-
-        Raises:
-            WorkflowNotFoundError: it does not exist, or its retention has ended.
-        """
-        return self._run(_get.get(self._context, ENTITY, workflow_exec_id), "get")
-
-    def find(self, workflow_exec_id: str) -> WorkflowState | None:
-        """The row with this key, or None."""
-        return self._run(_get.find(self._context, ENTITY, workflow_exec_id), "find")
-
-    def get_many(self, keys: Sequence[str]) -> list[WorkflowState | None]:
-        """The rows with these keys, in the same order; None for a key without a row."""
-        return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
-
-    def get_for_update(self, workflow_exec_id: str, *, wait: float | None = None) -> WorkflowState:
-        """The row, locked until the transaction ends; `wait` is in seconds.
-
-        Raises:
-            TransactionRequiredError: outside a transaction.
-            WorkflowNotFoundError: it does not exist.
-            LockTimeoutError: another transaction held the lock for all of that time.
-        """
-        return self._run(
-            _lock.get_for_update(self._context, ENTITY, workflow_exec_id, wait=wait), "get_for_update"
-        )
+        super().__init__(session, ENTITY)
 
     def get_with_task_states(
-        self, workflow_exec_id: str, *, newest: bool = True, for_update: bool = False
+        self, key: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[WorkflowState, list[TaskState]]:
         """The row with this key, and every TaskState that refers to it by `workflow_exec_id`.
 
@@ -89,7 +56,7 @@ class WorkflowStateRepository:
             _gather.get_with(
                 self._context,
                 ENTITY,
-                workflow_exec_id,
+                key,
                 "TaskState",
                 "workflow_exec_id",
                 newest=newest,
@@ -464,70 +431,11 @@ class WorkflowStateRepository:
         equal_ = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
         return self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
 
-    def create(self, record: WorkflowState, *, if_none: _View | None = None) -> WorkflowState:
-        """Insert a row. The record gets its managed values.
-
-        With `if_none`, insert only if no row has the same values of the fields of that view.
-
-        Raises:
-            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
-            AlreadyExistsError: the key is taken.
-            UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a referenced row does not exist.
-            ViewNotEmptyError: with `if_none`, there is such a row.
-        """
-        return self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
-
-    def save(self, record: WorkflowState) -> WorkflowState:
-        """Write a loaded record back, unless another write has changed the row since.
-
-        Raises:
-            NotLoadedError: the record was never loaded or written.
-            ConflictError: the row has changed.
-            WorkflowNotFoundError: the row no longer exists.
-            ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-        """
-        return self._run(_save.save(self._context, ENTITY, record), "save")
-
-    def upsert(self, record: WorkflowState) -> WorkflowState:
-        """Insert a row, or replace everything but its time of creation; the last write wins.
-
-        Raises:
-            ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: every attempt lost to other writers.
-        """
-        return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
-
-    def change(self, workflow_exec_id: str, function: Callable[[WorkflowState], Any]) -> WorkflowState:
-        """Read the row, let `function` change it, and write it; try again if another write came in between.
-
-        Raises:
-            WorkflowNotFoundError: it does not exist.
-            TransactionConflictError: every attempt lost to other writers.
-            ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-        """
-        return self._run(_save.change(self._context, ENTITY, workflow_exec_id, function), "change")
-
-    def delete(self, workflow_exec_id: str) -> None:
-        """Delete the row, and the rows that refer to it with cascade.
-
-        Raises:
-            WorkflowNotFoundError: it does not exist.
-            ReferenceViolationError: a row refers to it with restrict.
-        """
-        self._run(_delete.delete(self._context, ENTITY, workflow_exec_id), "delete")
-
-    def discard(self, workflow_exec_id: str) -> bool:
-        """Delete the row like `delete`, and return whether it existed."""
-        return self._run(_delete.discard(self._context, ENTITY, workflow_exec_id), "discard")
-
-    def merge_usage(self, workflow_exec_id: str, entries: Sequence[UsageEntry]) -> WorkflowState:
+    def merge_usage(self, key: str, entries: Sequence[UsageEntry]) -> WorkflowState:
         """Merge entries into `usage` by the schema's rules; concurrent merges lose nothing.
 
         Raises:
             WorkflowNotFoundError: it does not exist.
             ValidationError: an entry breaks its type or limits.
         """
-        return self._run(
-            _merge.merge(self._context, ENTITY, workflow_exec_id, WORKFLOW_STATE_USAGE, entries), "merge"
-        )
+        return self._run(_merge.merge(self._context, ENTITY, key, WORKFLOW_STATE_USAGE, entries), "merge")

@@ -94,3 +94,20 @@ def error_renamed(pair: EntityPair) -> Iterator[Change]:
         if old_name != new_name:
             part = path[1] if path[0] == "unique" else ""
             yield pair.change(Side.NEW, path, part, f"the error {old_name} is now called {new_name}")
+
+
+@rule(
+    "ENTITY_PLURAL_CHANGED",
+    EntityPair,
+    Category.API,
+    Level.WARNING,
+    "Several rows of an entity have another name.",
+    Effect(
+        code="The store's attribute has another name, and so have the methods that read rows with these.",
+        action="Change the code that uses them.",
+    ),
+)
+def entity_plural_changed(pair: EntityPair) -> Iterator[Change]:
+    """Yield the two plurals."""
+    if pair.old.many != pair.new.many:
+        yield pair.change(Side.NEW, ("plural",), "", f"the plural was {pair.old.many} and is {pair.new.many}")

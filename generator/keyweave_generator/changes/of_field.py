@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from keyweave_generator.model import Field
 
 from .finding import Category, Change, Effect, Level, Side
-from .pairs import OwnerPair, added
+from .pairs import FieldPair, OwnerPair, added
 from .rule import rule
-from .wording import names_text, type_text, used_by
+from .wording import names_text, type_text, used_by, value_text
 
 
 def _comes_with_a_value(field: Field) -> bool:
@@ -230,3 +230,48 @@ def name_reserved(pair: OwnerPair) -> Iterator[Change]:
     names = [name for name in pair.new.reserved if name not in known]
     if names:
         yield pair.change(Side.NEW, ("reserved",), "", f"reserved: {names_text(names)}")
+
+
+@rule(
+    "FIELD_AUTO_ADDED",
+    FieldPair,
+    Category.SAFE,
+    Level.INFO,
+    "Records make their keys.",
+    Effect(code="Callers need not pass the key."),
+)
+def field_auto_added(pair: FieldPair) -> Iterator[Change]:
+    """Yield the change."""
+    if pair.old.auto is None and pair.new.auto is not None:
+        yield pair.change("auto", f"is now made by the record: {pair.new.auto}")
+
+
+@rule(
+    "FIELD_AUTO_CHANGED",
+    FieldPair,
+    Category.SAFE,
+    Level.INFO,
+    "Records make keys of another form.",
+    Effect(code="New records have keys of the new form.", data="Stored rows keep their keys."),
+)
+def field_auto_changed(pair: FieldPair) -> Iterator[Change]:
+    """Yield the two forms."""
+    if pair.old.auto and pair.new.auto and pair.old.auto != pair.new.auto:
+        yield pair.change("auto", f"auto was {value_text(pair.old.auto)} and is {value_text(pair.new.auto)}")
+
+
+@rule(
+    "FIELD_AUTO_REMOVED",
+    FieldPair,
+    Category.API,
+    Level.WARNING,
+    "Records no longer make their keys.",
+    Effect(
+        code="A record without a key cannot be made: TypeError.",
+        action="Pass a key wherever a record is made.",
+    ),
+)
+def field_auto_removed(pair: FieldPair) -> Iterator[Change]:
+    """Yield the change."""
+    if pair.old.auto is not None and pair.new.auto is None:
+        yield pair.change("auto", f"is no longer made by the record; it was {value_text(pair.old.auto)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
+from typing import Any
 
 from keyweave_generator.model import Field
 
@@ -23,9 +24,9 @@ class _Move(enum.Enum):
     RESTATED = "restated"
 
 
-def _limit(field: Field, name: str) -> float | None:
+def _limit(field: Field, name: str) -> Any:
     """The limit that applies, including the limit of the type."""
-    value: float | None = getattr(field, name)
+    value: Any = getattr(field, name)
     if name == "min_length":
         return max(value or 0, 1 if field.type.name == "id" else 0)
     return value
@@ -35,7 +36,7 @@ def _moves(pair: FieldPair) -> Iterator[tuple[str, _Move]]:
     """The limits that differ, and how. A type that cannot read the old one has another finding."""
     if relation(pair.owner.schema, pair.old, pair.new) is Relation.OTHER:
         return
-    for name in (*_LEAST, *_MOST):
+    for name in ("min_length", "max_length") if _is_decimal(pair) else (*_LEAST, *_MOST):
         if getattr(pair.old, name) == getattr(pair.new, name):
             continue
         old, new = _limit(pair.old, name), _limit(pair.new, name)
@@ -45,6 +46,26 @@ def _moves(pair: FieldPair) -> Iterator[tuple[str, _Move]]:
             yield name, _Move.TIGHTENED
         else:
             yield name, _Move.LOOSENED
+
+
+def _is_decimal(pair: FieldPair) -> bool:
+    return pair.old.type.name == pair.new.type.name == "decimal"
+
+
+def _decimal_moves(pair: FieldPair) -> Iterator[tuple[Change, bool]]:
+    """The limits of a decimal that differ, each with whether it excludes values that were accepted."""
+    if not _is_decimal(pair):
+        return
+    for name in ("digits", "places", "min", "max"):
+        old, new = getattr(pair.old, name), getattr(pair.new, name)
+        if old == new:
+            continue
+        least = name == "min"
+        tighter = new is not None and (old is None or (new > old if least else new < old))
+        # Places take room from the digits before the point.
+        tighter = tighter or (name == "places" and pair.old.digits == pair.new.digits and new is not None)
+        text = f"{name} was {value_text(old)} and is {value_text(new)}"
+        yield pair.change(name, text), tighter
 
 
 def _changes(pair: FieldPair, wanted: _Move) -> Iterator[Change]:
@@ -99,6 +120,40 @@ def field_limit_loosened(pair: FieldPair) -> Iterator[Change]:
 def field_limit_restated(pair: FieldPair) -> Iterator[Change]:
     """Yield each limit that excludes what it did before."""
     yield from _changes(pair, _Move.RESTATED)
+
+
+@rule(
+    "FIELD_DECIMAL_NARROWED",
+    FieldPair,
+    Category.SEMANTIC,
+    Level.WARNING,
+    "A decimal accepts fewer values: digits, places, min or max. More places with as many digits leave fewer before the point.",
+    Effect(
+        code="Writing a value beyond the limit raises ValidationError.",
+        data="A stored row beyond the limit is read as it is; the next write of the row is refused until the value fits.",
+        deploy="Old code writes rows that new code cannot write back.",
+        action="Make every stored value and every writer fit.",
+    ),
+)
+def field_decimal_narrowed(pair: FieldPair) -> Iterator[Change]:
+    """Yield each limit that excludes more."""
+    yield from (change for change, tighter in _decimal_moves(pair) if tighter)
+
+
+@rule(
+    "FIELD_DECIMAL_WIDENED",
+    FieldPair,
+    Category.SEMANTIC,
+    Level.WARNING,
+    "A decimal accepts more values: digits, places, min or max.",
+    Effect(
+        deploy="Old code reads a row beyond its own limit, and cannot write it back.",
+        action="Deploy everywhere before anything writes such a value.",
+    ),
+)
+def field_decimal_widened(pair: FieldPair) -> Iterator[Change]:
+    """Yield each limit that excludes less."""
+    yield from (change for change, tighter in _decimal_moves(pair) if not tighter)
 
 
 @rule(

@@ -154,7 +154,7 @@ def _reason(pair: FieldPair) -> str:
 
 
 def _text_kind(field: Field) -> str:
-    """How keys write values of a field: text as it is, bytes as hex, moments and durations as microseconds."""
+    """How keys write values of a field: text as it is, bytes as hex, moments and durations as microseconds, and so on."""
     if field.type.kind is TypeKind.ENUM or field.type.name in ("string", "id"):
         return "text"
     if field.type.name in ("int", "float"):

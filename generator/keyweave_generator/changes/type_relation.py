@@ -27,7 +27,7 @@ class Relation(enum.Enum):
 
 def relation(pair: SchemaPair, old: Field, new: Field) -> Relation:
     """How the type of `new` reads values of `old`."""
-    exact = all(bound is not None and abs(bound) <= _EXACT for bound in (old.min, old.max))
+    exact = all(isinstance(bound, int) and abs(bound) <= _EXACT for bound in (old.min, old.max))
     return _relation(pair, old.type, new.type, exact=exact)
 
 
@@ -36,6 +36,8 @@ def _relation(pair: SchemaPair, old: TypeRef, new: TypeRef, *, exact: bool) -> R
         return Relation.SAME
     if old.of is not None and new.of is not None and old.kind is new.kind:
         return _relation(pair, old.of, new.of, exact=False)
+    if old.kind is TypeKind.SET and new.kind is TypeKind.LIST and old.of == new.of:
+        return Relation.WIDER
     if new.name == "json":
         return Relation.WIDER if _is_plain(old, pair.old) else Relation.OTHER
     if old.name == "json":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
+from decimal import Decimal
 
+from keyweave_generator.constant import Constant
 from keyweave_generator.model import OrderBy, TypeRef, View
 from keyweave_generator.problems import listing, quote
 
@@ -20,6 +22,8 @@ def value_text(value: object) -> str:
         return "none"
     if isinstance(value, list | dict):
         return "[]" if isinstance(value, list) else "{}"
+    if isinstance(value, Constant):
+        return quote(str(value)) if not isinstance(value, Decimal) else f"{value:f}"
     return quote(value)
 
 

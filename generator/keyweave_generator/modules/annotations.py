@@ -22,7 +22,11 @@ _BUILTINS: Final = {
 
 _IMPORTED: Final = {
     "datetime": ("datetime", "datetime"),
+    "date": ("datetime", "date"),
+    "time": ("datetime", "time"),
     "duration": ("datetime", "timedelta"),
+    "decimal": ("decimal", "Decimal"),
+    "uuid": ("uuid", "UUID"),
     "json": ("typing", "Any"),
 }
 """Scalars that Python has in a module: module and name."""
@@ -48,6 +52,8 @@ def annotation(type_: TypeRef, imports: Imports) -> str:
 
 def bounded(field: Field, imports: Imports) -> str:
     """The Python type of a field, with its bounds."""
+    if field.type.name == "decimal":
+        return _decimal(field, imports)
     bounds = _own_bounds(field.type)
     for word, value in (("ge", field.min), ("le", field.max), ("max_length", field.max_length)):
         if value is not None:
@@ -59,9 +65,30 @@ def bounded(field: Field, imports: Imports) -> str:
     return _annotated(field.type, bounds, imports)
 
 
+def _decimal(field: Field, imports: Imports) -> str:
+    """The type of a decimal with its limits, which the runtime checks."""
+    text = annotation(field.type, imports)
+    limits: dict[str, str] = {}
+    if field.digits is not None:
+        limits["digits"] = str(field.digits)
+    if field.places is not None:
+        limits["places"] = str(field.places)
+    for word, value in (("ge", field.min), ("le", field.max)):
+        if value is not None:
+            limits[word] = f'{text}("{value}")'
+    if not limits:
+        return text
+    words = ", ".join(f"{word}={value}" for word, value in limits.items())
+    return f"{imports.use('typing', 'Annotated')}[{text}, {imports.runtime('DecimalLimits')}({words})]"
+
+
 def _own_bounds(type_: TypeRef) -> dict[str, Any]:
-    """The bounds that a type implies: a datetime has a time zone, an id has at least one character."""
-    bounds: dict[str, dict[str, Any]] = {"datetime": {"tz": True}, "id": {"min_length": 1}}
+    """The bounds that a type implies: a datetime has a time zone, a time has none, an id has at least one character."""
+    bounds: dict[str, dict[str, Any]] = {
+        "datetime": {"tz": True},
+        "time": {"tz": False},
+        "id": {"min_length": 1},
+    }
     return bounds.get(type_.name, {}) if type_.kind is TypeKind.SCALAR else {}
 
 
@@ -78,6 +105,6 @@ def _annotated(type_: TypeRef, bounds: Mapping[str, Any], imports: Imports) -> s
 
 
 def _container(type_: TypeRef, element: str, imports: Imports) -> str:
-    if type_.kind is TypeKind.LIST:
-        return f"{imports.builtin('list')}[{element}]"
+    if type_.kind in (TypeKind.LIST, TypeKind.SET):
+        return f"{imports.builtin(type_.name)}[{element}]"
     return f"{imports.builtin('dict')}[{imports.builtin('str')}, {element}]"

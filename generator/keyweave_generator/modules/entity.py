@@ -65,6 +65,10 @@ def entity_module(entity: Entity, schema: Schema) -> EntityModule:
         imports.runtime("CheckViolationError")
         imports.use("typing", "Any")
     entries = [view_entry(view, entity, imports) for view in entity.views]
+    rules = [check.rule for check in entity.checks]
+    for rule in [*rules, *([entity.retention.when] if entity.retention is not None else [])]:
+        for module, name in rule.imports:
+            imports.use(module, name)
     entries += [claim_entry(unique, entity, imports) for unique in entity.uniques]
     return EntityModule(
         imports,
@@ -95,6 +99,9 @@ def _arguments(entity: Entity, schema: Schema, imports: Imports) -> Iterator[tup
     yield "record", f"{models}.{entity.name}"
     yield "key", f'"{entity.key}"'
     yield "partition_by", f'"{entity.partition_by}"'
+    key_kind = kind(next(field.type for field in entity.fields if field.name == entity.key))
+    if key_kind != "str":
+        yield "key_kind", f'"{key_kind}"'
     known = [*HEAD_NAMES, *(field.name for field in entity.fields)]
     yield "known", f"frozenset({{{', '.join(map(literal, known))}}})"
     yield "entries", "index_entries"
@@ -102,6 +109,8 @@ def _arguments(entity: Entity, schema: Schema, imports: Imports) -> Iterator[tup
     normalized = normalized_fields(entity.fields, schema)
     if normalized:
         yield "normalize", f"{models}.{normalizer_name(entity.name)}"
+    if next(field for field in entity.fields if field.name == entity.key).trim:
+        yield "normalize_key", imports.runtime("trimmed")
     yield from _names("json", (field.name for field in entity.fields if _holds_json(field.type, schema)))
     yield from _names("nested", (field.name for field in entity.fields if _holds_records(field.type)))
     merges = [merge_functions(merge, entity, schema, imports) for merge in entity.merges]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from keyweave_generator.literal import tuple_of
 from keyweave_generator.model import Entity, Field, OrderBy, TypeKind, Unique, View
@@ -11,6 +12,14 @@ from keyweave_generator.names import argument_name
 
 from .annotations import kind
 from .imports import Imports
+
+_SCORES: Final = {
+    "datetime": "to_micros",
+    "duration": "duration_micros",
+    "date": "to_days",
+    "decimal": "decimal_score",
+}
+"""The function of the runtime that turns a value into a score; a number is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +37,7 @@ def view_entry(view: View, entity: Entity, imports: Imports) -> EntryStatement:
     entry = imports.runtime("ViewEntry")
     return EntryStatement(
         _condition(view.fields, fields),
-        f'{entry}("{view.name}", {values}, record.{entity.key}, {_score(view, fields, imports)})',
+        f'{entry}("{view.name}", {values}, {_stored_text(fields[entity.key], imports)}, {_score(view, fields, imports)})',
     )
 
 
@@ -40,7 +49,8 @@ def claim_entry(unique: Unique, entity: Entity, imports: Imports) -> EntryStatem
     )
     claim = imports.runtime("ClaimEntry")
     return EntryStatement(
-        _condition(unique.fields, fields), f'{claim}("{unique.name}", {value}, record.{entity.key})'
+        _condition(unique.fields, fields),
+        f'{claim}("{unique.name}", {value}, {_stored_text(fields[entity.key], imports)})',
     )
 
 
@@ -83,7 +93,7 @@ def _score(view: View, fields: Mapping[str, Field], imports: Imports) -> str:
         return imports.runtime(view.order.value.upper())
     assert view.order_field is not None
     value = f"record.{view.order_field}"
-    convert = {"datetime": "to_micros", "duration": "duration_micros"}.get(fields[view.order_field].type.name)
+    convert = _SCORES.get(fields[view.order_field].type.name)
     return f"{imports.runtime(convert)}({value})" if convert is not None else value
 
 

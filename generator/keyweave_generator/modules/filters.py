@@ -11,7 +11,7 @@ from .annotations import annotation
 from .identifiers import filter_name
 from .imports import Imports
 
-_FILTERABLE: Final = {"string", "id", "int", "bool"}
+_FILTERABLE: Final = {"string", "id", "int", "decimal", "bool", "date", "time", "uuid"}
 """Scalar types by which rows can be searched."""
 
 
@@ -38,7 +38,7 @@ def filters_module(schema: Schema) -> FiltersModule | None:
     imports = Imports(
         classes=".models",
         taken=frozenset(field.name for entity in referring for field in filter_fields(entity)),
-        reserved=frozenset({"TypedDict", *map(filter_name, referring)}),
+        reserved=frozenset({"Decimal", "TypedDict", "UUID", *map(filter_name, referring)}),
     )
     imports.use("typing", "TypedDict")
     filters = tuple(_filter(entity, imports) for entity in referring)

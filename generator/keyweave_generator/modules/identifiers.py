@@ -9,7 +9,6 @@ from keyweave_generator.names import (
     STORE_NAMES,
     hidden,
     pascal_case,
-    plural,
     snake_case,
 )
 
@@ -22,7 +21,7 @@ def module_name(entity: Entity) -> str:
 
 def attribute_name(entity: Entity) -> str:
     """The attribute of a store that holds the entity's repository: `APIKey` gives `api_keys`."""
-    name = plural(snake_case(entity.name))
+    name = entity.many
     return f"{name}_" if hidden(name) or name in STORE_NAMES else name
 
 

@@ -41,15 +41,16 @@ def merge_functions(merge: Merge, entity: Entity, schema: Schema, imports: Impor
     models = imports.use("..", "models")
     record = next(each for each in schema.records if each.name == merge.record)
     types = {field.name: field.type.name for field in record.fields}
+    functions = {name: _combine(rule, types[name]) for name, rule in merge.rules.items()}
     keys = [_key_part(name, types[name], merge.normalize.get(name, ()), imports) for name in merge.key]
     combines = [
-        f"left.{name} = {imports.runtime(_COMBINE[rule])}(left.{name}, right.{name})"
-        for name, rule in merge.rules.items()
+        f"left.{name} = {imports.runtime(function)}(left.{name}, right.{name})"
+        for name, function in functions.items()
     ]
     tidies = [
         f"value.{name} = union(value.{name}, None)"
-        for name, rule in merge.rules.items()
-        if rule is MergeRule.UNION
+        for name, function in functions.items()
+        if function == "union"
     ]
     normalized = normalized_fields(record.fields, schema)
     return MergeFunctions(
@@ -63,6 +64,13 @@ def merge_functions(merge: Merge, entity: Entity, schema: Schema, imports: Impor
     )
 
 
+def _combine(rule: MergeRule, type_name: str) -> str:
+    """The function of the runtime that makes one value of two."""
+    if rule is MergeRule.SUM and type_name == "decimal":
+        return "add_exact"
+    return "union_of_sets" if rule is MergeRule.UNION and type_name == "set" else _COMBINE[rule]
+
+
 def _key_part(name: str, type_name: str, steps: tuple[str, ...], imports: Imports) -> str:
     """The key text of one key field of an element called `value`."""
     text = f"value.{name}"
@@ -72,4 +80,6 @@ def _key_part(name: str, type_name: str, steps: tuple[str, ...], imports: Import
         text = f"{text}.lower()"
     elif "trim" in steps:
         text = f"{text}.strip()"
+    if type_name in ("decimal", "date", "time", "uuid"):
+        return f"{imports.runtime('key_text')}({text})"
     return text if type_name in ("string", "id") else f"str({text})"

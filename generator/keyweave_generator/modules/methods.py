@@ -47,6 +47,7 @@ class ViewMethods:
         values: the key texts of the parameters, as a tuple.
         group: the method that counts by the last field; None if its values are not known.
         gathers: if its only field is a reference, so that several lists can be read at once, the key text of one `key`.
+        gathered: the type of such a key.
     """
 
     name: str
@@ -56,6 +57,7 @@ class ViewMethods:
     values: str
     group: GroupMethod | None
     gathers: str
+    gathered: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ def view_methods(view: View, entity: Entity, schema: Schema, imports: Imports) -
         values,
         _group_method(view, entity, schema, imports),
         looked_up(fields[view.fields[0]], "key", imports) if gathers else "",
+        annotation(fields[view.fields[0]].type, imports) if gathers else "",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from keyweave_generator.constant import Constant, origin, python
 from keyweave_generator.literal import literal, scalar, tuple_of
 from keyweave_generator.model import Enum, Field, Schema, TypeKind, TypeRef
 
@@ -145,15 +146,25 @@ def _field(field: Field, schema: Schema, imports: Imports) -> FieldLine:
         annotation, default = f"{annotation} | None", " = None"
     elif field.has_default:
         default = f" = {_default(field.type, field.default, schema, imports)}"
+    elif field.auto is not None:
+        default = f" = {imports.module('msgspec')}.field(default_factory={_maker(field, imports)})"
     return FieldLine(field.name, annotation, default, sentence(field.doc))
 
 
+def _maker(field: Field, imports: Imports) -> str:
+    """The function that makes a record's own id."""
+    text = field.type.name != "uuid" and field.auto != "ksuid"
+    return imports.runtime(f"{field.auto}_text" if text else field.auto or "")
+
+
 def _default(type_: TypeRef, value: object, schema: Schema, imports: Imports) -> str:
-    """The default of a field; each record gets its own list or dict."""
+    """The default of a field; each record gets its own list, set or dict."""
     if isinstance(value, list | dict):
-        factory = imports.builtin(type(value).__name__)
+        factory = imports.builtin("set" if type_.kind is TypeKind.SET else type(value).__name__)
         return f"{imports.module('msgspec')}.field(default_factory={factory})"
     if type_.kind is TypeKind.ENUM:
         enum = next(each for each in schema.enums if each.name == type_.name)
         return f"{enum.name}.{enum.member(str(value))}"
+    if isinstance(value, Constant):
+        return python(value, imports.use(*origin(value)))
     return scalar(value)

@@ -56,7 +56,7 @@ def _inner_step(field: Field, record: RecordType) -> str:
     type_, value, depth = field.type, f"record.{field.name}", 0
     while type_.of is not None:
         each = f"each_{field.name}" + (f"__{depth + 1}" if depth else "")
-        if type_.kind is TypeKind.LIST:
+        if type_.kind is not TypeKind.MAP:
             elements = f"{value} or ()" if field.optional and not depth else value
         else:
             elements = f"({value} or {{}}).values()" if field.optional and not depth else f"{value}.values()"

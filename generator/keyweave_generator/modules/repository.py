@@ -7,9 +7,10 @@ from typing import Final
 
 from keyweave_generator.literal import literal
 from keyweave_generator.model import Entity, Field, Schema, TypeKind
-from keyweave_generator.names import argument_name, key_argument_name
+from keyweave_generator.names import argument_name
 
-from .annotations import annotation
+from .annotations import annotation, kind
+from .entries import looked_up
 from .filters import filter_fields
 from .flavour import Flavour
 from .identifiers import descriptor_name, exists_name, module_name, not_found_name, repository_name
@@ -31,18 +32,18 @@ _ALWAYS: Final = (
     "Page",
     "Session",
     "_fetch",
+    "Repository",
     "_join",
-    "_get",
-    "_delete",
     "_search",
-    "_lock",
-    "_save",
 )
 """The names of the runtime that every repository uses."""
 
 
+_NUMBERS: Final = frozenset({"int", "float", "decimal"})
+"""Types of fields to which a number can be added."""
+
 _RESERVED: Final = frozenset(
-    "Any AsyncIterator Callable ClaimEntry ENTITY Iterator Literal Page Sequence Session".split()
+    "AsyncIterator ClaimEntry Decimal ENTITY Iterator Literal Never Page Repository Sequence Session UUID".split()
 )
 """Names in PascalCase or capitals that the module of a repository has beside the classes of the schema."""
 
@@ -57,11 +58,14 @@ class RepositoryModule:
         name: the repository's class.
         record: the class of the rows.
         doc: the documentation of the entity.
-        key: the argument for the key.
-        looked_up, looked_up_keys: that argument, and the argument `keys`, as they are passed on.
-        not_found, exists: names of the entity's errors.
+        errors: a sentence that names the entity's own errors.
+        parameters: the type parameters of the parent.
+        key_type: of the argument `key`.
+        key: that argument as it is passed on.
+        not_found: name of the error for a row that does not exist.
         orders: literals of the orders that a search can ask for; the first one is the default.
         view_names: literals of the names of all views; empty when there are none.
+        numbers: literals of the names of the fields to which a number can be added; empty when there are none.
         filters: parameters of a search, each followed by a comma.
         having: the parameters of a search that select rows by the rows that refer to them.
         equal_arguments, having_arguments: how both are passed on.
@@ -74,13 +78,14 @@ class RepositoryModule:
     name: str
     record: str
     doc: str
+    errors: str
+    parameters: str
+    key_type: str
     key: str
-    looked_up: str
-    looked_up_keys: str
     not_found: str
-    exists: str
     orders: tuple[str, ...]
     view_names: tuple[str, ...]
+    numbers: tuple[str, ...]
     filters: str
     having: str
     equal_arguments: str
@@ -108,19 +113,23 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         if field.type.kind is TypeKind.SCALAR and field.type.name == "datetime" and field.managed is None
     )
     key = next(field for field in entity.fields if field.name == entity.key)
+    numbers = tuple(literal(field.name) for field in number_fields(entity))
+    record, key_type = imports.schema_class(entity.name), annotation(key.type, imports)
+    names = ("_Number" if numbers else "", "_View" if entity.views else "")
     module = RepositoryModule(
         imports,
         flavour,
         repository_name(entity),
-        imports.schema_class(entity.name),
+        record,
         sentence(entity.doc or entity.name),
-        key_argument_name(entity.key),
-        _given(key, key_argument_name(entity.key), imports),
-        f"[{_given(key, 'key', imports)} for key in keys]" if key.trim else "keys",
+        _errors(entity),
+        ", ".join([record, key_type, *(name or imports.use("typing", "Never") for name in names)]),
+        key_type,
+        _stored_key(key, imports) if referrers or entity.merges or touches or entity.hierarchy else "",
         not_found_name(entity),
-        exists_name(entity),
         tuple(map(literal, orders)),
         tuple(literal(view.name) for view in entity.views),
+        numbers,
         "".join(
             f"{argument_name(field.name)}: {annotation(field.type, imports)} | {unset_type}{' | None' if field.optional else ''} = {unset}, "
             for field in filter_fields(entity)
@@ -143,6 +152,33 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
     return module
 
 
+def number_fields(entity: Entity) -> list[Field]:
+    """The fields of numbers that a caller sets."""
+    return [
+        field
+        for field in entity.fields
+        if field.type.kind is TypeKind.SCALAR and field.type.name in _NUMBERS and field.name != entity.key
+    ]
+
+
+def _errors(entity: Entity) -> str:
+    """A sentence that names the errors of an entity, which take the place of those in the parent's documentation."""
+    found = [f"A row that does not exist raises `{not_found_name(entity)}`"]
+    if entity.exists_error:
+        found.append(f"a key that is taken `{exists_name(entity)}`")
+    found += [
+        f"a taken {' and '.join(f'`{name}`' for name in unique.fields)} `{unique.error}`"
+        for unique in entity.uniques
+        if unique.error and unique.error != "UniqueViolationError"
+    ]
+    return f"{', '.join(found)}."
+
+
+def _stored_key(field: Field, imports: Imports) -> str:
+    """The argument `key` as it is passed on, in the form in which rows have it."""
+    return _given(field, "key", imports) if kind(field.type) == "str" else looked_up(field, "key", imports)
+
+
 def _given(field: Field, argument: str, imports: Imports) -> str:
     """An argument for a field as it is passed on: trimmed where the field is."""
     return f"{imports.aliased('trimmed')}({argument})" if field.trim else argument
@@ -151,12 +187,11 @@ def _given(field: Field, argument: str, imports: Imports) -> str:
 def _import_for_methods(module: RepositoryModule) -> None:
     """Add the imports that the text of the template itself needs."""
     imports = module.imports
-    for name in ("Callable", "Sequence", module.flavour.iterator):
-        imports.use("collections.abc", name)
-    for name in ("Any", "Literal"):
-        imports.use("typing", name)
+    imports.use("collections.abc", module.flavour.iterator)
+    imports.use("typing", "Literal")
     used = {
         "ClaimEntry": module.uniques,
+        "_get": module.uniques,
         "_count": module.views,
         "_gather": module.referrers or any(view.gathers for view in module.views),
         "_tree": module.tree_via,
@@ -166,5 +201,7 @@ def _import_for_methods(module: RepositoryModule) -> None:
     }
     for name in (*_ALWAYS, *(name for name, needed in used.items() if needed)):
         imports.runtime(name)
+    if module.merges or any(view.gathers for view in module.views):
+        imports.use("collections.abc", "Sequence")
     if module.touches:
         imports.use("datetime", "datetime")

@@ -171,11 +171,11 @@ def _guard_claims(plan: Plan, change: Change, released: dict[tuple[str, str, str
 def _guard_references(context: Context, plan: Plan, change: Change, puts: set[tuple[str, str]]) -> None:
     assert change.prepared is not None
     for reference in change.entity.references:
-        value = getattr(change.prepared.snapshot, reference.field)
+        value = reference.key_in(change.prepared.snapshot)
         if value is None or (reference.target, value) in puts:
             continue
         if change.old is not None and change.old.snapshot is not None:
-            if getattr(change.old.snapshot, reference.field) == value:
+            if reference.key_in(change.old.snapshot) == value:
                 continue
         target = context.package.entities[reference.target]
         plan.guard_exists(target, value, change.entity, change.key, reference.field)

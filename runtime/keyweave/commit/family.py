@@ -268,7 +268,7 @@ def _child(context: Context, member: Member, document: bytes | None) -> Flow[Cha
         return None
     child = removal(context, entity, key, document, "unchanged")
     assert child.old is not None
-    if getattr(child.old.snapshot, referrer.reference.field) != parent.key:
+    if referrer.reference.key_in(child.old.snapshot) != parent.key:
         # The server freed the row of this entry, and another row was created under its key. That row is not a child.
         entry = ViewEntry(via, (parent.key,), key, REVISION)
         parent.dangling.append((entity, key, child.old.revision, [entry]))

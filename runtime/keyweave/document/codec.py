@@ -7,7 +7,7 @@ checked by decoding the JSON that would be stored, so every reader gets exactly 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
@@ -18,6 +18,7 @@ from keyweave.document.unknown import keep_unknown, unknown_members
 from keyweave.errors import CorruptDocumentError, ValidationError
 from keyweave.model.entity import Entity
 from keyweave.model.entry import CREATED, REVISION, Entry, ViewEntry
+from keyweave.model.exact import Problem, problem_finder
 from keyweave.model.fidelity import MAX_DEPTH, TOO_DEEP, deeper_than, same_value
 from keyweave.model.message import without_value
 from keyweave.model.moment import from_micros_all
@@ -93,7 +94,7 @@ class Codec:
         retention: microseconds that rows live once their retention applies; 0 for an entity without retention.
     """
 
-    __slots__ = ("_decode", "_nested", "_nests", "_scores", "_twin", "entity", "retention")
+    __slots__ = ("_changed", "_decode", "_nests", "_problem", "_scores", "_twin", "entity", "retention")
 
     def __init__(self, entity: Entity[Any], retention: int = 0) -> None:
         self.entity = entity
@@ -101,7 +102,8 @@ class Codec:
         self._decode = msgspec.json.Decoder(entity.record).decode
         self._nests = bool(entity.json or entity.nested)
         self._twin: type | None = None
-        self._nested: tuple[str, ...] = ()
+        self._changed: tuple[str, ...] = ()
+        self._problem: Callable[[Any], Problem | None] | None = None
         self._scores = any(view.order not in (CREATED, REVISION) for view in entity.views.values())
 
     def load(self, document: bytes, key: str = "") -> Any:
@@ -232,9 +234,16 @@ class Codec:
         try:
             return self._prepare(record, stored)
         except ValidationError as error:
-            key = getattr(record, self.entity.key, None)
-            self.entity.name_row(error, key if isinstance(key, str) else "")
+            self.entity.name_row(error, self._key_shown(record))
             raise
+
+    def _key_shown(self, record: Any) -> str:
+        """Return the key of a record that was refused, or nothing when it is the key that is wrong."""
+        try:
+            key: Any = self.entity.stored_key(getattr(record, self.entity.key, None))
+        except ValidationError:
+            return ""
+        return key if isinstance(key, str) else ""
 
     def _prepare(self, record: Any, stored: Stored | None) -> Prepared:
         entity = self.entity
@@ -255,7 +264,7 @@ class Codec:
             self._check_scores(entries)
         rule = entity.retention
         retain = self.retention if rule is not None and rule.applies(snapshot) else 0
-        key: str = getattr(snapshot, entity.key)
+        key: str = entity.key_of(snapshot)
         return self._with_unknown(key, body, snapshot, entries, retain, stored)
 
     def rebased(self, prepared: Prepared, stored: Stored | None) -> Prepared:
@@ -352,6 +361,14 @@ class Codec:
 
     def _round_trip(self, record: Any, stored: Stored | None) -> tuple[bytes, Any]:
         entity = self.entity
+        if self._twin is None:
+            self._twin, self._changed = twin_of(entity.record)
+            record_class: type[Record] = entity.record
+            self._problem = problem_finder(record_class)
+        if self._problem is not None:
+            found = self._problem(record)
+            if found is not None:
+                self._refuse_field(*found)
         bare = record.__copy__()
         for name in entity.managed:
             setattr(bare, name, None)
@@ -388,10 +405,8 @@ class Codec:
         return body, snapshot
 
     def _compact(self, record: Any) -> bytes:
-        """Return what `compact_json` returns for a record of the entity. Most have no records inside, and need no copy."""
-        if self._twin is None:
-            self._twin, self._nested = twin_of(self.entity.record)
-        for name in self._nested:
+        """Return what `compact_json` returns for a record of the entity. Most hold no records or sets, and need no copy."""
+        for name in self._changed:
             if getattr(record, name):
                 return compact_json(record)
         record.__class__ = self._twin

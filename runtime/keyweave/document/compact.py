@@ -1,12 +1,12 @@
 """Compact JSON: what a document stores of a record, without the fields that equal their defaults.
 
 A record encodes with every field, because applications send it to others. The store encodes a copy whose class differs in
-one thing only: it leaves defaults out.
+one thing only: it leaves defaults out. A set is stored as a sorted list, so equal records have equal documents.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, get_args, get_type_hints
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -14,8 +14,9 @@ from keyweave.model.record import Value
 
 _encode: Final = msgspec.json.Encoder().encode
 
-_TWINS: Final[dict[type, tuple[type, tuple[str, ...]]]] = {}
-"""For each record type the class that encodes it without defaults, and the fields that hold record types."""
+_TWINS: Final[dict[type, tuple[type, tuple[str, ...], tuple[str, ...]]]] = {}
+"""For each record type the class that encodes it without defaults, the fields that hold record types or sets, and those that
+hold record types."""
 
 
 def compact_json(value: Any) -> bytes:
@@ -28,7 +29,11 @@ def compact_json(value: Any) -> bytes:
 
 
 def compact(value: Any) -> Any:
-    """Return a value that encodes without defaults: copies in place of records, at any depth of lists and maps."""
+    """Return a value that encodes as it is stored: copies in place of records and sets, at any depth of lists and maps.
+
+    Raises:
+        TypeError: the elements of a set cannot be ordered, so they are not of one type.
+    """
     kind = type(value)
     known = _TWINS.get(kind)
     if known is None:
@@ -36,12 +41,15 @@ def compact(value: Any) -> Any:
             return [compact(each) for each in value]
         if kind is dict:
             return {name: compact(each) for name, each in value.items()}
+        if kind is set or kind is frozenset:
+            return sorted(value) if len(value) > 1 else value
         if not isinstance(value, Value):
             return value
-        known = twin_of(kind)
-    twin, nested = known
+        twin_of(kind)
+        known = _TWINS[kind]
+    twin, changed, _ = known
     copy = value.__copy__()
-    for name in nested:
+    for name in changed:
         setattr(copy, name, compact(getattr(copy, name)))
     copy.__class__ = twin
     return copy
@@ -49,23 +57,29 @@ def compact(value: Any) -> Any:
 
 def record_fields(kind: type[Value]) -> tuple[str, ...]:
     """Return the names of the fields of a record type that hold record types, also in lists and maps."""
-    return twin_of(kind)[1]
+    twin_of(kind)
+    return _TWINS[kind][2]
 
 
 def twin_of(kind: type[Value]) -> tuple[type, tuple[str, ...]]:
-    """Return the class that encodes a record type without defaults, and the fields that hold record types."""
+    """Return the class that encodes a record type without defaults, and the fields that `compact` has to change."""
     if kind not in _TWINS:
         _TWINS[kind] = _twin(kind)
-    return _TWINS[kind]
+    twin, changed, _ = _TWINS[kind]
+    return twin, changed
 
 
-def _twin(kind: type[Value]) -> tuple[type, tuple[str, ...]]:
+def _twin(kind: type[Value]) -> tuple[type, tuple[str, ...], tuple[str, ...]]:
     twin = msgspec.defstruct(kind.__name__, (), bases=(kind,), omit_defaults=True)
     hints = get_type_hints(kind)
-    return twin, tuple(name for name in kind.__struct_fields__ if _holds_records(hints[name]))
+    records = tuple(name for name in kind.__struct_fields__ if _holds(hints[name], Value))
+    sets = tuple(name for name in kind.__struct_fields__ if _holds(hints[name], set))
+    return twin, tuple(dict.fromkeys((*records, *sets))), records
 
 
-def _holds_records(hint: Any) -> bool:
-    if isinstance(hint, type) and issubclass(hint, Value):
+def _holds(hint: Any, kind: type) -> bool:
+    """Return whether values of a type are of a kind, or hold such values in lists, maps or sets."""
+    own = get_origin(hint) or hint
+    if isinstance(own, type) and issubclass(own, kind):
         return True
-    return any(_holds_records(part) for part in get_args(hint))
+    return any(_holds(part, kind) for part in get_args(hint))

@@ -152,7 +152,7 @@ def _restore(
 ) -> Flow[bool]:
     codec = context.codec(entity)
     entries = codec.entries_of(stored)
-    key: str = getattr(codec.snapshot_of(stored), entity.key)
+    key: str = entity.key_of(codec.snapshot_of(stored))
     plan = Plan(partition, new_op())
     plan.guard_unchanged(entity, key, stored.revision)
     plan.restore(entity, key, (stored.revision, stored.created, stored.expires), body, entries, entries)

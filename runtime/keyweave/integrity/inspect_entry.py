@@ -105,7 +105,7 @@ def _implied(context: Context, suspect: Suspect, document: Reply) -> set[tuple[s
         return set()
     entity, partition = _entity(context, suspect), partition_of(suspect)
     seen = read_row(context, entity, document)
-    if seen is None or getattr(seen.record, entity.key) != suspect.row:
+    if seen is None or entity.key_of(seen.record) != suspect.row:
         return None
     places = {
         (

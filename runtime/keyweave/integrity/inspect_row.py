@@ -117,7 +117,7 @@ def _targets(entity: Entity[Any], partition: Partition, record: Any) -> dict[str
     return {
         reference.field: partition.document(reference.target, value)
         for reference in entity.references
-        if (value := getattr(record, reference.field)) is not None
+        if (value := reference.key_in(record)) is not None
     }
 
 
@@ -130,7 +130,7 @@ def _judge(context: Context, row: Suspect, seen: Seen | None, replies: list[Repl
         return [] if document is None else [Drift(Kind.UNREADABLE_DOCUMENT, entity.name, row, key)]
     if kind == b"none":
         return []  # the key expired within this transaction
-    if getattr(seen.record, entity.key) != row.row:
+    if entity.key_of(seen.record) != row.row:
         return [Drift(Kind.WRONG_KEY, entity.name, row, key)]
     now = int(seconds) * 1_000_000 + int(micros)
     context.state.clock.set(now)

@@ -155,13 +155,13 @@ class Survey:
             except CorruptDocumentError:
                 sums.mark(entity.name, place.rest)
                 continue
-            if getattr(record, entity.key) != place.rest or not fits(context, head, ends):
+            if entity.key_of(record) != place.rest or not fits(context, head, ends):
                 sums.mark(entity.name, place.rest)
             sums.add(entity.name, place.rest, self._weight(partition, entity, record, head))
             if head.revision > sums.highest.get(partition.tag, (0, ""))[0]:
                 sums.highest[partition.tag] = head.revision, place.key
             for reference in entity.references:
-                value = getattr(record, reference.field)
+                value = reference.key_in(record)
                 if value is not None:
                     target = partition.document(reference.target, value)
                     targets.setdefault(partition, []).append((target, entity.name, place.rest))
@@ -179,7 +179,7 @@ class Survey:
             else:
                 total += claim_amount(partition.claims(name, entry.unique), entry.value, entry.owner)
         if head.expires:
-            total += amount_of(name, getattr(record, entity.key), float(head.expires))
+            total += amount_of(name, entity.key_of(record), float(head.expires))
         return total
 
     def _references(self, targets: list[tuple[str, str, str]]) -> Flow[None]:

@@ -7,7 +7,7 @@ decisions.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
@@ -19,6 +19,7 @@ from keyweave.errors import (
     ValidationError,
 )
 from keyweave.model.entry import REVISION, Entry
+from keyweave.model.keytext import check_kind, key_text, value_of
 from keyweave.model.merge import Merge
 from keyweave.model.moment import from_micros
 from keyweave.model.record import Record
@@ -93,6 +94,11 @@ class Reference:
     cascade: bool
     via: str
 
+    def key_in(self, record: Any) -> str | None:
+        """Return the key of the row that a record refers to, as keys write it, or None if it refers to none."""
+        value = getattr(record, self.field)
+        return value if value is None or isinstance(value, str) else key_text(value)
+
 
 @dataclass(frozen=True, slots=True)
 class Retention:
@@ -119,6 +125,7 @@ class Entity(Generic[R]):
         group: the group whose partitions hold its rows.
         record: the generated class.
         key: name of the key field.
+        key_kind: kind of its values: `str`, `int` or `UUID` (see `keyweave.model.keytext`).
         partition_by: name of the field that selects the partition.
         known: every member of a document that this schema defines, including the members of the head.
         json: names of fields that hold JSON, which must be read back exactly as it was written.
@@ -128,6 +135,7 @@ class Entity(Generic[R]):
         check: raises `CheckViolationError`.
         normalize: trims and derives values in place and returns whether it changed anything; None when the entity
             needs no normalization.
+        normalize_key: brings a key that a caller gives into the form in which rows have it; None where that is the same.
         created: name of the field that shows when the row was created, or None.
         updated: name of the field that shows when the row was last written, or None.
         normalized: names of the fields that `normalize` may change.
@@ -154,6 +162,8 @@ class Entity(Generic[R]):
     entries: Callable[[R], list[Entry]]
     check: Callable[[R], None]
     normalize: Callable[[R], bool] | None = None
+    normalize_key: Callable[[Any], str] | None = None
+    key_kind: str = "str"
     json: tuple[str, ...] = ()
     nested: tuple[str, ...] = ()
     merges: Mapping[str, Merge[Any]] = field(default_factory=dict)
@@ -184,6 +194,34 @@ class Entity(Generic[R]):
             setattr(record, self.created, from_micros(created))
         if self.updated is not None:
             setattr(record, self.updated, from_micros(revision))
+
+    def key_of(self, record: Any) -> str:
+        """Return the key of a record, as keys, entries and cursors write it."""
+        key: Any = getattr(record, self.key)
+        return key if self.key_kind == "str" else key_text(key)
+
+    def key_value(self, text: str) -> Any:
+        """Return the value of the key field for a key as `key_of` writes it."""
+        return text if self.key_kind == "str" else value_of(text, self.key_kind)
+
+    def stored_key(self, key: Any) -> str:
+        """Return a key that a caller gives in the form in which rows have it. A text is checked where it is used.
+
+        Raises:
+            ValidationError: keys are no texts, and this one has another type.
+        """
+        if self.key_kind != "str":
+            check_kind(key, self.key_kind, entity=self.name, field=self.key)
+            return key_text(key)
+        normalize = self.normalize_key
+        return normalize(key) if normalize is not None else key
+
+    def stored_keys(self, keys: Sequence[Any]) -> Sequence[str]:
+        """Return keys that a caller gives in the form in which rows have them; what is one string stays as it is."""
+        normalize = self.normalize_key if self.key_kind == "str" else self.stored_key
+        if normalize is None or isinstance(keys, str):
+            return keys
+        return [normalize(key) for key in keys]
 
     def row(self, key: str) -> str:
         """Return how messages name a row: by the entity, and by the key if the caller gave one."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any, Final
+from uuid import UUID
 
 from keyweave.errors import ValidationError
+from keyweave.model.exact import DecimalLimits, decimal_text
 from keyweave.model.moment import duration_micros, to_micros
 
 _KINDS: Final[dict[str, type]] = {
@@ -17,18 +20,28 @@ _KINDS: Final[dict[str, type]] = {
     "bytes": bytes,
     "datetime": datetime,
     "timedelta": timedelta,
+    "Decimal": Decimal,
+    "date": date,
+    "time": time,
+    "UUID": UUID,
 }
+_NARROWER: Final[dict[str, type]] = {"int": bool, "date": datetime}
+"""Types that Python derives from another one, and that are no values of its fields."""
+
+_any_decimal: Final = DecimalLimits().problem
 
 
 def key_text(value: object, kind: str = "") -> str:
     """Return the text of a field's value in keys and claims.
 
     Args:
-        value: str (including enum members), bool, int, datetime (aware), timedelta or bytes.
+        value: str (including enum members), bool, int, datetime (aware), timedelta, bytes, Decimal, date, time (naive)
+            or UUID. Equal decimals have one text.
         kind: name of the field's type. Without it, values of different types may have the same text.
 
     Raises:
-        ValidationError: the value has another type, is a naive datetime, or is not valid Unicode text.
+        ValidationError: the value has another type, is a naive datetime, a time with a time zone or a decimal that is not
+            finite, or is not valid Unicode text.
     """
     if kind:
         check_kind(value, kind)
@@ -44,7 +57,23 @@ def key_text(value: object, kind: str = "") -> str:
         return str(to_micros(value))
     if isinstance(value, timedelta):
         return str(duration_micros(value))
+    if isinstance(value, Decimal):
+        rule = _any_decimal(value)
+        if rule:
+            raise ValidationError(f"{rule}; another one cannot be looked up", rule=rule)
+        return decimal_text(value)
+    if isinstance(value, UUID):
+        return str(value)
+    if (isinstance(value, date) and not isinstance(value, datetime)) or (
+        isinstance(value, time) and value.tzinfo is None
+    ):
+        return value.isoformat()
     raise ValidationError(f"a {type(value).__name__} cannot be looked up", rule="key text")
+
+
+def value_of(text: str, kind: str) -> Any:
+    """Return the value whose key text is `text`, for the kinds that keys of rows can have: `str`, `int` and `UUID`."""
+    return {"str": str, "int": int, "UUID": UUID}[kind](text)
 
 
 def check_kind(value: object, kind: str, *, entity: str = "", field: str | None = None) -> None:
@@ -53,7 +82,7 @@ def check_kind(value: object, kind: str, *, entity: str = "", field: str | None 
     Raises:
         ValidationError: the value is None or has another type.
     """
-    if not isinstance(value, _KINDS[kind]) or (kind != "bool" and isinstance(value, bool)):
+    if not isinstance(value, _KINDS[kind]) or isinstance(value, _NARROWER.get(kind, ())):
         where = f"{entity}.{field}: " if field else ""
         rule = f"expected {kind}, got {type(value).__name__}"
         raise ValidationError(f"{where}{rule}", entity=entity, field=field, rule=rule)

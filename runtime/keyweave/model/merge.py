@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from typing import Any, Generic, Protocol, TypeVar, overload
 
 import msgspec
 
 from keyweave.errors import ValidationError
+from keyweave.model.exact import EXACT, problem_finder
 from keyweave.model.fidelity import TOO_DEEP, same_value
 from keyweave.model.message import without_value
 from keyweave.model.record import Value
@@ -73,6 +75,11 @@ class Merge(Generic[V]):
             if not isinstance(element, self.record):
                 rule = f"expected {self.record.__name__}, got {type(element).__name__}"
                 raise self._invalid(f"{self.field}[]", self.field, rule)
+            find = problem_finder(self.record)
+            problem = find(element) if find is not None else None
+            if problem is not None:
+                field = f"{self.field}[].{problem[0]}"
+                raise self._invalid(field, field, problem[1])
         try:
             copies: list[V] = _reader(self.record)(msgspec.json.encode(elements))
             faithful = same_value(elements, copies)
@@ -126,6 +133,17 @@ def add(left: N | None, right: N | None) -> N | None:
 
 
 @overload
+def add_exact(left: Decimal, right: Decimal) -> Decimal: ...
+@overload
+def add_exact(left: Decimal | None, right: Decimal | None) -> Decimal | None: ...
+def add_exact(left: Decimal | None, right: Decimal | None) -> Decimal | None:
+    """Return the exact sum of two decimals. An absent value does not count; two absent values give None."""
+    if left is None or right is None:
+        return right if left is None else left
+    return EXACT.add(left, right)
+
+
+@overload
 def least(left: O, right: O) -> O: ...
 @overload
 def least(left: O | None, right: O | None) -> O | None: ...
@@ -150,6 +168,11 @@ def greatest(left: O | None, right: O | None) -> O | None:
 def union(left: list[S] | None, right: list[S] | None) -> list[S]:
     """Return every element once, sorted."""
     return sorted({*(left or ()), *(right or ())})
+
+
+def union_of_sets(left: set[T] | None, right: set[T] | None) -> set[T]:
+    """Return the set of all elements."""
+    return {*(left or ()), *(right or ())}
 
 
 def first(left: T, right: T) -> T:

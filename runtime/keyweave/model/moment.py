@@ -1,13 +1,14 @@
-"""Moments and durations as integers: moments in microseconds since 1970 (UTC), durations in microseconds."""
+"""Moments, durations and dates as integers: moments in microseconds since 1970 (UTC), durations in microseconds, dates in days."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import msgspec
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_DAY: Final = date(1970, 1, 1).toordinal()
 _MICROSECOND: Final = timedelta(microseconds=1)
 _EXACT: Final = 1 << 52
 """Below this value (the year 2112) the faster conversion by float is exact to the microsecond."""
@@ -37,3 +38,13 @@ def to_micros(moment: datetime) -> int:
 def duration_micros(duration: timedelta) -> int:
     """Return a duration in microseconds, exactly."""
     return duration // _MICROSECOND
+
+
+def to_days(day: date) -> int:
+    """Return the number of days from 1970-01-01 to a date."""
+    return day.toordinal() - _FIRST_DAY
+
+
+def from_days(days: int) -> date:
+    """Return the date that is so many days after 1970-01-01."""
+    return date.fromordinal(days + _FIRST_DAY)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 from keyweave.effects import Flow
@@ -67,7 +66,7 @@ def _read_all(entity: Entity[R], next_page: Callable[[str | None], Flow[Page[R]]
 
 def _without_repeats(entity: Entity[R], records: list[R]) -> list[R]:
     """Drop earlier occurrences of rows that other writers moved while the pages were read."""
-    key_of = attrgetter(entity.key)
+    key_of = entity.key_of
     if len(set(map(key_of, records))) == len(records):
         return records
     last = {key_of(record): record for record in records}

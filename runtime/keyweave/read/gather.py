@@ -187,7 +187,9 @@ def first_with(
     referrer = context.package.referrer(entity.name, child, field)
     check_filters(entity.name, entity.filters, entity.nullable, filters)
     if filters.get(entity.key) is not None and not having:
-        found = yield from _find_with(context, entity, filters[entity.key], referrer, newest)
+        found = yield from _find_with(
+            context, entity, entity.stored_key(filters[entity.key]), referrer, newest
+        )
         if found is None or not matches(found[0], filters):
             raise entity.missing("")
         return found
@@ -199,7 +201,7 @@ def first_with(
         if leading is not None:
             return leading
     record = yield from first(context, entity, filters, having, order=order)
-    values = (checked_text(getattr(record, entity.key)),)
+    values = (checked_text(entity.key_of(record)),)
     (rows,) = yield from gather(context, referrer.entity, referrer.reference.via, [values], newest=newest)
     return record, rows
 
@@ -244,7 +246,7 @@ def first_and_list_by_script(
         # The first members are past their deadline or damaged. A search finds the first row behind them.
         return None
     record = records[0]
-    key = (checked_text(getattr(record, entity.key)),)
+    key = (checked_text(entity.key_of(record)),)
     return record, (yield from _complete_list(context, rows, via, key, newest, reply[1]))
 
 

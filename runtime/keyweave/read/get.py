@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from keyweave.changes.change import Change
-from keyweave.document.codec import Codec
+from keyweave.document.codec import HEAD_LENGTH, Codec, read_head
 from keyweave.effects import Command, Flow
 from keyweave.errors import CorruptDocumentError, StoreUnavailableError, ValidationError
 from keyweave.exchange.ask import ask, ask_script
@@ -60,6 +60,29 @@ def find(context: Context, entity: Entity[R], key: str) -> Flow[R | None]:
     if unit is not None:
         remember_loaded(context, entity, key, record)
     return record
+
+
+def exists(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
+    """Return whether there is a live row `key`; only the head of its document is read.
+
+    Raises:
+        CorruptDocumentError: its document has no head.
+    """
+    checked_text(key)
+    change = context.unit.change_of(entity, key) if context.unit is not None else None
+    if change is not None:
+        return change.prepared is not None
+    name = context.partition(entity).document(entity.name, key)
+    (start,) = yield from _read(context, entity, ("GETRANGE", name, 0, HEAD_LENGTH - 1))
+    if not start:
+        return False
+    head = read_head(start)
+    if head is None:
+        return (yield from find(context, entity, key)) is not None  # raises what is wrong with the document
+    if not head.expires or not (yield from deadline_passed(context, head.expires)):
+        return True
+    context.state.stats.meet_expired(entity.name)
+    return False
 
 
 def _read(context: Context, entity: Entity[Any], command: Command) -> Flow[list[Any]]:

@@ -112,7 +112,7 @@ def _by_pages(
             context,
             referrer.entity,
             referrer.reference.via,
-            (getattr(record, entity.key),),
+            (entity.key_of(record),),
             newest=True,
         )
         if any(matches(row, filters) for row in rows):
@@ -133,7 +133,7 @@ def _by_intersection(
     kept: list[R] = []
     for start in range(0, len(records), _PIPELINE):
         part = records[start : start + _PIPELINE]
-        views = [partition.view(child.name, via, (getattr(record, entity.key),)) for record in part]
+        views = [partition.view(child.name, via, (entity.key_of(record),)) for record in part]
         commands: tuple[Command, ...] = tuple(
             ("ZINTER", 1 + len(narrowing), view, *narrowing) for view in views
         )
@@ -143,9 +143,7 @@ def _by_intersection(
             continue
         rows = yield from get_many(context, child, keys, readable=True)
         parents = {
-            getattr(row, referrer.reference.field)
-            for row in rows
-            if row is not None and matches(row, filters)
+            referrer.reference.key_in(row) for row in rows if row is not None and matches(row, filters)
         }
-        kept += [record for record in part if getattr(record, entity.key) in parents]
+        kept += [record for record in part if entity.key_of(record) in parents]
     return kept

@@ -70,9 +70,7 @@ def page(
             context, entity, view, values, limit - len(records), end, newest
         )
         if unit is not None and changed:
-            found = [
-                record for record in found if unit.change_of(entity, getattr(record, entity.key)) is None
-            ]
+            found = [record for record in found if unit.change_of(entity, entity.key_of(record)) is None]
         records += found
         more = end is not None
     if changed:
@@ -264,7 +262,7 @@ def _overlay(
         stored = memory_of(record)
         score = getattr(record, order) if order not in ("created", "revision") else order
         number = score_number(_entry_score(entity, record, view, values, score), stored)
-        rows.append(((number, getattr(record, entity.key).encode()), record))
+        rows.append(((number, entity.key_of(record).encode()), record))
     first = (float(start.score), start.member.encode()) if start is not None else None
     last = (float(end.score), end.member.encode()) if end is not None else None
     for entry_score, change in context.unit.members(entity, view, values):
@@ -288,7 +286,7 @@ def position_of(entity: Entity[R], view: str, values: tuple[str, ...], record: R
     order = entity.views[view].order
     score = _entry_score(entity, record, view, values, order)
     number = score_number(score, memory_of(record))
-    return Position(entity.name, order, newest, f"{number:.17g}", getattr(record, entity.key))
+    return Position(entity.name, order, newest, f"{number:.17g}", entity.key_of(record))
 
 
 def _entry_score(

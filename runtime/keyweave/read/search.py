@@ -101,7 +101,7 @@ def search(
     check_filters(entity.name, entity.filters, entity.nullable, filters)
     if filters.get(entity.key) is not None:
         read_cursor(context.state.cursors, cursor, entity.name, order, newest)
-        record = yield from find(context, entity, filters[entity.key])
+        record = yield from find(context, entity, entity.stored_key(filters[entity.key]))
         found = [record] if record is not None and matches(record, filters) else []
         return Page((yield from keep_having(context, entity, found, having)), None)
     access = yield from find_access_path(context, entity, filters, order)

@@ -51,14 +51,14 @@ def tree(context: Context, entity: Entity[R], root: str, via: str, *, max_depth:
     for level in levels:
         level.sort(key=_creation)
         rows += level
-        seen.update([getattr(row, entity.key) for row in level])
+        seen.update([entity.key_of(row) for row in level])
     level = levels[-1]
     for _ in () if complete else below[len(levels) - 1 :]:
-        parents = [(getattr(parent, entity.key),) for parent in level]
+        parents = [(entity.key_of(parent),) for parent in level]
         lists = yield from gather(context, entity, via, parents, newest=False)
         level = []
         for child in chain.from_iterable(lists):
-            key = getattr(child, entity.key)
+            key = entity.key_of(child)
             if key not in seen:
                 seen.add(key)
                 level.append(child)

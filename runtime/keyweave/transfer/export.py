@@ -75,7 +75,7 @@ def _lines(
         except CorruptDocumentError:
             writer.left_out += 1
             continue
-        if getattr(record, place.entity.key) != place.rest:
+        if place.entity.key_of(record) != place.rest:
             writer.left_out += 1
         elif 0 < head.expires <= now:
             writer.expired += 1

@@ -98,7 +98,7 @@ def _row(context: Context, entity: Entity[Any], document: bytes) -> Row:
     record, head = context.codec(entity).peek(document)
     match = HEAD.match(document)
     assert match is not None
-    return Row(entity, getattr(record, entity.key), head, document[match.end() :], entity.entries(record))
+    return Row(entity, entity.key_of(record), head, document[match.end() :], entity.entries(record))
 
 
 def _load_rows(

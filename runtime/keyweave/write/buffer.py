@@ -190,11 +190,11 @@ def _new_references(
     found = []
     before = context.codec(entity).snapshot_of(old) if old is not None else None
     for reference in entity.references:
-        value = getattr(prepared.snapshot, reference.field)
+        value = reference.key_in(prepared.snapshot)
         target = context.package.entities[reference.target]
         if value is None or (target is entity and value == prepared.key):
             continue
-        if getattr(before, reference.field, None) != value:
+        if (None if before is None else reference.key_in(before)) != value:
             found.append((reference, target, value))
     return found
 

@@ -99,7 +99,7 @@ def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:
         )
     codec = context.codecs[entity.name]
     prepared = codec.prepare(record, stored)
-    if getattr(codec.snapshot_of(stored), entity.key) != prepared.key:
+    if entity.key_of(codec.snapshot_of(stored)) != prepared.key:
         raise ValidationError(
             f"{entity.name}.{entity.key}: the key of a stored row cannot change; create another row",
             entity=entity.name,
@@ -130,7 +130,7 @@ def upsert(context: Context, entity: Entity[R], record: R) -> Flow[R]:
     if context.unit is not None:
         yield from buffer_upsert(context, entity, record, prepared)
         return record
-    if stored is not None and getattr(codec.snapshot_of(stored), entity.key) != prepared.key:
+    if stored is not None and entity.key_of(codec.snapshot_of(stored)) != prepared.key:
         stored = None
     guess = context.state.recent.get(entity.name, prepared.key)
     if guess is not None and (stored is None or guess.revision > stored.revision):
@@ -237,7 +237,7 @@ def _change_remembered(
     except Exception:  # noqa: BLE001 - the cached row may be outdated; the caller retries with the row itself
         return None, None
     snapshot = codec.snapshot_of(guess)
-    if getattr(snapshot, entity.key) != prepared.key or (quiet and same_value(record, snapshot)):
+    if entity.key_of(snapshot) != prepared.key or (quiet and same_value(record, snapshot)):
         return None, None
     refusal = yield from settle(context, [replacement(codec, record, guess, prepared)], with_document=True)
     if refusal is None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Iterator
+from datetime import date, time
+from decimal import Decimal
 from types import ModuleType
 from typing import Any
+from uuid import UUID
 
 from fakeredis import FakeServer
 
@@ -23,7 +26,9 @@ from keyweave_generator.names import argument_name
 from tests.fakes import fake_async_shell, fake_sync_shell
 from tests.servers.running import new_namespace, server_url
 
-_SEARCHABLE = (str, int, bool)
+_SEARCHABLE = (str, int, bool, Decimal, date, time, UUID)
+_ABSENT = {"str": "nobody", "int": -1, "UUID": UUID(int=0)}
+"""A key that no row has, by the kind of keys."""
 
 
 class Repository:
@@ -97,7 +102,9 @@ class Stage:
             key = self.key_of(record)
             assert repository.get(key) == record
             assert repository.find(key) == record
-            assert repository.get_many(["nobody", key]) == [None, record]
+            assert repository.exists(key) is True
+            absent = _ABSENT[self.entity_of(record).key_kind]
+            assert repository.get_many([absent, key]) == [None, record]
             locked = self.wait_for(
                 self.store.transact(lambda tx, r=repository, k=key: getattr(tx, r.name).get_for_update(k))
             )
@@ -156,7 +163,10 @@ class Stage:
         assert getattr(repository, f"fetch_{view}")(*values, newest=False) == oldest_first
         assert getattr(repository, f"count_{view}")(*values) == len(page.records)
         if hasattr(repository.plain, f"gather_{view}"):
-            assert getattr(repository, f"gather_{view}")([*values, "nobody"]) == [page.records, []]
+            assert getattr(repository, f"gather_{view}")([*values, _absent_like(values[0])]) == [
+                page.records,
+                [],
+            ]
 
     def _filters(self, repository: Repository, record: Any) -> dict[str, Any]:
         """Every filter that a record has a value for."""
@@ -224,7 +234,7 @@ class Stage:
     def entity_of(self, record: Any) -> Entity[Any]:
         return self.package.PACKAGE.entities[type(record).__name__]
 
-    def key_of(self, record: Any) -> str:
+    def key_of(self, record: Any) -> Any:
         return getattr(record, self.entity_of(record).key)
 
     def repository_of(self, record: Any) -> Repository:
@@ -237,6 +247,10 @@ class Stage:
             if type(getattr(self.store, name)).__name__ == f"{entity}Repository"
         )
         return Repository(self, name)
+
+
+def _absent_like(key: Any) -> Any:
+    return next(absent for absent in _ABSENT.values() if isinstance(key, type(absent)))
 
 
 async def _awaited(outcome: Any) -> Any:

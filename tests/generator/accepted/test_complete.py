@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -34,6 +35,9 @@ def exhibit(stage: Stage, key: str = "1", **more: Any) -> Any:
         "sealed": True,
         "height": 2.5,
         "width": 2,
+        "shown_on": NOON.date(),
+        "opens": NOON.time(),
+        "number": UUID(int=1),
         "turn": timedelta(seconds=int(key)),
         "found_at": NOON,
         "notes": {"a": [1, None]},
@@ -49,7 +53,10 @@ def test_a_museum_at_work(stage: Stage) -> None:
     east, vase, lid = gallery(stage), exhibit(stage), exhibit(stage, "2", part_of="1")
     stage.create(east)
     stage.exhibits.create(vase)
-    stage.create(lid)
+    visit = stage.package.Visit()
+    stage.create(lid, visit)
+    stage.visit(visit)
+    stage.write_again(visit)
     for record in (east, vase, lid):
         stage.visit(record)
         stage.write_again(record)
@@ -61,7 +68,7 @@ def test_a_museum_at_work(stage: Stage) -> None:
         stage.galleries.delete("East")
     stage.remove(stage.exhibits.get("1"))
     assert stage.exhibits.find("2") is None
-    stage.remove(east)
+    stage.remove(east, visit)
     stage.finish()
 
 

@@ -22,8 +22,8 @@ from tests.generator.example import real_sources
 DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 TEXTS = {"doc", "why"}
 WORDS = [
-    "string", "id", "int", "float", "bool", "datetime", "duration", "bytes", "json", "created", "revision", "updated",
-    "cascade", "restrict", "lower", "trim", "sum", "min", "max", "first", "1h", "90d", "v9", "another", "Another",
+    "string", "id", "int", "float", "decimal", "bool", "datetime", "date", "time", "duration", "uuid", "bytes", "json", "created", "revision", "updated",
+    "cascade", "restrict", "lower", "trim", "sum", "min", "max", "first", "uuid7", "ksuid", "uuid4", "1h", "90d", "v9", "another", "Another",
     "AnotherError", "^x",
 ]  # fmt: skip
 ADDED: dict[str, Any] = {
@@ -33,6 +33,9 @@ ADDED: dict[str, Any] = {
     "default": 0,
     "min": 0,
     "max": 9,
+    "digits": 9,
+    "places": 2,
+    "auto": "uuid7",
     "min_length": 1,
     "max_length": 99,
     "pattern": "^.",

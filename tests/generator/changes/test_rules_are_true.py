@@ -10,13 +10,14 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from types import ModuleType
 from typing import Any, Final, TypeAlias
 
 import pytest
 
 from keyweave.document.codec import Codec
-from keyweave.errors import CheckViolationError, CorruptDocumentError
+from keyweave.errors import CheckViolationError, CorruptDocumentError, ValidationError
 from keyweave.model.entity import Entity
 from keyweave.model.entry import ViewEntry
 from keyweave_generator.changes.finding import Level
@@ -164,6 +165,21 @@ def test_a_row_that_breaks_a_new_check_cannot_be_written(load: Load) -> None:
     record = new.read(old.write(old.record(note="x" * 200)))
     with pytest.raises(CheckViolationError):
         new.write(record)
+
+
+def test_a_decimal_beyond_a_new_limit_is_read_and_cannot_be_written_back(load: Load) -> None:
+    for case, writer, reader, price in (
+        ("field_decimal_narrowed", OLD, NEW, "-1"),
+        ("field_decimal_narrowed", OLD, NEW, "123456"),
+        ("field_decimal_widened", NEW, OLD, "1.0001"),
+    ):
+        writing, reading = load(case, writer), load(case, reader)
+        given = {"price": Decimal(price), "rate": Decimal(1)}
+        record = reading.read(writing.write(writing.record(**given)))
+        assert record.price == Decimal(price)
+        with pytest.raises(ValidationError) as caught:
+            reading.write(record)
+        assert caught.value.field == "price"
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from .errors import (
     GalleryExistsError,
     NoSuchGalleryError,
     SameTitleError,
+    VisitNotFoundError,
 )
-from .models import Crate, Exhibit, Gallery, Grade, Part, State
+from .models import Crate, Exhibit, Gallery, Grade, Part, State, Visit
 from .package import PACKAGE
 
 __all__ = [
@@ -24,9 +25,11 @@ __all__ = [
     "Crate",
     "Exhibit",
     "Gallery",
+    "Visit",
     "ExhibitNotFoundError",
     "ExhibitSealExistsError",
     "GalleryExistsError",
     "NoSuchGalleryError",
     "SameTitleError",
+    "VisitNotFoundError",
 ]

@@ -13,6 +13,7 @@ __all__ = [
     "GalleryExistsError",
     "NoSuchGalleryError",
     "SameTitleError",
+    "VisitNotFoundError",
 ]
 
 
@@ -34,3 +35,7 @@ class NoSuchGalleryError(NotFoundError):
 
 class SameTitleError(UniqueViolationError):
     """No two are "the same" """
+
+
+class VisitNotFoundError(NotFoundError):
+    """The Visit does not exist, or its retention has ended."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import date, time
+from decimal import Decimal
 from typing import TypedDict
+from uuid import UUID
 
 from .models import State
 
@@ -17,3 +20,7 @@ class ExhibitFilter(TypedDict, total=False):
     title: str
     sealed: bool | None
     width: int | None
+    worth: Decimal
+    shown_on: date | None
+    opens: time
+    number: UUID | None

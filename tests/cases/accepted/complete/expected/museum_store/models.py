@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
+from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
+from keyweave.model.exact import DecimalLimits
+from keyweave.model.ids import ksuid, uuid7
 from keyweave.model.normalize import fill_zero, trim
 from keyweave.model.record import Record, Value
 
-__all__ = ["State", "Grade", "Part", "Crate", "Exhibit", "Gallery"]
+__all__ = ["State", "Grade", "Part", "Crate", "Exhibit", "Gallery", "Visit"]
 
 
 class State(StrEnum):
@@ -54,6 +58,9 @@ class Part(Value, kw_only=True):
     until: timedelta | None = None
     colours: list[str] = msgspec.field(default_factory=list)
     note: str = ""
+    day: date = date(2024, 2, 29)
+    owed: Annotated[Decimal, DecimalLimits(ge=Decimal("0.5"))] = Decimal("1")
+    marks: set[str] = msgspec.field(default_factory=set)
 
 
 class Crate(Value, kw_only=True):
@@ -66,6 +73,7 @@ class Crate(Value, kw_only=True):
     price: int
     """Never shown."""
     weight: float = -0.5
+    toll: Decimal | None = None
     total: float = 0.0
 
 
@@ -82,7 +90,7 @@ class Exhibit(Record, kw_only=True):
 
     __secret_fields__: ClassVar[frozenset[str]] = frozenset({"seal"})
 
-    id: Annotated[str, Meta(min_length=1)]
+    id: Annotated[str, Meta(min_length=1)] = msgspec.field(default_factory=ksuid)
     """Also called "number" """
     gallery: str
     part_of: Annotated[str, Meta(min_length=1)] | None = None
@@ -93,6 +101,11 @@ class Exhibit(Record, kw_only=True):
     sealed: bool | None = None
     height: float
     width: int | None = None
+    worth: Annotated[Decimal, DecimalLimits(digits=15, places=2)] = Decimal("0.10")
+    shown_on: date | None = None
+    opens: Annotated[time, Meta(tz=False)] = time(8, 30)
+    number: UUID | None = None
+    tags: set[str] = msgspec.field(default_factory=set)
     turn: timedelta
     found_at: Annotated[datetime, Meta(tz=True)] | None = None
     notes: Any | None = None
@@ -104,6 +117,7 @@ class Exhibit(Record, kw_only=True):
 def normalize_exhibit(record: Exhibit) -> bool:
     """Bring a Exhibit into its stored form, in place, and return whether that changed it."""
     changed = False
+    changed = trim(record, "gallery") or changed
     changed = trim(record, "title") or changed
     for each_crates in record.crates.values():
         for each_crates__2 in each_crates:
@@ -121,3 +135,16 @@ class Gallery(Record, kw_only=True):
     """Set by the store."""
     changed_at: datetime | None = None
     """Set by the store."""
+
+
+def normalize_gallery(record: Gallery) -> bool:
+    """Bring a Gallery into its stored form, in place, and return whether that changed it."""
+    changed = False
+    changed = trim(record, "name") or changed
+    return changed
+
+
+class Visit(Record, kw_only=True):
+    """Somebody comes."""
+
+    number: UUID = msgspec.field(default_factory=uuid7)

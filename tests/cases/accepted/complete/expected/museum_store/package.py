@@ -6,7 +6,7 @@ from pkgutil import get_data
 
 from keyweave.model.entity import Package
 
-from .entities import EXHIBIT, GALLERY
+from .entities import EXHIBIT, GALLERY, VISIT
 
 
 def _scripts(*names: str) -> dict[str, str]:
@@ -18,7 +18,7 @@ PACKAGE = Package(
     name="museum_store",
     namespace=("museum.org", "v1_0", "dev-1", "42"),
     groups={"house": 1},
-    entities=(EXHIBIT, GALLERY),
+    entities=(EXHIBIT, GALLERY, VISIT),
     scripts=_scripts(
         "apply",
         "aside",
@@ -34,6 +34,6 @@ PACKAGE = Package(
         "tree",
         "unlock",
     ),
-    fingerprint="dfef6169a8636b990e5b1bf3240ad0e7b716c48ccf02c512b5c1aeef0aceba9f",
+    fingerprint="b0477960117f56b3ab366a0660b6266ca06bbf6bdbe01eb89895a300f8ed5c92",
     format=1,
 )

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .exhibit import EXHIBIT
 from .gallery import GALLERY
+from .visit import VISIT
 
-__all__ = ["EXHIBIT", "GALLERY"]
+__all__ = ["EXHIBIT", "GALLERY", "VISIT"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from keyweave.errors import CheckViolationError
@@ -9,7 +11,7 @@ from keyweave.keyspace.keys import join
 from keyweave.model.entity import Entity, Reference, Retention, Unique, View
 from keyweave.model.entry import CREATED, ClaimEntry, Entry, ViewEntry
 from keyweave.model.keytext import key_text
-from keyweave.model.merge import Merge, add, first, greatest, least, union
+from keyweave.model.merge import Merge, add, add_exact, first, greatest, least, union, union_of_sets
 from keyweave.model.moment import duration_micros
 from keyweave.model.normalize import compact
 
@@ -67,13 +69,22 @@ def check(record: Any) -> None:
             field="height",
             rule="of_a_size",
         )
-    if not ((record.width is not None and record.width >= 2)):
+    if not (((record.width is not None and record.width >= 2) and (record.worth > Decimal("0.05")))):
         raise CheckViolationError(
-            "Exhibit: check wide_enough: width >= 2", entity="Exhibit", field="width", rule="wide_enough"
+            "Exhibit: check wide_enough: width >= 2 and worth > 0.05",
+            entity="Exhibit",
+            field="width",
+            rule="wide_enough",
         )
-    if not (((record.found_at is None) or (record.state in ("shown", "stored")))):
+    if not (
+        (
+            (record.found_at is None)
+            or (record.found_at is not None and record.found_at < datetime(2000, 1, 1, 0, 0, 0, tzinfo=UTC))
+            or (record.state in ("shown", "stored"))
+        )
+    ):
         raise CheckViolationError(
-            "Exhibit: check found_when_shown: found_at is null or state in ['shown', 'stored']",
+            "Exhibit: check found_when_shown: found_at is null or found_at < '2000-01-01T00:00:00Z' or state in ['shown', 'stored']",
             entity="Exhibit",
             field="found_at",
             rule="found_when_shown",
@@ -81,7 +92,13 @@ def check(record: Any) -> None:
 
 
 def _key_of_parts(value: models.Part) -> tuple[str, ...]:
-    return (compact(value.name), value.maker.lower(), value.shelf.strip(), str(value.state))
+    return (
+        compact(value.name),
+        value.maker.lower(),
+        value.shelf.strip(),
+        str(value.state),
+        key_text(value.day),
+    )
 
 
 def _combine_parts(left: models.Part, right: models.Part) -> None:
@@ -91,6 +108,8 @@ def _combine_parts(left: models.Part, right: models.Part) -> None:
     left.until = greatest(left.until, right.until)
     left.colours = union(left.colours, right.colours)
     left.note = first(left.note, right.note)
+    left.owed = add_exact(left.owed, right.owed)
+    left.marks = union_of_sets(left.marks, right.marks)
 
 
 def _tidy_parts(value: models.Part) -> None:
@@ -129,6 +148,11 @@ EXHIBIT = Entity(
             "sealed",
             "height",
             "width",
+            "worth",
+            "shown_on",
+            "opens",
+            "number",
+            "tags",
             "turn",
             "found_at",
             "notes",
@@ -143,7 +167,7 @@ EXHIBIT = Entity(
     json=("notes",),
     nested=("parts", "crates", "largest"),
     merges={"parts": EXHIBIT_PARTS},
-    normalized=("title", "crates", "largest"),
+    normalized=("gallery", "title", "crates", "largest"),
     renamed=(("belongs_to", "part_of"),),
     enums=("state",),
     filters={
@@ -154,8 +178,12 @@ EXHIBIT = Entity(
         "title": "str",
         "sealed": "bool",
         "width": "int",
+        "worth": "Decimal",
+        "shown_on": "date",
+        "opens": "time",
+        "number": "UUID",
     },
-    nullable=("part_of", "sealed", "width"),
+    nullable=("part_of", "sealed", "width", "shown_on", "number"),
     views={
         "by_gallery_sealed": View(
             "by_gallery_sealed", ("gallery", "sealed"), "height", ("false", "true"), generation=3

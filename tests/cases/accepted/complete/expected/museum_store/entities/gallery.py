@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from keyweave.model.entity import Entity, View
 from keyweave.model.entry import REVISION, Entry, ViewEntry
+from keyweave.model.normalize import trimmed
 
 from .. import errors, models
 
@@ -27,8 +28,11 @@ GALLERY = Entity(
     known=frozenset({"revision", "created", "expires", "op", "name", "opened_at", "changed_at"}),
     entries=index_entries,
     check=check,
+    normalize=models.normalize_gallery,
+    normalize_key=trimmed,
     created="opened_at",
     updated="changed_at",
+    normalized=("name",),
     filters={"name": "str"},
     views={"all": View("all", (), "revision")},
     not_found=errors.NoSuchGalleryError,

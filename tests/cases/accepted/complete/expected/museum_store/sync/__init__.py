@@ -22,13 +22,14 @@ from keyweave.sync.sweeper import Sweeper
 from ..package import PACKAGE
 from .exhibit import ExhibitRepository
 from .gallery import GalleryRepository
+from .visit import VisitRepository
 
 if TYPE_CHECKING:
     from keyweave.health.report import Health
     from keyweave.integrity.drift import Report
 
 
-__all__ = ["Store", "Transaction", "ExhibitRepository", "GalleryRepository"]
+__all__ = ["Store", "Transaction", "ExhibitRepository", "GalleryRepository", "VisitRepository"]
 
 T = TypeVar("T")
 
@@ -36,12 +37,13 @@ T = TypeVar("T")
 class Transaction:
     """The repositories of one transaction: reads see its writes, and nothing is written before it ends."""
 
-    __slots__ = ("_session", "exhibits", "galleries")
+    __slots__ = ("_session", "exhibits", "galleries", "callers")
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self.exhibits = ExhibitRepository(session)
         self.galleries = GalleryRepository(session)
+        self.callers = VisitRepository(session)
 
     def transact(self, function: Callable[[Transaction], T]) -> T:
         """Run `function` in this transaction, which is already open."""
@@ -51,12 +53,13 @@ class Transaction:
 class Store:
     """A connection to one namespace of a server, with a repository for each entity."""
 
-    __slots__ = ("_session", "exhibits", "galleries")
+    __slots__ = ("_session", "exhibits", "galleries", "callers")
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self.exhibits = ExhibitRepository(session)
         self.galleries = GalleryRepository(session)
+        self.callers = VisitRepository(session)
 
     @classmethod
     def open(

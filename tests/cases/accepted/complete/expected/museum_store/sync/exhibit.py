@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Literal
+from uuid import UUID
 
 from msgspec import UNSET as _UNSET
 from msgspec import UnsetType as _UnsetType
@@ -20,14 +22,12 @@ from keyweave.read import fetch as _fetch
 from keyweave.read import gather as _gather
 from keyweave.read import get as _get
 from keyweave.read import join as _join
-from keyweave.read import lock as _lock
 from keyweave.read import page as _page
 from keyweave.read import search as _search
 from keyweave.read import tree as _tree
-from keyweave.write import delete as _delete
 from keyweave.write import merge as _merge
-from keyweave.write import save as _save
 from keyweave.write import touch as _touch
+from keyweave.sync.repository import Repository
 from keyweave.sync.session import Session
 
 from .. import filters
@@ -37,49 +37,23 @@ from ..models import Exhibit, Part, State
 
 _Order = Literal["height", "created", "turn"]
 _View = Literal["by_gallery_sealed", "by_part_of", "by_gallery"]
+_Number = Literal["height", "width", "worth"]
 
 
-class ExhibitRepository:
+class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
     """A thing, "one piece"
 
-    Every method may raise `StoreUnavailableError` or a subclass.
+    A row that does not exist raises `ExhibitNotFoundError`, a taken `title` and `part_of` `SameTitleError`, a
+    taken `found_at` and `state` and `seal` `ExhibitSealExistsError`.
     """
 
-    __slots__ = ("_context", "_run", "_session")
+    __slots__ = ()
 
     def __init__(self, session: Session) -> None:
-        self._session = session
-        self._context = session.context
-        self._run = session.run_for(ENTITY)
-
-    def get(self, id: str) -> Exhibit:
-        """The row with this key.
-
-        Raises:
-            ExhibitNotFoundError: it does not exist, or its retention has ended.
-        """
-        return self._run(_get.get(self._context, ENTITY, id), "get")
-
-    def find(self, id: str) -> Exhibit | None:
-        """The row with this key, or None."""
-        return self._run(_get.find(self._context, ENTITY, id), "find")
-
-    def get_many(self, keys: Sequence[str]) -> list[Exhibit | None]:
-        """The rows with these keys, in the same order; None for a key without a row."""
-        return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
-
-    def get_for_update(self, id: str, *, wait: float | None = None) -> Exhibit:
-        """The row, locked until the transaction ends; `wait` is in seconds.
-
-        Raises:
-            TransactionRequiredError: outside a transaction.
-            ExhibitNotFoundError: it does not exist.
-            LockTimeoutError: another transaction held the lock for all of that time.
-        """
-        return self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
+        super().__init__(session, ENTITY)
 
     def get_with_exhibits(
-        self, id: str, *, newest: bool = True, for_update: bool = False
+        self, key: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[Exhibit, list[Exhibit]]:
         """The row with this key, and every Exhibit that refers to it by `part_of`.
 
@@ -92,7 +66,7 @@ class ExhibitRepository:
         """
         return self._run(
             _gather.get_with(
-                self._context, ENTITY, id, "Exhibit", "part_of", newest=newest, for_update=for_update
+                self._context, ENTITY, key, "Exhibit", "part_of", newest=newest, for_update=for_update
             ),
             "get_with",
         )
@@ -160,7 +134,7 @@ class ExhibitRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text_(gallery, "str"), key_text_(sealed, "bool"))
+        values_ = (key_text_(gallery, "str").strip(), key_text_(sealed, "bool"))
         return self._run(
             _page.page(
                 self._context, ENTITY, "by_gallery_sealed", values_, limit=limit, cursor=cursor, newest=newest
@@ -175,7 +149,7 @@ class ExhibitRepository:
         """Every row of `list_by_gallery_sealed`, read `batch` at a time; rows that are written meanwhile may
         be missing.
         """
-        values_ = (key_text_(gallery, "str"), key_text_(sealed, "bool"))
+        values_ = (key_text_(gallery, "str").strip(), key_text_(sealed, "bool"))
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_gallery_sealed", values_, limit=batch, cursor=cursor, newest=newest
@@ -191,7 +165,7 @@ class ExhibitRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text_(gallery, "str"), key_text_(sealed, "bool"))
+        values_ = (key_text_(gallery, "str").strip(), key_text_(sealed, "bool"))
         return self._run(
             _fetch.fetch(self._context, ENTITY, "by_gallery_sealed", values_, newest=newest),
             "fetch",
@@ -200,7 +174,7 @@ class ExhibitRepository:
 
     def count_by_gallery_sealed(self, gallery: str, sealed: bool) -> int:
         """The number of rows of `list_by_gallery_sealed`, without reading them."""
-        values_ = (key_text_(gallery, "str"), key_text_(sealed, "bool"))
+        values_ = (key_text_(gallery, "str").strip(), key_text_(sealed, "bool"))
         return self._run(
             _count.count(self._context, ENTITY, "by_gallery_sealed", values_), "count", "by_gallery_sealed"
         )
@@ -274,7 +248,7 @@ class ExhibitRepository:
             ValidationError: `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        values_ = (key_text_(gallery, "str"),)
+        values_ = (key_text_(gallery, "str").strip(),)
         return self._run(
             _page.page(
                 self._context, ENTITY, "by_gallery", values_, limit=limit, cursor=cursor, newest=newest
@@ -287,7 +261,7 @@ class ExhibitRepository:
         """Every row of `list_by_gallery`, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        values_ = (key_text_(gallery, "str"),)
+        values_ = (key_text_(gallery, "str").strip(),)
         return self._session.iterate(
             lambda cursor: _page.page(
                 self._context, ENTITY, "by_gallery", values_, limit=batch, cursor=cursor, newest=newest
@@ -302,19 +276,19 @@ class ExhibitRepository:
 
         Rows that are written meanwhile may be missing; no row appears twice.
         """
-        values_ = (key_text_(gallery, "str"),)
+        values_ = (key_text_(gallery, "str").strip(),)
         return self._run(
             _fetch.fetch(self._context, ENTITY, "by_gallery", values_, newest=newest), "fetch", "by_gallery"
         )
 
     def count_by_gallery(self, gallery: str) -> int:
         """The number of rows of `list_by_gallery`, without reading them."""
-        values_ = (key_text_(gallery, "str"),)
+        values_ = (key_text_(gallery, "str").strip(),)
         return self._run(_count.count(self._context, ENTITY, "by_gallery", values_), "count", "by_gallery")
 
     def gather_by_gallery(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Exhibit]]:
         """For each of the keys, every row of `list_by_gallery`, in a few round trips."""
-        values_ = [(key_text_(key, "str"),) for key in keys]
+        values_ = [(key_text_(key, "str").strip(),) for key in keys]
         return self._run(
             _gather.gather(self._context, ENTITY, "by_gallery", values_, newest=newest),
             "gather",
@@ -323,7 +297,7 @@ class ExhibitRepository:
 
     def group_counts_by_gallery_sealed(self, gallery: str) -> dict[bool, int]:
         """The number of rows for each `sealed`, without reading them; a value without rows is left out."""
-        values_ = (key_text_(gallery, "str"),)
+        values_ = (key_text_(gallery, "str").strip(),)
         counts_ = self._run(
             _count.group_counts(self._context, ENTITY, "by_gallery_sealed", values_),
             "group_counts",
@@ -341,6 +315,10 @@ class ExhibitRepository:
         title: str | _UnsetType = _UNSET,
         sealed: bool | _UnsetType | None = _UNSET,
         width: int | _UnsetType | None = _UNSET,
+        worth: Decimal | _UnsetType = _UNSET,
+        shown_on: date | _UnsetType | None = _UNSET,
+        opens: time | _UnsetType = _UNSET,
+        number: UUID | _UnsetType | None = _UNSET,
         having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
         order: _Order = "height",
         limit: int = 50,
@@ -359,14 +337,18 @@ class ExhibitRepository:
         """
         equal_ = _search.given(
             id=id,
-            gallery=gallery,
+            gallery=trimmed_(gallery),
             part_of=part_of,
             state=state,
             title=trimmed_(title),
             sealed=sealed,
             width=width,
+            worth=worth,
+            shown_on=shown_on,
+            opens=opens,
+            number=number,
         )
-        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "title")))
+        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "gallery", "title")))
         return self._run(
             _search.search(
                 self._context, ENTITY, equal_, having_, order=order, limit=limit, cursor=cursor, newest=newest
@@ -384,6 +366,10 @@ class ExhibitRepository:
         title: str | _UnsetType = _UNSET,
         sealed: bool | _UnsetType | None = _UNSET,
         width: int | _UnsetType | None = _UNSET,
+        worth: Decimal | _UnsetType = _UNSET,
+        shown_on: date | _UnsetType | None = _UNSET,
+        opens: time | _UnsetType = _UNSET,
+        number: UUID | _UnsetType | None = _UNSET,
         having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
         order: _Order = "height",
     ) -> Exhibit:
@@ -395,14 +381,18 @@ class ExhibitRepository:
         """
         equal_ = _search.given(
             id=id,
-            gallery=gallery,
+            gallery=trimmed_(gallery),
             part_of=part_of,
             state=state,
             title=trimmed_(title),
             sealed=sealed,
             width=width,
+            worth=worth,
+            shown_on=shown_on,
+            opens=opens,
+            number=number,
         )
-        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "title")))
+        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "gallery", "title")))
         return self._run(_search.first(self._context, ENTITY, equal_, having_, order=order), "first")
 
     def first_with_exhibits(
@@ -415,6 +405,10 @@ class ExhibitRepository:
         title: str | _UnsetType = _UNSET,
         sealed: bool | _UnsetType | None = _UNSET,
         width: int | _UnsetType | None = _UNSET,
+        worth: Decimal | _UnsetType = _UNSET,
+        shown_on: date | _UnsetType | None = _UNSET,
+        opens: time | _UnsetType = _UNSET,
+        number: UUID | _UnsetType | None = _UNSET,
         having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
         order: _Order = "height",
         newest: bool = True,
@@ -427,14 +421,18 @@ class ExhibitRepository:
         """
         equal_ = _search.given(
             id=id,
-            gallery=gallery,
+            gallery=trimmed_(gallery),
             part_of=part_of,
             state=state,
             title=trimmed_(title),
             sealed=sealed,
             width=width,
+            worth=worth,
+            shown_on=shown_on,
+            opens=opens,
+            number=number,
         )
-        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "title")))
+        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "gallery", "title")))
         return self._run(
             _gather.first_with(
                 self._context, ENTITY, equal_, having_, "Exhibit", "part_of", order=order, newest=newest
@@ -452,6 +450,10 @@ class ExhibitRepository:
         title: str | _UnsetType = _UNSET,
         sealed: bool | _UnsetType | None = _UNSET,
         width: int | _UnsetType | None = _UNSET,
+        worth: Decimal | _UnsetType = _UNSET,
+        shown_on: date | _UnsetType | None = _UNSET,
+        opens: time | _UnsetType = _UNSET,
+        number: UUID | _UnsetType | None = _UNSET,
         having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
         order: _Order = "height",
         batch: int = 200,
@@ -462,14 +464,18 @@ class ExhibitRepository:
         """
         equal_ = _search.given(
             id=id,
-            gallery=gallery,
+            gallery=trimmed_(gallery),
             part_of=part_of,
             state=state,
             title=trimmed_(title),
             sealed=sealed,
             width=width,
+            worth=worth,
+            shown_on=shown_on,
+            opens=opens,
+            number=number,
         )
-        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "title")))
+        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "gallery", "title")))
         return self._session.iterate(
             lambda cursor: _search.search(
                 self._context, ENTITY, equal_, having_, order=order, limit=batch, cursor=cursor, newest=newest
@@ -488,6 +494,10 @@ class ExhibitRepository:
         title: str | _UnsetType = _UNSET,
         sealed: bool | _UnsetType | None = _UNSET,
         width: int | _UnsetType | None = _UNSET,
+        worth: Decimal | _UnsetType = _UNSET,
+        shown_on: date | _UnsetType | None = _UNSET,
+        opens: time | _UnsetType = _UNSET,
+        number: UUID | _UnsetType | None = _UNSET,
         having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
         order: _Order = "height",
         newest: bool = True,
@@ -501,14 +511,18 @@ class ExhibitRepository:
         """
         equal_ = _search.given(
             id=id,
-            gallery=gallery,
+            gallery=trimmed_(gallery),
             part_of=part_of,
             state=state,
             title=trimmed_(title),
             sealed=sealed,
             width=width,
+            worth=worth,
+            shown_on=shown_on,
+            opens=opens,
+            number=number,
         )
-        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "title")))
+        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "gallery", "title")))
         return self._run(
             _fetch.fetch_matching(self._context, ENTITY, equal_, having_, order=order, newest=newest), "fetch"
         )
@@ -523,6 +537,10 @@ class ExhibitRepository:
         title: str | _UnsetType = _UNSET,
         sealed: bool | _UnsetType | None = _UNSET,
         width: int | _UnsetType | None = _UNSET,
+        worth: Decimal | _UnsetType = _UNSET,
+        shown_on: date | _UnsetType | None = _UNSET,
+        opens: time | _UnsetType = _UNSET,
+        number: UUID | _UnsetType | None = _UNSET,
         order: _Order = "height",
     ) -> _search.Explanation:
         """The view that `search` would read with these arguments, the other usable views, and what it would
@@ -530,89 +548,36 @@ class ExhibitRepository:
         """
         equal_ = _search.given(
             id=id,
-            gallery=gallery,
+            gallery=trimmed_(gallery),
             part_of=part_of,
             state=state,
             title=trimmed_(title),
             sealed=sealed,
             width=width,
+            worth=worth,
+            shown_on=shown_on,
+            opens=opens,
+            number=number,
         )
         return self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
 
-    def create(self, record: Exhibit, *, if_none: _View | None = None) -> Exhibit:
-        """Insert a row. The record gets its managed values.
-
-        With `if_none`, insert only if no row has the same values of the fields of that view.
-
-        Raises:
-            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
-            AlreadyExistsError: the key is taken.
-            UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a referenced row does not exist.
-            ViewNotEmptyError: with `if_none`, there is such a row.
-        """
-        return self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
-
-    def save(self, record: Exhibit) -> Exhibit:
-        """Write a loaded record back, unless another write has changed the row since.
-
-        Raises:
-            NotLoadedError: the record was never loaded or written.
-            ConflictError: the row has changed.
-            ExhibitNotFoundError: the row no longer exists.
-            ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-        """
-        return self._run(_save.save(self._context, ENTITY, record), "save")
-
-    def upsert(self, record: Exhibit) -> Exhibit:
-        """Insert a row, or replace everything but its time of creation; the last write wins.
-
-        Raises:
-            ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: every attempt lost to other writers.
-        """
-        return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
-
-    def change(self, id: str, function: Callable[[Exhibit], Any]) -> Exhibit:
-        """Read the row, let `function` change it, and write it; try again if another write came in between.
-
-        Raises:
-            ExhibitNotFoundError: it does not exist.
-            TransactionConflictError: every attempt lost to other writers.
-            ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-        """
-        return self._run(_save.change(self._context, ENTITY, id, function), "change")
-
-    def delete(self, id: str) -> None:
-        """Delete the row, and the rows that refer to it with cascade.
-
-        Raises:
-            ExhibitNotFoundError: it does not exist.
-            ReferenceViolationError: a row refers to it with restrict.
-        """
-        self._run(_delete.delete(self._context, ENTITY, id), "delete")
-
-    def discard(self, id: str) -> bool:
-        """Delete the row like `delete`, and return whether it existed."""
-        return self._run(_delete.discard(self._context, ENTITY, id), "discard")
-
-    def merge_parts(self, id: str, entries: Sequence[Part]) -> Exhibit:
+    def merge_parts(self, key: str, entries: Sequence[Part]) -> Exhibit:
         """Merge entries into `parts` by the schema's rules; concurrent merges lose nothing.
 
         Raises:
             ExhibitNotFoundError: it does not exist.
             ValidationError: an entry breaks its type or limits.
         """
-        return self._run(_merge.merge(self._context, ENTITY, id, EXHIBIT_PARTS, entries), "merge")
+        return self._run(_merge.merge(self._context, ENTITY, key, EXHIBIT_PARTS, entries), "merge")
 
-    def touch_found_at(self, id: str, at: datetime | None = None) -> bool:
+    def touch_found_at(self, key: str, at: datetime | None = None) -> bool:
         """Set `found_at` to `at`, by default the server's time, but never to an earlier time; return whether
         the row exists.
         """
-        return self._run(_touch.touch(self._context, ENTITY, id, "found_at", at), "touch")
+        return self._run(_touch.touch(self._context, ENTITY, key, "found_at", at), "touch")
 
-    def tree(self, id: str, *, max_depth: int = 100) -> list[Exhibit]:
+    def tree(self, key: str, *, max_depth: int = 100) -> list[Exhibit]:
         """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty if
         it does not exist.
         """
-        return self._run(_tree.tree(self._context, ENTITY, id, "by_part_of", max_depth=max_depth), "tree")
+        return self._run(_tree.tree(self._context, ENTITY, key, "by_part_of", max_depth=max_depth), "tree")

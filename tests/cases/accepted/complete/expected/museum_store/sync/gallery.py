@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Literal, Never
 
 from msgspec import UNSET as _UNSET
 from msgspec import UnsetType as _UnsetType
 
+from keyweave.model.normalize import trimmed as trimmed_
 from keyweave.model.normalize import with_trimmed as with_trimmed_
 from keyweave.model.page import Page
 from keyweave.read import count as _count
 from keyweave.read import fetch as _fetch
 from keyweave.read import gather as _gather
-from keyweave.read import get as _get
 from keyweave.read import join as _join
-from keyweave.read import lock as _lock
 from keyweave.read import page as _page
 from keyweave.read import search as _search
-from keyweave.write import delete as _delete
-from keyweave.write import save as _save
+from keyweave.sync.repository import Repository
 from keyweave.sync.session import Session
 
 from .. import filters
@@ -30,47 +28,19 @@ _Order = Literal["revision"]
 _View = Literal["all"]
 
 
-class GalleryRepository:
+class GalleryRepository(Repository[Gallery, str, Never, _View]):
     """Gallery
 
-    Every method may raise `StoreUnavailableError` or a subclass.
+    A row that does not exist raises `NoSuchGalleryError`, a key that is taken `GalleryExistsError`.
     """
 
-    __slots__ = ("_context", "_run", "_session")
+    __slots__ = ()
 
     def __init__(self, session: Session) -> None:
-        self._session = session
-        self._context = session.context
-        self._run = session.run_for(ENTITY)
-
-    def get(self, name: str) -> Gallery:
-        """The row with this key.
-
-        Raises:
-            NoSuchGalleryError: it does not exist, or its retention has ended.
-        """
-        return self._run(_get.get(self._context, ENTITY, name), "get")
-
-    def find(self, name: str) -> Gallery | None:
-        """The row with this key, or None."""
-        return self._run(_get.find(self._context, ENTITY, name), "find")
-
-    def get_many(self, keys: Sequence[str]) -> list[Gallery | None]:
-        """The rows with these keys, in the same order; None for a key without a row."""
-        return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
-
-    def get_for_update(self, name: str, *, wait: float | None = None) -> Gallery:
-        """The row, locked until the transaction ends; `wait` is in seconds.
-
-        Raises:
-            TransactionRequiredError: outside a transaction.
-            NoSuchGalleryError: it does not exist.
-            LockTimeoutError: another transaction held the lock for all of that time.
-        """
-        return self._run(_lock.get_for_update(self._context, ENTITY, name, wait=wait), "get_for_update")
+        super().__init__(session, ENTITY)
 
     def get_with_exhibits(
-        self, name: str, *, newest: bool = True, for_update: bool = False
+        self, key: str, *, newest: bool = True, for_update: bool = False
     ) -> tuple[Gallery, list[Exhibit]]:
         """The row with this key, and every Exhibit that refers to it by `gallery`.
 
@@ -83,7 +53,13 @@ class GalleryRepository:
         """
         return self._run(
             _gather.get_with(
-                self._context, ENTITY, name, "Exhibit", "gallery", newest=newest, for_update=for_update
+                self._context,
+                ENTITY,
+                trimmed_(key),
+                "Exhibit",
+                "gallery",
+                newest=newest,
+                for_update=for_update,
             ),
             "get_with",
         )
@@ -149,8 +125,8 @@ class GalleryRepository:
             ValidationError: no view covers the order, a field that is never null is None, or `limit` is not from 1 to 1000.
             InvalidCursorError: `cursor` belongs to another order.
         """
-        equal_ = _search.given(name=name)
-        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "title")))
+        equal_ = _search.given(name=trimmed_(name))
+        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "gallery", "title")))
         return self._run(
             _search.search(
                 self._context, ENTITY, equal_, having_, order=order, limit=limit, cursor=cursor, newest=newest
@@ -171,8 +147,8 @@ class GalleryRepository:
             NoSuchGalleryError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal_ = _search.given(name=name)
-        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "title")))
+        equal_ = _search.given(name=trimmed_(name))
+        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "gallery", "title")))
         return self._run(_search.first(self._context, ENTITY, equal_, having_, order=order), "first")
 
     def first_with_exhibits(
@@ -189,8 +165,8 @@ class GalleryRepository:
             NoSuchGalleryError: no row is found.
             ValidationError: no view covers the order.
         """
-        equal_ = _search.given(name=name)
-        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "title")))
+        equal_ = _search.given(name=trimmed_(name))
+        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "gallery", "title")))
         return self._run(
             _gather.first_with(
                 self._context, ENTITY, equal_, having_, "Exhibit", "gallery", order=order, newest=newest
@@ -210,8 +186,8 @@ class GalleryRepository:
         """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
         missing.
         """
-        equal_ = _search.given(name=name)
-        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "title")))
+        equal_ = _search.given(name=trimmed_(name))
+        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "gallery", "title")))
         return self._session.iterate(
             lambda cursor: _search.search(
                 self._context, ENTITY, equal_, having_, order=order, limit=batch, cursor=cursor, newest=newest
@@ -235,8 +211,8 @@ class GalleryRepository:
         Raises:
             ValidationError: no view covers the order.
         """
-        equal_ = _search.given(name=name)
-        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "title")))
+        equal_ = _search.given(name=trimmed_(name))
+        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "gallery", "title")))
         return self._run(
             _fetch.fetch_matching(self._context, ENTITY, equal_, having_, order=order, newest=newest), "fetch"
         )
@@ -245,62 +221,5 @@ class GalleryRepository:
         """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
-        equal_ = _search.given(name=name)
+        equal_ = _search.given(name=trimmed_(name))
         return self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
-
-    def create(self, record: Gallery, *, if_none: _View | None = None) -> Gallery:
-        """Insert a row. The record gets its managed values.
-
-        With `if_none`, insert only if no row has the same values of the fields of that view.
-
-        Raises:
-            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
-            GalleryExistsError: the key is taken.
-            UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a referenced row does not exist.
-            ViewNotEmptyError: with `if_none`, there is such a row.
-        """
-        return self._run(_save.create(self._context, ENTITY, record, if_none=if_none), "create")
-
-    def save(self, record: Gallery) -> Gallery:
-        """Write a loaded record back, unless another write has changed the row since.
-
-        Raises:
-            NotLoadedError: the record was never loaded or written.
-            ConflictError: the row has changed.
-            NoSuchGalleryError: the row no longer exists.
-            ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-        """
-        return self._run(_save.save(self._context, ENTITY, record), "save")
-
-    def upsert(self, record: Gallery) -> Gallery:
-        """Insert a row, or replace everything but its time of creation; the last write wins.
-
-        Raises:
-            ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: every attempt lost to other writers.
-        """
-        return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
-
-    def change(self, name: str, function: Callable[[Gallery], Any]) -> Gallery:
-        """Read the row, let `function` change it, and write it; try again if another write came in between.
-
-        Raises:
-            NoSuchGalleryError: it does not exist.
-            TransactionConflictError: every attempt lost to other writers.
-            ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-        """
-        return self._run(_save.change(self._context, ENTITY, name, function), "change")
-
-    def delete(self, name: str) -> None:
-        """Delete the row, and the rows that refer to it with cascade.
-
-        Raises:
-            NoSuchGalleryError: it does not exist.
-            ReferenceViolationError: a row refers to it with restrict.
-        """
-        self._run(_delete.delete(self._context, ENTITY, name), "delete")
-
-    def discard(self, name: str) -> bool:
-        """Delete the row like `delete`, and return whether it existed."""
-        return self._run(_delete.discard(self._context, ENTITY, name), "discard")

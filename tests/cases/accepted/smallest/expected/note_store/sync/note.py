@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Literal, Never
 
 from msgspec import UNSET as _UNSET
 from msgspec import UnsetType as _UnsetType
 
 from keyweave.model.page import Page
 from keyweave.read import fetch as _fetch
-from keyweave.read import get as _get
 from keyweave.read import join as _join
-from keyweave.read import lock as _lock
 from keyweave.read import search as _search
-from keyweave.write import delete as _delete
-from keyweave.write import save as _save
+from keyweave.sync.repository import Repository
 from keyweave.sync.session import Session
 
 from ..entities.note import NOTE as ENTITY
@@ -24,44 +21,16 @@ from ..models import Note
 _Order = Literal["created"]
 
 
-class NoteRepository:
+class NoteRepository(Repository[Note, str, Never, Never]):
     """Note
 
-    Every method may raise `StoreUnavailableError` or a subclass.
+    A row that does not exist raises `NoteNotFoundError`.
     """
 
-    __slots__ = ("_context", "_run", "_session")
+    __slots__ = ()
 
     def __init__(self, session: Session) -> None:
-        self._session = session
-        self._context = session.context
-        self._run = session.run_for(ENTITY)
-
-    def get(self, id: str) -> Note:
-        """The row with this key.
-
-        Raises:
-            NoteNotFoundError: it does not exist, or its retention has ended.
-        """
-        return self._run(_get.get(self._context, ENTITY, id), "get")
-
-    def find(self, id: str) -> Note | None:
-        """The row with this key, or None."""
-        return self._run(_get.find(self._context, ENTITY, id), "find")
-
-    def get_many(self, keys: Sequence[str]) -> list[Note | None]:
-        """The rows with these keys, in the same order; None for a key without a row."""
-        return self._run(_get.get_many(self._context, ENTITY, keys), "get_many")
-
-    def get_for_update(self, id: str, *, wait: float | None = None) -> Note:
-        """The row, locked until the transaction ends; `wait` is in seconds.
-
-        Raises:
-            TransactionRequiredError: outside a transaction.
-            NoteNotFoundError: it does not exist.
-            LockTimeoutError: another transaction held the lock for all of that time.
-        """
-        return self._run(_lock.get_for_update(self._context, ENTITY, id, wait=wait), "get_for_update")
+        super().__init__(session, ENTITY)
 
     def search(
         self,
@@ -143,57 +112,3 @@ class NoteRepository:
         """
         equal_ = _search.given(id=id)
         return self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
-
-    def create(self, record: Note) -> Note:
-        """Insert a row. The record gets its managed values.
-
-        Raises:
-            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
-            AlreadyExistsError: the key is taken.
-            UniqueViolationError: another row has a unique value of this one.
-            ReferenceViolationError: a referenced row does not exist.
-        """
-        return self._run(_save.create(self._context, ENTITY, record), "create")
-
-    def save(self, record: Note) -> Note:
-        """Write a loaded record back, unless another write has changed the row since.
-
-        Raises:
-            NotLoadedError: the record was never loaded or written.
-            ConflictError: the row has changed.
-            NoteNotFoundError: the row no longer exists.
-            ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-        """
-        return self._run(_save.save(self._context, ENTITY, record), "save")
-
-    def upsert(self, record: Note) -> Note:
-        """Insert a row, or replace everything but its time of creation; the last write wins.
-
-        Raises:
-            ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-            TransactionConflictError: every attempt lost to other writers.
-        """
-        return self._run(_save.upsert(self._context, ENTITY, record), "upsert")
-
-    def change(self, id: str, function: Callable[[Note], Any]) -> Note:
-        """Read the row, let `function` change it, and write it; try again if another write came in between.
-
-        Raises:
-            NoteNotFoundError: it does not exist.
-            TransactionConflictError: every attempt lost to other writers.
-            ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-        """
-        return self._run(_save.change(self._context, ENTITY, id, function), "change")
-
-    def delete(self, id: str) -> None:
-        """Delete the row, and the rows that refer to it with cascade.
-
-        Raises:
-            NoteNotFoundError: it does not exist.
-            ReferenceViolationError: a row refers to it with restrict.
-        """
-        self._run(_delete.delete(self._context, ENTITY, id), "delete")
-
-    def discard(self, id: str) -> bool:
-        """Delete the row like `delete`, and return whether it existed."""
-        return self._run(_delete.discard(self._context, ENTITY, id), "discard")

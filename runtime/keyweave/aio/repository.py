@@ -1,0 +1,132 @@
+"""The part of an asyncio repository that does not depend on the schema: rows by their key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from keyweave.aio.session import Session
+from keyweave.model.entity import Entity
+from keyweave.model.keyed import K, Keyed, N, R, V
+from keyweave.read import get as _get
+from keyweave.read import lock as _lock
+from keyweave.write import delete as _delete
+from keyweave.write import save as _save
+
+
+class Repository(Keyed[R, K, N, V]):
+    """The rows of one entity. A generated repository adds what the schema says: views, unique values, merges.
+
+    Every method may raise `StoreUnavailableError` or a subclass. Where a method names `NotFoundError`, `AlreadyExistsError` or
+    `UniqueViolationError`, the schema may have given the entity a subclass of it.
+
+    Args:
+        session: the store's, or a transaction's.
+        entity: the descriptor of the entity.
+    """
+
+    __slots__ = ("_context", "_entity", "_run", "_session")
+
+    def __init__(self, session: Session, entity: Entity[R]) -> None:
+        self._session = session
+        self._context = session.context
+        self._run = session.run_for(entity)
+        self._entity = entity
+
+    async def get(self, key: K) -> R:
+        """The row with this key.
+
+        Raises:
+            NotFoundError: it does not exist, or its retention has ended.
+        """
+        entity = self._entity
+        return await self._run(_get.get(self._context, entity, entity.stored_key(key)), "get")
+
+    async def find(self, key: K) -> R | None:
+        """The row with this key, or None."""
+        entity = self._entity
+        return await self._run(_get.find(self._context, entity, entity.stored_key(key)), "find")
+
+    async def get_many(self, keys: Sequence[K]) -> list[R | None]:
+        """The rows with these keys, in the same order; None for a key without a row."""
+        entity = self._entity
+        return await self._run(_get.get_many(self._context, entity, entity.stored_keys(keys)), "get_many")
+
+    async def exists(self, key: K) -> bool:
+        """Return whether there is a row with this key, in one round trip, without reading all of the row."""
+        entity = self._entity
+        return await self._run(_get.exists(self._context, entity, entity.stored_key(key)), "exists")
+
+    async def get_for_update(self, key: K, *, wait: float | None = None) -> R:
+        """The row, locked until the transaction ends; `wait` is in seconds.
+
+        Raises:
+            TransactionRequiredError: outside a transaction.
+            NotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
+        """
+        entity = self._entity
+        flow = _lock.get_for_update(self._context, entity, entity.stored_key(key), wait=wait)
+        return await self._run(flow, "get_for_update")
+
+    async def create(self, record: R, *, if_none: V | None = None) -> R:
+        """Insert a row. The record gets its managed values.
+
+        With `if_none`, insert only if no row has the same values of the fields of that view.
+
+        Raises:
+            ValidationError: a value breaks its type, a limit or a check; nothing was sent.
+            AlreadyExistsError: the key is taken.
+            UniqueViolationError: another row has a unique value of this one.
+            ReferenceViolationError: a referenced row does not exist.
+            ViewNotEmptyError: with `if_none`, there is such a row.
+        """
+        return await self._run(_save.create(self._context, self._entity, record, if_none=if_none), "create")
+
+    async def save(self, record: R) -> R:
+        """Write a loaded record back, unless another write has changed the row since.
+
+        Raises:
+            NotLoadedError: the record was never loaded or written.
+            ConflictError: the row has changed.
+            NotFoundError: the row no longer exists.
+            ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
+        """
+        return await self._run(_save.save(self._context, self._entity, record), "save")
+
+    async def upsert(self, record: R) -> R:
+        """Insert a row, or replace everything but its time of creation; the last write wins.
+
+        Raises:
+            ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
+            TransactionConflictError: every attempt lost to other writers.
+        """
+        return await self._run(_save.upsert(self._context, self._entity, record), "upsert")
+
+    async def change(self, key: K, function: Callable[[R], Any]) -> R:
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
+
+        Raises:
+            NotFoundError: it does not exist.
+            TransactionConflictError: every attempt lost to other writers.
+            ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
+        """
+        entity = self._entity
+        return await self._run(
+            _save.change(self._context, entity, entity.stored_key(key), function), "change"
+        )
+
+    async def delete(self, key: K) -> None:
+        """Delete the row, and the rows that refer to it with cascade.
+
+        Raises:
+            NotFoundError: it does not exist.
+            ReferenceViolationError: a row refers to it with restrict.
+        """
+        entity = self._entity
+        await self._run(_delete.delete(self._context, entity, entity.stored_key(key)), "delete")
+
+    async def discard(self, key: K) -> bool:
+        """Delete the row like `delete`, and return whether it existed."""
+        entity = self._entity
+        return await self._run(_delete.discard(self._context, entity, entity.stored_key(key)), "discard")
