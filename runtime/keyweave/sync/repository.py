@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from keyweave.model.entity import Entity
@@ -12,6 +13,7 @@ from keyweave.read import lock as _lock
 from keyweave.sync.session import Session
 from keyweave.write import delete as _delete
 from keyweave.write import save as _save
+from keyweave.write import update as _update
 
 
 class Repository(Keyed[R, K, N, V]):
@@ -113,6 +115,23 @@ class Repository(Keyed[R, K, N, V]):
         """
         entity = self._entity
         return self._run(_save.change(self._context, entity, entity.stored_key(key), function), "change")
+
+    def increment(self, key: K, field: N, by: int | float | Decimal = 1) -> R:
+        """Add to a number of the row; try again if another write came in between.
+
+        Args:
+            key: the row's.
+            field: name of a field of int, float or decimal.
+            by: what is added; a whole number for an int, no float for a decimal.
+
+        Raises:
+            NotFoundError: it does not exist.
+            ValidationError: the field has no numbers or is null, `by` does not fit it, or the sum breaks a limit or a check.
+            TransactionConflictError: every attempt lost to other writers.
+        """
+        entity = self._entity
+        flow = _update.increment(self._context, entity, entity.stored_key(key), field, by)
+        return self._run(flow, "increment")
 
     def delete(self, key: K) -> None:
         """Delete the row, and the rows that refer to it with cascade.
