@@ -109,6 +109,8 @@ def given_to(stores: Harness, method: str, *, every: bool) -> dict[str, Any]:
             )
         elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
             given |= FIELDS[place]
+        elif word == "records":
+            given[word] = [new(place, "many"), stores.do(getattr(stores.db, place).get(KEYS[place]))]
         elif word == "keys":
             given[word] = [*KEYS.values(), "nobody", "t1"]
         else:

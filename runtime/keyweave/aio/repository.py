@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
 from keyweave.aio.session import Session
+from keyweave.errors import KeyweaveError
 from keyweave.model.entity import Entity
 from keyweave.model.keyed import K, Keyed, N, R, V
 from keyweave.read import get as _get
 from keyweave.read import lock as _lock
 from keyweave.write import delete as _delete
+from keyweave.write import delete_many as _delete_many
+from keyweave.write import many as _many
 from keyweave.write import save as _save
 from keyweave.write import update as _update
 
@@ -85,6 +88,17 @@ class Repository(Keyed[R, K, N, V]):
         """
         return await self._run(_save.create(self._context, self._entity, record, if_none=if_none), "create")
 
+    async def create_many(self, records: Iterable[R]) -> list[R | KeyweaveError]:
+        """Insert rows in few round trips, as if by `create`, one after another. Each row is written whole or not at all.
+
+        An error of one row is returned in its place and does not affect the other rows. Inside a transaction the first error
+        is raised.
+
+        Returns:
+            For each record in order: the record with its managed values, or the error.
+        """
+        return await self._run(_many.create_many(self._context, self._entity, records), "create_many")
+
     async def save(self, record: R) -> R:
         """Write a loaded record back, unless another write has changed the row since.
 
@@ -104,6 +118,14 @@ class Repository(Keyed[R, K, N, V]):
             TransactionConflictError: every attempt lost to other writers.
         """
         return await self._run(_save.upsert(self._context, self._entity, record), "upsert")
+
+    async def upsert_many(self, records: Iterable[R]) -> list[R | KeyweaveError]:
+        """Insert or replace rows in few round trips, as if by `upsert`, one after another; otherwise as `create_many`.
+
+        Returns:
+            For each record in order: the record with its managed values, or the error.
+        """
+        return await self._run(_many.upsert_many(self._context, self._entity, records), "upsert_many")
 
     async def change(self, key: K, function: Callable[[R], Any]) -> R:
         """Read the row, let `function` change it, and write it; try again if another write came in between.
@@ -149,3 +171,13 @@ class Repository(Keyed[R, K, N, V]):
         """Delete the row like `delete`, and return whether it existed."""
         entity = self._entity
         return await self._run(_delete.discard(self._context, entity, entity.stored_key(key)), "discard")
+
+    async def delete_many(self, keys: Iterable[K]) -> list[bool | KeyweaveError]:
+        """Delete rows in few round trips, as if by `discard`, one after another; otherwise as `create_many`.
+
+        Returns:
+            For each key in order: whether the row existed, or the error.
+        """
+        entity = self._entity
+        flow = _delete_many.delete_many(self._context, entity, entity.stored_keys(keys))
+        return await self._run(flow, "delete_many")
