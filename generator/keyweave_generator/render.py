@@ -14,6 +14,7 @@ from .model import Schema
 from .modules import text
 from .modules.entity import entity_module
 from .modules.errors import errors_module
+from .modules.fields import fields_module
 from .modules.filters import filters_module
 from .modules.flavour import FLAVOURS
 from .modules.identifiers import module_name
@@ -52,6 +53,7 @@ def _modules(schema: Schema) -> Iterator[tuple[str, str, object]]:
     yield "models", "models", models_module(schema)
     yield "errors", "errors", errors_module(schema)
     yield "package", "package", package_module(schema, fingerprint(schema))
+    yield "fields", "fields", fields_module(schema)
     filters = filters_module(schema)
     if filters is not None:
         yield "filters", "filters", filters

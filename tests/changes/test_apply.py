@@ -22,7 +22,7 @@ from keyweave.errors import (
     StoreReadOnlyError,
     UniqueViolationError,
 )
-from keyweave.exchange.ask import apply
+from keyweave.exchange.apply import apply
 from keyweave.model.entry import CREATED, ClaimEntry, ViewEntry
 from tests.servers.running import new_namespace, server_url
 

@@ -15,7 +15,8 @@ from compozy_store.sync import Store
 from keyweave.admin import permissions
 from keyweave.changes.plan import Plan, new_op
 from keyweave.errors import AuthenticationError, KeyweaveError
-from keyweave.exchange.ask import apply, ask_script
+from keyweave.exchange.apply import apply
+from keyweave.exchange.ask import ask_script
 from keyweave.model.entry import ClaimEntry, ViewEntry
 from keyweave.opening.prepare import prepare
 from tests.harness import run, task

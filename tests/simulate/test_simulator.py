@@ -73,12 +73,12 @@ def test_a_planted_fault_is_found_shrunk_and_put_into_words() -> None:
     mutant = next(each for each in MUTANTS if each.name == "a retry is not recognised")
     found = find(mutant)
     assert found.violation is not None and found.scenario is not None
-    assert found.violation.checker == "exactly once"
+    assert found.violation.checker in ("exactly once", "promise, in doubt")
     with planted(mutant) as package:
         small = shrunk(found.scenario, play(found.scenario, package), found.violation, package)
         lines = list(explain(small, found.violation, package))
     assert small.operations <= 3
-    assert len(small.only or ()) == 1
+    assert len(small.only or ()) <= 2
     assert any("fault: " in line for line in lines)
     assert any(line.startswith(f"  VIOLATION {found.violation.signature}") for line in lines)
     assert play(small).violations == ()
@@ -125,9 +125,9 @@ CHECKED = {
     ),
     "outcome": Mutant(
         "settling takes every write for applied",
-        "keyweave.write.outcome:outcome",
-        "settled = Settled(False)",
-        "settled = Settled(True)",
+        "keyweave.write.outcome:_look_up",
+        'return bool(reply[0] == b"REPLAYED")',
+        "return True",
     ),
 }
 """What no mutant of the runtime shows to a checker."""

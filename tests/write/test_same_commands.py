@@ -32,6 +32,14 @@ METHODS = [
     if not name.startswith("_")
 ]
 KEYS = {"users": "u1", "api_keys": "k1", "workflow_states": "w1", "task_states": "t1"}
+FIELDS: dict[str, dict[str, Any]] = {
+    "users": {"role": Role.ADMIN},
+    "api_keys": {"prefix": "p9"},
+    "workflow_states": {"status": Status.PAUSED},
+    "task_states": {"status": Status.PAUSED},
+}
+"""A field of each entity, for `update`."""
+
 ARGUMENTS: dict[str, Any] = {
     "id": "u1",
     "email": "U1@x",
@@ -52,6 +60,8 @@ ARGUMENTS: dict[str, Any] = {
     "tool_id": "c",
     "function": lambda row: None,
     "entries": [UsageEntry(provider="p", model="m", prompt_tokens=1)],
+    "field": "name",
+    "by": 1,
     "at": datetime(2030, 1, 1, tzinfo=UTC),
     "max_depth": 1,
     "order": "created",
@@ -97,6 +107,10 @@ def given_to(stores: Harness, method: str, *, every: bool) -> dict[str, Any]:
             given[word] = (
                 new(place) if name == "create" else stores.do(getattr(stores.db, place).get(KEYS[place]))
             )
+        elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            given |= FIELDS[place]
+        elif word == "records":
+            given[word] = [new(place, "many"), stores.do(getattr(stores.db, place).get(KEYS[place]))]
         elif word == "keys":
             given[word] = [*KEYS.values(), "nobody", "t1"]
         else:
@@ -108,6 +122,9 @@ def reported(place: Any, method: str, given: dict[str, Any]) -> Generator[Any, A
     """The outcome of a method: an error by its name, a page with its next page."""
     repository, _, name = method.partition(".")
     bound = getattr(getattr(place, repository), name)
+    if name == "update":
+        bound = partial(bound, given["key"])  # its key has no name, so that a field may be called `key`
+        given = {word: value for word, value in given.items() if word != "key"}
     try:
         outcome = yield bound(**given)
         if isinstance(outcome, Page) and outcome.cursor is not None:

@@ -30,6 +30,8 @@ from tools.bench import telemetry
 ROUNDS = 2000
 PAGE_ROUNDS = 600
 TASKS = 20_000
+MANY = 1000
+MANY_ROUNDS = 10
 KEY = "2abcdefghijklmnopqrstuvw003"
 PAYLOAD = {"text": "x" * 540}
 
@@ -161,6 +163,37 @@ def verdict(value: float, target: float, unit: str) -> str:
     return f"{'met' if value <= target else 'MISSED'} (<= {target}{unit})"
 
 
+def new_tasks(number: int) -> list[TaskState]:
+    """Tasks that no store has."""
+    return [task(f"2{secrets.token_hex(13)}", "run", each) for each in range(number)]
+
+
+async def many(name: str, target: float, store: Any) -> list[Row]:
+    """Bulk writes of 1,000 rows beside as many single writes, in turn; the middle column is the time for one row."""
+    tasks = store.task_states
+    bulk: dict[str, list[int]] = {"create_many": [], "upsert_many": [], "delete_many": []}
+    single: dict[str, list[int]] = {"create_many": [], "upsert_many": [], "delete_many": []}
+
+    async def timed(kind: str, one: Callable[[Any], Any], together: list[Any], apart: list[Any]) -> None:
+        start = time.perf_counter_ns()
+        await _awaited(getattr(tasks, kind)(together))
+        middle = time.perf_counter_ns()
+        for each in apart:
+            await _awaited(one(each))
+        bulk[kind].append((middle - start) // MANY)
+        single[kind].append((time.perf_counter_ns() - middle) // MANY)
+
+    gc.disable()
+    for _ in range(MANY_ROUNDS):
+        rows = new_tasks(MANY), new_tasks(MANY)
+        keys = [[row.task_exec_id for row in each] for each in rows]
+        await timed("create_many", tasks.create, *rows)
+        await timed("upsert_many", tasks.upsert, *([task(key, "run", 1) for key in each] for each in keys))
+        await timed("delete_many", tasks.discard, *keys)
+    gc.enable()
+    return [row(f"{kind} of {MANY:,}, {name}", target, bulk[kind], single[kind]) for kind in bulk]
+
+
 def flip(record: TaskState) -> None:
     """Change the status back and forth."""
     record.status = Status.PAUSED if record.status is Status.RUNNING else Status.RUNNING
@@ -214,7 +247,7 @@ def blocking() -> list[Row]:
 
             rows.append(compare("save of a status change, blocking", 1.3, ours, bare, ROUNDS))
         client.close()
-    return rows
+        return [*rows, *asyncio.run(many("blocking", 0.1, store))]
 
 
 async def waiting() -> list[Row]:
@@ -256,7 +289,7 @@ async def waiting() -> list[Row]:
 
             rows.append(await compare_async("save of a status change, asyncio", 1.3, ours, bare, ROUNDS))
         await client.aclose()
-    return rows
+        return [*rows, *(await many("asyncio", 0.1, store))]
 
 
 async def _awaited(call: Any) -> Any:

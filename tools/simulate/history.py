@@ -106,6 +106,11 @@ class Act:
         self.touches.append(Touch(key, read, write))
 
     @property
+    def operation(self) -> str:
+        """The token of the operation that this is, or that this is a row of."""
+        return self.token.partition(".")[0]
+
+    @property
     def done(self) -> bool:
         """Whether the caller learned that it happened."""
         return self.outcome == "ok"
@@ -166,5 +171,5 @@ class History:
         return (
             act.outcome == "refused"
             and act.doubts > 0
-            and any(act.token in loss.applied for loss in self.losses)
+            and any(act.operation in loss.applied for loss in self.losses)
         )

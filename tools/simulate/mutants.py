@@ -108,14 +108,14 @@ MUTANTS: Final = (
     Mutant("the life of the ledger is not renewed", LUA, "not held or ARGV[8] ~= ''", "not held"),
     Mutant(
         "a client believes that a refused plan has renewed its ledger",
-        "keyweave.exchange.ask:apply",
+        "keyweave.exchange.apply:_finish",
         'if state.renew and reply[0] == b"OK":',
         "if state.renew:",
     ),
     Mutant(
         "a retry is sent under another number",
-        "keyweave.exchange.ask:_answer",
-        "ticket=state.ticket",
+        "keyweave.exchange.apply:_Try.command",
+        "ticket=self.ticket",
         "ticket=context.state.ledger.take()",
     ),
     Mutant(
@@ -126,7 +126,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "an outcome is settled for another plan",
-        "keyweave.write.outcome:outcome",
+        "keyweave.write.outcome:_look_up",
         "(ticket.slot, ticket.sequence)",
         "(ticket.slot + 1, ticket.sequence)",
     ),
@@ -162,7 +162,7 @@ MUTANTS: Final = (
     Mutant("scores by revision are those of the creation", LUA, "score = written", "score = created"),
     Mutant(
         "a retry does not say that it is one",
-        "keyweave.exchange.ask:_answer",
+        "keyweave.exchange.apply:_answer",
         "state.sent = state.sent or failure.sent",
         "state.sent = False",
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Literal, Never
+from typing import Literal, Never, Unpack
 
 from msgspec import UNSET as _UNSET
 from msgspec import UnsetType as _UnsetType
@@ -20,9 +20,11 @@ from keyweave.read import join as _join
 from keyweave.read import page as _page
 from keyweave.read import search as _search
 from keyweave.write import touch as _touch
+from keyweave.write import update as _update
 from keyweave.aio.repository import Repository
 from keyweave.aio.session import Session
 
+from .. import fields as _fields
 from ..entities.api_key import API_KEY as ENTITY
 from ..models import APIKey
 
@@ -41,6 +43,16 @@ class APIKeyRepository(Repository[APIKey, str, Never, _View]):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session, ENTITY)
+
+    async def update(self, key: str, /, **fields: Unpack[_fields.APIKeyFields]) -> APIKey:
+        """Set fields of the row; try again if another write came in between.
+
+        Raises:
+            APIKeyNotFoundError: it does not exist.
+            ValidationError: there is no such field, or a value breaks its type, a limit or a check.
+            UniqueViolationError, ReferenceViolationError, TransactionConflictError: as for `change`.
+        """
+        return await self._run(_update.update(self._context, ENTITY, key, fields), "update")
 
     async def get_by_fingerprint(self, fingerprint: bytes) -> APIKey:
         """The row with this unique value.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Literal, Never
+from typing import Literal, Never, Unpack
 
 from msgspec import UNSET as _UNSET
 from msgspec import UnsetType as _UnsetType
@@ -18,9 +18,11 @@ from keyweave.read import page as _page
 from keyweave.read import search as _search
 from keyweave.read import tree as _tree
 from keyweave.write import merge as _merge
+from keyweave.write import update as _update
 from keyweave.aio.repository import Repository
 from keyweave.aio.session import Session
 
+from .. import fields as _fields
 from .. import filters
 from ..entities.task_state import TASK_STATE as ENTITY
 from ..entities.task_state import TASK_STATE_USAGE
@@ -52,6 +54,16 @@ class TaskStateRepository(Repository[TaskState, str, Never, _View]):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session, ENTITY)
+
+    async def update(self, key: str, /, **fields: Unpack[_fields.TaskStateFields]) -> TaskState:
+        """Set fields of the row; try again if another write came in between.
+
+        Raises:
+            TaskNotFoundError: it does not exist.
+            ValidationError: there is no such field, or a value breaks its type, a limit or a check.
+            UniqueViolationError, ReferenceViolationError, TransactionConflictError: as for `change`.
+        """
+        return await self._run(_update.update(self._context, ENTITY, key, fields), "update")
 
     async def get_with_task_states(
         self, key: str, *, newest: bool = True, for_update: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, Never
+from typing import Literal, Never, Unpack
 
 from msgspec import UNSET as _UNSET
 from msgspec import UnsetType as _UnsetType
@@ -18,9 +18,11 @@ from keyweave.read import get as _get
 from keyweave.read import join as _join
 from keyweave.read import page as _page
 from keyweave.read import search as _search
+from keyweave.write import update as _update
 from keyweave.sync.repository import Repository
 from keyweave.sync.session import Session
 
+from .. import fields as _fields
 from .. import filters
 from ..entities.user import USER as ENTITY
 from ..models import APIKey, Role, User
@@ -39,6 +41,16 @@ class UserRepository(Repository[User, str, Never, _View]):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session, ENTITY)
+
+    def update(self, key: str, /, **fields: Unpack[_fields.UserFields]) -> User:
+        """Set fields of the row; try again if another write came in between.
+
+        Raises:
+            UserNotFoundError: it does not exist.
+            ValidationError: there is no such field, or a value breaks its type, a limit or a check.
+            UniqueViolationError, ReferenceViolationError, TransactionConflictError: as for `change`.
+        """
+        return self._run(_update.update(self._context, ENTITY, key, fields), "update")
 
     def get_with_api_keys(
         self, key: str, *, newest: bool = True, for_update: bool = False

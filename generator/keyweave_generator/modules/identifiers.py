@@ -46,6 +46,11 @@ def filter_name(entity: Entity) -> str:
     return f"{entity.name}Filter"
 
 
+def fields_name(entity: Entity) -> str:
+    """The TypedDict of the fields that `update` can set: `User` gives `UserFields`."""
+    return f"{entity.name}Fields"
+
+
 def normalizer_name(class_name: str) -> str:
     """The function that brings a record into its stored form: `UsageEntry` gives `normalize_usage_entry`.
 

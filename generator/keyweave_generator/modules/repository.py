@@ -11,9 +11,17 @@ from keyweave_generator.names import argument_name
 
 from .annotations import annotation, kind
 from .entries import looked_up
+from .fields import settable_fields
 from .filters import filter_fields
 from .flavour import Flavour
-from .identifiers import descriptor_name, exists_name, module_name, not_found_name, repository_name
+from .identifiers import (
+    descriptor_name,
+    exists_name,
+    fields_name,
+    module_name,
+    not_found_name,
+    repository_name,
+)
 from .imports import Imports
 from .indexes import order_of
 from .methods import (
@@ -35,6 +43,7 @@ _ALWAYS: Final = (
     "Repository",
     "_join",
     "_search",
+    "_update",
 )
 """The names of the runtime that every repository uses."""
 
@@ -43,7 +52,7 @@ _NUMBERS: Final = frozenset({"int", "float", "decimal"})
 """Types of fields to which a number can be added."""
 
 _RESERVED: Final = frozenset(
-    "AsyncIterator ClaimEntry Decimal ENTITY Iterator Literal Never Page Repository Sequence Session UUID".split()
+    "AsyncIterator ClaimEntry Decimal ENTITY Iterator Literal Never Page Repository Sequence Session UUID Unpack".split()
 )
 """Names in PascalCase or capitals that the module of a repository has beside the classes of the schema."""
 
@@ -66,6 +75,7 @@ class RepositoryModule:
         orders: literals of the orders that a search can ask for; the first one is the default.
         view_names: literals of the names of all views; empty when there are none.
         numbers: literals of the names of the fields to which a number can be added; empty when there are none.
+        fields: the TypedDict of the fields that `update` can set.
         filters: parameters of a search, each followed by a comma.
         having: the parameters of a search that select rows by the rows that refer to them.
         equal_arguments, having_arguments: how both are passed on.
@@ -86,6 +96,7 @@ class RepositoryModule:
     orders: tuple[str, ...]
     view_names: tuple[str, ...]
     numbers: tuple[str, ...]
+    fields: str
     filters: str
     having: str
     equal_arguments: str
@@ -130,6 +141,7 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         tuple(map(literal, orders)),
         tuple(literal(view.name) for view in entity.views),
         numbers,
+        f"{imports.use('..', 'fields', alias='_fields')}.{fields_name(entity)}",
         "".join(
             f"{argument_name(field.name)}: {annotation(field.type, imports)} | {unset_type}{' | None' if field.optional else ''} = {unset}, "
             for field in filter_fields(entity)
@@ -156,8 +168,8 @@ def number_fields(entity: Entity) -> list[Field]:
     """The fields of numbers that a caller sets."""
     return [
         field
-        for field in entity.fields
-        if field.type.kind is TypeKind.SCALAR and field.type.name in _NUMBERS and field.name != entity.key
+        for field in settable_fields(entity)
+        if field.type.kind is TypeKind.SCALAR and field.type.name in _NUMBERS
     ]
 
 
@@ -188,7 +200,8 @@ def _import_for_methods(module: RepositoryModule) -> None:
     """Add the imports that the text of the template itself needs."""
     imports = module.imports
     imports.use("collections.abc", module.flavour.iterator)
-    imports.use("typing", "Literal")
+    for name in ("Literal", "Unpack"):
+        imports.use("typing", name)
     used = {
         "ClaimEntry": module.uniques,
         "_get": module.uniques,

@@ -45,7 +45,7 @@ _NAMES: Final = {
     ),
     "keyweave.store.context": ("Context",),
     "keyweave.store.stats": ("Stats",),
-    "keyweave.write": ("_merge", "_touch"),
+    "keyweave.write": ("_merge", "_touch", "_update"),
     "keyweave.changes.unsettled": ("Settled",),
     "keyweave.write.outcome": ("outcome",),
     "keyweave.{flavour}.repository": ("Repository",),

@@ -10,6 +10,13 @@ from keyweave.changes.plan import Plan, Ticket
 
 
 @dataclass(slots=True)
+class Fate:
+    """What became of a plan: None while that is not known. The errors of all rows of a plan share it."""
+
+    applied: bool | None = None
+
+
+@dataclass(slots=True)
 class Unsettled:
     """What an `OutcomeUnknownError` carries.
 
@@ -19,6 +26,7 @@ class Unsettled:
         until: the server's time, in microseconds since 1970, after which it is not applied.
         changes: what the plan writes, so that the records can remember it.
         result: what the call returns if the plan was applied.
+        fate: what became of the plan.
     """
 
     plan: Plan
@@ -26,6 +34,7 @@ class Unsettled:
     until: int
     changes: list[Change] = field(default_factory=list)
     result: Any = None
+    fate: Fate = field(default_factory=Fate)
 
 
 class Settled(NamedTuple):

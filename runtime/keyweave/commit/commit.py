@@ -9,7 +9,7 @@ from keyweave.changes.plan import Applied, Plan, Refusal, Status, new_op
 from keyweave.document.codec import op_of
 from keyweave.effects import Flow
 from keyweave.errors import ConflictError, KeyweaveError, OutcomeUnknownError, ReferenceViolationError
-from keyweave.exchange.ask import Trailer, apply
+from keyweave.exchange.apply import Trailer, apply, apply_each
 from keyweave.model.entity import Entity
 from keyweave.model.entry import ClaimEntry, Entry
 from keyweave.model.record import Stored
@@ -42,7 +42,7 @@ def commit(
         None when everything was written and the records remember it; otherwise the refusal.
 
     Raises:
-        OutcomeUnknownError, StoreUnavailableError, CorruptDocumentError: as for `exchange.ask.apply`.
+        OutcomeUnknownError, StoreUnavailableError, CorruptDocumentError: as for `exchange.apply.apply`.
     """
     plan = _build_plan(context, changes, watched or [])
     if with_document:
@@ -50,14 +50,39 @@ def commit(
     try:
         outcome = yield from apply(context, plan, trailer, repeatable=sweeping)
     except OutcomeUnknownError as error:
-        if error.unsettled is not None:
-            error.unsettled.changes = changes
-            error.unsettled.result = changes[0].record if len(changes) == 1 else None
+        _describe(error, changes)
         raise
     if isinstance(outcome, Applied):
         remember_writes(context, changes, outcome, plan.op)
         return None
     return outcome
+
+
+def commit_each(context: Context, changes: list[Change]) -> Flow[list[Refusal | KeyweaveError | None]]:
+    """Apply changes one after another in one pipeline, each in a step of its own.
+
+    Returns:
+        For each change: None when it was written, the refusal, or the error that `commit` raises.
+    """
+    plans = [_build_plan(context, [change], []) for change in changes]
+    outcomes = yield from apply_each(context, plans)
+    found: list[Refusal | KeyweaveError | None] = []
+    for change, plan, outcome in zip(changes, plans, outcomes, strict=True):
+        if isinstance(outcome, Applied):
+            remember_writes(context, [change], outcome, plan.op)
+            found.append(None)
+            continue
+        if isinstance(outcome, OutcomeUnknownError):
+            _describe(outcome, [change])
+        found.append(outcome)
+    return found
+
+
+def _describe(error: OutcomeUnknownError, changes: list[Change]) -> None:
+    """Give the error of a plan what is needed to settle it."""
+    if error.unsettled is not None:
+        error.unsettled.changes = changes
+        error.unsettled.result = changes[0].record if len(changes) == 1 else None
 
 
 def refused(refusal: Refusal) -> KeyweaveError:

@@ -11,7 +11,8 @@ from keyweave.changes.plan import Applied, Plan, new_op
 from keyweave.document.rewrite import Rewrite, rewritten
 from keyweave.effects import Call, Command, Flow
 from keyweave.errors import ConfigurationError, CorruptDocumentError
-from keyweave.exchange.ask import apply, ask
+from keyweave.exchange.apply import apply
+from keyweave.exchange.ask import ask
 from keyweave.exchange.handshake import read_registries
 from keyweave.integrity.check import begin, ignore_progress, locator_for
 from keyweave.integrity.scan import Batches, Walk

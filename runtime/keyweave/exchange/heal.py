@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 from keyweave.changes.plan import Applied, Plan, Status, new_op
 from keyweave.effects import Flow
 from keyweave.errors import StoreUnavailableError
-from keyweave.exchange.ask import apply
+from keyweave.exchange.apply import apply
 from keyweave.model.entity import Entity
 from keyweave.model.entry import REVISION, ClaimEntry, Entry, ViewEntry
 from keyweave.store.context import Context

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from keyweave.changes.plan import Applied, Plan, new_op
 from keyweave.effects import Call, Command, Flow
-from keyweave.exchange.ask import apply, ask, ask_script
+from keyweave.exchange.apply import apply
+from keyweave.exchange.ask import ask, ask_script
 from keyweave.expiry.forget import forget
 from keyweave.expiry.search import Row
 from keyweave.integrity.check import ignore_progress, locator_for, walk

@@ -7,7 +7,8 @@ from typing import Any, Final
 from keyweave.changes.plan import Applied, Plan, new_op
 from keyweave.effects import Command, Flow, ServerError
 from keyweave.errors import CorruptDocumentError
-from keyweave.exchange.ask import apply, ask
+from keyweave.exchange.apply import apply
+from keyweave.exchange.ask import ask
 from keyweave.integrity.drift import Drift, Kind
 from keyweave.integrity.inspect_row import Seen, is_dead, read_row
 from keyweave.integrity.scan import WRONGTYPE

@@ -7,7 +7,7 @@ decisions.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
@@ -216,10 +216,10 @@ class Entity(Generic[R]):
         normalize = self.normalize_key
         return normalize(key) if normalize is not None else key
 
-    def stored_keys(self, keys: Sequence[Any]) -> Sequence[str]:
-        """Return keys that a caller gives in the form in which rows have them; what is one string stays as it is."""
+    def stored_keys(self, keys: Any) -> Any:
+        """Return keys that a caller gives in the form in which rows have them; what is not several keys stays as it is."""
         normalize = self.normalize_key if self.key_kind == "str" else self.stored_key
-        if normalize is None or isinstance(keys, str):
+        if normalize is None or isinstance(keys, str) or not isinstance(keys, Iterable):
             return keys
         return [normalize(key) for key in keys]
 

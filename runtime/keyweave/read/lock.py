@@ -17,7 +17,8 @@ from keyweave.errors import (
     StoreTimeoutError,
     TransactionRequiredError,
 )
-from keyweave.exchange.ask import Trailer, ask, ask_script, out_of_time, refusal_error
+from keyweave.exchange.apply import Trailer
+from keyweave.exchange.ask import ask, ask_script, out_of_time, refusal_error
 from keyweave.model.entity import Entity
 from keyweave.model.keytext import checked_text
 from keyweave.model.record import Record, memory_of

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
+from keyweave.errors import KeyweaveError
 from keyweave.model.entity import Entity
 from keyweave.model.keyed import K, Keyed, N, R, V
 from keyweave.read import get as _get
 from keyweave.read import lock as _lock
 from keyweave.sync.session import Session
 from keyweave.write import delete as _delete
+from keyweave.write import delete_many as _delete_many
+from keyweave.write import many as _many
 from keyweave.write import save as _save
+from keyweave.write import update as _update
 
 
 class Repository(Keyed[R, K, N, V]):
@@ -83,6 +88,17 @@ class Repository(Keyed[R, K, N, V]):
         """
         return self._run(_save.create(self._context, self._entity, record, if_none=if_none), "create")
 
+    def create_many(self, records: Iterable[R]) -> list[R | KeyweaveError]:
+        """Insert rows in few round trips, as if by `create`, one after another. Each row is written whole or not at all.
+
+        An error of one row is returned in its place and does not affect the other rows. Inside a transaction the first error
+        is raised.
+
+        Returns:
+            For each record in order: the record with its managed values, or the error.
+        """
+        return self._run(_many.create_many(self._context, self._entity, records), "create_many")
+
     def save(self, record: R) -> R:
         """Write a loaded record back, unless another write has changed the row since.
 
@@ -103,6 +119,14 @@ class Repository(Keyed[R, K, N, V]):
         """
         return self._run(_save.upsert(self._context, self._entity, record), "upsert")
 
+    def upsert_many(self, records: Iterable[R]) -> list[R | KeyweaveError]:
+        """Insert or replace rows in few round trips, as if by `upsert`, one after another; otherwise as `create_many`.
+
+        Returns:
+            For each record in order: the record with its managed values, or the error.
+        """
+        return self._run(_many.upsert_many(self._context, self._entity, records), "upsert_many")
+
     def change(self, key: K, function: Callable[[R], Any]) -> R:
         """Read the row, let `function` change it, and write it; try again if another write came in between.
 
@@ -113,6 +137,23 @@ class Repository(Keyed[R, K, N, V]):
         """
         entity = self._entity
         return self._run(_save.change(self._context, entity, entity.stored_key(key), function), "change")
+
+    def increment(self, key: K, field: N, by: int | float | Decimal = 1) -> R:
+        """Add to a number of the row; try again if another write came in between.
+
+        Args:
+            key: the row's.
+            field: name of a field of int, float or decimal.
+            by: what is added; a whole number for an int, no float for a decimal.
+
+        Raises:
+            NotFoundError: it does not exist.
+            ValidationError: the field has no numbers or is null, `by` does not fit it, or the sum breaks a limit or a check.
+            TransactionConflictError: every attempt lost to other writers.
+        """
+        entity = self._entity
+        flow = _update.increment(self._context, entity, entity.stored_key(key), field, by)
+        return self._run(flow, "increment")
 
     def delete(self, key: K) -> None:
         """Delete the row, and the rows that refer to it with cascade.
@@ -128,3 +169,13 @@ class Repository(Keyed[R, K, N, V]):
         """Delete the row like `delete`, and return whether it existed."""
         entity = self._entity
         return self._run(_delete.discard(self._context, entity, entity.stored_key(key)), "discard")
+
+    def delete_many(self, keys: Iterable[K]) -> list[bool | KeyweaveError]:
+        """Delete rows in few round trips, as if by `discard`, one after another; otherwise as `create_many`.
+
+        Returns:
+            For each key in order: whether the row existed, or the error.
+        """
+        entity = self._entity
+        flow = _delete_many.delete_many(self._context, entity, entity.stored_keys(keys))
+        return self._run(flow, "delete_many")

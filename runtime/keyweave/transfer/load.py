@@ -15,7 +15,8 @@ from keyweave.commit.commit import claims_of
 from keyweave.document.codec import HEAD, Head, read_head
 from keyweave.effects import Flow
 from keyweave.errors import CorruptDocumentError, ReferenceViolationError
-from keyweave.exchange.ask import apply, ask
+from keyweave.exchange.apply import apply
+from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import deadline_passed, server_time
 from keyweave.expiry.sweep import sweep_row
 from keyweave.keyspace.keys import Partition

@@ -35,6 +35,16 @@ def outcome(context: Context, error: OutcomeUnknownError) -> Flow[Settled]:
         return unsettled
     if not isinstance(unsettled, Unsettled):
         raise error
+    fate = unsettled.fate
+    if fate.applied is None:
+        fate.applied = yield from _look_up(context, error, unsettled)
+    settled = Settled(fate.applied, unsettled.result if fate.applied else None)
+    error.unsettled = settled
+    return settled
+
+
+def _look_up(context: Context, error: OutcomeUnknownError, unsettled: Unsettled) -> Flow[bool]:
+    """Ask the ledger whether a plan was applied. If it was not, it never will be."""
     if (yield from server_time(context)) > unsettled.until + _KEPT:
         raise error
     plan, ticket = unsettled.plan, unsettled.ticket
@@ -44,11 +54,7 @@ def outcome(context: Context, error: OutcomeUnknownError) -> Flow[Settled]:
         applied = plan.outcome(reply[1].split())
         assert isinstance(applied, Applied)
         remember_writes(context, unsettled.changes, applied, plan.op)
-        settled = Settled(True, unsettled.result)
-    elif reply[0] == b"NEVER":
-        settled = Settled(False)
-    else:
+    elif reply[0] != b"NEVER":
         raise error
     context.state.ledger.settled(ticket)
-    error.unsettled = settled
-    return settled
+    return bool(reply[0] == b"REPLAYED")

@@ -9,7 +9,7 @@ from keyweave.changes.change import Change
 from keyweave.changes.plan import Refusal, Status
 from keyweave.commit.commit import Watched, claims_of, commit
 from keyweave.effects import Flow
-from keyweave.exchange.ask import Trailer
+from keyweave.exchange.apply import Trailer
 from keyweave.exchange.heal import heal_claim
 from keyweave.expiry.forget import forget_rows
 from keyweave.expiry.sweep import sweep_row

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from keyweave.effects import Effect
 from keyweave.store.context import Context
 from keyweave.write.transact import transact
-from tools.simulate.history import Act
+from tools.simulate.history import Act, History
 
 Program: TypeAlias = Generator[Effect, Any, Any]
 """What a client does: flows, one behind another."""
@@ -38,18 +38,34 @@ class Actor:
         context: of the client's process.
         act: what is recorded.
         ledger_ends: seconds until the server drops the ledger of this client.
+        history: of the run.
+        now: virtual microseconds.
         budget: of the call under way.
     """
 
     context: Context
     act: Act
     ledger_ends: Callable[[], float]
+    history: History
+    now: Callable[[], int]
     budget: Budget = field(default_factory=Budget)
 
     @property
     def token(self) -> str:
         """What everything that this operation writes carries."""
         return self.act.token
+
+    def begin_part(self, number: int) -> Act:
+        """A row that this operation writes, as an operation of its own."""
+        act, history = self.act, self.history
+        part = Act(f"{act.token}.{number}", act.kind, act.arguments, act.who, history.tick(), self.now())
+        history.acts.append(part)
+        return part
+
+    def end_part(self, part: Act, outcome: str, error: BaseException | None) -> None:
+        """What became of a row."""
+        part.ended, part.ended_at = self.history.tick(), self.now()
+        part.outcome, part.error = outcome, error
 
     def call(self, flow: Program) -> Program:
         """A call of a repository: the policy's deadline is its budget, as a session has it."""

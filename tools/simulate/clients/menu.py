@@ -55,6 +55,14 @@ def _part(source: random.Random) -> tuple[Any, ...]:
     return f"p{source.randrange(PARTS)}", f"b{source.randrange(BOXES)}", parent
 
 
+def _several(order: Callable[[random.Random], tuple[Any, ...]]) -> Callable[[random.Random], tuple[Any, ...]]:
+    return lambda source: tuple(order(source) for _ in range(source.randint(1, 6)))
+
+
+def _keys(letter: str, number: int) -> Callable[[random.Random], tuple[Any, ...]]:
+    return lambda source: tuple(f"{letter}{source.randrange(number)}" for _ in range(source.randint(1, 4)))
+
+
 def _ticket(source: random.Random) -> tuple[Any, ...]:
     return f"t{source.randrange(TICKETS)}", source.choice(CODES), source.choice(("open", "closed"))
 
@@ -69,6 +77,9 @@ MENU: Final = (
     Dish("item.find_by_code", 1, lambda source: (source.choice(CODES),)),
     Dish("item.list", 1, lambda source: (source.choice(("open", "closed")),)),
     Dish("item.replace", 2, _item),
+    Dish("item.create_many", 2, _several(_item)),
+    Dish("item.upsert_many", 2, _several(_item)),
+    Dish("item.delete_many", 1, _keys("i", ITEMS)),
     Dish("counter.change", 4, _one("c", COUNTERS)),
     Dish(
         "counter.rest", 1, lambda source: (f"c{source.randrange(COUNTERS)}", source.choice((0.05, 0.3, 1.1)))
@@ -85,6 +96,8 @@ MENU: Final = (
     Dish("box.delete", 2, _one("b", BOXES)),
     Dish("part.create", 4, _part),
     Dish("part.move", 2, _part),
+    Dish("part.create_many", 2, _several(_part)),
+    Dish("box.delete_many", 1, _keys("b", BOXES)),
     Dish("part.delete", 1, _one("p", PARTS)),
     Dish("box.delete_in_transaction", 1, _one("b", BOXES)),
     Dish("seal.create", 1, lambda source: (f"s{source.randrange(SEALS)}", f"b{source.randrange(BOXES)}")),

@@ -182,7 +182,8 @@ class Task:
         context = self.process.context
         context.random.seed(draws(world.scenario.seed, 6, *self.name)[0])
         self._budget = Budget()
-        actor = Actor(context, self.act, self._ledger_ends, self._budget)
+        timeline = world.timeline
+        actor = Actor(context, self.act, self._ledger_ends, world.history, lambda: timeline.now, self._budget)
         program = PROGRAMS[operation.kind](actor, *operation.arguments)
         self._stack = [settling(world, actor, program, partial(chance, world.scenario.seed, 8, *self.name))]
         self._go(None, None)

@@ -6,7 +6,13 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Final
 
-from tools.simulate.clients import programs_families, programs_items, programs_sums, programs_tickets
+from tools.simulate.clients import (
+    programs_families,
+    programs_items,
+    programs_many,
+    programs_sums,
+    programs_tickets,
+)
 from tools.simulate.clients.actor import Program
 from tools.simulate.clients.menu import MENU
 
@@ -15,6 +21,7 @@ _MODULES: Final[tuple[ModuleType, ...]] = (
     programs_sums,
     programs_families,
     programs_tickets,
+    programs_many,
 )
 
 

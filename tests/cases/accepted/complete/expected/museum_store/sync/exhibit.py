@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, Unpack
 from uuid import UUID
 
 from msgspec import UNSET as _UNSET
@@ -27,9 +27,11 @@ from keyweave.read import search as _search
 from keyweave.read import tree as _tree
 from keyweave.write import merge as _merge
 from keyweave.write import touch as _touch
+from keyweave.write import update as _update
 from keyweave.sync.repository import Repository
 from keyweave.sync.session import Session
 
+from .. import fields as _fields
 from .. import filters
 from ..entities.exhibit import EXHIBIT as ENTITY
 from ..entities.exhibit import EXHIBIT_PARTS
@@ -51,6 +53,16 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session, ENTITY)
+
+    def update(self, key: str, /, **fields: Unpack[_fields.ExhibitFields]) -> Exhibit:
+        """Set fields of the row; try again if another write came in between.
+
+        Raises:
+            ExhibitNotFoundError: it does not exist.
+            ValidationError: there is no such field, or a value breaks its type, a limit or a check.
+            UniqueViolationError, ReferenceViolationError, TransactionConflictError: as for `change`.
+        """
+        return self._run(_update.update(self._context, ENTITY, key, fields), "update")
 
     def get_with_exhibits(
         self, key: str, *, newest: bool = True, for_update: bool = False

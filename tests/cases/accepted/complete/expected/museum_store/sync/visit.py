@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, Never
+from typing import Literal, Never, Unpack
 from uuid import UUID
 
 from msgspec import UNSET as _UNSET
@@ -13,9 +13,11 @@ from keyweave.model.page import Page
 from keyweave.read import fetch as _fetch
 from keyweave.read import join as _join
 from keyweave.read import search as _search
+from keyweave.write import update as _update
 from keyweave.sync.repository import Repository
 from keyweave.sync.session import Session
 
+from .. import fields as _fields
 from ..entities.visit import VISIT as ENTITY
 from ..models import Visit
 
@@ -32,6 +34,16 @@ class VisitRepository(Repository[Visit, UUID, Never, Never]):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session, ENTITY)
+
+    def update(self, key: UUID, /, **fields: Unpack[_fields.VisitFields]) -> Visit:
+        """Set fields of the row; try again if another write came in between.
+
+        Raises:
+            VisitNotFoundError: it does not exist.
+            ValidationError: there is no such field, or a value breaks its type, a limit or a check.
+            UniqueViolationError, ReferenceViolationError, TransactionConflictError: as for `change`.
+        """
+        return self._run(_update.update(self._context, ENTITY, , fields), "update")
 
     def search(
         self,

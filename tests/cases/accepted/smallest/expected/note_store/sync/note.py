@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, Never
+from typing import Literal, Never, Unpack
 
 from msgspec import UNSET as _UNSET
 from msgspec import UnsetType as _UnsetType
@@ -12,9 +12,11 @@ from keyweave.model.page import Page
 from keyweave.read import fetch as _fetch
 from keyweave.read import join as _join
 from keyweave.read import search as _search
+from keyweave.write import update as _update
 from keyweave.sync.repository import Repository
 from keyweave.sync.session import Session
 
+from .. import fields as _fields
 from ..entities.note import NOTE as ENTITY
 from ..models import Note
 
@@ -31,6 +33,16 @@ class NoteRepository(Repository[Note, str, Never, Never]):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session, ENTITY)
+
+    def update(self, key: str, /, **fields: Unpack[_fields.NoteFields]) -> Note:
+        """Set fields of the row; try again if another write came in between.
+
+        Raises:
+            NoteNotFoundError: it does not exist.
+            ValidationError: there is no such field, or a value breaks its type, a limit or a check.
+            UniqueViolationError, ReferenceViolationError, TransactionConflictError: as for `change`.
+        """
+        return self._run(_update.update(self._context, ENTITY, , fields), "update")
 
     def search(
         self,

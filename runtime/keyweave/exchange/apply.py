@@ -1,0 +1,266 @@
+"""Applying plans. Every write is sent from here.
+
+A plan is repeated with the same ticket, by which the server's ledger recognises a plan that it has applied. So the outcome of
+a write is unknown only as long as the server cannot be reached.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+from keyweave.changes.plan import Outcome, Plan
+from keyweave.changes.unsettled import Unsettled
+from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send, ServerError
+from keyweave.errors import (
+    CorruptDocumentError,
+    KeyweaveError,
+    OutcomeUnknownError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+)
+from keyweave.exchange.ask import TRANSIENT, Backoff, ask_script, failure_error, refusal_error
+from keyweave.store.context import Context
+
+_UNANSWERED: Final = frozenset({b"REPLAYED", b"LATE", b"NEVER", b"STALE", b"CORRUPT"})
+"""Replies of `apply` that are no answer to the plan itself."""
+
+_LEDGER: Final = 3
+"""The number of the ledger among the keys of `apply`."""
+
+_SLACK: Final = 5_000_000
+"""Microseconds that a plan may be under way beyond the deadline, and that clocks may be apart."""
+
+
+class Trailer:
+    """Commands that follow a plan in its pipeline, also when the plan is refused. They may be repeated.
+
+    Attributes:
+        commands: the commands.
+        replies: the latest replies; empty before the first ones.
+    """
+
+    __slots__ = ("commands", "replies")
+
+    def __init__(self, *commands: Command) -> None:
+        self.commands: Final = commands
+        self.replies: list[Reply] = []
+
+
+def apply(
+    context: Context, plan: Plan, trailer: Trailer | None = None, *, repeatable: bool = False
+) -> Flow[Outcome]:
+    """Apply a plan exactly once, and return its outcome.
+
+    Every try carries the same ticket, so the server answers a retry as it answered the try that was applied, whatever
+    happened to the rows since.
+
+    Args:
+        trailer: commands that follow the plan in its pipeline.
+        repeatable: whether it makes no difference if the plan was applied, as for a repair: then no outcome is unknown.
+
+    Raises:
+        OutcomeUnknownError: a try was sent, and none was answered before the deadline; or its answer was damaged. The error can
+            be settled later, unless the answer was damaged.
+        StoreUnavailableError: or another subclass; nothing was written.
+        CorruptDocumentError: a key has the wrong type; nothing was written.
+    """
+    return (yield from _finish(context, _Try(context, plan), trailer, repeatable=repeatable))
+
+
+def apply_each(context: Context, plans: Sequence[Plan]) -> Flow[list[Outcome | KeyweaveError]]:
+    """Apply plans, each exactly once, in one pipeline: one after another, and whatever becomes of the others.
+
+    A plan whose answer was lost, or that the server could not run, is tried again alone.
+
+    Returns:
+        The outcome of each plan in their order, or the error that `apply` raises.
+    """
+    waiting = deque(_Try(context, plan) for plan in plans)
+    outcomes: list[Outcome | KeyweaveError] = []
+    try:
+        try:
+            commands = [state.command(context, "EVALSHA", state.script.sha) for state in waiting]
+            replies: list[Reply | None] = yield Send(commands)
+        except ConnectionFailure as failure:
+            for state in waiting:
+                state.sent = failure.sent
+            replies = [None] * len(waiting)
+        for reply in replies:
+            try:
+                outcomes.append((yield from _finish(context, waiting.popleft(), first=reply)))
+            except KeyweaveError as error:
+                outcomes.append(error)
+    finally:
+        for state in waiting:  # the caller was interrupted while these may be on their way
+            context.state.ledger.leave_open(state.ticket)
+    return outcomes
+
+
+def _finish(
+    context: Context,
+    state: _Try,
+    trailer: Trailer | None = None,
+    *,
+    first: Reply | None = None,
+    repeatable: bool = False,
+) -> Flow[Outcome]:
+    """Bring a plan to its outcome; see `apply`. `first` is the reply to a try that was sent already, if there is one."""
+    ledger, plan = context.state.ledger, state.plan
+    try:
+        reply = yield from _answer(context, state, trailer, first)
+    except KeyweaveError as error:
+        if not state.sent or repeatable:
+            raise
+        raise _outcome_unknown(context, error, Unsettled(plan, state.ticket, state.until)) from error
+    finally:
+        if state.sent:
+            ledger.leave_open(state.ticket)
+        else:
+            ledger.answered(state.ticket)
+    if state.renew and reply[0] == b"OK":
+        ledger.renewed(plan.partition.tag)
+    return plan.outcome(reply)
+
+
+class _Try:
+    """A plan on its way.
+
+    Attributes:
+        ticket: its place in the ledger.
+        renew: whether it is to extend the life of the ledger.
+        until: the server's time, in microseconds, after which it must not be applied.
+        sent: whether a try may have been applied, and none was answered.
+        script: the script that applies it.
+    """
+
+    __slots__ = ("plan", "renew", "script", "sent", "ticket", "until")
+
+    def __init__(self, context: Context, plan: Plan) -> None:
+        self.plan: Final = plan
+        self.script: Final = context.scripts["free" if plan.only_removes else "apply"]
+        self.ticket = context.state.ledger.take()
+        self.renew: Final = context.state.ledger.due_for_renewal(plan.partition.tag)
+        self.until = _not_after(context)
+        self.sent = False
+
+    def command(self, context: Context, verb: str, text: str) -> Command:
+        """Return the command of the next try."""
+        return self.plan.command(
+            text,
+            verb,
+            ticket=self.ticket,
+            until=self.until,
+            grace_ms=context.policy.grace_ms,
+            renew=self.renew,
+            again=self.sent,
+            writer=context.package.writer,
+        )
+
+
+def _answer(
+    context: Context, state: _Try, trailer: Trailer | None, first: Reply | None
+) -> Flow[Sequence[Any]]:
+    """Send a plan until it is answered, and return the answer: OK, or a guard that did not hold."""
+    script = state.script
+    backoff: Backoff | None = None
+    verb, text = "EVALSHA", script.sha
+    while True:
+        try:
+            if first is not None:
+                reply, first = first, None
+            elif trailer is None:
+                (reply,) = yield Send((state.command(context, verb, text),))
+            else:
+                command = state.command(context, verb, text)
+                reply, *trailer.replies = yield Send((command, *trailer.commands))
+        except ConnectionFailure as failure:
+            state.sent = state.sent or failure.sent
+            error = failure_error(context, failure)
+        except BaseException:
+            state.sent = True  # the caller gave up, or was interrupted, while the plan may be on its way
+            raise
+        else:
+            if type(reply) is not ServerError:
+                if reply[0] not in _UNANSWERED:
+                    state.sent = False
+                    answer: Sequence[Any] | None = reply
+                elif not state.sent and _damaged(reply):
+                    state.ticket = context.state.ledger.take()  # the damaged slot is not used again
+                    continue
+                else:
+                    answer = _replayed(context, state, reply)
+                if answer is not None:
+                    return answer
+                error = StoreTimeoutError(f"a write reached the server at {context.address} too late")
+            elif reply.code == "NOSCRIPT":
+                verb, text = "EVAL", script.text
+                continue
+            else:
+                error = refusal_error(context, reply)
+                if reply.code not in TRANSIENT:
+                    if state.sent:
+                        return (yield from _earlier_answer(context, state, error))
+                    raise error
+        backoff = backoff or Backoff(context)
+        yield from backoff.pause(error)
+
+
+def _damaged(reply: Sequence[Any]) -> bool:
+    """Return whether the plan's slot holds what Keyweave did not write, or has a number that only a later plan can have."""
+    return bool(reply[0] == b"STALE" or (reply[0] == b"CORRUPT" and reply[1] == _LEDGER))
+
+
+def _replayed(context: Context, state: _Try, reply: list[Any]) -> Sequence[Any] | None:
+    """Return the answer of an earlier try, which the ledger kept; None when the plan came too late, and can be sent again.
+
+    Raises:
+        StoreUnavailableError: the plan was not applied, and never will be.
+        CorruptDocumentError: a key does not hold what Keyweave writes. If it is the slot, an earlier try may have been applied.
+    """
+    word = reply[0]
+    if word == b"REPLAYED":
+        context.state.stats.replay()
+        state.sent = False
+        return cast(Sequence[Any], reply[1].split())
+    if word == b"LATE":
+        # The server's clock is ahead of what this process believed. Earlier tries are too late as well.
+        context.state.clock.set(int(reply[1]))
+        state.until, state.sent = _not_after(context), False
+        return None
+    state.sent = _damaged(reply)
+    if word != b"NEVER":
+        raise CorruptDocumentError(
+            "a key that this write needs does not hold what Keyweave writes; run: keyweave check"
+        )
+    raise StoreUnavailableError(f"a write was given up before it reached the server at {context.address}")
+
+
+def _earlier_answer(context: Context, state: _Try, error: KeyweaveError) -> Flow[Sequence[Any]]:
+    """Return the answer of an earlier try after a later one was refused; raise the refusal when none was applied."""
+    ticket = state.ticket
+    try:
+        reply = yield from ask_script(
+            context, "outcome", (state.plan.partition.ledger(ticket.session),), (ticket.slot, ticket.sequence)
+        )
+    except KeyweaveError:
+        raise error from None
+    if reply[0] == b"REPLAYED":
+        context.state.stats.replay()
+        state.sent = False
+        return cast(Sequence[Any], reply[1].split())
+    state.sent = reply[0] != b"NEVER"
+    raise error
+
+
+def _not_after(context: Context) -> int:
+    """The server's time, in microseconds, from which on a plan that is sent now must not be applied any more."""
+    return context.state.clock.now() + int(context.policy.deadline * 1_000_000) + _SLACK
+
+
+def _outcome_unknown(context: Context, error: KeyweaveError, unsettled: Unsettled) -> OutcomeUnknownError:
+    unknown = OutcomeUnknownError(f"a write may or may not have reached the server at {context.address}")
+    unknown.code = error.code
+    unknown.unsettled = unsettled
+    return unknown

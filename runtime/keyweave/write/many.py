@@ -1,0 +1,253 @@
+"""Writing many rows in few exchanges: each row whole, with a result or an error of its own, as if written one after another.
+
+Rows that do not depend on each other share a plan, because most of the cost of a small plan is not its rows. If a guard of
+one row refuses the plan, nothing of it was written: the rows are sent again in one pipeline, each in a plan of its own. What
+is refused then because an ended or changed row is in the way goes the way of a single write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Final, TypeAlias, TypeVar
+
+from keyweave.changes.change import Change, replacement
+from keyweave.changes.plan import Refusal, Status
+from keyweave.changes.unsettled import Unsettled
+from keyweave.commit.commit import claims_of, commit, commit_each, refused
+from keyweave.document.codec import Prepared
+from keyweave.effects import Flow
+from keyweave.errors import KeyweaveError, OutcomeUnknownError, StoreUnavailableError, ValidationError
+from keyweave.exchange.ask import ask
+from keyweave.exchange.deadline import deadlines_passed
+from keyweave.expiry.tend import sweep_after_write
+from keyweave.model.entity import Entity
+from keyweave.model.record import Record, memory_of
+from keyweave.store.context import Context
+from keyweave.write.save import create, upsert
+
+R = TypeVar("R", bound=Record)
+T = TypeVar("T")
+
+ROWS: Final = 100
+"""Maximum number of rows of one plan: the server does nothing else while it applies them."""
+
+BYTES: Final = 1024 * 1024
+"""Size of the documents of one plan above which no further row is added."""
+
+Outcome: TypeAlias = Refusal | KeyweaveError | None
+"""What became of a change: None when it was written."""
+
+_CLEANED: Final = frozenset({Status.FREED, Status.DEAD, Status.TAKEN})
+"""Refusals that may be due to an expired, freed or dangling row, which a single write removes."""
+
+_OUTDATED: Final = frozenset({Status.EXISTS, Status.CHANGED, Status.MISSING})
+"""Refusals of an upsert that another writer came before."""
+
+
+def create_many(context: Context, entity: Entity[R], records: Iterable[R]) -> Flow[list[R | KeyweaveError]]:
+    """Insert rows. Inside a transaction, the first error is raised.
+
+    Returns:
+        For each record in order: the record, or the error that `create` raises.
+    """
+    return (yield from _write(context, entity, listed(entity, records), create, replacing=False))
+
+
+def upsert_many(context: Context, entity: Entity[R], records: Iterable[R]) -> Flow[list[R | KeyweaveError]]:
+    """Insert or replace rows. Inside a transaction, the first error is raised.
+
+    Returns:
+        For each record in order: the record, or the error that `upsert` raises.
+    """
+    return (yield from _write(context, entity, listed(entity, records), upsert, replacing=True))
+
+
+def listed(entity: Entity[Any], given: Iterable[T]) -> list[T]:
+    """Return several records or keys as a list.
+
+    Raises:
+        ValidationError: one of them was given instead.
+    """
+    if isinstance(given, str | bytes | Record) or not isinstance(given, Iterable):
+        text = f"{entity.name}: expected several, got one {type(given).__name__}"
+        raise ValidationError(text, entity=entity.name, rule="several")
+    return list(given)
+
+
+def _write(
+    context: Context,
+    entity: Entity[R],
+    records: list[R],
+    single: Callable[[Context, Entity[R], R], Flow[R]],
+    *,
+    replacing: bool,
+) -> Flow[list[R | KeyweaveError]]:
+    """Write records in chunks.
+
+    Args:
+        single: writes one record.
+        replacing: whether a stored row is replaced; if not, it is in the way.
+    """
+    results: list[R | KeyweaveError] = list(records)
+    if context.unit is not None:
+        for record in records:
+            yield from single(context, entity, record)
+        return results
+    again = _CLEANED | _OUTDATED if replacing else _CLEANED
+    for chunk in _chunks(context, entity, records, results, replacing=replacing):
+        places = [place for place, _ in chunk]
+        try:
+            changes = yield from _changes(
+                context, entity, [(records[place], each) for place, each in chunk], replacing=replacing
+            )
+        except KeyweaveError as error:
+            for place in places:
+                results[place] = another(error)
+            continue
+        at = 0
+        for run in independent(changes):
+            outcomes = yield from commit_run(context, run)
+            redone = False
+            for place, outcome in zip(places[at : at + len(run)], outcomes, strict=True):
+                if not isinstance(outcome, Refusal):
+                    results[place] = outcome or records[place]
+                elif outcome.status in again or (redone and outcome.status is Status.NO_TARGET):
+                    results[place] = yield from caught(single(context, entity, records[place]))
+                    redone = True
+                else:
+                    results[place] = refused(outcome)
+            at += len(run)
+        yield from sweep_after_write(context, entity)
+    return results
+
+
+def _chunks(
+    context: Context,
+    entity: Entity[R],
+    records: list[R],
+    results: list[R | KeyweaveError],
+    *,
+    replacing: bool,
+) -> Iterator[list[tuple[int, Prepared]]]:
+    """Yield prepared records with their places, in chunks without two rows of one key. Errors become results."""
+    codec = context.codec(entity)
+    chunk: list[tuple[int, Prepared]] = []
+    keys: set[str] = set()
+    size, most = 0, min(ROWS, context.policy.chunk)
+    for place, record in enumerate(records):
+        try:
+            known = memory_of(record) if replacing and type(record) is entity.record else None
+            prepared = codec.prepare(record, known)
+        except KeyweaveError as error:
+            results[place] = error
+            continue
+        if chunk and (prepared.key in keys or len(chunk) >= most or size >= BYTES):
+            yield chunk
+            chunk, size = [], 0
+            keys.clear()
+        chunk.append((place, prepared))
+        keys.add(prepared.key)
+        size += len(prepared.body)
+    if chunk:
+        yield chunk
+
+
+def _changes(
+    context: Context, entity: Entity[R], rows: list[tuple[R, Prepared]], *, replacing: bool
+) -> Flow[list[Change]]:
+    """Return the changes that write prepared records. The stored rows that they replace are read first.
+
+    Raises:
+        CorruptDocumentError: a document has no head.
+    """
+    codec = context.codec(entity)
+    if not replacing:
+        return [replacement(codec, record, None, prepared) for record, prepared in rows]
+    partition = context.partition(entity)
+    (documents,) = yield from ask(
+        context, (("MGET", *[partition.document(entity.name, prepared.key) for _, prepared in rows]),)
+    )
+    stored = [codec.read_memory(document) if document is not None else None for document in documents]
+    ended = yield from deadlines_passed(context, [each.expires if each is not None else 0 for each in stored])
+    found = []
+    for (record, prepared), old, passed in zip(rows, stored, ended, strict=True):
+        live = None if passed else old
+        found.append(replacement(codec, record, live, codec.rebased(prepared, live)))
+    return found
+
+
+def independent(changes: Sequence[Change]) -> Iterator[list[Change]]:
+    """Yield runs of changes that have the same effect in one step as one after another.
+
+    A run ends before a row that claims or releases a unique value which a row of the run claims or releases, and before a row to
+    which an earlier row of the run refers.
+    """
+    run: list[Change] = []
+    values: set[tuple[str, str]] = set()
+    targets: set[tuple[str, str]] = set()
+    for change in changes:
+        entity = change.entity
+        claims = {
+            (claim.unique, claim.value)
+            for entries in (change.old_entries, change.new_entries)
+            for claim in claims_of(entries)
+        }
+        if run and ((entity.name, change.key) in targets or not values.isdisjoint(claims)):
+            yield run
+            run = []
+            values.clear()
+            targets.clear()
+        run.append(change)
+        values |= claims
+        if change.prepared is not None:
+            snapshot = change.prepared.snapshot
+            targets.update((each.target, getattr(snapshot, each.field)) for each in entity.references)
+    if run:
+        yield run
+
+
+def commit_run(context: Context, changes: list[Change]) -> Flow[list[Outcome]]:
+    """Commit changes that do not depend on each other, and return what became of each."""
+    try:
+        refusal = yield from commit(context, changes)
+    except OutcomeUnknownError as error:
+        return [_unknown(error, change) for change in changes]
+    except StoreUnavailableError as error:
+        return [another(error) for _ in changes]
+    except KeyweaveError as error:
+        if len(changes) == 1:
+            return [error]
+    else:
+        if refusal is None:
+            return [None] * len(changes)
+        if len(changes) == 1:
+            return [refusal]
+    return (yield from commit_each(context, changes))
+
+
+def caught(flow: Flow[T]) -> Flow[T | KeyweaveError]:
+    """Return the result of a flow, or its error."""
+    try:
+        return (yield from flow)
+    except KeyweaveError as error:
+        return error
+
+
+def another(error: KeyweaveError) -> KeyweaveError:
+    """Return the same error for another row."""
+    same = type(error).__new__(
+        type(error), *error.args
+    )  # a copy would call constructors, which have arguments of their own
+    same.__dict__ |= error.__dict__
+    same.__cause__ = error.__cause__
+    return same
+
+
+def _unknown(error: OutcomeUnknownError, change: Change) -> KeyweaveError:
+    """Return the error of one row of a plan whose outcome is unknown; settling it settles the others."""
+    same = another(error)
+    if isinstance(error.unsettled, Unsettled) and isinstance(same, OutcomeUnknownError):
+        result = change.record if change.prepared is not None else True
+        same.unsettled = replace(error.unsettled, result=result)
+    return same
