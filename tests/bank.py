@@ -48,6 +48,10 @@ fields:
   balance: {type: int, min: 0, max: 1000000, default: 0}
   limit: {type: int, optional: true}
   rate: {type: float, default: 0}
+  price: {type: decimal, digits: 6, places: 2, default: "0"}
+  total: {type: decimal, optional: true}
+  day: {type: date, optional: true}
+  tags: {type: set, of: string, default: []}
   opened_at: {type: datetime, optional: true}
   lines: {type: list, of: Line, default: []}
   labels: {type: map, of: string, default: {}}

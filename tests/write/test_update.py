@@ -53,6 +53,11 @@ REFUSED: list[tuple[dict[str, Any], str | None, str]] = [
     ({"balance": True}, "balance", "Expected `int`, got `bool`"),
     ({"state": "shut"}, "state", "not one of the enum's values"),
     ({"rate": math.nan}, "rate", "Expected `float`, got `null`"),
+    ({"price": 1.5}, "price", "expected Decimal, got float"),
+    ({"price": Decimal("1.555")}, "price", "expected a decimal with at most 2 places"),
+    ({"total": Decimal("NaN")}, "total", "expected a finite decimal"),
+    ({"day": datetime(2026, 1, 1, tzinfo=UTC)}, "day", "Invalid RFC3339 encoded date"),
+    ({"tags": ["a"]}, "tags", "a list would be read back as another value"),
     (
         {"opened_at": datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None)},
         "opened_at",
@@ -235,3 +240,17 @@ def test_a_type_checker_refuses_what_does_not_fit(tmp_path: Path) -> None:
     )
     lines = [int(line.split(":")[1]) for line in found.stdout.splitlines() if ": error:" in line]
     assert lines == [n for n, text in enumerate(CALLS.splitlines(), 1) if "# error" in text], found.stdout
+
+
+def test_decimals_are_added_exactly(stores: Harness) -> None:
+    many = Decimal("1" * 40)
+    stores.do(stores.db.accounts.update("a", total=many, price=Decimal("9999.98")))
+    row = stores.do(stores.db.accounts.increment("a", "total", by=Decimal("0.01")))
+    assert str(row.total) == "1" * 40 + ".01"
+    row = stores.do(stores.db.accounts.increment("a", "price", by=Decimal("0.01")))
+    assert row.price == Decimal("9999.99")
+    for by in (Decimal("0.01"), Decimal("0.001"), 1):
+        with pytest.raises(ValidationError, match="a decimal with at most"):
+            stores.do(stores.db.accounts.increment("a", "price", by=by))
+    with pytest.raises(ValidationError, match="a float cannot be added to a Decimal"):
+        stores.do(stores.db.accounts.increment("a", "price", by=0.5))

@@ -136,7 +136,7 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         _errors(entity),
         ", ".join([record, key_type, *(name or imports.use("typing", "Never") for name in names)]),
         key_type,
-        _stored_key(key, imports) if referrers or entity.merges or touches or entity.hierarchy else "",
+        _stored_key(key, imports),
         not_found_name(entity),
         tuple(map(literal, orders)),
         tuple(literal(view.name) for view in entity.views),

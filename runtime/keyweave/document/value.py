@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 import msgspec
 
 from keyweave.errors import ValidationError
 from keyweave.model.entity import Entity
+from keyweave.model.exact import Find, finder
 from keyweave.model.fidelity import MAX_DEPTH, TOO_DEEP, deeper_than, same_value
 from keyweave.model.message import without_value
 from keyweave.model.record import Record
@@ -26,17 +27,22 @@ class FieldType:
     Attributes:
         decoder: decodes JSON into values of the field, and refuses what breaks its type or limits.
         number: the class of its numbers, or None when it has no numbers.
+        problem: finds what decoding does not check, or None.
     """
 
     decoder: msgspec.json.Decoder[Any]
     number: type | None
+    problem: Find | None
 
 
 @lru_cache(maxsize=1024)
 def field_types(record: type[Record]) -> Mapping[str, FieldType]:
     """Return the type of each field of a record class."""
+    hints = get_type_hints(record, include_extras=True)
     return {
-        field.name: FieldType(msgspec.json.Decoder(field.type), _number_of(field.type))
+        field.name: FieldType(
+            msgspec.json.Decoder(field.type), _number_of(field.type), finder(hints[field.name])
+        )
         for field in msgspec.structs.fields(record)
     }
 
@@ -77,10 +83,14 @@ def check_value(entity: Entity[Any], name: str, value: Any) -> None:
         ValidationError: the value breaks the field's type or limits, or would be read back as another value.
     """
     record: type[Record] = entity.record
-    decoder = field_types(record)[name].decoder
+    type_ = field_types(record)[name]
+    found = type_.problem(value) if type_.problem is not None else None
+    if found is not None:
+        path, rule = found
+        raise refused_field(entity, name + path, rule)
     try:
         text = _encode(value)
-        read = decoder.decode(text)
+        read = type_.decoder.decode(text)
     except msgspec.ValidationError as error:
         rule, _, path = without_value(str(error)).partition(" - at `$")
         raise refused_field(entity, f"{name}{path.rstrip('`')}", rule) from None

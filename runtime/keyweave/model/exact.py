@@ -27,7 +27,8 @@ MOST_DIGITS: Final = 1000
 Problem: TypeAlias = tuple[str, str]
 """The path of a value, such as `lines[0].price`, and the rule that it breaks."""
 
-_Find: TypeAlias = Callable[[Any], Problem | None]
+Find: TypeAlias = Callable[[Any], Problem | None]
+"""Returns the first problem of a value, if it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,26 +94,27 @@ def decimal_score(value: Decimal) -> float:
 
 
 @cache
-def problem_finder(kind: type[Value]) -> _Find | None:
+def problem_finder(kind: type[Value]) -> Find | None:
     """Return the function that finds the first value in a record that breaks its type, as a problem; None if decoding checks everything."""
     hints = get_type_hints(kind, include_extras=True)
-    finders = [(name, find) for name in kind.__struct_fields__ if (find := _finder(hints[name])) is not None]
+    finders = [(name, find) for name in kind.__struct_fields__ if (find := finder(hints[name])) is not None]
     return partial(_in_record, finders) if finders else None
 
 
-def _finder(hint: Any) -> _Find | None:
+def finder(hint: Any) -> Find | None:
+    """Return the function that finds the first problem of a value of a type; None if decoding checks everything."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
         limits = next((each for each in parts[1:] if isinstance(each, DecimalLimits)), None)
-        return partial(_in_value, limits.problem) if limits is not None else _finder(parts[0])
+        return partial(_in_value, limits.problem) if limits is not None else finder(parts[0])
     if hint is Decimal:
         return partial(_in_value, DecimalLimits().problem)
     if hint is time:
         return partial(_in_value, _time_problem)
     if origin in (Union, UnionType):
-        return next(filter(None, map(_finder, parts)), None)
+        return next(filter(None, map(finder, parts)), None)
     if origin in (list, set, dict):
-        inside = _finder(parts[-1])
+        inside = finder(parts[-1])
         return partial(_in_container, origin, inside) if inside is not None else None
     if isinstance(hint, type) and issubclass(hint, Value):
         return problem_finder(hint)
@@ -128,7 +130,7 @@ def _in_value(problem: Callable[[object], str], value: object) -> Problem | None
     return ("", rule) if rule else None
 
 
-def _in_container(origin: Any, inside: _Find, values: Any) -> Problem | None:
+def _in_container(origin: Any, inside: Find, values: Any) -> Problem | None:
     if not isinstance(values, origin):
         return None
     for index, value in enumerate(values.values() if origin is dict else values):
@@ -139,7 +141,7 @@ def _in_container(origin: Any, inside: _Find, values: Any) -> Problem | None:
     return None
 
 
-def _in_record(finders: list[tuple[str, _Find]], record: Any) -> Problem | None:
+def _in_record(finders: list[tuple[str, Find]], record: Any) -> Problem | None:
     if not isinstance(record, Value):
         return None
     for name, find in finders:

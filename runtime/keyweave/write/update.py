@@ -11,6 +11,7 @@ from keyweave.document.value import check_settable, check_value, field_types, re
 from keyweave.effects import Flow
 from keyweave.errors import ValidationError
 from keyweave.model.entity import Entity
+from keyweave.model.exact import EXACT
 from keyweave.model.keytext import checked_text
 from keyweave.model.record import Record
 from keyweave.store.context import Context
@@ -66,7 +67,8 @@ def increment(
         present = getattr(record, field)
         if present is None:
             raise refused_field(entity, field, "null, to which nothing can be added", "null")
-        setattr(record, field, present + added)
+        # Python's own arithmetic with decimals would round to 28 digits.
+        setattr(record, field, EXACT.add(present, added) if number is Decimal else present + added)
 
     return (yield from change(context, entity, key, add))
 
