@@ -31,7 +31,7 @@ MODULE_NAMES: Final = frozenset("asynccontextmanager open_session outcome sweep 
 CONSTANT_NAMES: Final = frozenset({"CREATED", "REVISION", "PACKAGE"})
 """Constants beside the descriptors of entities."""
 
-ROW_NAMES: Final[frozenset[str]] = frozenset()
+ROW_NAMES: Final = frozenset({"to_dict"})
 """Attributes of every record that a field of that name would hide. A test compares them with `keyweave.model.record`."""
 
 EXPRESSION_NAMES: Final = frozenset({"null", "true", "false", "len"})

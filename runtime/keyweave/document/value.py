@@ -32,9 +32,14 @@ class FieldType:
     number: type | None
 
 
+def field_types(entity: Entity[Any]) -> Mapping[str, FieldType]:
+    """Return the type of each field of an entity."""
+    record: type[Record] = entity.record
+    return _field_types(record)
+
+
 @lru_cache(maxsize=1024)
-def field_types(record: type[Record]) -> Mapping[str, FieldType]:
-    """Return the type of each field of a record class."""
+def _field_types(record: type[Record]) -> Mapping[str, FieldType]:
     return {
         field.name: FieldType(msgspec.json.Decoder(field.type), _number_of(field.type))
         for field in msgspec.structs.fields(record)
@@ -76,8 +81,7 @@ def check_value(entity: Entity[Any], name: str, value: Any) -> None:
     Raises:
         ValidationError: the value breaks the field's type or limits, or would be read back as another value.
     """
-    record: type[Record] = entity.record
-    decoder = field_types(record)[name].decoder
+    decoder = field_types(entity)[name].decoder
     try:
         text = _encode(value)
         read = decoder.decode(text)
