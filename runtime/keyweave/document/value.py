@@ -35,9 +35,14 @@ class FieldType:
     problem: Find | None
 
 
+def field_types(entity: Entity[Any]) -> Mapping[str, FieldType]:
+    """Return the type of each field of an entity."""
+    record: type[Record] = entity.record
+    return _field_types(record)
+
+
 @lru_cache(maxsize=1024)
-def field_types(record: type[Record]) -> Mapping[str, FieldType]:
-    """Return the type of each field of a record class."""
+def _field_types(record: type[Record]) -> Mapping[str, FieldType]:
     hints = get_type_hints(record, include_extras=True)
     return {
         field.name: FieldType(
@@ -82,8 +87,7 @@ def check_value(entity: Entity[Any], name: str, value: Any) -> None:
     Raises:
         ValidationError: the value breaks the field's type or limits, or would be read back as another value.
     """
-    record: type[Record] = entity.record
-    type_ = field_types(record)[name]
+    type_ = field_types(entity)[name]
     found = type_.problem(value) if type_.problem is not None else None
     if found is not None:
         path, rule = found

@@ -6,18 +6,47 @@ memory belongs to the instance: a copy, a pickle or `msgspec.structs.replace` ma
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final, TypeVar
+import dataclasses
+from functools import lru_cache
+from typing import Any, ClassVar, Final, Literal, TypeVar
 
 import msgspec
 
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder().decode
+
 MEMORY: Final = "_keyweave"
 """The name of the slot in which a record holds its `Stored`."""
+
+
+class _DataclassFields:
+    """What `dataclasses.is_dataclass` looks for. FastAPI takes a parameter for a body if its class is a dataclass.
+
+    So `dataclasses.fields` and `asdict` work too. Secret fields are marked as left out of representations.
+    """
+
+    def __get__(self, record: object, owner: Any) -> dict[str, Any]:
+        return _dataclass_fields(owner)
+
+
+@lru_cache(maxsize=1024)
+def _dataclass_fields(owner: Any) -> dict[str, Any]:
+    secret = owner.__secret_fields__
+    fields = [
+        (name, Any, dataclasses.field(repr=name not in secret, compare=name not in secret))
+        for name in owner.__struct_fields__
+    ]
+    found: dict[str, Any] = dataclasses.make_dataclass(owner.__name__, fields).__dict__[
+        "__dataclass_fields__"
+    ]
+    return found
 
 
 class Value(msgspec.Struct, kw_only=True):
     """Parent of generated nested record types: a mutable, keyword-only value inside documents."""
 
     __secret_fields__: ClassVar[frozenset[str]] = frozenset()
+    __dataclass_fields__: ClassVar[Any] = _DataclassFields()
 
     def __repr__(self) -> str:
         secret = type(self).__secret_fields__
@@ -27,11 +56,46 @@ class Value(msgspec.Struct, kw_only=True):
         ]
         return f"{type(self).__name__}({', '.join(parts)})"
 
+    def to_dict(self, *, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
+        """Return every field by name, secret ones included, and records inside it as dicts.
+
+        Args:
+            mode: `python` keeps the values as they are, such as datetimes and enum members; `json` gives what the record's
+                JSON holds.
+        """
+        if mode == "json":
+            plain: dict[str, Any] = _decode(_encode(self))
+            return plain
+        return {name: _plain(getattr(self, name)) for name in self.__struct_fields__}
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        from keyweave.model.pydantic import schema_of  # only pydantic calls this, and it is optional
+
+        return schema_of(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        from keyweave.model.pydantic import json_schema_of
+
+        return json_schema_of(cls)
+
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         secret = type(self).__secret_fields__
         return [
             (name, "<secret>" if name in secret else getattr(self, name)) for name in self.__struct_fields__
         ]
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of a field with dicts in place of records."""
+    if isinstance(value, Value):
+        return value.to_dict()
+    if type(value) is list:
+        return [_plain(each) for each in value]
+    if type(value) is dict:
+        return {name: _plain(each) for name, each in value.items()}
+    return value
 
 
 class _Memory:

@@ -58,7 +58,7 @@ def increment(
     if not isinstance(field, str):
         raise ValidationError(f"{entity.name}: the name of a field is a string", entity=entity.name)
     check_settable(entity, field)
-    number = field_types(entity.record)[field].number
+    number = field_types(entity)[field].number
     if number is None:
         raise refused_field(entity, field, "not a field of int, float or decimal", "number")
     added = _addend(entity, field, number, by)

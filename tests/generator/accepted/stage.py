@@ -14,9 +14,12 @@ from types import ModuleType
 from typing import Any
 from uuid import UUID
 
+import pytest
 from fakeredis import FakeServer
 
 from keyweave.aio import session as session_aio
+from keyweave.document.value import field_types
+from keyweave.errors import AlreadyExistsError, ValidationError
 from keyweave.health.connect import connect
 from keyweave.model.entity import Entity, Referrer
 from keyweave.model.page import Page
@@ -103,6 +106,8 @@ class Stage:
             assert repository.get(key) == record
             assert repository.find(key) == record
             assert repository.exists(key) is True
+            (refused,) = repository.create_many([record])
+            assert isinstance(refused, AlreadyExistsError)
             absent = _ABSENT[self.entity_of(record).key_kind]
             assert repository.get_many([absent, key]) == [None, record]
             locked = self.wait_for(
@@ -206,7 +211,24 @@ class Stage:
             repository.change(key, lambda row: None),
         ):
             assert self.key_of(written) == key
+        assert [self.key_of(written) for written in repository.upsert_many([record])] == [key]
+        self._update(repository, self.entity_of(record), repository.get(key))
         self.visit(repository.get(key))
+
+    def _update(self, repository: Repository, entity: Entity[Any], record: Any) -> None:
+        """Set every field to the value that it has, and add nothing to every number."""
+        key = self.key_of(record)
+        fields = [name for name in record.__struct_fields__ if name not in (entity.key, *entity.managed)]
+        updated = repository.update(key, **{name: getattr(record, name) for name in fields})
+        assert [getattr(updated, name) == getattr(record, name) for name in fields] == [True] * len(fields)
+        for name in fields:
+            if field_types(entity)[name].number is None or getattr(record, name) is None:
+                with pytest.raises(ValidationError):
+                    repository.increment(key, name, 0)
+            else:
+                assert getattr(repository.increment(key, name, 0), name) == getattr(record, name)
+        with pytest.raises(ValidationError):
+            repository.increment(key, entity.key)
 
     def remove(self, *records: Any) -> None:
         """Delete rows; the second time there is nothing to delete."""
@@ -214,6 +236,7 @@ class Stage:
             repository, key = self.repository_of(record), self.key_of(record)
             repository.delete(key)
             assert repository.discard(key) is False
+            assert repository.delete_many([key]) == [False]
             assert repository.find(key) is None
 
     def finish(self) -> None:

@@ -88,6 +88,7 @@ def test_a_shop_at_work(stage: Stage) -> None:
     with pytest.raises(ReferenceViolationError, match="order_id"):
         stage.parcels.upsert(box)
     assert stage.parcels.discard("p1") is False
+    assert stage.parcels.delete_many(["p1"]) == [False]
     with pytest.raises(stage.package.ParcelNotFoundError):
         stage.parcels.delete("p1")
     stage.finish()

@@ -9,6 +9,7 @@ from uuid import UUID
 from msgspec import UNSET as _UNSET
 from msgspec import UnsetType as _UnsetType
 
+from keyweave.model.keytext import key_text as key_text_
 from keyweave.model.page import Page
 from keyweave.read import fetch as _fetch
 from keyweave.read import join as _join
@@ -43,7 +44,7 @@ class VisitRepository(Repository[Visit, UUID, Never, Never]):
             ValidationError: there is no such field, or a value breaks its type, a limit or a check.
             UniqueViolationError, ReferenceViolationError, TransactionConflictError: as for `change`.
         """
-        return self._run(_update.update(self._context, ENTITY, , fields), "update")
+        return self._run(_update.update(self._context, ENTITY, key_text_(key, "UUID"), fields), "update")
 
     def search(
         self,

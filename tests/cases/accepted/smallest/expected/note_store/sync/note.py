@@ -42,7 +42,7 @@ class NoteRepository(Repository[Note, str, Never, Never]):
             ValidationError: there is no such field, or a value breaks its type, a limit or a check.
             UniqueViolationError, ReferenceViolationError, TransactionConflictError: as for `change`.
         """
-        return self._run(_update.update(self._context, ENTITY, , fields), "update")
+        return self._run(_update.update(self._context, ENTITY, key, fields), "update")
 
     def search(
         self,
