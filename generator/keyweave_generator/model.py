@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
-from .names import HAVING, member_name, plural, snake_case
+from .names import member_name, plural, snake_case
 
 Scalar = Literal["string", "id", "int", "float", "bool", "datetime", "duration", "bytes", "json"]
 """Built-in field types. `id` is a string of at least one character."""
@@ -271,15 +271,14 @@ class Entity:
     position: Position | None = field(default=None, compare=False)
 
 
-def referrer_words(entity: Entity, reference: Reference) -> tuple[str, str]:
-    """The argument that selects rows by such a reference to them, and the end of the methods that read both.
+def referrer_words(entity: Entity, reference: Reference) -> str:
+    """The end of the names of the methods that read rows together with the rows that refer to them by such a reference.
 
-    They name the field if the entity has several references to the same entity.
+    It names the field if the entity has several references to the same entity.
     """
     several = sum(each.entity == reference.entity for each in entity.references) > 1
     suffix = f"_by_{reference.field}" if several else ""
-    words = snake_case(entity.name)
-    return f"{HAVING}{words}{suffix}", f"with_{plural(words)}{suffix}"
+    return f"with_{plural(snake_case(entity.name))}{suffix}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,9 +52,7 @@ def _modules(schema: Schema) -> Iterator[tuple[str, str, object]]:
     yield "models", "models", models_module(schema)
     yield "errors", "errors", errors_module(schema)
     yield "package", "package", package_module(schema, fingerprint(schema))
-    filters = filters_module(schema)
-    if filters is not None:
-        yield "filters", "filters", filters
+    yield "filters", "filters", filters_module(schema)
     yield "entities/__init__", "entities", entities_module(schema)
     for entity in schema.entities:
         yield f"entities/{module_name(entity)}", "entity", entity_module(entity, schema)

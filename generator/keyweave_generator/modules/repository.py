@@ -7,34 +7,35 @@ from typing import Final
 
 from keyweave_generator.literal import literal
 from keyweave_generator.model import Entity, Field, Schema, TypeKind
-from keyweave_generator.names import argument_name, key_argument_name
+from keyweave_generator.names import key_argument_name
 
-from .annotations import annotation
-from .filters import filter_fields
 from .flavour import Flavour
-from .identifiers import descriptor_name, exists_name, module_name, not_found_name, repository_name
+from .identifiers import (
+    descriptor_name,
+    exists_name,
+    filter_name,
+    module_name,
+    not_found_name,
+    repository_name,
+)
 from .imports import Imports
-from .indexes import order_of
 from .methods import (
     MergeMethod,
     ReferrerMethods,
     UniqueMethods,
-    ViewMethods,
+    ViewMethod,
     merge_method,
     referrer_methods,
     unique_methods,
-    view_methods,
+    view_method,
 )
 from .text import sentence
 
 _ALWAYS: Final = (
-    "Page",
+    "Rows",
     "Session",
-    "_fetch",
-    "_join",
     "_get",
     "_delete",
-    "_search",
     "_lock",
     "_save",
 )
@@ -42,7 +43,7 @@ _ALWAYS: Final = (
 
 
 _RESERVED: Final = frozenset(
-    "Any AsyncIterator Callable ClaimEntry ENTITY Iterator Literal Page Sequence Session".split()
+    "Any Callable ClaimEntry ENTITY Groups Literal Pairs Rows Sequence Session UNSET Unpack UnsetType".split()
 )
 """Names in PascalCase or capitals that the module of a repository has beside the classes of the schema."""
 
@@ -60,11 +61,8 @@ class RepositoryModule:
         key: the argument for the key.
         looked_up, looked_up_keys: that argument, and the argument `keys`, as they are passed on.
         not_found, exists: names of the entity's errors.
-        orders: literals of the orders that a search can ask for; the first one is the default.
         view_names: literals of the names of all views; empty when there are none.
-        filters: parameters of a search, each followed by a comma.
-        having: the parameters of a search that select rows by the rows that refer to them.
-        equal_arguments, having_arguments: how both are passed on.
+        filters: the TypedDict of the filters of its rows.
         touches: names of the fields that can be touched.
         tree_via: the view that finds a row's children; empty when rows form no tree.
     """
@@ -79,13 +77,9 @@ class RepositoryModule:
     looked_up_keys: str
     not_found: str
     exists: str
-    orders: tuple[str, ...]
     view_names: tuple[str, ...]
     filters: str
-    having: str
-    equal_arguments: str
-    having_arguments: str
-    views: tuple[ViewMethods, ...]
+    views: tuple[ViewMethod, ...]
     uniques: tuple[UniqueMethods, ...]
     referrers: tuple[ReferrerMethods, ...]
     merges: tuple[MergeMethod, ...]
@@ -99,9 +93,6 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         classes="..models", flavour=flavour.module, reserved=_RESERVED | {repository_name(entity)}
     )
     referrers = referrer_methods(entity, schema, imports)
-    unset = imports.use("msgspec", "UNSET", alias="_UNSET")
-    unset_type = imports.use("msgspec", "UnsetType", alias="_UnsetType")
-    orders = dict.fromkeys(order_of(view) for view in entity.views) or {"created": None}
     touches = tuple(
         field.name
         for field in entity.fields
@@ -119,19 +110,9 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         f"[{_given(key, 'key', imports)} for key in keys]" if key.trim else "keys",
         not_found_name(entity),
         exists_name(entity),
-        tuple(map(literal, orders)),
         tuple(literal(view.name) for view in entity.views),
-        "".join(
-            f"{argument_name(field.name)}: {annotation(field.type, imports)} | {unset_type}{' | None' if field.optional else ''} = {unset}, "
-            for field in filter_fields(entity)
-        ),
-        "".join(f"{each.keyword}: {each.filter} | {unset_type} = {unset}, " for each in referrers),
-        ", ".join(
-            f"{field.name}={_given(field, argument_name(field.name), imports)}"
-            for field in filter_fields(entity)
-        ),
-        ", ".join(f'("{each.entity}", "{each.field}", {each.filters})' for each in referrers),
-        tuple(view_methods(view, entity, schema, imports) for view in entity.views),
+        filter_name(entity),
+        tuple(view_method(view, entity, schema, imports) for view in entity.views),
         tuple(unique_methods(unique, entity, imports) for unique in entity.uniques),
         referrers,
         tuple(merge_method(merge, entity, imports) for merge in entity.merges),
@@ -151,17 +132,23 @@ def _given(field: Field, argument: str, imports: Imports) -> str:
 def _import_for_methods(module: RepositoryModule) -> None:
     """Add the imports that the text of the template itself needs."""
     imports = module.imports
-    for name in ("Callable", "Sequence", module.flavour.iterator):
+    for name in ("Callable", "Sequence"):
         imports.use("collections.abc", name)
-    for name in ("Any", "Literal"):
+    for name in ("Any", "Unpack", *(["Literal"] if module.view_names else [])):
         imports.use("typing", name)
+    if any(view.group for view in module.views):
+        imports.use("typing", "overload")
+        imports.runtime("Groups")
+    imports.use("..", "filters")
+    imports.aliased("where_query")
+    if module.views:
+        imports.aliased("view_query")
     used = {
         "ClaimEntry": module.uniques,
-        "_count": module.views,
-        "_gather": module.referrers or any(view.gathers for view in module.views),
+        "Pairs": module.referrers,
+        "_gather": module.referrers,
         "_tree": module.tree_via,
         "_merge": module.merges,
-        "_page": module.views,
         "_touch": module.touches,
     }
     for name in (*_ALWAYS, *(name for name, needed in used.items() if needed)):

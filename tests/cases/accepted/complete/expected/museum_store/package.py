@@ -26,6 +26,7 @@ PACKAGE = Package(
         "first_and_page",
         "having",
         "lookup",
+        "merge",
         "outcome",
         "page",
         "row_and_page",
@@ -34,6 +35,6 @@ PACKAGE = Package(
         "tree",
         "unlock",
     ),
-    fingerprint="dfef6169a8636b990e5b1bf3240ad0e7b716c48ccf02c512b5c1aeef0aceba9f",
-    format=1,
+    fingerprint="bd228fb82e6f203720f9982e2b3b94d7fe89ca968238ed9f3e28c49cdf03c603",
+    format=2,
 )

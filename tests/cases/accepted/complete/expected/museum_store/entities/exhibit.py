@@ -137,6 +137,8 @@ EXHIBIT = Entity(
             "parts",
             "crates",
             "largest",
+            "marks",
+            "states",
         }
     ),
     entries=index_entries,
@@ -155,9 +157,15 @@ EXHIBIT = Entity(
         "state": "str",
         "title": "str",
         "sealed": "bool",
+        "height": "float",
         "width": "int",
+        "turn": "timedelta",
+        "found_at": "datetime",
+        "marks": "list[str]",
+        "states": "list[str]",
     },
-    nullable=("part_of", "sealed", "width"),
+    nullable=("part_of", "sealed", "width", "found_at", "states"),
+    trimmed=("title",),
     views={
         "by_gallery_sealed": View(
             "by_gallery_sealed", ("gallery", "sealed"), "height", ("false", "true"), generation=3
