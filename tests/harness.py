@@ -22,6 +22,7 @@ from keyweave.health.connect import connect
 from keyweave.model.entity import Entity
 from keyweave.opening.prepare import prepare
 from keyweave.sync import session as session_sync
+from keyweave.sync.rows import Pairs, Rows
 from tests.fakes import fake_async_shell, fake_sync_shell
 from tests.servers.running import new_namespace, server_url
 
@@ -55,7 +56,7 @@ class Harness:
             return self.runner.run(_awaited(outcome))
         if hasattr(outcome, "__aiter__"):
             return self.runner.run(_gathered(outcome))
-        if inspect.isgenerator(outcome):
+        if inspect.isgenerator(outcome) or isinstance(outcome, Rows | Pairs):
             return list(outcome)
         return outcome
 
@@ -121,15 +122,28 @@ class Harness:
         """Return whether indexes agree with documents and the target of every reference exists."""
         report = self.do(self.db.check())
         assert report.clean, report.drift
-        tasks = self.do(self.db.task_states.iterate_all())
+        tasks = self.do(self.db.task_states.all())
         names = {task.task_exec_id for task in tasks}
-        runs = {run.workflow_exec_id for run in self.do(self.db.workflow_states.iterate_all())}
+        runs = {run.workflow_exec_id for run in self.do(self.db.workflow_states.all())}
         for task in tasks:
             assert task.workflow_exec_id in runs, f"{task.task_exec_id} lost its execution"
             assert (
                 task.parent_state_id is None or task.parent_state_id in names
             ), f"{task.task_exec_id} is an orphan"
         return True
+
+
+def directed(rows: Any, *, newest: bool) -> Any:
+    """Return a handle of rows from the latest or highest on, or in the opposite direction."""
+    return rows if newest else rows.reverse()
+
+
+def in_batches(rows: Any, size: int) -> Any:
+    """Return an iterator of either flavour over the rows of a handle, read in batches of a size."""
+    batches = rows.batches(size)
+    if hasattr(batches, "__aiter__"):
+        return (row async for batch in batches for row in batch)
+    return (row for batch in batches for row in batch)
 
 
 @contextmanager
@@ -335,7 +349,9 @@ def _blocking(steps: Steps) -> Callable[[Any], Any]:
                 return done.value
             failure = None
             try:
-                value = list(value) if inspect.isgenerator(value) else value
+                value = (
+                    list(value) if inspect.isgenerator(value) or isinstance(value, Rows | Pairs) else value
+                )
             except Exception as error:  # noqa: BLE001 - the steps decide what to do about it
                 failure = error
 

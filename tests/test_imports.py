@@ -77,6 +77,7 @@ GENERATOR_LAYERS: Final = (
 RUNTIME_PACKAGES: Final = (
     "errors",
     "effects",
+    "query",
     "model",
     "keyspace",
     "document",
@@ -101,9 +102,9 @@ RUNTIME_PACKAGES: Final = (
     "cli",
     "testing",
 )
-"""The runtime's packages and its two modules at the top, in order: each imports only those above it."""
+"""The runtime's packages and its modules at the top, in order: each imports only those above it."""
 
-TOP_MODULES: Final = {"__init__", "errors", "effects"}
+TOP_MODULES: Final = {"__init__", "errors", "effects", "query"}
 """The modules at the runtime's top."""
 
 SHELLS: Final = {"connection", "embedded", "opening", "sync", "aio", "admin", "cli", "testing"}

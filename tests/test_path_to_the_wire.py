@@ -52,7 +52,7 @@ def test_a_reader_opens_few_files_on_the_way_to_the_wire(what: str, first: str, 
         user.role = Role.ADMIN
         calls: dict[str, Callable[[], Any]] = {
             "save": lambda: store.users.save(user),
-            "page": lambda: store.users.list_by_role(Role.USER),
+            "page": lambda: store.users.by_role(Role.USER).page(),
         }
         files = opened(calls[what])
     assert files[0] == first

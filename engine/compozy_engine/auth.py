@@ -44,7 +44,7 @@ class AuthRepository:
 
     async def list_users(self) -> list[User]:
         """Every user, newest first."""
-        return await self._users.fetch_all()
+        return await self._users.all().list()
 
     async def update_user(self, user: User) -> User:
         """Replace email and role, and release the old email in the same step.
@@ -115,7 +115,7 @@ class AuthRepository:
 
     async def list_api_keys_by_user_id(self, user_id: str) -> list[APIKey]:
         """The API keys of a user, newest first; empty for an unknown user."""
-        return await self._keys.fetch_by_user(user_id)
+        return await self._keys.by_user(user_id).list()
 
     async def update_api_key_last_used(self, id: str) -> None:
         """Set `last_used` to the server's time; it never moves back. A missing key is not an error."""

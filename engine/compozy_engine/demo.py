@@ -129,7 +129,7 @@ def accounts(demo: Demo) -> None:
     store = demo.store
 
     def bootstrap(tx: Transaction) -> User:
-        if tx.users.count_by_role(Role.ADMIN):
+        if tx.users.by_role(Role.ADMIN).count():
             raise AssertionError("the namespace was not empty")
         return tx.users.create(User(id="ada", email="Ada@example.org", role=Role.ADMIN))
 
@@ -178,7 +178,7 @@ def workflows(demo: Demo) -> None:
                     input={"n": number},
                 )
             )
-        return store.workflow_states.count_by_status(Status.RUNNING)
+        return store.workflow_states.by_status(Status.RUNNING).count()
 
     demo.step("Start five executions", start, lambda number: f"{number} are running")
 
@@ -213,7 +213,7 @@ def workflows(demo: Demo) -> None:
                 record.status = status
 
             store.task_states.change(f"fan-{number}", end)
-        return store.task_states.group_counts_by_parent_status("fan")
+        return store.task_states.by_parent_status("fan").group_counts()
 
     demo.step(
         "Finish three children; count the progress without reading documents",
@@ -237,15 +237,15 @@ def workflows(demo: Demo) -> None:
     demo.step("Merge token usage", usage, str)
 
     def pages() -> str:
-        first = store.workflow_states.list_all(limit=3)
-        second = store.workflow_states.list_all(limit=3, cursor=first.cursor)
-        names = [[record.workflow_exec_id for record in page.records] for page in (first, second)]
+        first = store.workflow_states.all().page(limit=3)
+        second = store.workflow_states.all().page(limit=3, cursor=first.cursor)
+        names = [[record.workflow_exec_id for record in page.rows] for page in (first, second)]
         return f"{names[0]} then {names[1]}"
 
     demo.step("Page through executions, latest change first", pages, str)
     demo.step(
         "Explain a filter over two fields",
-        lambda: store.task_states.explain(status=Status.PENDING, agent_id="writer"),
+        lambda: store.task_states.where(status=Status.PENDING, agent_id="writer").explain(),
         lambda plan: f"reads {plan.view} of {plan.candidates}; members must also be in {', '.join(plan.narrowing)}",
     )
 
@@ -301,7 +301,7 @@ def safety(demo: Demo) -> None:
     demo.step(
         "Delete an execution and its tasks in one atomic step",
         lambda: store.workflow_states.delete("run-5"),
-        lambda _: f"{store.task_states.count_all()} tasks are left",
+        lambda _: f"{store.task_states.all().count()} tasks are left",
     )
 
 
@@ -311,14 +311,14 @@ def ending(demo: Demo) -> None:
 
     def expire() -> str:
         store.task_states.create(task("last", "last", "run-3", status=Status.SUCCESS))
-        created = store.task_states.count_by_workflow("run-3")
+        created = store.task_states.by_workflow("run-3").count()
         until = time.monotonic() + _PATIENCE
         while store.task_states.find("last") is not None:
             if time.monotonic() > until:
                 raise AssertionError("the deadline passed and the row stayed")
             time.sleep(0.02)
-        listed = store.task_states.list_by_workflow("run-3").records
-        counted = store.task_states.count_all()
+        listed = store.task_states.by_workflow("run-3").page().rows
+        counted = store.task_states.all().count()
         return f"{created} task before the deadline; after it {len(listed)} listed, {counted} counted"
 
     demo.step(f"A finished task expires after {RETENTION.total_seconds()} s", expire, str)

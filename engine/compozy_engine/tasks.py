@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from compozy_engine.family import latest_by
 from compozy_store import Status, TaskState, UsageEntry, aio
 
+from .errors import TaskNotFoundError
 from .filters import TaskFilter, given, required
 from .progress import ProgressInfo
 
@@ -51,28 +52,27 @@ class TaskRepository:
 
     async def list_states(self, filter: TaskFilter | None = None) -> list[TaskState]:
         """The task states that match a filter, newest first."""
-        return await self._tasks.fetch(**given(filter or TaskFilter()))
+        return await self._tasks.where(**given(filter or TaskFilter())).list()
 
     async def list_tasks_in_workflow(self, exec_id: str) -> dict[str, TaskState]:
         """The newest task state of each task in an execution, by task id."""
-        (rows,) = await self._tasks.gather_by_workflow([exec_id], newest=False)
-        return latest_by(rows, "task_id")
+        return latest_by(await self._tasks.by_workflow(exec_id).reverse().list(), "task_id")
 
     async def list_tasks_by_status(self, exec_id: str, status: Status) -> list[TaskState]:
         """The task states of an execution with this status, newest first."""
-        return await self._tasks.fetch(**required(workflow_exec_id=exec_id, status=status))
+        return await self._tasks.where(**required(workflow_exec_id=exec_id, status=status)).list()
 
     async def list_tasks_by_agent(self, exec_id: str, agent_id: str) -> list[TaskState]:
         """The task states of an execution with this agent, newest first."""
-        return await self._tasks.fetch(**required(workflow_exec_id=exec_id, agent_id=agent_id))
+        return await self._tasks.where(**required(workflow_exec_id=exec_id, agent_id=agent_id)).list()
 
     async def list_tasks_by_tool(self, exec_id: str, tool_id: str) -> list[TaskState]:
         """The task states of an execution with this tool, newest first."""
-        return await self._tasks.fetch(**required(workflow_exec_id=exec_id, tool_id=tool_id))
+        return await self._tasks.where(**required(workflow_exec_id=exec_id, tool_id=tool_id)).list()
 
     async def list_children(self, parent_id: str) -> list[TaskState]:
         """The children of a task state, by task id and then age; empty for an unknown parent."""
-        (children,) = await self._tasks.gather_by_parent([parent_id], newest=False)
+        children = await self._tasks.by_parent(parent_id).reverse().list()
         return sorted(children, key=lambda task: task.task_id)
 
     async def get_child_by_task_id(self, parent_id: str, task_id: str) -> TaskState:
@@ -81,7 +81,10 @@ class TaskRepository:
         Raises:
             TaskNotFoundError: there is no such child.
         """
-        return await self._tasks.first(**required(parent_state_id=parent_id, task_id=task_id))
+        found = await self._tasks.where(**required(parent_state_id=parent_id, task_id=task_id)).first()
+        if found is None:
+            raise TaskNotFoundError("TaskState: no such child", entity="TaskState")
+        return found
 
     async def get_task_tree(self, root_id: str, max_depth: int = 100) -> list[TaskState]:
         """A task state and up to `max_depth` levels below it, by depth and then age; empty for an unknown root.
@@ -93,12 +96,12 @@ class TaskRepository:
 
     async def list_children_outputs(self, parent_id: str) -> dict[str, Any]:
         """The outputs of the children that have one, by task id. If a task has several runs, the newest counts."""
-        (children,) = await self._tasks.gather_by_parent([parent_id], newest=False)
+        children = await self._tasks.by_parent(parent_id).reverse().list()
         return {task.task_id: task.output for task in children if task.output is not None}
 
     async def get_progress_info(self, parent_id: str) -> ProgressInfo:
         """The progress of a task state's children, computed from counts, without loading the children."""
-        return ProgressInfo.of(await self._tasks.group_counts_by_parent_status(parent_id))
+        return ProgressInfo.of(await self._tasks.by_parent_status(parent_id).group_counts())
 
     async def with_transaction(self, fn: Callable[[TaskRepository], Awaitable[T]]) -> T:
         """Run `fn` with a repository of one transaction: either all of its writes are applied, or none.

@@ -11,6 +11,7 @@ import msgspec
 
 from compozy_engine.family import latest_by, recast, rooted
 from compozy_store import ExecutionType, Status, TaskState, UsageEntry, WorkflowState, aio
+from keyweave.aio.rows import Rows
 
 from .errors import WorkflowNotFoundError, WorkflowNotReadyError
 from .filters import WorkflowFilter, given, required
@@ -74,23 +75,14 @@ class WorkflowRepository:
         Raises:
             WorkflowNotFoundError: there is no such execution.
         """
-        state, rows = await self._workflows.get_with_task_states(exec_id, newest=False)
-        return Workflow.of(state, _shown(rows))
+        return _read(*await self._workflows.get_with_task_states(exec_id))
 
     async def list_states(self, filter: WorkflowFilter | None = None) -> list[Workflow]:
         """The executions that match a filter, with their tasks; latest change first."""
-        wanted = given(filter or WorkflowFilter())
-        if "workflow_exec_id" in wanted:
-            try:
-                return [await self._first(**wanted)]
-            except WorkflowNotFoundError:
-                return []
         # From old to new: a row that changes during the read moves ahead and is read again, instead of being missed.
-        states = await self._workflows.fetch(**wanted, order="revision", newest=False)
-        states.reverse()
-        keys = [state.workflow_exec_id for state in states]
-        families = await self._store.task_states.gather_by_workflow(keys, newest=False)
-        return [Workflow.of(state, _shown(tasks)) for state, tasks in zip(states, families, strict=True)]
+        rows = self._workflows.where(**given(filter or WorkflowFilter())).order_by("revision").reverse()
+        pairs = await self._workflows.with_task_states(rows).list()
+        return [_read(state, tasks) for state, tasks in reversed(pairs)]
 
     async def get_state_by_id(self, workflow_id: str) -> Workflow:
         """The newest execution of a workflow.
@@ -98,7 +90,7 @@ class WorkflowRepository:
         Raises:
             WorkflowNotFoundError: there is no such execution.
         """
-        return await self._newest(workflow_id)
+        return await self._newest(self._of(workflow_id))
 
     async def get_state_by_task_id(self, workflow_id: str, task_id: str) -> Workflow:
         """The newest execution of a workflow that has a task with this id.
@@ -106,7 +98,8 @@ class WorkflowRepository:
         Raises:
             WorkflowNotFoundError: there is no such execution.
         """
-        return await self._newest(workflow_id, having_task_state=required(task_id=task_id))
+        tasks = self._store.task_states.where(**required(task_id=task_id))
+        return await self._newest(self._of(workflow_id).having(tasks))
 
     async def get_state_by_agent_id(self, workflow_id: str, agent_id: str) -> Workflow:
         """The newest execution of a workflow that has a task with this agent.
@@ -114,7 +107,8 @@ class WorkflowRepository:
         Raises:
             WorkflowNotFoundError: there is no such execution.
         """
-        return await self._newest(workflow_id, having_task_state=required(agent_id=agent_id))
+        tasks = self._store.task_states.where(**required(agent_id=agent_id))
+        return await self._newest(self._of(workflow_id).having(tasks))
 
     async def get_state_by_tool_id(self, workflow_id: str, tool_id: str) -> Workflow:
         """The newest execution of a workflow that has a task with this tool.
@@ -122,7 +116,8 @@ class WorkflowRepository:
         Raises:
             WorkflowNotFoundError: there is no such execution.
         """
-        return await self._newest(workflow_id, having_task_state=required(tool_id=tool_id))
+        tasks = self._store.task_states.where(**required(tool_id=tool_id))
+        return await self._newest(self._of(workflow_id).having(tasks))
 
     async def complete_workflow(
         self, exec_id: str, output_transformer: OutputTransformer | None = None
@@ -140,9 +135,8 @@ class WorkflowRepository:
         """
 
         async def complete(transaction: aio.Transaction) -> tuple[WorkflowState, dict[str, TaskState]]:
-            state, rows = await transaction.workflow_states.get_with_task_states(
-                exec_id, newest=False, for_update=True
-            )
+            state, rows = await transaction.workflow_states.get_with_task_states(exec_id, for_update=True)
+            rows.reverse()
             tasks = _shown(rows)
             if state.status in (Status.SUCCESS, Status.FAILED):
                 return state, tasks
@@ -173,12 +167,19 @@ class WorkflowRepository:
         if entries:
             await self._workflows.merge_usage(exec_id, entries)
 
-    async def _newest(self, workflow_id: str, **having: Any) -> Workflow:
-        return await self._first(**required(workflow_id=workflow_id), **having, order="created")
+    def _of(self, workflow_id: str) -> Rows[WorkflowState]:
+        return self._workflows.where(**required(workflow_id=workflow_id))
 
-    async def _first(self, **wanted: Any) -> Workflow:
-        state, rows = await self._workflows.first_with_task_states(**wanted, newest=False)
-        return Workflow.of(state, _shown(rows))
+    async def _newest(self, rows: Rows[WorkflowState]) -> Workflow:
+        found = await self._workflows.with_task_states(rows).first()
+        if found is None:
+            raise WorkflowNotFoundError("WorkflowState: no such execution", entity="WorkflowState")
+        return _read(*found)
+
+
+def _read(state: WorkflowState, rows: list[TaskState]) -> Workflow:
+    """The workflow of a state and its task states, latest first."""
+    return Workflow.of(state, _shown(rows[::-1]))
 
 
 def _shown(rows: list[TaskState]) -> dict[str, TaskState]:

@@ -26,6 +26,7 @@ PACKAGE = Package(
         "first_and_page",
         "having",
         "lookup",
+        "merge",
         "outcome",
         "page",
         "row_and_page",
@@ -35,5 +36,5 @@ PACKAGE = Package(
         "unlock",
     ),
     fingerprint="4bc01998907bfdcbf40b5606ef1fd595f95c8b70e5734f1b9eebd5acd679a6f3",
-    format=1,
+    format=2,
 )

@@ -69,8 +69,7 @@ def _check_names(entities: Sequence[Entity], nodes: Mapping[str, Node], problems
     for entity in entities:
         for reference in entity.references:
             what = f"{entity.name}.{reference.field}"
-            keyword, _ = referrer_words(entity, reference)
-            other = taken.setdefault((reference.entity, keyword), what)
+            other = taken.setdefault((reference.entity, referrer_words(entity, reference)), what)
             if other != what:
                 problems.add(
                     (nodes[entity.name].get("references") or nodes[entity.name]).position,

@@ -13,7 +13,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Literal, get_args
 
-from .names import HAVING, member_name, plural, snake_case
+from .names import member_name, plural, snake_case
 
 Scalar = Literal[
     "string",
@@ -291,15 +291,14 @@ class Entity:
         return self.plural or plural(snake_case(self.name))
 
 
-def referrer_words(entity: Entity, reference: Reference) -> tuple[str, str]:
-    """The argument that selects rows by such a reference to them, and the end of the methods that read both.
+def referrer_words(entity: Entity, reference: Reference) -> str:
+    """The end of the names of the methods that read rows together with the rows that refer to them by such a reference.
 
-    They name the field if the entity has several references to the same entity.
+    It names the field if the entity has several references to the same entity.
     """
     several = sum(each.entity == reference.entity for each in entity.references) > 1
     suffix = f"_by_{reference.field}" if several else ""
-    words = snake_case(entity.name)
-    return f"{HAVING}{words}{suffix}", f"with_{entity.many}{suffix}"
+    return f"with_{entity.many}{suffix}"
 
 
 @dataclass(frozen=True, slots=True)

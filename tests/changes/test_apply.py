@@ -202,7 +202,7 @@ def test_a_server_that_refuses_writes_is_left_unchanged(
                 with pytest.raises(error):
                     write()
             assert store.workflow_states.get("w").status is Status.RUNNING
-            assert len(store.workflow_states.list_all().records) == 1
+            assert len(store.workflow_states.all().page().rows) == 1
         finally:
             send(store, ("CONFIG", "SET", setting, normal))
         assert keyspace(store) == before

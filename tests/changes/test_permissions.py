@@ -19,7 +19,7 @@ from keyweave.exchange.apply import apply
 from keyweave.exchange.ask import ask_script
 from keyweave.model.entry import ClaimEntry, ViewEntry
 from keyweave.opening.prepare import prepare
-from tests.harness import run, task
+from tests.harness import directed, run, task
 from tests.servers.running import Running, configured_server
 
 INNER = sorted(
@@ -245,5 +245,5 @@ def test_locks_are_released_together_or_not_at_all(server: Running) -> None:
 def test_a_read_script_without_one_of_its_commands_names_it(server: Running, command: str) -> None:
     with opened(server, permit_all_but(server, command)) as store:
         with pytest.raises(AuthenticationError, match=rf"'{command}'") as caught:
-            store.users.list_all(newest=command == "zrevrange")
+            directed(store.users.all(), newest=command == "zrevrange").page()
         assert caught.value.code == "NOPERM"

@@ -331,7 +331,7 @@ TASKS = [b"", b"", [], TASK]
 def family(tx: Bound) -> Flow[list[str]]:
     """An execution for update, with its tasks."""
     row, tasks = yield from gather_flows.get_with(
-        tx.context, WORKFLOW_STATE, "w", "TaskState", "workflow_exec_id", newest=False, for_update=True
+        tx.context, WORKFLOW_STATE, "w", "TaskState", "workflow_exec_id", for_update=True
     )
     return [row.workflow_exec_id, *(task.task_exec_id for task in tasks)]
 

@@ -12,7 +12,18 @@ import pytest
 from compozy_store import APIKey, Role, Status
 from compozy_store.entities import USER
 from keyweave.errors import ConfigurationError, ValidationError, ViewNotEmptyError
-from tests.harness import AT_ONCE, FLAVOURS, Harness, add_tasks, errors_in, harness, run, task, user
+from tests.harness import (
+    AT_ONCE,
+    FLAVOURS,
+    Harness,
+    add_tasks,
+    errors_in,
+    harness,
+    in_batches,
+    run,
+    task,
+    user,
+)
 
 LONG_AGO = datetime(2001, 2, 3, tzinfo=UTC)
 
@@ -45,7 +56,7 @@ def test_a_live_row_refuses_the_insert_and_nothing_is_written(stores: Harness) -
 def test_a_row_past_its_deadline_does_not_count(stores: Harness) -> None:
     add_tasks(stores, [task("over", status=Status.SUCCESS)])
     stores.do(stores.db.task_states.create(task("new"), if_none="by_workflow"))
-    listed = stores.do(stores.db.task_states.list_all()).records
+    listed = stores.do(stores.db.task_states.all().page()).rows
     assert [row.task_exec_id for row in listed] == ["new"]
     assert stores.clean()
 
@@ -55,7 +66,7 @@ def test_an_entry_without_a_row_does_not_count(stores: Harness) -> None:
     partition = stores.db.session.context.partition(USER)
     stores.send(("DEL", partition.document("User", "ghost")))
     stores.do(stores.db.users.create(user("a", Role.ADMIN), if_none="by_role"))
-    assert stores.do(stores.db.users.count_by_role(Role.ADMIN)) == 1
+    assert stores.do(stores.db.users.by_role(Role.ADMIN).count()) == 1
     assert stores.db.stats.healed >= 1
 
 
@@ -65,7 +76,7 @@ def test_one_of_many_concurrent_inserts_wins(stores: Harness) -> None:
 
     outcomes = stores.together([attempt(number) for number in range(20)])
     assert errors_in(outcomes) == ["ViewNotEmptyError"] * 19
-    assert stores.do(stores.db.users.count_by_role(Role.ADMIN)) == 1
+    assert stores.do(stores.db.users.by_role(Role.ADMIN).count()) == 1
 
 
 def test_a_transaction_counts_its_own_rows(stores: Harness) -> None:
@@ -75,7 +86,7 @@ def test_a_transaction_counts_its_own_rows(stores: Harness) -> None:
 
     with pytest.raises(ViewNotEmptyError):
         stores.transact(twice)
-    assert stores.do(stores.db.users.count_all()) == 0
+    assert stores.do(stores.db.users.all().count()) == 0
 
     def in_place_of(tx: Any) -> Generator[Any, Any, None]:
         yield tx.users.delete("a")
@@ -83,7 +94,7 @@ def test_a_transaction_counts_its_own_rows(stores: Harness) -> None:
 
     stores.do(stores.db.users.create(user("a", Role.ADMIN)))
     stores.transact(in_place_of)
-    assert stores.do(stores.db.users.list_by_role(Role.ADMIN)).records[0].id == "b"
+    assert stores.do(stores.db.users.by_role(Role.ADMIN).page()).rows[0].id == "b"
 
 
 def test_a_row_that_is_added_before_the_commit_refuses_it(stores: Harness) -> None:
@@ -174,10 +185,12 @@ def test_rows_are_found_by_their_referring_rows(stores: Harness, inside: bool) -
     def steps(tx: Any) -> Generator[Any, Any, list[str]]:
         found, cursor = [], None
         while True:
-            page = yield tx.workflow_states.search(
-                status=Status.RUNNING, having_task_state={"task_id": "wanted"}, limit=4, cursor=cursor
+            page = (
+                yield tx.workflow_states.where(status=Status.RUNNING)
+                .having(tx.task_states.where(task_id="wanted"))
+                .page(limit=4, cursor=cursor)
             )
-            found += [row.workflow_exec_id for row in page.records]
+            found += [row.workflow_exec_id for row in page.rows]
             if page.cursor is None:
                 return found
             cursor = page.cursor
@@ -189,15 +202,15 @@ def test_rows_are_found_by_their_referring_rows(stores: Harness, inside: bool) -
 def test_a_transaction_finds_rows_by_its_own_referring_rows(stores: Harness) -> None:
     def steps(tx: Any) -> Generator[Any, Any, list[Any]]:
         yield tx.task_states.create(task("mine", name="wanted"))
-        page = yield tx.workflow_states.search(having_task_state={"task_id": "wanted"})
-        return [row.workflow_exec_id for row in page.records]
+        page = yield tx.workflow_states.where().having(tx.task_states.where(task_id="wanted")).page()
+        return [row.workflow_exec_id for row in page.rows]
 
     assert stores.transact(steps) == ["w"]
 
 
 def test_an_unknown_field_is_reported(stores: Harness) -> None:
     with pytest.raises(ValidationError) as caught:
-        stores.do(stores.db.workflow_states.search(having_task_state={"shoe_size": 1}))
+        stores.do(stores.db.workflow_states.where().having(stores.db.task_states.where(shoe_size=1)).page())
     assert (caught.value.entity, caught.value.field) == ("TaskState", "shoe_size")
 
 
@@ -213,8 +226,8 @@ def test_rows_that_stay_are_returned_once_during_concurrent_writes(stores: Harne
     def steps(place: Any) -> Generator[Any, Any, None]:
         cursor, round_ = None, 0
         while True:
-            page = yield place.task_states.list_all(limit=3, cursor=cursor)
-            seen.extend(row.task_exec_id for row in page.records)
+            page = yield place.task_states.all().page(limit=3, cursor=cursor)
+            seen.extend(row.task_exec_id for row in page.rows)
             if page.cursor is None:
                 return
             cursor, round_ = page.cursor, round_ + 1
@@ -232,7 +245,7 @@ def test_rows_that_stay_are_returned_once_during_concurrent_writes(stores: Harne
 def test_iterating_reads_in_batches_and_stops_when_the_caller_stops(stores: Harness) -> None:
     add_tasks(stores, [task(f"t{number}") for number in range(25)])
     for batch in (1, 7, 25, 1000):
-        rows = stores.do(stores.db.task_states.iterate(workflow_exec_id="w", task_id="t", batch=batch))
+        rows = stores.do(in_batches(stores.db.task_states.where(workflow_exec_id="w", task_id="t"), batch))
         assert [row.task_exec_id for row in rows] == [f"t{number}" for number in range(24, -1, -1)]
     with pytest.raises(ValidationError):
-        stores.do(stores.db.task_states.iterate(workflow_exec_id="w", batch=0))
+        stores.do(in_batches(stores.db.task_states.where(workflow_exec_id="w"), 0))

@@ -214,8 +214,8 @@ def test_a_server_that_stays_a_replica_refuses_writes_within_the_deadline_and_se
         with pytest.raises(StoreReadOnlyError):
             stores.do(stores.db.workflow_states.create(run("other")))
         assert time.monotonic() - began < 5
-        page = stores.do(stores.db.workflow_states.list_by_status(run().status))
-        assert [row.workflow_exec_id for row in page.records] == [
+        page = stores.do(stores.db.workflow_states.by_status(run().status).page())
+        assert [row.workflow_exec_id for row in page.rows] == [
             "w"
         ], "an entry that cannot be healed is no error"
         with harness(flavour, stores, url=address.url) as others:

@@ -49,13 +49,13 @@ def test_a_store_works_over_tls(
             return lambda store: store.task_states.create(one)
 
         assert all(not isinstance(each, Exception) for each in stores.together([create(one) for one in big]))
-        records = stores.do(stores.db.task_states.iterate_all())
+        records = stores.do(stores.db.task_states.all())
         assert sorted(each.task_exec_id for each in records) == sorted(each.task_exec_id for each in big)
         assert all(len(each.output["text"]) == 200_000 for each in records)
         health = stores.do(stores.db.health())
         assert (health.encrypted, health.findings) == (True, ())
         stores.do(stores.db.workflow_states.delete("w"))
-        assert stores.do(stores.db.task_states.count_all()) == 0
+        assert stores.do(stores.db.task_states.all().count()) == 0
 
 
 def test_the_engine_works_over_tls(address: str, folder: Path) -> None:

@@ -243,11 +243,12 @@ class Play:
         for values in product(*[self.pool(kind, field) for field in fields]):
             expected = self.model.listed(kind.name, fields, order, values)
             newest = self.random.random() < 0.7
-            found = self.stores.do(getattr(repository, f"fetch_{name}")(*values, newest=newest))
+            rows = getattr(repository, name)(*values)
+            found = self.stores.do((rows if newest else rows.reverse()).list())
             keys = [row.id for row in found if (kind.name, row.id) not in self.model.in_limbo]
             assert keys == (expected if newest else expected[::-1]), f"{kind.name}.{name} {values}"
             if not self.model.in_limbo:
-                assert self.stores.do(getattr(repository, f"count_{name}")(*values)) == len(expected)
+                assert self.stores.do(getattr(repository, name)(*values).count()) == len(expected)
 
     def compare_claims(self, kind: Kind) -> None:
         hidden = self.model.in_limbo
@@ -274,7 +275,7 @@ class Play:
         }
         values = tuple(filters.values())
         expected = self.model.listed(kind.name, tuple(filters), "created", values)
-        found = self.stores.do(self.repository(kind).fetch(**filters, order="created"))
+        found = self.stores.do(self.repository(kind).where(**filters).order_by("created").scan().list())
         keys = [row.id for row in found if (kind.name, row.id) not in self.model.in_limbo]
         assert keys == expected, f"{kind.name} {filters}"
 

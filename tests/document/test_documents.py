@@ -79,7 +79,7 @@ def test_any_text_is_a_key_and_a_unique_value(store: Store, key: str, email: str
     try:
         assert store.users.get(key) == user
         assert store.users.get_by_email(email).id == key
-        assert [row.id for row in store.users.list_by_role(Role.USER).records] == [key]
+        assert [row.id for row in store.users.by_role(Role.USER).page().rows] == [key]
     finally:
         store.users.delete(key)
 

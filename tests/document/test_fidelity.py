@@ -69,7 +69,7 @@ def test_a_moment_in_a_fold_or_a_gap_is_found(stores: Harness, moment: datetime)
     stores.do(stores.db.sales.create(sale(due=moment, seen=moment)))
     sales = stores.db.sales
     for value in (moment, moment.astimezone(UTC)):
-        assert [row.id for row in stores.do(sales.list_by_due(value)).records] == ["s"]
+        assert [row.id for row in stores.do(sales.list_by_due(value)).rows] == ["s"]
         assert stores.do(sales.count_by_due(value)) == 1
         assert [row.id for row in stores.do(sales.fetch_by_due(value))] == ["s"]
 
@@ -150,7 +150,7 @@ def test_the_depth_of_json_is_a_fixed_number_that_writes_check(stores: Harness, 
         return sale(extra=nested(depth)) if field == "extra" else sale(lines=[line(extra=nested(depth - 2))])
 
     stores.do(stores.db.sales.upsert(holding(MAX_DEPTH)))
-    at_depth(400, lambda: stores.do(stores.db.sales.list_all()))
+    at_depth(400, lambda: stores.do(stores.db.sales.all().page()))
     for depth in (MAX_DEPTH + 1, 600, 750, 900, 5000):
         with pytest.raises(ValidationError) as caught:
             stores.do(stores.db.sales.upsert(holding(depth)))

@@ -63,11 +63,11 @@ def test_a_build_makes_new_indexes_readable_and_a_check_finds_nothing(stack: Exi
         old.db.notes.create(note(OLD, f"n{number}", state="draft" if number % 3 else "public"))
     new = opened(stack, old, NEW)
     with pytest.raises(ViewNotBuiltError):
-        new.db.notes.count_by_state("draft")
+        new.db.notes.by_state("draft").count()
     build = built(new)
     assert build.wanted == build.built == ("Note.by_state", "Note.slug")
     assert build.repairs.report.documents == 50
-    assert (new.db.notes.count_by_state("draft"), new.db.notes.count_by_state("public")) == (33, 17)
+    assert (new.db.notes.by_state("draft").count(), new.db.notes.by_state("public").count()) == (33, 17)
     assert new.db.notes.get_by_slug("N7").id == "n7"
     assert new.db.check().clean
     assert built(new).wanted == ()
@@ -112,9 +112,9 @@ def test_an_index_that_older_code_writes_past_stays_unbuilt_until_it_stops(stack
     assert not build.complete
     assert build.passed["Note.by_state"] == next(numbers)
     with pytest.raises(ViewNotBuiltError):
-        new.db.notes.count_by_state("draft")
+        new.db.notes.by_state("draft").count()
     assert built(new).complete
-    assert new.db.notes.count_by_state("draft") == new.db.notes.count_all()
+    assert new.db.notes.by_state("draft").count() == new.db.notes.all().count()
     assert new.db.check().clean
 
 
@@ -188,8 +188,8 @@ def test_processes_of_old_and_new_code_write_while_a_build_runs(
         assert built(new).complete
     report = new.db.check()
     assert report.clean, report.drift
-    rows = list(new.db.notes.iterate_all())
-    assert len(rows) == new.db.notes.count_all() == report.documents
+    rows = list(new.db.notes.all())
+    assert len(rows) == new.db.notes.all().count() == report.documents
 
 
 def test_an_index_that_was_removed_is_dropped_and_others_stay(stack: ExitStack) -> None:

@@ -61,7 +61,7 @@ def registry(stores: Harness) -> Any:
 def test_everything_of_a_fresh_namespace_is_readable(flavour: str) -> None:
     with opened(flavour, "fresh", NEW) as new:
         new.do(new.db.notes.create(note(new, "a")))
-        assert new.do(new.db.notes.count_by_state("draft")) == 1
+        assert new.do(new.db.notes.by_state("draft").count()) == 1
         assert new.do(new.db.notes.get_by_slug("A")).id == "a"
         assert not new.db.session.context.state.unbuilt
 
@@ -92,10 +92,10 @@ def test_a_new_index_is_kept_by_writes_and_not_read(both: tuple[Harness, Harness
     new.do(new.db.notes.create(note(new, "b")))
     notes = new.db.notes
     reads: list[Callable[[], Any]] = [
-        lambda: notes.list_by_state("draft"),
-        lambda: notes.iterate_by_state("draft"),
-        lambda: notes.count_by_state("draft"),
-        lambda: notes.group_counts_by_state(),
+        lambda: notes.by_state("draft").page(),
+        lambda: notes.by_state("draft"),
+        lambda: notes.by_state("draft").count(),
+        lambda: notes.by_state().group_counts(),
         lambda: notes.find_by_slug("b"),
         lambda: notes.create(note(new, "c"), if_none="by_state"),
     ]
@@ -111,10 +111,10 @@ def test_a_new_index_is_kept_by_writes_and_not_read(both: tuple[Harness, Harness
 
 def test_the_planner_reads_what_is_built(both: tuple[Harness, Harness]) -> None:
     _, new = both
-    plan = new.do(new.db.notes.explain(state="draft"))
+    plan = new.do(new.db.notes.where(state="draft").explain())
     assert (plan.view, plan.compared) == ("all", ("state",))
-    found = new.do(new.db.notes.search(state="draft"))
-    assert [row.id for row in found.records] == ["a"]
+    found = new.do(new.db.notes.where(state="draft").page())
+    assert [row.id for row in found.rows] == ["a"]
 
 
 def test_older_code_continues_and_its_writes_are_counted(both: tuple[Harness, Harness]) -> None:
@@ -122,7 +122,7 @@ def test_older_code_continues_and_its_writes_are_counted(both: tuple[Harness, Ha
     old.do(old.db.notes.create(note(old, "b")))
     old.do(old.db.notes.delete("a"))
     new.do(new.db.notes.create(note(new, "c")))
-    assert [row.id for row in old.do(old.db.notes.list_all()).records] == ["c", "b"]
+    assert [row.id for row in old.do(old.db.notes.all().page()).rows] == ["c", "b"]
     assert registry(new).missed("Note.by_state") == 2
     assert registry(new).missed("Note.all") == 0
 
@@ -131,7 +131,7 @@ def test_older_code_that_opens_again_does_not_take_over(both: tuple[Harness, Har
     old, new = both
     current = registry(new).current
     with opened(old.flavour, old, OLD) as again:
-        assert again.do(again.db.notes.count_all()) == 1
+        assert again.do(again.db.notes.all().count()) == 1
         assert registry(new).current == current == generated(NEW).PACKAGE.writer
 
 
@@ -141,9 +141,9 @@ def test_open_stores_notice_a_build_that_ended(both: tuple[Harness, Harness]) ->
     partition = context.keyspace.partition("notes")
     index = context.package.indexes["Note.by_state"]
     with pytest.raises(ViewNotBuiltError):
-        new.do(new.db.notes.count_by_state("draft"))
+        new.do(new.db.notes.by_state("draft").count())
     new.send(("HSET", partition.schema, index_field("Note.by_state"), state_text(index, built=True)))
-    assert new.do(new.db.notes.count_by_state("draft")) == 0
+    assert new.do(new.db.notes.by_state("draft").count()) == 0
     with pytest.raises(ViewNotBuiltError):
         new.do(new.db.notes.find_by_slug("a"))
 
@@ -158,7 +158,7 @@ def test_an_index_that_older_code_wrote_past_is_not_read_by_stores_that_open_lat
     new.send(("HSET", partition.schema, index_field("Note.by_state"), state_text(index, built=True)))
     old.do(old.db.notes.create(note(old, "b")))
     with opened(new.flavour, new, NEW) as later, pytest.raises(ViewNotBuiltError):
-        later.do(later.db.notes.count_by_state("draft"))
+        later.do(later.db.notes.by_state("draft").count())
 
 
 def test_rows_are_not_deleted_without_the_view_that_finds_their_referrers(flavour: str) -> None:
@@ -182,8 +182,8 @@ def test_another_definition_needs_another_generation(flavour: str) -> None:
         with opened(flavour, old, second) as new:
             new.do(new.db.notes.create(generated(second).Note(id="b", owner="o", slug="b")))
             with pytest.raises(ViewNotBuiltError):
-                new.do(new.db.notes.list_all())
-            assert [row.id for row in old.do(old.db.notes.list_all()).records] == ["a"]
+                new.do(new.db.notes.all().page())
+            assert [row.id for row in old.do(old.db.notes.all().page()).rows] == ["a"]
             partition = new.db.session.context.keyspace.partition("notes")
             assert partition.view("Note", "all", ()).endswith("}:Note.all.2")
             assert new.send(("ZCARD", partition.view("Note", "all", ()))) == [1]
@@ -245,8 +245,8 @@ def test_after_a_flush_beside_an_open_store_newer_code_does_not_read_what_is_not
         with opened(flavour, old, NEW) as new:
             reads: list[Callable[[], Any]] = [
                 lambda: new.db.notes.find_by_slug("same"),
-                lambda: new.db.notes.list_all(),
-                lambda: new.db.notes.count_by_state("draft"),
+                lambda: new.db.notes.all().page(),
+                lambda: new.db.notes.by_state("draft").count(),
             ]
             for read in reads:
                 with pytest.raises(ViewNotBuiltError):
@@ -267,7 +267,7 @@ def test_after_a_flush_the_same_code_opens_again_as_before(flavour: str) -> None
         first.do(first.db.notes.create(note(first, "a")))
         with opened(flavour, first, NEW) as again:
             assert again.do(again.db.notes.get_by_slug("a")).id == "a"
-            assert again.do(again.db.notes.count_all()) == 1
+            assert again.do(again.db.notes.all().count()) == 1
             assert again.do(again.db.check()).clean
 
 
@@ -281,7 +281,7 @@ def test_a_registry_that_is_lost_while_data_stays_says_nothing_about_its_indexes
                 new.do(new.db.notes.find_by_slug("a"))
             new.do(new.db.session.run(backfill(new.db.session.context, Build())))
             assert new.do(new.db.notes.get_by_slug("a")).id == "a"
-            assert new.do(new.db.notes.count_all()) == 2
+            assert new.do(new.db.notes.all().count()) == 2
 
 
 def test_without_a_registry_and_without_the_right_to_write_one_nothing_with_data_counts_as_built() -> None:

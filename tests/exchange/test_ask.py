@@ -270,7 +270,7 @@ def test_a_page_is_one_script_and_its_cursor_goes_on() -> None:
     scripted = Scripted()
     flow = page_flows.page(scripted.context, ENTITY, "all", (), limit=1, cursor=None, newest=True)
     page = scripted.run(flow, [[[b"1700000000000001", b"u", [], USER]]])
-    assert [record.id for record in page.records] == ["u"]
+    assert [record.id for record in page.rows] == ["u"]
     flow = page_flows.page(scripted.context, ENTITY, "all", (), limit=1, cursor=page.cursor, newest=True)
     assert scripted.run(flow, [[[b"", b"", []]]]).cursor is None
     assert scripted.sent()[1][-3:-1] == ("1700000000000001", "u")

@@ -49,18 +49,18 @@ def stores(request: pytest.FixtureRequest) -> Iterator[Harness]:
     [
         lambda rows: rows.find("t"),
         lambda rows: rows.get_many(["t"]),
-        lambda rows: rows.list_all(),
-        lambda rows: rows.list_by_status(Status.SUCCESS),
-        lambda rows: rows.count_by_workflow("w"),
-        lambda rows: rows.search(status=Status.SUCCESS, workflow_exec_id="w"),
-        lambda rows: rows.search(task_exec_id="t"),
+        lambda rows: rows.all().page(),
+        lambda rows: rows.by_status(Status.SUCCESS).page(),
+        lambda rows: rows.by_workflow("w").count(),
+        lambda rows: rows.where(status=Status.SUCCESS, workflow_exec_id="w").page(),
+        lambda rows: rows.where(task_exec_id="t").page(),
         lambda rows: rows.tree("t"),
-        lambda rows: rows.gather_by_workflow(["w"]),
+        lambda rows: rows.with_task_states(rows.by_workflow("w")).list(),
     ],
 )
 def test_every_read_counts_with_the_servers_time(stores: Harness, read: Any) -> None:
     found = stores.do(read(stores.db.task_states))
-    assert getattr(found, "records", found) in (None, [], [None], 0, [[]])
+    assert getattr(found, "rows", found) in (None, [], [None], 0, [[]])
 
 
 def test_every_write_counts_with_the_servers_time(stores: Harness) -> None:

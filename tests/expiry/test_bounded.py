@@ -47,7 +47,7 @@ def test_freed_rows_of_others_cost_a_write_a_part_of_the_search(flavour: str) ->
         stores.do(stores.db.workflow_states.create(run()))
         stores.do(stores.db.workflow_states.create(run("other")))
         add_tasks(stores, [task(f"stays{n}", name=f"s{n}") for n in range(freed)])
-        before = stores.do(stores.db.task_states.count_by_workflow("w"))
+        before = stores.do(stores.db.task_states.by_workflow("w").count())
         with harness(flavour, stores, **ending) as others:
             add_tasks(others, [task(f"e{n}", name=f"n{n}", status=Status.SUCCESS) for n in range(freed)])
         until_freed(stores, TASK_STATE, [f"e{n}" for n in range(freed)])
@@ -60,7 +60,7 @@ def test_freed_rows_of_others_cost_a_write_a_part_of_the_search(flavour: str) ->
                 writes += 1
                 assert writes < 2000, "writes alone have to remove all of them"
         assert writes > freed / 64, "no write does more than its share"
-        assert stores.do(stores.db.task_states.count_by_workflow("w")) == before
+        assert stores.do(stores.db.task_states.by_workflow("w").count()) == before
         assert stores.clean()
 
 
@@ -74,7 +74,7 @@ def test_a_freed_row_in_the_way_of_its_successor_is_removed_alone(flavour: str) 
             stores.do(stores.db.task_states.create(task("e7")))
         assert len(sent) <= 100
         assert unswept(stores) == 299
-        assert stores.do(stores.db.task_states.list_by_task_id("n7")).records == []
+        assert stores.do(stores.db.task_states.by_task_id("n7").page()).rows == []
         assert stores.do(stores.db.sweep()) == 299
         assert stores.clean()
 
@@ -92,7 +92,7 @@ def test_a_write_counts_the_rows_that_go_with_a_swept_one(flavour: str) -> None:
         left = [children]
         for _ in range(40):
             upsert(stores)
-            left.append(stores.do(stores.db.task_states.count_by_workflow("w")))
+            left.append(stores.do(stores.db.task_states.by_workflow("w").count()))
         steps = [before - after for before, after in pairwise(left)]
         assert max(steps) <= 64
         assert left[-1] == 0 and unswept(stores) == 0
@@ -134,7 +134,7 @@ def test_a_family_that_may_be_restricted_is_removed_whole_or_not_at_all(flavour:
             allowance = Allowance(context.monotonic, 4, seconds)
             step = stores.do(db.session.run(sweep_step(context, partition, 4, Unsweepable(), allowance)))
             assert (step.removed, allowance.used) == (0, 0)
-            assert stores.do(db.boxes.count_by_shelf("s")) == 40
+            assert stores.do(db.boxes.by_shelf("s").count()) == 40
         stores.do(db.seals.delete("seal"))
         assert stores.do(db.sweep()) == 41
 
@@ -149,7 +149,7 @@ def test_a_count_sweeps_a_bounded_number_and_looks_up_the_rest(
         stores.do(stores.db.workflow_states.create(run()))
         stores.do(stores.db.task_states.create(task("live")))
         add_tasks(stores, [task(f"e{n}", status=Status.SUCCESS) for n in range(400)])
-        assert stores.do(stores.db.task_states.count_by_workflow("w")) == 1
+        assert stores.do(stores.db.task_states.by_workflow("w").count()) == 1
         assert unswept(stores) == 300
 
 

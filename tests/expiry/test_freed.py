@@ -93,9 +93,9 @@ def _create_in_transaction(tx: Any) -> Any:
 def test_a_new_row_of_the_same_key_inherits_nothing(stores: Harness, way: str) -> None:
     WAYS[way](stores)
     own = ["own"] if way == "transaction" else []
-    assert [row.id for row in stores.do(stores.db.remarks.fetch_by_note("freed"))] == own
+    assert [row.id for row in stores.do(stores.db.remarks.by_note("freed").list())] == own
     assert remarks(stores) == sorted([*LEFT, *(f"Remark:{key}" for key in own)])
-    assert stores.do(stores.db.notes.list_by_state("public")).records == []
+    assert stores.do(stores.db.notes.by_state("public").page()).rows == []
     assert stores.do(stores.db.check()).clean
 
 

@@ -20,7 +20,7 @@ from keyweave.errors import (
 )
 from keyweave.store.clock import ServerClock
 from tests.depot import depot
-from tests.harness import AT_ONCE, FLAVOURS, Harness, add_tasks, harness, run, task
+from tests.harness import AT_ONCE, FLAVOURS, Harness, add_tasks, harness, in_batches, run, task
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
@@ -281,28 +281,28 @@ def names(rows: Any) -> list[str]:
 READS: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "find": (lambda on: on.task_states.find("dead"), None),
     "get_many": (lambda on: on.task_states.get_many(["dead", "gone below"]), [None, None]),
-    "list": (lambda on: on.task_states.list_by_workflow("w", limit=2, newest=False), ["below", "live"]),
-    "list of status": (lambda on: on.task_states.list_by_status(Status.SUCCESS), []),
-    "iterate": (lambda on: on.task_states.iterate_all(batch=1), ["below", "live", "of over"]),
-    "iterate a filter": (lambda on: on.task_states.iterate(workflow_id="f", task_id="gone"), []),
-    "fetch": (lambda on: on.task_states.fetch_all(), ["below", "live", "of over"]),
-    "fetch a filter": (lambda on: on.task_states.fetch(workflow_id="f", task_id="gone"), []),
-    "search": (lambda on: on.task_states.search(parent_state_id="live"), ["below"]),
-    "search a key": (lambda on: on.task_states.search(task_exec_id="dead"), []),
-    "count": (lambda on: on.task_states.count_by_workflow("w"), 2),
-    "count all": (lambda on: on.task_states.count_all(), 3),
-    "group counts": (lambda on: on.task_states.group_counts_by_parent_status("live"), {Status.RUNNING: 1}),
-    "group counts of all": (lambda on: on.task_states.group_counts_by_status(), {Status.RUNNING: 3}),
+    "list": (lambda on: on.task_states.by_workflow("w").reverse().page(limit=2), ["below", "live"]),
+    "list of status": (lambda on: on.task_states.by_status(Status.SUCCESS).page(), []),
+    "iterate": (lambda on: in_batches(on.task_states.all(), 1), ["below", "live", "of over"]),
+    "iterate a filter": (lambda on: on.task_states.where(workflow_id="f", task_id="gone"), []),
+    "fetch": (lambda on: on.task_states.all().list(), ["below", "live", "of over"]),
+    "fetch a filter": (lambda on: on.task_states.where(workflow_id="f", task_id="gone").list(), []),
+    "search": (lambda on: on.task_states.where(parent_state_id="live").page(), ["below"]),
+    "search a key": (lambda on: on.task_states.where(task_exec_id="dead").page(), []),
+    "count": (lambda on: on.task_states.by_workflow("w").count(), 2),
+    "count all": (lambda on: on.task_states.all().count(), 3),
+    "group counts": (lambda on: on.task_states.by_parent_status("live").group_counts(), {Status.RUNNING: 1}),
+    "group counts of all": (lambda on: on.task_states.by_status().group_counts(), {Status.RUNNING: 3}),
     "tree": (lambda on: on.task_states.tree("live"), ["below", "live"]),
     "tree of nothing": (lambda on: on.task_states.tree("dead"), []),
-    "executions": (lambda on: on.workflow_states.count_all(), 1),
+    "executions": (lambda on: on.workflow_states.all().count(), 1),
     "execution": (lambda on: on.workflow_states.find("over"), None),
 }
 
 
 def plain(found: Any) -> Any:
     """Names in place of rows."""
-    rows = getattr(found, "records", found)
+    rows = getattr(found, "rows", found)
     return names(rows) if isinstance(rows, list) and rows and isinstance(rows[0], TaskState) else rows
 
 
@@ -314,7 +314,7 @@ def test_a_dead_row_is_invisible_to_every_read(stores: Harness, read: str) -> No
         return (yield ask(tx))
 
     def buffering(tx: Any) -> Generator[Any, Any, Any]:
-        yield tx.users.count_all()
+        yield tx.users.all().count()
         yield tx.task_states.change("live", lambda row: setattr(row, "output", 1))
         return (yield ask(tx))
 
@@ -376,7 +376,7 @@ def test_the_key_of_a_dead_row_is_free_for_a_new_row(stores: Harness, way: str) 
     assert again.created_at == again.updated_at
     assert deadline(stores, "over", "WorkflowState")[1:] == (0, None, -1)
     assert stores.do(stores.db.task_states.find("of over")) is None
-    assert stores.do(stores.db.workflow_states.count_all()) == 2
+    assert stores.do(stores.db.workflow_states.all().count()) == 2
     with pytest.raises(AlreadyExistsError):
         stores.do(stores.db.workflow_states.create(run("over")))
     stores.do(stores.db.sweep())
@@ -406,14 +406,14 @@ def test_the_unique_value_of_a_dead_row_is_free_at_once(flavour: str, way: str) 
 
 def test_deletes_in_a_transaction_do_not_count_dead_rows_twice(stores: Harness) -> None:
     def steps(tx: Any) -> Generator[Any, Any, None]:
-        assert (yield tx.task_states.count_by_workflow("w")) == 2
+        assert (yield tx.task_states.by_workflow("w").count()) == 2
         yield tx.task_states.delete("live")
-        assert (yield tx.task_states.count_by_workflow("w")) == 0
-        assert (yield tx.task_states.count_all()) == 1
-        assert (yield tx.task_states.group_counts_by_status()) == {Status.RUNNING: 1}
+        assert (yield tx.task_states.by_workflow("w").count()) == 0
+        assert (yield tx.task_states.all().count()) == 1
+        assert (yield tx.task_states.by_status().group_counts()) == {Status.RUNNING: 1}
 
     stores.transact(steps)
-    assert stores.do(stores.db.task_states.count_all()) == 1
+    assert stores.do(stores.db.task_states.all().count()) == 1
     stores.do(stores.db.sweep())
     assert stores.clean()
 

@@ -83,7 +83,7 @@ class Stepping:
         """Ids of the finished tasks in their list."""
         flow = page(self.context, TASK_STATE, "by_status", ("SUCCESS",), limit=10, cursor=None, newest=False)
         rows = self.run(flow)
-        return [row.task_exec_id for row in rows.records]
+        return [row.task_exec_id for row in rows.rows]
 
     def got(self) -> bool:
         """Whether `get` finds the finished task."""

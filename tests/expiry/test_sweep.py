@@ -111,7 +111,7 @@ def test_sweeps_and_inserts_of_the_same_keys_do_not_affect_each_other(stores: Ha
     outcomes = stores.together([*sweeps, *[revive(number) for number in range(0, 60, 3)]])
     assert errors_in(outcomes) == []
     stores.do(stores.db.sweep())
-    living = [row.task_exec_id for row in stores.do(stores.db.task_states.iterate_by_parent("p"))]
+    living = [row.task_exec_id for row in stores.do(stores.db.task_states.by_parent("p"))]
     assert sorted(living) == sorted(["c", *(f"dead{number}" for number in range(0, 60, 3))])
     assert stores.clean()
 
@@ -119,10 +119,10 @@ def test_sweeps_and_inserts_of_the_same_keys_do_not_affect_each_other(stores: Ha
 def test_a_count_beyond_its_bound_sweeps_first(stores: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(count_flows, "LOOKUPS", 200)
     add_dead(stores, 450)
-    assert stores.do(stores.db.task_states.group_counts_by_parent_status("w")) == {}
+    assert stores.do(stores.db.task_states.by_parent_status("w").group_counts()) == {}
     assert stores.db.stats.swept == 0
-    assert stores.do(stores.db.task_states.count_by_workflow("w")) == 2
-    assert stores.do(stores.db.task_states.group_counts_by_parent_status("p")) == {Status.RUNNING: 1}
+    assert stores.do(stores.db.task_states.by_workflow("w").count()) == 2
+    assert stores.do(stores.db.task_states.by_parent_status("p").group_counts()) == {Status.RUNNING: 1}
     assert 250 <= stores.db.stats.swept < 450
 
 
@@ -131,10 +131,10 @@ def test_a_count_looks_up_the_smaller_of_two_sets(stores: Harness, more: int) ->
     """Few dead rows and a long view, or many dead rows and a short one; both counts include only live rows."""
     add_tasks(stores, [task(f"alive{number}", "c") for number in range(more)])
     add_dead(stores, 20)
-    assert stores.do(stores.db.task_states.count_by_workflow("w")) == 2 + more
-    assert stores.do(stores.db.task_states.count_by_parent("c")) == more
-    assert stores.do(stores.db.task_states.count_by_parent("p")) == 1
-    assert stores.do(stores.db.task_states.group_counts_by_status()) == {Status.RUNNING: 2 + more}
+    assert stores.do(stores.db.task_states.by_workflow("w").count()) == 2 + more
+    assert stores.do(stores.db.task_states.by_parent("c").count()) == more
+    assert stores.do(stores.db.task_states.by_parent("p").count()) == 1
+    assert stores.do(stores.db.task_states.by_status().group_counts()) == {Status.RUNNING: 2 + more}
     assert stores.db.stats.swept == 0
 
 
@@ -144,7 +144,7 @@ def test_rows_of_an_entity_that_this_schema_lacks_do_not_block_a_sweep(stores: H
     stores.send(*[("ZADD", expiry, 1, f"Forgotten:{number}") for number in range(count_flows.LOOKUPS + 500)])
     before = stores.contents()
     add_dead(stores, 3)
-    assert stores.do(stores.db.task_states.count_by_workflow("w")) == 2
+    assert stores.do(stores.db.task_states.by_workflow("w").count()) == 2
     add_dead(stores, 20)
     stores.do(stores.db.sweep())
     assert stores.contents() == before
@@ -201,12 +201,12 @@ def until_freed(stores: Harness, key: str) -> None:
 
 def test_a_row_that_the_server_freed_is_missing_for_every_read(freed: Harness) -> None:
     assert freed.do(freed.db.task_states.find("gone")) is None
-    assert freed.do(freed.db.task_states.count_by_workflow("w")) == 1
-    assert [row.task_exec_id for row in freed.do(freed.db.task_states.list_by_workflow("w")).records] == ["p"]
-    assert freed.do(freed.db.task_states.list_by_parent("p")).records == []
+    assert freed.do(freed.db.task_states.by_workflow("w").count()) == 1
+    assert [row.task_exec_id for row in freed.do(freed.db.task_states.by_workflow("w").page()).rows] == ["p"]
+    assert freed.do(freed.db.task_states.by_parent("p").page()).rows == []
     assert freed.db.stats.healed == 2
     assert freed.do(freed.db.sweep()) == 1
-    assert freed.do(freed.db.task_states.count_by_workflow("w")) == 1
+    assert freed.do(freed.db.task_states.by_workflow("w").count()) == 1
     assert freed.do(freed.db.sweep()) == 0
 
 
@@ -226,7 +226,7 @@ def test_a_new_row_does_not_inherit_the_deadline_of_one_that_the_server_freed(fr
     partition = freed.db.session.context.partition(TASK_STATE)
     freed.do(freed.db.task_states.create(task("gone", "p")))
     assert freed.send(("ZSCORE", partition.expiry, partition.expiring("TaskState", "gone"))) == [None]
-    assert freed.do(freed.db.task_states.count_by_parent("p")) == 1
+    assert freed.do(freed.db.task_states.by_parent("p").count()) == 1
     assert freed.do(freed.db.sweep()) == 0
     assert freed.do(freed.db.task_states.get("gone")).status is Status.RUNNING
 
@@ -243,18 +243,18 @@ def test_a_sweep_leaves_nothing_of_rows_that_the_server_freed(flavour: str) -> N
         for key in dead:
             until_freed(stores, key)
         assert stores.contents() != before
-        assert stores.do(stores.db.task_states.count_by_parent("p")) == 1
+        assert stores.do(stores.db.task_states.by_parent("p").count()) == 1
         assert stores.do(stores.db.sweep()) == len(dead)
         assert stores.contents() == before
-        assert stores.do(stores.db.task_states.count_by_parent("p")) == 1
+        assert stores.do(stores.db.task_states.by_parent("p").count()) == 1
 
 
 def test_a_new_row_under_a_freed_key_inherits_no_entry(freed: Harness) -> None:
     """Otherwise a list would return it for the values of the freed row."""
     freed.do(freed.db.task_states.create(task("gone", "p", name="other")))
-    assert freed.do(freed.db.task_states.list_by_status(Status.SUCCESS)).records == []
-    assert freed.do(freed.db.task_states.list_by_task_id("t")).records[0].task_exec_id == "p"
-    assert freed.do(freed.db.task_states.count_by_task_id("t")) == 1
+    assert freed.do(freed.db.task_states.by_status(Status.SUCCESS).page()).rows == []
+    assert freed.do(freed.db.task_states.by_task_id("t").page()).rows[0].task_exec_id == "p"
+    assert freed.do(freed.db.task_states.by_task_id("t").count()) == 1
     assert freed.clean()
 
 
@@ -379,7 +379,7 @@ def test_a_row_that_is_inserted_at_any_time_during_a_sweep_keeps_its_deadline(fl
             )
             if not over:
                 assert stores.do(stores.db.task_states.get("t")).status is Status.SUCCESS
-                assert stores.do(stores.db.task_states.count_all()) == 1
+                assert stores.do(stores.db.task_states.all().count()) == 1
                 assert stores.clean()
     assert moment > 4
 
@@ -399,5 +399,5 @@ def test_a_server_at_its_memory_limit_can_still_be_swept(stores: Harness) -> Non
         stores.do(stores.db.task_states.delete("extra"))
     finally:
         stores.send(("CONFIG", "SET", "maxmemory", limit), ("CONFIG", "SET", "maxmemory-policy", policy))
-    assert stores.do(stores.db.task_states.count_all()) == 2
+    assert stores.do(stores.db.task_states.all().count()) == 2
     assert stores.clean()

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compozy_store import Component, ExecutionType, Status, TaskState, UsageEntry, WorkflowState, sync
+from compozy_store.entities import TASK_STATE, WORKFLOW_STATE
 from keyweave.errors import KeyweaveError
 from keyweave.keyspace.keys import Keyspace, Namespace
 from keyweave.model.page import Page
@@ -46,7 +48,18 @@ DOMAINS: dict[str, list[Any]] = {
 }
 """The possible values of each argument of a read."""
 
-READS = ("get", "find", "list_", "iterate", "fetch", "count_", "group_counts_", "gather_", "search", "tree")
+READS = ("get", "find", "tree")
+ANSWERS: dict[str, Callable[[Any], Any]] = {
+    "page": lambda rows: rows.page(),
+    "reverse": lambda rows: rows.reverse().page(),
+    "iterate": lambda rows: rows,
+    "list": lambda rows: rows.list(),
+    "count": lambda rows: rows.count(),
+    "exists": lambda rows: rows.exists(),
+    "keys": lambda rows: rows.keys(),
+    "first": lambda rows: rows.first(),
+}
+"""What a handle is asked for."""
 
 steps = st.one_of(
     st.tuples(st.just("run"), st.sampled_from(RUNS), st.sampled_from(["f", "g"]), st.sampled_from(STATUSES)),
@@ -114,7 +127,7 @@ class Stage:
         elif kind == "status":
             self.both(lambda on: on.task_states.change(key, lambda each: setattr(each, "status", rest[0])))
         elif kind == "end run":
-            for task in self.stores.do(self.second.task_states.iterate_by_workflow(key)):
+            for task in self.stores.do(self.second.task_states.by_workflow(key)):
                 self.end("task_states", task.task_exec_id)
             self.end("workflow_states", key)
         else:
@@ -126,7 +139,7 @@ class Stage:
             return
         family = [key]
         if place == "task_states":
-            rows = self.stores.do(self.second.task_states.iterate_all())
+            rows = self.stores.do(self.second.task_states.all())
             while more := [
                 each.task_exec_id
                 for each in rows
@@ -161,8 +174,11 @@ def plain(found: Any) -> Any:
         kept = {name: getattr(found, name) for name in found.__struct_fields__}
         return msgspec.to_builtins({**kept, "created_at": None, "updated_at": None})
     if isinstance(found, Page):
-        return plain(found.records)
+        return plain(found.rows)
     return [plain(each) for each in found] if isinstance(found, list | tuple) else found
+
+
+PLACES: list[tuple[Any, str]] = [(TASK_STATE, "task_states"), (WORKFLOW_STATE, "workflow_states")]
 
 
 def questions() -> Iterator[tuple[str, Call]]:
@@ -176,6 +192,60 @@ def questions() -> Iterator[tuple[str, Call]]:
                 continue
             for arguments in combinations(place, name, inspect.signature(getattr(repository, name))):
                 yield f"{place}.{name}({arguments})", asked(place, name, arguments)
+    for name, handle in HANDLES:
+        for answer, ask in ANSWERS.items():
+            yield f"{name}.{answer}", partial(answered, handle, ask)
+        yield f"{name}, together", partial(together, handle)
+    for entity, place in PLACES:
+        for view in entity.views.values():
+            for values in itertools.product(*[DOMAINS[name] for name in view.fields[:-1]]):
+                if view.groups:
+                    groups = partial(viewed, place, view.name, values)
+                    yield f"{place}.{view.name}{values}.groups", partial(answered, groups, counted)
+
+
+def answered(handle: Call, ask: Callable[[Any], Any], on: Any) -> Any:
+    return ask(handle(on))
+
+
+def counted(groups: Any) -> Any:
+    return groups.group_counts()
+
+
+def together(handle: Call, on: Any) -> Any:
+    """Rows with those that refer to them."""
+    rows = handle(on)
+    place = on.task_states if "TaskState" in repr(rows) else on.workflow_states
+    return place.with_task_states(rows).list()
+
+
+def viewed(place: str, view: str, values: tuple[Any, ...], on: Any) -> Any:
+    return getattr(getattr(on, place), view)(*values)
+
+
+def filtered(place: str, wanted: dict[str, Any], on: Any) -> Any:
+    return getattr(on, place).where(**wanted).scan()
+
+
+def referred(place: str, having: dict[str, Any], on: Any) -> Any:
+    return getattr(on, place).where().having(on.task_states.where(**having))
+
+
+def handles() -> Iterator[tuple[str, Call]]:
+    """Every view with every value, every filter, and conditions on referring rows."""
+    for entity, place in PLACES:
+        for view in entity.views.values():
+            for values in itertools.product(*[DOMAINS[name] for name in view.fields]):
+                yield f"{place}.{view.name}{values}", partial(viewed, place, view.name, values)
+        filters = [{word: value} for word in entity.filters if word in DOMAINS for value in DOMAINS[word]]
+        filters += [{"status": status, "workflow_id": "f"} for status in STATUSES]
+        for wanted in [{}, *filters]:
+            yield f"{place}.where({wanted})", partial(filtered, place, wanted)
+        for having in ({"task_id": "x"}, {"task_id": "y", "status": Status.RUNNING}, {"tool_id": "c"}):
+            yield f"{place} having {having}", partial(referred, place, having)
+
+
+HANDLES = list(handles())
 
 
 def combinations(place: str, name: str, signature: inspect.Signature) -> list[dict[str, Any]]:
@@ -184,19 +254,8 @@ def combinations(place: str, name: str, signature: inspect.Signature) -> list[di
         for word, parameter in list(signature.parameters.items())[1:]
         if parameter.default is inspect.Parameter.empty
     ]
-    if name in ("search", "iterate", "fetch"):
-        filters = [
-            {word: value} for word in DOMAINS if word in signature.parameters for value in DOMAINS[word]
-        ]
-        filters += [{"status": status, "workflow_id": "f"} for status in STATUSES]
-        filters += [
-            {"having_task_state": having}
-            for having in ({"task_id": "x"}, {"task_id": "y", "status": Status.RUNNING}, {"tool_id": "c"})
-            if "having_task_state" in signature.parameters
-        ]
-        return [{}, *filters]
     if required == ["keys"]:
-        keys = RUNS if "workflow" in name or place == "workflow_states" else TASKS
+        keys = RUNS if place == "workflow_states" else TASKS
         return [{"keys": [*keys, "nobody"]}]
     values = [DOMAINS[word] for word in required]
     return [dict(zip(required, each, strict=True)) for each in itertools.product(*values)]
@@ -207,8 +266,6 @@ def asked(place: str, name: str, arguments: dict[str, Any]) -> Call:
 
 
 QUESTIONS = list(questions())
-
-LISTS = [(name, call) for name, call in QUESTIONS if ".list_" in name or ".search" in name]
 
 WRITES: list[Call] = [
     *(lambda on, key=key: on.task_states.delete(key) for key in TASKS[:2]),
@@ -241,15 +298,12 @@ def in_transaction(tx: Any) -> Generator[Any, Any, list[Any]]:
     return answers
 
 
-def paged(stage: Stage, store: Any, call: Call, name: str) -> list[Any]:
-    """The pages of a list, with two rows each; without an empty last page."""
-    place, method = re.fullmatch(r"(\w+)\.(\w+)\(.*", name).groups()  # type: ignore[union-attr]
-    arguments = call.__closure__[0].cell_contents  # type: ignore[index]
+def paged(stage: Stage, store: Any, handle: Call) -> list[Any]:
+    """The pages of a handle, with two rows each; without an empty last page."""
     pages: list[Any] = []
     cursor = None
     while True:
-        bound = getattr(getattr(store, place), method)
-        page = stage.stores.do(bound(**arguments, limit=2, cursor=cursor, newest=False))
+        page = stage.stores.do(handle(store).reverse().page(limit=2, cursor=cursor))
         pages.append(plain(page))
         cursor = page.cursor
         if cursor is None:
@@ -286,8 +340,8 @@ def test_an_unswept_store_returns_the_same_as_one_that_never_had_the_rows(stores
         for name, call in QUESTIONS:
             answers = [stage.outcome(store, call) for store in (stage.first, stage.second)]
             assert answers[0] == answers[1], name
-        for name, call in LISTS:
-            assert paged(stage, stage.first, call, name) == paged(stage, stage.second, call, name), name
+        for name, handle in HANDLES:
+            assert paged(stage, stage.first, handle) == paged(stage, stage.second, handle), name
         reported = [stores.transact(in_transaction, store) for store in (stage.first, stage.second)]
         assert reported[0] == reported[1]
         for write in writes:

@@ -16,7 +16,7 @@ from keyweave import aio, sync
 from keyweave.model import entity as descriptors
 from keyweave.model import record
 from keyweave_generator.load import load_sources
-from keyweave_generator.names import HAVING, HEAD_NAMES
+from keyweave_generator.names import HEAD_NAMES
 from tests.generator.accepted.corpus import unformatted
 from tests.servers.running import new_namespace, server_url
 
@@ -274,4 +274,3 @@ KINDS = ["string", "int", "decimal", "date", "time", "uuid", "datetime", "bool"]
 def test_there_are_names_to_try() -> None:
     assert len(FIELDS) > 300
     assert aio.__name__
-    assert not any(name.startswith(HAVING) for name in FIELDS)

@@ -92,31 +92,34 @@ def test_by_a_unique_value_and_in_a_view(store: Any) -> None:
     owner = store.owners.get("a")
     assert store.owners.get_by_email("  a@b.c ") == store.owners.find_by_email("a@b.c") == owner
     assert store.owners.get_by_both(" RED", "a@B.c ") == owner
-    assert store.owners.list_by_team(" red").records == [owner]
-    assert store.owners.fetch_by_team(" red") == list(store.owners.iterate_by_team("red ")) == [owner]
-    assert store.owners.count_by_team("red\t") == 1
-    (cars,) = store.cars.gather_by_owner([" a "])
+    assert store.owners.by_team(" red").page().rows == [owner]
+    assert store.owners.by_team(" red").list() == list(store.owners.by_team("red ")) == [owner]
+    assert store.owners.by_team("red\t").count() == 1
+    ((_, cars),) = store.owners.with_cars(store.owners.where(code=" a "))
     assert [car.id for car in cars] == ["1"]
 
 
 def test_by_a_filter(store: Any) -> None:
     owner = store.owners.get("a")
     for filters in ({"team": " red"}, {"code": " a "}, {"team": "red ", "email": " a@b.c"}):
-        assert store.owners.search(**filters).records == [owner]
-        assert store.owners.fetch(**filters) == list(store.owners.iterate(**filters)) == [owner]
-        assert store.owners.first(**filters) == owner
-        assert store.owners.explain(**filters).entity == "Owner"
-    assert store.owners.search(having_car={"colour": " blue "}).records == [owner]
-    assert store.owners.first_with_cars(having_car={"colour": " blue "})[0] == owner
-    assert store.owners.search(having_car={"colour": "red"}).records == []
+        assert store.owners.where(**filters).page().rows == [owner]
+        assert store.owners.where(**filters).list() == list(store.owners.where(**filters)) == [owner]
+        assert store.owners.where(**filters).first() == owner
+        assert store.owners.where(**filters).explain().entity == "Owner"
+    assert store.owners.where().having(store.cars.where(colour=" blue ")).page().rows == [owner]
+    assert (
+        store.owners.with_cars(store.owners.where().having(store.cars.where(colour=" blue "))).first()[0]
+        == owner
+    )
+    assert store.owners.where().having(store.cars.where(colour="red")).page().rows == []
 
 
 def test_what_is_no_text_is_refused_as_ever(store: Any) -> None:
     calls: list[Callable[[], Any]] = [
         lambda: store.owners.get(1),
-        lambda: store.owners.list_by_team(1),
+        lambda: store.owners.by_team(1).page(),
         lambda: store.owners.get_by_email(None),
-        lambda: store.owners.search(team=1),
+        lambda: store.owners.where(team=1).page(),
     ]
     for call in calls:
         with pytest.raises(ValidationError):

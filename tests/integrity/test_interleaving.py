@@ -228,7 +228,7 @@ def test_a_repair_restores_an_entry_of_a_row_that_changes_meanwhile(site: Site) 
     site.send(("DEL", site.view("User", "by_role", "admin")))
     set_role = once(lambda: site.store.users.change("u1", lambda row: setattr(row, "role", Role.ADMIN)))
     disturbed(site, repair_flows.reindex(site.context, Repairs()), holds("MULTI"), set_role)
-    assert site.store.users.group_counts_by_role() == {Role.ADMIN: 2, Role.USER: 2}
+    assert site.store.users.by_role().group_counts() == {Role.ADMIN: 2, Role.USER: 2}
 
 
 def test_a_repair_spares_the_deadline_of_a_row_that_comes_back_and_is_freed(site: Site) -> None:

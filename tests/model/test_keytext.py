@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from compozy_store import Status
 from keyweave.errors import ValidationError
 from keyweave.model.exact import decimal_score
-from keyweave.model.keytext import check_filters, key_text
+from keyweave.model.keytext import check_value, key_text
 
 MOMENT = datetime(2020, 1, 1, tzinfo=UTC)
 TEXTS = [
@@ -88,15 +88,24 @@ def test_a_score_of_fifteen_digits_gives_the_decimal_back(value: Decimal) -> Non
     assert math.copysign(1, score) == 1 or value < 0
 
 
-def test_a_filter_names_the_field_that_is_wrong_and_never_the_value() -> None:
-    kinds = {"email": "str", "age": "int"}
-    check_filters("User", kinds, (), {"email": "a", "age": 5})
-    for filters, field in (
-        ({"age": "planted"}, "age"),
-        ({"email": None}, "email"),
-        ({"planted": 1}, "planted"),
+def test_a_value_names_the_field_that_is_wrong_and_never_itself() -> None:
+    assert check_value("a", "str", entity="User", field="email") == "a"
+    assert check_value(5, "float", entity="User", field="score") == 5.0
+    assert type(check_value(5, "Decimal", entity="User", field="price")) is Decimal
+    naive: Any = datetime(2020, 1, 1)  # noqa: DTZ001 - no time zone, on purpose
+    for value, kind in (
+        ("planted", "int"),
+        (None, "str"),
+        (float("nan"), "float"),
+        (10**400, "float"),
+        (naive, "datetime"),
+        (time(8, tzinfo=UTC), "time"),
+        (Decimal("NaN"), "Decimal"),
+        (1.5, "Decimal"),
+        (datetime(2020, 1, 1, tzinfo=UTC), "date"),
+        ("\ud800", "str"),
     ):
         with pytest.raises(ValidationError) as caught:
-            check_filters("User", kinds, (), filters)
-        assert (caught.value.entity, caught.value.field) == ("User", field)
-        assert field == "planted" or "planted" not in str(caught.value)
+            check_value(value, kind, entity="User", field="age")
+        assert (caught.value.entity, caught.value.field) == ("User", "age")
+        assert "planted" not in str(caught.value)

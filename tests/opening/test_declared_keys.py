@@ -11,6 +11,7 @@ import pytest
 from compozy_store import EmailExistsError, Role, Status, TaskState, User
 from keyweave.connection.settings import parse_url
 from keyweave.embedded import server as embedded
+from keyweave.query import one_of
 from keyweave.read.strategy import BY_KEYS
 from tests.declared import DeclaredKeys
 from tests.harness import Harness, harness, run, task, user
@@ -65,19 +66,22 @@ def test_every_kind_of_read_works(stores: Harness) -> None:
         do(db.task_states.create(task(name, "root", status=Status.PENDING)))
     do(db.task_states.create(task("c", "a")))
 
-    page = do(db.task_states.list_by_workflow("w", limit=3))
-    more = do(db.task_states.list_by_workflow("w", limit=3, cursor=page.cursor))
-    assert keys([*page.records, *more.records]) == ["c", "b", "a", "root"]
-    assert keys(do(db.task_states.fetch(workflow_exec_id="w", status=Status.PENDING))) == ["b", "a"]
-    assert do(db.task_states.explain(workflow_exec_id="w", status=Status.PENDING)).narrowing == ()
+    page = do(db.task_states.by_workflow("w").page(limit=3))
+    more = do(db.task_states.by_workflow("w").page(limit=3, cursor=page.cursor))
+    assert keys([*page.rows, *more.rows]) == ["c", "b", "a", "root"]
+    assert keys(do(db.task_states.where(workflow_exec_id="w", status=Status.PENDING).list())) == ["b", "a"]
+    assert do(db.task_states.where(workflow_exec_id="w", status=Status.PENDING).explain()).narrowing == ()
     assert keys(do(db.task_states.tree("root"))) == ["root", "a", "b", "c"]
     _, tasks = do(db.workflow_states.get_with_task_states("w"))
     assert sorted(keys(tasks)) == ["a", "b", "c", "root"]
-    newest, tasks = do(db.workflow_states.first_with_task_states(status=Status.RUNNING))
+    newest, tasks = do(
+        db.workflow_states.with_task_states(db.workflow_states.by_status(Status.RUNNING)).first()
+    )
     assert (newest.workflow_exec_id, tasks) == ("v", [])
-    having = do(db.workflow_states.search(having_task_state={"status": Status.PENDING}))
-    assert [row.workflow_exec_id for row in having.records] == ["w"]
-    first, second = do(db.task_states.gather_by_parent(["root", "a"]))
+    having = do(db.workflow_states.where().having(db.task_states.where(status=Status.PENDING)).page())
+    assert [row.workflow_exec_id for row in having.rows] == ["w"]
+    parents = db.task_states.where(task_exec_id=one_of("root", "a")).reverse()
+    (_, first), (_, second) = do(db.task_states.with_task_states(parents).list())
     assert (sorted(keys(first)), keys(second)) == (["a", "b"], ["c"])
 
     def steps(tx: Any) -> Any:
@@ -89,7 +93,7 @@ def test_every_kind_of_read_works(stores: Harness) -> None:
 
     assert stores.transact(steps) == (4, ["root", "b"])
     do(db.workflow_states.delete("w"))
-    assert do(db.task_states.count_by_workflow("w")) == 0
+    assert do(db.task_states.by_workflow("w").count()) == 0
     assert stores.clean()
 
 
@@ -102,8 +106,8 @@ def test_rows_past_their_deadline_are_missing_and_swept(flavour: str, links: Dec
         do(db.task_states.create(task("t", status=Status.SUCCESS)))
         while do(db.task_states.find("t")) is not None:
             pass
-        assert do(db.task_states.list_by_workflow("w")).records == []
-        assert do(db.task_states.count_by_workflow("w")) == 0
+        assert do(db.task_states.by_workflow("w").page()).rows == []
+        assert do(db.task_states.by_workflow("w").count()) == 0
         do(db.sweep())
         assert stores.clean()
 
@@ -125,5 +129,5 @@ def test_a_store_that_is_opened_while_the_server_refuses_writes_reads_as_well(
             ((name, value),) = refusal.items()
             server.client().config_set(name.replace("_", "-"), value)
             with harness(flavour, stores, connection_factory=links.factory(flavour)) as late:
-                assert [row.id for row in late.do(late.db.users.list_by_role(Role.ADMIN)).records] == ["u"]
+                assert [row.id for row in late.do(late.db.users.by_role(Role.ADMIN).page()).rows] == ["u"]
                 assert not late.do(late.db.health()).serving

@@ -59,7 +59,7 @@ def live_once(stores: Any) -> None:
     name = new_namespace("u")
     stores.db.users.create(user(name))
     stores.db.users.get(name)
-    stores.db.users.list_by_role(Role.USER)
+    stores.db.users.by_role(Role.USER).page()
     _fails(KeyweaveError, lambda: stores.db.users.get("nobody"))
     mine = stores.db.workflow_states.get("w")
     stores.db.workflow_states.upsert(run(status=Status.PAUSED))

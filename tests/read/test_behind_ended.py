@@ -10,7 +10,18 @@ import pytest
 
 from compozy_store import Status, TaskState
 from compozy_store.entities import TASK_STATE
-from tests.harness import AT_ONCE, FLAVOURS, Harness, add_tasks, exchanges, harness, run, task, until_freed
+from tests.harness import (
+    AT_ONCE,
+    FLAVOURS,
+    Harness,
+    add_tasks,
+    directed,
+    exchanges,
+    harness,
+    run,
+    task,
+    until_freed,
+)
 from tests.scripted import declare_keys
 
 MANY = 2000
@@ -38,11 +49,11 @@ def test_the_first_row_behind_many_ended_ones_takes_few_exchanges(stores: Harnes
     stores.do(stores.db.task_states.create(task("live")))
     end(stores, MANY)
     with exchanges(stores) as sent:
-        assert stores.do(stores.db.task_states.first(workflow_exec_id="w")).task_exec_id == "live"
+        assert stores.do(stores.db.task_states.where(workflow_exec_id="w").first()).task_exec_id == "live"
         assert len(sent) <= 45, f"{len(sent)} exchanges"
         sent.clear()
-        page = stores.do(stores.db.task_states.list_by_workflow("w", limit=3))
-        assert [row.task_exec_id for row in page.records] == ["live"]
+        page = stores.do(stores.db.task_states.by_workflow("w").page(limit=3))
+        assert [row.task_exec_id for row in page.rows] == ["live"]
         assert len(sent) <= 45, f"{len(sent)} exchanges"
 
 
@@ -53,15 +64,17 @@ def test_so_it_does_in_a_transaction_and_with_the_rows_that_refer_to_it(stores: 
 
     def steps(tx: Any) -> Generator[Any, Any, None]:
         yield tx.task_states.create(task("own", status=Status.PAUSED))
-        page = yield tx.task_states.list_by_workflow("w", limit=3)
-        assert [row.task_exec_id for row in page.records] == ["own", "child", "live"]
+        page = yield tx.task_states.by_workflow("w").page(limit=3)
+        assert [row.task_exec_id for row in page.rows] == ["own", "child", "live"]
 
     with exchanges(stores) as sent:
         stores.transact(steps)
         assert len(sent) <= 50, f"{len(sent)} exchanges"
         sent.clear()
         found, rows = stores.do(
-            stores.db.task_states.first_with_task_states(workflow_exec_id="w", status=Status.RUNNING)
+            stores.db.task_states.with_task_states(
+                stores.db.task_states.where(workflow_exec_id="w", status=Status.RUNNING)
+            ).first()
         )
         assert (found.task_exec_id, [row.task_exec_id for row in rows]) == ("live", ["child"])
         assert len(sent) <= 45, f"{len(sent)} exchanges"
@@ -76,7 +89,7 @@ def test_behind_many_freed_rows_a_read_heals_a_bounded_number(flavour: str) -> N
         end(stores, MANY)
         until_freed(stores, TASK_STATE, [f"e{n}" for n in range(MANY)])
         with exchanges(stores) as sent:
-            assert stores.do(stores.db.task_states.first(workflow_exec_id="w")).task_exec_id == "live"
+            assert stores.do(stores.db.task_states.where(workflow_exec_id="w").first()).task_exec_id == "live"
             assert len(sent) <= 8, f"{len(sent)} exchanges"
         assert stores.do(stores.db.sweep()) == MANY
         assert stores.clean()
@@ -101,10 +114,12 @@ def test_pages_among_ended_and_freed_rows_return_every_live_row_once(stores: Har
             cursor = None
             while True:
                 page = stores.do(
-                    stores.db.task_states.list_by_workflow("w", limit=limit, cursor=cursor, newest=newest)
+                    directed(stores.db.task_states.by_workflow("w"), newest=newest).page(
+                        limit=limit, cursor=cursor
+                    )
                 )
-                assert len(page.records) == limit or page.cursor is None
-                found += [row.task_exec_id for row in page.records]
+                assert len(page.rows) == limit or page.cursor is None
+                found += [row.task_exec_id for row in page.rows]
                 cursor = page.cursor
                 if cursor is None:
                     break

@@ -34,15 +34,17 @@ def shown(cursor: str) -> bytes:
 def test_a_cursor_shows_no_id(stores: Harness) -> None:
     tasks = stores.db.task_states
     pages = [
-        stores.do(tasks.list_by_workflow("w", limit=2)),
-        stores.do(tasks.search(workflow_exec_id="w", limit=2)),
-        stores.do(tasks.search(workflow_exec_id="w", task_id="t1", limit=2)),
-        stores.do(stores.db.workflow_states.search(having_task_state={"task_id": "t1"}, limit=1)),
-        stores.do(stores.db.users.list_all(limit=2)),
+        stores.do(tasks.by_workflow("w").page(limit=2)),
+        stores.do(tasks.where(workflow_exec_id="w").page(limit=2)),
+        stores.do(tasks.where(workflow_exec_id="w", task_id="t1").page(limit=2)),
+        stores.do(
+            stores.db.workflow_states.where().having(stores.db.task_states.where(task_id="t1")).page(limit=1)
+        ),
+        stores.do(stores.db.users.all().page(limit=2)),
     ]
 
     def steps(tx: Any) -> Any:
-        return (yield tx.task_states.list_by_workflow("w", limit=2))
+        return (yield tx.task_states.by_workflow("w").page(limit=2))
 
     cursors = [page.cursor for page in [*pages, stores.transact(steps)] if page.cursor is not None]
     assert len(cursors) >= 5
@@ -52,30 +54,28 @@ def test_a_cursor_shows_no_id(stores: Harness) -> None:
 
 
 def test_a_cursor_works_in_every_process_of_the_namespace_and_in_no_other(stores: Harness) -> None:
-    cursor = stores.do(stores.db.task_states.list_by_workflow("w", limit=2)).cursor
+    cursor = stores.do(stores.db.task_states.by_workflow("w").page(limit=2)).cursor
     with harness(stores.flavour, stores) as other:
-        assert other.do(other.db.task_states.list_by_workflow("w", limit=2)).cursor == cursor
-        found = other.do(other.db.task_states.list_by_workflow("w", limit=9, cursor=cursor))
-        assert [row.task_exec_id for row in found.records] == [
-            f"secret-id-{number}" for number in (3, 2, 1, 0)
-        ]
+        assert other.do(other.db.task_states.by_workflow("w").page(limit=2)).cursor == cursor
+        found = other.do(other.db.task_states.by_workflow("w").page(limit=9, cursor=cursor))
+        assert [row.task_exec_id for row in found.rows] == [f"secret-id-{number}" for number in (3, 2, 1, 0)]
     with (
         harness(stores.flavour, "elsewhere") as elsewhere,
         pytest.raises(InvalidCursorError, match="damaged"),
     ):
-        elsewhere.do(elsewhere.db.task_states.list_by_workflow("w", cursor=cursor))
+        elsewhere.do(elsewhere.db.task_states.by_workflow("w").page(cursor=cursor))
 
 
 def test_a_namespace_of_older_code_gets_a_secret_when_it_is_opened(stores: Harness) -> None:
     schema = stores.db.session.context.keyspace.partitions()[0].schema
     stores.send(("HDEL", schema, "cursors"))
     with harness(stores.flavour, stores, count=2) as later:
-        cursor = later.do(later.db.task_states.list_by_workflow("w", limit=2)).cursor
+        cursor = later.do(later.db.task_states.by_workflow("w").page(limit=2)).cursor
         second = later.stores[1]
-        assert len(later.do(second.task_states.list_by_workflow("w", cursor=cursor)).records) == 4
+        assert len(later.do(second.task_states.by_workflow("w").page(cursor=cursor)).rows) == 4
         assert stores.send(("HEXISTS", schema, "cursors")) == [1]
     stores.do(stores.db.session.run(handshake(stores.db.session.context)))
-    assert len(stores.do(stores.db.task_states.list_by_workflow("w", cursor=cursor)).records) == 4
+    assert len(stores.do(stores.db.task_states.by_workflow("w").page(cursor=cursor)).rows) == 4
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
@@ -83,9 +83,9 @@ def test_a_store_that_could_not_share_a_secret_has_its_own(flavour: str) -> None
     with fake_harness(flavour) as fake:
         for number in range(3):
             fake.do(fake.db.users.create(user(f"secret-id-{number}")))
-        cursor = fake.do(fake.db.users.list_all(limit=1)).cursor
+        cursor = fake.do(fake.db.users.all().page(limit=1)).cursor
         assert b"secret" not in shown(cursor)
-        assert len(fake.do(fake.db.users.list_all(cursor=cursor)).records) == 2
+        assert len(fake.do(fake.db.users.all().page(cursor=cursor)).rows) == 2
 
 
 POSITION = Position("Sale", "created", True, "1700000000000000", "secret-id")

@@ -19,6 +19,7 @@ from keyweave.model.cursor import Position, write_cursor
 from keyweave_generator.load import load_sources
 from keyweave_generator.output import write
 from keyweave_generator.render import render
+from tests.harness import directed, in_batches
 from tests.servers.running import new_namespace, server_url
 
 SOURCES = {
@@ -83,11 +84,11 @@ def test_pages_continue_beyond_the_numbers_that_a_double_represents_exactly(stor
         store.days.create(day(str(index), year, (1 if power >= 0 else -1) << abs(power), 10.0**power))
     expected = [str(index) for index in range(len(years))]
     for view in ("until", "share"):
-        rows = getattr(store.days, f"iterate_by_{view}")(batch=1, newest=newest)
+        rows = in_batches(directed(getattr(store.days, f"by_{view}")(), newest=newest), 1)
         assert names(rows) == (expected[::-1] if newest else expected)
-    ascending = sorted((row.number, row.name) for row in store.days.iterate_all())
+    ascending = sorted((row.number, row.name) for row in store.days.all())
     by_number = [name for _, name in ascending]
-    rows = store.days.iterate_by_number(batch=1, newest=newest)
+    rows = in_batches(directed(store.days.by_number(), newest=newest), 1)
     assert names(rows) == (by_number[::-1] if newest else by_number)
 
 
@@ -101,7 +102,7 @@ def test_a_number_that_no_view_can_hold_is_refused_before_anything_is_written(
     assert caught.value.field == "number"
     with pytest.raises(ValidationError):
         store.days.change("small", lambda row: setattr(row, "number", number))
-    assert names(store.days.iterate_by_number()) == names(store.days.iterate_all()) == ["small"]
+    assert names(store.days.by_number()) == names(store.days.all()) == ["small"]
     assert store.days.find("large") is None
     assert store.check().clean
 
@@ -109,8 +110,8 @@ def test_a_number_that_no_view_can_hold_is_refused_before_anything_is_written(
 def test_an_empty_key_is_a_valid_cursor_position(store: Any) -> None:
     for name in ("b", "", "a"):
         store.days.create(day(name))
-    assert names(store.days.iterate_all(batch=1)) == ["a", "", "b"]
-    assert names(store.days.iterate_by_number(batch=1)) == ["b", "a", ""]
+    assert names(in_batches(store.days.all(), 1)) == ["a", "", "b"]
+    assert names(in_batches(store.days.by_number(), 1)) == ["b", "a", ""]
     assert store.days.get("").name == ""
 
 
@@ -118,7 +119,7 @@ def test_an_empty_key_is_a_valid_cursor_position(store: Any) -> None:
 def test_a_cursor_whose_score_the_server_cannot_read_is_damaged(store: Any, score: str) -> None:
     store.days.create(day("a"))
     with pytest.raises(InvalidCursorError):
-        store.days.list_all(
+        store.days.all().page(
             cursor=write_cursor(
                 store.session.context.state.cursors, Position("Day", "created", True, score, "b")
             )

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from compozy_store import Component, Status, aio, sync
+from compozy_store import Component, Status
 from compozy_store.entities import TASK_STATE, WORKFLOW_STATE
 from keyweave.effects import Command, Flow
 from keyweave.errors import ValidationError
-from keyweave.read import fetch as fetch_flows
-from tests.harness import AT_ONCE, FLAVOURS, Harness, add_tasks, harness, run, task, watched
+from keyweave.read import answers
+from keyweave.read.query import view_query, where_query
+from tests.harness import AT_ONCE, FLAVOURS, Harness, add_tasks, directed, harness, run, task, watched
 
 
 @pytest.fixture(params=FLAVOURS)
 def stores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness]:
     """A store with the execution `w`, whose pages have two rows."""
-    monkeypatch.setattr(fetch_flows, "PAGE_SIZE", 2)
+    monkeypatch.setattr(answers, "PAGE_SIZE", 2)
     with harness(request.param, "fetching", retention={"TaskState": AT_ONCE}) as opened:
         opened.do(opened.db.workflow_states.create(run()))
         yield opened
@@ -55,7 +55,8 @@ def between(stores: Harness, flow: Flow[list[Any]], *actions: Callable[[], Any])
 
 
 def tasks(stores: Harness, *, newest: bool = False) -> Flow[list[Any]]:
-    return fetch_flows.fetch(stores.db.session.context, TASK_STATE, "by_workflow", ("w",), newest=newest)
+    query = view_query(TASK_STATE, "by_workflow", ("w",))
+    return answers.list_rows(stores.db.session.context, query if newest else query.reversed())
 
 
 def changed(other: Any, key: str) -> Callable[[], Any]:
@@ -64,8 +65,12 @@ def changed(other: Any, key: str) -> Callable[[], Any]:
 
 def test_a_fetch_without_rows_is_an_empty_list(stores: Harness) -> None:
     repository = stores.db.task_states
-    assert stores.do(repository.fetch_all()) == stores.do(repository.fetch_by_workflow("nobody")) == []
-    assert stores.do(repository.fetch()) == stores.do(repository.fetch(status=Status.SUCCESS)) == []
+    assert stores.do(repository.all().list()) == stores.do(repository.by_workflow("nobody").list()) == []
+    assert (
+        stores.do(repository.where().list())
+        == stores.do(repository.where(status=Status.SUCCESS).list())
+        == []
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
@@ -74,12 +79,16 @@ def test_a_fetch_includes_every_page(stores: Harness, count: int) -> None:
     add(stores, keys)
     repository = stores.db.task_states
     for newest, expected in ((True, keys[::-1]), (False, keys)):
-        found = stores.do(repository.fetch_by_workflow("w", newest=newest))
+        found = stores.do(directed(repository.by_workflow("w"), newest=newest).list())
         assert names(found) == expected
-        assert found == stores.do(repository.fetch_all(newest=newest))
-        assert found == stores.do(repository.fetch(workflow_id="f", status=Status.RUNNING, newest=newest))
-        assert found == stores.do(repository.fetch(task_id="t", newest=newest)), "compared on documents"
-        assert found == stores.do(repository.iterate_by_workflow("w", newest=newest))
+        assert found == stores.do(directed(repository.all(), newest=newest).list())
+        assert found == stores.do(
+            directed(repository.where(workflow_id="f", status=Status.RUNNING), newest=newest).list()
+        )
+        assert found == stores.do(
+            directed(repository.where(task_id="t"), newest=newest).list()
+        ), "compared on documents"
+        assert found == stores.do(directed(repository.by_workflow("w"), newest=newest))
 
 
 def test_a_fetch_by_several_filters_reads_to_the_end(stores: Harness) -> None:
@@ -87,10 +96,14 @@ def test_a_fetch_by_several_filters_reads_to_the_end(stores: Harness) -> None:
         row = task(key, name="other" if number % 3 else "t", tool_id="x" if number % 2 else "y")
         row.component = Component.TOOL
         stores.do(stores.db.task_states.create(row))
-    assert names(stores.do(stores.db.task_states.fetch(status=Status.RUNNING, task_id="t"))) == "gda"
-    assert names(stores.do(stores.db.task_states.fetch(tool_id="x", task_id="other"))) == "fb"
-    assert names(stores.do(stores.db.task_states.fetch(task_exec_id="c", status=Status.RUNNING))) == "c"
-    found = stores.do(stores.db.workflow_states.fetch(having_task_state={"task_id": "other"}))
+    assert names(stores.do(stores.db.task_states.where(status=Status.RUNNING, task_id="t").list())) == "gda"
+    assert names(stores.do(stores.db.task_states.where(tool_id="x", task_id="other").list())) == "fb"
+    assert (
+        names(stores.do(stores.db.task_states.where(task_exec_id="c", status=Status.RUNNING).list())) == "c"
+    )
+    found = stores.do(
+        stores.db.workflow_states.where().having(stores.db.task_states.where(task_id="other")).list()
+    )
     assert names(found) == "w"
 
 
@@ -104,7 +117,7 @@ def test_a_fetch_takes_one_round_trip_per_page_and_none_to_detect_the_end(stores
 
 def test_a_fetch_in_an_order_without_a_view_is_refused(stores: Harness) -> None:
     with pytest.raises(ValidationError):
-        stores.do(stores.db.task_states.fetch(order="revision"))
+        stores.do(stores.db.task_states.where().order_by("revision").list())
 
 
 def test_rows_that_expire_between_two_pages_are_left_out(stores: Harness, other: Any) -> None:
@@ -115,7 +128,7 @@ def test_rows_that_expire_between_two_pages_are_left_out(stores: Harness, other:
             other.task_states.change(key, lambda row: setattr(row, "status", Status.SUCCESS))
 
     assert between(stores, tasks(stores), end) == "abcef", "b was read before it ended"
-    assert names(stores.do(stores.db.task_states.fetch_by_workflow("w", newest=False))) == "acef"
+    assert names(stores.do(stores.db.task_states.by_workflow("w").reverse().list())) == "acef"
 
 
 def test_concurrent_writes_and_deletes_do_not_affect_other_rows(stores: Harness, other: Any) -> None:
@@ -135,11 +148,10 @@ def test_a_row_that_moves_during_a_fetch_is_returned_once_at_its_last_position(
     context = stores.db.session.context
     view = next(each for each in WORKFLOW_STATE.views.values() if each.order == "revision")
     values = tuple({"workflow_id": "f", "status": "RUNNING"}[field] for field in view.fields)
-    flow = fetch_flows.fetch(context, WORKFLOW_STATE, view.name, values, newest=False)
+    flow = answers.list_rows(context, view_query(WORKFLOW_STATE, view.name, values).reversed())
     assert between(stores, flow, changed(other, "w")) == "xyzw"
-    flow = fetch_flows.fetch_matching(
-        context, WORKFLOW_STATE, {"workflow_id": "f"}, order="revision", newest=False
-    )
+    query = where_query(WORKFLOW_STATE, {"workflow_id": "f"}).ordered("revision").reversed()
+    flow = answers.list_rows(context, query)
     moved: list[Any] = []
 
     def keep(rows: Flow[list[Any]]) -> Flow[list[Any]]:
@@ -173,10 +185,10 @@ def test_a_transaction_sees_its_own_writes_on_every_page(stores: Harness) -> Non
         yield tx.task_states.save(row)
         lists = []
         for call in (
-            tx.task_states.fetch_by_workflow("w", newest=False),
-            tx.task_states.fetch_all(),
-            tx.task_states.fetch(status=Status.RUNNING, task_id="t", newest=False),
-            tx.task_states.fetch_by_status(Status.WAITING),
+            tx.task_states.by_workflow("w").reverse().list(),
+            tx.task_states.all().list(),
+            tx.task_states.where(status=Status.RUNNING, task_id="t").reverse().list(),
+            tx.task_states.by_status(Status.WAITING).list(),
         ):
             lists.append(names((yield call)))
         return lists
@@ -184,17 +196,5 @@ def test_a_transaction_sees_its_own_writes_on_every_page(stores: Harness) -> Non
     expected = ["acdefg", "gfedca", "acefg", "d"]
     assert stores.transact(steps) == expected
     rows = stores.db.task_states
-    assert names(stores.do(rows.fetch_by_workflow("w", newest=False))) == "acdefg"
-    assert names(stores.do(rows.fetch_by_status(Status.WAITING))) == "d"
-
-
-@pytest.mark.parametrize("module", [sync, aio])
-def test_each_list_and_search_can_be_fetched_with_the_same_arguments(module: Any) -> None:
-    for name, repository in vars(module).items():
-        if name.endswith("Repository"):
-            listed = [each for each in vars(repository) if each.startswith("list_")]
-            for method in (*listed, "search"):
-                fetch = "fetch" if method == "search" else f"fetch_{method.removeprefix('list_')}"
-                asked = inspect.signature(getattr(repository, method)).parameters
-                given = inspect.signature(getattr(repository, fetch)).parameters
-                assert list(given) == [word for word in asked if word not in ("limit", "cursor")]
+    assert names(stores.do(rows.by_workflow("w").reverse().list())) == "acdefg"
+    assert names(stores.do(rows.by_status(Status.WAITING).list())) == "d"

@@ -13,6 +13,7 @@ from keyweave.effects import Flow, Send
 from keyweave.errors import TransactionRequiredError
 from keyweave.read import gather as gather_flows
 from keyweave.read import tree as tree_flows
+from keyweave.read.query import where_query
 from tests.scripted import declare_keys
 from tests.servers.running import new_namespace, server_url
 
@@ -62,15 +63,26 @@ def trips(store: Store, flow: Flow[Any]) -> tuple[Any, int]:
     return store.session.run(counted()), count
 
 
+def lists(place: Any, view: str, parents: list[str], *, newest: bool = True) -> list[list[Any]]:
+    """The tasks of each of the parents, as the rows that refer to rows are read."""
+    session = place._session if hasattr(place, "_session") else place.session
+    values = [(parent,) for parent in parents]
+    entity = session.context.package.entities["TaskState"]
+    found: list[list[Any]] = session.run(
+        gather_flows.gather(session.context, entity, view, values, newest=newest)
+    )
+    return found
+
+
 def test_lists_are_complete_and_in_the_order_of_their_keys(store: Store) -> None:
     for number in range(gather_flows.CHUNK * 2 + 1):
         add(store, f"{number}")
     add(store, "child", "0")
     large = [f"{number}" for number in range(gather_flows.CHUNK * 2 + 1)]
-    assert keys(store.task_states.gather_by_workflow(["w", "?"], newest=False)) == [[*large, "child"], []]
-    assert keys(store.task_states.gather_by_parent(["1", "0", "0"])) == [[], ["child"], ["child"]]
-    assert keys(store.task_states.gather_by_workflow(["w"])) == [["child", *reversed(large)]]
-    assert store.task_states.gather_by_parent([]) == []
+    assert keys(lists(store, "by_workflow", ["w", "?"], newest=False)) == [[*large, "child"], []]
+    assert keys(lists(store, "by_parent", ["1", "0", "0"])) == [[], ["child"], ["child"]]
+    assert keys(lists(store, "by_workflow", ["w"])) == [["child", *reversed(large)]]
+    assert lists(store, "by_parent", []) == []
 
 
 def test_many_lists_take_few_round_trips(store: Store) -> None:
@@ -80,8 +92,8 @@ def test_many_lists_take_few_round_trips(store: Store) -> None:
         add(store, f"{parent}.c", parent)
     context, entity = store.session.context, store.session.context.package.entities["TaskState"]
     values = [(parent,) for parent in parents]
-    lists, count = trips(store, gather_flows.gather(context, entity, "by_parent", values, newest=True))
-    assert keys(lists) == [[f"{parent}.c"] for parent in parents]
+    found, count = trips(store, gather_flows.gather(context, entity, "by_parent", values, newest=True))
+    assert keys(found) == [[f"{parent}.c"] for parent in parents]
     assert count == 3
     add(store, "root")
     for parent in parents[: gather_flows.PIPELINE]:
@@ -99,7 +111,7 @@ def test_a_transaction_gathers_its_own_writes(store: Store) -> None:
     def write(transaction: Any) -> None:
         add(transaction, "b", "p")
         transaction.task_states.discard("a")
-        assert keys(transaction.task_states.gather_by_parent(["p", "?"])) == [["b"], []]
+        assert keys(lists(transaction, "by_parent", ["p", "?"])) == [["b"], []]
         assert [row.task_exec_id for row in transaction.task_states.tree("p")] == ["p", "b"]
 
     store.transact(write)
@@ -109,7 +121,7 @@ def test_without_undeclared_keys_each_list_is_read_on_its_own(store: Store) -> N
     add(store, "p")
     add(store, "a", "p")
     declare_keys(store.session.context)
-    assert keys(store.task_states.gather_by_parent(["p", "?"])) == [["a"], []]
+    assert keys(lists(store, "by_parent", ["p", "?"])) == [["a"], []]
 
 
 def test_dangling_entries_are_left_out_and_healed(store: Store) -> None:
@@ -124,7 +136,7 @@ def test_dangling_entries_are_left_out_and_healed(store: Store) -> None:
 
     store.session.run(remove())
     healed = store.stats.healed
-    assert keys(store.task_states.gather_by_parent(["p"])) == [["b"]]
+    assert keys(lists(store, "by_parent", ["p"])) == [["b"]]
     assert store.stats.healed == healed + 1
 
 
@@ -141,7 +153,6 @@ def test_a_row_is_read_with_all_referring_rows(store: Store) -> None:
     expected = [f"{number}" for number in range(gather_flows.CHUNK + 2)]
     for key in expected:
         add(store, key)
-    assert together(store, newest=False) == expected
     assert together(store) == expected[::-1]
     declare_keys(store.session.context)
     assert together(store) == expected[::-1]
@@ -151,7 +162,7 @@ def test_a_row_with_its_referring_rows_is_one_round_trip(store: Store) -> None:
     add(store, "a")
     together(store)
     context, entity = store.session.context, store.session.context.package.entities["WorkflowState"]
-    flow = gather_flows.get_with(context, entity, "w", "TaskState", "workflow_exec_id", newest=True)
+    flow = gather_flows.get_with(context, entity, "w", "TaskState", "workflow_exec_id")
     (_, tasks), count = trips(store, flow)
     assert (keys([tasks]), count) == ([["a"]], 1)
 
@@ -178,10 +189,13 @@ def test_a_transaction_reads_a_row_with_its_own_writes(store: Store) -> None:
     store.transact(write)
 
 
-def leading(store: Any, **more: Any) -> list[str]:
-    """Ids of the newest execution of the workflow `f` and of its tasks."""
-    row, tasks = store.workflow_states.first_with_task_states(workflow_id="f", **more)
-    assert row == store.workflow_states.first(workflow_id="f")
+def leading(store: Any, task_id: str | None = None) -> list[str]:
+    """Ids of the newest execution of the workflow `f`, which has such a task, and of its tasks."""
+    rows = store.workflow_states.where(workflow_id="f")
+    if task_id is not None:
+        rows = rows.having(store.task_states.where(task_id=task_id))
+    row, tasks = store.workflow_states.with_task_states(rows).first()
+    assert row == store.workflow_states.where(workflow_id="f").first()
     return [row.workflow_exec_id, *(task.task_exec_id for task in tasks)]
 
 
@@ -191,25 +205,24 @@ def test_the_first_row_is_read_with_all_referring_rows(store: Store, declared_on
     expected = [f"{number}" for number in range(gather_flows.CHUNK + 2)]
     for key in expected:
         add(store, key)
-    assert leading(store, newest=False) == ["w", *expected]
     assert leading(store) == ["w", *expected[::-1]]
-    assert leading(store, having_task_state={"task_id": "t"}) == ["w", *expected[::-1]]
+    assert leading(store, "t") == ["w", *expected[::-1]]
     store.workflow_states.create(
         WorkflowState(workflow_exec_id="50%:w", workflow_id="f", status=Status.RUNNING)
     )
     assert leading(store) == ["50%:w"]
     store.task_states.change("0", lambda row: setattr(row, "workflow_exec_id", "50%:w"))
     assert leading(store) == ["50%:w", "0"]
-    with pytest.raises(WorkflowNotFoundError):
-        store.workflow_states.first_with_task_states(workflow_id="nobody")
+    unknown = store.workflow_states.where(workflow_id="unknown")
+    assert store.workflow_states.with_task_states(unknown).first() is None
 
 
 def test_the_first_row_with_its_referring_rows_is_one_round_trip(store: Store) -> None:
     add(store, "a")
     leading(store)
     context, entity = store.session.context, store.session.context.package.entities["WorkflowState"]
-    where = ({"workflow_id": "f"}, (), "TaskState", "workflow_exec_id")
-    flow = gather_flows.first_with(context, entity, *where, order="created", newest=True)
+    query = where_query(entity, {"workflow_id": "f"})
+    flow = gather_flows.first_with(context, query, "TaskState", "workflow_exec_id")
     (_, tasks), count = trips(store, flow)
     assert (keys([tasks]), count) == ([["a"]], 1)
 
@@ -252,7 +265,7 @@ def test_a_transaction_locks_a_row_and_reads_its_referring_rows_with_its_own_wri
         add(store, key)
 
     def write(transaction: Any) -> None:
-        assert together(transaction, newest=False, for_update=True) == expected
+        assert together(transaction, for_update=True) == expected[::-1]
         add(transaction, "new")
         assert together(transaction, for_update=True) == ["new", *expected[::-1]]
         row, _ = transaction.workflow_states.get_with_task_states("w", for_update=True)

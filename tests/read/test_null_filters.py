@@ -10,7 +10,7 @@ import pytest
 from compozy_store import ExecutionType, Status
 from compozy_store.errors import TaskNotFoundError
 from keyweave.errors import ValidationError
-from tests.harness import FLAVOURS, Harness, harness, run, task
+from tests.harness import FLAVOURS, Harness, harness, in_batches, run, task
 
 
 @pytest.fixture(params=FLAVOURS)
@@ -54,27 +54,29 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
 @pytest.mark.parametrize(("filters", "expected"), CASES, ids=str)
 def test_none_asks_for_null(stores: Harness, filters: dict[str, Any], expected: list[str]) -> None:
     tasks = stores.db.task_states
-    assert keys(stores.do(tasks.search(**filters)).records) == expected
-    assert keys(stores.do(tasks.fetch(**filters))) == expected
-    assert keys(stores.do(tasks.iterate(**filters, batch=1))) == expected
+    rows = tasks.where(**filters).scan()
+    assert keys(stores.do(rows.page()).rows) == expected
+    assert keys(stores.do(rows.list())) == expected
+    assert keys(stores.do(in_batches(rows, 1))) == expected
     found: list[str] = []
     cursor = None
     while True:
-        page = stores.do(tasks.search(**filters, limit=1, cursor=cursor))
-        found += keys(page.records)
+        page = stores.do(rows.page(limit=1, cursor=cursor))
+        found += keys(page.rows)
         cursor = page.cursor
         if cursor is None:
             break
     assert sorted(found) == expected
     if expected:
-        assert stores.do(tasks.first(**filters)).task_exec_id in expected
+        assert stores.do(rows.first()).task_exec_id in expected
     else:
+        assert stores.do(rows.first()) is None
         with pytest.raises(TaskNotFoundError):
-            stores.do(tasks.first(**filters))
+            stores.do(rows.one())
 
     def steps(tx: Any) -> Any:
         yield tx.task_states.create(task("new", workflow="v"))
-        return (yield tx.task_states.fetch(**filters))
+        return (yield tx.task_states.where(**filters).scan().list())
 
     matching = all(
         value is None or (name, value) == ("status", Status.RUNNING) for name, value in filters.items()
@@ -83,27 +85,28 @@ def test_none_asks_for_null(stores: Harness, filters: dict[str, Any], expected: 
 
 
 def test_the_plan_shows_that_documents_are_compared(stores: Harness) -> None:
-    plan = stores.do(stores.db.task_states.explain(workflow_exec_id="w", parent_state_id=None))
+    plan = stores.do(stores.db.task_states.where(workflow_exec_id="w", parent_state_id=None).explain())
     assert (plan.view, plan.compared) == ("by_workflow", ("parent_state_id",))
-    assert stores.do(stores.db.task_states.explain(parent_state_id=None)).view == "all"
+    plan = stores.do(stores.db.task_states.where(parent_state_id=None).scan().explain())
+    assert (plan.view, plan.scan) == ("all", True)
 
 
 def test_null_in_a_condition_on_referring_rows(stores: Harness) -> None:
-    def found(**more: Any) -> list[str]:
-        return sorted(
-            row.workflow_exec_id for row in stores.do(stores.db.workflow_states.search(**more)).records
-        )
+    def found(**wanted: Any) -> list[str]:
+        rows = stores.db.workflow_states.where().having(stores.db.task_states.where(**wanted))
+        return sorted(row.workflow_exec_id for row in stores.do(rows.page()))
 
-    assert found(having_task_state={"action_id": None}) == ["w"]
-    assert found(having_task_state={"parent_state_id": None, "action_id": "saw"}) == ["v"]
-    assert found(having_task_state={"parent_state_id": None}) == ["v", "w"]
-    assert found(having_task_state={}) == ["v", "w"]
+    assert found(action_id=None) == ["w"]
+    assert found(parent_state_id=None, action_id="saw") == ["v"]
+    assert found(parent_state_id=None) == ["v", "w"]
     assert found() == ["v", "w"]
+    everything = stores.do(stores.db.workflow_states.where().order_by("revision").list())
+    assert sorted(row.workflow_exec_id for row in everything) == ["v", "w"]
 
     def steps(tx: Any) -> Any:
-        return (yield tx.workflow_states.search(having_task_state={"action_id": None}))
+        return (yield tx.workflow_states.where().having(tx.task_states.where(action_id=None)).page())
 
-    assert [row.workflow_exec_id for row in stores.transact(steps).records] == ["w"]
+    assert [row.workflow_exec_id for row in stores.transact(steps).rows] == ["w"]
 
 
 @pytest.mark.parametrize("name", ["workflow_exec_id", "status", "task_exec_id"])
@@ -111,12 +114,12 @@ def test_a_field_that_is_never_null_is_not_asked_for_null(stores: Harness, name:
     tasks = stores.db.task_states
     filters: dict[str, Any] = {"action_id": "saw", name: None}
     calls: list[Callable[[], Any]] = [
-        lambda: tasks.search(**filters),
-        lambda: tasks.fetch(**filters),
-        lambda: tasks.first(**filters),
-        lambda: tasks.iterate(**filters),
-        lambda: tasks.explain(**filters),
-        lambda: tasks.first_with_task_states(**filters),
+        lambda: tasks.where(**filters).page(),
+        lambda: tasks.where(**filters).list(),
+        lambda: tasks.where(**filters).first(),
+        lambda: tasks.where(**filters),
+        lambda: tasks.where(**filters).explain(),
+        lambda: tasks.with_task_states(tasks.where(**filters)).first(),
     ]
     for call in calls:
         with pytest.raises(ValidationError) as caught:
@@ -127,12 +130,13 @@ def test_a_field_that_is_never_null_is_not_asked_for_null(stores: Harness, name:
 def test_a_condition_that_is_none_is_refused(stores: Harness) -> None:
     runs = stores.db.workflow_states
     nothing: Any = None
+    tasks = stores.db.task_states.where(status=nothing)
     calls: list[Callable[[], Any]] = [
-        lambda: runs.search(having_task_state=nothing),
-        lambda: runs.fetch(having_task_state=nothing),
-        lambda: runs.first(having_task_state=nothing),
-        lambda: runs.iterate(having_task_state=nothing),
-        lambda: runs.search(having_task_state={"status": nothing}),
+        lambda: runs.where().having(tasks).page(),
+        lambda: runs.where().having(tasks).list(),
+        lambda: runs.where().having(tasks).first(),
+        lambda: runs.where().having(tasks),
+        lambda: runs.all().having(tasks).count(),
     ]
     for call in calls:
         with pytest.raises(ValidationError):

@@ -27,7 +27,7 @@ def users(scripted: Scripted, answers: list[Any], **more: Any) -> Page[Any]:
 def test_a_page_is_one_round_trip_and_its_cursor_goes_on() -> None:
     scripted = Scripted()
     page = users(scripted, [[[b"1700000000000001", b"u", [], USER]]], limit=1)
-    assert [record.id for record in page.records] == ["u"]
+    assert [record.id for record in page.rows] == ["u"]
     users(scripted, [[[b"", b"", [], USER]]], cursor=page.cursor, limit=1)
     first, second = scripted.sent()
     assert first[2:] == (1, VIEW, f"{TAG}User:", 1, "newest", "", "", 4000)
@@ -37,14 +37,14 @@ def test_a_page_is_one_round_trip_and_its_cursor_goes_on() -> None:
 def test_a_page_that_dead_rows_shorten_is_filled_by_the_next_call() -> None:
     scripted = Scripted()
     page = users(scripted, [[[b"5", b"a", [], USER]], [[b"", b"", [], USER]]])
-    assert (len(page.records), page.cursor) == (2, None)
+    assert (len(page.rows), page.cursor) == (2, None)
     assert [command[5] for command in scripted.sent()] == [2, 1]
 
 
 def test_a_member_without_a_document_is_removed_under_a_guard() -> None:
     scripted = Scripted()
     page = users(scripted, [[[b"", b"", [b"gone"], USER]], [[b"OK"]]])
-    assert len(page.records) == 1
+    assert len(page.rows) == 1
     heal = scripted.sent()[1]
     assert heal[heal.index("missing") :] == ("missing", 1, "rows", "entries", 4, "remove", 1, "gone", "")
     assert scripted.context.state.stats.healed == 1
@@ -58,7 +58,7 @@ def test_a_member_whose_document_is_written_meanwhile_stays() -> None:
 
 def test_without_undeclared_keys_a_page_takes_two_commands() -> None:
     scripted = Scripted(declared_keys=True)
-    assert len(users(scripted, [[[b"u", b"3"]], [[USER]]]).records) == 1
+    assert len(users(scripted, [[[b"u", b"3"]], [[USER]]]).rows) == 1
     assert [command[0] for command in scripted.sent()] == ["ZREVRANGEBYSCORE", "MGET"]
 
 
@@ -78,7 +78,7 @@ def test_two_commands_skip_members_of_one_score_up_to_the_cursor(newest: bool) -
 def test_two_commands_skip_rows_past_their_deadline() -> None:
     scripted = Scripted(declared_keys=True)
     page = users(scripted, [[[b"u", b"3", b"d", b"2"]], [[USER, DEAD]], [TIME]])
-    assert [record.id for record in page.records] == ["u"]
+    assert [record.id for record in page.rows] == ["u"]
     assert scripted.context.state.stats.dead_met == 1
 
 

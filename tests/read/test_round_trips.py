@@ -11,10 +11,10 @@ from compozy_store.entities import TASK_STATE, WORKFLOW_STATE
 from keyweave.effects import ServerError
 from keyweave.errors import CorruptDocumentError, InvalidCursorError, ValidationError
 from keyweave.model.page import Page
+from keyweave.read import execute
 from keyweave.read import gather as gather_flows
-from keyweave.read import search as search_flows
 from keyweave.read import tree as tree_flows
-from keyweave.read.join import Having
+from keyweave.read.query import Having, where_query
 from tests.scripted import Scripted
 
 TAG = "{app:v1:test:t:execution:0}:"
@@ -33,8 +33,8 @@ def task(key: str, agent: str = "a:b", status: str = "RUNNING") -> bytes:
 def search(
     scripted: Scripted, answers: list[Any], filters: dict[str, Any] | None = None, **more: Any
 ) -> Page[Any]:
-    options: dict[str, Any] = {"order": "created", "limit": 2, "cursor": None, "newest": True} | more
-    flow = search_flows.search(scripted.context, TASK_STATE, filters or FILTERS, **options)
+    options: dict[str, Any] = {"limit": 2, "cursor": None} | more
+    flow = execute.page(scripted.context, where_query(TASK_STATE, filters or FILTERS), **options)
     page: Page[Any] = scripted.run(flow, answers)
     return page
 
@@ -46,7 +46,7 @@ def keys(rows: list[Any]) -> list[str]:
 def test_two_views_are_one_call_and_its_cursor_continues() -> None:
     scripted = Scripted()
     page = search(scripted, [[[2, b"7", b"b", [], task("a"), task("b")]]])
-    assert keys(page.records) == ["a", "b"]
+    assert keys(page.rows) == ["a", "b"]
     assert search(scripted, [[[1, b"", b"", []]]], cursor=page.cursor).cursor is None
     first, second = (command[2:] for command in scripted.sent())
     assert first == (2, BY_AGENT, BY_STATUS, f"{TAG}TaskState:", 2, "newest", "", "", 4000, 2)
@@ -57,14 +57,14 @@ def test_a_document_that_does_not_match_is_not_found_although_its_entries_match(
     page = search(
         Scripted(), [[[1, b"", b"", [], task("a", agent="x"), task("b", status="PAUSED"), task("c")]]]
     )
-    assert keys(page.records) == ["c"]
+    assert keys(page.rows) == ["c"]
 
 
 def test_a_page_ends_at_its_last_match_when_documents_are_compared() -> None:
     scripted = Scripted()
     found = [task("a"), task("b"), task("c")]
     page = search(scripted, [[[1, b"9", b"c", [], *found]]], FILTERS | {"component": "agent"}, limit=1)
-    assert keys(page.records) == ["a"]
+    assert keys(page.rows) == ["a"]
     search(scripted, [[[1, b"", b"", []]]], FILTERS | {"component": "agent"}, limit=1, cursor=page.cursor)
     assert scripted.sent()[1][-4:-2] == ("1700000000000001", "a")
 
@@ -72,7 +72,7 @@ def test_a_page_ends_at_its_last_match_when_documents_are_compared() -> None:
 def test_a_short_page_is_filled_by_the_next_call() -> None:
     scripted = Scripted()
     page = search(scripted, [[[1, b"5", b"z", [], task("a")]], [[2, b"", b"", [], task("b")]]])
-    assert (keys(page.records), page.cursor) == (["a", "b"], None)
+    assert (keys(page.rows), page.cursor) == (["a", "b"], None)
     assert scripted.sent()[1][6:10] == (1, "newest", "5", "z")
 
 
@@ -88,8 +88,8 @@ def test_a_member_without_a_document_is_removed_from_the_view_that_was_read() ->
 def test_without_undeclared_keys_the_smallest_view_is_read() -> None:
     scripted = Scripted(declared_keys=True)
     plain = [[5, 2], [[b"a", b"3"]], [[task("a")]]]
-    assert keys(search(scripted, plain).records) == ["a"]
-    assert keys(search(scripted, plain).records) == ["a"]
+    assert keys(search(scripted, plain).rows) == ["a"]
+    assert keys(search(scripted, plain).rows) == ["a"]
     assert [command[0] for command in scripted.sent()] == [
         *["ZCARD", "ZCARD", "ZREVRANGEBYSCORE", "MGET"] * 2,
     ]
@@ -114,20 +114,15 @@ def run(key: str) -> bytes:
     return f'{head}"workflow_exec_id":"{key}","workflow_id":"f","status":"RUNNING"}}'.encode()
 
 
+def having_task(wanted: dict[str, Any]) -> Having:
+    return Having(where_query(TASK_STATE, wanted))
+
+
 def having(scripted: Scripted, answers: list[Any], **wanted: Any) -> list[str]:
     """Executions of the workflow `f` that have such a task."""
-    condition = Having("TaskState", "workflow_exec_id", wanted)
-    flow = search_flows.search(
-        scripted.context,
-        WORKFLOW_STATE,
-        {"workflow_id": "f"},
-        [condition],
-        order="created",
-        limit=1,
-        cursor=None,
-        newest=True,
-    )
-    return [row.workflow_exec_id for row in scripted.run(flow, answers).records]
+    query = where_query(WORKFLOW_STATE, {"workflow_id": "f"}).where_having(having_task(wanted))
+    flow = execute.page(scripted.context, query, 1, None)
+    return [row.workflow_exec_id for row in scripted.run(flow, answers).rows]
 
 
 def test_a_row_with_a_referring_row_is_found_in_one_call_with_a_proof() -> None:
@@ -206,9 +201,7 @@ def test_a_depth_that_is_not_a_number_sends_nothing() -> None:
 
 def together(scripted: Scripted, answers: list[Any]) -> list[str]:
     """An execution and its tasks."""
-    flow = gather_flows.get_with(
-        scripted.context, WORKFLOW_STATE, "w", "TaskState", "workflow_exec_id", newest=False
-    )
+    flow = gather_flows.get_with(scripted.context, WORKFLOW_STATE, "w", "TaskState", "workflow_exec_id")
     row, tasks = scripted.run(flow, answers)
     return [row.workflow_exec_id, *keys(tasks)]
 
@@ -217,7 +210,7 @@ def test_a_row_with_its_referring_rows_is_one_call() -> None:
     scripted = Scripted()
     assert together(scripted, [[[run("w"), b"", b"", [], task("a"), task("b")]]]) == ["w", "a", "b"]
     row, view = f"{TAG}WorkflowState:w", f"{TAG}TaskState.by_workflow:w"
-    assert scripted.sent()[0][2:] == (2, row, view, f"{TAG}TaskState:", 200, "oldest", 4000)
+    assert scripted.sent()[0][2:] == (2, row, view, f"{TAG}TaskState:", 200, "newest", 4000)
 
 
 def test_a_large_list_continues_as_pages() -> None:
@@ -237,22 +230,20 @@ def test_a_row_past_its_deadline_is_missing_and_so_is_one_without_a_document() -
 def test_without_undeclared_keys_a_row_with_its_referring_rows_is_a_get_and_pages() -> None:
     scripted = Scripted(declared_keys=True)
     assert together(scripted, [[run("w")], [[b"a", b"3"]], [[task("a")]]]) == ["w", "a"]
-    assert [command[0] for command in scripted.sent()] == ["GET", "ZRANGEBYSCORE", "MGET"]
+    assert [command[0] for command in scripted.sent()] == ["GET", "ZREVRANGEBYSCORE", "MGET"]
 
 
 def leading(scripted: Scripted, answers: list[Any], *conditions: Having, **filters: Any) -> list[str]:
     """The newest execution of the workflow `f` that equals the filters, and its tasks."""
-    flow = gather_flows.first_with(
-        scripted.context,
-        WORKFLOW_STATE,
-        {"workflow_id": "f", **filters},
-        conditions,
-        "TaskState",
-        "workflow_exec_id",
-        order="created",
-        newest=False,
+    query = where_query(WORKFLOW_STATE, {"workflow_id": "f", **filters})
+    for condition in conditions:
+        query = query.where_having(condition)
+    found = scripted.run(
+        gather_flows.first_with(scripted.context, query, "TaskState", "workflow_exec_id"), answers
     )
-    row, tasks = scripted.run(flow, answers)
+    if found is None:
+        return []
+    row, tasks = found
     return [row.workflow_exec_id, *keys(tasks)]
 
 
@@ -266,7 +257,7 @@ def test_the_first_row_of_a_view_with_its_referring_rows_is_one_call() -> None:
         f"{TAG}TaskState:",
     )
     family_of = f"{TAG}TaskState.by_workflow:"
-    assert scripted.sent()[0][2:] == (1, view, rows, 4000, family_of, theirs, 200, "oldest", 4000)
+    assert scripted.sent()[0][2:] == (1, view, rows, 4000, family_of, theirs, 200, "newest", 4000)
 
 
 def test_the_large_list_of_a_first_row_continues_as_pages() -> None:
@@ -276,9 +267,8 @@ def test_the_large_list_of_a_first_row_continues_as_pages() -> None:
     assert scripted.sent()[1][7:9] == ("7", "a")
 
 
-def test_a_missing_first_row_is_the_entitys_own_error() -> None:
-    with pytest.raises(WorkflowNotFoundError):
-        leading(Scripted(), [[[[b"", b"", []]]]])
+def test_a_missing_first_row_is_none() -> None:
+    assert leading(Scripted(), [[[[b"", b"", []]]]]) == []
 
 
 def test_a_first_row_after_dead_or_damaged_members_is_searched_for() -> None:
@@ -296,8 +286,7 @@ def test_a_first_row_by_its_key_is_read_like_any_row_with_its_referring_rows() -
     assert leading(scripted, [answer], workflow_exec_id="w", status="RUNNING") == ["w", "a"]
     assert scripted.sent()[0][2:4] == (2, f"{TAG}WorkflowState:w")
     for other in ([None], answer):
-        with pytest.raises(WorkflowNotFoundError):
-            leading(Scripted(), [other], workflow_exec_id="w", status="PAUSED")
+        assert leading(Scripted(), [other], workflow_exec_id="w", status="PAUSED") == []
 
 
 def test_a_first_row_by_more_fields_than_one_view_covers_is_searched_for() -> None:
@@ -306,7 +295,7 @@ def test_a_first_row_by_more_fields_than_one_view_covers_is_searched_for() -> No
         ([[[1, *found]], [family]], (), {"status": "RUNNING"}),
         (
             [[[b"", b"", [], [run("w"), task("a")]]], [family]],
-            (Having("TaskState", "workflow_exec_id", {"task_id": "t"}),),
+            (having_task({"task_id": "t"}),),
             {},
         ),
     ):
@@ -321,5 +310,5 @@ def test_without_undeclared_keys_a_first_row_is_searched_for() -> None:
     ]
     assert [command[0] for command in scripted.sent()] == [
         *["ZREVRANGEBYSCORE", "MGET"],
-        *["ZRANGEBYSCORE", "MGET"],
+        *["ZREVRANGEBYSCORE", "MGET"],
     ]

@@ -9,12 +9,23 @@ from typing import Any
 import pytest
 
 from compozy_store import Status, TaskState
-from compozy_store.entities import WORKFLOW_STATE
-from keyweave.read import join as join_flows
+from compozy_store.entities import TASK_STATE, WORKFLOW_STATE
+from keyweave.read import execute
 from keyweave.read import probe as probe_flows
-from keyweave.read import search as search_flows
+from keyweave.read.query import Having, where_query
 from keyweave.store.script import Script
-from tests.harness import AT_ONCE, FLAVOURS, Harness, add_tasks, harness, run, task, watched
+from tests.harness import (
+    AT_ONCE,
+    FLAVOURS,
+    Harness,
+    add_tasks,
+    directed,
+    harness,
+    in_batches,
+    run,
+    task,
+    watched,
+)
 from tests.scripted import declare_keys
 
 
@@ -44,8 +55,14 @@ def stores(request: pytest.FixtureRequest) -> Iterator[Harness]:
 
 
 def found(stores: Harness, task_filter: dict[str, Any], *, batch: int, newest: bool) -> list[str]:
-    rows = stores.db.workflow_states.iterate(
-        workflow_id="f", having_task_state=task_filter, order="created", batch=batch, newest=newest
+    rows = in_batches(
+        directed(
+            stores.db.workflow_states.where(workflow_id="f")
+            .having(stores.db.task_states.where(**task_filter))
+            .order_by("created"),
+            newest=newest,
+        ),
+        batch,
     )
     return [row.workflow_exec_id for row in stores.do(rows)]
 
@@ -77,13 +94,11 @@ def test_one_round_trip_finds_what_plain_commands_find(
 def test_the_newest_row_with_a_referring_row_is_one_round_trip(stores: Harness) -> None:
     found(stores, {"task_id": "a"}, batch=1, newest=True)  # the server knows the script from here on
     trips: list[int] = []
-    condition = join_flows.having(("TaskState", "workflow_exec_id", {"task_id": "a"}))
-    options: dict[str, Any] = {"order": "created", "limit": 1, "cursor": None, "newest": True}
-    flow = search_flows.search(
-        stores.db.session.context, WORKFLOW_STATE, {"workflow_id": "f"}, condition, **options
-    )
+    condition = Having(where_query(TASK_STATE, {"task_id": "a"}))
+    query = where_query(WORKFLOW_STATE, {"workflow_id": "f"}).where_having(condition)
+    flow = execute.page(stores.db.session.context, query, 1, None)
     page = stores.do(stores.db.session.run(watched(stores, flow, lambda number, _: trips.append(number))))
-    assert len(page.records) == 1
+    assert len(page.rows) == 1
     assert trips == [1]
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from compozy_store.entities import TASK_STATE
 from compozy_store.errors import TaskNotFoundError
 from keyweave.errors import CorruptDocumentError, ReferenceViolationError
-from tests.harness import FLAVOURS, Harness, harness, run, task
+from keyweave.read import gather as gather_flows
+from tests.harness import FLAVOURS, Harness, harness, in_batches, run, task
 
 DEEP = b"[" * 20_000 + b"]" * 20_000
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
@@ -51,16 +53,16 @@ def keys(rows: Any) -> list[str]:
 
 
 READS: dict[str, tuple[Callable[[Any], Any], list[str]]] = {
-    "list": (lambda db: db.task_states.list_by_workflow("w"), ["below", "good", "root"]),
-    "list of one": (lambda db: db.task_states.list_by_workflow("w", limit=1), ["below"]),
-    "iterate": (lambda db: db.task_states.iterate_by_workflow("w", batch=1), ["below", "good", "root"]),
-    "fetch": (lambda db: db.task_states.fetch_by_parent("root"), ["good"]),
+    "list": (lambda db: db.task_states.by_workflow("w").page(), ["below", "good", "root"]),
+    "list of one": (lambda db: db.task_states.by_workflow("w").page(limit=1), ["below"]),
+    "iterate": (lambda db: in_batches(db.task_states.by_workflow("w"), 1), ["below", "good", "root"]),
+    "fetch": (lambda db: db.task_states.by_parent("root").list(), ["good"]),
     "search": (
-        lambda db: db.task_states.search(workflow_exec_id="w", task_id="t"),
+        lambda db: db.task_states.where(workflow_exec_id="w", task_id="t").page(),
         ["below", "good", "root"],
     ),
-    "search by one": (lambda db: db.task_states.search(parent_state_id="root"), ["good"]),
-    "fetch of a search": (lambda db: db.task_states.fetch(parent_state_id=None), ["root"]),
+    "search by one": (lambda db: db.task_states.where(parent_state_id="root").page(), ["good"]),
+    "fetch of a search": (lambda db: db.task_states.where(parent_state_id=None).scan().list(), ["root"]),
     "tree": (lambda db: db.task_states.tree("root"), ["below", "good", "root"]),
 }
 
@@ -69,14 +71,14 @@ READS: dict[str, tuple[Callable[[Any], Any], list[str]]] = {
 def test_it_is_left_out_of_every_list(stores: Harness, read: str) -> None:
     call, expected = READS[read]
     found = stores.do(call(stores.db))
-    assert keys(getattr(found, "records", found)) == expected
+    assert keys(getattr(found, "rows", found)) == expected
 
 
 def test_pages_go_on_behind_it(stores: Harness) -> None:
     found, cursor = [], None
     for _ in range(9):
-        page = stores.do(stores.db.task_states.list_by_workflow("w", limit=1, cursor=cursor))
-        found += keys(page.records)
+        page = stores.do(stores.db.task_states.by_workflow("w").page(limit=1, cursor=cursor))
+        found += keys(page.rows)
         cursor = page.cursor
         if cursor is None:
             break
@@ -84,22 +86,36 @@ def test_pages_go_on_behind_it(stores: Harness) -> None:
 
 
 def test_lists_of_families_leave_it_out(stores: Harness) -> None:
-    lists = stores.do(stores.db.task_states.gather_by_parent(["root", "bad"]))
+    parents = [("root",), ("bad",)]
+    context = stores.db.session.context
+    gathered = gather_flows.gather(context, TASK_STATE, "by_parent", parents, newest=True)
+    lists = stores.do(stores.db.session.run(gathered))
     assert [keys(rows) for rows in lists] == [["good"], ["below"]]
     row, rows = stores.do(stores.db.task_states.get_with_task_states("root"))
     assert (row.task_exec_id, keys(rows)) == ("root", ["good"])
-    row, rows = stores.do(stores.db.workflow_states.first_with_task_states(workflow_id="f"))
+    row, rows = stores.do(
+        stores.db.workflow_states.with_task_states(stores.db.workflow_states.where(workflow_id="f")).first()
+    )
     assert keys(rows) == ["below", "good", "root"]
-    found = stores.do(stores.db.workflow_states.search(having_task_state={"parent_state_id": "root"}))
-    assert [row.workflow_exec_id for row in found.records] == ["w"]
+    found = stores.do(
+        stores.db.workflow_states.where().having(stores.db.task_states.where(parent_state_id="root")).page()
+    )
+    assert [row.workflow_exec_id for row in found.rows] == ["w"]
     having = {"parent_state_id": "root", "task_id": "t", "workflow_id": "f"}
-    assert len(stores.do(stores.db.workflow_states.search(having_task_state=having)).records) == 1
+    assert (
+        len(
+            stores.do(
+                stores.db.workflow_states.where().having(stores.db.task_states.where(**having)).page()
+            ).rows
+        )
+        == 1
+    )
 
 
 def test_it_is_reported(stores: Harness, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "keyweave"):
         for _ in range(4):
-            stores.do(stores.db.task_states.list_by_workflow("w"))
+            stores.do(stores.db.task_states.by_workflow("w").page())
     assert stores.db.stats.unreadable == 4
     assert len(caplog.messages) == 3
     assert all("TaskState" in text and "keyweave check" in text for text in caplog.messages)
@@ -123,7 +139,7 @@ def test_a_read_by_its_key_raises(stores: Harness) -> None:
 
 def test_a_list_in_a_transaction_raises(stores: Harness) -> None:
     def steps(tx: Any) -> Any:
-        return (yield tx.task_states.fetch_by_parent("root"))
+        return (yield tx.task_states.by_parent("root").list())
 
     with pytest.raises(CorruptDocumentError):
         stores.transact(steps)
@@ -138,7 +154,7 @@ def test_it_is_deleted_by_its_key_with_its_entries_and_its_family(
         fill(stores, damage)
         answer = stores.do(getattr(stores.db.task_states, method)("bad"))
         assert answer is (True if method == "discard" else None)
-        assert keys(stores.do(stores.db.task_states.fetch())) == ["good", "root"]
+        assert keys(stores.do(stores.db.task_states.where().list())) == ["good", "root"]
         assert not any("bad" in name for name in stores.contents())
         report = stores.do(stores.db.check())
         assert report.clean, report.drift

@@ -101,12 +101,13 @@ def _play_entity(
         for view in entity.views:
             values = [getattr(record, name) for name in view.fields]
             if None not in values:
-                assert record in getattr(repository, f"list_{view.name}")(*values).records
+                method = f"{view.name}_" if hasattr(repository, f"{view.name}_") else view.name
+                assert record in getattr(repository, method)(*values).page()
         for unique in entity.uniques:
             values = [getattr(record, name) for name in unique.fields]
             if None not in values:
                 assert getattr(repository, f"get_by_{unique.name}")(*values) == record
-        assert repository.search(**{argument_name(entity.key): key}).records == [record]
+        assert repository.where(**{argument_name(entity.key): key}).page().rows == [record]
         repository.save(record)
         for merge in entity.merges:
             elements = [element(draw, package, schema, merge.record) for _ in range(3)]

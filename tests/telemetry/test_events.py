@@ -138,7 +138,7 @@ def test_entries_without_a_document_are_counted_and_healed(stores: Harness, reco
     add_tasks(stores, [task("t")])
     partition = stores.db.session.context.keyspace.partition("execution")
     stores.send(("DEL", partition.document("TaskState", "t")))
-    assert stores.do(stores.db.task_states.list_all()).records == []
+    assert stores.do(stores.db.task_states.all().page()).rows == []
     assert (
         recording.total("keyweave.dead.met", db_collection_name="TaskState", keyweave_reason="dangling") == 1
     )

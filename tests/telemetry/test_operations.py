@@ -55,22 +55,21 @@ def reported(span: Any) -> tuple[Any, ...]:
 
 def test_an_operation_is_timed_and_makes_a_span(stores: Harness, recording: Recording) -> None:
     stores.do(stores.db.users.create(user("u")))
-    stores.do(stores.db.users.list_by_role(Role.USER))
-    assert len(list(stores.do(stores.db.users.iterate_by_role(Role.USER)))) == 1
-    assert len(stores.do(stores.db.users.fetch_by_role(Role.USER))) == 1
+    stores.do(stores.db.users.by_role(Role.USER).page())
+    assert len(list(stores.do(stores.db.users.by_role(Role.USER)))) == 1
+    assert len(stores.do(stores.db.users.by_role(Role.USER).list())) == 1
     assert stores.do(stores.db.users.get_by_email("U@x")).id == "u"
     assert durations(recording) == {
         ("User", "create", ""): 1,
+        ("User", "page", ""): 2,
         ("User", "list", ""): 1,
-        ("User", "iterate", ""): 1,
-        ("User", "fetch", ""): 1,
         ("User", "get_by", ""): 1,
     }
     assert [reported(span) for span in recording.spans()] == [
         ("create User", "User", None, "ok"),
+        ("page User", "User", "by_role", "ok"),
+        ("page User", "User", "by_role", "ok"),
         ("list User", "User", "by_role", "ok"),
-        ("iterate User", "User", "by_role", "ok"),
-        ("fetch User", "User", "by_role", "ok"),
         ("get_by User", "User", "email", "ok"),
     ]
     assert {span.kind for span in recording.spans()} == {SpanKind.CLIENT}
@@ -252,14 +251,13 @@ def named_operations(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             if node.func.attr in ("_run", "run"):
                 yield ast.literal_eval(node.args[1])
-            elif node.func.attr == "iterate":
-                yield ast.literal_eval(node.args[2])
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_generated_code_names_every_operation(flavour: str) -> None:
     paths = (ROOT / "generated" / "compozy_store" / flavour).glob("*.py")
-    generated = {name for path in paths for name in named_operations(path)}
+    handles = ROOT / "runtime" / "keyweave" / flavour / "rows.py"
+    generated = {name for path in (*paths, handles) for name in named_operations(path)}
     # A store's check, health and transactions are run by its session.
     session = (ROOT / "runtime" / "keyweave" / flavour / "session.py").read_text(encoding="utf-8")
     in_session = set(re.findall(r'self\.run\(.*, "(\w+)"', session))

@@ -253,10 +253,10 @@ def bad_calls(store: Any) -> Iterator[Callable[[], Any]]:
     yield lambda: store.users.create(User(id=MARK, email=f"{MARK}\udc00", role=Role.USER))
     yield lambda: store.users.create(User(id=MARK, email={MARK: MARK}, role=Role.USER))  # type: ignore[arg-type]
     yield lambda: store.users.get(f"{MARK}\udc00")
-    yield lambda: store.users.list_all(cursor=MARK)
-    yield lambda: store.users.list_all(limit=MARK)
-    yield lambda: store.users.list_by_role([MARK])
-    yield lambda: store.users.search(order=MARK)
+    yield lambda: store.users.all().page(cursor=MARK)
+    yield lambda: store.users.all().page(limit=MARK)
+    yield lambda: store.users.by_role([MARK]).page()
+    yield lambda: store.users.where().order_by(MARK).page()
     yield lambda: store.workflow_states.create(
         WorkflowState(workflow_exec_id=MARK, workflow_id=MARK, status=Status.RUNNING, output={MARK: {MARK}})
     )

@@ -73,7 +73,7 @@ def test_ended_rows_make_way(
             "slug of b",
             "slug of c",
         ]
-        assert target.do(target.db.remarks.fetch_by_note("a")) == []
+        assert target.do(target.db.remarks.by_note("a").list()) == []
         target.do(target.db.sweep())
         report = target.do(target.db.check())
         assert report.clean, report.drift

@@ -137,7 +137,7 @@ class Repositories(RuleBasedStateMachine):
             yield tx.users.delete(first)
             yield tx.users.create(record)
             assert (yield tx.users.get_by_email(email)).id == key
-            assert (yield tx.api_keys.list_by_user(first)).records == []
+            assert (yield tx.api_keys.by_user(first).page()).rows == []
             if fails:
                 raise Boom
 
@@ -228,12 +228,12 @@ class Repositories(RuleBasedStateMachine):
             )
             yield tx.task_states.create(self.task(key, run, None, status))
             yield tx.task_states.discard(gone)
-            page = yield tx.task_states.list_all(limit=3)
+            page = yield tx.task_states.all().page(limit=3)
             rest = (
-                (yield tx.task_states.list_all(limit=100, cursor=page.cursor)).records if page.cursor else []
+                (yield tx.task_states.all().page(limit=100, cursor=page.cursor)).rows if page.cursor else []
             )
-            assert [row.task_exec_id for row in (*page.records, *rest)] == wanted
-            assert (yield tx.task_states.count_by_workflow(run)) == sum(
+            assert [row.task_exec_id for row in (*page.rows, *rest)] == wanted
+            assert (yield tx.task_states.by_workflow(run).count()) == sum(
                 1 for task in self.tasks.values() if task[0] == run
             )
             assert (yield tx.task_states.get(key)).status == status
@@ -249,21 +249,21 @@ class Repositories(RuleBasedStateMachine):
     def lists_agree(self) -> None:
         pages, cursor = [], None
         while True:
-            page = self.do(self.db.task_states.list_all(limit=2, cursor=cursor))
-            pages += [row.task_exec_id for row in page.records]
+            page = self.do(self.db.task_states.all().page(limit=2, cursor=cursor))
+            pages += [row.task_exec_id for row in page.rows]
             cursor = page.cursor
             if cursor is None:
                 break
         assert pages == self.listed()
-        runs = self.do(self.db.workflow_states.list_all(limit=100)).records
+        runs = self.do(self.db.workflow_states.all().page(limit=100)).rows
         assert [row.workflow_exec_id for row in runs] == list(reversed(self.runs))
 
     @rule(owner=IDS, fingerprint=PRINTS)
     def api_keys_agree(self, owner: str, fingerprint: bytes) -> None:
-        page = self.do(self.db.api_keys.list_by_user(owner, limit=100))
+        page = self.do(self.db.api_keys.by_user(owner).page(limit=100))
         owned = [key for key, (user, _) in self.keys.items() if user == owner]
-        assert [row.id for row in page.records] == list(reversed(owned))
-        assert self.do(self.db.api_keys.count_by_user(owner)) == len(owned)
+        assert [row.id for row in page.rows] == list(reversed(owned))
+        assert self.do(self.db.api_keys.by_user(owner).count()) == len(owned)
         found = self.do(self.db.api_keys.find_by_fingerprint(fingerprint))
         holders = [key for key, (_, taken) in self.keys.items() if taken == fingerprint]
         assert ([found.id] if found else []) == holders
@@ -273,7 +273,7 @@ class Repositories(RuleBasedStateMachine):
     def families_agree(self, data: st.DataObject) -> None:
         key = data.draw(st.sampled_from(sorted(self.tasks)))
         children = [task for name, task in self.tasks.items() if task[1] == key]
-        counts = self.do(self.db.task_states.group_counts_by_parent_status(key))
+        counts = self.do(self.db.task_states.by_parent_status(key).group_counts())
         assert counts == {
             status: n for status in Status if (n := sum(child[2] == status for child in children))
         }
@@ -282,8 +282,8 @@ class Repositories(RuleBasedStateMachine):
         assert set(tree) == self.family({key})
         some = self.tasks[key]
         found = self.do(
-            self.db.task_states.search(status=some[2], workflow_exec_id=some[0], limit=100)
-        ).records
+            self.db.task_states.where(status=some[2], workflow_exec_id=some[0]).page(limit=100)
+        ).rows
         assert [row.task_exec_id for row in found] == [
             name
             for name in self.listed()

@@ -146,7 +146,7 @@ def test_an_interrupted_delete_is_completed_by_deleting_again(flavour: str, plan
         with harness(flavour, stores, deadline=0.02, chunk=50) as impatient, pytest.raises(expected):
             deleting(impatient, interrupt)
         assert stores.do(stores.db.workflow_states.find("w")) is not None
-        left = stores.do(stores.db.task_states.count_by_workflow("w"))
+        left = stores.do(stores.db.task_states.by_workflow("w").count())
         assert 0 < left < 250
         assert stores.clean()
         stores.do(stores.db.workflow_states.delete("w"))
@@ -252,11 +252,11 @@ def test_a_transaction_deletes_a_large_family_in_one_step(stores: Harness) -> No
 
     def steps(tx: Any) -> Generator[Any, Any, None]:
         yield tx.workflow_states.delete("w")
-        assert (yield tx.task_states.count_by_workflow("w")) == 0
+        assert (yield tx.task_states.by_workflow("w").count()) == 0
         assert (yield tx.task_states.find("t1298")) is None
 
     stores.transact(steps)
-    assert stores.do(stores.db.task_states.count_all()) == 2
+    assert stores.do(stores.db.task_states.all().count()) == 2
     assert stores.clean()
 
 
@@ -356,7 +356,7 @@ def test_a_family_of_the_maximum_size_of_one_reply_is_deleted(flavour: str, more
             add_tasks(stores, [task(f"c{number}", "t0") for number in range(size + more)])
             stores.do(stores.db.task_states.delete("t0"))
             assert stores.clean()
-            assert stores.do(stores.db.task_states.count_all()) == size + more - 1
+            assert stores.do(stores.db.task_states.all().count()) == size + more - 1
             stores.do(stores.db.workflow_states.delete("w"))
             assert stores.contents() == {}
             stores.do(stores.db.workflow_states.create(run()))

@@ -91,7 +91,7 @@ def test_one_of_many_concurrent_claims_of_a_unique_value_wins(stores: Harness) -
     assert errors_in(outcomes) == ["EmailExistsError"] * 9
     (winner,) = [outcome for outcome in outcomes if not isinstance(outcome, EmailExistsError)]
     assert stores.do(stores.db.users.get_by_email("one@x")).id == winner.id
-    assert [row.id for row in stores.do(stores.db.users.iterate_all())] == [winner.id]
+    assert [row.id for row in stores.do(stores.db.users.all())] == [winner.id]
     assert stores.clean()
 
 
@@ -126,7 +126,7 @@ def test_one_of_many_concurrent_first_admins_is_inserted(stores: Harness, inside
 
     outcomes = stores.together([create(number) for number in range(20)])
     assert errors_in(outcomes) == ["ViewNotEmptyError"] * 19
-    assert stores.do(stores.db.users.count_by_role(Role.ADMIN)) == 1
+    assert stores.do(stores.db.users.by_role(Role.ADMIN).count()) == 1
     assert stores.clean()
 
 
@@ -146,7 +146,7 @@ def test_the_last_of_many_concurrent_upserts_wins_and_the_index_agrees(stores: H
     assert len({row.updated_at for row in outcomes}) == 20
     assert {row.created_at for row in outcomes} == {min(row.updated_at for row in outcomes)}
     for status in statuses:
-        rows = stores.do(stores.db.workflow_states.list_by_status(status)).records
+        rows = stores.do(stores.db.workflow_states.by_status(status).page()).rows
         assert ("many" in [row.workflow_exec_id for row in rows]) == (status is last.status)
     assert stores.clean()
 
@@ -178,8 +178,8 @@ def test_no_insert_survives_the_delete_of_its_parent(stores: Harness, parent: st
         assert stores.do(rows.find(parent)) is None
         failures = [error for error in outcomes if isinstance(error, Exception)]
         assert all(type(error) is ReferenceViolationError for error in failures)
-        assert stores.do(stores.db.task_states.count_by_parent("p")) == 0
-        left = stores.do(stores.db.task_states.count_by_workflow("w"))
+        assert stores.do(stores.db.task_states.by_parent("p").count()) == 0
+        left = stores.do(stores.db.task_states.by_workflow("w").count())
         assert left == 0
         assert stores.clean()
 
@@ -355,6 +355,6 @@ def test_the_guarantees_hold_between_processes() -> None:
         assert sorted(outputs) == ["lost\n"] * 3 + ["won\n"]
         (entry,) = stores.do(stores.db.workflow_states.get("w")).usage
         assert entry.prompt_tokens == 4 * sum(range(1, 21))
-        (admin,) = stores.do(stores.db.users.iterate_by_role(Role.ADMIN))
+        (admin,) = stores.do(stores.db.users.by_role(Role.ADMIN))
         assert outputs[int(admin.id[1:])] == "won\n"
         assert stores.clean()

@@ -56,9 +56,9 @@ def creating_and_reading(number: int) -> Steps:
         for owner in range(number):
             row = task(f"t{number}-{owner}", workflow="w", name=f"n{number}-{owner}")
             yield tx.task_states.create(row)
-            found = yield tx.task_states.list_by_task_id(row.task_id)
-            assert [each.task_exec_id for each in found.records] == [row.task_exec_id]
-            number_of_rows = yield tx.task_states.count_by_task_id(row.task_id)
+            found = yield tx.task_states.by_task_id(row.task_id).page()
+            assert [each.task_exec_id for each in found.rows] == [row.task_exec_id]
+            number_of_rows = yield tx.task_states.by_task_id(row.task_id).count()
             assert number_of_rows == 1
 
     return steps

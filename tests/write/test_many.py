@@ -57,7 +57,7 @@ def test_a_thousand_rows_take_few_exchanges_each_way(stores: Harness) -> None:
     assert len(sent) in (10, 11)  # one more where the server does not know the script yet
     assert all(left is right for left, right in zip(created, rows, strict=True))
     assert all(row.made_at is not None for row in rows)
-    assert stores.do(stores.db.accounts.count_all()) == 1000
+    assert stores.do(stores.db.accounts.all().count()) == 1000
     for row in rows:
         row.balance = 7
     with exchanges(stores) as sent:
@@ -101,7 +101,7 @@ def test_each_row_has_its_own_result_in_order(stores: Harness) -> None:
     ]
     assert results[1].key == "taken"
     assert isinstance(results[3], UniqueViolationError) and results[3].key == "c"
-    assert stores.do(stores.db.accounts.count_all()) == 3
+    assert stores.do(stores.db.accounts.all().count()) == 3
     assert stores.do(stores.db.check()).clean
 
 
@@ -219,7 +219,7 @@ def test_in_a_transaction_all_or_nothing(stores: Harness) -> None:
 
     assert stores.transact(works) == [True, False]
     assert stores.do(stores.db.accounts.get("a")).balance == 5
-    assert stores.do(stores.db.accounts.count_all()) == 2
+    assert stores.do(stores.db.accounts.all().count()) == 2
 
 
 @pytest.fixture
@@ -322,7 +322,7 @@ def test_where_the_server_stays_away_each_row_is_unknown_and_can_be_settled(
     settled = [blocking.db.outcome(error) for error in results[:100]]
     assert [each.applied for each in settled] == [carried_out] * 100
     assert [each.result for each in settled] == (rows[:100] if carried_out else [None] * 100)
-    assert blocking.db.accounts.count_all() == (100 if carried_out else 0)
+    assert blocking.db.accounts.all().count() == (100 if carried_out else 0)
     if carried_out:
         assert blocking.db.accounts.save(rows[50]) is rows[50]
     assert blocking.db.outcome(results[7]) == settled[7]
@@ -343,7 +343,7 @@ def test_after_the_deadline_the_rest_gets_its_error(request: pytest.FixtureReque
         assert 0 < len(done) <= 300
         assert results[: len(done)] == rows[: len(done)]
         assert {type(each) for each in results[len(done) :]} == {StoreTimeoutError}
-        assert stores.db.accounts.count_all() == len(done)
+        assert stores.db.accounts.all().count() == len(done)
 
 
 # The same as one after another.
@@ -377,7 +377,7 @@ def drawn(chance: random.Random, kind: str) -> list[Any]:
 
 
 def facts(stores: Harness) -> Any:
-    rows = stores.db.accounts.fetch_all()
+    rows = stores.db.accounts.all().list()
     return [
         (row.number, row.name, row.branch, row.balance, row.state)
         for row in sorted(rows, key=lambda r: r.number)

@@ -63,7 +63,7 @@ def test_ended_rows_cost_a_transaction_no_run(stores: Harness, prefix: str) -> N
     runs: list[int] = []
     stores.transact(creating(prefix, MANY, runs))
     assert len(runs) == 1
-    assert stores.do(stores.db.tickets.count_by_state(depot().State.OPEN)) == MANY
+    assert stores.do(stores.db.tickets.by_state(depot().State.OPEN).count()) == MANY
     report = stores.do(stores.db.check())
     assert report.clean and report.unswept == 0
 

@@ -11,7 +11,7 @@ import pytest
 
 from compozy_store import Status, TaskState, UsageEntry
 from keyweave.errors import NotFoundError, TransactionRequiredError
-from tests.harness import FLAVOURS, Harness, Steps, harness, run, task
+from tests.harness import FLAVOURS, Harness, Steps, directed, harness, run, task
 
 LONG = timedelta(days=1)
 
@@ -32,8 +32,8 @@ def pages(repository: Any, newest: bool) -> Steps:
         keys: list[str] = []
         cursor = None
         for _ in range(10):
-            page = yield repository.list_all(limit=2, cursor=cursor, newest=newest)
-            keys += [row.task_exec_id for row in page.records]
+            page = yield directed(repository.all(), newest=newest).page(limit=2, cursor=cursor)
+            keys += [row.task_exec_id for row in page.rows]
             cursor = page.cursor
             if cursor is None:
                 return keys
@@ -54,9 +54,7 @@ def test_pages_continue_through_buffered_rows(stores: Harness) -> None:
         return newest, oldest
 
     assert stores.transact(steps) == (list("gfedcba"), list("abcdefg"))
-    assert [row.task_exec_id for row in stores.do(stores.db.task_states.list_all()).records] == list(
-        "gfedcba"
-    )
+    assert [row.task_exec_id for row in stores.do(stores.db.task_states.all().page()).rows] == list("gfedcba")
 
 
 def test_a_row_that_was_saved_in_the_transaction_is_the_latest_change(stores: Harness) -> None:
@@ -64,11 +62,11 @@ def test_a_row_that_was_saved_in_the_transaction_is_the_latest_change(stores: Ha
         row = yield tx.workflow_states.get("w")
         row.output = 1
         yield tx.workflow_states.save(row)
-        page = yield tx.workflow_states.list_all()
-        return [each.workflow_exec_id for each in page.records]
+        page = yield tx.workflow_states.all().page()
+        return [each.workflow_exec_id for each in page.rows]
 
     assert stores.transact(steps) == ["w", "x"]
-    assert [each.workflow_exec_id for each in stores.do(stores.db.workflow_states.list_all()).records] == [
+    assert [each.workflow_exec_id for each in stores.do(stores.db.workflow_states.all().page()).rows] == [
         "w",
         "x",
     ]
@@ -124,13 +122,13 @@ def test_a_transaction_that_has_ended_cannot_be_used(stores: Harness) -> None:
     calls: list[Callable[[Any], Any]] = [
         lambda tx: tx.task_states.create(task("lost")),
         lambda tx: tx.task_states.get("a"),
-        lambda tx: tx.task_states.count_all(),
+        lambda tx: tx.task_states.all().count(),
         lambda tx: tx.task_states.delete("a"),
     ]
     for call in calls:
         with pytest.raises(TransactionRequiredError):
             stores.do(call(kept[0]))
-    assert stores.do(stores.db.task_states.count_all()) == 1
+    assert stores.do(stores.db.task_states.all().count()) == 1
 
 
 def test_a_transaction_that_failed_cannot_be_used(stores: Harness) -> None:

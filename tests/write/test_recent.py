@@ -54,7 +54,7 @@ def test_two_processes_replace_and_change_each_others_rows_and_every_index_agree
         else:
             stores.do(store.task_states.upsert(task(key, status=status, name=name)))
             left[key] = (status, name)
-        rows = stores.do(stores.db.task_states.list_all()).records
+        rows = stores.do(stores.db.task_states.all().page()).rows
         assert {row.task_exec_id: (row.status, row.task_id) for row in rows} == left
     assert stores.clean()
 
@@ -186,7 +186,8 @@ def discard(stores: Harness, store: Any, entity: Any = API_KEY, name: str = "k")
 
 def present(stores: Harness) -> dict[str, tuple[str, str]]:
     """Owner and prefix of every key of the users."""
-    rows = [row for rows in stores.do(stores.db.api_keys.gather_by_user(["u", "v"])) for row in rows]
+    users = stores.db.users
+    rows = [row for _, rows in stores.do(users.with_api_keys(users.all()).list()) for row in rows]
     return {row.id: (row.user_id, row.prefix) for row in rows}
 
 
@@ -207,7 +208,7 @@ def test_a_row_that_another_process_changed_is_removed_with_its_new_entries(keye
     keyed.do(second.api_keys.save(changed))
     assert discard(keyed, first) == (True, 2)
     assert keyed.do(first.api_keys.find_by_fingerprint(b"other")) is None
-    assert keyed.do(first.api_keys.count_by_user("v")) == 0
+    assert keyed.do(first.api_keys.by_user("v").count()) == 0
     assert first.stats.conflicts == 0
     assert keyed.clean()
 
@@ -260,7 +261,7 @@ def test_a_transaction_removes_what_it_reads(keyed: Harness) -> None:
 
     def steps(tx: Any) -> Generator[Any, Any, None]:
         yield tx.api_keys.delete("k")
-        assert (yield tx.api_keys.count_by_user("v")) == 0
+        assert (yield tx.api_keys.by_user("v").count()) == 0
 
     keyed.transact(steps, first)
     assert first.stats.conflicts == 0

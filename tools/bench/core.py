@@ -216,7 +216,7 @@ def blocking() -> list[Row]:
         client: Any = redis.Redis(unix_socket_path=settings.path)
         document = store.session.context.keyspace.partition("execution").document("TaskState", KEY)
         call = page_command(store)
-        assert len(store.task_states.list_by_workflow("run").records) == 50
+        assert len(store.task_states.by_workflow("run").page().rows) == 50
         reply: Any = client.execute_command(*call)
         assert len(reply) == 53
         rows = [
@@ -230,7 +230,7 @@ def blocking() -> list[Row]:
             compare(
                 "page of 50, blocking",
                 1.35,
-                lambda: store.task_states.list_by_workflow("run", limit=50),
+                lambda: store.task_states.by_workflow("run").page(limit=50),
                 lambda: client.execute_command(*call),
                 PAGE_ROUNDS,
             ),
@@ -272,7 +272,7 @@ async def waiting() -> list[Row]:
             await compare_async(
                 "page of 50, asyncio",
                 1.35,
-                lambda: store.task_states.list_by_workflow("run", limit=50),
+                lambda: store.task_states.by_workflow("run").page(limit=50),
                 lambda: _awaited(client.execute_command(*call)),
                 PAGE_ROUNDS,
             ),

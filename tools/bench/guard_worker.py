@@ -48,7 +48,7 @@ class _Blocking:
         self.rows.get("p1")
 
     def page(self) -> None:
-        self.rows.list_by_workflow("w", limit=50)
+        self.rows.by_workflow("w").page(limit=50)
 
     def save(self) -> None:
         self.row.status = _STATES[self.row.status is _STATES[0]]
@@ -85,7 +85,7 @@ class _Waiting:
         await self.rows.get("p1")
 
     async def page(self) -> None:
-        await self.rows.list_by_workflow("w", limit=50)
+        await self.rows.by_workflow("w").page(limit=50)
 
     async def save(self) -> None:
         self.row.status = _STATES[self.row.status is _STATES[0]]

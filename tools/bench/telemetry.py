@@ -123,7 +123,7 @@ def _get(tasks: Any, key: str) -> Callable[[], object]:
 
 
 def _page(tasks: Any, _: str) -> Callable[[], object]:
-    return lambda: tasks.list_by_workflow("run", limit=50)
+    return lambda: tasks.by_workflow("run").page(limit=50)
 
 
 def _save(tasks: Any, key: str) -> Callable[[], object]:

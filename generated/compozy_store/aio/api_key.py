@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Literal, Never, Unpack
 
-from msgspec import UNSET as _UNSET
-from msgspec import UnsetType as _UnsetType
-
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.keytext import key_text as key_text_
-from keyweave.model.page import Page
-from keyweave.read import count as _count
-from keyweave.read import fetch as _fetch
-from keyweave.read import gather as _gather
 from keyweave.read import get as _get
-from keyweave.read import join as _join
-from keyweave.read import page as _page
-from keyweave.read import search as _search
+from keyweave.read.query import view_query as view_query_
+from keyweave.read.query import where_query as where_query_
 from keyweave.write import touch as _touch
 from keyweave.write import update as _update
 from keyweave.aio.repository import Repository
+from keyweave.aio.rows import Rows
 from keyweave.aio.session import Session
 
 from .. import fields as _fields
+from .. import filters as _filters
 from ..entities.api_key import API_KEY as ENTITY
 from ..models import APIKey
 
-_Order = Literal["created"]
 _View = Literal["by_user"]
 
 
@@ -53,6 +45,14 @@ class APIKeyRepository(Repository[APIKey, str, Never, _View]):
             UniqueViolationError, ReferenceViolationError, TransactionConflictError: as for `change`.
         """
         return await self._run(_update.update(self._context, ENTITY, key, fields), "update")
+
+    def where(self, /, **fields: Unpack[_filters.APIKeyFilters]) -> Rows[APIKey]:
+        """The rows that all filters match, latest first: each is a value, None for null, or a predicate of `keyweave.query`."""
+        return Rows(self._run, self._context, where_query_(ENTITY, fields))
+
+    def by_user(self, user_id: str) -> Rows[APIKey]:
+        """list_api_keys_by_user_id, newest first, and the cascade when a user is deleted."""
+        return Rows(self._run, self._context, view_query_(ENTITY, "by_user", (user_id,)))
 
     async def get_by_fingerprint(self, fingerprint: bytes) -> APIKey:
         """The row with this unique value.
@@ -85,167 +85,6 @@ class APIKeyRepository(Repository[APIKey, str, Never, _View]):
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("prefix", key_text_(prefix, "str"), "")
         return await self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "prefix")
-
-    async def list_by_user(
-        self, user_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
-    ) -> Page[APIKey]:
-        """One page, newest first unless `newest` is False.
-
-        list_api_keys_by_user_id, newest first, and the cascade when a user is deleted.
-
-        Raises:
-            ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        values_ = (key_text_(user_id, "str"),)
-        return await self._run(
-            _page.page(self._context, ENTITY, "by_user", values_, limit=limit, cursor=cursor, newest=newest),
-            "list",
-            "by_user",
-        )
-
-    def iterate_by_user(
-        self, user_id: str, *, batch: int = 200, newest: bool = True
-    ) -> AsyncIterator[APIKey]:
-        """Every row of `list_by_user`, read `batch` at a time; rows that are written meanwhile may be
-        missing.
-        """
-        values_ = (key_text_(user_id, "str"),)
-        return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context, ENTITY, "by_user", values_, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-            "by_user",
-        )
-
-    async def fetch_by_user(self, user_id: str, *, newest: bool = True) -> list[APIKey]:
-        """All rows of `list_by_user` as one list; `iterate_by_user` holds no more than a batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-        """
-        values_ = (key_text_(user_id, "str"),)
-        return await self._run(
-            _fetch.fetch(self._context, ENTITY, "by_user", values_, newest=newest), "fetch", "by_user"
-        )
-
-    async def count_by_user(self, user_id: str) -> int:
-        """The number of rows of `list_by_user`, without reading them."""
-        values_ = (key_text_(user_id, "str"),)
-        return await self._run(_count.count(self._context, ENTITY, "by_user", values_), "count", "by_user")
-
-    async def gather_by_user(self, keys: Sequence[str], *, newest: bool = True) -> list[list[APIKey]]:
-        """For each of the keys, every row of `list_by_user`, in a few round trips."""
-        values_ = [(key_text_(key, "str"),) for key in keys]
-        return await self._run(
-            _gather.gather(self._context, ENTITY, "by_user", values_, newest=newest), "gather", "by_user"
-        )
-
-    async def search(
-        self,
-        *,
-        id: str | _UnsetType = _UNSET,
-        user_id: str | _UnsetType = _UNSET,
-        prefix: str | _UnsetType = _UNSET,
-        order: _Order = "created",
-        limit: int = 50,
-        cursor: str | None = None,
-        newest: bool = True,
-    ) -> Page[APIKey]:
-        """One page of the rows whose fields equal every given argument; `explain` shows how they are found.
-
-        None asks for rows in which the field is null. An argument that is left out asks for nothing.
-
-        Raises:
-            ValidationError: no view covers the order, a field that is never null is None, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        equal_ = _search.given(id=id, user_id=user_id, prefix=prefix)
-        having_ = _join.having()
-        return await self._run(
-            _search.search(
-                self._context, ENTITY, equal_, having_, order=order, limit=limit, cursor=cursor, newest=newest
-            ),
-            "search",
-        )
-
-    async def first(
-        self,
-        *,
-        id: str | _UnsetType = _UNSET,
-        user_id: str | _UnsetType = _UNSET,
-        prefix: str | _UnsetType = _UNSET,
-        order: _Order = "created",
-    ) -> APIKey:
-        """The first row of `search`.
-
-        Raises:
-            APIKeyNotFoundError: no row is found.
-            ValidationError: no view covers the order.
-        """
-        equal_ = _search.given(id=id, user_id=user_id, prefix=prefix)
-        having_ = _join.having()
-        return await self._run(_search.first(self._context, ENTITY, equal_, having_, order=order), "first")
-
-    def iterate(
-        self,
-        *,
-        id: str | _UnsetType = _UNSET,
-        user_id: str | _UnsetType = _UNSET,
-        prefix: str | _UnsetType = _UNSET,
-        order: _Order = "created",
-        batch: int = 200,
-        newest: bool = True,
-    ) -> AsyncIterator[APIKey]:
-        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
-        missing.
-        """
-        equal_ = _search.given(id=id, user_id=user_id, prefix=prefix)
-        having_ = _join.having()
-        return self._session.iterate(
-            lambda cursor: _search.search(
-                self._context, ENTITY, equal_, having_, order=order, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-        )
-
-    async def fetch(
-        self,
-        *,
-        id: str | _UnsetType = _UNSET,
-        user_id: str | _UnsetType = _UNSET,
-        prefix: str | _UnsetType = _UNSET,
-        order: _Order = "created",
-        newest: bool = True,
-    ) -> list[APIKey]:
-        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-
-        Raises:
-            ValidationError: no view covers the order.
-        """
-        equal_ = _search.given(id=id, user_id=user_id, prefix=prefix)
-        having_ = _join.having()
-        return await self._run(
-            _fetch.fetch_matching(self._context, ENTITY, equal_, having_, order=order, newest=newest), "fetch"
-        )
-
-    async def explain(
-        self,
-        *,
-        id: str | _UnsetType = _UNSET,
-        user_id: str | _UnsetType = _UNSET,
-        prefix: str | _UnsetType = _UNSET,
-        order: _Order = "created",
-    ) -> _search.Explanation:
-        """The view that `search` would read with these arguments, the other usable views, and what it would
-        compare.
-        """
-        equal_ = _search.given(id=id, user_id=user_id, prefix=prefix)
-        return await self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
 
     async def touch_last_used(self, key: str, at: datetime | None = None) -> bool:
         """Set `last_used` to `at`, by default the server's time, but never to an earlier time; return whether

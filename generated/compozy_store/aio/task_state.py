@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Literal, Never, Unpack
+from collections.abc import Sequence
+from typing import Literal, Never, Unpack, overload
 
-from msgspec import UNSET as _UNSET
-from msgspec import UnsetType as _UnsetType
+from msgspec import UNSET, UnsetType
 
-from keyweave.model.keytext import key_text as key_text_
-from keyweave.model.page import Page
-from keyweave.read import count as _count
-from keyweave.read import fetch as _fetch
 from keyweave.read import gather as _gather
-from keyweave.read import join as _join
-from keyweave.read import page as _page
-from keyweave.read import search as _search
 from keyweave.read import tree as _tree
+from keyweave.read.query import view_query as view_query_
+from keyweave.read.query import where_query as where_query_
 from keyweave.write import merge as _merge
 from keyweave.write import update as _update
 from keyweave.aio.repository import Repository
+from keyweave.aio.rows import Groups, Pairs, Rows
 from keyweave.aio.session import Session
 
 from .. import fields as _fields
-from .. import filters
+from .. import filters as _filters
 from ..entities.task_state import TASK_STATE as ENTITY
 from ..entities.task_state import TASK_STATE_USAGE
-from ..models import Component, ExecutionType, Status, TaskState, UsageEntry
+from ..models import ExecutionType, Status, TaskState, UsageEntry
 
-_Order = Literal["created"]
 _View = Literal[
     "all",
     "by_workflow",
@@ -65,8 +59,97 @@ class TaskStateRepository(Repository[TaskState, str, Never, _View]):
         """
         return await self._run(_update.update(self._context, ENTITY, key, fields), "update")
 
+    def where(self, /, **fields: Unpack[_filters.TaskStateFilters]) -> Rows[TaskState]:
+        """The rows that all filters match, latest first: each is a value, None for null, or a predicate of `keyweave.query`."""
+        return Rows(self._run, self._context, where_query_(ENTITY, fields))
+
+    def all(self) -> Rows[TaskState]:
+        """list_states without a filter, newest first."""
+        return Rows(self._run, self._context, view_query_(ENTITY, "all", ()))
+
+    def by_workflow(self, workflow_exec_id: str) -> Rows[TaskState]:
+        """list_tasks_in_workflow, an execution with its tasks, and the cascade. An execution has few tasks,
+        so lists by status, agent or tool filter this view and need no views of their own.
+        """
+        return Rows(self._run, self._context, view_query_(ENTITY, "by_workflow", (workflow_exec_id,)))
+
+    def by_parent(self, parent_state_id: str) -> Rows[TaskState]:
+        """list_children, get_child_by_task_id, the task tree and the cascade to children."""
+        return Rows(self._run, self._context, view_query_(ENTITY, "by_parent", (parent_state_id,)))
+
+    @overload
+    def by_parent_status(self, parent_state_id: str, status: Status) -> Rows[TaskState]: ...
+
+    @overload
+    def by_parent_status(self, parent_state_id: str) -> Groups[Status]: ...
+
+    def by_parent_status(
+        self, parent_state_id: str, status: Status | UnsetType = UNSET
+    ) -> Rows[TaskState] | Groups[Status]:
+        """get_progress_info counts children by status without loading them.
+
+        Without `status`: the groups of rows by its values.
+        """
+        if status is UNSET:
+            return Groups(self._run, self._context, ENTITY, "by_parent_status", (parent_state_id,), Status)
+        return Rows(
+            self._run, self._context, view_query_(ENTITY, "by_parent_status", (parent_state_id, status))
+        )
+
+    @overload
+    def by_status(self, status: Status) -> Rows[TaskState]: ...
+
+    @overload
+    def by_status(self) -> Groups[Status]: ...
+
+    def by_status(self, status: Status | UnsetType = UNSET) -> Rows[TaskState] | Groups[Status]:
+        """list_states by status across executions.
+
+        Without `status`: the groups of rows by its values.
+        """
+        if status is UNSET:
+            return Groups(self._run, self._context, ENTITY, "by_status", (), Status)
+        return Rows(self._run, self._context, view_query_(ENTITY, "by_status", (status,)))
+
+    def by_workflow_id(self, workflow_id: str) -> Rows[TaskState]:
+        """list_states by workflow_id across executions."""
+        return Rows(self._run, self._context, view_query_(ENTITY, "by_workflow_id", (workflow_id,)))
+
+    def by_task_id(self, task_id: str) -> Rows[TaskState]:
+        """list_states by task_id, and the newest execution that has a task."""
+        return Rows(self._run, self._context, view_query_(ENTITY, "by_task_id", (task_id,)))
+
+    def by_agent(self, agent_id: str) -> Rows[TaskState]:
+        """list_states by agent_id, and the newest execution that has an agent."""
+        return Rows(self._run, self._context, view_query_(ENTITY, "by_agent", (agent_id,)))
+
+    def by_action(self, action_id: str) -> Rows[TaskState]:
+        """list_states by action_id."""
+        return Rows(self._run, self._context, view_query_(ENTITY, "by_action", (action_id,)))
+
+    def by_tool(self, tool_id: str) -> Rows[TaskState]:
+        """list_states by tool_id, and the newest execution that has a tool."""
+        return Rows(self._run, self._context, view_query_(ENTITY, "by_tool", (tool_id,)))
+
+    @overload
+    def by_execution_type(self, execution_type: ExecutionType) -> Rows[TaskState]: ...
+
+    @overload
+    def by_execution_type(self) -> Groups[ExecutionType]: ...
+
+    def by_execution_type(
+        self, execution_type: ExecutionType | UnsetType = UNSET
+    ) -> Rows[TaskState] | Groups[ExecutionType]:
+        """list_states by execution_type.
+
+        Without `execution_type`: the groups of rows by its values.
+        """
+        if execution_type is UNSET:
+            return Groups(self._run, self._context, ENTITY, "by_execution_type", (), ExecutionType)
+        return Rows(self._run, self._context, view_query_(ENTITY, "by_execution_type", (execution_type,)))
+
     async def get_with_task_states(
-        self, key: str, *, newest: bool = True, for_update: bool = False
+        self, key: str, *, for_update: bool = False
     ) -> tuple[TaskState, list[TaskState]]:
         """The row with this key, and every TaskState that refers to it by `parent_state_id`.
 
@@ -79,918 +162,14 @@ class TaskStateRepository(Repository[TaskState, str, Never, _View]):
         """
         return await self._run(
             _gather.get_with(
-                self._context,
-                ENTITY,
-                key,
-                "TaskState",
-                "parent_state_id",
-                newest=newest,
-                for_update=for_update,
+                self._context, ENTITY, key, "TaskState", "parent_state_id", for_update=for_update
             ),
             "get_with",
         )
 
-    async def list_all(
-        self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
-    ) -> Page[TaskState]:
-        """One page, newest first unless `newest` is False.
-
-        list_states without a filter, newest first.
-
-        Raises:
-            ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        values_ = ()
-        return await self._run(
-            _page.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
-            "list",
-            "all",
-        )
-
-    def iterate_all(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[TaskState]:
-        """Every row of `list_all`, read `batch` at a time; rows that are written meanwhile may be missing."""
-        values_ = ()
-        return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-            "all",
-        )
-
-    async def fetch_all(self, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_all` as one list; `iterate_all` holds no more than a batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-        """
-        values_ = ()
-        return await self._run(
-            _fetch.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all"
-        )
-
-    async def count_all(self) -> int:
-        """The number of rows of `list_all`, without reading them."""
-        values_ = ()
-        return await self._run(_count.count(self._context, ENTITY, "all", values_), "count", "all")
-
-    async def list_by_workflow(
-        self, workflow_exec_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
-    ) -> Page[TaskState]:
-        """One page, newest first unless `newest` is False.
-
-        list_tasks_in_workflow, an execution with its tasks, and the cascade. An execution has few tasks, so
-        lists by status, agent or tool filter this view and need no views of their own.
-
-        Raises:
-            ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        values_ = (key_text_(workflow_exec_id, "str"),)
-        return await self._run(
-            _page.page(
-                self._context, ENTITY, "by_workflow", values_, limit=limit, cursor=cursor, newest=newest
-            ),
-            "list",
-            "by_workflow",
-        )
-
-    def iterate_by_workflow(
-        self, workflow_exec_id: str, *, batch: int = 200, newest: bool = True
-    ) -> AsyncIterator[TaskState]:
-        """Every row of `list_by_workflow`, read `batch` at a time; rows that are written meanwhile may be
-        missing.
-        """
-        values_ = (key_text_(workflow_exec_id, "str"),)
-        return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context, ENTITY, "by_workflow", values_, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-            "by_workflow",
-        )
-
-    async def fetch_by_workflow(self, workflow_exec_id: str, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_workflow` as one list; `iterate_by_workflow` holds no more than a batch in
-        memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-        """
-        values_ = (key_text_(workflow_exec_id, "str"),)
-        return await self._run(
-            _fetch.fetch(self._context, ENTITY, "by_workflow", values_, newest=newest), "fetch", "by_workflow"
-        )
-
-    async def count_by_workflow(self, workflow_exec_id: str) -> int:
-        """The number of rows of `list_by_workflow`, without reading them."""
-        values_ = (key_text_(workflow_exec_id, "str"),)
-        return await self._run(
-            _count.count(self._context, ENTITY, "by_workflow", values_), "count", "by_workflow"
-        )
-
-    async def gather_by_workflow(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
-        """For each of the keys, every row of `list_by_workflow`, in a few round trips."""
-        values_ = [(key_text_(key, "str"),) for key in keys]
-        return await self._run(
-            _gather.gather(self._context, ENTITY, "by_workflow", values_, newest=newest),
-            "gather",
-            "by_workflow",
-        )
-
-    async def list_by_parent(
-        self, parent_state_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
-    ) -> Page[TaskState]:
-        """One page, newest first unless `newest` is False.
-
-        list_children, get_child_by_task_id, the task tree and the cascade to children.
-
-        Raises:
-            ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        values_ = (key_text_(parent_state_id, "str"),)
-        return await self._run(
-            _page.page(
-                self._context, ENTITY, "by_parent", values_, limit=limit, cursor=cursor, newest=newest
-            ),
-            "list",
-            "by_parent",
-        )
-
-    def iterate_by_parent(
-        self, parent_state_id: str, *, batch: int = 200, newest: bool = True
-    ) -> AsyncIterator[TaskState]:
-        """Every row of `list_by_parent`, read `batch` at a time; rows that are written meanwhile may be
-        missing.
-        """
-        values_ = (key_text_(parent_state_id, "str"),)
-        return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context, ENTITY, "by_parent", values_, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-            "by_parent",
-        )
-
-    async def fetch_by_parent(self, parent_state_id: str, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_parent` as one list; `iterate_by_parent` holds no more than a batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-        """
-        values_ = (key_text_(parent_state_id, "str"),)
-        return await self._run(
-            _fetch.fetch(self._context, ENTITY, "by_parent", values_, newest=newest), "fetch", "by_parent"
-        )
-
-    async def count_by_parent(self, parent_state_id: str) -> int:
-        """The number of rows of `list_by_parent`, without reading them."""
-        values_ = (key_text_(parent_state_id, "str"),)
-        return await self._run(
-            _count.count(self._context, ENTITY, "by_parent", values_), "count", "by_parent"
-        )
-
-    async def gather_by_parent(self, keys: Sequence[str], *, newest: bool = True) -> list[list[TaskState]]:
-        """For each of the keys, every row of `list_by_parent`, in a few round trips."""
-        values_ = [(key_text_(key, "str"),) for key in keys]
-        return await self._run(
-            _gather.gather(self._context, ENTITY, "by_parent", values_, newest=newest), "gather", "by_parent"
-        )
-
-    async def list_by_parent_status(
-        self,
-        parent_state_id: str,
-        status: Status,
-        *,
-        limit: int = 50,
-        cursor: str | None = None,
-        newest: bool = True,
-    ) -> Page[TaskState]:
-        """One page, newest first unless `newest` is False.
-
-        get_progress_info counts children by status without loading them.
-
-        Raises:
-            ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        values_ = (key_text_(parent_state_id, "str"), key_text_(status, "str"))
-        return await self._run(
-            _page.page(
-                self._context, ENTITY, "by_parent_status", values_, limit=limit, cursor=cursor, newest=newest
-            ),
-            "list",
-            "by_parent_status",
-        )
-
-    def iterate_by_parent_status(
-        self, parent_state_id: str, status: Status, *, batch: int = 200, newest: bool = True
-    ) -> AsyncIterator[TaskState]:
-        """Every row of `list_by_parent_status`, read `batch` at a time; rows that are written meanwhile may
-        be missing.
-        """
-        values_ = (key_text_(parent_state_id, "str"), key_text_(status, "str"))
-        return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context, ENTITY, "by_parent_status", values_, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-            "by_parent_status",
-        )
-
-    async def fetch_by_parent_status(
-        self, parent_state_id: str, status: Status, *, newest: bool = True
-    ) -> list[TaskState]:
-        """All rows of `list_by_parent_status` as one list; `iterate_by_parent_status` holds no more than a batch
-        in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-        """
-        values_ = (key_text_(parent_state_id, "str"), key_text_(status, "str"))
-        return await self._run(
-            _fetch.fetch(self._context, ENTITY, "by_parent_status", values_, newest=newest),
-            "fetch",
-            "by_parent_status",
-        )
-
-    async def count_by_parent_status(self, parent_state_id: str, status: Status) -> int:
-        """The number of rows of `list_by_parent_status`, without reading them."""
-        values_ = (key_text_(parent_state_id, "str"), key_text_(status, "str"))
-        return await self._run(
-            _count.count(self._context, ENTITY, "by_parent_status", values_), "count", "by_parent_status"
-        )
-
-    async def list_by_status(
-        self, status: Status, *, limit: int = 50, cursor: str | None = None, newest: bool = True
-    ) -> Page[TaskState]:
-        """One page, newest first unless `newest` is False.
-
-        list_states by status across executions.
-
-        Raises:
-            ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        values_ = (key_text_(status, "str"),)
-        return await self._run(
-            _page.page(
-                self._context, ENTITY, "by_status", values_, limit=limit, cursor=cursor, newest=newest
-            ),
-            "list",
-            "by_status",
-        )
-
-    def iterate_by_status(
-        self, status: Status, *, batch: int = 200, newest: bool = True
-    ) -> AsyncIterator[TaskState]:
-        """Every row of `list_by_status`, read `batch` at a time; rows that are written meanwhile may be
-        missing.
-        """
-        values_ = (key_text_(status, "str"),)
-        return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context, ENTITY, "by_status", values_, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-            "by_status",
-        )
-
-    async def fetch_by_status(self, status: Status, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_status` as one list; `iterate_by_status` holds no more than a batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-        """
-        values_ = (key_text_(status, "str"),)
-        return await self._run(
-            _fetch.fetch(self._context, ENTITY, "by_status", values_, newest=newest), "fetch", "by_status"
-        )
-
-    async def count_by_status(self, status: Status) -> int:
-        """The number of rows of `list_by_status`, without reading them."""
-        values_ = (key_text_(status, "str"),)
-        return await self._run(
-            _count.count(self._context, ENTITY, "by_status", values_), "count", "by_status"
-        )
-
-    async def list_by_workflow_id(
-        self, workflow_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
-    ) -> Page[TaskState]:
-        """One page, newest first unless `newest` is False.
-
-        list_states by workflow_id across executions.
-
-        Raises:
-            ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        values_ = (key_text_(workflow_id, "str"),)
-        return await self._run(
-            _page.page(
-                self._context, ENTITY, "by_workflow_id", values_, limit=limit, cursor=cursor, newest=newest
-            ),
-            "list",
-            "by_workflow_id",
-        )
-
-    def iterate_by_workflow_id(
-        self, workflow_id: str, *, batch: int = 200, newest: bool = True
-    ) -> AsyncIterator[TaskState]:
-        """Every row of `list_by_workflow_id`, read `batch` at a time; rows that are written meanwhile may be
-        missing.
-        """
-        values_ = (key_text_(workflow_id, "str"),)
-        return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context, ENTITY, "by_workflow_id", values_, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-            "by_workflow_id",
-        )
-
-    async def fetch_by_workflow_id(self, workflow_id: str, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_workflow_id` as one list; `iterate_by_workflow_id` holds no more than a batch in
-        memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-        """
-        values_ = (key_text_(workflow_id, "str"),)
-        return await self._run(
-            _fetch.fetch(self._context, ENTITY, "by_workflow_id", values_, newest=newest),
-            "fetch",
-            "by_workflow_id",
-        )
-
-    async def count_by_workflow_id(self, workflow_id: str) -> int:
-        """The number of rows of `list_by_workflow_id`, without reading them."""
-        values_ = (key_text_(workflow_id, "str"),)
-        return await self._run(
-            _count.count(self._context, ENTITY, "by_workflow_id", values_), "count", "by_workflow_id"
-        )
-
-    async def list_by_task_id(
-        self, task_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
-    ) -> Page[TaskState]:
-        """One page, newest first unless `newest` is False.
-
-        list_states by task_id, and the newest execution that has a task.
-
-        Raises:
-            ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        values_ = (key_text_(task_id, "str"),)
-        return await self._run(
-            _page.page(
-                self._context, ENTITY, "by_task_id", values_, limit=limit, cursor=cursor, newest=newest
-            ),
-            "list",
-            "by_task_id",
-        )
-
-    def iterate_by_task_id(
-        self, task_id: str, *, batch: int = 200, newest: bool = True
-    ) -> AsyncIterator[TaskState]:
-        """Every row of `list_by_task_id`, read `batch` at a time; rows that are written meanwhile may be
-        missing.
-        """
-        values_ = (key_text_(task_id, "str"),)
-        return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context, ENTITY, "by_task_id", values_, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-            "by_task_id",
-        )
-
-    async def fetch_by_task_id(self, task_id: str, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_task_id` as one list; `iterate_by_task_id` holds no more than a batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-        """
-        values_ = (key_text_(task_id, "str"),)
-        return await self._run(
-            _fetch.fetch(self._context, ENTITY, "by_task_id", values_, newest=newest), "fetch", "by_task_id"
-        )
-
-    async def count_by_task_id(self, task_id: str) -> int:
-        """The number of rows of `list_by_task_id`, without reading them."""
-        values_ = (key_text_(task_id, "str"),)
-        return await self._run(
-            _count.count(self._context, ENTITY, "by_task_id", values_), "count", "by_task_id"
-        )
-
-    async def list_by_agent(
-        self, agent_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
-    ) -> Page[TaskState]:
-        """One page, newest first unless `newest` is False.
-
-        list_states by agent_id, and the newest execution that has an agent.
-
-        Raises:
-            ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        values_ = (key_text_(agent_id, "str"),)
-        return await self._run(
-            _page.page(self._context, ENTITY, "by_agent", values_, limit=limit, cursor=cursor, newest=newest),
-            "list",
-            "by_agent",
-        )
-
-    def iterate_by_agent(
-        self, agent_id: str, *, batch: int = 200, newest: bool = True
-    ) -> AsyncIterator[TaskState]:
-        """Every row of `list_by_agent`, read `batch` at a time; rows that are written meanwhile may be
-        missing.
-        """
-        values_ = (key_text_(agent_id, "str"),)
-        return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context, ENTITY, "by_agent", values_, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-            "by_agent",
-        )
-
-    async def fetch_by_agent(self, agent_id: str, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_agent` as one list; `iterate_by_agent` holds no more than a batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-        """
-        values_ = (key_text_(agent_id, "str"),)
-        return await self._run(
-            _fetch.fetch(self._context, ENTITY, "by_agent", values_, newest=newest), "fetch", "by_agent"
-        )
-
-    async def count_by_agent(self, agent_id: str) -> int:
-        """The number of rows of `list_by_agent`, without reading them."""
-        values_ = (key_text_(agent_id, "str"),)
-        return await self._run(_count.count(self._context, ENTITY, "by_agent", values_), "count", "by_agent")
-
-    async def list_by_action(
-        self, action_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
-    ) -> Page[TaskState]:
-        """One page, newest first unless `newest` is False.
-
-        list_states by action_id.
-
-        Raises:
-            ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        values_ = (key_text_(action_id, "str"),)
-        return await self._run(
-            _page.page(
-                self._context, ENTITY, "by_action", values_, limit=limit, cursor=cursor, newest=newest
-            ),
-            "list",
-            "by_action",
-        )
-
-    def iterate_by_action(
-        self, action_id: str, *, batch: int = 200, newest: bool = True
-    ) -> AsyncIterator[TaskState]:
-        """Every row of `list_by_action`, read `batch` at a time; rows that are written meanwhile may be
-        missing.
-        """
-        values_ = (key_text_(action_id, "str"),)
-        return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context, ENTITY, "by_action", values_, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-            "by_action",
-        )
-
-    async def fetch_by_action(self, action_id: str, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_action` as one list; `iterate_by_action` holds no more than a batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-        """
-        values_ = (key_text_(action_id, "str"),)
-        return await self._run(
-            _fetch.fetch(self._context, ENTITY, "by_action", values_, newest=newest), "fetch", "by_action"
-        )
-
-    async def count_by_action(self, action_id: str) -> int:
-        """The number of rows of `list_by_action`, without reading them."""
-        values_ = (key_text_(action_id, "str"),)
-        return await self._run(
-            _count.count(self._context, ENTITY, "by_action", values_), "count", "by_action"
-        )
-
-    async def list_by_tool(
-        self, tool_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
-    ) -> Page[TaskState]:
-        """One page, newest first unless `newest` is False.
-
-        list_states by tool_id, and the newest execution that has a tool.
-
-        Raises:
-            ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        values_ = (key_text_(tool_id, "str"),)
-        return await self._run(
-            _page.page(self._context, ENTITY, "by_tool", values_, limit=limit, cursor=cursor, newest=newest),
-            "list",
-            "by_tool",
-        )
-
-    def iterate_by_tool(
-        self, tool_id: str, *, batch: int = 200, newest: bool = True
-    ) -> AsyncIterator[TaskState]:
-        """Every row of `list_by_tool`, read `batch` at a time; rows that are written meanwhile may be
-        missing.
-        """
-        values_ = (key_text_(tool_id, "str"),)
-        return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context, ENTITY, "by_tool", values_, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-            "by_tool",
-        )
-
-    async def fetch_by_tool(self, tool_id: str, *, newest: bool = True) -> list[TaskState]:
-        """All rows of `list_by_tool` as one list; `iterate_by_tool` holds no more than a batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-        """
-        values_ = (key_text_(tool_id, "str"),)
-        return await self._run(
-            _fetch.fetch(self._context, ENTITY, "by_tool", values_, newest=newest), "fetch", "by_tool"
-        )
-
-    async def count_by_tool(self, tool_id: str) -> int:
-        """The number of rows of `list_by_tool`, without reading them."""
-        values_ = (key_text_(tool_id, "str"),)
-        return await self._run(_count.count(self._context, ENTITY, "by_tool", values_), "count", "by_tool")
-
-    async def list_by_execution_type(
-        self,
-        execution_type: ExecutionType,
-        *,
-        limit: int = 50,
-        cursor: str | None = None,
-        newest: bool = True,
-    ) -> Page[TaskState]:
-        """One page, newest first unless `newest` is False.
-
-        list_states by execution_type.
-
-        Raises:
-            ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        values_ = (key_text_(execution_type, "str"),)
-        return await self._run(
-            _page.page(
-                self._context, ENTITY, "by_execution_type", values_, limit=limit, cursor=cursor, newest=newest
-            ),
-            "list",
-            "by_execution_type",
-        )
-
-    def iterate_by_execution_type(
-        self, execution_type: ExecutionType, *, batch: int = 200, newest: bool = True
-    ) -> AsyncIterator[TaskState]:
-        """Every row of `list_by_execution_type`, read `batch` at a time; rows that are written meanwhile may
-        be missing.
-        """
-        values_ = (key_text_(execution_type, "str"),)
-        return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context, ENTITY, "by_execution_type", values_, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-            "by_execution_type",
-        )
-
-    async def fetch_by_execution_type(
-        self, execution_type: ExecutionType, *, newest: bool = True
-    ) -> list[TaskState]:
-        """All rows of `list_by_execution_type` as one list; `iterate_by_execution_type` holds no more than a
-        batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-        """
-        values_ = (key_text_(execution_type, "str"),)
-        return await self._run(
-            _fetch.fetch(self._context, ENTITY, "by_execution_type", values_, newest=newest),
-            "fetch",
-            "by_execution_type",
-        )
-
-    async def count_by_execution_type(self, execution_type: ExecutionType) -> int:
-        """The number of rows of `list_by_execution_type`, without reading them."""
-        values_ = (key_text_(execution_type, "str"),)
-        return await self._run(
-            _count.count(self._context, ENTITY, "by_execution_type", values_), "count", "by_execution_type"
-        )
-
-    async def group_counts_by_parent_status(self, parent_state_id: str) -> dict[Status, int]:
-        """The number of rows for each `status`, without reading them; a value without rows is left out."""
-        values_ = (key_text_(parent_state_id, "str"),)
-        counts_ = await self._run(
-            _count.group_counts(self._context, ENTITY, "by_parent_status", values_),
-            "group_counts",
-            "by_parent_status",
-        )
-        return {Status(group_): number_ for group_, number_ in counts_.items()}
-
-    async def group_counts_by_status(self) -> dict[Status, int]:
-        """The number of rows for each `status`, without reading them; a value without rows is left out."""
-        values_ = ()
-        counts_ = await self._run(
-            _count.group_counts(self._context, ENTITY, "by_status", values_), "group_counts", "by_status"
-        )
-        return {Status(group_): number_ for group_, number_ in counts_.items()}
-
-    async def group_counts_by_execution_type(self) -> dict[ExecutionType, int]:
-        """The number of rows for each `execution_type`, without reading them; a value without rows is left
-        out.
-        """
-        values_ = ()
-        counts_ = await self._run(
-            _count.group_counts(self._context, ENTITY, "by_execution_type", values_),
-            "group_counts",
-            "by_execution_type",
-        )
-        return {ExecutionType(group_): number_ for group_, number_ in counts_.items()}
-
-    async def search(
-        self,
-        *,
-        task_exec_id: str | _UnsetType = _UNSET,
-        task_id: str | _UnsetType = _UNSET,
-        workflow_exec_id: str | _UnsetType = _UNSET,
-        workflow_id: str | _UnsetType = _UNSET,
-        component: Component | _UnsetType = _UNSET,
-        status: Status | _UnsetType = _UNSET,
-        execution_type: ExecutionType | _UnsetType = _UNSET,
-        parent_state_id: str | _UnsetType | None = _UNSET,
-        agent_id: str | _UnsetType | None = _UNSET,
-        action_id: str | _UnsetType | None = _UNSET,
-        tool_id: str | _UnsetType | None = _UNSET,
-        having_task_state: filters.TaskStateFilter | _UnsetType = _UNSET,
-        order: _Order = "created",
-        limit: int = 50,
-        cursor: str | None = None,
-        newest: bool = True,
-    ) -> Page[TaskState]:
-        """One page of the rows whose fields equal every given argument; `explain` shows how they are found.
-
-        None asks for rows in which the field is null. An argument that is left out asks for nothing.
-
-        A `having_…` argument selects rows to which such a row refers.
-
-        Raises:
-            ValidationError: no view covers the order, a field that is never null is None, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        equal_ = _search.given(
-            task_exec_id=task_exec_id,
-            task_id=task_id,
-            workflow_exec_id=workflow_exec_id,
-            workflow_id=workflow_id,
-            component=component,
-            status=status,
-            execution_type=execution_type,
-            parent_state_id=parent_state_id,
-            agent_id=agent_id,
-            action_id=action_id,
-            tool_id=tool_id,
-        )
-        having_ = _join.having(("TaskState", "parent_state_id", having_task_state))
-        return await self._run(
-            _search.search(
-                self._context, ENTITY, equal_, having_, order=order, limit=limit, cursor=cursor, newest=newest
-            ),
-            "search",
-        )
-
-    async def first(
-        self,
-        *,
-        task_exec_id: str | _UnsetType = _UNSET,
-        task_id: str | _UnsetType = _UNSET,
-        workflow_exec_id: str | _UnsetType = _UNSET,
-        workflow_id: str | _UnsetType = _UNSET,
-        component: Component | _UnsetType = _UNSET,
-        status: Status | _UnsetType = _UNSET,
-        execution_type: ExecutionType | _UnsetType = _UNSET,
-        parent_state_id: str | _UnsetType | None = _UNSET,
-        agent_id: str | _UnsetType | None = _UNSET,
-        action_id: str | _UnsetType | None = _UNSET,
-        tool_id: str | _UnsetType | None = _UNSET,
-        having_task_state: filters.TaskStateFilter | _UnsetType = _UNSET,
-        order: _Order = "created",
-    ) -> TaskState:
-        """The first row of `search`.
-
-        Raises:
-            TaskNotFoundError: no row is found.
-            ValidationError: no view covers the order.
-        """
-        equal_ = _search.given(
-            task_exec_id=task_exec_id,
-            task_id=task_id,
-            workflow_exec_id=workflow_exec_id,
-            workflow_id=workflow_id,
-            component=component,
-            status=status,
-            execution_type=execution_type,
-            parent_state_id=parent_state_id,
-            agent_id=agent_id,
-            action_id=action_id,
-            tool_id=tool_id,
-        )
-        having_ = _join.having(("TaskState", "parent_state_id", having_task_state))
-        return await self._run(_search.first(self._context, ENTITY, equal_, having_, order=order), "first")
-
-    async def first_with_task_states(
-        self,
-        *,
-        task_exec_id: str | _UnsetType = _UNSET,
-        task_id: str | _UnsetType = _UNSET,
-        workflow_exec_id: str | _UnsetType = _UNSET,
-        workflow_id: str | _UnsetType = _UNSET,
-        component: Component | _UnsetType = _UNSET,
-        status: Status | _UnsetType = _UNSET,
-        execution_type: ExecutionType | _UnsetType = _UNSET,
-        parent_state_id: str | _UnsetType | None = _UNSET,
-        agent_id: str | _UnsetType | None = _UNSET,
-        action_id: str | _UnsetType | None = _UNSET,
-        tool_id: str | _UnsetType | None = _UNSET,
-        having_task_state: filters.TaskStateFilter | _UnsetType = _UNSET,
-        order: _Order = "created",
-        newest: bool = True,
-    ) -> tuple[TaskState, list[TaskState]]:
-        """The row that `first` finds, and every TaskState that refers to it by `parent_state_id`.
-
-        Raises:
-            TaskNotFoundError: no row is found.
-            ValidationError: no view covers the order.
-        """
-        equal_ = _search.given(
-            task_exec_id=task_exec_id,
-            task_id=task_id,
-            workflow_exec_id=workflow_exec_id,
-            workflow_id=workflow_id,
-            component=component,
-            status=status,
-            execution_type=execution_type,
-            parent_state_id=parent_state_id,
-            agent_id=agent_id,
-            action_id=action_id,
-            tool_id=tool_id,
-        )
-        having_ = _join.having(("TaskState", "parent_state_id", having_task_state))
-        return await self._run(
-            _gather.first_with(
-                self._context,
-                ENTITY,
-                equal_,
-                having_,
-                "TaskState",
-                "parent_state_id",
-                order=order,
-                newest=newest,
-            ),
-            "first_with",
-        )
-
-    def iterate(
-        self,
-        *,
-        task_exec_id: str | _UnsetType = _UNSET,
-        task_id: str | _UnsetType = _UNSET,
-        workflow_exec_id: str | _UnsetType = _UNSET,
-        workflow_id: str | _UnsetType = _UNSET,
-        component: Component | _UnsetType = _UNSET,
-        status: Status | _UnsetType = _UNSET,
-        execution_type: ExecutionType | _UnsetType = _UNSET,
-        parent_state_id: str | _UnsetType | None = _UNSET,
-        agent_id: str | _UnsetType | None = _UNSET,
-        action_id: str | _UnsetType | None = _UNSET,
-        tool_id: str | _UnsetType | None = _UNSET,
-        having_task_state: filters.TaskStateFilter | _UnsetType = _UNSET,
-        order: _Order = "created",
-        batch: int = 200,
-        newest: bool = True,
-    ) -> AsyncIterator[TaskState]:
-        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
-        missing.
-        """
-        equal_ = _search.given(
-            task_exec_id=task_exec_id,
-            task_id=task_id,
-            workflow_exec_id=workflow_exec_id,
-            workflow_id=workflow_id,
-            component=component,
-            status=status,
-            execution_type=execution_type,
-            parent_state_id=parent_state_id,
-            agent_id=agent_id,
-            action_id=action_id,
-            tool_id=tool_id,
-        )
-        having_ = _join.having(("TaskState", "parent_state_id", having_task_state))
-        return self._session.iterate(
-            lambda cursor: _search.search(
-                self._context, ENTITY, equal_, having_, order=order, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-        )
-
-    async def fetch(
-        self,
-        *,
-        task_exec_id: str | _UnsetType = _UNSET,
-        task_id: str | _UnsetType = _UNSET,
-        workflow_exec_id: str | _UnsetType = _UNSET,
-        workflow_id: str | _UnsetType = _UNSET,
-        component: Component | _UnsetType = _UNSET,
-        status: Status | _UnsetType = _UNSET,
-        execution_type: ExecutionType | _UnsetType = _UNSET,
-        parent_state_id: str | _UnsetType | None = _UNSET,
-        agent_id: str | _UnsetType | None = _UNSET,
-        action_id: str | _UnsetType | None = _UNSET,
-        tool_id: str | _UnsetType | None = _UNSET,
-        having_task_state: filters.TaskStateFilter | _UnsetType = _UNSET,
-        order: _Order = "created",
-        newest: bool = True,
-    ) -> list[TaskState]:
-        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-
-        Raises:
-            ValidationError: no view covers the order.
-        """
-        equal_ = _search.given(
-            task_exec_id=task_exec_id,
-            task_id=task_id,
-            workflow_exec_id=workflow_exec_id,
-            workflow_id=workflow_id,
-            component=component,
-            status=status,
-            execution_type=execution_type,
-            parent_state_id=parent_state_id,
-            agent_id=agent_id,
-            action_id=action_id,
-            tool_id=tool_id,
-        )
-        having_ = _join.having(("TaskState", "parent_state_id", having_task_state))
-        return await self._run(
-            _fetch.fetch_matching(self._context, ENTITY, equal_, having_, order=order, newest=newest), "fetch"
-        )
-
-    async def explain(
-        self,
-        *,
-        task_exec_id: str | _UnsetType = _UNSET,
-        task_id: str | _UnsetType = _UNSET,
-        workflow_exec_id: str | _UnsetType = _UNSET,
-        workflow_id: str | _UnsetType = _UNSET,
-        component: Component | _UnsetType = _UNSET,
-        status: Status | _UnsetType = _UNSET,
-        execution_type: ExecutionType | _UnsetType = _UNSET,
-        parent_state_id: str | _UnsetType | None = _UNSET,
-        agent_id: str | _UnsetType | None = _UNSET,
-        action_id: str | _UnsetType | None = _UNSET,
-        tool_id: str | _UnsetType | None = _UNSET,
-        order: _Order = "created",
-    ) -> _search.Explanation:
-        """The view that `search` would read with these arguments, the other usable views, and what it would
-        compare.
-        """
-        equal_ = _search.given(
-            task_exec_id=task_exec_id,
-            task_id=task_id,
-            workflow_exec_id=workflow_exec_id,
-            workflow_id=workflow_id,
-            component=component,
-            status=status,
-            execution_type=execution_type,
-            parent_state_id=parent_state_id,
-            agent_id=agent_id,
-            action_id=action_id,
-            tool_id=tool_id,
-        )
-        return await self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
+    def with_task_states(self, rows: Rows[TaskState]) -> Pairs[TaskState, TaskState]:
+        """The rows, each with every TaskState that refers to it by `parent_state_id`."""
+        return Pairs(rows, "TaskState", "parent_state_id")
 
     async def merge_usage(self, key: str, entries: Sequence[UsageEntry]) -> TaskState:
         """Merge entries into `usage` by the schema's rules; concurrent merges lose nothing.

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Literal, Never, Unpack
+from typing import Literal, Never, Unpack, overload
 
-from msgspec import UNSET as _UNSET
-from msgspec import UnsetType as _UnsetType
+from msgspec import UNSET, UnsetType
 
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.keytext import key_text as key_text_
-from keyweave.model.page import Page
-from keyweave.read import count as _count
-from keyweave.read import fetch as _fetch
 from keyweave.read import gather as _gather
 from keyweave.read import get as _get
-from keyweave.read import join as _join
-from keyweave.read import page as _page
-from keyweave.read import search as _search
+from keyweave.read.query import view_query as view_query_
+from keyweave.read.query import where_query as where_query_
 from keyweave.write import update as _update
 from keyweave.aio.repository import Repository
+from keyweave.aio.rows import Groups, Pairs, Rows
 from keyweave.aio.session import Session
 
 from .. import fields as _fields
-from .. import filters
+from .. import filters as _filters
 from ..entities.user import USER as ENTITY
 from ..models import APIKey, Role, User
 
-_Order = Literal["created"]
 _View = Literal["all", "by_role"]
 
 
@@ -52,9 +46,30 @@ class UserRepository(Repository[User, str, Never, _View]):
         """
         return await self._run(_update.update(self._context, ENTITY, key, fields), "update")
 
-    async def get_with_api_keys(
-        self, key: str, *, newest: bool = True, for_update: bool = False
-    ) -> tuple[User, list[APIKey]]:
+    def where(self, /, **fields: Unpack[_filters.UserFilters]) -> Rows[User]:
+        """The rows that all filters match, latest first: each is a value, None for null, or a predicate of `keyweave.query`."""
+        return Rows(self._run, self._context, where_query_(ENTITY, fields))
+
+    def all(self) -> Rows[User]:
+        """list_users, newest first."""
+        return Rows(self._run, self._context, view_query_(ENTITY, "all", ()))
+
+    @overload
+    def by_role(self, role: Role) -> Rows[User]: ...
+
+    @overload
+    def by_role(self) -> Groups[Role]: ...
+
+    def by_role(self, role: Role | UnsetType = UNSET) -> Rows[User] | Groups[Role]:
+        """create_initial_admin_if_none inserts a user only if this view has no admin.
+
+        Without `role`: the groups of rows by its values.
+        """
+        if role is UNSET:
+            return Groups(self._run, self._context, ENTITY, "by_role", (), Role)
+        return Rows(self._run, self._context, view_query_(ENTITY, "by_role", (role,)))
+
+    async def get_with_api_keys(self, key: str, *, for_update: bool = False) -> tuple[User, list[APIKey]]:
         """The row with this key, and every APIKey that refers to it by `user_id`.
 
         With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
@@ -65,11 +80,13 @@ class UserRepository(Repository[User, str, Never, _View]):
             LockTimeoutError: another transaction held the lock for all of that time.
         """
         return await self._run(
-            _gather.get_with(
-                self._context, ENTITY, key, "APIKey", "user_id", newest=newest, for_update=for_update
-            ),
+            _gather.get_with(self._context, ENTITY, key, "APIKey", "user_id", for_update=for_update),
             "get_with",
         )
+
+    def with_api_keys(self, rows: Rows[User]) -> Pairs[User, APIKey]:
+        """The rows, each with every APIKey that refers to it by `user_id`."""
+        return Pairs(rows, "APIKey", "user_id")
 
     async def get_by_email(self, email: str) -> User:
         """The row with this unique value.
@@ -86,239 +103,3 @@ class UserRepository(Repository[User, str, Never, _View]):
         """The row with this unique value, or None."""
         claim_ = ClaimEntry("email", key_text_(email, "str").lower(), "")
         return await self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "email")
-
-    async def list_all(
-        self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
-    ) -> Page[User]:
-        """One page, newest first unless `newest` is False.
-
-        list_users, newest first.
-
-        Raises:
-            ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        values_ = ()
-        return await self._run(
-            _page.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
-            "list",
-            "all",
-        )
-
-    def iterate_all(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[User]:
-        """Every row of `list_all`, read `batch` at a time; rows that are written meanwhile may be missing."""
-        values_ = ()
-        return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-            "all",
-        )
-
-    async def fetch_all(self, *, newest: bool = True) -> list[User]:
-        """All rows of `list_all` as one list; `iterate_all` holds no more than a batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-        """
-        values_ = ()
-        return await self._run(
-            _fetch.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all"
-        )
-
-    async def count_all(self) -> int:
-        """The number of rows of `list_all`, without reading them."""
-        values_ = ()
-        return await self._run(_count.count(self._context, ENTITY, "all", values_), "count", "all")
-
-    async def list_by_role(
-        self, role: Role, *, limit: int = 50, cursor: str | None = None, newest: bool = True
-    ) -> Page[User]:
-        """One page, newest first unless `newest` is False.
-
-        create_initial_admin_if_none inserts a user only if this view has no admin.
-
-        Raises:
-            ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        values_ = (key_text_(role, "str"),)
-        return await self._run(
-            _page.page(self._context, ENTITY, "by_role", values_, limit=limit, cursor=cursor, newest=newest),
-            "list",
-            "by_role",
-        )
-
-    def iterate_by_role(self, role: Role, *, batch: int = 200, newest: bool = True) -> AsyncIterator[User]:
-        """Every row of `list_by_role`, read `batch` at a time; rows that are written meanwhile may be
-        missing.
-        """
-        values_ = (key_text_(role, "str"),)
-        return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context, ENTITY, "by_role", values_, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-            "by_role",
-        )
-
-    async def fetch_by_role(self, role: Role, *, newest: bool = True) -> list[User]:
-        """All rows of `list_by_role` as one list; `iterate_by_role` holds no more than a batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-        """
-        values_ = (key_text_(role, "str"),)
-        return await self._run(
-            _fetch.fetch(self._context, ENTITY, "by_role", values_, newest=newest), "fetch", "by_role"
-        )
-
-    async def count_by_role(self, role: Role) -> int:
-        """The number of rows of `list_by_role`, without reading them."""
-        values_ = (key_text_(role, "str"),)
-        return await self._run(_count.count(self._context, ENTITY, "by_role", values_), "count", "by_role")
-
-    async def group_counts_by_role(self) -> dict[Role, int]:
-        """The number of rows for each `role`, without reading them; a value without rows is left out."""
-        values_ = ()
-        counts_ = await self._run(
-            _count.group_counts(self._context, ENTITY, "by_role", values_), "group_counts", "by_role"
-        )
-        return {Role(group_): number_ for group_, number_ in counts_.items()}
-
-    async def search(
-        self,
-        *,
-        id: str | _UnsetType = _UNSET,
-        email: str | _UnsetType = _UNSET,
-        role: Role | _UnsetType = _UNSET,
-        having_api_key: filters.APIKeyFilter | _UnsetType = _UNSET,
-        order: _Order = "created",
-        limit: int = 50,
-        cursor: str | None = None,
-        newest: bool = True,
-    ) -> Page[User]:
-        """One page of the rows whose fields equal every given argument; `explain` shows how they are found.
-
-        None asks for rows in which the field is null. An argument that is left out asks for nothing.
-
-        A `having_…` argument selects rows to which such a row refers.
-
-        Raises:
-            ValidationError: no view covers the order, a field that is never null is None, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        equal_ = _search.given(id=id, email=email, role=role)
-        having_ = _join.having(("APIKey", "user_id", having_api_key))
-        return await self._run(
-            _search.search(
-                self._context, ENTITY, equal_, having_, order=order, limit=limit, cursor=cursor, newest=newest
-            ),
-            "search",
-        )
-
-    async def first(
-        self,
-        *,
-        id: str | _UnsetType = _UNSET,
-        email: str | _UnsetType = _UNSET,
-        role: Role | _UnsetType = _UNSET,
-        having_api_key: filters.APIKeyFilter | _UnsetType = _UNSET,
-        order: _Order = "created",
-    ) -> User:
-        """The first row of `search`.
-
-        Raises:
-            UserNotFoundError: no row is found.
-            ValidationError: no view covers the order.
-        """
-        equal_ = _search.given(id=id, email=email, role=role)
-        having_ = _join.having(("APIKey", "user_id", having_api_key))
-        return await self._run(_search.first(self._context, ENTITY, equal_, having_, order=order), "first")
-
-    async def first_with_api_keys(
-        self,
-        *,
-        id: str | _UnsetType = _UNSET,
-        email: str | _UnsetType = _UNSET,
-        role: Role | _UnsetType = _UNSET,
-        having_api_key: filters.APIKeyFilter | _UnsetType = _UNSET,
-        order: _Order = "created",
-        newest: bool = True,
-    ) -> tuple[User, list[APIKey]]:
-        """The row that `first` finds, and every APIKey that refers to it by `user_id`.
-
-        Raises:
-            UserNotFoundError: no row is found.
-            ValidationError: no view covers the order.
-        """
-        equal_ = _search.given(id=id, email=email, role=role)
-        having_ = _join.having(("APIKey", "user_id", having_api_key))
-        return await self._run(
-            _gather.first_with(
-                self._context, ENTITY, equal_, having_, "APIKey", "user_id", order=order, newest=newest
-            ),
-            "first_with",
-        )
-
-    def iterate(
-        self,
-        *,
-        id: str | _UnsetType = _UNSET,
-        email: str | _UnsetType = _UNSET,
-        role: Role | _UnsetType = _UNSET,
-        having_api_key: filters.APIKeyFilter | _UnsetType = _UNSET,
-        order: _Order = "created",
-        batch: int = 200,
-        newest: bool = True,
-    ) -> AsyncIterator[User]:
-        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
-        missing.
-        """
-        equal_ = _search.given(id=id, email=email, role=role)
-        having_ = _join.having(("APIKey", "user_id", having_api_key))
-        return self._session.iterate(
-            lambda cursor: _search.search(
-                self._context, ENTITY, equal_, having_, order=order, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-        )
-
-    async def fetch(
-        self,
-        *,
-        id: str | _UnsetType = _UNSET,
-        email: str | _UnsetType = _UNSET,
-        role: Role | _UnsetType = _UNSET,
-        having_api_key: filters.APIKeyFilter | _UnsetType = _UNSET,
-        order: _Order = "created",
-        newest: bool = True,
-    ) -> list[User]:
-        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-
-        Raises:
-            ValidationError: no view covers the order.
-        """
-        equal_ = _search.given(id=id, email=email, role=role)
-        having_ = _join.having(("APIKey", "user_id", having_api_key))
-        return await self._run(
-            _fetch.fetch_matching(self._context, ENTITY, equal_, having_, order=order, newest=newest), "fetch"
-        )
-
-    async def explain(
-        self,
-        *,
-        id: str | _UnsetType = _UNSET,
-        email: str | _UnsetType = _UNSET,
-        role: Role | _UnsetType = _UNSET,
-        order: _Order = "created",
-    ) -> _search.Explanation:
-        """The view that `search` would read with these arguments, the other usable views, and what it would
-        compare.
-        """
-        equal_ = _search.given(id=id, email=email, role=role)
-        return await self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")

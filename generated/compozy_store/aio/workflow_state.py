@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Literal, Never, Unpack
+from collections.abc import Sequence
+from typing import Literal, Never, Unpack, overload
 
-from msgspec import UNSET as _UNSET
-from msgspec import UnsetType as _UnsetType
+from msgspec import UNSET, UnsetType
 
-from keyweave.model.keytext import key_text as key_text_
-from keyweave.model.page import Page
-from keyweave.read import count as _count
-from keyweave.read import fetch as _fetch
 from keyweave.read import gather as _gather
-from keyweave.read import join as _join
-from keyweave.read import page as _page
-from keyweave.read import search as _search
+from keyweave.read.query import view_query as view_query_
+from keyweave.read.query import where_query as where_query_
 from keyweave.write import merge as _merge
 from keyweave.write import update as _update
 from keyweave.aio.repository import Repository
+from keyweave.aio.rows import Groups, Pairs, Rows
 from keyweave.aio.session import Session
 
 from .. import fields as _fields
-from .. import filters
+from .. import filters as _filters
 from ..entities.workflow_state import WORKFLOW_STATE as ENTITY
 from ..entities.workflow_state import WORKFLOW_STATE_USAGE
 from ..models import Status, TaskState, UsageEntry, WorkflowState
 
-_Order = Literal["revision", "created"]
 _View = Literal["all", "by_status", "by_workflow", "newest_of_workflow"]
 
 
@@ -52,8 +46,41 @@ class WorkflowStateRepository(Repository[WorkflowState, str, Never, _View]):
         """
         return await self._run(_update.update(self._context, ENTITY, key, fields), "update")
 
+    def where(self, /, **fields: Unpack[_filters.WorkflowStateFilters]) -> Rows[WorkflowState]:
+        """The rows that all filters match, latest first: each is a value, None for null, or a predicate of `keyweave.query`."""
+        return Rows(self._run, self._context, where_query_(ENTITY, fields))
+
+    def all(self) -> Rows[WorkflowState]:
+        """list_states without a filter, latest change first."""
+        return Rows(self._run, self._context, view_query_(ENTITY, "all", ()))
+
+    @overload
+    def by_status(self, status: Status) -> Rows[WorkflowState]: ...
+
+    @overload
+    def by_status(self) -> Groups[Status]: ...
+
+    def by_status(self, status: Status | UnsetType = UNSET) -> Rows[WorkflowState] | Groups[Status]:
+        """list_states by status.
+
+        Without `status`: the groups of rows by its values.
+        """
+        if status is UNSET:
+            return Groups(self._run, self._context, ENTITY, "by_status", (), Status)
+        return Rows(self._run, self._context, view_query_(ENTITY, "by_status", (status,)))
+
+    def by_workflow(self, workflow_id: str) -> Rows[WorkflowState]:
+        """list_states by workflow_id."""
+        return Rows(self._run, self._context, view_query_(ENTITY, "by_workflow", (workflow_id,)))
+
+    def newest_of_workflow(self, workflow_id: str) -> Rows[WorkflowState]:
+        """get_state_by_id and similar reads need the newest execution; by_workflow is ordered by the latest
+        change.
+        """
+        return Rows(self._run, self._context, view_query_(ENTITY, "newest_of_workflow", (workflow_id,)))
+
     async def get_with_task_states(
-        self, key: str, *, newest: bool = True, for_update: bool = False
+        self, key: str, *, for_update: bool = False
     ) -> tuple[WorkflowState, list[TaskState]]:
         """The row with this key, and every TaskState that refers to it by `workflow_exec_id`.
 
@@ -66,388 +93,14 @@ class WorkflowStateRepository(Repository[WorkflowState, str, Never, _View]):
         """
         return await self._run(
             _gather.get_with(
-                self._context,
-                ENTITY,
-                key,
-                "TaskState",
-                "workflow_exec_id",
-                newest=newest,
-                for_update=for_update,
+                self._context, ENTITY, key, "TaskState", "workflow_exec_id", for_update=for_update
             ),
             "get_with",
         )
 
-    async def list_all(
-        self, *, limit: int = 50, cursor: str | None = None, newest: bool = True
-    ) -> Page[WorkflowState]:
-        """One page, latest change first unless `newest` is False.
-
-        list_states without a filter, latest change first.
-
-        Raises:
-            ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        values_ = ()
-        return await self._run(
-            _page.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
-            "list",
-            "all",
-        )
-
-    def iterate_all(self, *, batch: int = 200, newest: bool = True) -> AsyncIterator[WorkflowState]:
-        """Every row of `list_all`, read `batch` at a time; rows that are written meanwhile may be missing."""
-        values_ = ()
-        return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-            "all",
-        )
-
-    async def fetch_all(self, *, newest: bool = True) -> list[WorkflowState]:
-        """All rows of `list_all` as one list; `iterate_all` holds no more than a batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-        """
-        values_ = ()
-        return await self._run(
-            _fetch.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all"
-        )
-
-    async def count_all(self) -> int:
-        """The number of rows of `list_all`, without reading them."""
-        values_ = ()
-        return await self._run(_count.count(self._context, ENTITY, "all", values_), "count", "all")
-
-    async def list_by_status(
-        self, status: Status, *, limit: int = 50, cursor: str | None = None, newest: bool = True
-    ) -> Page[WorkflowState]:
-        """One page, latest change first unless `newest` is False.
-
-        list_states by status.
-
-        Raises:
-            ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        values_ = (key_text_(status, "str"),)
-        return await self._run(
-            _page.page(
-                self._context, ENTITY, "by_status", values_, limit=limit, cursor=cursor, newest=newest
-            ),
-            "list",
-            "by_status",
-        )
-
-    def iterate_by_status(
-        self, status: Status, *, batch: int = 200, newest: bool = True
-    ) -> AsyncIterator[WorkflowState]:
-        """Every row of `list_by_status`, read `batch` at a time; rows that are written meanwhile may be
-        missing.
-        """
-        values_ = (key_text_(status, "str"),)
-        return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context, ENTITY, "by_status", values_, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-            "by_status",
-        )
-
-    async def fetch_by_status(self, status: Status, *, newest: bool = True) -> list[WorkflowState]:
-        """All rows of `list_by_status` as one list; `iterate_by_status` holds no more than a batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-        """
-        values_ = (key_text_(status, "str"),)
-        return await self._run(
-            _fetch.fetch(self._context, ENTITY, "by_status", values_, newest=newest), "fetch", "by_status"
-        )
-
-    async def count_by_status(self, status: Status) -> int:
-        """The number of rows of `list_by_status`, without reading them."""
-        values_ = (key_text_(status, "str"),)
-        return await self._run(
-            _count.count(self._context, ENTITY, "by_status", values_), "count", "by_status"
-        )
-
-    async def list_by_workflow(
-        self, workflow_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
-    ) -> Page[WorkflowState]:
-        """One page, latest change first unless `newest` is False.
-
-        list_states by workflow_id.
-
-        Raises:
-            ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        values_ = (key_text_(workflow_id, "str"),)
-        return await self._run(
-            _page.page(
-                self._context, ENTITY, "by_workflow", values_, limit=limit, cursor=cursor, newest=newest
-            ),
-            "list",
-            "by_workflow",
-        )
-
-    def iterate_by_workflow(
-        self, workflow_id: str, *, batch: int = 200, newest: bool = True
-    ) -> AsyncIterator[WorkflowState]:
-        """Every row of `list_by_workflow`, read `batch` at a time; rows that are written meanwhile may be
-        missing.
-        """
-        values_ = (key_text_(workflow_id, "str"),)
-        return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context, ENTITY, "by_workflow", values_, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-            "by_workflow",
-        )
-
-    async def fetch_by_workflow(self, workflow_id: str, *, newest: bool = True) -> list[WorkflowState]:
-        """All rows of `list_by_workflow` as one list; `iterate_by_workflow` holds no more than a batch in
-        memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-        """
-        values_ = (key_text_(workflow_id, "str"),)
-        return await self._run(
-            _fetch.fetch(self._context, ENTITY, "by_workflow", values_, newest=newest), "fetch", "by_workflow"
-        )
-
-    async def count_by_workflow(self, workflow_id: str) -> int:
-        """The number of rows of `list_by_workflow`, without reading them."""
-        values_ = (key_text_(workflow_id, "str"),)
-        return await self._run(
-            _count.count(self._context, ENTITY, "by_workflow", values_), "count", "by_workflow"
-        )
-
-    async def list_newest_of_workflow(
-        self, workflow_id: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
-    ) -> Page[WorkflowState]:
-        """One page, newest first unless `newest` is False.
-
-        get_state_by_id and similar reads need the newest execution; by_workflow is ordered by the latest
-        change.
-
-        Raises:
-            ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        values_ = (key_text_(workflow_id, "str"),)
-        return await self._run(
-            _page.page(
-                self._context,
-                ENTITY,
-                "newest_of_workflow",
-                values_,
-                limit=limit,
-                cursor=cursor,
-                newest=newest,
-            ),
-            "list",
-            "newest_of_workflow",
-        )
-
-    def iterate_newest_of_workflow(
-        self, workflow_id: str, *, batch: int = 200, newest: bool = True
-    ) -> AsyncIterator[WorkflowState]:
-        """Every row of `list_newest_of_workflow`, read `batch` at a time; rows that are written meanwhile may
-        be missing.
-        """
-        values_ = (key_text_(workflow_id, "str"),)
-        return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context,
-                ENTITY,
-                "newest_of_workflow",
-                values_,
-                limit=batch,
-                cursor=cursor,
-                newest=newest,
-            ),
-            self._run,
-            "iterate",
-            "newest_of_workflow",
-        )
-
-    async def fetch_newest_of_workflow(self, workflow_id: str, *, newest: bool = True) -> list[WorkflowState]:
-        """All rows of `list_newest_of_workflow` as one list; `iterate_newest_of_workflow` holds no more than a
-        batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-        """
-        values_ = (key_text_(workflow_id, "str"),)
-        return await self._run(
-            _fetch.fetch(self._context, ENTITY, "newest_of_workflow", values_, newest=newest),
-            "fetch",
-            "newest_of_workflow",
-        )
-
-    async def count_newest_of_workflow(self, workflow_id: str) -> int:
-        """The number of rows of `list_newest_of_workflow`, without reading them."""
-        values_ = (key_text_(workflow_id, "str"),)
-        return await self._run(
-            _count.count(self._context, ENTITY, "newest_of_workflow", values_), "count", "newest_of_workflow"
-        )
-
-    async def group_counts_by_status(self) -> dict[Status, int]:
-        """The number of rows for each `status`, without reading them; a value without rows is left out."""
-        values_ = ()
-        counts_ = await self._run(
-            _count.group_counts(self._context, ENTITY, "by_status", values_), "group_counts", "by_status"
-        )
-        return {Status(group_): number_ for group_, number_ in counts_.items()}
-
-    async def search(
-        self,
-        *,
-        workflow_exec_id: str | _UnsetType = _UNSET,
-        workflow_id: str | _UnsetType = _UNSET,
-        status: Status | _UnsetType = _UNSET,
-        having_task_state: filters.TaskStateFilter | _UnsetType = _UNSET,
-        order: _Order = "revision",
-        limit: int = 50,
-        cursor: str | None = None,
-        newest: bool = True,
-    ) -> Page[WorkflowState]:
-        """One page of the rows whose fields equal every given argument; `explain` shows how they are found.
-
-        None asks for rows in which the field is null. An argument that is left out asks for nothing.
-
-        A `having_…` argument selects rows to which such a row refers.
-
-        Raises:
-            ValidationError: no view covers the order, a field that is never null is None, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        equal_ = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having_ = _join.having(("TaskState", "workflow_exec_id", having_task_state))
-        return await self._run(
-            _search.search(
-                self._context, ENTITY, equal_, having_, order=order, limit=limit, cursor=cursor, newest=newest
-            ),
-            "search",
-        )
-
-    async def first(
-        self,
-        *,
-        workflow_exec_id: str | _UnsetType = _UNSET,
-        workflow_id: str | _UnsetType = _UNSET,
-        status: Status | _UnsetType = _UNSET,
-        having_task_state: filters.TaskStateFilter | _UnsetType = _UNSET,
-        order: _Order = "revision",
-    ) -> WorkflowState:
-        """The first row of `search`.
-
-        Raises:
-            WorkflowNotFoundError: no row is found.
-            ValidationError: no view covers the order.
-        """
-        equal_ = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having_ = _join.having(("TaskState", "workflow_exec_id", having_task_state))
-        return await self._run(_search.first(self._context, ENTITY, equal_, having_, order=order), "first")
-
-    async def first_with_task_states(
-        self,
-        *,
-        workflow_exec_id: str | _UnsetType = _UNSET,
-        workflow_id: str | _UnsetType = _UNSET,
-        status: Status | _UnsetType = _UNSET,
-        having_task_state: filters.TaskStateFilter | _UnsetType = _UNSET,
-        order: _Order = "revision",
-        newest: bool = True,
-    ) -> tuple[WorkflowState, list[TaskState]]:
-        """The row that `first` finds, and every TaskState that refers to it by `workflow_exec_id`.
-
-        Raises:
-            WorkflowNotFoundError: no row is found.
-            ValidationError: no view covers the order.
-        """
-        equal_ = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having_ = _join.having(("TaskState", "workflow_exec_id", having_task_state))
-        return await self._run(
-            _gather.first_with(
-                self._context,
-                ENTITY,
-                equal_,
-                having_,
-                "TaskState",
-                "workflow_exec_id",
-                order=order,
-                newest=newest,
-            ),
-            "first_with",
-        )
-
-    def iterate(
-        self,
-        *,
-        workflow_exec_id: str | _UnsetType = _UNSET,
-        workflow_id: str | _UnsetType = _UNSET,
-        status: Status | _UnsetType = _UNSET,
-        having_task_state: filters.TaskStateFilter | _UnsetType = _UNSET,
-        order: _Order = "revision",
-        batch: int = 200,
-        newest: bool = True,
-    ) -> AsyncIterator[WorkflowState]:
-        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
-        missing.
-        """
-        equal_ = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having_ = _join.having(("TaskState", "workflow_exec_id", having_task_state))
-        return self._session.iterate(
-            lambda cursor: _search.search(
-                self._context, ENTITY, equal_, having_, order=order, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-        )
-
-    async def fetch(
-        self,
-        *,
-        workflow_exec_id: str | _UnsetType = _UNSET,
-        workflow_id: str | _UnsetType = _UNSET,
-        status: Status | _UnsetType = _UNSET,
-        having_task_state: filters.TaskStateFilter | _UnsetType = _UNSET,
-        order: _Order = "revision",
-        newest: bool = True,
-    ) -> list[WorkflowState]:
-        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-
-        Raises:
-            ValidationError: no view covers the order.
-        """
-        equal_ = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        having_ = _join.having(("TaskState", "workflow_exec_id", having_task_state))
-        return await self._run(
-            _fetch.fetch_matching(self._context, ENTITY, equal_, having_, order=order, newest=newest), "fetch"
-        )
-
-    async def explain(
-        self,
-        *,
-        workflow_exec_id: str | _UnsetType = _UNSET,
-        workflow_id: str | _UnsetType = _UNSET,
-        status: Status | _UnsetType = _UNSET,
-        order: _Order = "revision",
-    ) -> _search.Explanation:
-        """The view that `search` would read with these arguments, the other usable views, and what it would
-        compare.
-        """
-        equal_ = _search.given(workflow_exec_id=workflow_exec_id, workflow_id=workflow_id, status=status)
-        return await self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
+    def with_task_states(self, rows: Rows[WorkflowState]) -> Pairs[WorkflowState, TaskState]:
+        """The rows, each with every TaskState that refers to it by `workflow_exec_id`."""
+        return Pairs(rows, "TaskState", "workflow_exec_id")
 
     async def merge_usage(self, key: str, entries: Sequence[UsageEntry]) -> WorkflowState:
         """Merge entries into `usage` by the schema's rules; concurrent merges lose nothing.

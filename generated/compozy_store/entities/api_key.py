@@ -47,7 +47,14 @@ API_KEY = Entity(
     entries=index_entries,
     check=check,
     created="created_at",
-    filters={"id": "str", "user_id": "str", "prefix": "str"},
+    filters={
+        "id": "str",
+        "user_id": "str",
+        "prefix": "str",
+        "created_at": "datetime",
+        "last_used": "datetime",
+    },
+    nullable=("last_used",),
     views={"by_user": View("by_user", ("user_id",), "created")},
     uniques={
         "fingerprint": Unique("fingerprint", ("fingerprint",), errors.APIKeyExistsError),

@@ -176,6 +176,8 @@ TASK_STATE = Entity(
         "agent_id": "str",
         "action_id": "str",
         "tool_id": "str",
+        "created_at": "datetime",
+        "updated_at": "datetime",
     },
     nullable=("parent_state_id", "agent_id", "action_id", "tool_id"),
     views={

@@ -33,7 +33,7 @@ USER = Entity(
     check=check,
     created="created_at",
     enums=("role",),
-    filters={"id": "str", "email": "str", "role": "str"},
+    filters={"id": "str", "email": "str", "role": "str", "created_at": "datetime"},
     views={
         "all": View("all", (), "created"),
         "by_role": View("by_role", ("role",), "created", ("admin", "user")),

@@ -91,7 +91,13 @@ WORKFLOW_STATE = Entity(
     updated="updated_at",
     normalized=("usage",),
     enums=("status",),
-    filters={"workflow_exec_id": "str", "workflow_id": "str", "status": "str"},
+    filters={
+        "workflow_exec_id": "str",
+        "workflow_id": "str",
+        "status": "str",
+        "created_at": "datetime",
+        "updated_at": "datetime",
+    },
     views={
         "all": View("all", (), "revision"),
         "by_status": View(

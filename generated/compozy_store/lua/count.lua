@@ -9,6 +9,8 @@
 -- ARGV
 --   1     prefix  of this entity's members in the expiry set
 --   2     bound   most members to look up
+--   3     low     lowest score of the entries to count, or absent to count all
+--   4     high    highest score of the entries to count
 --
 -- Replies
 --   number...     one for each view
@@ -29,7 +31,7 @@ local waiting = redis.call('ZCOUNT', expiry, '-inf', until_now)
 -- The dead members of a view are found in the view or in the expiry set, whichever is smaller.
 local sizes, work = {}, 0
 for index = 2, #KEYS do
-  local size = redis.call('ZCARD', KEYS[index])
+  local size = ARGV[3] and redis.call('ZCOUNT', KEYS[index], ARGV[3], ARGV[4]) or redis.call('ZCARD', KEYS[index])
   sizes[index] = size
   work = work + math.min(size, waiting)
 end
@@ -62,10 +64,12 @@ local function dead_members()
   return dead
 end
 
+local lowest, highest = tonumber(ARGV[3] or '-inf'), tonumber(ARGV[4] or '+inf')
+
 local function count_dead(view, size)
   local count = 0
   if size <= waiting then
-    local names = redis.call('ZRANGE', view, 0, -1)
+    local names = ARGV[3] and redis.call('ZRANGEBYSCORE', view, ARGV[3], ARGV[4]) or redis.call('ZRANGE', view, 0, -1)
     for index = 1, #names do
       names[index] = prefix .. names[index]
     end
@@ -79,7 +83,8 @@ local function count_dead(view, size)
     local names = dead_members()
     local found = scores(view, names)
     for index = 1, #names do
-      if found[index] then
+      local score = found[index] and tonumber(found[index])
+      if score and score >= lowest and score <= highest then
         count = count + 1
       end
     end

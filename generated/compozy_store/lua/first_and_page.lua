@@ -55,15 +55,19 @@ local function leading_live(members, prefix, wanted)
   return kept, #members
 end
 
--- Appends the live documents of a view's members to `reply`, from the rank `start` on, until it has `limit` documents or has
--- read `scan` members. Returns the score and the member of the last one if more follow, else two empty texts; the members
+-- Appends the live documents of a view's members to `reply`, from the rank `start` on and before the rank `stop`, if there is
+-- one, until it has `limit` documents or has read `scan` members. Returns the score and the member of the last one if more follow, else two empty texts; the members
 -- without a document; and the last member in any case.
-local function read_stretch(reply, view, prefix, newest, start, limit, scan)
+local function read_stretch(reply, view, prefix, newest, start, limit, scan, stop)
   local range, dangling = newest and 'ZREVRANGE' or 'ZRANGE', {}
   local found, examined, last = 0, 0, nil
   local before, stride = #reply, limit
   while found < limit and examined < scan do
-    local members = redis.call(range, view, start, start + math.min(stride, scan - examined) - 1)
+    local final = start + math.min(stride, scan - examined) - 1
+    if stop and final >= stop then
+      final = stop - 1
+    end
+    local members = final >= start and redis.call(range, view, start, final) or {}
     if #members == 0 then
       return '', '', dangling, last
     end
@@ -89,7 +93,7 @@ local function read_stretch(reply, view, prefix, newest, start, limit, scan)
     start, examined = start + passed, examined + passed
     stride = math.max(limit - found, math.min(2 * stride, LONGEST_STRIDE))
   end
-  if start < redis.call('ZCARD', view) then
+  if start < (stop or redis.call('ZCARD', view)) then
     return redis.call('ZSCORE', view, last), last, dangling, last
   end
   return '', '', dangling, last

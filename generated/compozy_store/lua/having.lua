@@ -40,6 +40,17 @@ local function is_live(document)
   return not deadline or deadline > checked_at
 end
 
+-- Whether one text comes before another one in bytes, as members of a view do. Lua's `<` follows the server's locale.
+local function precedes(left, right)
+  for index = 1, math.min(#left, #right) do
+    local one, other = string.byte(left, index), string.byte(right, index)
+    if one ~= other then
+      return one < other
+    end
+  end
+  return #left < #right
+end
+
 -- Rank of the first member of a view after a cursor, even if the row of the cursor has moved or is gone.
 local function rank_after(view, newest, score, member)
   local rank = redis.call(newest and 'ZREVRANK' or 'ZRANK', view, member)
@@ -51,7 +62,7 @@ local function rank_after(view, newest, score, member)
   while low < high do
     local middle = math.floor((low + high) / 2)
     local other = redis.call(newest and 'ZREVRANGE' or 'ZRANGE', view, middle, middle)[1]
-    if (newest and other >= member) or (not newest and other <= member) then
+    if (newest and not precedes(other, member)) or (not newest and not precedes(member, other)) then
       low = middle + 1
     else
       high = middle

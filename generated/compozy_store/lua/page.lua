@@ -12,10 +12,34 @@
 --   4  score      score of the cursor, or empty to begin
 --   5  member     member of the cursor
 --   6  scan       most members to read
+--   7  low        lowest score of a stretch, or absent for the whole view
+--   8  high       highest score of the stretch
 --
 -- Replies
 --   score member dangling document...   score and member of the next cursor, empty at the end of the view;
 --   dangling lists the members without a document
+
+-- Ranks of a stretch of a view, from the first one on and before the second one. The ends are scores, both included.
+local function ranks_between(view, newest, low, high)
+  local below = low ~= '-inf' and redis.call('ZCOUNT', view, '-inf', '(' .. low) or 0
+  local above = high ~= '+inf' and redis.call('ZCOUNT', view, '(' .. high, '+inf') or 0
+  local size = redis.call('ZCARD', view)
+  if newest then
+    return above, size - below
+  end
+  return below, size - above
+end
+
+-- Whether one text comes before another one in bytes, as members of a view do. Lua's `<` follows the server's locale.
+local function precedes(left, right)
+  for index = 1, math.min(#left, #right) do
+    local one, other = string.byte(left, index), string.byte(right, index)
+    if one ~= other then
+      return one < other
+    end
+  end
+  return #left < #right
+end
 
 -- Rank of the first member of a view after a cursor, even if the row of the cursor has moved or is gone.
 local function rank_after(view, newest, score, member)
@@ -28,7 +52,7 @@ local function rank_after(view, newest, score, member)
   while low < high do
     local middle = math.floor((low + high) / 2)
     local other = redis.call(newest and 'ZREVRANGE' or 'ZRANGE', view, middle, middle)[1]
-    if (newest and other >= member) or (not newest and other <= member) then
+    if (newest and not precedes(other, member)) or (not newest and not precedes(member, other)) then
       low = middle + 1
     else
       high = middle
@@ -75,15 +99,19 @@ local function leading_live(members, prefix, wanted)
   return kept, #members
 end
 
--- Appends the live documents of a view's members to `reply`, from the rank `start` on, until it has `limit` documents or has
--- read `scan` members. Returns the score and the member of the last one if more follow, else two empty texts; the members
+-- Appends the live documents of a view's members to `reply`, from the rank `start` on and before the rank `stop`, if there is
+-- one, until it has `limit` documents or has read `scan` members. Returns the score and the member of the last one if more follow, else two empty texts; the members
 -- without a document; and the last member in any case.
-local function read_stretch(reply, view, prefix, newest, start, limit, scan)
+local function read_stretch(reply, view, prefix, newest, start, limit, scan, stop)
   local range, dangling = newest and 'ZREVRANGE' or 'ZRANGE', {}
   local found, examined, last = 0, 0, nil
   local before, stride = #reply, limit
   while found < limit and examined < scan do
-    local members = redis.call(range, view, start, start + math.min(stride, scan - examined) - 1)
+    local final = start + math.min(stride, scan - examined) - 1
+    if stop and final >= stop then
+      final = stop - 1
+    end
+    local members = final >= start and redis.call(range, view, start, final) or {}
     if #members == 0 then
       return '', '', dangling, last
     end
@@ -109,14 +137,21 @@ local function read_stretch(reply, view, prefix, newest, start, limit, scan)
     start, examined = start + passed, examined + passed
     stride = math.max(limit - found, math.min(2 * stride, LONGEST_STRIDE))
   end
-  if start < redis.call('ZCARD', view) then
+  if start < (stop or redis.call('ZCARD', view)) then
     return redis.call('ZSCORE', view, last), last, dangling, last
   end
   return '', '', dangling, last
 end
 
 local view, newest = KEYS[1], ARGV[3] == 'newest'
-local start = ARGV[4] ~= '' and rank_after(view, newest, ARGV[4], ARGV[5]) or 0
+local start, stop = 0, nil
+if ARGV[7] then
+  start, stop = ranks_between(view, newest, ARGV[7], ARGV[8])
+end
+if ARGV[4] ~= '' then
+  start = math.max(start, rank_after(view, newest, ARGV[4], ARGV[5]))
+end
 local reply = { '', '', false }
-reply[1], reply[2], reply[3] = read_stretch(reply, view, ARGV[1], newest, start, tonumber(ARGV[2]), tonumber(ARGV[6]))
+local limit, scan = tonumber(ARGV[2]), tonumber(ARGV[6])
+reply[1], reply[2], reply[3] = read_stretch(reply, view, ARGV[1], newest, start, limit, scan, stop)
 return reply

@@ -13,9 +13,22 @@
 --   5  member     member of the cursor
 --   6  scan       most members to read
 --   7  readable   number of views that have the page's order
+--   8  low        lowest score of a stretch of the order, or absent for the whole order
+--   9  high       highest score of the stretch
 --
 -- Replies
 --   number score member dangling document...   number of the view that was read, then as for `page`
+
+-- Ranks of a stretch of a view, from the first one on and before the second one. The ends are scores, both included.
+local function ranks_between(view, newest, low, high)
+  local below = low ~= '-inf' and redis.call('ZCOUNT', view, '-inf', '(' .. low) or 0
+  local above = high ~= '+inf' and redis.call('ZCOUNT', view, '(' .. high, '+inf') or 0
+  local size = redis.call('ZCARD', view)
+  if newest then
+    return above, size - below
+  end
+  return below, size - above
+end
 
 -- Server time in microseconds since 1970. Sixteen digits from 2001 until 2286, so a head has a fixed layout.
 local function server_time()
@@ -37,6 +50,17 @@ local function is_live(document)
   return not deadline or deadline > checked_at
 end
 
+-- Whether one text comes before another one in bytes, as members of a view do. Lua's `<` follows the server's locale.
+local function precedes(left, right)
+  for index = 1, math.min(#left, #right) do
+    local one, other = string.byte(left, index), string.byte(right, index)
+    if one ~= other then
+      return one < other
+    end
+  end
+  return #left < #right
+end
+
 -- Rank of the first member of a view after a cursor, even if the row of the cursor has moved or is gone.
 local function rank_after(view, newest, score, member)
   local rank = redis.call(newest and 'ZREVRANK' or 'ZRANK', view, member)
@@ -48,7 +72,7 @@ local function rank_after(view, newest, score, member)
   while low < high do
     local middle = math.floor((low + high) / 2)
     local other = redis.call(newest and 'ZREVRANGE' or 'ZRANGE', view, middle, middle)[1]
-    if (newest and other >= member) or (not newest and other <= member) then
+    if (newest and not precedes(other, member)) or (not newest and not precedes(member, other)) then
       low = middle + 1
     else
       high = middle
@@ -88,7 +112,7 @@ local FIRST_STRIDE, LONGEST_STRIDE = 64, 512
 
 local number, size = 0, math.huge
 for index = 1, readable do
-  local other = redis.call('ZCARD', KEYS[index])
+  local other = ARGV[8] and redis.call('ZCOUNT', KEYS[index], ARGV[8], ARGV[9]) or redis.call('ZCARD', KEYS[index])
   if other < size then
     number, size = index, other
   end
@@ -142,11 +166,18 @@ local function intersection()
   return members
 end
 
-local start = ARGV[4] ~= '' and rank_after(view, newest, ARGV[4], ARGV[5]) or 0
+local start, stop = 0, size
+if ARGV[8] then
+  start, stop = ranks_between(view, newest, ARGV[8], ARGV[9])
+end
+if ARGV[4] ~= '' then
+  start = math.max(start, rank_after(view, newest, ARGV[4], ARGV[5]))
+end
 local begun, stride, last, examined, met = start, math.min(limit, FIRST_STRIDE), nil, 0, 0
 
 while #reply - 4 < limit and examined < scan do
-  local members = redis.call(range, view, start, start + math.min(stride, scan - examined) - 1)
+  local final = math.min(stop, start + math.min(stride, scan - examined)) - 1
+  local members = final >= start and redis.call(range, view, start, final) or {}
   if #members == 0 then
     return reply
   end
@@ -162,7 +193,7 @@ while #reply - 4 < limit and examined < scan do
   start, examined, last, met = start + passed, examined + passed, members[passed], met + taken
   stride = math.min(stride * 2, LONGEST_STRIDE)
   -- If few members match, one intersection on the server is faster than looking them up part by part.
-  if begun == 0 and #reply - 4 < limit and start < size and size <= scan and met * size <= 2 * limit * examined then
+  if not ARGV[8] and begun == 0 and #reply - 4 < limit and start < size and size <= scan and met * size <= 2 * limit * examined then
     local all = intersection()
     local rest = {}
     for index = met + 1, #all do
@@ -177,7 +208,7 @@ while #reply - 4 < limit and examined < scan do
   end
 end
 
-if start < size then
+if start < stop then
   reply[2], reply[3] = redis.call('ZSCORE', view, last), last
 end
 return reply

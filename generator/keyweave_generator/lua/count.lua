@@ -4,6 +4,8 @@
 --@ key      2..   views
 --@ argument 1     prefix  of this entity's members in the expiry set
 --@ argument 2     bound   most members to look up
+--@ argument 3     low     lowest score of the entries to count, or absent to count all
+--@ argument 4     high    highest score of the entries to count
 --@ reply    number...     one for each view
 --@ reply    SWEEP_FIRST   counting would take more look-ups than the bound
 --@ include  time
@@ -17,7 +19,7 @@ local waiting = redis.call('ZCOUNT', expiry, '-inf', until_now)
 -- The dead members of a view are found in the view or in the expiry set, whichever is smaller.
 local sizes, work = {}, 0
 for index = 2, #KEYS do
-  local size = redis.call('ZCARD', KEYS[index])
+  local size = ARGV[3] and redis.call('ZCOUNT', KEYS[index], ARGV[3], ARGV[4]) or redis.call('ZCARD', KEYS[index])
   sizes[index] = size
   work = work + math.min(size, waiting)
 end
@@ -50,10 +52,12 @@ local function dead_members()
   return dead
 end
 
+local lowest, highest = tonumber(ARGV[3] or '-inf'), tonumber(ARGV[4] or '+inf')
+
 local function count_dead(view, size)
   local count = 0
   if size <= waiting then
-    local names = redis.call('ZRANGE', view, 0, -1)
+    local names = ARGV[3] and redis.call('ZRANGEBYSCORE', view, ARGV[3], ARGV[4]) or redis.call('ZRANGE', view, 0, -1)
     for index = 1, #names do
       names[index] = prefix .. names[index]
     end
@@ -67,7 +71,8 @@ local function count_dead(view, size)
     local names = dead_members()
     local found = scores(view, names)
     for index = 1, #names do
-      if found[index] then
+      local score = found[index] and tonumber(found[index])
+      if score and score >= lowest and score <= highest then
         count = count + 1
       end
     end

@@ -7,13 +7,23 @@
 --@ argument 4  score      score of the cursor, or empty to begin
 --@ argument 5  member     member of the cursor
 --@ argument 6  scan       most members to read
+--@ argument 7  low        lowest score of a stretch, or absent for the whole view
+--@ argument 8  high       highest score of the stretch
 --@ reply    score member dangling document...   score and member of the next cursor, empty at the end of the view;
 --@ reply    dangling lists the members without a document
+--@ include  ends
 --@ include  rank
 --@ include  stretch
 
 local view, newest = KEYS[1], ARGV[3] == 'newest'
-local start = ARGV[4] ~= '' and rank_after(view, newest, ARGV[4], ARGV[5]) or 0
+local start, stop = 0, nil
+if ARGV[7] then
+  start, stop = ranks_between(view, newest, ARGV[7], ARGV[8])
+end
+if ARGV[4] ~= '' then
+  start = math.max(start, rank_after(view, newest, ARGV[4], ARGV[5]))
+end
 local reply = { '', '', false }
-reply[1], reply[2], reply[3] = read_stretch(reply, view, ARGV[1], newest, start, tonumber(ARGV[2]), tonumber(ARGV[6]))
+local limit, scan = tonumber(ARGV[2]), tonumber(ARGV[6])
+reply[1], reply[2], reply[3] = read_stretch(reply, view, ARGV[1], newest, start, limit, scan, stop)
 return reply

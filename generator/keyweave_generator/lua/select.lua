@@ -8,7 +8,10 @@
 --@ argument 5  member     member of the cursor
 --@ argument 6  scan       most members to read
 --@ argument 7  readable   number of views that have the page's order
+--@ argument 8  low        lowest score of a stretch of the order, or absent for the whole order
+--@ argument 9  high       highest score of the stretch
 --@ reply    number score member dangling document...   number of the view that was read, then as for `page`
+--@ include  ends
 --@ include  live
 --@ include  rank
 --@ include  shared
@@ -20,7 +23,7 @@ local FIRST_STRIDE, LONGEST_STRIDE = 64, 512
 
 local number, size = 0, math.huge
 for index = 1, readable do
-  local other = redis.call('ZCARD', KEYS[index])
+  local other = ARGV[8] and redis.call('ZCOUNT', KEYS[index], ARGV[8], ARGV[9]) or redis.call('ZCARD', KEYS[index])
   if other < size then
     number, size = index, other
   end
@@ -74,11 +77,18 @@ local function intersection()
   return members
 end
 
-local start = ARGV[4] ~= '' and rank_after(view, newest, ARGV[4], ARGV[5]) or 0
+local start, stop = 0, size
+if ARGV[8] then
+  start, stop = ranks_between(view, newest, ARGV[8], ARGV[9])
+end
+if ARGV[4] ~= '' then
+  start = math.max(start, rank_after(view, newest, ARGV[4], ARGV[5]))
+end
 local begun, stride, last, examined, met = start, math.min(limit, FIRST_STRIDE), nil, 0, 0
 
 while #reply - 4 < limit and examined < scan do
-  local members = redis.call(range, view, start, start + math.min(stride, scan - examined) - 1)
+  local final = math.min(stop, start + math.min(stride, scan - examined)) - 1
+  local members = final >= start and redis.call(range, view, start, final) or {}
   if #members == 0 then
     return reply
   end
@@ -94,7 +104,7 @@ while #reply - 4 < limit and examined < scan do
   start, examined, last, met = start + passed, examined + passed, members[passed], met + taken
   stride = math.min(stride * 2, LONGEST_STRIDE)
   -- If few members match, one intersection on the server is faster than looking them up part by part.
-  if begun == 0 and #reply - 4 < limit and start < size and size <= scan and met * size <= 2 * limit * examined then
+  if not ARGV[8] and begun == 0 and #reply - 4 < limit and start < size and size <= scan and met * size <= 2 * limit * examined then
     local all = intersection()
     local rest = {}
     for index = met + 1, #all do
@@ -109,7 +119,7 @@ while #reply - 4 < limit and examined < scan do
   end
 end
 
-if start < size then
+if start < stop then
   reply[2], reply[3] = redis.call('ZSCORE', view, last), last
 end
 return reply

@@ -33,7 +33,9 @@ _IMPORTED: Final = {
 
 
 def kind(type_: TypeRef) -> str:
-    """The runtime's name for the type of values by which rows can be found."""
+    """The runtime's name for the type of values by which rows can be found; `list[kind]` for a list."""
+    if type_.of is not None:
+        return f"list[{kind(type_.of)}]"
     if type_.kind is TypeKind.ENUM:
         return "str"
     return _BUILTINS[type_.name] if type_.name in _BUILTINS else _IMPORTED[type_.name][1]

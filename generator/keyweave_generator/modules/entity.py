@@ -126,6 +126,7 @@ def _arguments(entity: Entity, schema: Schema, imports: Imports) -> Iterator[tup
     yield from _names("enums", (field.name for field in entity.fields if field.type.kind is TypeKind.ENUM))
     yield from _mapping("filters", {field.name: f'"{kind(field.type)}"' for field in filter_fields(entity)})
     yield from _names("nullable", (field.name for field in filter_fields(entity) if field.optional))
+    yield from _names("trimmed", (field.name for field in filter_fields(entity) if field.trim))
     yield from _mapping(
         "views", {view.name: view_descriptor(view, entity, schema, imports) for view in entity.views}
     )

@@ -1,23 +1,36 @@
-"""The module of the filters of a search for the rows that refer to a row."""
+"""The module of the filters of `where`: for each entity the fields by which its rows can be filtered, with their types."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
-from keyweave_generator.model import Entity, Field, Schema, TypeKind
+from keyweave_generator.model import Entity, Field, Schema, TypeKind, TypeRef
 
 from .annotations import annotation
 from .identifiers import filter_name
 from .imports import Imports
 
-_FILTERABLE: Final = {"string", "id", "int", "decimal", "bool", "date", "time", "uuid"}
-"""Scalar types by which rows can be searched."""
+_WORDS: Final = {
+    "string": "Text",
+    "id": "Text",
+    "int": "Ordered",
+    "float": "Ordered",
+    "decimal": "Ordered",
+    "datetime": "Ordered",
+    "date": "Ordered",
+    "time": "Ordered",
+    "duration": "Ordered",
+    "bool": "Choice",
+    "bytes": "Choice",
+    "uuid": "Choice",
+}
+"""The scalar types by which rows can be filtered, with what a filter may be, as `keyweave.query` names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class FilterClass:
-    """The TypedDict of the fields by which rows of an entity can be searched."""
+    """The TypedDict of the fields by which rows of an entity can be filtered."""
 
     name: str
     doc: str
@@ -26,46 +39,57 @@ class FilterClass:
 
 @dataclass(frozen=True, slots=True)
 class FiltersModule:
-    """The module of the filters of a search for the rows that refer to a row."""
+    """The module of the filters of `where`."""
 
     imports: Imports
     filters: tuple[FilterClass, ...]
 
 
-def filters_module(schema: Schema) -> FiltersModule | None:
-    """The view model for a schema; None when no entity refers to another one."""
-    referring = [entity for entity in schema.entities if entity.references]
+def filters_module(schema: Schema) -> FiltersModule:
+    """The view model for a schema."""
     imports = Imports(
         classes=".models",
-        taken=frozenset(field.name for entity in referring for field in filter_fields(entity)),
-        reserved=frozenset({"Decimal", "TypedDict", "UUID", *map(filter_name, referring)}),
+        taken=frozenset(field.name for entity in schema.entities for field in filter_fields(entity)),
+        reserved=frozenset(
+            {
+                *("Decimal", "Elements", "IsNot", "TypedDict", "UUID"),
+                *_WORDS.values(),
+                *map(filter_name, schema.entities),
+            }
+        ),
     )
     imports.use("typing", "TypedDict")
-    filters = tuple(_filter(entity, imports) for entity in referring)
-    return FiltersModule(imports, filters) if filters else None
+    return FiltersModule(imports, tuple(_filter(entity, imports) for entity in schema.entities))
 
 
 def filter_fields(entity: Entity) -> list[Field]:
-    """Fields by which rows of an entity can be searched."""
-    return [
-        field
-        for field in entity.fields
-        if not field.secret
-        and (
-            field.type.kind is TypeKind.ENUM
-            or (field.type.kind is TypeKind.SCALAR and field.type.name in _FILTERABLE)
-        )
-    ]
+    """Fields by which rows of an entity can be filtered."""
+    return [field for field in entity.fields if not field.secret and _filterable(field.type)]
 
 
-def filter_type(field: Field, imports: Imports) -> str:
-    """The type of a filter's value: None asks for rows in which an optional field is null."""
-    return annotation(field.type, imports) + (" | None" if field.optional else "")
+def _filterable(type_: TypeRef) -> bool:
+    if type_.kind in (TypeKind.LIST, TypeKind.SET) and type_.of is not None:
+        return type_.of.of is None and _filterable(type_.of)
+    return type_.kind is TypeKind.ENUM or (type_.kind is TypeKind.SCALAR and type_.name in _WORDS)
 
 
 def _filter(entity: Entity, imports: Imports) -> FilterClass:
     return FilterClass(
         filter_name(entity),
-        f"Fields by which a search can select rows of {entity.name}, combined with AND.",
-        tuple(f"{field.name}: {filter_type(field, imports)}" for field in filter_fields(entity)),
+        f"Fields by which rows of {entity.name} can be filtered, combined with AND.",
+        tuple(f"{field.name}: {_filter_type(field, imports)}" for field in filter_fields(entity)),
     )
+
+
+def _filter_type(field: Field, imports: Imports) -> str:
+    """The type of a filter: a value or a predicate; None asks for rows in which an optional field is null."""
+    type_, nullable = field.type, field.optional
+    if type_.of is not None:
+        text = f'{imports.runtime("Elements")}[{annotation(type_.of, imports)}]'
+    else:
+        word = "Choice" if type_.kind is TypeKind.ENUM else _WORDS[type_.name]
+        text = imports.runtime(word)
+        if word != "Text":
+            whole = f" | {imports.builtin('int')}" if type_.name == "decimal" else ""
+            text = f"{text}[{annotation(type_, imports)}{whole}]"
+    return f'{text} | {imports.runtime("IsNot")}[None] | None' if nullable else text

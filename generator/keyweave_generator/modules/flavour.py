@@ -15,7 +15,6 @@ class Flavour:
         title: its name in documentation.
         define: the keywords of a method that does IO.
         wait: the prefix of a call that does IO.
-        iterator: the return type of `iterate`.
         callback: the return type of the function of a transaction.
     """
 
@@ -23,11 +22,10 @@ class Flavour:
     title: str
     define: str
     wait: str
-    iterator: str
     callback: str
 
 
 FLAVOURS: Final = (
-    Flavour("sync", "blocking", "def", "", "Iterator", "T"),
-    Flavour("aio", "asyncio", "async def", "await ", "AsyncIterator", "Awaitable[T]"),
+    Flavour("sync", "blocking", "def", "", "T"),
+    Flavour("aio", "asyncio", "async def", "await ", "Awaitable[T]"),
 )

@@ -42,8 +42,8 @@ def merge_name(entity: Entity, field: str) -> str:
 
 
 def filter_name(entity: Entity) -> str:
-    """The TypedDict of the fields by which rows of the entity can be searched: `User` gives `UserFilter`."""
-    return f"{entity.name}Filter"
+    """The TypedDict of the fields by which rows of the entity can be filtered: `User` gives `UserFilters`."""
+    return f"{entity.name}Filters"
 
 
 def fields_name(entity: Entity) -> str:

@@ -4,60 +4,57 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keyweave_generator.literal import literal, tuple_of
-from keyweave_generator.model import Entity, Merge, Schema, TypeKind, Unique, View, referrer_words
-from keyweave_generator.names import argument_name
+from keyweave_generator.literal import tuple_of
+from keyweave_generator.model import Entity, Merge, Schema, Unique, View, referrer_words
+from keyweave_generator.names import argument_name, view_method_name
 
 from .annotations import annotation
-from .entries import argument_text, claimed_by_arguments, looked_up
-from .filters import filter_fields
-from .identifiers import filter_name, merge_name, module_name
+from .entries import claimed_by_arguments
+from .identifiers import merge_name, module_name
 from .imports import Imports
-from .indexes import group_texts, order_of
+from .indexes import group_texts
 from .text import sentence
 
 
 @dataclass(frozen=True, slots=True)
-class GroupMethod:
-    """The method that counts the rows of a view for each value of its last field.
+class Group:
+    """What a view's method returns when it is called without its last value.
 
     Attributes:
         field: name of the last field.
+        argument: the argument for it.
         type: of its values.
-        convert: the value of the key text `group_`, as Python.
-        parameters, values: those of the other fields, as in `ViewMethods`.
+        parameters, values: those of the other fields, as in `ViewMethod`.
+        optional: the parameters of all fields, of which the last may be left out.
     """
 
     field: str
+    argument: str
     type: str
-    convert: str
     parameters: str
     values: str
+    optional: str
 
 
 @dataclass(frozen=True, slots=True)
-class ViewMethods:
-    """The methods of one view.
+class ViewMethod:
+    """The method of one view.
 
     Attributes:
         name: of the view.
+        method: of the method.
         doc: the reason for the view.
-        first: the row that comes first, such as `newest`.
         parameters: one for each field, each behind a comma.
-        values: the key texts of the parameters, as a tuple.
-        group: the method that counts by the last field; None if its values are not known.
-        gathers: if its only field is a reference, so that several lists can be read at once, the key text of one `key`.
-        gathered: the type of such a key.
+        values: the parameters, as a tuple.
+        group: what the method returns without the last value; None if the values of that field are not known.
     """
 
     name: str
+    method: str
     doc: str
-    first: str
     parameters: str
     values: str
-    group: GroupMethod | None
-    gathers: str
-    gathered: str
+    group: Group | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +72,12 @@ class ReferrerMethods:
     """One incoming reference.
 
     Attributes:
-        keyword: the argument of a search that selects rows to which such a row refers.
         suffix: the end of the names of the methods that read rows together with the referring rows.
-        filter: the type of its value.
-        filters: the argument as it is passed on.
         entity: the class of the referring rows.
         field: the referring field.
     """
 
-    keyword: str
     suffix: str
-    filter: str
-    filters: str
     entity: str
     field: str
 
@@ -100,21 +91,23 @@ class MergeMethod:
     constant: str
 
 
-def view_methods(view: View, entity: Entity, schema: Schema, imports: Imports) -> ViewMethods:
-    """The methods of a view."""
+def view_method(view: View, entity: Entity, schema: Schema, imports: Imports) -> ViewMethod:
+    """The method of a view."""
     parameters, values = _asked(view.fields, entity, imports)
-    fields = {field.name: field for field in entity.fields}
-    gathers = len(view.fields) == 1 and view.fields[0] in {each.field for each in entity.references}
-    return ViewMethods(
-        view.name,
-        sentence(view.why),
-        {"created": "newest", "revision": "latest change"}.get(order_of(view), f"highest `{order_of(view)}`"),
-        parameters,
-        values,
-        _group_method(view, entity, schema, imports),
-        looked_up(fields[view.fields[0]], "key", imports) if gathers else "",
-        annotation(fields[view.fields[0]].type, imports) if gathers else "",
+    method = view_method_name(view.name, _methods_of(entity, schema))
+    return ViewMethod(
+        view.name, method, sentence(view.why), parameters, values, _group(view, entity, schema, imports)
     )
+
+
+def _methods_of(entity: Entity, schema: Schema) -> frozenset[str]:
+    """The names of the methods that the schema gives to a repository beside those of views."""
+    names = {f"{verb}_by_{unique.name}" for unique in entity.uniques for verb in ("get", "find")}
+    names |= {f"merge_{merge.field}" for merge in entity.merges}
+    names |= {f"touch_{field.name}" for field in entity.fields}
+    for suffix, _, _ in _incoming(entity, schema):
+        names |= {suffix, f"get_{suffix}"}
+    return frozenset(names)
 
 
 def unique_methods(unique: Unique, entity: Entity, imports: Imports) -> UniqueMethods:
@@ -128,30 +121,20 @@ def unique_methods(unique: Unique, entity: Entity, imports: Imports) -> UniqueMe
 
 def referrer_methods(entity: Entity, schema: Schema, imports: Imports) -> tuple[ReferrerMethods, ...]:
     """Every reference to an entity. If one entity has several, their names contain the field."""
-    incoming = [
-        (other, reference)
+    return tuple(
+        ReferrerMethods(suffix, imports.schema_class(other), field)
+        for suffix, other, field in _incoming(entity, schema)
+    )
+
+
+def _incoming(entity: Entity, schema: Schema) -> list[tuple[str, str, str]]:
+    """For each reference to an entity the end of its methods' names, the referring entity and the field."""
+    return [
+        (referrer_words(other, reference), other.name, reference.field)
         for other in schema.entities
         for reference in other.references
         if reference.entity == entity.name
     ]
-    found = []
-    for other, reference in incoming:
-        keyword, suffix = referrer_words(other, reference)
-        trimmed = [field.name for field in filter_fields(other) if field.trim]
-        filters = keyword
-        if trimmed:
-            filters = f"{imports.aliased('with_trimmed')}({keyword}, {', '.join(map(literal, trimmed))})"
-        found.append(
-            ReferrerMethods(
-                keyword,
-                suffix,
-                f"{imports.use('..', 'filters')}.{filter_name(other)}",
-                filters,
-                imports.schema_class(other.name),
-                reference.field,
-            )
-        )
-    return tuple(found)
 
 
 def merge_method(merge: Merge, entity: Entity, imports: Imports) -> MergeMethod:
@@ -160,20 +143,21 @@ def merge_method(merge: Merge, entity: Entity, imports: Imports) -> MergeMethod:
     return MergeMethod(merge.field, imports.schema_class(merge.record), constant)
 
 
-def _group_method(view: View, entity: Entity, schema: Schema, imports: Imports) -> GroupMethod | None:
+def _group(view: View, entity: Entity, schema: Schema, imports: Imports) -> Group | None:
     if not group_texts(view, entity, schema):
         return None
-    type_ = next(field.type for field in entity.fields if field.name == view.fields[-1])
+    field = next(field for field in entity.fields if field.name == view.fields[-1])
     parameters, values = _asked(view.fields[:-1], entity, imports)
-    name = annotation(type_, imports)
-    convert = f"{name}(group_)" if type_.kind is TypeKind.ENUM else 'group_ == "true"'
-    return GroupMethod(view.fields[-1], name, convert, parameters, values)
+    type_, argument = annotation(field.type, imports), argument_name(field.name)
+    unset, unset_type = imports.use("msgspec", "UNSET"), imports.use("msgspec", "UnsetType")
+    optional = f"{parameters}, {argument}: {type_} | {unset_type} = {unset}"
+    return Group(field.name, argument, type_, parameters, values, optional)
 
 
 def _asked(names: tuple[str, ...], entity: Entity, imports: Imports) -> tuple[str, str]:
-    """Parameters for fields, each behind a comma, and the tuple of their key texts."""
+    """Parameters for fields, each behind a comma, and the tuple of them."""
     fields = {field.name: field for field in entity.fields}
     parameters = "".join(
         f", {argument_name(name)}: {annotation(fields[name].type, imports)}" for name in names
     )
-    return parameters, tuple_of(argument_text(fields[name], imports) for name in names)
+    return parameters, tuple_of(map(argument_name, names))

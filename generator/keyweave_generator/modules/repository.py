@@ -7,52 +7,46 @@ from typing import Final
 
 from keyweave_generator.literal import literal
 from keyweave_generator.model import Entity, Field, Schema, TypeKind
-from keyweave_generator.names import argument_name
 
 from .annotations import annotation, kind
 from .entries import looked_up
 from .fields import settable_fields
-from .filters import filter_fields
 from .flavour import Flavour
 from .identifiers import (
     descriptor_name,
     exists_name,
     fields_name,
+    filter_name,
     module_name,
     not_found_name,
     repository_name,
 )
 from .imports import Imports
-from .indexes import order_of
 from .methods import (
     MergeMethod,
     ReferrerMethods,
     UniqueMethods,
-    ViewMethods,
+    ViewMethod,
     merge_method,
     referrer_methods,
     unique_methods,
-    view_methods,
+    view_method,
 )
 from .text import sentence
 
 _ALWAYS: Final = (
-    "Page",
+    "Rows",
     "Session",
-    "_fetch",
     "Repository",
-    "_join",
-    "_search",
     "_update",
 )
 """The names of the runtime that every repository uses."""
-
 
 _NUMBERS: Final = frozenset({"int", "float", "decimal"})
 """Types of fields to which a number can be added."""
 
 _RESERVED: Final = frozenset(
-    "AsyncIterator ClaimEntry Decimal ENTITY Iterator Literal Never Page Repository Sequence Session UUID Unpack".split()
+    "ClaimEntry Decimal ENTITY Groups Literal Never Pairs Repository Rows Sequence Session UNSET UUID Unpack UnsetType".split()
 )
 """Names in PascalCase or capitals that the module of a repository has beside the classes of the schema."""
 
@@ -72,13 +66,10 @@ class RepositoryModule:
         key_type: of the argument `key`.
         key: that argument as it is passed on.
         not_found: name of the error for a row that does not exist.
-        orders: literals of the orders that a search can ask for; the first one is the default.
         view_names: literals of the names of all views; empty when there are none.
         numbers: literals of the names of the fields to which a number can be added; empty when there are none.
         fields: the TypedDict of the fields that `update` can set.
-        filters: parameters of a search, each followed by a comma.
-        having: the parameters of a search that select rows by the rows that refer to them.
-        equal_arguments, having_arguments: how both are passed on.
+        filters: the TypedDict of the filters of its rows.
         touches: names of the fields that can be touched.
         tree_via: the view that finds a row's children; empty when rows form no tree.
     """
@@ -93,15 +84,11 @@ class RepositoryModule:
     key_type: str
     key: str
     not_found: str
-    orders: tuple[str, ...]
     view_names: tuple[str, ...]
     numbers: tuple[str, ...]
     fields: str
     filters: str
-    having: str
-    equal_arguments: str
-    having_arguments: str
-    views: tuple[ViewMethods, ...]
+    views: tuple[ViewMethod, ...]
     uniques: tuple[UniqueMethods, ...]
     referrers: tuple[ReferrerMethods, ...]
     merges: tuple[MergeMethod, ...]
@@ -115,9 +102,6 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         classes="..models", flavour=flavour.module, reserved=_RESERVED | {repository_name(entity)}
     )
     referrers = referrer_methods(entity, schema, imports)
-    unset = imports.use("msgspec", "UNSET", alias="_UNSET")
-    unset_type = imports.use("msgspec", "UnsetType", alias="_UnsetType")
-    orders = dict.fromkeys(order_of(view) for view in entity.views) or {"created": None}
     touches = tuple(
         field.name
         for field in entity.fields
@@ -138,21 +122,11 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         key_type,
         _stored_key(key, imports),
         not_found_name(entity),
-        tuple(map(literal, orders)),
         tuple(literal(view.name) for view in entity.views),
         numbers,
         f"{imports.use('..', 'fields', alias='_fields')}.{fields_name(entity)}",
-        "".join(
-            f"{argument_name(field.name)}: {annotation(field.type, imports)} | {unset_type}{' | None' if field.optional else ''} = {unset}, "
-            for field in filter_fields(entity)
-        ),
-        "".join(f"{each.keyword}: {each.filter} | {unset_type} = {unset}, " for each in referrers),
-        ", ".join(
-            f"{field.name}={_given(field, argument_name(field.name), imports)}"
-            for field in filter_fields(entity)
-        ),
-        ", ".join(f'("{each.entity}", "{each.field}", {each.filters})' for each in referrers),
-        tuple(view_methods(view, entity, schema, imports) for view in entity.views),
+        f"{imports.use('..', 'filters', alias='_filters')}.{filter_name(entity)}",
+        tuple(view_method(view, entity, schema, imports) for view in entity.views),
         tuple(unique_methods(unique, entity, imports) for unique in entity.uniques),
         referrers,
         tuple(merge_method(merge, entity, imports) for merge in entity.merges),
@@ -199,22 +173,27 @@ def _given(field: Field, argument: str, imports: Imports) -> str:
 def _import_for_methods(module: RepositoryModule) -> None:
     """Add the imports that the text of the template itself needs."""
     imports = module.imports
-    imports.use("collections.abc", module.flavour.iterator)
-    for name in ("Literal", "Unpack"):
-        imports.use("typing", name)
+    imports.use("typing", "Unpack")
+    if module.view_names or module.numbers:
+        imports.use("typing", "Literal")
+    if any(view.group for view in module.views):
+        imports.use("typing", "overload")
+        imports.runtime("Groups")
+    imports.aliased("where_query")
+    if module.views:
+        imports.aliased("view_query")
     used = {
         "ClaimEntry": module.uniques,
         "_get": module.uniques,
-        "_count": module.views,
-        "_gather": module.referrers or any(view.gathers for view in module.views),
+        "Pairs": module.referrers,
+        "_gather": module.referrers,
         "_tree": module.tree_via,
         "_merge": module.merges,
-        "_page": module.views,
         "_touch": module.touches,
     }
     for name in (*_ALWAYS, *(name for name, needed in used.items() if needed)):
         imports.runtime(name)
-    if module.merges or any(view.gathers for view in module.views):
+    if module.merges:
         imports.use("collections.abc", "Sequence")
     if module.touches:
         imports.use("datetime", "datetime")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -15,8 +15,6 @@ from keyweave.exchange.handshake import handshake
 from keyweave.expiry.tend import Pace
 from keyweave.health.connect import connect
 from keyweave.model.entity import Entity
-from keyweave.model.page import Page
-from keyweave.model.record import Record
 from keyweave.opening.announce import announce
 from keyweave.opening.prepare import prepare
 from keyweave.read.strategy import BY_KEYS
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from keyweave.health.report import Health
     from keyweave.integrity.drift import Report
 
-R = TypeVar("R", bound=Record)
 T = TypeVar("T")
 
 
@@ -101,19 +98,6 @@ class Session:
         for sweeper in self._sweepers:
             await sweeper.stop()
         await self.shell.aclose()
-
-    async def iterate(
-        self, next_page: Callable[[str | None], Flow[Page[R]]], run: Run, *about: str
-    ) -> AsyncIterator[R]:
-        """Yield every record of every page. Reads a page when the page before is exhausted."""
-        cursor: str | None = None
-        while True:
-            page = await run(next_page(cursor), *about)
-            for record in page.records:
-                yield record
-            cursor = page.cursor
-            if cursor is None:
-                return
 
 
 async def open_session(package: Any, url: str, *, connection_factory: Any = None, **options: Any) -> Session:

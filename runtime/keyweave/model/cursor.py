@@ -26,13 +26,25 @@ _PADDED: Final = 32
 
 
 class Position(msgspec.Struct, frozen=True, array_like=True):
-    """The content of a cursor: the order that it belongs to, and the last member that was read."""
+    """The content of a cursor: the query and order that it belongs to, and the last member that was read.
+
+    Attributes:
+        entity: name of the entity.
+        order: `created`, `revision` or the name of a field.
+        newest: whether the highest value comes first.
+        score: of the member; 0 in an order of strings.
+        member: the id of the row.
+        value: the value of the member in an order of strings.
+        query: digest of the query; empty where only the order decides.
+    """
 
     entity: str
     order: str
     newest: bool
     score: str
     member: str
+    value: str = ""
+    query: str = ""
 
 
 _SCORE: Final = re.compile(r"-?(?:inf|\d+(?:\.\d+)?(?:e[+-]?\d+)?)", re.ASCII)
@@ -55,11 +67,13 @@ def write_cursor(secret: bytes, position: Position) -> str:
     return base64.urlsafe_b64encode(tag + _masked(secret, tag, text)).decode().rstrip("=")
 
 
-def read_cursor(secret: bytes, cursor: str | None, entity: str, order: str, newest: bool) -> Position | None:
+def read_cursor(
+    secret: bytes, cursor: str | None, entity: str, order: str, newest: bool, query: str = ""
+) -> Position | None:
     """Return the position of a cursor, or None when there is no cursor.
 
     Raises:
-        InvalidCursorError: the cursor is damaged, or belongs to another namespace, entity, order or direction.
+        InvalidCursorError: the cursor is damaged, or belongs to another namespace, query, order or direction.
     """
     if cursor is None:
         return None
@@ -74,10 +88,16 @@ def read_cursor(secret: bytes, cursor: str | None, entity: str, order: str, newe
         if not _SCORE.fullmatch(position.score):
             raise ValueError(position.score)
     except (AttributeError, TypeError, ValueError, binascii.Error, msgspec.MsgspecError):
-        raise InvalidCursorError("the cursor is damaged", entity=entity, rule="cursor") from None
+        raise InvalidCursorError(
+            "the cursor is damaged", entity=entity, field="cursor", rule="cursor"
+        ) from None
     if (position.entity, position.order, position.newest) != (entity, order, newest):
         raise InvalidCursorError(
-            f"{entity}: the cursor belongs to another order", entity=entity, rule="cursor"
+            f"{entity}: the cursor belongs to another order", entity=entity, field="cursor", rule="cursor"
+        )
+    if position.query != query:
+        raise InvalidCursorError(
+            f"{entity}: the cursor belongs to another query", entity=entity, field="cursor", rule="cursor"
         )
     return position
 

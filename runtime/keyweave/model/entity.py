@@ -141,8 +141,10 @@ class Entity(Generic[R]):
         normalized: names of the fields that `normalize` may change.
         renamed: old and new name of each field that documents may still hold under its old name.
         enums: names of the fields that hold a member of an enum, not in a list or map.
-        filters: the fields that rows can be searched by, with the kind of their values (see `keyweave.model.keytext`).
+        filters: the fields that rows can be filtered by, with the kind of their values (see `keyweave.model.keytext`);
+            `list[kind]` for lists.
         nullable: the names in `filters` of fields that may be null.
+        trimmed: the names in `filters` of fields that are stored without white space at their ends.
         views: by name.
         uniques: by name.
         references: the foreign keys of this entity.
@@ -174,6 +176,7 @@ class Entity(Generic[R]):
     enums: tuple[str, ...] = ()
     filters: Mapping[str, str] = field(default_factory=dict)
     nullable: tuple[str, ...] = ()
+    trimmed: tuple[str, ...] = ()
     views: Mapping[str, View] = field(default_factory=dict)
     uniques: Mapping[str, Unique] = field(default_factory=dict)
     references: tuple[Reference, ...] = ()

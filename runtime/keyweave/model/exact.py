@@ -21,6 +21,9 @@ EXACT: Final = Context(
 )
 """The arithmetic of checks and merges: Python's own context rounds to 28 digits."""
 
+MOST_SCORE_DIGITS: Final = 15
+"""Digits up to which different decimals have different scores."""
+
 MOST_DIGITS: Final = 1000
 """Digits of a decimal whose field declares none, as many as PostgreSQL's `numeric` can declare."""
 
@@ -91,6 +94,11 @@ def decimal_text(value: Decimal) -> str:
 def decimal_score(value: Decimal) -> float:
     """Return a decimal of at most 15 digits as the server orders it; different values have different scores."""
     return float(value) + 0.0  # no negative zero
+
+
+def is_exact_score(value: Decimal) -> bool:
+    """Return whether comparing scores of decimals with that of `value` is as exact as comparing the decimals."""
+    return len(value.normalize(EXACT).as_tuple().digits) <= MOST_SCORE_DIGITS
 
 
 @cache

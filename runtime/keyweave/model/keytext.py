@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -88,23 +87,42 @@ def check_kind(value: object, kind: str, *, entity: str = "", field: str | None 
         raise ValidationError(f"{where}{rule}", entity=entity, field=field, rule=rule)
 
 
-def check_filters(
-    entity: str, kinds: Mapping[str, str], nullable: Collection[str], filters: Mapping[str, Any]
-) -> None:
-    """Check that each filter names a searchable field and that its value has the field's type.
-
-    None asks for null, so it is a value of the fields in `nullable` only.
+def check_value(value: object, kind: str, *, entity: str, field: str) -> Any:
+    """Return a value by which rows are looked up, text as plain text.
 
     Raises:
-        ValidationError: one does not; the error names the field.
+        ValidationError: a field of this kind cannot have the value; the error names the field.
     """
-    for name, value in filters.items():
-        if name not in kinds:
-            raise ValidationError(
-                f"{entity}: no field {name!r} to filter by", entity=entity, field=name, rule="filter"
-            )
-        if value is not None or name not in nullable:
-            check_kind(value, kinds[name], entity=entity, field=name)
+    rule = ""
+    if type(value) is int and kind in ("float", "Decimal"):
+        try:
+            value = float(value) if kind == "float" else Decimal(value)
+        except OverflowError:
+            value, rule = 0.0, "too large for a float"
+    check_kind(value, kind, entity=entity, field=field)
+    if kind == "str":
+        value = str.__str__(value)
+        if not value.isascii() and _has_surrogate(value):
+            rule = "text with a lone surrogate cannot be stored"
+    elif kind == "float" and value != value:
+        rule = "NaN equals nothing and has no place in an order"
+    elif kind == "datetime" and value.tzinfo is None:  # type: ignore[attr-defined]
+        rule = "a datetime needs a time zone"
+    elif kind == "time" and value.tzinfo is not None:  # type: ignore[attr-defined]
+        rule = "a time has no time zone"
+    elif kind == "Decimal":
+        rule = _any_decimal(value)
+    if rule:
+        raise ValidationError(f"{entity}.{field}: {rule}", entity=entity, field=field, rule=rule)
+    return value
+
+
+def _has_surrogate(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def checked_text(value: object) -> str:
@@ -115,9 +133,6 @@ def checked_text(value: object) -> str:
     """
     if not isinstance(value, str):
         raise ValidationError(f"expected a string, got a {type(value).__name__}", rule="str")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValidationError("text with a lone surrogate cannot be stored", rule="unicode") from None
+    if not value.isascii() and _has_surrogate(value):
+        raise ValidationError("text with a lone surrogate cannot be stored", rule="unicode")
     return value

@@ -5,15 +5,11 @@ A step modifies a record in place and returns whether it changed anything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
-
-from msgspec import UnsetType
+from typing import TypeVar
 
 from keyweave.model.record import Value
 
 T = TypeVar("T")
-F = TypeVar("F", bound=Mapping[str, Any] | UnsetType)
 
 
 def trim(record: Value, name: str) -> bool:
@@ -31,13 +27,6 @@ def trim(record: Value, name: str) -> bool:
 def trimmed(value: T) -> T:
     """Return a value by which rows are looked up as a trimmed field stores it; what is no text is returned as it is."""
     return value.strip() if isinstance(value, str) else value  # type: ignore[return-value]
-
-
-def with_trimmed(filters: F, *names: str) -> F:
-    """Return filters, by field name, with the values of these fields trimmed; what is no mapping is returned as it is."""
-    if not isinstance(filters, Mapping):
-        return filters
-    return {name: trimmed(value) if name in names else value for name, value in filters.items()}  # type: ignore[return-value]
 
 
 def fill_zero(record: Value, name: str, value: int | float) -> bool:

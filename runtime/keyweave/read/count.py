@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from keyweave.commit.allowance import Allowance
@@ -12,6 +13,9 @@ from keyweave.exchange.deadline import deadlines_passed
 from keyweave.exchange.handshake import require_built
 from keyweave.expiry.sweep import BATCH, Unsweepable, sweep_step
 from keyweave.model.entity import Entity
+from keyweave.model.keytext import key_text
+from keyweave.read.conditions import checked_field
+from keyweave.read.stream import Stream
 from keyweave.store.context import Context
 
 LOOKUPS: Final = 10_000
@@ -22,41 +26,28 @@ _SECONDS: Final = 0.1
 """A count sweeps so many rows at most, and begins no further step after so many seconds. Then it looks up the rest."""
 
 
-def count(context: Context, entity: Entity[Any], view: str, values: tuple[str, ...]) -> Flow[int]:
-    """Return the number of live rows in a view for `values`."""
-    numbers = yield from _cardinalities(context, entity, [(view, values)])
-    return numbers[0]
-
-
-def group_counts(
-    context: Context, entity: Entity[Any], view: str, values: tuple[str, ...]
-) -> Flow[dict[str, int]]:
-    """Return the number of live rows for each value of a view's last field; values without rows are left out.
-
-    `values` are the key texts of the fields before it.
-    """
-    groups = entity.views[view].groups
-    numbers = yield from _cardinalities(context, entity, [(view, (*values, group)) for group in groups])
-    return {group: number for group, number in zip(groups, numbers, strict=True) if number > 0}
-
-
-def _cardinalities(
-    context: Context, entity: Entity[Any], sets: list[tuple[str, tuple[str, ...]]]
-) -> Flow[list[int]]:
-    if context.unbuilt and sets:
-        yield from require_built(context, entity, sets[0][0])
+def count_streams(context: Context, entity: Entity[Any], streams: Sequence[Stream]) -> Flow[list[int]]:
+    """Return the number of live rows in each of several lists of one view, all with the same ends."""
+    if not streams:
+        return []
+    if context.unbuilt:
+        yield from require_built(context, entity, streams[0].view.name)
     partition = context.partition(entity)
-    keys = [partition.view(entity.name, view, values) for view, values in sets]
+    keys = [partition.view(entity.name, each.view.name, each.values) for each in streams]
+    ends = streams[0].ends
     if entity.retention is None:
-        commands: tuple[Command, ...] = tuple(("ZCARD", key) for key in keys)
+        commands: tuple[Command, ...] = tuple(
+            ("ZCOUNT", key, *ends) if ends else ("ZCARD", key) for key in keys
+        )
         numbers = yield from ask(context, commands)
     else:
-        numbers = yield from _live_counts(context, entity, keys)
+        numbers = yield from _live_counts(context, entity, keys, ends)
     unit = context.unit
     if unit is None:
         return [int(number) for number in numbers]
     counts: list[int] = []
-    for number, (view, values) in zip(numbers, sets, strict=True):
+    for number, stream in zip(numbers, streams, strict=True):
+        view, values = stream.view.name, stream.values
         # A dead row that this unit deletes with its parent is not in `number`.
         former = list(unit.former_members(entity, view, values))
         passed = yield from deadlines_passed(
@@ -67,14 +58,36 @@ def _cardinalities(
     return counts
 
 
-def _live_counts(context: Context, entity: Entity[Any], keys: list[str]) -> Flow[list[int]]:
+def group_counts(
+    context: Context, entity: Entity[Any], view: str, values: tuple[Any, ...]
+) -> Flow[dict[str, int]]:
+    """Return the number of live rows for each value of a view's last field; values without rows are left out.
+
+    `values` are those of the fields before it.
+
+    Raises:
+        ValidationError: a value has another type.
+    """
+    index = entity.views[view]
+    before = tuple(
+        key_text(checked_field(entity, name, value))
+        for name, value in zip(index.fields, values, strict=False)
+    )
+    streams = [Stream(index, (*before, group)) for group in index.groups]
+    numbers = yield from count_streams(context, entity, streams)
+    return {group: number for group, number in zip(index.groups, numbers, strict=True) if number > 0}
+
+
+def _live_counts(
+    context: Context, entity: Entity[Any], keys: list[str], ends: tuple[str, ...]
+) -> Flow[list[int]]:
     partition = context.partition(entity)
     prefix = partition.expiring(entity.name, "")
     bound = LOOKUPS
     unsweepable = Unsweepable()
     allowance = Allowance(context.monotonic, _SWEPT, _SECONDS)
     while True:
-        reply = yield from ask_script(context, "count", (partition.expiry, *keys), (prefix, bound))
+        reply = yield from ask_script(context, "count", (partition.expiry, *keys), (prefix, bound, *ends))
         if reply[0] != b"SWEEP_FIRST":
             return [int(number) for number in reply]
         removed = 0

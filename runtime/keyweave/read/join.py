@@ -7,22 +7,23 @@ belong to a row that is past its deadline.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
-from msgspec import UNSET
+import msgspec
 
 from keyweave.effects import Command, Flow
 from keyweave.errors import ValidationError
 from keyweave.exchange.ask import ask
 from keyweave.exchange.handshake import require_built
 from keyweave.model.entity import Entity, Referrer, View
-from keyweave.model.keytext import check_filters
 from keyweave.model.record import Record
-from keyweave.read.choose import matches, view_key
+from keyweave.read.conditions import Conditions, matches
 from keyweave.read.get import get_many
 from keyweave.read.page import all_pages
+from keyweave.read.plan import checked, view_key
+from keyweave.read.query import Having
+from keyweave.read.stream import Stream
 from keyweave.store.access_path import widest
 from keyweave.store.context import Context
 
@@ -31,119 +32,137 @@ R = TypeVar("R", bound=Record)
 _PIPELINE: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Having:
-    """A condition of a semi-join: a row of `entity` that refers to the row by `field` equals every filter.
+class Condition(msgspec.Struct, frozen=True):
+    """A checked condition of a semi-join.
 
     Attributes:
-        entity: name of the referring entity.
-        field: its reference to the row.
-        filters: values by field name of the referring row, combined with AND; None for null.
+        referrer: the reference from the rows.
+        parts: the conditions of the rows; one of them holds for a referring row.
+        nested: for each part, conditions on the rows that refer to the referring row.
     """
 
-    entity: str
-    field: str
-    filters: Mapping[str, Any]
+    referrer: Referrer
+    parts: tuple[Conditions, ...]
+    nested: tuple[tuple[Condition, ...], ...]
+
+    @property
+    def plain(self) -> Conditions | None:
+        """The conditions of the rows, if they have one part and nothing is asked of the rows that refer to them."""
+        return self.parts[0] if len(self.parts) == 1 and not self.nested[0] else None
 
 
-def having(*conditions: tuple[str, str, Any]) -> tuple[Having, ...]:
-    """Return the conditions of (entity, field, filters) whose filters were given.
+def joined(context: Context, entity: Entity[Any], conditions: Sequence[Having]) -> tuple[Condition, ...]:
+    """Return conditions on referring rows, checked.
 
     Raises:
-        ValidationError: the filters of a condition are no mapping.
+        ValidationError: the rows do not refer to the entity, several fields do and none is named, or a filter of the rows is
+            not valid.
     """
-    given = [condition for condition in conditions if condition[2] is not UNSET]
-    for entity, _, filters in given:
-        if not isinstance(filters, Mapping):
-            rule = f"a condition on its rows is a mapping of filters, got {type(filters).__name__}"
-            raise ValidationError(f"{entity}: {rule}", entity=entity, rule=rule)
-    return tuple(Having(entity, field, dict(filters)) for entity, field, filters in given)
+    found = []
+    for each in conditions:
+        rows = each.rows
+        parts = tuple(checked(rows))
+        nested = tuple(joined(context, rows.entity, part.having) for part in rows.parts)
+        found.append(Condition(referrer_of(context, entity, rows.entity, each.via), parts, nested))
+    return tuple(found)
+
+
+def referrer_of(context: Context, entity: Entity[Any], rows: Entity[Any], via: str) -> Referrer:
+    """Return the incoming reference from an entity, by the field `via` if it has several.
+
+    Raises:
+        ValidationError: there is no such reference, or there are several and none is named.
+    """
+    known = [each for each in context.package.referrers[entity.name] if each.entity is rows]
+    found = [each for each in known if via in ("", each.reference.field)]
+    if len(found) == 1:
+        return found[0]
+    fields = ", ".join(sorted(each.reference.field for each in known))
+    if not known:
+        rule = f"{rows.name} does not refer to {entity.name}"
+    elif found:
+        rule = f"{rows.name} refers to {entity.name} by several fields; name one with via: {fields}"
+    else:
+        rule = f"{rows.name} does not refer to {entity.name} by {via!r}; the fields are {fields}"
+    raise ValidationError(f"{entity.name}: {rule}", entity=entity.name, field="having", rule=rule)
 
 
 def keep_having(
-    context: Context, entity: Entity[R], records: list[R], conditions: Sequence[Having]
+    context: Context, entity: Entity[R], records: list[R], conditions: Sequence[Condition]
 ) -> Flow[list[R]]:
-    """Return those of `records` for which every condition holds, in the same order.
-
-    Raises:
-        ValidationError: a filter names no field of the referring entity, or its value has another type.
-    """
+    """Return those of `records` for which every condition holds, in the same order."""
     for condition in conditions:
-        referrer = referrer_of(context, entity, condition)
+        if not records:
+            return records
         if context.unit is not None:
-            records = yield from _by_pages(context, entity, records, referrer, condition.filters)
+            records = yield from _by_pages(context, entity, records, condition)
         else:
-            records = yield from _by_intersection(context, entity, records, referrer, condition.filters)
+            records = yield from _by_intersection(context, entity, records, condition)
     return records
 
 
-def referrer_of(context: Context, entity: Entity[Any], condition: Having) -> Referrer:
-    """Return the incoming reference of a condition.
-
-    Raises:
-        ValidationError: a filter names no field of the referring entity, or its value has another type.
-    """
-    referrer = context.package.referrer(entity.name, condition.entity, condition.field)
-    rows = referrer.entity
-    check_filters(rows.name, rows.filters, rows.nullable, condition.filters)
-    return referrer
-
-
-def narrowing_views(context: Context, referrer: Referrer, filters: Mapping[str, Any]) -> list[View]:
-    """Return the views that contain every referring row that equals `filters`."""
-    child = referrer.entity
+def narrowing_views(context: Context, condition: Condition) -> list[View]:
+    """Return the views that contain every referring row for which the condition holds."""
+    plain = condition.plain
+    if plain is None:
+        return []
+    referrer = condition.referrer
     usable = [
         view
-        for view in child.views.values()
+        for view in referrer.entity.views.values()
         if view.fields and view.name != referrer.reference.via
-        if all(filters.get(name) is not None for name in view.fields)
-        if f"{child.name}.{view.name}" not in context.unbuilt
+        if all(name in plain.equal for name in view.fields)
+        if f"{referrer.entity.name}.{view.name}" not in context.unbuilt
     ]
     return widest(usable)
 
 
-def _by_pages(
-    context: Context, entity: Entity[R], records: list[R], referrer: Referrer, filters: Mapping[str, Any]
-) -> Flow[list[R]]:
+def _matching(context: Context, condition: Condition, rows: list[Any]) -> Flow[list[Any]]:
+    """Return those referring rows for which one part of the condition holds."""
+    child = condition.referrer.entity
+    kept: dict[int, Any] = {}
+    for conditions, nested in zip(condition.parts, condition.nested, strict=True):
+        found = [row for row in rows if id(row) not in kept and matches(child, conditions.tests, row)]
+        found = yield from keep_having(context, child, found, nested)
+        kept |= {id(row): row for row in found}
+    return list(kept.values())
+
+
+def _by_pages(context: Context, entity: Entity[R], records: list[R], condition: Condition) -> Flow[list[R]]:
     """Inside a transaction: read the rows that refer to each row, including the transaction's own writes."""
+    child, via = condition.referrer.entity, condition.referrer.reference.via
     kept = []
     for record in records:
-        rows = yield from all_pages(
-            context,
-            referrer.entity,
-            referrer.reference.via,
-            (entity.key_of(record),),
-            newest=True,
-        )
-        if any(matches(row, filters) for row in rows):
+        stream = Stream(child.views[via], (entity.key_of(record),))
+        rows = yield from all_pages(context, child, stream, newest=True)
+        if (yield from _matching(context, condition, rows)):
             kept.append(record)
     return kept
 
 
 def _by_intersection(
-    context: Context, entity: Entity[R], records: list[R], referrer: Referrer, filters: Mapping[str, Any]
+    context: Context, entity: Entity[R], records: list[R], condition: Condition
 ) -> Flow[list[R]]:
+    referrer = condition.referrer
     child, via = referrer.entity, referrer.reference.via
     if context.unbuilt:
         yield from require_built(context, child, via)
-    partition = context.partition(child)
-    narrowing = [
-        view_key(context, child, view, filters) for view in narrowing_views(context, referrer, filters)
-    ]
+    partition, plain = context.partition(child), condition.plain
+    views = narrowing_views(context, condition)
+    narrowing = [view_key(context, child, view, plain.equal) for view in views] if plain is not None else []
     kept: list[R] = []
     for start in range(0, len(records), _PIPELINE):
         part = records[start : start + _PIPELINE]
-        views = [partition.view(child.name, via, (entity.key_of(record),)) for record in part]
+        families = [partition.view(child.name, via, (entity.key_of(record),)) for record in part]
         commands: tuple[Command, ...] = tuple(
-            ("ZINTER", 1 + len(narrowing), view, *narrowing) for view in views
+            ("ZINTER", 1 + len(narrowing), family, *narrowing) for family in families
         )
         lists = yield from ask(context, commands)
         keys = list(dict.fromkeys(member.decode() for members in lists for member in members))
         if not keys:
             continue
         rows = yield from get_many(context, child, keys, readable=True)
-        parents = {
-            referrer.reference.key_in(row) for row in rows if row is not None and matches(row, filters)
-        }
+        found = yield from _matching(context, condition, [row for row in rows if row is not None])
+        parents = {referrer.reference.key_in(row) for row in found}
         kept += [record for record in part if entity.key_of(record) in parents]
     return kept

@@ -13,14 +13,14 @@ from keyweave.effects import Flow, Word
 from keyweave.exchange.ask import ask_script
 from keyweave.exchange.handshake import require_built
 from keyweave.exchange.heal import HEALED_AT_ONCE, dangling_members, heal_on_the_way
-from keyweave.model.cursor import Position, read_cursor, write_cursor
+from keyweave.model.cursor import Position
 from keyweave.model.entity import Entity
-from keyweave.model.page import Page
 from keyweave.model.record import Record
-from keyweave.read.choose import matches, values_of, view_key
-from keyweave.read.join import Having, keep_having, narrowing_views, referrer_of
+from keyweave.read.conditions import Test, matches
+from keyweave.read.join import Condition, keep_having, narrowing_views
+from keyweave.read.plan import view_key
 from keyweave.read.readable import load_each, load_readable
-from keyweave.store.access_path import AccessPath
+from keyweave.read.stream import Stream
 from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
@@ -32,41 +32,33 @@ SCAN_LIMIT: Final = 500
 def probe(
     context: Context,
     entity: Entity[R],
-    access: AccessPath,
-    filters: Mapping[str, Any],
-    having: Sequence[Having],
-    *,
-    order: str,
+    stream: Stream,
+    tests: Mapping[str, Sequence[Test]],
+    conditions: Sequence[Condition],
     limit: int,
-    cursor: str | None,
+    start: Position | None,
     newest: bool,
-) -> Flow[Page[R] | None]:
-    """Return a page of the rows that equal `filters` and satisfy `having`, or None when this needs another strategy.
+) -> Flow[tuple[list[R], Position | None] | None]:
+    """Return rows of a stream that pass `tests` and satisfy the conditions, and the next position.
 
-    Raises:
-        ValidationError: a condition names no field of the referring entity, or its value has another type.
-        InvalidCursorError: the cursor is damaged or belongs to another order.
+    None means that this needs another strategy.
     """
-    if len(having) != 1:
+    if len(conditions) != 1 or stream.ends:
         return None
-    view = access.single_view(filters)
-    if view is None:
+    (condition,) = conditions
+    plain = condition.plain
+    narrowing = narrowing_views(context, condition)
+    if plain is None or not {name for each in narrowing for name in each.fields}.issuperset(plain.tests):
         return None
-    (condition,) = having
-    referrer = referrer_of(context, entity, condition)
-    child, via = referrer.entity, referrer.reference.via
-    narrowing = narrowing_views(context, referrer, condition.filters)
-    if not {name for each in narrowing for name in each.fields}.issuperset(condition.filters):
-        return None
+    child, via = condition.referrer.entity, condition.referrer.reference.via
     if context.unbuilt:
         yield from require_built(context, child, via)
-    values = values_of(view, filters)
     partition, rows = context.partition(entity), context.partition(child)
     keys = (
-        partition.view(entity.name, view.name, values),
-        *[view_key(context, child, each, condition.filters) for each in narrowing],
+        partition.view(entity.name, stream.view.name, stream.values),
+        *[view_key(context, child, each, plain.equal) for each in narrowing],
     )
-    position = read_cursor(context.state.cursors, cursor, entity.name, order, newest)
+    position = start
     found: list[R] = []
     while True:
         arguments: tuple[Word, ...] = (
@@ -83,21 +75,23 @@ def probe(
         score, member, dangling = reply[0], reply[1], reply[2]
         if dangling:
             some = dangling[:HEALED_AT_ONCE]
-            yield from heal_on_the_way(context, dangling_members(entity, view.name, values, some))
+            yield from heal_on_the_way(
+                context, dangling_members(entity, stream.view.name, stream.values, some)
+            )
         records = load_each(context, entity, [document for document, _ in reply[3:]])
         for record, (_, proof) in zip(records, reply[3:], strict=True):
-            if record is None or not matches(record, filters):
+            if record is None or not matches(entity, tests, record):
                 continue
             rows_found = load_readable(context, child, [proof]) if proof else []
-            if rows_found and matches(rows_found[0], condition.filters):
+            if rows_found and matches(child, plain.tests, rows_found[0]):
                 found.append(record)
             else:
-                found += yield from keep_having(context, entity, [record], having)
+                found += yield from keep_having(context, entity, [record], conditions)
         if not score:
-            return Page(found, None)
-        position = Position(entity.name, order, newest, score.decode(), member.decode())
+            return found, None
+        position = Position(entity.name, stream.view.order, newest, score.decode(), member.decode())
         if len(found) >= limit:
-            return Page(found, write_cursor(context.state.cursors, position))
+            return found, position
 
 
 def probe_by_pages(*_: Any, **__: Any) -> Flow[None]:

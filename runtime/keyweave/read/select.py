@@ -6,52 +6,42 @@ match. The caller compares fields that no view covers in the documents.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from keyweave.effects import Flow, Word
 from keyweave.exchange.ask import ask_script
-from keyweave.model.cursor import read_cursor, write_cursor
-from keyweave.model.entity import Entity, View
-from keyweave.model.page import Page
+from keyweave.model.cursor import Position
+from keyweave.model.entity import Entity
 from keyweave.model.record import Record
-from keyweave.read.choose import values_of, view_key
-from keyweave.read.page import most_members, read_reply
+from keyweave.read.conditions import Conditions
+from keyweave.read.merge import most_members
+from keyweave.read.page import read_reply
+from keyweave.read.plan import values_of, view_key
+from keyweave.read.stream import Stream, ends_of
 from keyweave.store.access_path import AccessPath
 from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
 
 
-def selectable(context: Context, access: AccessPath) -> bool:
-    """Return whether an access path has several views and the server can intersect them."""
-    several = len(access.readable) + len(access.narrowing) > 1
-    return several and context.strategy.select is not None
-
-
 def select(
     context: Context,
     entity: Entity[R],
     access: AccessPath,
-    filters: Mapping[str, Any],
-    *,
-    order: str,
+    conditions: Conditions,
     limit: int,
-    cursor: str | None,
+    start: Position | None,
     newest: bool,
-) -> Flow[tuple[View, Page[R]]]:
-    """Return a page of the rows that are in every view of `access`.
+) -> Flow[tuple[Stream, list[R], Position | None]]:
+    """Return the rows that are in every view of `access`, after a position.
 
     Returns:
-        The view that was read, and the page. It may be short before the end, when few of the members that were read are
-        in every view.
-
-    Raises:
-        InvalidCursorError: the cursor is damaged or belongs to another order.
-        ValidationError: a value has no key text.
+        The stream that was read, the rows, and the next position. There may be fewer than `limit` rows before the end, when
+        few of the members that were read are in every view.
     """
-    start = read_cursor(context.state.cursors, cursor, entity.name, order, newest)
-    views = access.views
+    views, filters = access.views, conditions.equal
+    low, high, _ = conditions.ends(entity, views[0].order)
+    ends = ends_of(low, high)
     arguments: tuple[Word, ...] = (
         context.partition(entity).document_prefix(entity.name),
         limit,
@@ -60,10 +50,11 @@ def select(
         start.member if start is not None else "",
         most_members(limit),
         len(access.readable),
+        *ends,
     )
     keys = tuple([view_key(context, entity, view, filters) for view in views])
     reply: Any = yield from ask_script(context, "select", keys, arguments)
     view = views[reply[0] - 1]
-    values = values_of(view, filters)
-    records, end = yield from read_reply(context, entity, view.name, values, newest, reply[1:])
-    return view, Page(records, write_cursor(context.state.cursors, end) if end is not None else None)
+    stream = Stream(view, values_of(view, filters), ends)
+    records, end = yield from read_reply(context, entity, stream, newest, reply[1:])
+    return stream, records, end

@@ -15,6 +15,7 @@ from keyweave.read.gather import (
     row_and_list_by_script,
 )
 from keyweave.read.get import owner_by_keys, owner_by_script
+from keyweave.read.merge import merge_by_keys, merge_by_script
 from keyweave.read.page import page_by_keys, page_by_script
 from keyweave.read.probe import probe, probe_by_pages
 from keyweave.read.select import select
@@ -25,6 +26,7 @@ BY_KEYS: Final = Strategy(
     family=family_by_keys,
     owner=owner_by_keys,
     page=page_by_keys,
+    merge=merge_by_keys,
     lists=lists_by_keys,
     row_and_list=row_and_list_by_keys,
     first_and_list=first_and_list_by_keys,
@@ -39,6 +41,7 @@ BY_SCRIPT: Final = Strategy(
     family=family_by_script,
     owner=owner_by_script,
     page=page_by_script,
+    merge=merge_by_script,
     lists=lists_by_script,
     row_and_list=row_and_list_by_script,
     first_and_list=first_and_list_by_script,
@@ -46,6 +49,7 @@ BY_SCRIPT: Final = Strategy(
     probe=probe,
     levels=levels_by_script,
     list_with_lock=True,
-    inside=replace(BY_KEYS, page=page_by_script, list_with_lock=True),
+    by_script=True,
+    inside=replace(BY_KEYS, page=page_by_script, merge=merge_by_script, list_with_lock=True),
 )
 """For all other servers. A transaction uses a script only where its own rows can be merged into the reply."""

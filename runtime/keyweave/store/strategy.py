@@ -24,7 +24,8 @@ class Strategy:
     Attributes:
         family: reads a row and the rows that refer to it, for its removal.
         owner: reads the owner of a unique value, and the owner's row.
-        page: reads a part of a view with its rows.
+        page: reads a part of one stream with its rows.
+        merge: reads a part of several streams, as one, with its rows.
         lists: reads every row of each of several lists.
         row_and_list: reads a row and every row of a list.
         first_and_list: reads the first row of a view and every row of a list; returns None when it cannot.
@@ -32,12 +33,14 @@ class Strategy:
         probe: reads the rows of a view that have a qualifying referring row; returns None when it cannot.
         levels: reads the levels of a tree, as far as one exchange can.
         list_with_lock: whether a list may be read in the exchange that acquires a lock.
+        by_script: whether scripts may access keys that they find in an index.
         inside: the strategy of a transaction; None for the same strategy.
     """
 
     family: ReadFlow
     owner: ReadFlow
     page: ReadFlow
+    merge: ReadFlow
     lists: ReadFlow
     row_and_list: ReadFlow
     first_and_list: ReadFlow
@@ -45,6 +48,7 @@ class Strategy:
     probe: ReadFlow
     levels: ReadFlow
     list_with_lock: bool
+    by_script: bool = False
     inside: Strategy | None = None
 
 
@@ -53,6 +57,16 @@ def _no_read(*_: Any, **__: Any) -> Flow[Any]:
 
 
 NO_READS: Final = Strategy(
-    _no_read, _no_read, _no_read, _no_read, _no_read, _no_read, None, _no_read, _no_read, list_with_lock=False
+    family=_no_read,
+    owner=_no_read,
+    page=_no_read,
+    merge=_no_read,
+    lists=_no_read,
+    row_and_list=_no_read,
+    first_and_list=_no_read,
+    select=None,
+    probe=_no_read,
+    levels=_no_read,
+    list_with_lock=False,
 )
 """The strategy of a context that only examines a server."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -12,8 +12,6 @@ from keyweave.exchange.handshake import handshake
 from keyweave.expiry.tend import Pace
 from keyweave.health.connect import connect
 from keyweave.model.entity import Entity
-from keyweave.model.page import Page
-from keyweave.model.record import Record
 from keyweave.opening.announce import announce
 from keyweave.opening.prepare import prepare
 from keyweave.read.strategy import BY_KEYS
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from keyweave.health.report import Health
     from keyweave.integrity.drift import Report
 
-R = TypeVar("R", bound=Record)
 T = TypeVar("T")
 
 
@@ -101,17 +98,6 @@ class Session:
         for sweeper in self._sweepers:
             sweeper.stop()
         self.shell.close()
-
-    def iterate(self, next_page: Callable[[str | None], Flow[Page[R]]], run: Run, *about: str) -> Iterator[R]:
-        """Yield every record of every page. Reads a page when the page before is exhausted."""
-        cursor: str | None = None
-        while True:
-            page = run(next_page(cursor), *about)
-            for record in page.records:
-                yield record
-            cursor = page.cursor
-            if cursor is None:
-                return
 
 
 def open_session(package: Any, url: str, *, connection_factory: Any = None, **options: Any) -> Session:

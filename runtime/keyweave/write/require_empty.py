@@ -27,7 +27,7 @@ def require_empty(context: Context, entity: Entity[Any], view: str, values: tupl
     key = partition.view(entity.name, view, values)
     # A page skips the rows past their deadline. A row that is inserted later is noticed when the view is counted.
     found = yield from page(context, entity, view, values, limit=1, cursor=None, newest=True)
-    if found.records:
+    if found.rows:
         fields = " and ".join(entity.views[view].fields)
         same = f"a row with the same {fields}" if fields else "a row"
         raise ViewNotEmptyError(f"{entity.name}: {same} exists already", entity=entity.name, view=view)

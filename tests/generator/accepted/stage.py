@@ -17,6 +17,7 @@ from uuid import UUID
 import pytest
 from fakeredis import FakeServer
 
+from keyweave.aio import rows as aio_rows
 from keyweave.aio import session as session_aio
 from keyweave.document.value import field_types
 from keyweave.errors import AlreadyExistsError, ValidationError
@@ -24,14 +25,15 @@ from keyweave.health.connect import connect
 from keyweave.model.entity import Entity, Referrer
 from keyweave.model.page import Page
 from keyweave.opening.prepare import prepare
+from keyweave.sync import rows as sync_rows
 from keyweave.sync import session as session_sync
-from keyweave_generator.names import argument_name
 from tests.fakes import fake_async_shell, fake_sync_shell
 from tests.servers.running import new_namespace, server_url
 
 _SEARCHABLE = (str, int, bool, Decimal, date, time, UUID)
 _ABSENT = {"str": "nobody", "int": -1, "UUID": UUID(int=0)}
 """A key that no row has, by the kind of keys."""
+_HANDLES = (sync_rows.Rows, sync_rows.Pairs, sync_rows.Groups, aio_rows.Rows, aio_rows.Pairs, aio_rows.Groups)
 
 
 class Repository:
@@ -45,7 +47,28 @@ class Repository:
     def __getattr__(self, method: str) -> Any:
         call = getattr(self.plain, method)
         self._stage.used.add(f"{self.name}.{method}")
-        return lambda *arguments, **options: self._stage.wait_for(call(*arguments, **options))
+        return self._stage.waiting(call)
+
+
+class Waiting:
+    """A handle of rows, whose methods wait for their results."""
+
+    def __init__(self, stage: Stage, plain: Any) -> None:
+        self._stage = stage
+        self.plain = plain
+
+    def __getattr__(self, method: str) -> Any:
+        return self._stage.waiting(getattr(self.plain, method))
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(
+            self._stage.wait_for(aiter(self.plain) if hasattr(self.plain, "__aiter__") else iter(self.plain))
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == other
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class Stage:
@@ -88,6 +111,16 @@ class Stage:
             return self._runner.run(_collected(outcome))
         return list(outcome) if isinstance(outcome, Iterator) else outcome
 
+    def waiting(self, call: Any) -> Any:
+        """A method of a repository or handle that waits for its result; it takes and returns waiting handles."""
+
+        def called(*arguments: Any, **options: Any) -> Any:
+            plain = [each.plain if isinstance(each, Waiting) else each for each in arguments]
+            result = self.wait_for(call(*plain, **options))
+            return Waiting(self, result) if isinstance(result, _HANDLES) else result
+
+        return called
+
     def close(self) -> None:
         self.wait_for(self.store.close())
         self._runner.close()
@@ -121,12 +154,13 @@ class Stage:
         repository, entity = self.repository_of(record), self.entity_of(record)
         for view in entity.views.values():
             values = [getattr(record, name) for name in view.fields]
+            method = self._view(repository, view.name)
             if None not in values:
-                self._visit_view(repository, view.name, values, record)
-            if None not in values[:-1] and hasattr(repository.plain, f"group_counts_{view.name}"):
-                groups = getattr(repository, f"group_counts_{view.name}")(*values[:-1])
+                self._visit_view(method, values, record)
+            if None not in values[:-1] and view.groups:
+                groups = method(*values[:-1]).group_counts()
                 for group, number in groups.items():
-                    assert number == getattr(repository, f"count_{view.name}")(*values[:-1], group) > 0
+                    assert number == method(*values[:-1], group).count() > 0
                 assert values[-1] is None or values[-1] in groups
         for unique in entity.uniques.values():
             values = [getattr(record, name) for name in unique.fields]
@@ -137,70 +171,78 @@ class Stage:
         for referrer in self.package.PACKAGE.referrers[entity.name]:
             self._visit_family(repository, referrer, record)
 
+    @staticmethod
+    def _view(repository: Repository, view: str) -> Any:
+        """The method of a view, whose name steps aside for other methods."""
+        plain = type(repository.plain)
+        return getattr(repository, f"{view}_" if hasattr(plain, f"{view}_") else view)
+
     def _visit_family(self, repository: Repository, referrer: Referrer, record: Any) -> None:
         """Read a row with those that refer to it by one reference, and by another one of the same entity, if there is."""
         theirs = self._repository(referrer.entity.name)
-        listed = getattr(theirs, f"list_{referrer.reference.via}")
-        method = f"get_with_{theirs.name.removesuffix('_')}"
+        listed = self._view(theirs, referrer.reference.via)
+        method = f"with_{theirs.name.removesuffix('_')}"
         if not hasattr(repository.plain, method):
             method += f"_by_{referrer.reference.field}"
-        expected = listed(self.key_of(record), limit=1000).records
-        assert getattr(repository, method)(self.key_of(record)) == (record, expected)
-        assert getattr(repository, method)(self.key_of(record), newest=False) == (record, expected[::-1])
-        leading = getattr(repository, method.replace("get_", "first_", 1))
-        filters = self._filters(repository, record)
-        assert leading(**filters) == (record, expected)
-        assert leading(**filters, newest=False) == (record, expected[::-1])
+        expected = listed(self.key_of(record)).page(limit=1000).rows
+        assert getattr(repository, f"get_{method}")(self.key_of(record)) == (record, expected)
+        together = getattr(repository, method)
+        rows = repository.where(**self._filters(repository, record))
+        assert together(rows).first() == (record, expected)
+        assert (
+            together(rows).list()
+            == list(together(rows))
+            == together(rows).page().rows
+            == [(record, expected)]
+        )
         for view in self.entity_of(record).views.values():
-            values = {argument_name(name): filters.get(argument_name(name)) for name in view.fields}
+            values = {name: getattr(record, name) for name in view.fields}
             if None not in values.values():
-                row, family = leading(**values, order=view.order)
-                assert row == repository.first(**values, order=view.order)
-                assert family == listed(self.key_of(row), limit=1000).records
+                leading = repository.where(**values).order_by(view.order)
+                row, family = together(leading).first()
+                assert row == leading.first()
+                assert family == listed(self.key_of(row)).page(limit=1000).rows
 
-    def _visit_view(self, repository: Repository, view: str, values: list[Any], record: Any) -> None:
-        page: Page[Any] = getattr(repository, f"list_{view}")(*values, limit=1000)
-        assert record in page.records
+    def _visit_view(self, method: Any, values: list[Any], record: Any) -> None:
+        page: Page[Any] = method(*values).page(limit=1000)
+        assert record in page
         assert page.cursor is None
-        oldest_first = getattr(repository, f"iterate_{view}")(*values, batch=1, newest=False)
-        assert oldest_first == list(reversed(page.records))
-        assert getattr(repository, f"fetch_{view}")(*values) == page.records
-        assert getattr(repository, f"fetch_{view}")(*values, newest=False) == oldest_first
-        assert getattr(repository, f"count_{view}")(*values) == len(page.records)
-        if hasattr(repository.plain, f"gather_{view}"):
-            assert getattr(repository, f"gather_{view}")([*values, _absent_like(values[0])]) == [
-                page.records,
-                [],
-            ]
+        oldest_first = [row for batch in method(*values).reverse().batches(size=1) for row in batch]
+        assert oldest_first == list(reversed(page))
+        assert method(*values).list() == list(method(*values)) == page.rows
+        assert method(*values).reverse().list() == oldest_first
+        assert method(*values).count() == len(page.rows)
+        assert method(*values).exists()
+        assert method(*values).keys() == [self.key_of(row) for row in page]
+        assert method(*values).first() == page[0]
 
     def _filters(self, repository: Repository, record: Any) -> dict[str, Any]:
         """Every filter that a record has a value for."""
-        asked = inspect.signature(repository.plain.search).parameters
+        filters = self.entity_of(record).filters
         return {
-            argument_name(name): getattr(record, name)
-            for name in record.__struct_fields__
-            if argument_name(name) in asked and getattr(record, name) is not None
+            name: getattr(record, name)
+            for name, kind in filters.items()
+            if not kind.startswith("list[") and getattr(record, name) is not None
         }
 
     def _search(self, repository: Repository, entity: Entity[Any], record: Any) -> None:
         filters = self._filters(repository, record)
         assert filters
-        assert all(isinstance(value, _SEARCHABLE) for value in filters.values())
-        assert repository.search(**filters).records == repository.iterate(**filters) == [record]
-        assert repository.fetch(**filters) == [record]
-        assert repository.first(**filters) == record
-        assert repository.explain(**filters).access == "key"
-        del filters[argument_name(entity.key)]
+        found = repository.where(**filters)
+        assert found.page().rows == list(found) == found.list() == [record]
+        assert found.first() == found.one() == record
+        assert found.explain().access == "key"
+        del filters[entity.key]
         for order in dict.fromkeys(view.order for view in entity.views.values()):
             covered = [
                 view
                 for view in entity.views.values()
-                if view.order == order and all(argument_name(name) in filters for name in view.fields)
+                if view.order == order and all(name in filters for name in view.fields)
             ]
             if covered:
-                assert record in repository.search(**filters, order=order, limit=1000).records
-                assert record in repository.iterate(**filters, order=order)
-                assert repository.explain(**filters, order=order).view in {view.name for view in covered}
+                found = repository.where(**filters).order_by(order).scan()
+                assert record in found.page(limit=1000)
+                assert record in list(found)
 
     def write_again(self, record: Any) -> None:
         """Write a stored row in every way there is, and find what was written as `visit` does."""

@@ -71,7 +71,7 @@ def test_a_tree_is_read_by_depth_and_deleted_with_its_root(stage: Stage) -> None
     assert [row.id for row in stage.comments.tree("a", max_depth=1)] == ["a", "b", "d"]
     assert stage.comments.tree("nobody") == []
     stage.comments.delete("b")
-    assert [row.id for row in stage.comments.iterate_by_post("first", newest=False)] == ["a", "d", "e", "f"]
+    assert [row.id for row in stage.comments.by_post("first").reverse()] == ["a", "d", "e", "f"]
     with pytest.raises(ReferenceViolationError, match="reply_to"):
         stage.comments.create(comment(stage, "g", reply_to="b"))
     stage.posts.delete("first")
@@ -96,16 +96,33 @@ def test_rows_are_asked_for_by_what_refers_to_them(stage: Stage) -> None:
     root = comment(stage, "root", reply_to=None)
     for record in (root, comment(stage, "reply", reply_to="root", hidden=False, flagged=None)):
         stage.comments.create(record)
-    posts = stage.posts.search
-    assert [row.slug for row in posts(order="revision").records] == ["second", "first"]
-    assert [row.slug for row in posts(having_comment={"flagged": False}).records] == ["first"]
-    assert posts(author="bob", having_comment={}).records == []
-    found = stage.authors.search(handle="bob", having_post_by_editor={"slug": "first"}).records
-    assert found == stage.authors.search(handle="bob", having_post_by_author={"slug": "second"}).records != []
-    assert stage.authors.search(handle="cy", having_post_by_author={}).records == []
-    replied_to = stage.comments.search(post="first", having_comment={"hidden": False}).records
+    assert [row.slug for row in stage.posts.where().order_by("revision").page()] == ["second", "first"]
+    assert [
+        row.slug
+        for row in stage.posts.where().order_by("revision").having(stage.comments.where(flagged=False)).page()
+    ] == ["first"]
+    assert stage.posts.where(author="bob").having(stage.comments.where()).page().rows == []
+    found = (
+        stage.authors.where(handle="bob").having(stage.posts.where(slug="first"), via="editor").page().rows
+    )
+    assert (
+        found
+        == stage.authors.where(handle="bob")
+        .having(stage.posts.where(slug="second"), via="author")
+        .page()
+        .rows
+        != []
+    )
+    assert stage.authors.where(handle="cy").having(stage.posts.where(), via="author").page().rows == []
+    replied_to = stage.comments.where(post="first").having(stage.comments.where(hidden=False)).page().rows
     assert [row.id for row in replied_to] == ["root"]
-    assert stage.comments.gather_by_post(["second", "first"], newest=False)[0] == []
+    assert [
+        [row.id for row in rows]
+        for _, rows in stage.posts.with_comments(stage.posts.where().order_by("revision"))
+    ] == [
+        [],
+        ["reply", "root"],
+    ]
 
 
 def test_groups_are_counted(stage: Stage) -> None:
@@ -113,13 +130,13 @@ def test_groups_are_counted(stage: Stage) -> None:
     stage.create(author(stage), author(stage, "bob"), post(stage))
     stage.posts.create(post(stage, "second", visibility=visibility.DRAFT, published_at=None))
     counts = {visibility.DRAFT: 1, visibility.MEMBERS_ONLY: 1}
-    assert stage.posts.group_counts_by_visibility() == counts
-    assert stage.posts.group_counts_by_author_visibility("ada") == counts
-    assert stage.posts.group_counts_by_author_visibility("bob") == {}
+    assert stage.posts.by_visibility().group_counts() == counts
+    assert stage.posts.by_author_visibility("ada").group_counts() == counts
+    assert stage.posts.by_author_visibility("bob").group_counts() == {}
     for key, hidden, flagged in [("a", True, None), ("b", False, True), ("c", False, False)]:
         stage.comments.create(comment(stage, key, reply_to=None, hidden=hidden, flagged=flagged))
-    assert stage.comments.group_counts_by_post_hidden("first") == {False: 2, True: 1}
-    assert stage.comments.group_counts_by_flag() == {False: 1, True: 1}
+    assert stage.comments.by_post_hidden("first").group_counts() == {False: 2, True: 1}
+    assert stage.comments.by_flag().group_counts() == {False: 1, True: 1}
     assert visibility.MEMBERS_ONLY.is_readable
     assert not visibility.DRAFT.is_readable
 

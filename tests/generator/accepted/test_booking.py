@@ -87,16 +87,19 @@ def test_the_calendar_of_a_room_is_in_order(stage: Stage) -> None:
                 title=key,
             )
         )
-    day = [row.id for row in stage.bookings.iterate_by_room("Attic", newest=False)]
+    day = [row.id for row in stage.bookings.by_room("Attic").reverse()]
     assert day == ["dawn", "noon", "night"]
-    assert [row.id for row in stage.bookings.iterate_by_room_created("Attic")] == ["night", "dawn", "noon"]
+    assert [row.id for row in stage.bookings.by_room_created("Attic")] == ["night", "dawn", "noon"]
     meeting = stage.package.Kind.MEETING
-    longest = stage.bookings.search(kind=meeting, room="Attic", order="length", limit=2)
-    assert [row.id for row in longest.records] == ["night", "noon"]
-    rest = stage.bookings.search(kind=meeting, room="Attic", order="length", cursor=longest.cursor)
-    assert [row.id for row in rest.records] == ["dawn"]
-    assert stage.bookings.group_counts_by_room_kind("Attic") == {meeting: 3}
-    assert stage.rooms.search(floor=-2, order="seats", having_booking={"host": "Ada"}).records != []
+    longest = stage.bookings.where(kind=meeting, room="Attic").order_by("length").page(limit=2)
+    assert [row.id for row in longest.rows] == ["night", "noon"]
+    rest = stage.bookings.where(kind=meeting, room="Attic").order_by("length").page(cursor=longest.cursor)
+    assert [row.id for row in rest.rows] == ["dawn"]
+    assert stage.bookings.by_room_kind("Attic").group_counts() == {meeting: 3}
+    assert (
+        stage.rooms.where(floor=-2).having(stage.bookings.where(host="Ada")).order_by("seats").page().rows
+        != []
+    )
 
 
 def test_a_slot_and_a_host_are_unique(stage: Stage) -> None:
@@ -159,7 +162,7 @@ def test_a_booking_breaks_a_check(stage: Stage, change: dict[str, Any], check: s
     with pytest.raises(CheckViolationError) as caught:
         stage.bookings.create(booking(stage, **change))
     assert caught.value.rule == check
-    assert stage.bookings.count_by_room("Attic") == 0
+    assert stage.bookings.by_room("Attic").count() == 0
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,8 @@ def exhibit(stage: Stage, key: str = "1", **more: Any) -> Any:
         "parts": [part(stage)],
         "crates": {"a": [crate]},
         "largest": crate,
+        "marks": ["red", "old"],
+        "states": [stage.package.State.STORED],
     }
     return stage.package.Exhibit(**{**given, **more})
 

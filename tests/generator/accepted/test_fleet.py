@@ -89,14 +89,16 @@ def test_a_fleet_at_work(stage: Stage) -> None:
         stage.create(record)
         stage.visit(record)
         stage.write_again(record)
-    assert stage.devices.search(having_telemetry={"id": "t2"}).records == [stage.devices.get("AB-1")]
+    assert stage.devices.where().having(stage.telemetries.where(id="t2")).page().rows == [
+        stage.devices.get("AB-1")
+    ]
     assert stage.devices.touch_last_seen("AB-1") is True
     assert stage.devices.touch_serviced_at("AB-1") is True
     touched = stage.devices.get("AB-1")
     assert touched.last_seen == touched.serviced_at or touched.last_seen < touched.serviced_at
     assert touched.last_seen > SEEN
     stage.remove(reports[0], one)
-    assert stage.telemetries.count_by_device("AB-1") == 0
+    assert stage.telemetries.by_device("AB-1").count() == 0
     stage.finish()
 
 
@@ -104,7 +106,7 @@ def test_the_moment_of_another_zone_is_the_same_moment(stage: Stage) -> None:
     stage.create(device(stage))
     landing = datetime(1969, 7, 20, 14, 32, 40, tzinfo=UTC)
     assert stage.devices.get("AB-1").serviced_at == landing
-    assert stage.devices.count_by_serviced(landing) == 1
+    assert stage.devices.by_serviced(landing).count() == 1
     assert stage.devices.get_by_service(landing, timedelta(microseconds=-1)).serial == "AB-1"
 
 
@@ -144,15 +146,15 @@ def test_every_kind_of_order_is_kept(stage: Stage) -> None:
     mode = stage.package.Mode.LOW_POWER
     rising = ["AA-1", "AA-2", "AA-3"]
     for order, rows in {
-        "uptime": stage.devices.iterate_by_uptime(newest=False),
-        "last_seen": stage.devices.iterate_by_mode(mode, newest=False),
-        "battery": stage.devices.iterate_by_battery(True, newest=False),
-        "offset": stage.devices.iterate_by_offset("o:1"),
-        "firmware": stage.devices.iterate_by_mode_online(mode, True, newest=False),
+        "uptime": stage.devices.by_uptime().reverse(),
+        "last_seen": stage.devices.by_mode(mode).reverse(),
+        "battery": stage.devices.by_battery(True).reverse(),
+        "offset": stage.devices.by_offset("o:1"),
+        "firmware": stage.devices.by_mode_online(mode, True).reverse(),
     }.items():
         assert [row.serial for row in rows] == rising, order
-    assert stage.devices.group_counts_by_mode_online(mode) == {True: 3}
-    assert stage.devices.group_counts_by_previous(False) == {stage.package.Mode.IDLE: 3}
+    assert stage.devices.by_mode_online(mode).group_counts() == {True: 3}
+    assert stage.devices.by_previous(False).group_counts() == {stage.package.Mode.IDLE: 3}
 
 
 @pytest.mark.parametrize(
@@ -206,7 +208,7 @@ def test_a_value_of_another_type_names_its_field(stage: Stage, change: dict[str,
     with pytest.raises(ValidationError) as caught:
         stage.devices.create(device(stage, **change))
     assert caught.value.field == field
-    assert stage.devices.count_by_uptime() == 0
+    assert stage.devices.by_uptime().count() == 0
 
 
 @pytest.mark.parametrize(

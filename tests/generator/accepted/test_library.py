@@ -42,9 +42,9 @@ def test_a_library_at_work(stage: Stage) -> None:
     assert [row.isbn for row in stage.books.tree("1")] == ["1", "2"]
     with pytest.raises(ReferenceViolationError, match="part_of"):
         stage.books.delete("1")
-    assert stage.books.search(
-        having_book={"isbn": "2"}, values="v", entries=3, order="max_depth"
-    ).records == [stage.books.get("1")]
+    assert stage.books.where(values="v", entries=3).having(stage.books.where(isbn="2")).order_by(
+        "max_depth"
+    ).page().rows == [stage.books.get("1")]
     stage.remove(volume, stage.books.get("1"), librarian, branch)
     stage.finish()
 
@@ -82,7 +82,7 @@ def test_a_renamed_field_is_read_under_both_names_and_written_under_the_new_one(
     stored: bytes = send(stage, "GET", key)
     send(stage, "SET", key, stored.replace(b'"part_of"', b'"volume_of"'))
     assert stage.books.get("2").part_of == "1"
-    assert stage.books.list_by_part_of("1").records == [stage.books.get("2")]
+    assert stage.books.by_part_of("1").page().rows == [stage.books.get("2")]
     assert stage.check().clean
     stage.books.change("2", lambda volume: setattr(volume, "hash", "h2"))
     assert {"part_of", "volume_of"} & json.loads(send(stage, "GET", key)).keys() == {"part_of"}

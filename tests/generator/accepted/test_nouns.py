@@ -25,8 +25,8 @@ def test_options_and_locals_of_methods_are_fields(stage: Stage) -> None:
     stage.create(row)
     stage.visit(row)
     stage.write_again(row)
-    asked = {"order_": 2, "limit_": "few", "newest_": False, "batch_": stage.package.Any.ONE}
-    assert stage.classes.search(**asked, limit=1, order="order").records == [row]
+    asked = {"order": 2, "limit": "few", "newest": False, "batch": stage.package.Any.ONE}
+    assert stage.classes.where(**asked).order_by("order").page(limit=1).rows == [row]
     assert stage.classes.get_by_class("few", "k") == row
     assert stage.classes.touch_at("c1", datetime(2030, 1, 1, tzinfo=UTC)) is True
 
@@ -42,7 +42,7 @@ def test_names_of_values_come_from_the_schema(stage: Stage) -> None:
     assert [each.is_type for each in values] == [True, True, False, False]
     stage.create(a_class(stage, batch=values.JAPAN, group=values.ONE))
     assert stage.classes.get("c1").batch is values.JAPAN
-    assert stage.classes.group_counts_from("few") == {values.JAPAN: 1}
+    assert stage.classes.from_("few").group_counts() == {values.JAPAN: 1}
     with pytest.raises(CheckViolationError):
         stage.classes.create(a_class(stage, "c2", group=values.E_ACUTE))
 
@@ -75,8 +75,8 @@ def test_a_constant_of_the_runtime_is_an_entity(stage: Stage) -> None:
     one, two = stage.package.Revision(id="r1"), stage.package.Revision(id="r2")
     stage.create(one, two)
     stage.write_again(one)
-    assert [row.id for row in stage.revisions.list_latest().records] == ["r1", "r2"]
-    assert [row.id for row in stage.revisions.list_first().records] == ["r2", "r1"]
+    assert [row.id for row in stage.revisions.latest().page().rows] == ["r1", "r2"]
+    assert [row.id for row in stage.revisions.first().page().rows] == ["r2", "r1"]
 
 
 def test_every_noun_makes_a_repository(stage: Stage) -> None:
@@ -88,7 +88,7 @@ def test_every_noun_makes_a_repository(stage: Stage) -> None:
         repository.create(root)
         repository.create(child)
         assert repository.tree("1") == [root, child], name
-        assert repository.search(kind=stage.package.Literal.HIGH).records == [child]
+        assert repository.where(kind=stage.package.Literal.HIGH).page().rows == [child]
         assert repository.get_many(["1", "2"]) == [root, child]
         with pytest.raises(AlreadyExistsError, match=name):
             repository.create(root)

@@ -87,7 +87,7 @@ def test_a_retry_writes_the_same_row(stage: Stage) -> None:
         stage.devices.create(record)
     assert caught.value.key == str(record.id)
     stage.devices.upsert(record)
-    assert len(stage.devices.fetch_all()) == 1
+    assert len(stage.devices.all().list()) == 1
 
 
 def test_keys_of_another_type_are_refused(stage: Stage) -> None:
@@ -101,8 +101,8 @@ def test_keys_of_another_type_are_refused(stage: Stage) -> None:
         (stage.devices.get_with_measures, str(pump.id)),
         (stage.measures.get, "-7"),
         (stage.measures.exists, True),
-        (stage.measures.list_by_device, str(pump.id)),
-        (stage.devices.gather_by_part_of, [str(pump.id)]),
+        (lambda key: stage.measures.by_device(key).list(), str(pump.id)),
+        (lambda key: stage.devices.where(id=key).list(), str(pump.id)),
     ):
         with pytest.raises(ValidationError):
             call(wrong)
@@ -127,22 +127,22 @@ def test_a_transaction_sees_its_own_rows(stage: Stage) -> None:
         tx.devices.create(pump)
         tx.measures.create(measure(stage, 1, pump))
         tx.measures.create(measure(stage, 2, pump))
-        listed = tx.measures.list_by_device(pump.id)
+        listed = tx.measures.by_device(pump.id).page()
         return tx.devices.get(pump.id), listed
 
     async def waiting(tx: Any) -> Any:
         await tx.devices.create(pump)
         await tx.measures.create(measure(stage, 1, pump))
         await tx.measures.create(measure(stage, 2, pump))
-        listed = await tx.measures.list_by_device(pump.id)
+        listed = await tx.measures.by_device(pump.id).page()
         return await tx.devices.get(pump.id), listed
 
     found, listed = stage.wait_for(
         stage.store.transact(waiting if type(stage.store).__module__.endswith(".aio") else blocking)
     )
     assert found.id == pump.id
-    assert {row.number for row in listed.records} == {1, 2}
-    assert {row.number for row in stage.measures.fetch_by_device(pump.id)} == {1, 2}
+    assert {row.number for row in listed} == {1, 2}
+    assert {row.number for row in stage.measures.by_device(pump.id)} == {1, 2}
 
 
 def test_unique_values_and_keys_of_other_types_meet(stage: Stage) -> None:
@@ -161,8 +161,8 @@ def test_pages_of_int_keys_go_on_where_they_ended(stage: Stage) -> None:
         stage.measures.create(measure(stage, number, pump))
     seen, cursor = [], None
     while True:
-        page = stage.measures.list_by_device(pump.id, limit=4, cursor=cursor, newest=False)
-        seen += [row.number for row in page.records]
+        page = stage.measures.by_device(pump.id).reverse().page(limit=4, cursor=cursor)
+        seen += [row.number for row in page]
         cursor = page.cursor
         if cursor is None:
             break

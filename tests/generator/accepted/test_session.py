@@ -57,7 +57,7 @@ def test_accounts_at_work(stage: Stage) -> None:
         assert [secret for secret in SECRETS if secret in repr(record)] == []
     assert ada.updated_at > ada.created_at > NOON
     assert (open_session.client.name, code.code) == ("Browser", "lost-code")
-    assert stage.sign_ins.group_counts_by_account_closed("a1") == {False: 1}
+    assert stage.sign_ins.by_account_closed("a1").group_counts() == {False: 1}
     for field in ("seen_at", "renewed_at"):
         touch = getattr(stage.sign_ins, f"touch_{field}")
         assert touch("s1", NOON - timedelta(days=1)) is True
@@ -96,9 +96,9 @@ def test_an_error_about_a_secret_does_not_show_it(stage: Stage) -> None:
 def test_the_slowest_answers_come_first(stage: Stage) -> None:
     for n, seconds in enumerate([0.5, 0, 2.25]):
         stage.attempts.create(attempt(stage, str(n), "granted", timedelta(seconds=seconds)))
-    rows = stage.attempts.list_by_outcome(stage.package.Outcome.GRANTED).records
+    rows = stage.attempts.by_outcome(stage.package.Outcome.GRANTED).page().rows
     assert [row.id for row in rows] == ["2", "0", "1"]
-    assert stage.attempts.group_counts_by_outcome() == {stage.package.Outcome.GRANTED: 3}
+    assert stage.attempts.by_outcome().group_counts() == {stage.package.Outcome.GRANTED: 3}
 
 
 def deadline_of(record: Any) -> tuple[int, int]:
@@ -131,8 +131,8 @@ def test_rows_that_ended_are_gone_from_everywhere(open_stage: Open) -> None:
     stage.create(account(stage))
     stage.one_time_tokens.create(token(stage))
     assert stage.one_time_tokens.find("t1") is None
-    assert stage.one_time_tokens.list_by_account("a1").records == []
-    assert stage.one_time_tokens.count_by_account("a1") == 0
+    assert stage.one_time_tokens.by_account("a1").page().rows == []
+    assert stage.one_time_tokens.by_account("a1").count() == 0
     assert stage.one_time_tokens.find_by_code(stage.package.Purpose.RESET, "lost-code") is None
     with pytest.raises(stage.package.OneTimeTokenNotFoundError):
         stage.one_time_tokens.delete("t1")

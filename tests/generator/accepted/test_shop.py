@@ -68,8 +68,10 @@ def test_a_shop_at_work(stage: Stage) -> None:
         stage.visit(record)
         stage.write_again(record)
 
-    assert stage.customers.search(having_order={"state": first.state}).records == [stage.customers.get("ada")]
-    assert stage.orders.search(having_parcel={"sku": "cup"}).records == []
+    assert stage.customers.where().having(stage.orders.where(state=first.state)).page().rows == [
+        stage.customers.get("ada")
+    ]
+    assert stage.orders.where().having(stage.parcels.where(sku="cup")).page().rows == []
     assert stage.orders.touch_sent_at("o1", NOON + timedelta(days=1)) is True
     assert stage.orders.touch_sent_at("o1", NOON) is True
     assert stage.orders.touch_sent_at("o2", NOON) is False
@@ -111,10 +113,10 @@ def test_pages_are_in_the_order_of_their_view(stage: Stage) -> None:
     prices = {"a": 10.25, "b": 0.0, "c": 10.125, "d": 1e-9}
     for stock, (sku, price) in enumerate(prices.items()):
         stage.products.create(product(stage, sku=sku, title=sku, price=price, stock=stock))
-    priciest = stage.products.list_by_price("Food", limit=3)
-    rest = stage.products.list_by_price("Food", limit=3, cursor=priciest.cursor)
-    assert [row.sku for row in priciest.records + rest.records] == ["a", "c", "d", "b"]
-    assert [row.sku for row in stage.products.iterate_by_stock(newest=False)] == ["a", "b", "c", "d"]
+    priciest = stage.products.by_price("Food").page(limit=3)
+    rest = stage.products.by_price("Food").page(limit=3, cursor=priciest.cursor)
+    assert [row.sku for row in priciest.rows + rest.rows] == ["a", "c", "d", "b"]
+    assert [row.sku for row in stage.products.by_stock().reverse()] == ["a", "b", "c", "d"]
 
 
 def test_values_that_are_taken(stage: Stage) -> None:
@@ -157,7 +159,7 @@ def test_a_check_names_itself(stage: Stage, change: dict[str, Any], check: str) 
     with pytest.raises(CheckViolationError, match=f"^Order 'o1': check {check}: ") as caught:
         stage.orders.create(order(stage, **change))
     assert caught.value.rule == check
-    assert stage.orders.count_all() == 0
+    assert stage.orders.all().count() == 0
 
 
 @pytest.mark.parametrize(

@@ -105,8 +105,8 @@ def item_list(actor: Actor, state: str) -> Program:
     found = yield from actor.call(
         page(actor.context, kind("Item"), "by_state", (state,), limit=10, cursor=None, newest=True)
     )
-    wrong = [record.id for record in found.records if record.state != state]
-    keys = [record.id for record in found.records]
+    wrong = [record.id for record in found.rows if record.state != state]
+    keys = [record.id for record in found.rows]
     if wrong or len(set(keys)) < len(keys):
         actor.act.finding = f"a page of {state} items returned {keys}, of which {wrong} have another state"
 

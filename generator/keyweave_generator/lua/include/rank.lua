@@ -1,3 +1,4 @@
+--@ include  precedes
 -- Rank of the first member of a view after a cursor, even if the row of the cursor has moved or is gone.
 local function rank_after(view, newest, score, member)
   local rank = redis.call(newest and 'ZREVRANK' or 'ZRANK', view, member)
@@ -9,7 +10,7 @@ local function rank_after(view, newest, score, member)
   while low < high do
     local middle = math.floor((low + high) / 2)
     local other = redis.call(newest and 'ZREVRANGE' or 'ZRANGE', view, middle, middle)[1]
-    if (newest and other >= member) or (not newest and other <= member) then
+    if (newest and not precedes(other, member)) or (not newest and not precedes(member, other)) then
       low = middle + 1
     else
       high = middle

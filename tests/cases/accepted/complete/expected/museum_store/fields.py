@@ -32,6 +32,8 @@ class ExhibitFields(TypedDict, total=False):
     parts: list[Part]
     crates: dict[str, list[Crate]]
     largest: Crate | None
+    marks: list[str]
+    states: list[State] | None
 
 
 class GalleryFields(TypedDict, total=False):

@@ -112,6 +112,8 @@ class Exhibit(Record, kw_only=True):
     parts: list[Part] = msgspec.field(default_factory=list)
     crates: Annotated[dict[str, list[Crate]], Meta(max_length=5)] = msgspec.field(default_factory=dict)
     largest: Crate | None = None
+    marks: list[str] = msgspec.field(default_factory=list)
+    states: list[State] | None = None
 
 
 def normalize_exhibit(record: Exhibit) -> bool:

@@ -26,6 +26,7 @@ PACKAGE = Package(
         "first_and_page",
         "having",
         "lookup",
+        "merge",
         "outcome",
         "page",
         "row_and_page",
@@ -34,6 +35,6 @@ PACKAGE = Package(
         "tree",
         "unlock",
     ),
-    fingerprint="b0477960117f56b3ab366a0660b6266ca06bbf6bdbe01eb89895a300f8ed5c92",
-    format=1,
+    fingerprint="727183777734b1ef094d5077a4e8d3aeb7f64f20d2cdb0e6cb98176498c07249",
+    format=2,
 )

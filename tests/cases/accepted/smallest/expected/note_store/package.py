@@ -26,6 +26,7 @@ PACKAGE = Package(
         "first_and_page",
         "having",
         "lookup",
+        "merge",
         "outcome",
         "page",
         "row_and_page",
@@ -35,5 +36,5 @@ PACKAGE = Package(
         "unlock",
     ),
     fingerprint="573b154ed8e0467532a82b9f54554c242cec58ce7c7143576bb9b99f8bf9e074",
-    format=1,
+    format=2,
 )

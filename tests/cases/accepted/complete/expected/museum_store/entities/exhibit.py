@@ -159,6 +159,8 @@ EXHIBIT = Entity(
             "parts",
             "crates",
             "largest",
+            "marks",
+            "states",
         }
     ),
     entries=index_entries,
@@ -177,13 +179,20 @@ EXHIBIT = Entity(
         "state": "str",
         "title": "str",
         "sealed": "bool",
+        "height": "float",
         "width": "int",
         "worth": "Decimal",
         "shown_on": "date",
         "opens": "time",
         "number": "UUID",
+        "tags": "list[str]",
+        "turn": "timedelta",
+        "found_at": "datetime",
+        "marks": "list[str]",
+        "states": "list[str]",
     },
-    nullable=("part_of", "sealed", "width", "shown_on", "number"),
+    nullable=("part_of", "sealed", "width", "shown_on", "number", "found_at", "states"),
+    trimmed=("gallery", "title"),
     views={
         "by_gallery_sealed": View(
             "by_gallery_sealed", ("gallery", "sealed"), "height", ("false", "true"), generation=3

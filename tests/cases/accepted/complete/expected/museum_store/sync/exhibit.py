@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import date, datetime, time
-from decimal import Decimal
-from typing import Literal, Unpack
-from uuid import UUID
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal, Unpack, overload
 
-from msgspec import UNSET as _UNSET
-from msgspec import UnsetType as _UnsetType
+from msgspec import UNSET, UnsetType
 
 from keyweave.keyspace.keys import join as join_
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.keytext import key_text as key_text_
-from keyweave.model.normalize import trimmed as trimmed_
-from keyweave.model.normalize import with_trimmed as with_trimmed_
-from keyweave.model.page import Page
-from keyweave.read import count as _count
-from keyweave.read import fetch as _fetch
 from keyweave.read import gather as _gather
 from keyweave.read import get as _get
-from keyweave.read import join as _join
-from keyweave.read import page as _page
-from keyweave.read import search as _search
 from keyweave.read import tree as _tree
+from keyweave.read.query import view_query as view_query_
+from keyweave.read.query import where_query as where_query_
 from keyweave.write import merge as _merge
 from keyweave.write import touch as _touch
 from keyweave.write import update as _update
 from keyweave.sync.repository import Repository
+from keyweave.sync.rows import Groups, Pairs, Rows
 from keyweave.sync.session import Session
 
 from .. import fields as _fields
-from .. import filters
+from .. import filters as _filters
 from ..entities.exhibit import EXHIBIT as ENTITY
 from ..entities.exhibit import EXHIBIT_PARTS
 from ..models import Exhibit, Part, State
 
-_Order = Literal["height", "created", "turn"]
 _View = Literal["by_gallery_sealed", "by_part_of", "by_gallery"]
 _Number = Literal["height", "width", "worth"]
 
@@ -64,9 +55,36 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
         """
         return self._run(_update.update(self._context, ENTITY, key, fields), "update")
 
-    def get_with_exhibits(
-        self, key: str, *, newest: bool = True, for_update: bool = False
-    ) -> tuple[Exhibit, list[Exhibit]]:
+    def where(self, /, **fields: Unpack[_filters.ExhibitFilters]) -> Rows[Exhibit]:
+        """The rows that all filters match, latest first: each is a value, None for null, or a predicate of `keyweave.query`."""
+        return Rows(self._run, self._context, where_query_(ENTITY, fields))
+
+    @overload
+    def by_gallery_sealed(self, gallery: str, sealed: bool) -> Rows[Exhibit]: ...
+
+    @overload
+    def by_gallery_sealed(self, gallery: str) -> Groups[bool]: ...
+
+    def by_gallery_sealed(
+        self, gallery: str, sealed: bool | UnsetType = UNSET
+    ) -> Rows[Exhibit] | Groups[bool]:
+        """Which ones are sealed.
+
+        Without `sealed`: the groups of rows by its values.
+        """
+        if sealed is UNSET:
+            return Groups(self._run, self._context, ENTITY, "by_gallery_sealed", (gallery,), bool)
+        return Rows(self._run, self._context, view_query_(ENTITY, "by_gallery_sealed", (gallery, sealed)))
+
+    def by_part_of(self, part_of: str) -> Rows[Exhibit]:
+        """The "parts" of an exhibit."""
+        return Rows(self._run, self._context, view_query_(ENTITY, "by_part_of", (part_of,)))
+
+    def by_gallery(self, gallery: str) -> Rows[Exhibit]:
+        """Which ones turn slowest."""
+        return Rows(self._run, self._context, view_query_(ENTITY, "by_gallery", (gallery,)))
+
+    def get_with_exhibits(self, key: str, *, for_update: bool = False) -> tuple[Exhibit, list[Exhibit]]:
         """The row with this key, and every Exhibit that refers to it by `part_of`.
 
         With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
@@ -77,11 +95,13 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
             LockTimeoutError: another transaction held the lock for all of that time.
         """
         return self._run(
-            _gather.get_with(
-                self._context, ENTITY, key, "Exhibit", "part_of", newest=newest, for_update=for_update
-            ),
+            _gather.get_with(self._context, ENTITY, key, "Exhibit", "part_of", for_update=for_update),
             "get_with",
         )
+
+    def with_exhibits(self, rows: Rows[Exhibit]) -> Pairs[Exhibit, Exhibit]:
+        """The rows, each with every Exhibit that refers to it by `part_of`."""
+        return Pairs(rows, "Exhibit", "part_of")
 
     def get_by_title(self, title: str, part_of: str) -> Exhibit:
         """The row with this unique value.
@@ -134,444 +154,6 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
             "",
         )
         return self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "seal")
-
-    def list_by_gallery_sealed(
-        self, gallery: str, sealed: bool, *, limit: int = 50, cursor: str | None = None, newest: bool = True
-    ) -> Page[Exhibit]:
-        """One page, highest `height` first unless `newest` is False.
-
-        Which ones are sealed.
-
-        Raises:
-            ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        values_ = (key_text_(gallery, "str").strip(), key_text_(sealed, "bool"))
-        return self._run(
-            _page.page(
-                self._context, ENTITY, "by_gallery_sealed", values_, limit=limit, cursor=cursor, newest=newest
-            ),
-            "list",
-            "by_gallery_sealed",
-        )
-
-    def iterate_by_gallery_sealed(
-        self, gallery: str, sealed: bool, *, batch: int = 200, newest: bool = True
-    ) -> Iterator[Exhibit]:
-        """Every row of `list_by_gallery_sealed`, read `batch` at a time; rows that are written meanwhile may
-        be missing.
-        """
-        values_ = (key_text_(gallery, "str").strip(), key_text_(sealed, "bool"))
-        return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context, ENTITY, "by_gallery_sealed", values_, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-            "by_gallery_sealed",
-        )
-
-    def fetch_by_gallery_sealed(self, gallery: str, sealed: bool, *, newest: bool = True) -> list[Exhibit]:
-        """All rows of `list_by_gallery_sealed` as one list; `iterate_by_gallery_sealed` holds no more than a
-        batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-        """
-        values_ = (key_text_(gallery, "str").strip(), key_text_(sealed, "bool"))
-        return self._run(
-            _fetch.fetch(self._context, ENTITY, "by_gallery_sealed", values_, newest=newest),
-            "fetch",
-            "by_gallery_sealed",
-        )
-
-    def count_by_gallery_sealed(self, gallery: str, sealed: bool) -> int:
-        """The number of rows of `list_by_gallery_sealed`, without reading them."""
-        values_ = (key_text_(gallery, "str").strip(), key_text_(sealed, "bool"))
-        return self._run(
-            _count.count(self._context, ENTITY, "by_gallery_sealed", values_), "count", "by_gallery_sealed"
-        )
-
-    def list_by_part_of(
-        self, part_of: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
-    ) -> Page[Exhibit]:
-        """One page, newest first unless `newest` is False.
-
-        The "parts" of an exhibit.
-
-        Raises:
-            ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        values_ = (key_text_(part_of, "str"),)
-        return self._run(
-            _page.page(
-                self._context, ENTITY, "by_part_of", values_, limit=limit, cursor=cursor, newest=newest
-            ),
-            "list",
-            "by_part_of",
-        )
-
-    def iterate_by_part_of(self, part_of: str, *, batch: int = 200, newest: bool = True) -> Iterator[Exhibit]:
-        """Every row of `list_by_part_of`, read `batch` at a time; rows that are written meanwhile may be
-        missing.
-        """
-        values_ = (key_text_(part_of, "str"),)
-        return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context, ENTITY, "by_part_of", values_, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-            "by_part_of",
-        )
-
-    def fetch_by_part_of(self, part_of: str, *, newest: bool = True) -> list[Exhibit]:
-        """All rows of `list_by_part_of` as one list; `iterate_by_part_of` holds no more than a batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-        """
-        values_ = (key_text_(part_of, "str"),)
-        return self._run(
-            _fetch.fetch(self._context, ENTITY, "by_part_of", values_, newest=newest), "fetch", "by_part_of"
-        )
-
-    def count_by_part_of(self, part_of: str) -> int:
-        """The number of rows of `list_by_part_of`, without reading them."""
-        values_ = (key_text_(part_of, "str"),)
-        return self._run(_count.count(self._context, ENTITY, "by_part_of", values_), "count", "by_part_of")
-
-    def gather_by_part_of(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Exhibit]]:
-        """For each of the keys, every row of `list_by_part_of`, in a few round trips."""
-        values_ = [(key_text_(key, "str"),) for key in keys]
-        return self._run(
-            _gather.gather(self._context, ENTITY, "by_part_of", values_, newest=newest),
-            "gather",
-            "by_part_of",
-        )
-
-    def list_by_gallery(
-        self, gallery: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
-    ) -> Page[Exhibit]:
-        """One page, highest `turn` first unless `newest` is False.
-
-        Which ones turn slowest.
-
-        Raises:
-            ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        values_ = (key_text_(gallery, "str").strip(),)
-        return self._run(
-            _page.page(
-                self._context, ENTITY, "by_gallery", values_, limit=limit, cursor=cursor, newest=newest
-            ),
-            "list",
-            "by_gallery",
-        )
-
-    def iterate_by_gallery(self, gallery: str, *, batch: int = 200, newest: bool = True) -> Iterator[Exhibit]:
-        """Every row of `list_by_gallery`, read `batch` at a time; rows that are written meanwhile may be
-        missing.
-        """
-        values_ = (key_text_(gallery, "str").strip(),)
-        return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context, ENTITY, "by_gallery", values_, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-            "by_gallery",
-        )
-
-    def fetch_by_gallery(self, gallery: str, *, newest: bool = True) -> list[Exhibit]:
-        """All rows of `list_by_gallery` as one list; `iterate_by_gallery` holds no more than a batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-        """
-        values_ = (key_text_(gallery, "str").strip(),)
-        return self._run(
-            _fetch.fetch(self._context, ENTITY, "by_gallery", values_, newest=newest), "fetch", "by_gallery"
-        )
-
-    def count_by_gallery(self, gallery: str) -> int:
-        """The number of rows of `list_by_gallery`, without reading them."""
-        values_ = (key_text_(gallery, "str").strip(),)
-        return self._run(_count.count(self._context, ENTITY, "by_gallery", values_), "count", "by_gallery")
-
-    def gather_by_gallery(self, keys: Sequence[str], *, newest: bool = True) -> list[list[Exhibit]]:
-        """For each of the keys, every row of `list_by_gallery`, in a few round trips."""
-        values_ = [(key_text_(key, "str").strip(),) for key in keys]
-        return self._run(
-            _gather.gather(self._context, ENTITY, "by_gallery", values_, newest=newest),
-            "gather",
-            "by_gallery",
-        )
-
-    def group_counts_by_gallery_sealed(self, gallery: str) -> dict[bool, int]:
-        """The number of rows for each `sealed`, without reading them; a value without rows is left out."""
-        values_ = (key_text_(gallery, "str").strip(),)
-        counts_ = self._run(
-            _count.group_counts(self._context, ENTITY, "by_gallery_sealed", values_),
-            "group_counts",
-            "by_gallery_sealed",
-        )
-        return {group_ == "true": number_ for group_, number_ in counts_.items()}
-
-    def search(
-        self,
-        *,
-        id: str | _UnsetType = _UNSET,
-        gallery: str | _UnsetType = _UNSET,
-        part_of: str | _UnsetType | None = _UNSET,
-        state: State | _UnsetType = _UNSET,
-        title: str | _UnsetType = _UNSET,
-        sealed: bool | _UnsetType | None = _UNSET,
-        width: int | _UnsetType | None = _UNSET,
-        worth: Decimal | _UnsetType = _UNSET,
-        shown_on: date | _UnsetType | None = _UNSET,
-        opens: time | _UnsetType = _UNSET,
-        number: UUID | _UnsetType | None = _UNSET,
-        having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
-        order: _Order = "height",
-        limit: int = 50,
-        cursor: str | None = None,
-        newest: bool = True,
-    ) -> Page[Exhibit]:
-        """One page of the rows whose fields equal every given argument; `explain` shows how they are found.
-
-        None asks for rows in which the field is null. An argument that is left out asks for nothing.
-
-        A `having_…` argument selects rows to which such a row refers.
-
-        Raises:
-            ValidationError: no view covers the order, a field that is never null is None, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        equal_ = _search.given(
-            id=id,
-            gallery=trimmed_(gallery),
-            part_of=part_of,
-            state=state,
-            title=trimmed_(title),
-            sealed=sealed,
-            width=width,
-            worth=worth,
-            shown_on=shown_on,
-            opens=opens,
-            number=number,
-        )
-        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "gallery", "title")))
-        return self._run(
-            _search.search(
-                self._context, ENTITY, equal_, having_, order=order, limit=limit, cursor=cursor, newest=newest
-            ),
-            "search",
-        )
-
-    def first(
-        self,
-        *,
-        id: str | _UnsetType = _UNSET,
-        gallery: str | _UnsetType = _UNSET,
-        part_of: str | _UnsetType | None = _UNSET,
-        state: State | _UnsetType = _UNSET,
-        title: str | _UnsetType = _UNSET,
-        sealed: bool | _UnsetType | None = _UNSET,
-        width: int | _UnsetType | None = _UNSET,
-        worth: Decimal | _UnsetType = _UNSET,
-        shown_on: date | _UnsetType | None = _UNSET,
-        opens: time | _UnsetType = _UNSET,
-        number: UUID | _UnsetType | None = _UNSET,
-        having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
-        order: _Order = "height",
-    ) -> Exhibit:
-        """The first row of `search`.
-
-        Raises:
-            ExhibitNotFoundError: no row is found.
-            ValidationError: no view covers the order.
-        """
-        equal_ = _search.given(
-            id=id,
-            gallery=trimmed_(gallery),
-            part_of=part_of,
-            state=state,
-            title=trimmed_(title),
-            sealed=sealed,
-            width=width,
-            worth=worth,
-            shown_on=shown_on,
-            opens=opens,
-            number=number,
-        )
-        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "gallery", "title")))
-        return self._run(_search.first(self._context, ENTITY, equal_, having_, order=order), "first")
-
-    def first_with_exhibits(
-        self,
-        *,
-        id: str | _UnsetType = _UNSET,
-        gallery: str | _UnsetType = _UNSET,
-        part_of: str | _UnsetType | None = _UNSET,
-        state: State | _UnsetType = _UNSET,
-        title: str | _UnsetType = _UNSET,
-        sealed: bool | _UnsetType | None = _UNSET,
-        width: int | _UnsetType | None = _UNSET,
-        worth: Decimal | _UnsetType = _UNSET,
-        shown_on: date | _UnsetType | None = _UNSET,
-        opens: time | _UnsetType = _UNSET,
-        number: UUID | _UnsetType | None = _UNSET,
-        having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
-        order: _Order = "height",
-        newest: bool = True,
-    ) -> tuple[Exhibit, list[Exhibit]]:
-        """The row that `first` finds, and every Exhibit that refers to it by `part_of`.
-
-        Raises:
-            ExhibitNotFoundError: no row is found.
-            ValidationError: no view covers the order.
-        """
-        equal_ = _search.given(
-            id=id,
-            gallery=trimmed_(gallery),
-            part_of=part_of,
-            state=state,
-            title=trimmed_(title),
-            sealed=sealed,
-            width=width,
-            worth=worth,
-            shown_on=shown_on,
-            opens=opens,
-            number=number,
-        )
-        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "gallery", "title")))
-        return self._run(
-            _gather.first_with(
-                self._context, ENTITY, equal_, having_, "Exhibit", "part_of", order=order, newest=newest
-            ),
-            "first_with",
-        )
-
-    def iterate(
-        self,
-        *,
-        id: str | _UnsetType = _UNSET,
-        gallery: str | _UnsetType = _UNSET,
-        part_of: str | _UnsetType | None = _UNSET,
-        state: State | _UnsetType = _UNSET,
-        title: str | _UnsetType = _UNSET,
-        sealed: bool | _UnsetType | None = _UNSET,
-        width: int | _UnsetType | None = _UNSET,
-        worth: Decimal | _UnsetType = _UNSET,
-        shown_on: date | _UnsetType | None = _UNSET,
-        opens: time | _UnsetType = _UNSET,
-        number: UUID | _UnsetType | None = _UNSET,
-        having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
-        order: _Order = "height",
-        batch: int = 200,
-        newest: bool = True,
-    ) -> Iterator[Exhibit]:
-        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
-        missing.
-        """
-        equal_ = _search.given(
-            id=id,
-            gallery=trimmed_(gallery),
-            part_of=part_of,
-            state=state,
-            title=trimmed_(title),
-            sealed=sealed,
-            width=width,
-            worth=worth,
-            shown_on=shown_on,
-            opens=opens,
-            number=number,
-        )
-        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "gallery", "title")))
-        return self._session.iterate(
-            lambda cursor: _search.search(
-                self._context, ENTITY, equal_, having_, order=order, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-        )
-
-    def fetch(
-        self,
-        *,
-        id: str | _UnsetType = _UNSET,
-        gallery: str | _UnsetType = _UNSET,
-        part_of: str | _UnsetType | None = _UNSET,
-        state: State | _UnsetType = _UNSET,
-        title: str | _UnsetType = _UNSET,
-        sealed: bool | _UnsetType | None = _UNSET,
-        width: int | _UnsetType | None = _UNSET,
-        worth: Decimal | _UnsetType = _UNSET,
-        shown_on: date | _UnsetType | None = _UNSET,
-        opens: time | _UnsetType = _UNSET,
-        number: UUID | _UnsetType | None = _UNSET,
-        having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
-        order: _Order = "height",
-        newest: bool = True,
-    ) -> list[Exhibit]:
-        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-
-        Raises:
-            ValidationError: no view covers the order.
-        """
-        equal_ = _search.given(
-            id=id,
-            gallery=trimmed_(gallery),
-            part_of=part_of,
-            state=state,
-            title=trimmed_(title),
-            sealed=sealed,
-            width=width,
-            worth=worth,
-            shown_on=shown_on,
-            opens=opens,
-            number=number,
-        )
-        having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "gallery", "title")))
-        return self._run(
-            _fetch.fetch_matching(self._context, ENTITY, equal_, having_, order=order, newest=newest), "fetch"
-        )
-
-    def explain(
-        self,
-        *,
-        id: str | _UnsetType = _UNSET,
-        gallery: str | _UnsetType = _UNSET,
-        part_of: str | _UnsetType | None = _UNSET,
-        state: State | _UnsetType = _UNSET,
-        title: str | _UnsetType = _UNSET,
-        sealed: bool | _UnsetType | None = _UNSET,
-        width: int | _UnsetType | None = _UNSET,
-        worth: Decimal | _UnsetType = _UNSET,
-        shown_on: date | _UnsetType | None = _UNSET,
-        opens: time | _UnsetType = _UNSET,
-        number: UUID | _UnsetType | None = _UNSET,
-        order: _Order = "height",
-    ) -> _search.Explanation:
-        """The view that `search` would read with these arguments, the other usable views, and what it would
-        compare.
-        """
-        equal_ = _search.given(
-            id=id,
-            gallery=trimmed_(gallery),
-            part_of=part_of,
-            state=state,
-            title=trimmed_(title),
-            sealed=sealed,
-            width=width,
-            worth=worth,
-            shown_on=shown_on,
-            opens=opens,
-            number=number,
-        )
-        return self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
 
     def merge_parts(self, key: str, entries: Sequence[Part]) -> Exhibit:
         """Merge entries into `parts` by the schema's rules; concurrent merges lose nothing.

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal, Never, Unpack
 
-from msgspec import UNSET as _UNSET
-from msgspec import UnsetType as _UnsetType
-
 from keyweave.model.normalize import trimmed as trimmed_
-from keyweave.model.normalize import with_trimmed as with_trimmed_
-from keyweave.model.page import Page
-from keyweave.read import count as _count
-from keyweave.read import fetch as _fetch
 from keyweave.read import gather as _gather
-from keyweave.read import join as _join
-from keyweave.read import page as _page
-from keyweave.read import search as _search
+from keyweave.read.query import view_query as view_query_
+from keyweave.read.query import where_query as where_query_
 from keyweave.write import update as _update
 from keyweave.sync.repository import Repository
+from keyweave.sync.rows import Pairs, Rows
 from keyweave.sync.session import Session
 
 from .. import fields as _fields
-from .. import filters
+from .. import filters as _filters
 from ..entities.gallery import GALLERY as ENTITY
 from ..models import Exhibit, Gallery
 
-_Order = Literal["revision"]
 _View = Literal["all"]
 
 
@@ -51,9 +42,15 @@ class GalleryRepository(Repository[Gallery, str, Never, _View]):
         """
         return self._run(_update.update(self._context, ENTITY, trimmed_(key), fields), "update")
 
-    def get_with_exhibits(
-        self, key: str, *, newest: bool = True, for_update: bool = False
-    ) -> tuple[Gallery, list[Exhibit]]:
+    def where(self, /, **fields: Unpack[_filters.GalleryFilters]) -> Rows[Gallery]:
+        """The rows that all filters match, latest first: each is a value, None for null, or a predicate of `keyweave.query`."""
+        return Rows(self._run, self._context, where_query_(ENTITY, fields))
+
+    def all(self) -> Rows[Gallery]:
+        """A | stands in a table \\"""
+        return Rows(self._run, self._context, view_query_(ENTITY, "all", ()))
+
+    def get_with_exhibits(self, key: str, *, for_update: bool = False) -> tuple[Gallery, list[Exhibit]]:
         """The row with this key, and every Exhibit that refers to it by `gallery`.
 
         With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
@@ -65,173 +62,11 @@ class GalleryRepository(Repository[Gallery, str, Never, _View]):
         """
         return self._run(
             _gather.get_with(
-                self._context,
-                ENTITY,
-                trimmed_(key),
-                "Exhibit",
-                "gallery",
-                newest=newest,
-                for_update=for_update,
+                self._context, ENTITY, trimmed_(key), "Exhibit", "gallery", for_update=for_update
             ),
             "get_with",
         )
 
-    def list_all(self, *, limit: int = 50, cursor: str | None = None, newest: bool = True) -> Page[Gallery]:
-        """One page, latest change first unless `newest` is False.
-
-        A | stands in a table \\
-
-        Raises:
-            ValidationError: `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        values_ = ()
-        return self._run(
-            _page.page(self._context, ENTITY, "all", values_, limit=limit, cursor=cursor, newest=newest),
-            "list",
-            "all",
-        )
-
-    def iterate_all(self, *, batch: int = 200, newest: bool = True) -> Iterator[Gallery]:
-        """Every row of `list_all`, read `batch` at a time; rows that are written meanwhile may be missing."""
-        values_ = ()
-        return self._session.iterate(
-            lambda cursor: _page.page(
-                self._context, ENTITY, "all", values_, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-            "all",
-        )
-
-    def fetch_all(self, *, newest: bool = True) -> list[Gallery]:
-        """All rows of `list_all` as one list; `iterate_all` holds no more than a batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-        """
-        values_ = ()
-        return self._run(_fetch.fetch(self._context, ENTITY, "all", values_, newest=newest), "fetch", "all")
-
-    def count_all(self) -> int:
-        """The number of rows of `list_all`, without reading them."""
-        values_ = ()
-        return self._run(_count.count(self._context, ENTITY, "all", values_), "count", "all")
-
-    def search(
-        self,
-        *,
-        name: str | _UnsetType = _UNSET,
-        having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
-        order: _Order = "revision",
-        limit: int = 50,
-        cursor: str | None = None,
-        newest: bool = True,
-    ) -> Page[Gallery]:
-        """One page of the rows whose fields equal every given argument; `explain` shows how they are found.
-
-        None asks for rows in which the field is null. An argument that is left out asks for nothing.
-
-        A `having_…` argument selects rows to which such a row refers.
-
-        Raises:
-            ValidationError: no view covers the order, a field that is never null is None, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        equal_ = _search.given(name=trimmed_(name))
-        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "gallery", "title")))
-        return self._run(
-            _search.search(
-                self._context, ENTITY, equal_, having_, order=order, limit=limit, cursor=cursor, newest=newest
-            ),
-            "search",
-        )
-
-    def first(
-        self,
-        *,
-        name: str | _UnsetType = _UNSET,
-        having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
-        order: _Order = "revision",
-    ) -> Gallery:
-        """The first row of `search`.
-
-        Raises:
-            NoSuchGalleryError: no row is found.
-            ValidationError: no view covers the order.
-        """
-        equal_ = _search.given(name=trimmed_(name))
-        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "gallery", "title")))
-        return self._run(_search.first(self._context, ENTITY, equal_, having_, order=order), "first")
-
-    def first_with_exhibits(
-        self,
-        *,
-        name: str | _UnsetType = _UNSET,
-        having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
-        order: _Order = "revision",
-        newest: bool = True,
-    ) -> tuple[Gallery, list[Exhibit]]:
-        """The row that `first` finds, and every Exhibit that refers to it by `gallery`.
-
-        Raises:
-            NoSuchGalleryError: no row is found.
-            ValidationError: no view covers the order.
-        """
-        equal_ = _search.given(name=trimmed_(name))
-        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "gallery", "title")))
-        return self._run(
-            _gather.first_with(
-                self._context, ENTITY, equal_, having_, "Exhibit", "gallery", order=order, newest=newest
-            ),
-            "first_with",
-        )
-
-    def iterate(
-        self,
-        *,
-        name: str | _UnsetType = _UNSET,
-        having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
-        order: _Order = "revision",
-        batch: int = 200,
-        newest: bool = True,
-    ) -> Iterator[Gallery]:
-        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
-        missing.
-        """
-        equal_ = _search.given(name=trimmed_(name))
-        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "gallery", "title")))
-        return self._session.iterate(
-            lambda cursor: _search.search(
-                self._context, ENTITY, equal_, having_, order=order, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-        )
-
-    def fetch(
-        self,
-        *,
-        name: str | _UnsetType = _UNSET,
-        having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
-        order: _Order = "revision",
-        newest: bool = True,
-    ) -> list[Gallery]:
-        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-
-        Raises:
-            ValidationError: no view covers the order.
-        """
-        equal_ = _search.given(name=trimmed_(name))
-        having_ = _join.having(("Exhibit", "gallery", with_trimmed_(having_exhibit, "gallery", "title")))
-        return self._run(
-            _fetch.fetch_matching(self._context, ENTITY, equal_, having_, order=order, newest=newest), "fetch"
-        )
-
-    def explain(self, *, name: str | _UnsetType = _UNSET, order: _Order = "revision") -> _search.Explanation:
-        """The view that `search` would read with these arguments, the other usable views, and what it would
-        compare.
-        """
-        equal_ = _search.given(name=trimmed_(name))
-        return self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
+    def with_exhibits(self, rows: Rows[Gallery]) -> Pairs[Gallery, Exhibit]:
+        """The rows, each with every Exhibit that refers to it by `gallery`."""
+        return Pairs(rows, "Exhibit", "gallery")

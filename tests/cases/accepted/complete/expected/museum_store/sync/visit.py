@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, Never, Unpack
+from typing import Never, Unpack
 from uuid import UUID
 
-from msgspec import UNSET as _UNSET
-from msgspec import UnsetType as _UnsetType
-
 from keyweave.model.keytext import key_text as key_text_
-from keyweave.model.page import Page
-from keyweave.read import fetch as _fetch
-from keyweave.read import join as _join
-from keyweave.read import search as _search
+from keyweave.read.query import where_query as where_query_
 from keyweave.write import update as _update
 from keyweave.sync.repository import Repository
+from keyweave.sync.rows import Rows
 from keyweave.sync.session import Session
 
 from .. import fields as _fields
+from .. import filters as _filters
 from ..entities.visit import VISIT as ENTITY
 from ..models import Visit
-
-_Order = Literal["created"]
 
 
 class VisitRepository(Repository[Visit, UUID, Never, Never]):
@@ -46,85 +39,6 @@ class VisitRepository(Repository[Visit, UUID, Never, Never]):
         """
         return self._run(_update.update(self._context, ENTITY, key_text_(key, "UUID"), fields), "update")
 
-    def search(
-        self,
-        *,
-        number: UUID | _UnsetType = _UNSET,
-        order: _Order = "created",
-        limit: int = 50,
-        cursor: str | None = None,
-        newest: bool = True,
-    ) -> Page[Visit]:
-        """One page of the rows whose fields equal every given argument; `explain` shows how they are found.
-
-        None asks for rows in which the field is null. An argument that is left out asks for nothing.
-
-        Raises:
-            ValidationError: no view covers the order, a field that is never null is None, or `limit` is not from 1 to 1000.
-            InvalidCursorError: `cursor` belongs to another order.
-        """
-        equal_ = _search.given(number=number)
-        having_ = _join.having()
-        return self._run(
-            _search.search(
-                self._context, ENTITY, equal_, having_, order=order, limit=limit, cursor=cursor, newest=newest
-            ),
-            "search",
-        )
-
-    def first(self, *, number: UUID | _UnsetType = _UNSET, order: _Order = "created") -> Visit:
-        """The first row of `search`.
-
-        Raises:
-            VisitNotFoundError: no row is found.
-            ValidationError: no view covers the order.
-        """
-        equal_ = _search.given(number=number)
-        having_ = _join.having()
-        return self._run(_search.first(self._context, ENTITY, equal_, having_, order=order), "first")
-
-    def iterate(
-        self,
-        *,
-        number: UUID | _UnsetType = _UNSET,
-        order: _Order = "created",
-        batch: int = 200,
-        newest: bool = True,
-    ) -> Iterator[Visit]:
-        """Every row that `search` finds, read `batch` at a time; rows that are written meanwhile may be
-        missing.
-        """
-        equal_ = _search.given(number=number)
-        having_ = _join.having()
-        return self._session.iterate(
-            lambda cursor: _search.search(
-                self._context, ENTITY, equal_, having_, order=order, limit=batch, cursor=cursor, newest=newest
-            ),
-            self._run,
-            "iterate",
-        )
-
-    def fetch(
-        self, *, number: UUID | _UnsetType = _UNSET, order: _Order = "created", newest: bool = True
-    ) -> list[Visit]:
-        """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
-
-        Rows that are written meanwhile may be missing; no row appears twice.
-
-        Raises:
-            ValidationError: no view covers the order.
-        """
-        equal_ = _search.given(number=number)
-        having_ = _join.having()
-        return self._run(
-            _fetch.fetch_matching(self._context, ENTITY, equal_, having_, order=order, newest=newest), "fetch"
-        )
-
-    def explain(
-        self, *, number: UUID | _UnsetType = _UNSET, order: _Order = "created"
-    ) -> _search.Explanation:
-        """The view that `search` would read with these arguments, the other usable views, and what it would
-        compare.
-        """
-        equal_ = _search.given(number=number)
-        return self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
+    def where(self, /, **fields: Unpack[_filters.VisitFilters]) -> Rows[Visit]:
+        """The rows that all filters match, latest first: each is a value, None for null, or a predicate of `keyweave.query`."""
+        return Rows(self._run, self._context, where_query_(ENTITY, fields))

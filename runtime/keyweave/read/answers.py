@@ -1,0 +1,181 @@
+"""What a handle can be asked for, beside a page: all rows, the first, the only one, numbers, keys, sums and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from functools import reduce
+from operator import attrgetter
+from typing import Any, Final
+
+from keyweave.effects import Flow
+from keyweave.errors import MultipleRowsError, ValidationError
+from keyweave.model.cursor import Position
+from keyweave.model.exact import EXACT
+from keyweave.model.page import MAX_LIMIT
+from keyweave.read.conditions import value_of
+from keyweave.read.count import count_streams
+from keyweave.read.execute import Answer, answer_to, read_rows
+from keyweave.read.merge import merge_call, next_position
+from keyweave.read.plan import checked
+from keyweave.read.query import Query
+from keyweave.store.context import Context
+
+PAGE_SIZE: Final = 500
+"""Maximum number of rows in one page of a list, which the server reads in one step."""
+
+_ZEROS: Final[dict[str, Any]] = {"int": 0, "float": 0.0, "Decimal": Decimal(0), "timedelta": timedelta(0)}
+"""The sum of no rows, by the kind of field."""
+
+
+def list_rows(context: Context, query: Query) -> Flow[list[Any]]:
+    """Return every row of a query once, read page by page without a limit on their number; errors as for `execute.page`."""
+    key_of = attrgetter(query.entity.key)
+    answer = yield from answer_to(context, query, checked(query))
+    rows, start = yield from read_rows(context, answer, PAGE_SIZE, None)
+    if start is None:
+        return rows
+    while start is not None:
+        more, start = yield from read_rows(context, answer, PAGE_SIZE, start)
+        rows += more
+    return _without_repeats(key_of, rows)
+
+
+def _without_repeats(key_of: Callable[[Any], Any], rows: list[Any]) -> list[Any]:
+    """Drop earlier occurrences of rows that other writers moved while the pages were read."""
+    if len(set(map(key_of, rows))) == len(rows):
+        return rows
+    last = {key_of(row): row for row in rows}
+    return [row for row in rows if last[key_of(row)] is row]
+
+
+def first(context: Context, query: Query) -> Flow[Any]:
+    """Return the first row of a query, or None; errors as for `execute.page`."""
+    rows = yield from _leading(context, query, 1)
+    return rows[0] if rows else None
+
+
+def one(context: Context, query: Query) -> Flow[Any]:
+    """Return the only row of a query.
+
+    Raises:
+        NotFoundError: the entity's own error, when there is no row.
+        MultipleRowsError: there are several.
+        ValidationError, UnboundedQueryError, ViewNotBuiltError: as for `execute.page`.
+    """
+    rows = yield from _leading(context, query, 2)
+    if not rows:
+        raise query.entity.missing("")
+    if len(rows) > 1:
+        name = query.entity.name
+        raise MultipleRowsError(f"{name}: expected one row, found several", entity=name)
+    return rows[0]
+
+
+def _leading(context: Context, query: Query, limit: int) -> Flow[list[Any]]:
+    answer = yield from answer_to(context, query, checked(query))
+    rows, _ = yield from read_rows(context, answer, limit, None)
+    return rows
+
+
+def count(context: Context, query: Query) -> Flow[int]:
+    """Return the number of rows of a query, without documents where the sizes of lists give it; errors as for `execute.page`."""
+    answer = yield from answer_to(context, query, checked(query))
+    return (yield from _count(context, answer))
+
+
+def _count(context: Context, answer: Answer) -> Flow[int]:
+    if answer.plain and not answer.streams:
+        return 0
+    if _countable(context, answer):
+        return sum((yield from count_streams(context, answer.query.entity, answer.streams)))
+    number, start = 0, None
+    while True:
+        rows, start = yield from read_rows(context, answer, MAX_LIMIT, start)
+        number += len(rows)
+        if start is None:
+            return number
+
+
+def _countable(context: Context, answer: Answer) -> bool:
+    """Return whether sizes give the number of rows: lists of one view have no row in common.
+
+    A transaction's own rows are counted in whole lists only.
+    """
+    bounded = any(stream.ends for stream in answer.streams)
+    return answer.plain and len(answer.plans) == 1 and not (bounded and context.unit is not None)
+
+
+def exists(context: Context, query: Query) -> Flow[bool]:
+    """Return whether a query has a row; errors as for `execute.page`."""
+    answer = yield from answer_to(context, query, checked(query))
+    if answer.plain and not answer.streams:
+        return False
+    if _countable(context, answer):
+        return sum((yield from count_streams(context, answer.query.entity, answer.streams))) > 0
+    rows, _ = yield from read_rows(context, answer, 1, None)
+    return bool(rows)
+
+
+def keys(context: Context, query: Query) -> Flow[list[Any]]:
+    """Return the keys of all rows of a query in order, without documents where views cover the filters.
+
+    Errors as for `execute.page`.
+    """
+    entity = query.entity
+    answer = yield from answer_to(context, query, checked(query))
+    found: list[Any] = []
+    start: Position | None = None
+    if answer.plain and answer.streams and context.unit is None and context.strategy.by_script:
+        while True:
+            reply = yield from merge_call(
+                context, entity, answer.streams, MAX_LIMIT, start, answer.newest, "members"
+            )
+            found += [entity.key_value(member.decode()) for member in reply[3:]]
+            start = next_position(entity, answer.streams, answer.newest, reply)
+            if start is None:
+                return list(dict.fromkeys(found))
+    while True:
+        rows, start = yield from read_rows(context, answer, MAX_LIMIT, start)
+        found += [getattr(row, entity.key) for row in rows]
+        if start is None:
+            return list(dict.fromkeys(found))
+
+
+def total(context: Context, query: Query, field: str) -> Flow[Any]:
+    """Return the sum of a field over all rows of a query. Reads their documents; null counts as nothing.
+
+    Raises:
+        ValidationError: the field is not numeric; and as for `execute.page`.
+        UnboundedQueryError, ViewNotBuiltError: as for `execute.page`.
+    """
+    entity = query.entity
+    kind = entity.filters.get(field, "")
+    if kind not in _ZEROS:
+        rule = "only a field of numbers or durations has a sum"
+        raise ValidationError(f"{entity.name}.{field}: {rule}", entity=entity.name, field=field, rule=rule)
+    answer = yield from answer_to(context, query, checked(query))
+    result, start = _ZEROS[kind], None
+    while True:
+        rows, start = yield from read_rows(context, answer, MAX_LIMIT, start)
+        values = [value for row in rows if (value := getattr(row, field)) is not None]
+        result = reduce(EXACT.add, values, result) if kind == "Decimal" else sum(values, result)
+        if start is None:
+            return result
+
+
+def lowest(context: Context, query: Query) -> Flow[Any]:
+    """Return the lowest value of the order of a query, or None without rows; errors as for `execute.page`."""
+    return (yield from _end(context, query, descending=False))
+
+
+def highest(context: Context, query: Query) -> Flow[Any]:
+    """Return the highest value of the order of a query, or None without rows; errors as for `execute.page`."""
+    return (yield from _end(context, query, descending=True))
+
+
+def _end(context: Context, query: Query, *, descending: bool) -> Flow[Any]:
+    query = query if query.descending == descending else query.reversed()
+    row = yield from first(context, query)
+    return value_of(query.entity, row, query.order) if row is not None else None

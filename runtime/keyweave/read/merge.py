@@ -1,0 +1,208 @@
+"""Several streams as one: merged by (score, member), every row once, and each stream asked after the same position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+from keyweave.document.codec import HEAD_LENGTH, read_head
+from keyweave.effects import Command, Flow, Reply, Word
+from keyweave.exchange.ask import ask, ask_script
+from keyweave.exchange.deadline import deadlines_passed
+from keyweave.exchange.heal import HEALED_AT_ONCE, dangling_members, heal_on_the_way
+from keyweave.model.cursor import Position
+from keyweave.model.entity import Entity
+from keyweave.model.record import Record
+from keyweave.read.get import which_live
+from keyweave.read.rank import Rank, rank_at
+from keyweave.read.readable import load_readable
+from keyweave.read.stream import Stream
+from keyweave.store.context import Context
+
+R = TypeVar("R", bound=Record)
+
+MOST_STREAMS: Final = 64
+"""Maximum number of streams of one query; a filter that needs more is compared on documents."""
+
+_MIN_SCAN: Final = 4000
+_SCAN_FACTOR: Final = 8
+_LONGEST_STRIDE: Final = 500
+
+
+def most_members(limit: int) -> int:
+    """Return how many members one call may read for a page of `limit` rows. Behind many ended rows it needs all of them."""
+    return max(_MIN_SCAN, limit * _SCAN_FACTOR)
+
+
+def merge_by_script(
+    context: Context,
+    entity: Entity[R],
+    streams: Sequence[Stream],
+    limit: int,
+    start: Position | None,
+    newest: bool,
+) -> Flow[tuple[list[R], Position | None]]:
+    """Return up to `limit` live rows of several streams after a position, and the next position, in one round trip."""
+    reply: Reply = yield from merge_call(context, entity, streams, limit, start, newest, "documents")
+    return load_readable(context, entity, reply[3:]), next_position(entity, streams, newest, reply)
+
+
+def merge_call(
+    context: Context,
+    entity: Entity[Any],
+    streams: Sequence[Stream],
+    limit: int,
+    start: Position | None,
+    newest: bool,
+    wanted: str,
+) -> Flow[Any]:
+    """Send the script `merge` and return its reply. Entries without a document are healed.
+
+    Args:
+        wanted: `documents` or `members`.
+    """
+    partition = context.partition(entity)
+    arguments: list[Word] = [
+        partition.document_prefix(entity.name),
+        limit,
+        "newest" if newest else "oldest",
+        start.score if start is not None else "",
+        start.member if start is not None else "",
+        most_members(limit),
+        wanted,
+    ]
+    if any(stream.ends for stream in streams):
+        for stream in streams:
+            arguments += stream.ends or ("-inf", "+inf")
+    keys = tuple([partition.view(entity.name, each.view.name, each.values) for each in streams])
+    reply = yield from ask_script(context, "merge", keys, tuple(arguments))
+    dangling = reply[2][: 2 * HEALED_AT_ONCE]
+    if dangling and context.unit is None:
+        found = []
+        for number, member in zip(dangling[::2], dangling[1::2], strict=True):
+            stream = streams[number - 1]
+            found += dangling_members(entity, stream.view.name, stream.values, [member])
+        yield from heal_on_the_way(context, found)
+    return reply
+
+
+def next_position(
+    entity: Entity[Any], streams: Sequence[Stream], newest: bool, reply: Any
+) -> Position | None:
+    """Return the position in a reply of `page` or `merge`; None at the end."""
+    score, member = reply[0], reply[1]
+    if not score:
+        return None
+    return Position(entity.name, streams[0].view.order, newest, score.decode(), member.decode())
+
+
+def merge_by_keys(
+    context: Context,
+    entity: Entity[R],
+    streams: Sequence[Stream],
+    limit: int,
+    start: Position | None,
+    newest: bool,
+) -> Flow[tuple[list[R], Position | None]]:
+    """Return what `merge_by_script` returns, by ranges of the views and MGET."""
+    ranges = [_range(context, entity, stream, start, newest) for stream in streams]
+    first = rank_at(start) if start is not None else None
+    offsets = [0] * len(streams)
+    records: list[R] = []
+    stride, examined, last = limit, 0, start
+    while len(records) < limit and examined < most_members(limit):
+        replies = yield from ask(
+            context,
+            tuple(
+                (*words, "LIMIT", offset, stride + 1) for words, offset in zip(ranges, offsets, strict=True)
+            ),
+        )
+        parts, edges = _entries(replies, stride)
+        # Beyond the last known entry of a stream that goes on, a later entry of it could come first.
+        edge = (max(edges) if newest else min(edges)) if edges else None
+        known = sorted({entry for part in parts for entry in part}, reverse=newest)
+        reached = [
+            entry
+            for entry in known
+            if not _passed(entry, first, newest) and (edge is None or _passed(entry, edge, newest))
+        ]
+        members = [member.decode() for _, member in reached]
+        count, live = yield from _live_rows(context, entity, members, limit - len(records))
+        records += live
+        if count < len(reached):
+            edge = reached[count - 1]
+        if count:
+            score, member = reached[count - 1]
+            last = Position(entity.name, streams[0].view.order, newest, f"{score:.17g}", member.decode())
+        if edge is None:
+            return records, None
+        for number, part in enumerate(parts):
+            step = sum(_passed(entry, edge, newest) for entry in part)
+            offsets[number] += step
+            examined += step
+        stride = max(limit - len(records), min(2 * stride, _LONGEST_STRIDE))
+    return records, last
+
+
+def _range(
+    context: Context, entity: Entity[Any], stream: Stream, start: Position | None, newest: bool
+) -> Command:
+    """Return the words of the range of a stream from a position on, without their limit."""
+    low, high = stream.ends or ("-inf", "+inf")
+    if start is not None:
+        if newest:
+            high = start.score if float(start.score) < float(high) else high
+        else:
+            low = start.score if float(start.score) > float(low) else low
+    key = context.partition(entity).view(entity.name, stream.view.name, stream.values)
+    if newest:
+        return ("ZREVRANGEBYSCORE", key, high, low, "WITHSCORES")
+    return ("ZRANGEBYSCORE", key, low, high, "WITHSCORES")
+
+
+def _entries(replies: Sequence[Any], stride: int) -> tuple[list[list[Rank]], list[Rank]]:
+    """Return the first `stride` entries of each reply, and the last one of each stream that goes on."""
+    parts: list[list[Rank]] = []
+    edges: list[Rank] = []
+    for flat in replies:
+        part = [(float(flat[index + 1]), flat[index]) for index in range(0, len(flat), 2)]
+        if len(part) > stride:
+            part = part[:stride]
+            edges.append(part[-1])
+        parts.append(part)
+    return parts, edges
+
+
+def _passed(entry: Rank, edge: Rank | None, newest: bool) -> bool:
+    """Return whether an entry comes at or before another one."""
+    if edge is None:
+        return False
+    return entry >= edge if newest else entry <= edge
+
+
+def _live_rows(
+    context: Context, entity: Entity[R], members: list[str], wanted: int
+) -> Flow[tuple[int, list[R]]]:
+    """Return up to `wanted` live rows of the first members, and how many members were passed.
+
+    Of more than `wanted` members, only those are read whose head shows no deadline that has passed.
+    """
+    prefix = context.partition(entity).document_prefix(entity.name)
+    chosen, passed = members, len(members)
+    if len(members) > wanted:
+        heads = yield from ask(
+            context, tuple(("GETRANGE", prefix + member, 0, HEAD_LENGTH - 1) for member in members)
+        )
+        parsed = [read_head(head) for head in heads]
+        ended = yield from deadlines_passed(
+            context, [head.expires if head is not None else 0 for head in parsed]
+        )
+        places = [place for place, gone in enumerate(ended) if heads[place] and not gone][:wanted]
+        chosen = [members[place] for place in places]
+        passed = places[-1] + 1 if len(places) == wanted else len(members)
+    if not chosen:
+        return passed, []
+    (documents,) = yield from ask(context, (("MGET", *[prefix + member for member in chosen]),))
+    records = load_readable(context, entity, [document for document in documents if document is not None])
+    live = yield from which_live(context, records)
+    return passed, [record for record, lives in zip(records, live, strict=True) if lives]

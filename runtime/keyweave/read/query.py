@@ -1,0 +1,129 @@
+"""Queries: what a handle of rows asks for, before anything is checked or sent.
+
+A query is immutable and cheap to make. A handle makes a new one for each of its methods that choose rows, and `compile` checks
+it when rows are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from keyweave.errors import ValidationError
+from keyweave.model.entity import Entity
+
+NO_FILTERS: Final[Mapping[str, Any]] = {}
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Rows for which everything in it holds. The rows of a query are in at least one of its parts.
+
+    Attributes:
+        view: the view whose lists are read; empty to let the planner choose.
+        values: the values of that view's fields.
+        filters: values, None for null, or predicates by field name.
+        stretches: low and high ends of the order, None for an open end; all of them hold.
+        having: conditions on rows that refer to the row.
+    """
+
+    view: str = ""
+    values: tuple[Any, ...] = ()
+    filters: Mapping[str, Any] = NO_FILTERS
+    stretches: tuple[tuple[Any, Any], ...] = ()
+    having: tuple[Having, ...] = ()
+
+
+class Query(msgspec.Struct, frozen=True):
+    """What a handle asks for.
+
+    Attributes:
+        entity: the entity of the rows.
+        parts: at least one; see `Part`.
+        order: `created`, `revision` or the name of a field.
+        reverse: against the order's own direction.
+        scan: reading all rows is allowed.
+    """
+
+    entity: Entity[Any]
+    parts: tuple[Part, ...]
+    order: str
+    reverse: bool = False
+    scan: bool = False
+
+    @property
+    def descending(self) -> bool:
+        """Whether the highest value comes first: the default of every order but that of strings."""
+        return (self.entity.filters.get(self.order) == "str") == self.reverse
+
+    @property
+    def view(self) -> str:
+        """The view that the query names; empty if it names none, or several."""
+        return self.parts[0].view if len(self.parts) == 1 else ""
+
+    def reversed(self) -> Query:
+        """The same rows in the opposite direction."""
+        return Query(self.entity, self.parts, self.order, not self.reverse, self.scan)
+
+    def ordered(self, order: str) -> Query:
+        """The same rows in another order."""
+        return Query(self.entity, self.parts, order, self.reverse, self.scan)
+
+    def scanning(self) -> Query:
+        """The same rows, with permission to read all rows."""
+        return Query(self.entity, self.parts, self.order, self.reverse, True)
+
+    def within(self, low: Any, high: Any) -> Query:
+        """The rows of a stretch of the order."""
+        return self._each(lambda part: _replace(part, stretches=(*part.stretches, (low, high))))
+
+    def where_having(self, condition: Having) -> Query:
+        """The rows for which another condition holds."""
+        return self._each(lambda part: _replace(part, having=(*part.having, condition)))
+
+    def or_(self, other: Query) -> Query:
+        """The rows of either query.
+
+        Raises:
+            ValidationError: the queries have other entities, orders or directions.
+        """
+        name = self.entity.name
+        if other.entity is not self.entity:
+            rule = f"rows of {other.entity.name} cannot be combined with rows of {name}"
+            raise ValidationError(f"{name}: {rule}", entity=name, rule=rule)
+        if (other.order, other.reverse) != (self.order, self.reverse):
+            rule = "both sides of `|` need one order and direction"
+            raise ValidationError(f"{name}: {rule}", entity=name, field="order", rule=rule)
+        parts = (*self.parts, *other.parts)
+        return Query(self.entity, parts, self.order, self.reverse, self.scan or other.scan)
+
+    def _each(self, change: Any) -> Query:
+        parts = tuple(change(part) for part in self.parts)
+        return Query(self.entity, parts, self.order, self.reverse, self.scan)
+
+
+class Having(msgspec.Struct, frozen=True):
+    """A condition of a semi-join: a row of `rows` refers to the row.
+
+    Attributes:
+        rows: the referring rows.
+        via: the field of the reference; empty if there is only one.
+    """
+
+    rows: Query
+    via: str = ""
+
+
+def view_query(entity: Entity[Any], view: str, values: tuple[Any, ...]) -> Query:
+    """Return the query for the rows of a view."""
+    return Query(entity, (Part(view, values),), entity.views[view].order)
+
+
+def where_query(entity: Entity[Any], filters: Mapping[str, Any]) -> Query:
+    """Return the query for the rows that all filters match, in the order of their creation."""
+    return Query(entity, (Part("", (), filters),), "created")
+
+
+def _replace(part: Part, **changes: Any) -> Part:
+    return msgspec.structs.replace(part, **changes)
