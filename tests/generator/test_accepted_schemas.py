@@ -148,7 +148,7 @@ def test_the_manifest_lists_every_file_and_the_keyspace_page_every_key(name: str
     for entity in load_sources(sources(name)).entities:
         expected.append(f"{entity.name}:<{entity.key}>")
         expected += [
-            f"{entity.name}.{view.stored}{''.join(f':<{field}>' for field in view.fields)}"
+            f"{entity.name}.{view.stored}{''.join(f':<{field}>' for field in (*view.fields, *filter(None, [view.each])))}"
             for view in entity.views
         ]
         expected += [f"{entity.name}.{unique.stored}" for unique in entity.uniques]

@@ -100,8 +100,10 @@ def _play_entity(
         assert repository.get(key) == record
         for view in entity.views:
             values = [getattr(record, name) for name in view.fields]
-            if None not in values:
-                assert record in getattr(repository, f"list_{view.name}")(*values).records
+            elements = [[each] for each in getattr(record, view.each) or ()] if view.each else [[]]
+            for last in elements if None not in values else ():
+                listed = getattr(repository, f"list_{view.name}")(*values, *last).records
+                assert record in listed or view.where is not None
         for unique in entity.uniques:
             values = [getattr(record, name) for name in unique.fields]
             if None not in values:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keyweave_generator.literal import literal, tuple_of
-from keyweave_generator.model import Entity, Merge, Schema, TypeKind, Unique, View, referrer_words
+from keyweave_generator.model import Entity, Field, Merge, Schema, TypeKind, Unique, View, referrer_words
 from keyweave_generator.names import argument_name
 
 from .annotations import annotation
@@ -13,7 +14,7 @@ from .entries import argument_text, claimed_by_arguments, looked_up
 from .filters import filter_fields
 from .identifiers import filter_name, merge_name, module_name
 from .imports import Imports
-from .indexes import group_texts, order_of
+from .indexes import asked_fields, group_texts, order_of
 from .text import sentence
 
 
@@ -102,9 +103,12 @@ class MergeMethod:
 
 def view_methods(view: View, entity: Entity, schema: Schema, imports: Imports) -> ViewMethods:
     """The methods of a view."""
-    parameters, values = _asked(view.fields, entity, imports)
+    asked = asked_fields(view, entity)
+    parameters, values = _asked(asked, imports)
     fields = {field.name: field for field in entity.fields}
-    gathers = len(view.fields) == 1 and view.fields[0] in {each.field for each in entity.references}
+    gathers = len(asked) == len(view.fields) == 1 and view.fields[0] in {
+        each.field for each in entity.references
+    }
     return ViewMethods(
         view.name,
         sentence(view.why),
@@ -120,7 +124,7 @@ def view_methods(view: View, entity: Entity, schema: Schema, imports: Imports) -
 def unique_methods(unique: Unique, entity: Entity, imports: Imports) -> UniqueMethods:
     """The methods of a unique constraint."""
     doc = unique.doc or f"One {entity.name} for each {' and '.join(unique.fields)}."
-    parameters, _ = _asked(unique.fields, entity, imports)
+    parameters, _ = _asked(asked_fields(unique, entity), imports)
     return UniqueMethods(
         unique.name, sentence(doc), parameters, claimed_by_arguments(unique, entity, imports)
     )
@@ -163,17 +167,17 @@ def merge_method(merge: Merge, entity: Entity, imports: Imports) -> MergeMethod:
 def _group_method(view: View, entity: Entity, schema: Schema, imports: Imports) -> GroupMethod | None:
     if not group_texts(view, entity, schema):
         return None
-    type_ = next(field.type for field in entity.fields if field.name == view.fields[-1])
-    parameters, values = _asked(view.fields[:-1], entity, imports)
+    *others, last = asked_fields(view, entity)
+    type_ = last.type
+    parameters, values = _asked(others, imports)
     name = annotation(type_, imports)
     convert = f"{name}(group_)" if type_.kind is TypeKind.ENUM else 'group_ == "true"'
-    return GroupMethod(view.fields[-1], name, convert, parameters, values)
+    return GroupMethod(last.name, name, convert, parameters, values)
 
 
-def _asked(names: tuple[str, ...], entity: Entity, imports: Imports) -> tuple[str, str]:
+def _asked(fields: Sequence[Field], imports: Imports) -> tuple[str, str]:
     """Parameters for fields, each behind a comma, and the tuple of their key texts."""
-    fields = {field.name: field for field in entity.fields}
     parameters = "".join(
-        f", {argument_name(name)}: {annotation(fields[name].type, imports)}" for name in names
+        f", {argument_name(field.name)}: {annotation(field.type, imports)}" for field in fields
     )
-    return parameters, tuple_of(argument_text(fields[name], imports) for name in names)
+    return parameters, tuple_of(argument_text(field, imports) for field in fields)

@@ -106,7 +106,9 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
     referrers = referrer_methods(entity, schema, imports)
     unset = imports.use("msgspec", "UNSET", alias="_UNSET")
     unset_type = imports.use("msgspec", "UnsetType", alias="_UnsetType")
-    orders = dict.fromkeys(order_of(view) for view in entity.views) or {"created": None}
+    orders = dict.fromkeys(
+        order_of(view) for view in entity.views if view.each is None and view.where is None
+    ) or {"created": None}
     touches = tuple(
         field.name
         for field in entity.fields
@@ -115,7 +117,7 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
     key = next(field for field in entity.fields if field.name == entity.key)
     numbers = tuple(literal(field.name) for field in number_fields(entity))
     record, key_type = imports.schema_class(entity.name), annotation(key.type, imports)
-    names = ("_Number" if numbers else "", "_View" if entity.views else "")
+    names = ("_Number" if numbers else "", "_View" if any(view.each is None for view in entity.views) else "")
     module = RepositoryModule(
         imports,
         flavour,
@@ -128,7 +130,7 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         _stored_key(key, imports) if referrers or entity.merges or touches or entity.hierarchy else "",
         not_found_name(entity),
         tuple(map(literal, orders)),
-        tuple(literal(view.name) for view in entity.views),
+        tuple(literal(view.name) for view in entity.views if view.each is None),
         numbers,
         "".join(
             f"{argument_name(field.name)}: {annotation(field.type, imports)} | {unset_type}{' | None' if field.optional else ''} = {unset}, "

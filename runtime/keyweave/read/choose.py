@@ -33,7 +33,7 @@ def find_access_path(
     known = context.state.access_paths.get(cache_key)
     if known is not None and not context.unbuilt:
         return known
-    usable = [view for view in entity.views.values() if fields.issuperset(view.fields)]
+    usable = [view for view in entity.views.values() if view.whole and fields.issuperset(view.fields)]
     ordered = [view for view in usable if view.order == order]
     if not ordered:
         orders = {"created", "revision"} | {view.order for view in entity.views.values()}

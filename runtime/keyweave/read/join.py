@@ -95,7 +95,7 @@ def narrowing_views(context: Context, referrer: Referrer, filters: Mapping[str, 
     usable = [
         view
         for view in child.views.values()
-        if view.fields and view.name != referrer.reference.via
+        if view.whole and view.fields and view.name != referrer.reference.via
         if all(filters.get(name) is not None for name in view.fields)
         if f"{child.name}.{view.name}" not in context.unbuilt
     ]

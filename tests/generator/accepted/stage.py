@@ -116,8 +116,18 @@ class Stage:
         repository, entity = self.repository_of(record), self.entity_of(record)
         for view in entity.views.values():
             values = [getattr(record, name) for name in view.fields]
-            if None not in values:
+            entries = [each for each in entity.entries(record) if getattr(each, "view", "") == view.name]
+            if view.each:
+                assert len(entries) in (0, len(set(getattr(record, view.each) or ())))
+                for element in getattr(record, view.each) if entries else ():
+                    self._visit_view(repository, view.name, [*values, element], record)
+                if hasattr(repository.plain, f"group_counts_{view.name}"):
+                    for group, number in getattr(repository, f"group_counts_{view.name}")(*values).items():
+                        assert number == getattr(repository, f"count_{view.name}")(*values, group) > 0
+            elif None not in values and (entries or not view.where):
                 self._visit_view(repository, view.name, values, record)
+            if view.each:
+                continue
             if None not in values[:-1] and hasattr(repository.plain, f"group_counts_{view.name}"):
                 groups = getattr(repository, f"group_counts_{view.name}")(*values[:-1])
                 for group, number in groups.items():
@@ -146,7 +156,8 @@ class Stage:
         filters = self._filters(repository, record)
         assert leading(**filters) == (record, expected)
         assert leading(**filters, newest=False) == (record, expected[::-1])
-        for view in self.entity_of(record).views.values():
+        whole = [view for view in self.entity_of(record).views.values() if view.whole]
+        for view in whole:
             values = {argument_name(name): filters.get(argument_name(name)) for name in view.fields}
             if None not in values.values():
                 row, family = leading(**values, order=view.order)
@@ -186,10 +197,11 @@ class Stage:
         assert repository.first(**filters) == record
         assert repository.explain(**filters).access == "key"
         del filters[argument_name(entity.key)]
-        for order in dict.fromkeys(view.order for view in entity.views.values()):
+        whole = [view for view in entity.views.values() if view.whole]
+        for order in dict.fromkeys(view.order for view in whole):
             covered = [
                 view
-                for view in entity.views.values()
+                for view in whole
                 if view.order == order and all(argument_name(name) in filters for name in view.fields)
             ]
             if covered:

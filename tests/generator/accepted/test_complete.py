@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -35,9 +34,8 @@ def exhibit(stage: Stage, key: str = "1", **more: Any) -> Any:
         "sealed": True,
         "height": 2.5,
         "width": 2,
-        "shown_on": NOON.date(),
         "opens": NOON.time(),
-        "number": UUID(int=1),
+        "tags": {"a", "b"},
         "turn": timedelta(seconds=int(key)),
         "found_at": NOON,
         "notes": {"a": [1, None]},

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date, time
+from datetime import time
 from decimal import Decimal
 from typing import TypedDict
-from uuid import UUID
 
 from .models import State
 
@@ -21,6 +20,4 @@ class ExhibitFilter(TypedDict, total=False):
     sealed: bool | None
     width: int | None
     worth: Decimal
-    shown_on: date | None
     opens: time
-    number: UUID | None

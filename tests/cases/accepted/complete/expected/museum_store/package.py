@@ -34,6 +34,6 @@ PACKAGE = Package(
         "tree",
         "unlock",
     ),
-    fingerprint="b0477960117f56b3ab366a0660b6266ca06bbf6bdbe01eb89895a300f8ed5c92",
+    fingerprint="15c0afe202ddfa53cc3d0f41bffa04ad9b3758f65886282f770a2725560510ea",
     format=1,
 )

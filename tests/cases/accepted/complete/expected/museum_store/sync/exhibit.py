@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime, time
+from datetime import datetime, time
 from decimal import Decimal
 from typing import Literal
-from uuid import UUID
 
 from msgspec import UNSET as _UNSET
 from msgspec import UnsetType as _UnsetType
@@ -35,7 +34,7 @@ from ..entities.exhibit import EXHIBIT as ENTITY
 from ..entities.exhibit import EXHIBIT_PARTS
 from ..models import Exhibit, Part, State
 
-_Order = Literal["height", "created", "turn"]
+_Order = Literal["created", "turn"]
 _View = Literal["by_gallery_sealed", "by_part_of", "by_gallery"]
 _Number = Literal["height", "width", "worth"]
 
@@ -295,6 +294,53 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
             "by_gallery",
         )
 
+    def list_tagged(
+        self, gallery: str, tags: str, *, limit: int = 50, cursor: str | None = None, newest: bool = True
+    ) -> Page[Exhibit]:
+        """One page, newest first unless `newest` is False.
+
+        A "tag".
+
+        Raises:
+            ValidationError: `limit` is not from 1 to 1000.
+            InvalidCursorError: `cursor` belongs to another order.
+        """
+        values_ = (key_text_(gallery, "str").strip(), key_text_(tags, "str"))
+        return self._run(
+            _page.page(self._context, ENTITY, "tagged", values_, limit=limit, cursor=cursor, newest=newest),
+            "list",
+            "tagged",
+        )
+
+    def iterate_tagged(
+        self, gallery: str, tags: str, *, batch: int = 200, newest: bool = True
+    ) -> Iterator[Exhibit]:
+        """Every row of `list_tagged`, read `batch` at a time; rows that are written meanwhile may be missing."""
+        values_ = (key_text_(gallery, "str").strip(), key_text_(tags, "str"))
+        return self._session.iterate(
+            lambda cursor: _page.page(
+                self._context, ENTITY, "tagged", values_, limit=batch, cursor=cursor, newest=newest
+            ),
+            self._run,
+            "iterate",
+            "tagged",
+        )
+
+    def fetch_tagged(self, gallery: str, tags: str, *, newest: bool = True) -> list[Exhibit]:
+        """All rows of `list_tagged` as one list; `iterate_tagged` holds no more than a batch in memory.
+
+        Rows that are written meanwhile may be missing; no row appears twice.
+        """
+        values_ = (key_text_(gallery, "str").strip(), key_text_(tags, "str"))
+        return self._run(
+            _fetch.fetch(self._context, ENTITY, "tagged", values_, newest=newest), "fetch", "tagged"
+        )
+
+    def count_tagged(self, gallery: str, tags: str) -> int:
+        """The number of rows of `list_tagged`, without reading them."""
+        values_ = (key_text_(gallery, "str").strip(), key_text_(tags, "str"))
+        return self._run(_count.count(self._context, ENTITY, "tagged", values_), "count", "tagged")
+
     def group_counts_by_gallery_sealed(self, gallery: str) -> dict[bool, int]:
         """The number of rows for each `sealed`, without reading them; a value without rows is left out."""
         values_ = (key_text_(gallery, "str").strip(),)
@@ -316,11 +362,9 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
         sealed: bool | _UnsetType | None = _UNSET,
         width: int | _UnsetType | None = _UNSET,
         worth: Decimal | _UnsetType = _UNSET,
-        shown_on: date | _UnsetType | None = _UNSET,
         opens: time | _UnsetType = _UNSET,
-        number: UUID | _UnsetType | None = _UNSET,
         having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
-        order: _Order = "height",
+        order: _Order = "created",
         limit: int = 50,
         cursor: str | None = None,
         newest: bool = True,
@@ -344,9 +388,7 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
             sealed=sealed,
             width=width,
             worth=worth,
-            shown_on=shown_on,
             opens=opens,
-            number=number,
         )
         having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "gallery", "title")))
         return self._run(
@@ -367,11 +409,9 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
         sealed: bool | _UnsetType | None = _UNSET,
         width: int | _UnsetType | None = _UNSET,
         worth: Decimal | _UnsetType = _UNSET,
-        shown_on: date | _UnsetType | None = _UNSET,
         opens: time | _UnsetType = _UNSET,
-        number: UUID | _UnsetType | None = _UNSET,
         having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
-        order: _Order = "height",
+        order: _Order = "created",
     ) -> Exhibit:
         """The first row of `search`.
 
@@ -388,9 +428,7 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
             sealed=sealed,
             width=width,
             worth=worth,
-            shown_on=shown_on,
             opens=opens,
-            number=number,
         )
         having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "gallery", "title")))
         return self._run(_search.first(self._context, ENTITY, equal_, having_, order=order), "first")
@@ -406,11 +444,9 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
         sealed: bool | _UnsetType | None = _UNSET,
         width: int | _UnsetType | None = _UNSET,
         worth: Decimal | _UnsetType = _UNSET,
-        shown_on: date | _UnsetType | None = _UNSET,
         opens: time | _UnsetType = _UNSET,
-        number: UUID | _UnsetType | None = _UNSET,
         having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
-        order: _Order = "height",
+        order: _Order = "created",
         newest: bool = True,
     ) -> tuple[Exhibit, list[Exhibit]]:
         """The row that `first` finds, and every Exhibit that refers to it by `part_of`.
@@ -428,9 +464,7 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
             sealed=sealed,
             width=width,
             worth=worth,
-            shown_on=shown_on,
             opens=opens,
-            number=number,
         )
         having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "gallery", "title")))
         return self._run(
@@ -451,11 +485,9 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
         sealed: bool | _UnsetType | None = _UNSET,
         width: int | _UnsetType | None = _UNSET,
         worth: Decimal | _UnsetType = _UNSET,
-        shown_on: date | _UnsetType | None = _UNSET,
         opens: time | _UnsetType = _UNSET,
-        number: UUID | _UnsetType | None = _UNSET,
         having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
-        order: _Order = "height",
+        order: _Order = "created",
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[Exhibit]:
@@ -471,9 +503,7 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
             sealed=sealed,
             width=width,
             worth=worth,
-            shown_on=shown_on,
             opens=opens,
-            number=number,
         )
         having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "gallery", "title")))
         return self._session.iterate(
@@ -495,11 +525,9 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
         sealed: bool | _UnsetType | None = _UNSET,
         width: int | _UnsetType | None = _UNSET,
         worth: Decimal | _UnsetType = _UNSET,
-        shown_on: date | _UnsetType | None = _UNSET,
         opens: time | _UnsetType = _UNSET,
-        number: UUID | _UnsetType | None = _UNSET,
         having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
-        order: _Order = "height",
+        order: _Order = "created",
         newest: bool = True,
     ) -> list[Exhibit]:
         """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
@@ -518,9 +546,7 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
             sealed=sealed,
             width=width,
             worth=worth,
-            shown_on=shown_on,
             opens=opens,
-            number=number,
         )
         having_ = _join.having(("Exhibit", "part_of", with_trimmed_(having_exhibit, "gallery", "title")))
         return self._run(
@@ -538,10 +564,8 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
         sealed: bool | _UnsetType | None = _UNSET,
         width: int | _UnsetType | None = _UNSET,
         worth: Decimal | _UnsetType = _UNSET,
-        shown_on: date | _UnsetType | None = _UNSET,
         opens: time | _UnsetType = _UNSET,
-        number: UUID | _UnsetType | None = _UNSET,
-        order: _Order = "height",
+        order: _Order = "created",
     ) -> _search.Explanation:
         """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
@@ -555,9 +579,7 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
             sealed=sealed,
             width=width,
             worth=worth,
-            shown_on=shown_on,
             opens=opens,
-            number=number,
         )
         return self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
 

@@ -24,7 +24,7 @@ from .. import filters
 from ..entities.gallery import GALLERY as ENTITY
 from ..models import Exhibit, Gallery
 
-_Order = Literal["revision"]
+_Order = Literal["created"]
 _View = Literal["all"]
 
 
@@ -110,7 +110,7 @@ class GalleryRepository(Repository[Gallery, str, Never, _View]):
         *,
         name: str | _UnsetType = _UNSET,
         having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
-        order: _Order = "revision",
+        order: _Order = "created",
         limit: int = 50,
         cursor: str | None = None,
         newest: bool = True,
@@ -139,7 +139,7 @@ class GalleryRepository(Repository[Gallery, str, Never, _View]):
         *,
         name: str | _UnsetType = _UNSET,
         having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
-        order: _Order = "revision",
+        order: _Order = "created",
     ) -> Gallery:
         """The first row of `search`.
 
@@ -156,7 +156,7 @@ class GalleryRepository(Repository[Gallery, str, Never, _View]):
         *,
         name: str | _UnsetType = _UNSET,
         having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
-        order: _Order = "revision",
+        order: _Order = "created",
         newest: bool = True,
     ) -> tuple[Gallery, list[Exhibit]]:
         """The row that `first` finds, and every Exhibit that refers to it by `gallery`.
@@ -179,7 +179,7 @@ class GalleryRepository(Repository[Gallery, str, Never, _View]):
         *,
         name: str | _UnsetType = _UNSET,
         having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
-        order: _Order = "revision",
+        order: _Order = "created",
         batch: int = 200,
         newest: bool = True,
     ) -> Iterator[Gallery]:
@@ -201,7 +201,7 @@ class GalleryRepository(Repository[Gallery, str, Never, _View]):
         *,
         name: str | _UnsetType = _UNSET,
         having_exhibit: filters.ExhibitFilter | _UnsetType = _UNSET,
-        order: _Order = "revision",
+        order: _Order = "created",
         newest: bool = True,
     ) -> list[Gallery]:
         """All rows that `search` finds, as one list; `iterate` holds no more than a batch in memory.
@@ -217,7 +217,7 @@ class GalleryRepository(Repository[Gallery, str, Never, _View]):
             _fetch.fetch_matching(self._context, ENTITY, equal_, having_, order=order, newest=newest), "fetch"
         )
 
-    def explain(self, *, name: str | _UnsetType = _UNSET, order: _Order = "revision") -> _search.Explanation:
+    def explain(self, *, name: str | _UnsetType = _UNSET, order: _Order = "created") -> _search.Explanation:
         """The view that `search` would read with these arguments, the other usable views, and what it would
         compare.
         """
