@@ -282,11 +282,16 @@ class Merge:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Rows expire `after` this time from the moment at which `when` became true. `recommended` is (least, most) or None."""
+    """Rows expire `after` this time from the moment at which `when` became true, or at the moment in the field `at`.
 
-    when: Expression
-    after: timedelta
+    Without `when`, every row expires. With `sliding`, every write renews the deadline. `recommended` is (least, most) or None.
+    """
+
+    when: Expression | None
+    after: timedelta | None
     recommended: tuple[timedelta, timedelta] | None
+    at: str | None = None
+    sliding: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

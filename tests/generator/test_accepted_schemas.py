@@ -68,7 +68,7 @@ def renew(name: str, files: dict[str, bytes]) -> None:
 def folded(value: Any, depth: int = 0) -> str:
     """JSON with every part on one line that fits there: the golden tree keeps a manifest so."""
     line = json.dumps(value, ensure_ascii=False, sort_keys=True)
-    if len(line) + depth <= 280:
+    if len(line) + depth <= 400:
         return line
     begin = "\n" + " " * (depth + 1)
     if isinstance(value, dict):

@@ -230,7 +230,14 @@ class _Schema:
                 for _ in range(2)
             }
         if draw.random() < 0.2:
-            entity["retention"] = {"when": condition(draw, free, self._enums), "after": "30d"}
+            entity["retention"] = {"after": "30d"}
+            if draw.random() < 0.7:
+                entity["retention"]["when"] = condition(draw, free, self._enums)
+            if draw.random() < 0.3:
+                entity["retention"]["sliding"] = draw.choice([True, False])
+            moments = [each for each, field in free.items() if field["type"] == "datetime"]
+            if moments and draw.random() < 0.3:
+                entity["retention"] = {"at": draw.choice(moments)}
         self._merge(entity, fields)
         if draw.random() < 0.1:
             entity["errors"] = {"not_found": f"{name[:40]}GoneError", "exists": "ThereError"}

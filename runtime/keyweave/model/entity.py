@@ -138,13 +138,17 @@ class Retention(Generic[R]):
 
     Attributes:
         applies: returns whether a record has a deadline.
-        after: microseconds from the write that first makes `applies` true to the deadline.
+        after: microseconds from the write that first makes `applies` true to the deadline; 0 with `at`.
         recommended: smallest and largest recommended `after` in microseconds, or None.
+        at: name of the datetime field that holds the deadline; empty when `after` decides it.
+        sliding: whether every write gives the row the whole of `after` again.
     """
 
     applies: Callable[[R], bool]
-    after: int
+    after: int = 0
     recommended: tuple[int, int] | None = None
+    at: str = ""
+    sliding: bool = False
 
 
 @dataclass(frozen=True, slots=True)

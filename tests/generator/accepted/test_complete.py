@@ -51,10 +51,11 @@ def test_a_museum_at_work(stage: Stage) -> None:
     east, vase, lid = gallery(stage), exhibit(stage), exhibit(stage, "2", part_of="1")
     stage.create(east)
     stage.exhibits.create(vase)
-    visit = stage.package.Visit()
+    visit = stage.package.Visit(ends_at=datetime(2100, 1, 1, tzinfo=UTC))
     stage.create(lid, visit)
     stage.visit(visit)
     stage.write_again(visit)
+    assert stage.callers.touch_ends_at(visit.number) is True
     for record in (east, vase, lid):
         stage.visit(record)
         stage.write_again(record)

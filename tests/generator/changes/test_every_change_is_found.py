@@ -39,6 +39,7 @@ ADDED: dict[str, Any] = {
     "where": "id != 'x'",
     "each": "tags",
     "plural": "plenty",
+    "sliding": True,
     "min_length": 1,
     "max_length": 99,
     "pattern": "^.",

@@ -147,3 +147,4 @@ class Visit(Record, kw_only=True):
     """Somebody comes."""
 
     number: UUID = msgspec.field(default_factory=uuid7)
+    ends_at: Annotated[datetime, Meta(tz=True)] | None = None

@@ -34,6 +34,6 @@ PACKAGE = Package(
         "tree",
         "unlock",
     ),
-    fingerprint="15c0afe202ddfa53cc3d0f41bffa04ad9b3758f65886282f770a2725560510ea",
+    fingerprint="b0dbd99e244b8902682ac4487e7bf41d46cffbd3d13607d5c54817347bcf2e8c",
     format=1,
 )

@@ -222,6 +222,7 @@ EXHIBIT = Entity(
         lambda record: ((record.state == "stored") and (record.found_at is not None)),
         129600000000,
         (5400000000, 2592000000000),
+        sliding=True,
     ),
     not_found=errors.ExhibitNotFoundError,
 )

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Literal, Never
 from uuid import UUID
 
 from msgspec import UNSET as _UNSET
 from msgspec import UnsetType as _UnsetType
 
+from keyweave.model.keytext import key_text as key_text_
 from keyweave.model.page import Page
 from keyweave.read import fetch as _fetch
 from keyweave.read import join as _join
 from keyweave.read import search as _search
+from keyweave.write import touch as _touch
 from keyweave.sync.repository import Repository
 from keyweave.sync.session import Session
 
@@ -115,3 +118,9 @@ class VisitRepository(Repository[Visit, UUID, Never, Never]):
         """
         equal_ = _search.given(number=number)
         return self._run(_search.explain(self._context, ENTITY, equal_, order), "explain")
+
+    def touch_ends_at(self, key: UUID, at: datetime | None = None) -> bool:
+        """Set `ends_at` to `at`, by default the server's time, but never to an earlier time; return whether
+        the row exists.
+        """
+        return self._run(_touch.touch(self._context, ENTITY, key_text_(key, "UUID"), "ends_at", at), "touch")
