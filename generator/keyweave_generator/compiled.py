@@ -35,7 +35,9 @@ def _entity(entity: Entity, known: dict[str, Any]) -> Entity:
     )
     retention = entity.retention
     if retention is not None:
-        when = _expression(retention.when, known.get("retention", {}).get("when"))
+        when = retention.when
+        if when is not None:
+            when = _expression(when, known.get("retention", {}).get("when"))
         retention = dataclasses.replace(retention, when=when)
     return dataclasses.replace(entity, checks=checks, retention=retention)
 

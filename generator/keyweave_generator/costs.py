@@ -48,6 +48,7 @@ class Cost:
         bytes_low, bytes_high: bytes per row.
         micros_insert: processor time of the server for inserting a row, in microseconds.
         micros_update: the same for a write that changes none of the index's fields.
+        each: whether a row has an entry, with these costs, for each element of a list or set.
     """
 
     entries: int
@@ -56,9 +57,11 @@ class Cost:
     bytes_high: int
     micros_insert: float
     micros_update: float
+    each: bool = False
 
     def __str__(self) -> str:
         rows = "at most 1 entry" if self.partial else "1 entry"
+        rows += " per element" if self.each else ""
         size = str(self.bytes_low)
         if self.bytes_high != self.bytes_low:
             size = f"{self.bytes_low}-{self.bytes_high}"
@@ -73,14 +76,16 @@ class Cost:
 def view_cost(entity: Entity, view: View) -> Cost:
     """The cost of a view."""
     moved = MICROS_OF_MOVE if view.order is OrderBy.REVISION else 0.0
-    low = BYTES_IN_SMALL_SET if view.fields else BYTES_IN_LARGE_SET
-    high = BYTES_ALONE if view.fields else BYTES_IN_LARGE_SET
-    return Cost(1, _partial(entity, view.fields), low, high, MICROS_OF_ENTRY, moved)
+    selecting = (*view.fields, *([view.each] if view.each is not None else []))
+    low = BYTES_IN_SMALL_SET if selecting else BYTES_IN_LARGE_SET
+    high = BYTES_ALONE if selecting else BYTES_IN_LARGE_SET
+    partial = view.where is not None or _partial(entity, selecting)
+    return Cost(1, partial, low, high, MICROS_OF_ENTRY, moved, view.each is not None)
 
 
 def unique_cost(entity: Entity, unique: Unique) -> Cost:
     """The cost of a unique constraint."""
-    partial = _partial(entity, unique.fields)
+    partial = unique.where is not None or _partial(entity, unique.fields)
     return Cost(1, partial, BYTES_OF_CLAIM, BYTES_OF_CLAIM, MICROS_OF_CLAIM, 0.0)
 
 

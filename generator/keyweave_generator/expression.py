@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from .expression_compile import Compiler, ExpressionError, guarded
+from .expression_terms import simple_terms
 from .model import Enum, Expression, Field
 from .problems import a, quote
 
@@ -36,7 +37,8 @@ def compile_expression(
     """
     text = source.strip().replace("\n", " ")
     compiler = Compiler(fields, enums, text)
-    term = compiler.compile(_parse(text))
+    tree = _parse(text)
+    term = compiler.compile(tree)
     if wants == "bool" and term.kind != "bool":
         raise ExpressionError(f"the expression is {a(term.kind)}; it must be true or false")
     if wants == "float" and term.kind not in ("int", "float"):
@@ -46,7 +48,9 @@ def compile_expression(
     python = guarded(term) if wants == "bool" and term.nullable else term.python
     if not compiler.used:
         raise ExpressionError("the expression uses no field")
-    return Expression(text, python, tuple(compiler.used), tuple(compiler.imported))
+    terms = simple_terms(tree, compiler) if wants == "bool" else None
+    used, imported = tuple(compiler.used), tuple(compiler.imported)
+    return Expression(text, python, used, imported, terms, compiler.sets)
 
 
 def _parse(text: str) -> ast.expr:

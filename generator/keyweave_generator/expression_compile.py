@@ -88,6 +88,7 @@ class Compiler:
         self._depth = 0
         self.used: dict[str, None] = {}
         self.imported: dict[tuple[str, str], None] = {}
+        self.sets: dict[str, tuple[str, ...]] = {}
 
     def compile(self, node: ast.expr) -> Term:
         """Return the typed part of a node. Raises ExpressionError where the language does not have it."""
@@ -167,7 +168,7 @@ class Compiler:
             raise ExpressionError(f"no enum {quote(owner)}{suggestion(owner, self._enums)}")
         enum = self._enums[node.value.id]
         if node.attr in enum.sets:
-            values = enum.sets[node.attr]
+            values = self.sets[f"{enum.name}.{node.attr}"] = enum.sets[node.attr]
             return Term(tuple_of(map(literal, values)), "set", enum)
         value = next((each for each in enum.values if node.attr in (each, enum.member(each))), None)
         if value is not None:
@@ -198,7 +199,7 @@ class Compiler:
             if term.kind not in NUMBERS:
                 raise ExpressionError(f"{quote(_text(part))} is {a(term.kind)}, not a number")
         if EXACT in (left.kind, right.kind):
-            left, right = self._alike(node.left, left, right), self._alike(node.right, right, left)
+            left, right = self.alike(node.left, left, right), self.alike(node.right, right, left)
             if "float" in (left.kind, right.kind):
                 raise ExpressionError(
                     f"{quote(_text(node))}: a float is not exact, so it does not mix with a decimal"
@@ -213,7 +214,7 @@ class Compiler:
         self.imported["keyweave.model.exact", "EXACT"] = None
         return "EXACT"
 
-    def _alike(self, node: ast.expr, term: Term, other: Term) -> Term:
+    def alike(self, node: ast.expr, term: Term, other: Term) -> Term:
         """Return a text or number as a constant of the other term's kind, where that kind has such constants."""
         numeric = isinstance(term.literal, int | float) and not isinstance(term.literal, bool)
         if other.kind not in _CONSTANTS or not term.written or (numeric and other.kind != EXACT):
@@ -248,7 +249,7 @@ class Compiler:
         if isinstance(right, ast.List | ast.Tuple | ast.Set):
             return self._among(left, word, right)
         one, two = self.compile(left), self.compile(right)
-        one, two = self._alike(left, one, two), self._alike(right, two, one)
+        one, two = self.alike(left, one, two), self.alike(right, two, one)
         if "null" in (one.kind, two.kind):
             return self._null_test(left, one, word, two)
         if word in ("is", "is not"):
@@ -262,6 +263,11 @@ class Compiler:
                     raise ExpressionError(f"{quote(_text(part))} is {a(term.kind)} and has no order")
         elif isinstance(two.literal, bool):
             word = "is" if word == "==" else "is not"
+        if any(_has_one_value(term) for term in (one, two)):
+            # A type checker knows the only value, and calls any comparison of it with a text pointless.
+            texts = [f"str({term.python})" if _has_one_value(term) else term.python for term in (one, two)]
+            nullable = (*one.nullable, *two.nullable)
+            return guarded(Term(f"{texts[0]} {word} {texts[1]}", "bool", None, nullable))
         return _false_for_null(f"{one.python} {word} {two.python}", word, one, two)
 
     def _null_test(self, left: ast.expr, one: Term, word: str, two: Term) -> str:
@@ -292,7 +298,7 @@ class Compiler:
             names = (part.id for part in ast.walk(element) if isinstance(part, ast.Name))
             if term.kind in ("null", "set") or any(name in self._fields for name in names):
                 raise ExpressionError(f"{quote(_text(element))}: a list holds plain values")
-            term = self._alike(element, term, one)
+            term = self.alike(element, term, one)
             self._check_same(left, one, element, term)
             values.append(term.python)
         if not values:
@@ -332,6 +338,11 @@ class Compiler:
                 f"len takes a string, bytes, list, set or map field, not {quote(_text(node.args[0]))}"
             )
         return Term(f"len({term.python} or ())" if term.nullable else f"len({term.python})", "int")
+
+
+def _has_one_value(term: Term) -> bool:
+    """Whether a term is a field of an enum that has one value."""
+    return term.enum is not None and len(term.enum.values) == 1 and term.python.startswith("record.")
 
 
 def _text(node: ast.expr) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .costs import BYTES_ALONE, BYTES_IN_LARGE_SET, BYTES_IN_SMALL_SET, BYTES_OF_CLAIM, BYTES_OF_HEAD
-from .model import Entity, OrderBy, Schema, View
+from .model import Entity, Expression, OrderBy, Schema, View
 
 
 def keyspace_page(schema: Schema) -> str:
@@ -60,9 +62,11 @@ def _entity(entity: Entity) -> list[str]:
     rows += [_view(entity, view, optional) for view in entity.views]
     for unique in entity.uniques:
         how = f", {' and '.join(unique.normalize)}" if unique.normalize else ""
+        if unique.where is not None:
+            how += f", rows where {unique.where.source}".replace("|", "\\|")
         rows.append(
             f"| `{entity.name}.{unique.stored}` | hash | {' + '.join(unique.fields)}{how} -> {entity.key} "
-            f"| insert, delete, change of {' or '.join(unique.fields)} | ~{BYTES_OF_CLAIM} B |"
+            f"| insert, delete, change of {' or '.join(_deciding(unique.fields, unique.where))} | ~{BYTES_OF_CLAIM} B |"
         )
     head = [
         f"## {entity.name}",
@@ -74,18 +78,26 @@ def _entity(entity: Entity) -> list[str]:
     return [*head, "| --- | --- | --- | --- | --- |", *rows, ""]
 
 
+def _deciding(names: Sequence[str], where: Expression | None) -> list[str]:
+    """The fields that decide whether a row has an entry, and which."""
+    return list(dict.fromkeys([*names, *(where.fields if where is not None else ())]))
+
+
 def _view(entity: Entity, view: View, optional: set[str]) -> str:
-    path = "".join(f":<{name}>" for name in view.fields)
+    selecting = [*view.fields, *([view.each] if view.each is not None else [])]
+    path = "".join(f":<{name}>" for name in selecting)
     order = view.order_field if view.order is OrderBy.FIELD else view.order.value
-    when = ["insert", "delete"] + [f"change of {name}" for name in view.fields]
+    when = ["insert", "delete"] + [f"change of {name}" for name in _deciding(selecting, view.where)]
     if view.order is OrderBy.REVISION:
         when = ["every write"]
     elif view.order is OrderBy.FIELD:
         when.append(f"change of {order}")
-    rows = "rows where " + " and ".join(f"{name} is set" for name in view.fields if name in optional)
-    members = rows if any(name in optional for name in view.fields) else "all rows"
+    conditions = [f"{name} is set" for name in selecting if name in optional]
+    conditions += [view.where.source.replace("|", "\\|")] if view.where is not None else []
+    members = f"rows where {' and '.join(conditions)}" if conditions else "all rows"
+    members += f", once for each element of {view.each}" if view.each is not None else ""
     cost = f"~{BYTES_IN_LARGE_SET} B"
-    if view.fields:
+    if selecting:
         cost = f"~{BYTES_IN_SMALL_SET} B in small sets, {cost} in large ones, ~{BYTES_ALONE} B alone"
     why = " ".join(view.why.split()).replace("|", "\\|")
     return (

@@ -145,7 +145,11 @@ class OrderBy(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A sorted index. `order_field` is set when `order` is FIELD. A later generation has keys of its own."""
+    """A sorted index. `order_field` is set when `order` is FIELD. A later generation has keys of its own.
+
+    With `each`, a row has an entry for each element of that list or set. With `where`, only rows for which it holds have
+    entries.
+    """
 
     name: str
     fields: tuple[str, ...]
@@ -153,6 +157,8 @@ class View:
     order_field: str | None
     why: str
     generation: int = 1
+    each: str | None = None
+    where: Expression | None = None
 
     @property
     def stored(self) -> str:
@@ -164,6 +170,8 @@ class View:
 class Unique:
     """A unique constraint over one or more fields; a row in which one of them is null makes no claim.
 
+    With `where`, only rows for which it holds make one.
+
     A later generation has keys of its own.
     """
 
@@ -173,6 +181,7 @@ class Unique:
     error: str
     doc: str = ""
     generation: int = 1
+    where: Expression | None = None
 
     @property
     def stored(self) -> str:
@@ -206,18 +215,36 @@ class Hierarchy:
 
 
 @dataclass(frozen=True, slots=True)
+class SimpleTerm:
+    """A comparison of a field with constants. `operator` is a word of the language or `is null`; `values` are Python."""
+
+    field: str
+    operator: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Expression:
     """A safe expression: its source text, and its meaning as Python over a record called `record`.
 
     `python` uses only attribute access on `record`, literals, comparisons, boolean and arithmetic
     operators, `len`, membership tests, and the names in `imports` (module, name); it was compiled from a checked syntax
-    tree, never copied.
+    tree, never copied. `terms` are its simple terms if it is nothing but a list of these, all of which must hold; `sets` are
+    the sets of enums that it names.
     """
 
     source: str
     python: str
     fields: tuple[str, ...]
-    imports: tuple[tuple[str, str], ...] = ()
+    imports: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    terms: tuple[SimpleTerm, ...] | None = field(default=None, compare=False)
+    sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
+
+    @property
+    def meaning(self) -> str:
+        """The text with single spaces, and the members of the sets that it names."""
+        members = [f"; {name}: {', '.join(values)}" for name, values in self.sets.items()]
+        return " ".join(self.source.split()) + "".join(members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,11 +282,16 @@ class Merge:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Rows expire `after` this time from the moment at which `when` became true. `recommended` is (least, most) or None."""
+    """Rows expire `after` this time from the moment at which `when` became true, or at the moment in the field `at`.
 
-    when: Expression
-    after: timedelta
+    Without `when`, every row expires. With `sliding`, every write renews the deadline. `recommended` is (least, most) or None.
+    """
+
+    when: Expression | None
+    after: timedelta | None
     recommended: tuple[timedelta, timedelta] | None
+    at: str | None = None
+    sliding: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .model import Field, Managed, OrderBy, TypeKind, Unique, View
 from .names import pascal_case
 from .node import Node
-from .problems import quote, suggestion
+from .problems import a, quote, suggestion
 from .resolve_scope import EntityScope
 
 _INDEXABLE = {
@@ -71,14 +71,21 @@ def _view(scope: EntityScope, node: Node) -> View | None:
             )
             return None
         order, order_field = OrderBy.FIELD, field.name
-    if not named or fields is None:
+    each = _each(scope, node, what) if node.has("each") else None
+    where = scope.condition(node.get("where"), what)
+    if not named or fields is None or (each is None and node.has("each")):
+        return None
+    if where is None and node.has("where"):
         return None
     names = tuple(field.name for field in fields)
     key = scope.node.child_text("key")
     if key in names and key not in [child.name for child in scope.children("references")]:
         scope.refuse(node, f"{what}: a row is found by its key without a view; leave the view out", key=True)
         return None
-    return View(node.name, names, order, order_field, node.child_text("why"), _generation(node))
+    if each in names:
+        scope.refuse(node, f"{what}: {each} is in fields and in each; leave it out of one", key=True)
+        return None
+    return View(node.name, names, order, order_field, node.child_text("why"), _generation(node), each, where)
 
 
 def _unique(scope: EntityScope, node: Node) -> Unique | None:
@@ -96,10 +103,35 @@ def _unique(scope: EntityScope, node: Node) -> Unique | None:
     error_node = node.get("error")
     error = error_node.text if error_node is not None else f"{scope.name}{pascal_case(node.name)}ExistsError"
     scope.check_error(error_node, error)
-    if not named or not fields:
+    where = scope.condition(node.get("where"), what)
+    if not named or not fields or (where is None and node.has("where")):
         return None
     names = tuple(field.name for field in fields)
-    return Unique(node.name, names, steps, error, node.child_text("doc"), _generation(node))
+    return Unique(node.name, names, steps, error, node.child_text("doc"), _generation(node), where)
+
+
+def _each(scope: EntityScope, node: Node, what: str) -> str | None:
+    """The list or set that gives a view its entries; None when it has a mistake."""
+    child = node.get("each")
+    field = scope.field(child, f"{what}: each") if child is not None else None
+    if child is None or field is None:
+        return None
+    of = field.type.of
+    if of is None or field.type.kind not in (TypeKind.LIST, TypeKind.SET):
+        hint = "; name it under fields" if of is None else ""
+        scope.refuse(
+            child, f"{what}: each is for lists and sets, and {field.name} is {a(field.type.name)}{hint}"
+        )
+        return None
+    if of.kind is not TypeKind.ENUM and (of.kind is not TypeKind.SCALAR or of.name not in _INDEXABLE):
+        scope.refuse(
+            child, f"{what}: elements of {field.name} are of type {of.name}, which cannot be looked up"
+        )
+        return None
+    if field.secret:
+        scope.refuse(child, f"{what}: {field.name} is secret and would show in key names")
+        return None
+    return field.name
 
 
 def _generation(node: Node) -> int:
@@ -141,7 +173,8 @@ def _same_views(scope: EntityScope, views: tuple[View, ...]) -> None:
     seen: dict[tuple[object, ...], View] = {}
     parent = scope.node.get("views")
     for view in views:
-        shape = (tuple(sorted(view.fields)), view.order, view.order_field)
+        where = view.where.meaning if view.where is not None else None
+        shape = (tuple(sorted(view.fields)), view.order, view.order_field, view.each, where)
         other = seen.setdefault(shape, view)
         child = parent.get(view.name) if parent is not None else None
         if other is not view and child is not None:
@@ -152,9 +185,10 @@ def _same_views(scope: EntityScope, views: tuple[View, ...]) -> None:
 
 
 def _same_uniques(scope: EntityScope, uniques: tuple[Unique, ...]) -> None:
-    seen: dict[frozenset[str], Unique] = {}
+    seen: dict[tuple[object, ...], Unique] = {}
     for unique in uniques:
-        other = seen.setdefault(frozenset(unique.fields), unique)
+        where = unique.where.meaning if unique.where is not None else None
+        other = seen.setdefault((frozenset(unique.fields), where), unique)
         child = next(node for node in scope.children("unique") if node.name == unique.name)
         if other is not unique:
             scope.refuse(child, f"unique {unique.name}: unique {other.name} covers the same fields", key=True)

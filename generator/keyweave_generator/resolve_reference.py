@@ -67,7 +67,7 @@ def _reference(scope: EntityScope, node: Node, views: tuple[View, ...]) -> Refer
 
 def _via(scope: EntityScope, node: Node, what: str, field: str, views: tuple[View, ...]) -> str | None:
     """The view over `field` alone: the one that is named, or else the only one."""
-    fitting = [view.name for view in views if view.fields == (field,)]
+    fitting = [view.name for view in views if view.fields == (field,) and not (view.each or view.where)]
     named = node.get("via")
     if named is not None:
         if named.text in fitting:
@@ -76,7 +76,9 @@ def _via(scope: EntityScope, node: Node, what: str, field: str, views: tuple[Vie
         if named.text not in declared:
             scope.refuse(named, f"{what}: no view {quote(named.text)}{suggestion(named.text, declared)}")
         elif any(view.name == named.text for view in views):
-            scope.refuse(named, f"{what}: view {named.text} must have only the field {field}")
+            scope.refuse(
+                named, f"{what}: view {named.text} must have only the field {field}, without each and where"
+            )
         return None
     if not fitting and not node.has("via"):
         scope.refuse(

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from .model import Check, Field, Merge, MergeRule, Retention, TypeKind
 from .node import Node
-from .problems import quote, suggestion
+from .problems import a, quote, suggestion
 from .resolve_field import parse_duration
 from .resolve_scope import EntityScope
 
@@ -30,9 +30,15 @@ def resolve_retention(scope: EntityScope) -> Retention | None:
     node = scope.node.get("retention")
     if node is None:
         return None
+    if node.has("at"):
+        return _retention_at(scope, node)
     when = scope.condition(node.get("when"), "retention")
     after_node, recommended_node = node.get("after"), node.get("recommended")
-    if after_node is None or when is None:
+    if after_node is None and not node.has("after"):
+        scope.refuse(
+            node, "retention: write after, the time until rows end, or at, a field that holds the end"
+        )
+    if after_node is None or (when is None and node.has("when")):
         return None
     after = parse_duration(after_node.text)
     if not after or after > _LONGEST_RETENTION:
@@ -47,7 +53,28 @@ def resolve_retention(scope: EntityScope) -> Retention | None:
             recommended = (bounds[0], bounds[1])
             if bounds[0] > bounds[1]:
                 scope.refuse(recommended_node, "retention: recommended begins with the shorter time")
-    return Retention(when, after, recommended)
+    return Retention(when, after, recommended, sliding=node.child_flag("sliding") or None)
+
+
+def _retention_at(scope: EntityScope, node: Node) -> Retention | None:
+    """The retention whose deadline each row names itself."""
+    for key in ("when", "after", "recommended", "sliding"):
+        child = node.get(key)
+        if child is not None:
+            scope.refuse(
+                child,
+                f"retention: {key} does not go with at; a row ends at the moment in the field",
+                key=True,
+            )
+    child = node.get("at")
+    field = scope.field(child, "retention: at") if child is not None else None
+    if child is None or field is None:
+        return None
+    if field.type.name != "datetime" or field.managed is not None:
+        what = "set by the store" if field.managed is not None else a(field.type.name)
+        scope.refuse(child, f"retention: at must be a datetime that callers set, and {field.name} is {what}")
+        return None
+    return Retention(None, None, None, field.name)
 
 
 def _check(scope: EntityScope, node: Node) -> Check | None:

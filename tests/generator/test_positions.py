@@ -177,6 +177,7 @@ def test_the_real_schema_is_resolved_completely() -> None:
     assert [reference.via for reference in task.references] == ["by_workflow", "by_parent"]
     assert task.hierarchy is not None
     assert task.retention is not None
+    assert task.retention.when is not None
     assert task.retention.when.fields == ("status",)
     assert task.not_found_error == "TaskNotFoundError"
 

@@ -13,7 +13,7 @@ from keyweave.integrity.remedy import Repairs
 from keyweave.transfer.export import export
 from keyweave.transfer.file import Writer, read_line, verify
 from keyweave.transfer.load import Imported, load
-from tests.generator.accepted import test_ledger, test_sensors
+from tests.generator.accepted import test_catalog, test_ledger, test_sensors
 from tests.generator.accepted.corpus import Corpus
 from tests.generator.accepted.stage import Stage
 
@@ -27,7 +27,12 @@ def fill_sensors(stage: Stage) -> None:
     test_sensors.site(stage)
 
 
-FILLED = {"ledger": fill_ledger, "sensors": fill_sensors}
+def fill_catalog(stage: Stage) -> None:
+    for number in range(3):
+        stage.items.create(test_catalog.item(stage, str(number), hidden=number == 1))
+
+
+FILLED = {"catalog": fill_catalog, "ledger": fill_ledger, "sensors": fill_sensors}
 
 
 @pytest.fixture(params=sorted(FILLED))

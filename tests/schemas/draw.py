@@ -204,11 +204,17 @@ class _Schema:
         ]
         for _ in range(draw.randint(0, 3)):
             chosen = draw.sample(plain, min(len(plain), draw.randint(0, 2)))
-            entity["views"][lower(draw)] = {
+            view = entity["views"][lower(draw)] = {
                 "fields": chosen,
                 "order": draw.choice(orders),
                 "why": self._doc() or "why",
             }
+            lists = [each for each, field in fields.items() if self._has_elements(field)]
+            if lists and draw.random() < 0.5:
+                view["each"] = draw.choice(lists)
+            if draw.random() < 0.2:
+                free = {each: field for each, field in fields.items() if "managed" not in field}
+                view["where"] = condition(draw, free, self._enums)
         self._refer(entity, fields, names)
         if plain and draw.random() < 0.4:
             chosen = draw.sample(plain, min(len(plain), draw.randint(1, 2)))
@@ -224,7 +230,14 @@ class _Schema:
                 for _ in range(2)
             }
         if draw.random() < 0.2:
-            entity["retention"] = {"when": condition(draw, free, self._enums), "after": "30d"}
+            entity["retention"] = {"after": "30d"}
+            if draw.random() < 0.7:
+                entity["retention"]["when"] = condition(draw, free, self._enums)
+            if draw.random() < 0.3:
+                entity["retention"]["sliding"] = draw.choice([True, False])
+            moments = [each for each, field in free.items() if field["type"] == "datetime"]
+            if moments and draw.random() < 0.3:
+                entity["retention"] = {"at": draw.choice(moments)}
         self._merge(entity, fields)
         if draw.random() < 0.1:
             entity["errors"] = {"not_found": f"{name[:40]}GoneError", "exists": "ThereError"}
@@ -241,6 +254,11 @@ class _Schema:
         return (
             field["type"] in {*SCALARS} - {"float", "json"} or field["type"] in self._enums
         ) and not field.get("secret")
+
+    def _has_elements(self, field: dict[str, Any]) -> bool:
+        of = field.get("of")
+        named = of["type"] if isinstance(of, dict) else of
+        return field["type"] in ("list", "set") and self._can_be_found({**field, "type": named})
 
     def _refer(self, entity: dict[str, Any], fields: dict[str, Any], names: list[str]) -> None:
         draw = self._draw

@@ -100,9 +100,11 @@ def _play_entity(
         assert repository.get(key) == record
         for view in entity.views:
             values = [getattr(record, name) for name in view.fields]
-            if None not in values:
-                method = f"{view.name}_" if hasattr(repository, f"{view.name}_") else view.name
-                assert record in getattr(repository, method)(*values).page()
+            method = f"{view.name}_" if hasattr(repository, f"{view.name}_") else view.name
+            elements = [[each] for each in getattr(record, view.each) or ()] if view.each else [[]]
+            for last in elements if None not in values else ():
+                listed = getattr(repository, method)(*values, *last).page()
+                assert record in listed or view.where is not None
         for unique in entity.uniques:
             values = [getattr(record, name) for name in unique.fields]
             if None not in values:

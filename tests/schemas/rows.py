@@ -73,7 +73,7 @@ def _of_type(draw: random.Random, package: ModuleType, schema: Schema, type_: Ty
         "time": draw.choice([time(0), time.max]),
         "uuid": UUID(int=draw.randint(1, 5)),
         "bool": draw.random() < 0.5,
-        "datetime": datetime(2024, 11, 3, tzinfo=UTC),
+        "datetime": datetime(2124, 11, 3, tzinfo=UTC),
         "duration": timedelta(seconds=draw.randint(0, 9)),
         "bytes": b"\x00",
         "json": {"a": [1, None]},

@@ -37,7 +37,7 @@
 --   count    view number          the view has exactly this many members
 --
 -- Rows
---   put      document member retain body entries    write a document; retain in microseconds, 0 for no deadline
+--   put      document member retain body entries    write a document; see `deadline_of` for retain
 --   delete   document member entries                delete a document
 --   entries  entries                                change entries only
 --   restore  document member revision created expires body entries   write a document with a given head
@@ -368,18 +368,31 @@ local function write_entries(from, written, created)
   return final + 1
 end
 
+-- The deadline of a document that is put, in microseconds since 1970, 0 for none. `retain` is 0 for none; microseconds from now,
+-- unless the row has a deadline; the same with a minus, whether or not it has one; or `=` and the deadline. One that has passed ends
+-- the row with this write.
+local function deadline_of(retain, present)
+  local micros = tonumber(retain)
+  if not micros then
+    return math.max(tonumber(string.sub(retain, 2)), now + 1)
+  elseif micros < 0 then
+    return now - micros
+  elseif micros > 0 then
+    return present > 0 and present or now + micros
+  end
+  return 0
+end
+
 at = at + 1
 while at <= #ARGV do
   local word, number, written, created = ARGV[at], tonumber(ARGV[at + 1]), nil, nil
   if word == 'put' then
-    local old, retain, expires = heads[number], tonumber(ARGV[at + 3]), 0
+    local old = heads[number]
     local stays = old and not old.dead
     revision = revision + 1
     written = format('%d', revision)
     created = stays and old.created or written
-    if retain > 0 then
-      expires = stays and old.expires > 0 and old.expires or now + retain
-    end
+    local expires = deadline_of(ARGV[at + 3], stays and old.expires or 0)
     write_document(number, ARGV[at + 2], written, created, expires, ARGV[at + 4])
     at = write_entries(at + 5, written, created)
   elseif word == 'delete' then

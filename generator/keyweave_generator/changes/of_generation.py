@@ -112,8 +112,14 @@ def index_kind_changed(pair: EntityPair) -> Iterator[Change]:
 def definition(index: View | Unique) -> str:
     """The definition that the namespace remembers, as the runtime writes it."""
     if isinstance(index, View):
-        return f"{'+'.join(index.fields)} by {order_text(index)}"
-    return f"unique {'+'.join(index.fields)}{''.join(f' {step}' for step in sorted(index.normalize))}"
+        each = f" each {index.each}" if index.each is not None else ""
+        return f"{'+'.join(index.fields)}{each} by {order_text(index)}{_where(index)}"
+    steps = "".join(f" {step}" for step in sorted(index.normalize))
+    return f"unique {'+'.join(index.fields)}{steps}{_where(index)}"
+
+
+def _where(index: View | Unique) -> str:
+    return f" where {index.where.meaning}" if index.where is not None else ""
 
 
 def _both(pair: EntityPair) -> Iterator[tuple[View, View] | tuple[Unique, Unique]]:

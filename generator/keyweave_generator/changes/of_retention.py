@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from keyweave_generator.model import Retention
+
 from .finding import Category, Change, Effect, Level, Side
 from .pairs import EntityPair, RetentionPair
 from .rule import rule
 from .wording import duration_text
 
+_EVERY_WRITE = "the row is written"
 REWRITE = ("keyweave migrate-documents",)
 
 
@@ -30,8 +33,7 @@ def retention_added(pair: EntityPair) -> Iterator[Change]:
     """Yield the new retention."""
     if pair.old.retention is None and pair.new.retention is not None:
         new = pair.new.retention
-        message = f"rows end {duration_text(new.after)} after: {new.when.source}"
-        yield pair.change(Side.NEW, ("retention",), "", message)
+        yield pair.change(Side.NEW, ("retention",), "", f"rows end {retention_text(new)}")
 
 
 @rule(
@@ -51,8 +53,8 @@ def retention_added(pair: EntityPair) -> Iterator[Change]:
 def retention_removed(pair: EntityPair) -> Iterator[Change]:
     """Yield the lost retention."""
     if pair.old.retention is not None and pair.new.retention is None:
-        message = f"rows no longer end; they ended {duration_text(pair.old.retention.after)} after: "
-        yield pair.change(Side.OLD, ("retention",), "", message + pair.old.retention.when.source)
+        message = f"rows no longer end; they ended {retention_text(pair.old.retention)}"
+        yield pair.change(Side.OLD, ("retention",), "", message)
 
 
 @rule(
@@ -70,7 +72,7 @@ def retention_removed(pair: EntityPair) -> Iterator[Change]:
 )
 def retention_shortened(pair: RetentionPair) -> Iterator[Change]:
     """Yield the two times."""
-    if pair.new.after < pair.old.after:
+    if pair.new.after is not None and pair.old.after is not None and pair.new.after < pair.old.after:
         yield _after(pair)
 
 
@@ -89,7 +91,7 @@ def retention_shortened(pair: RetentionPair) -> Iterator[Change]:
 )
 def retention_lengthened(pair: RetentionPair) -> Iterator[Change]:
     """Yield the two times."""
-    if pair.new.after > pair.old.after:
+    if pair.new.after is not None and pair.old.after is not None and pair.new.after > pair.old.after:
         yield _after(pair)
 
 
@@ -109,14 +111,18 @@ def retention_lengthened(pair: RetentionPair) -> Iterator[Change]:
 )
 def retention_condition_changed(pair: RetentionPair) -> Iterator[Change]:
     """Yield a condition whose text differs, that uses a set with other members, or that is evaluated in another way."""
-    old, new = pair.entity.owner.now_in(pair.old.when.source), " ".join(pair.new.when.source.split())
+    if pair.old.after is None or pair.new.after is None:
+        return
+    before, after = pair.old.when, pair.new.when
+    old = pair.entity.owner.now_in(before.source) if before is not None else _EVERY_WRITE
+    new = " ".join(after.source.split()) if after is not None else _EVERY_WRITE
     moved = pair.entity.moved_set(new)
     message = ""
     if old != new:
         message = f"rows ended after: {old}; they now end after: {new}"
     elif moved:
         message = f"rows end after a condition on {moved}, which has other members"
-    elif pair.entity.owner.means_another(pair.old.when, pair.new.when):
+    elif before is not None and after is not None and pair.entity.owner.means_another(before, after):
         message = f"the condition reads the same and means something else: {new}"
     if message:
         yield pair.entity.change(Side.NEW, ("retention", "when"), "", message)
@@ -135,7 +141,43 @@ def retention_recommended_changed(pair: RetentionPair) -> Iterator[Change]:
         yield pair.entity.change(Side.NEW, ("retention", "recommended"), "", "the recommended range changed")
 
 
+@rule(
+    "RETENTION_KIND_CHANGED",
+    RetentionPair,
+    Category.SEMANTIC,
+    Level.WARNING,
+    "Rows get their deadline in another way: from a field (`at`) or from a time (`after`), once or with every write (`sliding`).",
+    Effect(
+        code="Rows end at other moments.",
+        data="A row keeps its deadline, or has none, until it is written.",
+        deploy="The deadline of a row depends on which code wrote it last.",
+        action="Make sure that the rows may be deleted then. Rewrite them to give each its new deadline.",
+        commands=REWRITE,
+    ),
+)
+def retention_kind_changed(pair: RetentionPair) -> Iterator[Change]:
+    """Yield the two kinds; a renamed field is the same."""
+    at = pair.entity.now((pair.old.at,)) if pair.old.at is not None else ()
+    if at != ((pair.new.at,) if pair.new.at is not None else ()):
+        old, new = retention_text(pair.old), retention_text(pair.new)
+        key = "at" if pair.new.at is not None else "after"
+        yield pair.entity.change(Side.NEW, ("retention", key), "", f"rows ended {old} and now end {new}")
+    elif bool(pair.old.sliding) != bool(pair.new.sliding):
+        how = "now renews" if pair.new.sliding else "no longer renews"
+        yield pair.entity.change(Side.NEW, ("retention", "sliding"), "", f"every write {how} the deadline")
+
+
+def retention_text(retention: Retention) -> str:
+    """When rows end, in words."""
+    if retention.at is not None or retention.after is None:
+        return f"at the moment in {retention.at}"
+    when = retention.when.source if retention.when is not None else _EVERY_WRITE
+    return f"{duration_text(retention.after)} after: {when}"
+
+
 def _after(pair: RetentionPair) -> Change:
+    assert pair.old.after is not None
+    assert pair.new.after is not None
     old, new = duration_text(pair.old.after), duration_text(pair.new.after)
     return pair.entity.change(
         Side.NEW, ("retention", "after"), "", f"rows ended after {old} and now end after {new}"

@@ -8,7 +8,7 @@ from keyweave_generator.costs import unique_cost
 
 from .finding import Category, Change, Effect, Level, Side
 from .of_generation import BACKFILL, DROP
-from .of_view import reread
+from .of_view import condition_message, reread
 from .pairs import EntityPair, UniquePair, added
 from .rule import rule
 from .wording import names_text
@@ -106,6 +106,28 @@ def unique_normalize_changed(pair: UniquePair) -> Iterator[Change]:
 
 
 @rule(
+    "UNIQUE_CONDITION_CHANGED",
+    UniquePair,
+    Category.INDEX,
+    Level.WARNING,
+    "A unique constraint gets, loses or changes its condition, `where`.",
+    Effect(
+        code="Its lookup finds other rows, and raises ViewNotBuiltError until the constraint is built.",
+        data="Under a new generation, stored rows claim nothing until it is built. Rows that collide are reported.",
+        deploy="Under a new generation, old code continues with the old keys. Neither sees the claims of the other, "
+        "so duplicates can appear.",
+        action="Raise `generation`. Deploy everywhere, build the new generation, then drop the old one.",
+        commands=(*BACKFILL, *DROP),
+    ),
+)
+def unique_condition_changed(pair: UniquePair) -> Iterator[Change]:
+    """Yield the two conditions."""
+    message = condition_message(pair.entity, pair.old.where, pair.new.where)
+    if message:
+        yield _change(pair, "where", f"unique {pair.new.name} {message}")
+
+
+@rule(
     "UNIQUE_ENTRIES_CHANGED",
     UniquePair,
     Category.INDEX,
@@ -122,7 +144,8 @@ def unique_entries_changed(pair: UniquePair) -> Iterator[Change]:
     """Yield the constraint once for each of its fields that reads differently, unless it gets a later generation."""
     if pair.new.generation > pair.old.generation:
         return
-    for field, reason in reread(pair.entity, pair.new.fields):
+    where = pair.new.where.fields if pair.new.where is not None else ()
+    for field, reason in reread(pair.entity, dict.fromkeys((*pair.new.fields, *where))):
         yield _change(pair, "fields", f"unique {pair.new.name}: {field} {reason}")
 
 

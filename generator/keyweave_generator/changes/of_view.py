@@ -5,17 +5,17 @@ Old and new code write the entries of their own schema; `of_generation` keeps th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from keyweave_generator.costs import view_cost
-from keyweave_generator.model import Field, TypeKind
+from keyweave_generator.model import Expression, Field, TypeKind
 
 from .finding import Category, Change, Effect, Level, Side
 from .of_generation import BACKFILL, DROP
 from .of_presence import Presence, presence
 from .pairs import EntityPair, FieldPair, ViewPair, added
 from .rule import rule
-from .wording import fields_text, order_text, value_text
+from .wording import condition_text, fields_text, order_text, selecting_text, value_text
 
 
 @rule(
@@ -75,9 +75,35 @@ def view_removed(pair: EntityPair) -> Iterator[Change]:
 )
 def view_fields_changed(pair: ViewPair) -> Iterator[Change]:
     """Yield the two lists of fields; renamed fields are the same."""
-    if pair.entity.now(pair.old.fields) != pair.new.fields:
-        message = f"view {pair.new.name} was over {fields_text(pair.old.fields)} and is over {fields_text(pair.new.fields)}"
-        yield _change(pair, "fields", message)
+    old_each = pair.entity.now((pair.old.each,)) if pair.old.each is not None else ()
+    new_each = (pair.new.each,) if pair.new.each is not None else ()
+    same = pair.entity.now(pair.old.fields) == pair.new.fields
+    if not same or old_each != new_each:
+        old = selecting_text(pair.old.fields, pair.old.each)
+        new = selecting_text(pair.new.fields, pair.new.each)
+        message = f"view {pair.new.name} was over {old} and is over {new}"
+        yield _change(pair, "each" if same else "fields", message)
+
+
+@rule(
+    "VIEW_CONDITION_CHANGED",
+    ViewPair,
+    Category.INDEX,
+    Level.WARNING,
+    "A view gets, loses or changes its condition, `where`.",
+    Effect(
+        code="Other rows are in the view. Its methods raise ViewNotBuiltError until the view is built.",
+        data="Under a new generation, stored rows are not in the view until it is built.",
+        deploy="Under a new generation, old code continues with the old keys. Rows that it writes are not in the new ones.",
+        action="Raise `generation`. Deploy everywhere, build the new generation, then drop the old one.",
+        commands=(*BACKFILL, *DROP),
+    ),
+)
+def view_condition_changed(pair: ViewPair) -> Iterator[Change]:
+    """Yield the two conditions."""
+    message = condition_message(pair.entity, pair.old.where, pair.new.where)
+    if message:
+        yield _change(pair, "where", f"view {pair.new.name} {message}")
 
 
 @rule(
@@ -120,7 +146,9 @@ def view_entries_changed(pair: ViewPair) -> Iterator[Change]:
     """Yield the view once for each of its fields that reads differently, unless it gets a later generation."""
     if pair.new.generation > pair.old.generation:
         return
-    names = (*pair.new.fields, *((pair.new.order_field,) if pair.new.order_field else ()))
+    new = pair.new
+    where = new.where.fields if new.where is not None else ()
+    names = dict.fromkeys([*new.fields, *filter(None, (new.order_field, new.each)), *where])
     for field, reason in reread(pair.entity, names):
         yield _change(pair, "fields", f"view {pair.new.name}: {field} {reason}")
 
@@ -131,7 +159,21 @@ def _change(pair: ViewPair, key: str, message: str) -> Change:
     return entity.change(Side.NEW, path, pair.new.name, message, cost=view_cost(entity.new, pair.new))
 
 
-def reread(entity: EntityPair, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def condition_message(entity: EntityPair, old: Expression | None, new: Expression | None) -> str:
+    """How the condition of an index changed, also by the members of a set; empty if it did not."""
+    before = entity.owner.now_in(old.source) if old is not None else None
+    after = " ".join(new.source.split()) if new is not None else None
+    if before != after:
+        return f"was over {condition_text(before)} and is over {condition_text(after)}"
+    moved = entity.moved_set(after or "")
+    if moved:
+        return f"has a condition on {moved}, which has other members"
+    if old is not None and new is not None and entity.owner.means_another(old, new):
+        return f"has a condition that reads the same and means something else: {after}"
+    return ""
+
+
+def reread(entity: EntityPair, names: Iterable[str]) -> Iterator[tuple[str, str]]:
     """The fields of `names` that give stored rows other index entries, each with the reason."""
     for name in names:
         pair = entity.field_pair(name)

@@ -37,6 +37,16 @@ def fields_text(names: Iterable[str]) -> str:
     return listing(names) or "all rows"
 
 
+def selecting_text(fields: Iterable[str], each: str | None) -> str:
+    """What selects the rows of a view: its fields, and the elements of a list or set."""
+    return fields_text([*fields, *([f"each of {each}"] if each is not None else [])])
+
+
+def condition_text(where: str | None) -> str:
+    """The condition of an index, in a sentence."""
+    return f"rows where {where}" if where is not None else "all rows"
+
+
 def order_text(view: View) -> str:
     """The order of a view."""
     return view.order_field or "" if view.order is OrderBy.FIELD else view.order.value

@@ -66,7 +66,9 @@ def entity_module(entity: Entity, schema: Schema) -> EntityModule:
         imports.use("typing", "Any")
     entries = [view_entry(view, entity, imports) for view in entity.views]
     rules = [check.rule for check in entity.checks]
-    for rule in [*rules, *([entity.retention.when] if entity.retention is not None else [])]:
+    if entity.retention is not None and entity.retention.when is not None:
+        rules.append(entity.retention.when)
+    for rule in rules:
         for module, name in rule.imports:
             imports.use(module, name)
     entries += [claim_entry(unique, entity, imports) for unique in entity.uniques]
@@ -74,8 +76,8 @@ def entity_module(entity: Entity, schema: Schema) -> EntityModule:
         imports,
         entity.name,
         f"{imports.use('..', 'models')}.{entity.name}",
-        ", ".join(entry.expression for entry in entries if not entry.condition),
-        tuple(entry for entry in entries if entry.condition),
+        ", ".join(entry.expression for entry in entries if not (entry.condition or entry.elements)),
+        tuple(entry for entry in entries if entry.condition or entry.elements),
         tuple(_check(entity, check) for check in entity.checks),
         tuple(merge_functions(merge, entity, schema, imports) for merge in entity.merges),
         descriptor_name(entity),
@@ -164,9 +166,15 @@ def _references(entity: Entity, imports: Imports) -> str:
 def _retention(entity: Entity, imports: Imports) -> str:
     retention = entity.retention
     assert retention is not None
-    words = [f"lambda record: {retention.when.python}", str(micros(retention.after))]
+    if retention.at is not None:
+        return f"{imports.runtime('Retention')}(lambda record: record.{retention.at} is not None, at={literal(retention.at)})"
+    assert retention.after is not None
+    when = retention.when.python if retention.when is not None else "True"
+    words = [f"lambda record: {when}", str(micros(retention.after))]
     if retention.recommended is not None:
         words.append(str(tuple(map(micros, retention.recommended))))
+    if retention.sliding:
+        words.append("sliding=True")
     return f"{imports.runtime('Retention')}({', '.join(words)})"
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from keyweave_generator.literal import tuple_of
-from keyweave_generator.model import Entity, Field, OrderBy, TypeKind, Unique, View
+from keyweave_generator.model import Entity, Expression, Field, OrderBy, TypeKind, TypeRef, Unique, View
 from keyweave_generator.names import argument_name
 
 from .annotations import kind
@@ -24,20 +25,40 @@ _SCORES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class EntryStatement:
-    """One entry of `index_entries`. `condition` is empty when every row has the entry."""
+    """One entry of `index_entries`, or one for each element of a list or set.
+
+    `condition` is empty when every row has the entry. `elements` are the elements, each called `element`; empty for one entry.
+    """
 
     condition: str
     expression: str
+    elements: str = ""
+
+    @property
+    def added(self) -> str:
+        """The statement that adds the entries to `entries`."""
+        if self.elements:
+            return f"entries.extend({self.expression} for element in {self.elements})"
+        return f"entries.append({self.expression})"
 
 
 def view_entry(view: View, entity: Entity, imports: Imports) -> EntryStatement:
     """The entry of a record called `record` in a view."""
     fields = {field.name: field for field in entity.fields}
-    values = tuple_of(_stored_text(fields[name], imports) for name in view.fields)
+    texts = [_stored_text(fields[name], imports) for name in view.fields]
+    elements, names = "", view.fields
+    if view.each is not None:
+        of = fields[view.each].type.of
+        assert of is not None
+        ordered = "sorted" if fields[view.each].type.kind is TypeKind.SET else "dict.fromkeys"
+        elements, names = f"{ordered}(record.{view.each})", (*names, view.each)
+        texts.append(_text(of, "element", imports))
+    values = tuple_of(texts)
     entry = imports.runtime("ViewEntry")
     return EntryStatement(
-        _condition(view.fields, fields),
+        _condition(names, fields, view.where, imports),
         f'{entry}("{view.name}", {values}, {_stored_text(fields[entity.key], imports)}, {_score(view, fields, imports)})',
+        elements,
     )
 
 
@@ -49,7 +70,7 @@ def claim_entry(unique: Unique, entity: Entity, imports: Imports) -> EntryStatem
     )
     claim = imports.runtime("ClaimEntry")
     return EntryStatement(
-        _condition(unique.fields, fields),
+        _condition(unique.fields, fields, unique.where, imports),
         f'{claim}("{unique.name}", {value}, {_stored_text(fields[entity.key], imports)})',
     )
 
@@ -82,8 +103,12 @@ def _claimed(unique: Unique, text: Callable[[str], str], join: Callable[[], str]
 
 def _stored_text(field: Field, imports: Imports) -> str:
     """The key text of a record's value; a value that is text already needs no call."""
-    value = f"record.{field.name}"
-    if field.type.kind is TypeKind.ENUM or field.type.name in ("string", "id"):
+    return _text(field.type, f"record.{field.name}", imports)
+
+
+def _text(type_: TypeRef, value: str, imports: Imports) -> str:
+    """The key text of a value, a piece of Python."""
+    if type_.kind is TypeKind.ENUM or type_.name in ("string", "id"):
         return value
     return f"{imports.runtime('key_text')}({value})"
 
@@ -97,6 +122,25 @@ def _score(view: View, fields: Mapping[str, Field], imports: Imports) -> str:
     return f"{imports.runtime(convert)}({value})" if convert is not None else value
 
 
-def _condition(names: tuple[str, ...], fields: Mapping[str, Field]) -> str:
-    """The condition for a record to have an entry: none of the values is null."""
-    return " and ".join(f"record.{name} is not None" for name in names if fields[name].optional)
+def _condition(
+    names: tuple[str, ...], fields: Mapping[str, Field], where: Expression | None, imports: Imports
+) -> str:
+    """The condition for a record to have an entry: none of the values is null, and the schema's own condition."""
+    parts = [f"record.{name} is not None" for name in names if fields[name].optional]
+    if where is not None:
+        for module, name in where.imports:
+            imports.use(module, name)
+        parts.append(where.python)
+    return " and ".join(parts) if len(parts) != 1 else _bare(parts[0])
+
+
+def _bare(condition: str) -> str:
+    """A condition without parentheses around all of it, as it stands behind `if`."""
+    while condition.startswith("("):
+        inside = condition[1:-1]
+        try:
+            ast.parse(inside, mode="eval")
+        except SyntaxError:
+            break
+        condition = inside
+    return condition

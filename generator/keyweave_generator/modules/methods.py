@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keyweave_generator.literal import tuple_of
-from keyweave_generator.model import Entity, Merge, Schema, Unique, View, referrer_words
+from keyweave_generator.model import Entity, Field, Merge, Schema, Unique, View, referrer_words
 from keyweave_generator.names import argument_name, view_method_name
 
 from .annotations import annotation
 from .entries import claimed_by_arguments
 from .identifiers import merge_name, module_name
 from .imports import Imports
-from .indexes import group_texts
+from .indexes import asked_fields, group_texts
 from .text import sentence
 
 
@@ -93,7 +94,7 @@ class MergeMethod:
 
 def view_method(view: View, entity: Entity, schema: Schema, imports: Imports) -> ViewMethod:
     """The method of a view."""
-    parameters, values = _asked(view.fields, entity, imports)
+    parameters, values = _asked(asked_fields(view, entity), imports)
     method = view_method_name(view.name, _methods_of(entity, schema))
     return ViewMethod(
         view.name, method, sentence(view.why), parameters, values, _group(view, entity, schema, imports)
@@ -113,7 +114,7 @@ def _methods_of(entity: Entity, schema: Schema) -> frozenset[str]:
 def unique_methods(unique: Unique, entity: Entity, imports: Imports) -> UniqueMethods:
     """The methods of a unique constraint."""
     doc = unique.doc or f"One {entity.name} for each {' and '.join(unique.fields)}."
-    parameters, _ = _asked(unique.fields, entity, imports)
+    parameters, _ = _asked(asked_fields(unique, entity), imports)
     return UniqueMethods(
         unique.name, sentence(doc), parameters, claimed_by_arguments(unique, entity, imports)
     )
@@ -146,18 +147,17 @@ def merge_method(merge: Merge, entity: Entity, imports: Imports) -> MergeMethod:
 def _group(view: View, entity: Entity, schema: Schema, imports: Imports) -> Group | None:
     if not group_texts(view, entity, schema):
         return None
-    field = next(field for field in entity.fields if field.name == view.fields[-1])
-    parameters, values = _asked(view.fields[:-1], entity, imports)
-    type_, argument = annotation(field.type, imports), argument_name(field.name)
+    *others, last = asked_fields(view, entity)
+    parameters, values = _asked(others, imports)
+    type_, argument = annotation(last.type, imports), argument_name(last.name)
     unset, unset_type = imports.use("msgspec", "UNSET"), imports.use("msgspec", "UnsetType")
     optional = f"{parameters}, {argument}: {type_} | {unset_type} = {unset}"
-    return Group(field.name, argument, type_, parameters, values, optional)
+    return Group(last.name, argument, type_, parameters, values, optional)
 
 
-def _asked(names: tuple[str, ...], entity: Entity, imports: Imports) -> tuple[str, str]:
+def _asked(fields: Sequence[Field], imports: Imports) -> tuple[str, str]:
     """Parameters for fields, each behind a comma, and the tuple of them."""
-    fields = {field.name: field for field in entity.fields}
     parameters = "".join(
-        f", {argument_name(name)}: {annotation(fields[name].type, imports)}" for name in names
+        f", {argument_name(field.name)}: {annotation(field.type, imports)}" for field in fields
     )
-    return parameters, tuple_of(map(argument_name, names))
+    return parameters, tuple_of(argument_name(field.name) for field in fields)

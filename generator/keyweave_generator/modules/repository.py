@@ -110,7 +110,7 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
     key = next(field for field in entity.fields if field.name == entity.key)
     numbers = tuple(literal(field.name) for field in number_fields(entity))
     record, key_type = imports.schema_class(entity.name), annotation(key.type, imports)
-    names = ("_Number" if numbers else "", "_View" if entity.views else "")
+    names = ("_Number" if numbers else "", "_View" if any(view.each is None for view in entity.views) else "")
     module = RepositoryModule(
         imports,
         flavour,
@@ -122,7 +122,7 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         key_type,
         _stored_key(key, imports),
         not_found_name(entity),
-        tuple(literal(view.name) for view in entity.views),
+        tuple(literal(view.name) for view in entity.views if view.each is None),
         numbers,
         f"{imports.use('..', 'fields', alias='_fields')}.{fields_name(entity)}",
         f"{imports.use('..', 'filters', alias='_filters')}.{filter_name(entity)}",

@@ -14,7 +14,7 @@ _NAMES: Final = {
     ),
     "keyweave.expiry.sweep": ("sweep",),
     "keyweave.keyspace.keys": ("join",),
-    "keyweave.model.entity": ("Entity", "Package", "Reference", "Retention", "Unique", "View"),
+    "keyweave.model.entity": ("Condition", "Entity", "Package", "Reference", "Retention", "Unique", "View"),
     "keyweave.model.entry": ("CREATED", "REVISION", "ClaimEntry", "Entry", "ViewEntry"),
     "keyweave.model.exact": ("EXACT", "DecimalLimits", "decimal_score"),
     "keyweave.model.ids": ("ksuid", "uuid4", "uuid4_text", "uuid7", "uuid7_text"),

@@ -229,13 +229,20 @@ class Plan:
         self.guards.append(Guard("count", entity, key, view))
 
     def put(
-        self, entity: Entity[Any], key: str, body: bytes, retain: int, old: list[Entry], new: list[Entry]
+        self,
+        entity: Entity[Any],
+        key: str,
+        body: bytes,
+        retain: int | str,
+        old: list[Entry],
+        new: list[Entry],
     ) -> None:
         """Write a document, and the difference between its old and new entries.
 
         Args:
             body: as in `Prepared`.
-            retain: microseconds from the write to the deadline, or 0 for none.
+            retain: microseconds from the write to the deadline, unless the row has one; the same as a negative number, also
+                if it has one; `=` and the deadline in microseconds since 1970; or 0 for none.
         """
         self.changes_documents = True
         self._verbs["put with deadline" if retain else "put"] = None

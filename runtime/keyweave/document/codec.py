@@ -16,12 +16,12 @@ from keyweave.document.compact import compact_json, twin_of
 from keyweave.document.rename import with_new_names
 from keyweave.document.unknown import keep_unknown, unknown_members
 from keyweave.errors import CorruptDocumentError, ValidationError
-from keyweave.model.entity import Entity
+from keyweave.model.entity import Entity, Retention
 from keyweave.model.entry import CREATED, REVISION, Entry, ViewEntry
 from keyweave.model.exact import Problem, problem_finder
 from keyweave.model.fidelity import MAX_DEPTH, TOO_DEEP, deeper_than, same_value
 from keyweave.model.message import without_value
-from keyweave.model.moment import from_micros_all
+from keyweave.model.moment import from_micros_all, to_micros
 from keyweave.model.record import Record, Stored, remember
 
 R = TypeVar("R", bound=Record)
@@ -33,6 +33,7 @@ HEAD_LENGTH: Final = 128
 _EXPIRES_OFFSET: Final = 66
 _ZERO: Final = ord("0")
 _EXPIRES_DIGITS: Final = 16
+_LAST_DEADLINE: Final = 10**_EXPIRES_DIGITS - 1
 
 MAX_DOCUMENT: Final = 64 * 1024 * 1024
 """Maximum size of a document in bytes. Redis accepts 512 MB, but a document larger than this is a mistake."""
@@ -64,7 +65,7 @@ class Prepared(msgspec.Struct, frozen=True, gc=False):
         own: the record's own JSON, without members that are carried over from the stored document.
         snapshot: the record as readers will get it.
         entries: every index entry that the record implies.
-        retain: microseconds from the write to the deadline, or 0 for none.
+        retain: the deadline as a plan writes it (see `Plan.put`), or 0 for none.
         unknown: members that a newer schema wrote, carried over from the stored document.
     """
 
@@ -73,7 +74,7 @@ class Prepared(msgspec.Struct, frozen=True, gc=False):
     own: bytes
     snapshot: Any
     entries: list[Entry]
-    retain: int
+    retain: int | str
     unknown: bytes
 
 
@@ -263,9 +264,18 @@ class Codec:
         if self._scores:
             self._check_scores(entries)
         rule = entity.retention
-        retain = self.retention if rule is not None and rule.applies(snapshot) else 0
+        retain = self._retain(rule, snapshot) if rule is not None and rule.applies(snapshot) else 0
         key: str = entity.key_of(snapshot)
         return self._with_unknown(key, body, snapshot, entries, retain, stored)
+
+    def _retain(self, rule: Retention, snapshot: Any) -> int | str:
+        """Return the deadline of a record that has one, as a plan writes it."""
+        if rule.at:
+            deadline = to_micros(getattr(snapshot, rule.at))
+            if deadline > _LAST_DEADLINE:
+                self._refuse_field(rule.at, "a row cannot end after the year 2286")
+            return f"={deadline}"
+        return -self.retention if rule.sliding else self.retention
 
     def rebased(self, prepared: Prepared, stored: Stored | None) -> Prepared:
         """Return the same record, prepared to replace another stored document."""
@@ -279,7 +289,7 @@ class Codec:
         own: bytes,
         snapshot: Any,
         entries: list[Entry],
-        retain: int,
+        retain: int | str,
         stored: Stored | None,
     ) -> Prepared:
         """Combine a record's own JSON with the members of the stored document that this schema does not know."""

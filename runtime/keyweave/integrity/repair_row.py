@@ -98,7 +98,7 @@ def _add_repair(
     if kind in (Kind.MISSING_ENTRY, Kind.WRONG_SCORE):
         new.append(_implied_view(partition, entity, seen, drift))
     elif kind in (Kind.STALE_ENTRY, Kind.WRONG_VALUE):
-        values = split(place.rest) if entity.views[place.name].fields else ()
+        values = split(place.rest) if entity.views[place.name].selecting else ()
         assert values is not None
         entry = ViewEntry(place.name, values, drift.suspect.row, 0)
         if seen is not None and _held(seen, entry):

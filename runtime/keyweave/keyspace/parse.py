@@ -149,7 +149,7 @@ def _index(key: str, partition: Partition, index: Index, colon: str, tail: str) 
     entity, name = index.entity, index.of.name
     if isinstance(index.of, View):
         values = split(tail) if colon else ()
-        if values is not None and len(values) == len(index.of.fields):
+        if values is not None and len(values) == len(index.of.selecting):
             return ParsedKey(key, KeyKind.VIEW, partition, entity, name, tail)
     elif not colon:
         return ParsedKey(key, KeyKind.CLAIMS, partition, entity, name)

@@ -31,6 +31,22 @@ LONGEST_KEY_SHOWN: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """A comparison of a field with constants, one of those that must hold for a row to be in a partial index.
+
+    Attributes:
+        field: name of the field.
+        operator: `==`, `!=`, `<`, `<=`, `>`, `>=`, `in`, `not in`, `is null` or `is not null`. All but `is null` are false for
+            null.
+        values: the constants; enum members as their values.
+    """
+
+    field: str
+    operator: str
+    values: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """A sorted index.
 
@@ -40,6 +56,9 @@ class View:
         order: `created`, `revision`, or the name of the field that is the score.
         groups: key text of every value that the last field can have, when these are known (enums, booleans).
         generation: number of the view's definition. Each generation has its own keys.
+        each: the list or set field that gives a row an entry for each element, whose key text comes last; empty for none.
+        where: the condition for a row to be in the view, as the schema writes it; empty for all rows.
+        conditions: the condition as comparisons that all must hold; None if it is anything else.
     """
 
     name: str
@@ -47,11 +66,25 @@ class View:
     order: str
     groups: tuple[str, ...] = ()
     generation: int = 1
+    each: str = ""
+    where: str = ""
+    conditions: tuple[Condition, ...] | None = None
+
+    @property
+    def selecting(self) -> tuple[str, ...]:
+        """The fields whose values, or elements, select one sorted set, in the order of its key."""
+        return (*self.fields, self.each) if self.each else self.fields
+
+    @property
+    def whole(self) -> bool:
+        """Whether every row with values of the fields has exactly one entry."""
+        return not self.each and not self.where
 
     @property
     def definition(self) -> str:
-        """The fields and order of the entries; two definitions cannot share keys."""
-        return f"{'+'.join(self.fields)} by {self.order}"
+        """The content of the entries; two definitions cannot share keys."""
+        each = f" each {self.each}" if self.each else ""
+        return f"{'+'.join(self.fields)}{each} by {self.order}{f' where {self.where}' if self.where else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +97,8 @@ class Unique:
         error: the error that a violation raises.
         normalize: the steps applied to strings before they are compared.
         generation: number of the constraint's definition. Each generation has its own keys.
+        where: the condition for a row to make a claim, as the schema writes it; empty for all rows.
+        conditions: the condition as comparisons that all must hold; None if it is anything else.
     """
 
     name: str
@@ -71,11 +106,14 @@ class Unique:
     error: type[UniqueViolationError] = UniqueViolationError
     normalize: tuple[str, ...] = ()
     generation: int = 1
+    where: str = ""
+    conditions: tuple[Condition, ...] | None = None
 
     @property
     def definition(self) -> str:
-        """The fields and normalization of the claims; two definitions cannot share keys."""
-        return f"unique {'+'.join(self.fields)}{''.join(f' {step}' for step in sorted(self.normalize))}"
+        """The content of the claims; two definitions cannot share keys."""
+        steps = "".join(f" {step}" for step in sorted(self.normalize))
+        return f"unique {'+'.join(self.fields)}{steps}{f' where {self.where}' if self.where else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +145,17 @@ class Retention:
     Attributes:
         applies: returns whether a record has a deadline. What a schema compares may be constant by its types, which a type
             checker would report.
-        after: microseconds from the write that first makes `applies` true to the deadline.
+        after: microseconds from the write that first makes `applies` true to the deadline; 0 with `at`.
         recommended: smallest and largest recommended `after` in microseconds, or None.
+        at: name of the datetime field that holds the deadline; empty when `after` decides it.
+        sliding: whether every write gives the row the whole of `after` again.
     """
 
     applies: Callable[[Any], bool]
-    after: int
+    after: int = 0
     recommended: tuple[int, int] | None = None
+    at: str = ""
+    sliding: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,12 +46,14 @@ class Conditions:
     Attributes:
         equal: the value that a field has, by name; null is not among them.
         any_of: the values of which a field has one, by name.
+        elements: an element that a list or set has, by name.
         ranges: the ends of a field or moment, by name.
         tests: the tests of each filtered field. `created` and `revision` stand for the moments of the document's head.
     """
 
     equal: dict[str, Any] = field(default_factory=dict)
     any_of: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    elements: dict[str, Any] = field(default_factory=dict)
     ranges: dict[str, list[Range[Any]]] = field(default_factory=dict)
     tests: dict[str, list[Test]] = field(default_factory=dict)
 
@@ -114,8 +116,12 @@ def conditions_of(query: Query, part: Part) -> Conditions:
     found = Conditions()
     if part.view:
         view = entity.views[part.view]
-        for name, value in zip(view.fields, part.values, strict=True):
-            _add_equal(found, entity, name, value)
+        for name, value in zip(view.selecting, part.values, strict=True):
+            (
+                _add(found, entity, name, Contains(value))
+                if name == view.each
+                else _add_equal(found, entity, name, value)
+            )
     for name, value in part.filters.items():
         _add(found, entity, name, value)
     for low, high in part.stretches:
@@ -201,6 +207,7 @@ def _predicate_test(
             return lambda each: each is not None and each.startswith(start)
         case Contains(element) if kind.startswith("list["):
             wanted = _checked_kind(entity, name, element, kind[5:-1])
+            found.elements.setdefault(name, wanted)
             return lambda each: each is not None and wanted in each
     type_ = "an enum" if enumerated else f"type {kind}"
     raise _refused(entity, name, f"{_word(predicate)} does not fit a field of {type_}")

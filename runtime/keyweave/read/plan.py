@@ -119,7 +119,9 @@ def _plan_part(context: Context, query: Query, part: Part, conditions: Condition
 
 def _plan_views(context: Context, query: Query, part: Part, conditions: Conditions) -> Flow[Plan]:
     entity, order = query.entity, query.order
-    usable = [view for view in entity.views.values() if _streams_of(view, conditions) <= MOST_STREAMS]
+    usable = [
+        view for view in entity.views.values() if view.whole and _streams_of(view, conditions) <= MOST_STREAMS
+    ]
     if context.unbuilt:
         usable = yield from _built(context, entity, usable, order)
     ordered = [view for view in usable if view.order == order]
@@ -190,6 +192,8 @@ def _plan_streams(query: Query, part: Part, view: View, conditions: Conditions) 
     entity = query.entity
     low, high, decided = conditions.ends(entity, view.order)
     names = conditions.tests.keys() - set(view.fields) - decided
+    if view.each and len(conditions.tests[view.each]) == 1:
+        names -= {view.each}
     if low > high:
         return Plan(conditions=conditions)
     streams = streams_of(view, conditions, ends_of(low, high))
@@ -205,6 +209,8 @@ def _made(part: Part, conditions: Conditions, compared: Iterable[str], **how: An
 def streams_of(view: View, conditions: Conditions, ends: Any = ()) -> tuple[Stream, ...]:
     """Return the lists of a view for every combination of the values of its fields."""
     values = [conditions.any_of.get(name) or (conditions.equal[name],) for name in view.fields]
+    if view.each:
+        values.append((conditions.elements[view.each],))
     texts = [tuple([key_text(each) for each in several]) for several in values]
     return tuple([Stream(view, combination, ends) for combination in product(*texts)])
 

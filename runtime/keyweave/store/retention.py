@@ -40,7 +40,7 @@ class Lifetime:
 
     Attributes:
         entity: name of the entity.
-        micros: microseconds.
+        micros: microseconds; 0 if each row names its own deadline, which nothing overrides.
         source: where the value was set: `schema`, `retention`, or the name of an environment variable.
         recommended: the smallest and largest value that the schema recommends, in microseconds, or None.
     """
@@ -80,6 +80,7 @@ def resolve(package: Package, given: Mapping[str, int], variables: Mapping[str, 
         name: Lifetime(name, retention.after, "schema", retention.recommended)
         for name, retention in schema.items()
     }
+    schema = {name: retention for name, retention in schema.items() if not retention.at}
     for name, micros, source in [*_from_environment(package, list(schema), variables), *_from_program(given)]:
         if name not in schema:
             known = ", ".join(sorted(schema)) or "none"

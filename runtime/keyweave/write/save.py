@@ -77,6 +77,8 @@ def _values_in(prepared: Prepared, entity: Entity[Any], view: str) -> tuple[str,
     """
     if view not in entity.views:
         raise ConfigurationError(f"{entity.name}: no view {view!r}")
+    if entity.views[view].each:
+        raise ConfigurationError(f"{entity.name}: a row has several entries in the view {view}")
     members = (entry for entry in prepared.entries if isinstance(entry, ViewEntry) and entry.view == view)
     return next((entry.values for entry in members), None)
 

@@ -1,4 +1,7 @@
-"""Touching: setting a datetime field to a later moment. Nothing is written when the field holds a later moment."""
+"""Touching: setting a datetime field to a later moment.
+
+Nothing is written when the field holds a later moment, unless every write renews the row's deadline.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,9 @@ def touch(
             setattr(record, field, moment)
 
     try:
-        yield from change(context, entity, key, forward, quiet=True)
+        # A touch renews a sliding deadline, also if the field holds a later moment.
+        renews = entity.retention is not None and entity.retention.sliding
+        yield from change(context, entity, key, forward, quiet=not renews)
     except NotFoundError as error:
         if error.entity != entity.name or error.key != key:
             raise

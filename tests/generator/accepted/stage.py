@@ -154,10 +154,19 @@ class Stage:
         repository, entity = self.repository_of(record), self.entity_of(record)
         for view in entity.views.values():
             values = [getattr(record, name) for name in view.fields]
+            entries = [each for each in entity.entries(record) if getattr(each, "view", "") == view.name]
             method = self._view(repository, view.name)
-            if None not in values:
+            if view.each:
+                assert len(entries) in (0, len(set(getattr(record, view.each) or ())))
+                for element in getattr(record, view.each) if entries else ():
+                    self._visit_view(method, [*values, element], record)
+                if view.groups and entries:
+                    for group, number in method(*values).group_counts().items():
+                        assert number == method(*values, group).count() > 0
+                continue
+            if None not in values and (entries or not view.where):
                 self._visit_view(method, values, record)
-            if None not in values[:-1] and view.groups:
+            if None not in values[:-1] and view.groups and not view.where:
                 groups = method(*values[:-1]).group_counts()
                 for group, number in groups.items():
                     assert number == method(*values[:-1], group).count() > 0
@@ -195,7 +204,8 @@ class Stage:
             == together(rows).page().rows
             == [(record, expected)]
         )
-        for view in self.entity_of(record).views.values():
+        whole = [view for view in self.entity_of(record).views.values() if view.whole]
+        for view in whole:
             values = {name: getattr(record, name) for name in view.fields}
             if None not in values.values():
                 leading = repository.where(**values).order_by(view.order)
@@ -233,11 +243,10 @@ class Stage:
         assert found.first() == found.one() == record
         assert found.explain().access == "key"
         del filters[entity.key]
-        for order in dict.fromkeys(view.order for view in entity.views.values()):
+        whole = [view for view in entity.views.values() if view.whole]
+        for order in dict.fromkeys(view.order for view in whole):
             covered = [
-                view
-                for view in entity.views.values()
-                if view.order == order and all(name in filters for name in view.fields)
+                view for view in whole if view.order == order and all(name in filters for name in view.fields)
             ]
             if covered:
                 found = repository.where(**filters).order_by(order).scan()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -35,9 +34,8 @@ def exhibit(stage: Stage, key: str = "1", **more: Any) -> Any:
         "sealed": True,
         "height": 2.5,
         "width": 2,
-        "shown_on": NOON.date(),
         "opens": NOON.time(),
-        "number": UUID(int=1),
+        "tags": {"a", "b"},
         "turn": timedelta(seconds=int(key)),
         "found_at": NOON,
         "notes": {"a": [1, None]},
@@ -55,10 +53,11 @@ def test_a_museum_at_work(stage: Stage) -> None:
     east, vase, lid = gallery(stage), exhibit(stage), exhibit(stage, "2", part_of="1")
     stage.create(east)
     stage.exhibits.create(vase)
-    visit = stage.package.Visit()
+    visit = stage.package.Visit(ends_at=datetime(2100, 1, 1, tzinfo=UTC))
     stage.create(lid, visit)
     stage.visit(visit)
     stage.write_again(visit)
+    assert stage.callers.touch_ends_at(visit.number) is True
     for record in (east, vase, lid):
         stage.visit(record)
         stage.write_again(record)

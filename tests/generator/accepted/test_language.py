@@ -183,7 +183,7 @@ def all_expressions() -> list[Expression]:
         for entity in schema.entities
         for rule in (
             *(check.rule for check in entity.checks),
-            *([entity.retention.when] if entity.retention is not None else []),
+            *([entity.retention.when] if entity.retention is not None and entity.retention.when else []),
         )
     ] + [field.when_zero for field in all_fields() if field.when_zero is not None]
 

@@ -169,12 +169,11 @@ def test_a_row_that_breaks_a_new_check_cannot_be_written(load: Load) -> None:
 
 def test_a_decimal_beyond_a_new_limit_is_read_and_cannot_be_written_back(load: Load) -> None:
     for case, writer, reader, price in (
-        ("field_decimal_narrowed", OLD, NEW, "-1"),
         ("field_decimal_narrowed", OLD, NEW, "123456"),
-        ("field_decimal_widened", NEW, OLD, "1.0001"),
+        ("field_decimal_widened", NEW, OLD, "150"),
     ):
         writing, reading = load(case, writer), load(case, reader)
-        given = {"price": Decimal(price), "rate": Decimal(1)}
+        given = {"price": Decimal(price)}
         record = reading.read(writing.write(writing.record(**given)))
         assert record.price == Decimal(price)
         with pytest.raises(ValidationError) as caught:
@@ -192,6 +191,8 @@ def test_a_decimal_beyond_a_new_limit_is_read_and_cannot_be_written_back(load: L
         ("unique_entries_changed", "number"),
         ("unique_fields_changed", "number"),
         ("unique_normalize_changed", "number"),
+        ("view_condition_changed", "by_state"),
+        ("unique_condition_changed", "number"),
     ],
 )
 def test_an_index_that_has_to_be_built_anew_has_other_entries(load: Load, case: str, index: str) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, TypedDict
-from uuid import UUID
 
 from .models import Crate, Part, State
 
@@ -22,9 +21,7 @@ class ExhibitFields(TypedDict, total=False):
     height: float
     width: int | None
     worth: Decimal
-    shown_on: date | None
     opens: time
-    number: UUID | None
     tags: set[str]
     turn: timedelta
     found_at: datetime | None
@@ -42,3 +39,5 @@ class GalleryFields(TypedDict, total=False):
 
 class VisitFields(TypedDict, total=False):
     """Fields of Visit that `update` can set."""
+
+    ends_at: datetime | None

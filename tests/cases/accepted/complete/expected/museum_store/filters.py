@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from decimal import Decimal
 from typing import TypedDict
 from uuid import UUID
@@ -24,9 +24,7 @@ class ExhibitFilters(TypedDict, total=False):
     height: Ordered[float]
     width: Ordered[int] | IsNot[None] | None
     worth: Ordered[Decimal | int]
-    shown_on: Ordered[date] | IsNot[None] | None
     opens: Ordered[time]
-    number: Choice[UUID] | IsNot[None] | None
     tags: Elements[str]
     turn: Ordered[timedelta]
     found_at: Ordered[datetime] | IsNot[None] | None
@@ -46,3 +44,4 @@ class VisitFilters(TypedDict, total=False):
     """Fields by which rows of Visit can be filtered, combined with AND."""
 
     number: Choice[UUID]
+    ends_at: Ordered[datetime] | IsNot[None] | None

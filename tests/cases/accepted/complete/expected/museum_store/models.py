@@ -74,6 +74,7 @@ class Crate(Value, kw_only=True):
     """Never shown."""
     weight: float = -0.5
     toll: Decimal | None = None
+    number: UUID | None = None
     total: float = 0.0
 
 
@@ -102,9 +103,7 @@ class Exhibit(Record, kw_only=True):
     height: float
     width: int | None = None
     worth: Annotated[Decimal, DecimalLimits(digits=15, places=2)] = Decimal("0.10")
-    shown_on: date | None = None
     opens: Annotated[time, Meta(tz=False)] = time(8, 30)
-    number: UUID | None = None
     tags: set[str] = msgspec.field(default_factory=set)
     turn: timedelta
     found_at: Annotated[datetime, Meta(tz=True)] | None = None
@@ -150,3 +149,4 @@ class Visit(Record, kw_only=True):
     """Somebody comes."""
 
     number: UUID = msgspec.field(default_factory=uuid7)
+    ends_at: Annotated[datetime, Meta(tz=True)] | None = None

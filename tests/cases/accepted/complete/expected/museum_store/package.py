@@ -35,6 +35,6 @@ PACKAGE = Package(
         "tree",
         "unlock",
     ),
-    fingerprint="727183777734b1ef094d5077a4e8d3aeb7f64f20d2cdb0e6cb98176498c07249",
+    fingerprint="4148d463a6c5aa43888e2114f121e54516a10facf8f1b212ea7cd269b39385f7",
     format=2,
 )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from typing import Any
 
 from keyweave.errors import CheckViolationError
 from keyweave.keyspace.keys import join
-from keyweave.model.entity import Entity, Reference, Retention, Unique, View
+from keyweave.model.entity import Condition, Entity, Reference, Retention, Unique, View
 from keyweave.model.entry import CREATED, ClaimEntry, Entry, ViewEntry
 from keyweave.model.keytext import key_text
 from keyweave.model.merge import Merge, add, add_exact, first, greatest, least, union, union_of_sets
@@ -23,7 +23,9 @@ def index_entries(record: models.Exhibit) -> list[Entry]:
     entries: list[Entry] = [
         ViewEntry("by_gallery", (record.gallery,), record.id, duration_micros(record.turn))
     ]
-    if record.sealed is not None:
+    if record.sealed is not None and (
+        (record.opens > time(8, 0)) or (record.sealed is not None and record.sealed)
+    ):
         entries.append(
             ViewEntry(
                 "by_gallery_sealed", (record.gallery, key_text(record.sealed)), record.id, record.height
@@ -31,13 +33,18 @@ def index_entries(record: models.Exhibit) -> list[Entry]:
         )
     if record.part_of is not None:
         entries.append(ViewEntry("by_part_of", (record.part_of,), record.id, CREATED))
+    entries.extend(
+        ViewEntry("tagged", (record.gallery, element), record.id, CREATED) for element in sorted(record.tags)
+    )
     if record.part_of is not None:
         entries.append(
             ClaimEntry(
                 "title", join((record.title.strip().lower(), record.part_of.strip().lower())), record.id
             )
         )
-    if record.found_at is not None:
+    if record.found_at is not None and (
+        (record.state in ("shown", "stored")) and (record.width is not None and record.width >= 2)
+    ):
         entries.append(
             ClaimEntry(
                 "seal", join((key_text(record.found_at), record.state, key_text(record.seal))), record.id
@@ -149,9 +156,7 @@ EXHIBIT = Entity(
             "height",
             "width",
             "worth",
-            "shown_on",
             "opens",
-            "number",
             "tags",
             "turn",
             "found_at",
@@ -182,27 +187,38 @@ EXHIBIT = Entity(
         "height": "float",
         "width": "int",
         "worth": "Decimal",
-        "shown_on": "date",
         "opens": "time",
-        "number": "UUID",
         "tags": "list[str]",
         "turn": "timedelta",
         "found_at": "datetime",
         "marks": "list[str]",
         "states": "list[str]",
     },
-    nullable=("part_of", "sealed", "width", "shown_on", "number", "found_at", "states"),
+    nullable=("part_of", "sealed", "width", "found_at", "states"),
     trimmed=("gallery", "title"),
     views={
         "by_gallery_sealed": View(
-            "by_gallery_sealed", ("gallery", "sealed"), "height", ("false", "true"), generation=3
+            "by_gallery_sealed",
+            ("gallery", "sealed"),
+            "height",
+            ("false", "true"),
+            generation=3,
+            where="opens > '08:00:00' or sealed",
         ),
         "by_part_of": View("by_part_of", ("part_of",), "created"),
         "by_gallery": View("by_gallery", ("gallery",), "turn"),
+        "tagged": View("tagged", ("gallery",), "created", each="tags"),
     },
     uniques={
         "title": Unique("title", ("title", "part_of"), errors.SameTitleError, normalize=("trim", "lower")),
-        "seal": Unique("seal", ("found_at", "state", "seal"), errors.ExhibitSealExistsError, generation=2),
+        "seal": Unique(
+            "seal",
+            ("found_at", "state", "seal"),
+            errors.ExhibitSealExistsError,
+            generation=2,
+            where="state in State.inside and width >= 2; State.inside: shown, stored",
+            conditions=(Condition("state", "in", ("shown", "stored")), Condition("width", ">=", (2,))),
+        ),
     },
     references=(
         Reference("gallery", "Gallery", False, "by_gallery"),
@@ -212,6 +228,7 @@ EXHIBIT = Entity(
         lambda record: ((record.state == "stored") and (record.found_at is not None)),
         129600000000,
         (5400000000, 2592000000000),
+        sliding=True,
     ),
     not_found=errors.ExhibitNotFoundError,
 )

@@ -11,7 +11,9 @@ from .. import errors, models
 
 def index_entries(record: models.Gallery) -> list[Entry]:
     """Every index entry that a Gallery implies."""
-    entries: list[Entry] = [ViewEntry("all", (), record.name, REVISION)]
+    entries: list[Entry] = []
+    if (record.name != "Cellar") and (len(record.name) < 30):
+        entries.append(ViewEntry("all", (), record.name, REVISION))
     return entries
 
 
@@ -35,7 +37,7 @@ GALLERY = Entity(
     normalized=("name",),
     filters={"name": "str", "opened_at": "datetime", "changed_at": "datetime"},
     trimmed=("name",),
-    views={"all": View("all", (), "revision")},
+    views={"all": View("all", (), "revision", where="name != 'Cellar' and len(name) < 30")},
     not_found=errors.NoSuchGalleryError,
     exists=errors.GalleryExistsError,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keyweave.model.entity import Entity
+from keyweave.model.entity import Entity, Retention
 from keyweave.model.entry import Entry
 
 from .. import errors, models
@@ -25,9 +25,11 @@ VISIT = Entity(
     key="number",
     partition_by="number",
     key_kind="UUID",
-    known=frozenset({"revision", "created", "expires", "op", "number"}),
+    known=frozenset({"revision", "created", "expires", "op", "number", "ends_at"}),
     entries=index_entries,
     check=check,
-    filters={"number": "UUID"},
+    filters={"number": "UUID", "ends_at": "datetime"},
+    nullable=("ends_at",),
+    retention=Retention(lambda record: record.ends_at is not None, at="ends_at"),
     not_found=errors.VisitNotFoundError,
 )

@@ -84,6 +84,10 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
         """Which ones turn slowest."""
         return Rows(self._run, self._context, view_query_(ENTITY, "by_gallery", (gallery,)))
 
+    def tagged(self, gallery: str, tags: str) -> Rows[Exhibit]:
+        """A "tag"."""
+        return Rows(self._run, self._context, view_query_(ENTITY, "tagged", (gallery, tags)))
+
     def get_with_exhibits(self, key: str, *, for_update: bool = False) -> tuple[Exhibit, list[Exhibit]]:
         """The row with this key, and every Exhibit that refers to it by `part_of`.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Never, Unpack
 from uuid import UUID
 
 from keyweave.model.keytext import key_text as key_text_
 from keyweave.read.query import where_query as where_query_
+from keyweave.write import touch as _touch
 from keyweave.write import update as _update
 from keyweave.sync.repository import Repository
 from keyweave.sync.rows import Rows
@@ -42,3 +44,9 @@ class VisitRepository(Repository[Visit, UUID, Never, Never]):
     def where(self, /, **fields: Unpack[_filters.VisitFilters]) -> Rows[Visit]:
         """The rows that all filters match, latest first: each is a value, None for null, or a predicate of `keyweave.query`."""
         return Rows(self._run, self._context, where_query_(ENTITY, fields))
+
+    def touch_ends_at(self, key: UUID, at: datetime | None = None) -> bool:
+        """Set `ends_at` to `at`, by default the server's time, but never to an earlier time; return whether
+        the row exists.
+        """
+        return self._run(_touch.touch(self._context, ENTITY, key_text_(key, "UUID"), "ends_at", at), "touch")

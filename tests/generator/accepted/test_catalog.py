@@ -1,0 +1,193 @@
+"""A catalog: a row has an entry for each of its tags, and some indexes hold a part of the rows only."""
+
+from __future__ import annotations
+
+import random
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from keyweave.errors import ConfigurationError, UniqueViolationError, ValidationError
+from keyweave.model.entity import Condition
+from tests.generator.accepted.stage import Stage
+
+CASE = "catalog"
+LEAP = date(2024, 2, 29)
+
+
+def item(stage: Stage, key: str = "1", **more: Any) -> Any:
+    catalog = stage.package
+    given = {
+        "id": key,
+        "seller": "ada",
+        "sku": f"S{key}",
+        "status": catalog.Status.LIVE,
+        "price": Decimal("2.50"),
+        "stock": 9,
+        "sold_on": date(2023, 1, 1),
+        "tags": {"red", "sale"},
+        "codes": [3, 3, 1],
+        "colours": [catalog.Colour.RED, catalog.Colour.RED],
+        "days": {LEAP},
+    }
+    return catalog.Item(**{**given, **more})
+
+
+def ids(page: Any) -> list[str]:
+    return [row.id for row in page.records]
+
+
+def test_a_catalog_at_work(stage: Stage) -> None:
+    boot, left = item(stage), item(stage, "2", tags={"red"}, price=Decimal("9.00"))
+    stage.create(boot, left)
+    stage.items.create(item(stage, "3", sold_on=None))
+    for key in ("1", "2", "3"):
+        stage.visit(stage.items.get(key))
+    for record in (boot, left):
+        stage.write_again(record)
+    assert set(ids(stage.items.list_unsold("ada"))) == {"3"}
+    assert stage.check().clean
+    stage.remove(boot, left, stage.items.get("3"))
+    assert stage.items.count_by_tag("red") == 0
+    stage.finish()
+
+
+def test_each_element_finds_the_row_once(stage: Stage) -> None:
+    stage.items.create(item(stage))
+    stage.items.create(item(stage, "2", codes=None, tags=set(), colours=[]))
+    assert ids(stage.items.list_by_code(3)) == ids(stage.items.list_by_code(1)) == ["1"]
+    assert stage.items.count_by_code(3) == 1
+    assert ids(stage.items.list_by_tag("red")) == ids(stage.items.list_by_tag("sale")) == ["1"]
+    assert stage.items.group_counts_by_colour("ada") == {stage.package.Colour.RED: 1}
+    assert ids(stage.items.list_by_seller_tag("ada", "red")) == ["1"]
+    assert ids(stage.items.list_by_seller_tag("bob", "red")) == []
+    assert ids(stage.items.list_by_day(LEAP)) == ["2", "1"]
+
+
+def test_entries_follow_the_elements(stage: Stage) -> None:
+    row = stage.items.create(item(stage))
+    row.tags = {"sale", "new"}
+    row.codes = [7]
+    stage.items.save(row)
+    assert ids(stage.items.list_by_tag("red")) == []
+    assert ids(stage.items.list_by_tag("new")) == ids(stage.items.list_by_tag("sale")) == ["1"]
+    assert stage.items.count_by_code(3) == 0
+    stage.items.delete("1")
+    assert stage.items.count_by_tag("new") == 0
+
+
+def test_an_element_is_trimmed_and_checked_like_a_value(stage: Stage) -> None:
+    for method, value in (("list_by_tag", 5), ("list_by_code", "3"), ("list_by_day", "2024-02-29")):
+        with pytest.raises(ValidationError):
+            getattr(stage.items, method)(value)
+
+
+def test_a_partial_view_holds_the_rows_for_which_its_condition_holds(stage: Stage) -> None:
+    status = stage.package.Status
+    drawn = random.Random(3)
+    rows = [
+        item(
+            stage,
+            str(number),
+            status=drawn.choice(list(status)),
+            price=drawn.choice([Decimal("1.49"), Decimal("1.50"), Decimal(7)]),
+            sold_on=drawn.choice([None, date(2023, 12, 31), date(2024, 1, 1)]),
+            hidden=drawn.choice([True, False]),
+            stock=drawn.choice([0, 4, 5]),
+        )
+        for number in range(60)
+    ]
+    for row in rows:
+        stage.items.create(row)
+    for _ in range(2):
+        public = {row.id for row in rows if row.status.is_public and row.price >= Decimal("1.5")}
+        unsold = {row.id for row in rows if row.sold_on is None and row.status is not status.DRAFT}
+        old = {row.id for row in rows if row.sold_on is not None and row.sold_on < date(2024, 1, 1)}
+        odd = {row.id for row in rows if row.status is status.LIVE and (not row.hidden or row.stock > 4)}
+        assert {row.id for row in stage.items.fetch_public()} == public
+        assert {row.id for row in stage.items.fetch_unsold("ada")} == unsold
+        assert {row.id for row in stage.items.fetch_old("ada")} == old
+        assert {row.id for row in stage.items.fetch_odd(status.LIVE)} == odd
+        assert {row.id for row in stage.items.fetch_by_day(LEAP)} == {r.id for r in rows if not r.hidden}
+        for row in rows:
+            row.status = drawn.choice(list(status))
+            row.sold_on = drawn.choice([None, date(2023, 12, 31), date(2024, 1, 1)])
+            row.hidden = drawn.choice([True, False])
+            row.sku = f"S{row.id}"
+            stage.items.save(row)
+
+
+def test_a_partial_unique_constraint_holds_where_its_condition_holds(stage: Stage) -> None:
+    status = stage.package.Status
+    stage.items.create(item(stage, sku="A"))
+    stage.items.create(item(stage, "2", sku="a", status=status.DRAFT))
+    assert stage.items.get_by_live_sku("A").id == "1"
+    with pytest.raises(UniqueViolationError):
+        stage.items.create(item(stage, "3", sku="a"))
+    row = stage.items.get("2")
+    row.status = status.SOLD
+    with pytest.raises(UniqueViolationError):
+        stage.items.save(row)
+    first = stage.items.get("1")
+    first.status = status.DRAFT
+    stage.items.save(first)
+    stage.items.save(row)
+    assert stage.items.get_by_live_sku("a").id == "2"
+    assert stage.items.find_by_live_sku("b") is None
+
+
+def test_searches_use_whole_views_only(stage: Stage) -> None:
+    stage.items.create(item(stage, status=stage.package.Status.DRAFT, tags=set()))
+    assert ids(stage.items.search(order="created")) == ["1"]
+    assert stage.items.explain(seller="ada", order="created").view == "by_seller"
+    assert ids(stage.items.search(seller="ada", order="created")) == ["1"]
+
+
+def test_a_view_of_elements_cannot_guard_a_create(stage: Stage) -> None:
+    with pytest.raises(ConfigurationError):
+        stage.items.create(item(stage), if_none="by_tag")
+    stage.items.create(item(stage), if_none="unsold")
+    stage.items.create(item(stage, "2", sold_on=None), if_none="unsold")
+
+
+def test_a_transaction_sees_its_own_elements(stage: Stage) -> None:
+    def blocking(tx: Any) -> Any:
+        row = tx.items.create(item(stage))
+        row.tags = {"new"}
+        tx.items.save(row)
+        return tx.items.list_by_tag("new"), tx.items.list_by_tag("red"), tx.items.list_public()
+
+    async def waiting(tx: Any) -> Any:
+        row = await tx.items.create(item(stage))
+        row.tags = {"new"}
+        await tx.items.save(row)
+        return (
+            await tx.items.list_by_tag("new"),
+            await tx.items.list_by_tag("red"),
+            await tx.items.list_public(),
+        )
+
+    aio = type(stage.store).__module__.endswith(".aio")
+    new, red, public = stage.wait_for(stage.store.transact(waiting if aio else blocking))
+    assert (ids(new), ids(red), ids(public)) == (["1"], [], ["1"])
+    assert ids(stage.items.list_by_tag("new")) == ["1"]
+
+
+def test_descriptors_say_what_a_planner_needs(stage: Stage) -> None:
+    views = stage.package.PACKAGE.entities["Item"].views
+    assert views["by_tag"].selecting == ("tags",)
+    assert (views["by_tag"].whole, views["public"].whole, views["all"].whole) == (False, False, True)
+    assert views["public"].conditions == (
+        Condition("status", "in", ("sold", "live")),
+        Condition("price", ">=", (Decimal("1.50"),)),
+    )
+    assert views["unsold"].conditions == (
+        Condition("sold_on", "is null"),
+        Condition("status", "!=", ("draft",)),
+    )
+    assert views["old"].conditions == (Condition("sold_on", "<", (date(2024, 1, 1),)),)
+    assert views["by_day"].conditions == (Condition("hidden", "==", (False,)),)
+    assert views["odd"].conditions is None
+    assert views["public"].where == ("status in Status.public and price >= 1.50; Status.public: sold, live")
