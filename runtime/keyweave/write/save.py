@@ -101,7 +101,7 @@ def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:
         )
     codec = context.codecs[entity.name]
     prepared = codec.prepare(record, stored)
-    if entity.key_of(codec.snapshot_of(stored)) != prepared.key:
+    if getattr(codec.snapshot_of(stored), entity.key) != getattr(prepared.snapshot, entity.key):
         raise ValidationError(
             f"{entity.name}.{entity.key}: the key of a stored row cannot change; create another row",
             entity=entity.name,
