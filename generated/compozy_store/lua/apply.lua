@@ -38,6 +38,7 @@
 --
 -- Rows
 --   put      document member retain body entries    write a document; retain in microseconds, 0 for no deadline
+--   inserts  document rows cut bodies groups entries   write new documents without a deadline, numbered from `document` on; `cut` is the length of the keys before the ids; entries come in groups, each with one command
 --   delete   document member entries                delete a document
 --   entries  entries                                change entries only
 --   restore  document member revision created expires body entries   write a document with a given head
@@ -49,6 +50,8 @@
 --   remove   view member
 --   claim    claims value owner
 --   release  claims value owner
+--   add      view entries scores, then for each the row's number and score; without them if `scores` is `revision`: of `inserts`
+--   claim    claims entries '', then for each the row's number and value: of `inserts`
 --
 -- Replies
 --   OK        revision created expires, for each document written
@@ -348,6 +351,33 @@ local function write_entries(from, written, created)
   return final + 1
 end
 
+-- The entries of new rows, by view and by claims. Returns where the next row begins. Lua passes a few thousand words at most.
+local MOST_WORDS = 1000
+
+local function write_groups(from, members, revisions)
+  local final = from
+  for _ = 1, tonumber(ARGV[from]) do
+    local verb, number, count, scores = ARGV[final + 1], tonumber(ARGV[final + 2]), tonumber(ARGV[final + 3]), ARGV[final + 4]
+    local claiming, words, place, step = verb == 'claim', {}, 0, scores == 'revision' and 1 or 2
+    local command, key = claiming and 'HSET' or 'ZADD', KEYS[(claiming and claims or views) + number]
+    final = final + 4
+    for index = final + 1, final + count * step, step do
+      local row = tonumber(ARGV[index])
+      words[place + 1], words[place + 2] = step == 1 and revisions[row] or ARGV[index + 1], members[row]
+      place = place + 2
+      if place == MOST_WORDS then
+        call(command, key, unpack(words))
+        words, place = {}, 0
+      end
+    end
+    if place > 0 then
+      call(command, key, unpack(words))
+    end
+    final = final + count * step
+  end
+  return final + 1
+end
+
 at = at + 1
 while at <= #ARGV do
   local word, number, written, created = ARGV[at], tonumber(ARGV[at + 1]), nil, nil
@@ -362,6 +392,16 @@ while at <= #ARGV do
     end
     write_document(number, ARGV[at + 2], written, created, expires, ARGV[at + 4])
     at = write_entries(at + 5, written, created)
+  elseif word == 'inserts' then
+    local rows, cut, members, revisions = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]) + 1, {}, {}
+    for index = 1, rows do
+      local document = number + index - 1
+      revision = revision + 1
+      written = format('%d', revision)
+      write_document(document, '', written, written, 0, ARGV[at + 3 + index])
+      members[index], revisions[index] = string.sub(KEYS[DOCUMENTS + document], cut), written
+    end
+    at = write_groups(at + 4 + rows, members, revisions)
   elseif word == 'delete' then
     call('DEL', KEYS[DOCUMENTS + number])
     -- A later put of the same document makes a new row.
