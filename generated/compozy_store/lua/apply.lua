@@ -351,32 +351,8 @@ local function write_entries(from, written, created)
   return final + 1
 end
 
--- The entries of new rows, by view and by claims. Returns where the next row begins. Lua passes a few thousand words at most.
+-- Most words of one call: Lua passes a few thousand.
 local MOST_WORDS = 1000
-
-local function write_groups(from, members, revisions)
-  local final = from
-  for _ = 1, tonumber(ARGV[from]) do
-    local verb, number, count, scores = ARGV[final + 1], tonumber(ARGV[final + 2]), tonumber(ARGV[final + 3]), ARGV[final + 4]
-    local claiming, words, place, step = verb == 'claim', {}, 0, scores == 'revision' and 1 or 2
-    local command, key = claiming and 'HSET' or 'ZADD', KEYS[(claiming and claims or views) + number]
-    final = final + 4
-    for index = final + 1, final + count * step, step do
-      local row = tonumber(ARGV[index])
-      words[place + 1], words[place + 2] = step == 1 and revisions[row] or ARGV[index + 1], members[row]
-      place = place + 2
-      if place == MOST_WORDS then
-        call(command, key, unpack(words))
-        words, place = {}, 0
-      end
-    end
-    if place > 0 then
-      call(command, key, unpack(words))
-    end
-    final = final + count * step
-  end
-  return final + 1
-end
 
 at = at + 1
 while at <= #ARGV do
@@ -401,7 +377,27 @@ while at <= #ARGV do
       write_document(document, '', written, written, 0, ARGV[at + 3 + index])
       members[index], revisions[index] = string.sub(KEYS[DOCUMENTS + document], cut), written
     end
-    at = write_groups(at + 4 + rows, members, revisions)
+    -- Their entries, by view and by claims. No function: it would be built anew in each run.
+    local from = at + 4 + rows
+    at = from + 1
+    for _ = 1, tonumber(ARGV[from]) do
+      local claiming, subject, count = ARGV[at] == 'claim', tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+      local command, key = claiming and 'HSET' or 'ZADD', KEYS[(claiming and claims or views) + subject]
+      local words, place, step = {}, 0, ARGV[at + 3] == 'revision' and 1 or 2
+      at = at + 4 + count * step
+      for index = at - count * step, at - 1, step do
+        local row = tonumber(ARGV[index])
+        words[place + 1], words[place + 2] = step == 1 and revisions[row] or ARGV[index + 1], members[row]
+        place = place + 2
+        if place == MOST_WORDS then
+          call(command, key, unpack(words))
+          words, place = {}, 0
+        end
+      end
+      if place > 0 then
+        call(command, key, unpack(words))
+      end
+    end
   elseif word == 'delete' then
     call('DEL', KEYS[DOCUMENTS + number])
     -- A later put of the same document makes a new row.
