@@ -37,7 +37,8 @@
 --   count    view number          the view has exactly this many members
 --
 -- Rows
---   put      document member retain body entries    write a document; see `deadline_of` for retain
+--   put      document member retain body entries    write a document. Retain is 0 for no deadline; microseconds from now, unless the row has a deadline; the same with a minus, whether or not it has one; or `=` and the deadline, which ends the row with this write if it has passed
+--   inserts  document rows cut bodies groups entries   write new documents without a deadline, numbered from `document` on; `cut` is the length of the keys before the ids; entries come in groups, each with one command
 --   delete   document member entries                delete a document
 --   entries  entries                                change entries only
 --   restore  document member revision created expires body entries   write a document with a given head
@@ -51,6 +52,8 @@
 --   removes  number member '' views
 --   claim    claims value owner
 --   release  claims value owner
+--   add      view entries scores, then for each the row's number and score; without them if `scores` is `revision`: of `inserts`
+--   claim    claims entries '', then for each the row's number and value: of `inserts`
 --
 -- Replies
 --   OK        revision created expires, for each document written
@@ -368,20 +371,8 @@ local function write_entries(from, written, created)
   return final + 1
 end
 
--- The deadline of a document that is put, in microseconds since 1970, 0 for none. `retain` is 0 for none; microseconds from now,
--- unless the row has a deadline; the same with a minus, whether or not it has one; or `=` and the deadline. One that has passed ends
--- the row with this write.
-local function deadline_of(retain, present)
-  local micros = tonumber(retain)
-  if not micros then
-    return math.max(tonumber(string.sub(retain, 2)), now + 1)
-  elseif micros < 0 then
-    return now - micros
-  elseif micros > 0 then
-    return present > 0 and present or now + micros
-  end
-  return 0
-end
+-- Most words of one call: Lua passes a few thousand.
+local MOST_WORDS = 1000
 
 at = at + 1
 while at <= #ARGV do
@@ -392,9 +383,46 @@ while at <= #ARGV do
     revision = revision + 1
     written = format('%d', revision)
     created = stays and old.created or written
-    local expires = deadline_of(ARGV[at + 3], stays and old.expires or 0)
+    local retain, expires = tonumber(ARGV[at + 3]), 0
+    if not retain then
+      expires = math.max(tonumber(string.sub(ARGV[at + 3], 2)), now + 1)
+    elseif retain < 0 then
+      expires = now - retain
+    elseif retain > 0 then
+      expires = stays and old.expires > 0 and old.expires or now + retain
+    end
     write_document(number, ARGV[at + 2], written, created, expires, ARGV[at + 4])
     at = write_entries(at + 5, written, created)
+  elseif word == 'inserts' then
+    local rows, cut, members, revisions = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]) + 1, {}, {}
+    for index = 1, rows do
+      local document = number + index - 1
+      revision = revision + 1
+      written = format('%d', revision)
+      write_document(document, '', written, written, 0, ARGV[at + 3 + index])
+      members[index], revisions[index] = string.sub(KEYS[DOCUMENTS + document], cut), written
+    end
+    -- Their entries, by view and by claims. No function: it would be built anew in each run.
+    local from = at + 4 + rows
+    at = from + 1
+    for _ = 1, tonumber(ARGV[from]) do
+      local claiming, subject, count = ARGV[at] == 'claim', tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+      local command, key = claiming and 'HSET' or 'ZADD', KEYS[(claiming and claims or views) + subject]
+      local words, place, step = {}, 0, ARGV[at + 3] == 'revision' and 1 or 2
+      at = at + 4 + count * step
+      for index = at - count * step, at - 1, step do
+        local row = tonumber(ARGV[index])
+        words[place + 1], words[place + 2] = step == 1 and revisions[row] or ARGV[index + 1], members[row]
+        place = place + 2
+        if place == MOST_WORDS then
+          call(command, key, unpack(words))
+          words, place = {}, 0
+        end
+      end
+      if place > 0 then
+        call(command, key, unpack(words))
+      end
+    end
   elseif word == 'delete' then
     call('DEL', KEYS[DOCUMENTS + number])
     -- A later put of the same document makes a new row.

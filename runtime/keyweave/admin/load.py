@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -26,14 +28,20 @@ from keyweave.admin.target import (
     opened,
 )
 from keyweave.errors import ExportFileError
+from keyweave.exchange.deadline import server_time
 from keyweave.sync.session import Session
 from keyweave.transfer.file import Contents, check_schema, read_line, verify
+from keyweave.transfer.history import history
 from keyweave.transfer.load import Imported, load
 
 EPILOG = """\
 Example:
 
   keyweave import --url redis://localhost:6379 --namespace restored store.ndjson
+
+With --keep-moments, the file has a line for each row, from anywhere:
+
+  {"entity":"User","row":{"id":"ada","email":"a@b","created_at":"2020-05-01T12:00:00Z"}}
 
 The whole file is verified before anything is written. Revisions, creation times and deadlines are kept; every index is
 built anew. Existing rows are not changed, so an interrupted import may be run again.
@@ -54,19 +62,31 @@ def import_(
     other_schema: Annotated[
         bool, typer.Option("--other-schema", help="Accept a file that was exported with another schema.")
     ] = False,
+    keep_moments: Annotated[
+        bool,
+        typer.Option(
+            "--keep-moments",
+            help="The file has rows from elsewhere, which keep the moments at which they were created and changed.",
+        ),
+    ] = False,
     grace: GraceOption = GRACE,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
 ) -> None:
     """Write the documents of an export, with every index, to a namespace."""
     imported = Imported()
-    try:
-        contents = verify(_lines(file))
-        check_schema(contents, load_package(package), other_schema=other_schema)
-    except ExportFileError as error:
-        fail(str(error))
+    contents: Contents | None = None
+    if not keep_moments:
+        try:
+            contents = verify(_lines(file))
+            check_schema(contents, load_package(package), other_schema=other_schema)
+        except ExportFileError as error:
+            fail(str(error))
     try:
         with opened(package, url, namespace, environment, grace_ms=round(grace * 1000)) as session:
-            _import(session, file, contents, imported)
+            if contents is None:
+                _import_history(session, file, imported)
+            else:
+                _import(session, file, contents, imported)
     except (KeyboardInterrupt, typer.Exit):
         typer.echo(
             f"keyweave: stopped; {imported.written:,} documents written. Run it again for the rest.", err=True
@@ -88,6 +108,23 @@ def _import(session: Session, file: Path, contents: Contents, imported: Imported
     with Meter("import") as meter:
         for batch in _batches(file):
             session.shell.run(load(session.context, batch, op, imported))
+            done += len(batch)
+            meter.show("load", done, total, done)
+
+
+def _import_history(session: Session, file: Path, imported: Imported) -> None:
+    context = session.context
+    now = session.shell.run(server_time(context))
+    digest, total = hashlib.sha256(), 0
+    for line in _lines(file):
+        digest.update(line)
+    for _ in history(context, _lines(file), now):
+        total += 1
+    op, done = digest.hexdigest()[:18], 0
+    rows = history(context, _lines(file), now)
+    with Meter("import") as meter:
+        while batch := list(islice(rows, _LINES)):
+            session.shell.run(load(context, batch, op, imported, referring=True))
             done += len(batch)
             meter.show("load", done, total, done)
 

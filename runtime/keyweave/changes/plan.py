@@ -20,7 +20,7 @@ from keyweave.effects import Command, Word
 from keyweave.errors import CrossPartitionError
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
-from keyweave.model.entry import REVISION, ClaimEntry, Entry, ViewEntry
+from keyweave.model.entry import CREATED, REVISION, ClaimEntry, Entry, ViewEntry
 
 _FIXED_KEYS: Final = 4
 
@@ -135,6 +135,7 @@ class Plan:
         "_documents",
         "_guard_words",
         "_row_words",
+        "_targets",
         "_verbs",
         "_views",
         "changes_documents",
@@ -158,11 +159,17 @@ class Plan:
         self._guard_words: list[Word] = []
         self._row_words: list[Word] = []
         self._verbs: dict[str, None] = {}
+        self._targets: set[int] = set()
         self._document_on_refusal = 0
 
     def show_on_refusal(self, entity: Entity[Any], key: str) -> None:
         """Let an EXISTS or CHANGED refusal for this row include its stored document."""
         self._document_on_refusal = self._document(entity, key)
+
+    def number_documents(self, entity: Entity[Any], keys: Sequence[str]) -> None:
+        """Give the documents of rows the first numbers, one after another, as `insert` expects them."""
+        for key in keys:
+            self._document(entity, key)
 
     def guard_revision(self, entity: Entity[Any], key: str, revision: int, op: str = "") -> None:
         """Require that the row is live and unchanged since `revision`."""
@@ -177,8 +184,12 @@ class Plan:
     def guard_exists(
         self, target: Entity[Any], target_key: str, entity: Entity[Any], key: str, field: str
     ) -> None:
-        """Require that the row that `field` of the row `key` refers to is live."""
-        self._guard_words += ("exists", self._document(target, target_key))
+        """Require that the row that `field` of the row `key` refers to is live. Each target is checked once."""
+        document = self._document(target, target_key)
+        if document in self._targets:
+            return
+        self._targets.add(document)
+        self._guard_words += ("exists", document)
         self.guards.append(Guard("exists", entity, key, field))
 
     def guard_dead(self, entity: Entity[Any], key: str, revision: int, op: str = "") -> None:
@@ -250,6 +261,41 @@ class Plan:
         self._difference(entity, old, new)
         self.written.append((entity, key))
         self.only_removes = False
+
+    def insert(self, entity: Entity[Any], rows: Sequence[tuple[str, bytes, list[Entry]]]) -> None:
+        """Write new documents without a deadline, and their entries: one command for each view and each constraint.
+
+        Args:
+            rows: key, body and entries of each, in the order of `number_documents`.
+        """
+        self.changes_documents, self.only_removes = True, False
+        partition = self._partition_of(entity)
+        groups: dict[Any, list[Any]] = {}
+        bodies: list[Word] = []
+        for number, (key, body, entries) in enumerate(rows, 1):
+            bodies.append(body)
+            self.written.append((entity, key))
+            for entry in entries:
+                if isinstance(entry, ViewEntry):
+                    group = groups.get((entry.view, entry.values))
+                    if group is None:
+                        scores = "revision" if entry.score in (CREATED, REVISION) else ""
+                        view = self._view(entity, entry.view, entry.values)
+                        group = groups[entry.view, entry.values] = ["add", view, 0, scores]
+                    group += (number,) if group[3] else (number, entry.score)
+                else:
+                    group = groups.get(entry.unique)
+                    if group is None:
+                        group = groups[entry.unique] = ["claim", self._claim(entity, entry.unique), 0, ""]
+                    group += (number, entry.value)
+        for group in groups.values():
+            group[2] = (len(group) - 4) // (1 if group[3] else 2)
+        self._verbs |= dict.fromkeys(("put", *(group[0] for group in groups.values())))
+        cut = len(partition.document(entity.name, ""))
+        first = self._document(entity, rows[0][0])
+        self._row_words += ("inserts", first, len(rows), cut, *bodies, len(groups))
+        for group in groups.values():
+            self._row_words += group
 
     def delete(self, entity: Entity[Any], key: str, old: list[Entry]) -> None:
         """Delete a document and its entries."""

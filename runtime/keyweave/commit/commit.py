@@ -125,6 +125,9 @@ def _build_plan(
     plan = Plan(context.keyspace.partition(first.group), new_op())
     puts = {(change.entity.name, change.key) for change in changes if change.prepared is not None}
     released = _released(changes) if len(changes) > 1 else {}
+    new = len(changes) > 1 and all(_is_new(change, first) for change in changes)
+    if new:
+        plan.number_documents(first, [change.key for change in changes])
     for change in changes:
         _guard_row(plan, change)
         if change.prepared is not None:
@@ -141,6 +144,11 @@ def _build_plan(
             plan.guard_absent(entity, key)
         else:
             plan.guard_revision(entity, key, stored.revision, op_of(stored))
+    if new:
+        plan.insert(
+            first, [(each.key, each.prepared.body, each.new_entries) for each in changes if each.prepared]
+        )
+        return plan
     for change in changes:
         prepared, before = change.prepared, change.old_entries
         if prepared is not None:
@@ -153,6 +161,20 @@ def _build_plan(
         for entity, _, _, entries in change.dangling:
             plan.change_entries(entity, entries, [])
     return plan
+
+
+def _is_new(change: Change, entity: Entity[Any]) -> bool:
+    """Return whether a change inserts a row of `entity` that has no deadline, and does nothing else."""
+    prepared = change.prepared
+    return (
+        prepared is not None
+        and change.old is None
+        and not prepared.retain
+        and change.entity is entity
+        and not change.recreated
+        and not change.counts
+        and not change.dangling
+    )
 
 
 def _guard_row(plan: Plan, change: Change) -> None:

@@ -66,7 +66,7 @@ def apply(
         StoreUnavailableError: or another subclass; nothing was written.
         CorruptDocumentError: a key has the wrong type; nothing was written.
     """
-    return (yield from _finish(context, _Try(context, plan), trailer, repeatable=repeatable))
+    return _finish(context, _Try(context, plan), trailer, repeatable=repeatable)
 
 
 def apply_each(context: Context, plans: Sequence[Plan]) -> Flow[list[Outcome | KeyweaveError]]:

@@ -6,7 +6,7 @@ Every document of one file carries an op that identifies the file, so a second r
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -40,6 +40,8 @@ class Row(NamedTuple):
     head: Head
     body: bytes
     entries: list[Entry]
+    targets: list[tuple[str, Entity[Any], str]]
+    """Field, entity and key of each reference that has to lead to a row."""
 
 
 @dataclass(slots=True)
@@ -52,6 +54,7 @@ class Imported:
         expired: documents whose deadline has passed since the export; not written.
         conflicts: documents whose id, or one of whose unique values, another row has; not written.
         unreadable: documents that this schema cannot read; not written.
+        dangling: rows that refer to a row that does not exist; not written. Only of rows from elsewhere.
     """
 
     written: int = 0
@@ -59,19 +62,28 @@ class Imported:
     expired: int = 0
     conflicts: int = 0
     unreadable: int = 0
+    dangling: int = 0
 
     @property
     def complete(self) -> bool:
         """Whether every document that is not expired exists now."""
-        return not self.conflicts and not self.unreadable
+        return not self.conflicts and not self.unreadable and not self.dangling
 
 
-def load(context: Context, lines: Sequence[tuple[str, bytes]], op: str, imported: Imported) -> Flow[None]:
+def load(
+    context: Context,
+    lines: Sequence[tuple[str, bytes]],
+    op: str,
+    imported: Imported,
+    *,
+    referring: bool = False,
+) -> Flow[None]:
     """Import documents: the entity's name and the stored bytes of each.
 
     Args:
         op: identifies the file; the same for all of its documents, in every run.
         imported: updated with the results.
+        referring: whether each reference has to lead to a row. An export may have the rows in any order.
 
     Raises:
         StoreUnavailableError: the server cannot be used. Documents of earlier calls are written.
@@ -82,7 +94,7 @@ def load(context: Context, lines: Sequence[tuple[str, bytes]], op: str, imported
     for name, document in lines:
         entity = context.package.entities[name]
         try:
-            row = _row(context, entity, document)
+            row = _row(context, entity, document, referring=referring)
         except CorruptDocumentError:
             imported.unreadable += 1
             continue
@@ -95,21 +107,28 @@ def load(context: Context, lines: Sequence[tuple[str, bytes]], op: str, imported
             yield from _load_rows(context, partition, rows[start : start + ROWS], op, imported)
 
 
-def _row(context: Context, entity: Entity[Any], document: bytes) -> Row:
+def _row(context: Context, entity: Entity[Any], document: bytes, *, referring: bool = False) -> Row:
     record, head = context.codec(entity).peek(document)
     match = HEAD.match(document)
     assert match is not None
-    return Row(entity, entity.key_of(record), head, document[match.end() :], entity.entries(record))
+    key = entity.key_of(record)
+    targets = [
+        (each.field, context.package.entities[each.target], value)
+        for each in (entity.references if referring else ())
+        if (value := each.key_in(record)) not in (None, key if each.target == entity.name else None)
+    ]
+    return Row(entity, key, head, document[match.end() :], entity.entries(record), targets)
 
 
 def _load_rows(
     context: Context, partition: Partition, rows: list[Row], op: str, imported: Imported
 ) -> Flow[None]:
     """Import rows in one plan; if a guard refuses it, one row at a time."""
-    if len({(row.entity.name, row.key) for row in rows}) == len(rows):
+    together = {(row.entity.name, row.key) for row in rows}
+    if len(together) == len(rows):
         plan = Plan(partition, op)
         for row in rows:
-            _add(plan, row)
+            _add(plan, row, together)
         outcome = yield from apply(context, plan, repeatable=True)
         if isinstance(outcome, Applied):
             imported.written += len(rows)
@@ -118,8 +137,12 @@ def _load_rows(
         yield from _load_row(context, partition, row, op, imported)
 
 
-def _add(plan: Plan, row: Row) -> None:
+def _add(plan: Plan, row: Row, together: Set[tuple[str, str]] = frozenset()) -> None:
+    """Add a row to a plan that also writes the rows `together`."""
     plan.guard_absent(row.entity, row.key)
+    for field, target, key in row.targets:
+        if (target.name, key) not in together:
+            plan.guard_exists(target, key, row.entity, row.key, field)
     for claim in claims_of(row.entries):
         plan.guard_free(row.entity, claim)
     plan.restore(
@@ -157,6 +180,9 @@ def _load_row(context: Context, partition: Partition, row: Row, op: str, importe
             outcome = yield from apply(context, plan, repeatable=True)
         if isinstance(outcome, Applied):
             imported.written += 1
+            return
+        if outcome.status is Status.NO_TARGET:
+            imported.dangling += 1
             return
         if outcome.status in (Status.TAKEN, Status.FREED, Status.DEAD):
             try:
