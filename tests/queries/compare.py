@@ -100,7 +100,7 @@ class Both:
         try:
             ask(drawn)
         except AssertionError as error:
-            raise AssertionError(f"{ask.__name__}: {drawn.told}\n{drawn.sql}\n{error}") from error
+            raise AssertionError(f"{ask.__name__}: {drawn.words}\n{drawn.sql}\n{error}") from error
 
     def handle(self, drawn: Drawn, place: Any = None) -> Any:
         place = self.store if place is None else place
@@ -149,7 +149,7 @@ class Both:
             same((rows.min(), rows.max()), (ends[0]["low"], ends[0]["high"]))
 
     def _between_writes(self, drawn: Drawn) -> None:
-        """Rows that nobody writes meanwhile are read once, in order."""
+        """Rows that no writer changes meanwhile are read once, in order."""
         rows, expected = self.handle(drawn), self.expected(drawn)
         written: set[str] = set()
         found = self._read(rows, self.chance.randint(1, 4), lambda: written.add(self.write()))

@@ -75,14 +75,14 @@ class Drawn:
         where: its condition in SQL.
         order: the order.
         descending: the direction.
-        told: the query in words, for a failure.
+        words: the query in words, for a failure.
     """
 
     make: Callable[[Any, Any], Any]
     where: str
     order: str
     descending: bool
-    told: str
+    words: str
 
     @property
     def column(self) -> str:
@@ -172,7 +172,7 @@ def query(chance: random.Random) -> Drawn:
     parts = [_part(chance, order, views) for _ in range(chance.choice([1, 1, 1, 2, 3]))]
     reverse, scan = chance.random() < 0.4, True
     descending = (order in ("owner", "slug")) == reverse
-    where, told = " OR ".join(f"({sql})" for _, sql in parts), " | ".join(sql for _, sql in parts)
+    where, words = " OR ".join(f"({sql})" for _, sql in parts), " | ".join(sql for _, sql in parts)
     having = chance.choice([None, None, None, 0, 1])
     ends = None
     if order not in ("created", "revision", "rank") and chance.random() < 0.3:
@@ -201,8 +201,8 @@ def query(chance: random.Random) -> Drawn:
         rows = rows.reverse() if reverse else rows
         return rows.scan() if scan else rows
 
-    told = f"{told} by {order}{' reversed' if reverse else ''} between {ends} having {having}"
-    return Drawn(make, where, order, descending, told)
+    words = f"{words} by {order}{' reversed' if reverse else ''} between {ends} having {having}"
+    return Drawn(make, where, order, descending, words)
 
 
 def _part(chance: random.Random, order: str, views: bool) -> tuple[Callable[[Any], Any], str]:

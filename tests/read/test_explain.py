@@ -1,4 +1,4 @@
-"""What `explain` tells is what a page sends: trips, documents and views."""
+"""What `explain` reports is what a page sends: trips, documents and views."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def documents_in(replies: list[Any]) -> int:
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_a_page_costs_what_explain_tells(stores: Harness, name: str) -> None:
+def test_a_page_costs_what_explain_reports(stores: Harness, name: str) -> None:
     make, access, views, trips = PLANS[name]
     rows = make(stores.db.items)
     stores.do(rows.page())  # the server knows the scripts from here on
@@ -98,10 +98,10 @@ def test_a_page_costs_what_explain_tells(stores: Harness, name: str) -> None:
         assert documents_in(replies) <= plan.documents
     if plan.compared == () and access == "view":
         assert documents_in(replies) == len(page) <= 50
-    told = str(plan)
-    assert told.startswith("Item ") and f"{plan.trips} trip" in told
-    assert all(view in told for view in plan.views)
-    assert all(field in told for field in plan.compared)
+    text = str(plan)
+    assert text.startswith("Item ") and f"{plan.trips} trip" in text
+    assert all(view in text for view in plan.views)
+    assert all(field in text for field in plan.compared)
 
 
 def test_a_merged_page_reads_each_document_once(stores: Harness) -> None:
