@@ -17,11 +17,11 @@ from keyweave.keyspace.keys import join
 from keyweave.model.entity import Entity, Unique, View
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.keytext import key_text
-from keyweave.read.conditions import Conditions, check_order, conditions_of
+from keyweave.read.conditions import Conditions, check_order, checked_field, conditions_of
 from keyweave.read.merge import MOST_STREAMS
 from keyweave.read.query import Having, Part, Query
 from keyweave.read.stream import Stream, ends_of
-from keyweave.store.access_path import AccessPath, access_path_of, widest
+from keyweave.store.access_path import AccessPath, candidates_of
 from keyweave.store.context import Context
 
 
@@ -73,6 +73,22 @@ class Plan(msgspec.Struct, frozen=True):
         )
 
 
+def list_of(query: Query) -> Stream | None:
+    """Return the whole list of a view that a query asks for and nothing else; None for any other query.
+
+    Raises:
+        ValidationError: a value does not fit its field.
+    """
+    (part, *more), entity = query.parts, query.entity
+    if more or not part.view or part.stretches or part.having or part.filters:
+        return None
+    view = entity.views[part.view]
+    if view.order != query.order:
+        return None
+    values = zip(view.fields, part.values, strict=True)
+    return Stream(view, tuple([key_text(checked_field(entity, name, value)) for name, value in values]))
+
+
 def checked(query: Query) -> list[Conditions]:
     """Return the conditions of each part of a query.
 
@@ -119,29 +135,40 @@ def _plan_part(context: Context, query: Query, part: Part, conditions: Condition
 
 def _plan_views(context: Context, query: Query, part: Part, conditions: Conditions) -> Flow[Plan]:
     entity, order = query.entity, query.order
-    usable = [view for view in entity.views.values() if _streams_of(view, conditions) <= MOST_STREAMS]
-    if context.unbuilt:
-        usable = yield from _built(context, entity, usable, order)
-    ordered = [view for view in usable if view.order == order]
-    leading = widest([view for view in ordered if _bounds(entity, view, conditions)])
-    others = widest([view for view in usable if view.order != order and _bounds(entity, view, conditions)])
-    equal_only = conditions.equal.keys()
-    if leading and all(equal_only >= set(view.fields) for view in leading):
-        narrowing = [view for view in others if view.fields and equal_only >= set(view.fields)]
-        return (yield from _plan_equal(context, query, part, leading, narrowing, conditions))
-    if leading:
-        return (yield from _plan_smallest(context, query, part, leading, conditions))
-    whole = [view for view in ordered if not view.fields][:1]
-    if whole:
+    shape = (
+        entity.name,
+        order,
+        frozenset(conditions.equal),
+        frozenset([(name, len(values)) for name, values in conditions.any_of.items()]),
+        frozenset(conditions.ranges),
+    )
+    known = context.state.access_paths.get(shape) if not context.unbuilt else None
+    if known is None:
+        usable = [view for view in entity.views.values() if _streams_of(view, conditions) <= MOST_STREAMS]
+        if context.unbuilt:
+            usable = yield from _built(context, entity, usable, order)
+        known = candidates_of(
+            order,
+            usable,
+            [view for view in usable if _bounds(entity, view, conditions)],
+            frozenset(conditions.equal),
+        )
+        if not context.unbuilt:
+            context.state.access_paths[shape] = known
+    if known.equal is not None:
+        return (yield from _plan_equal(context, query, part, known.equal, conditions))
+    if known.leading:
+        return (yield from _plan_smallest(context, query, part, known.leading, conditions))
+    whole = known.whole
+    if whole and whole[0].order == order:
         plan = _plan_streams(query, part, whole[0], conditions)
         if not plan.compared:
             return plan
-        narrowing = [view for view in others if view.fields and equal_only >= set(view.fields)]
-        if narrowing and selectable(context, access_path_of(whole, narrowing)) and len(query.parts) == 1:
-            return (yield from _plan_equal(context, query, part, whole, narrowing, conditions))
-    if others:
-        return (yield from _plan_smallest(context, query, part, others, conditions))
-    whole = whole or [view for view in usable if not view.fields][:1]
+        narrowed = known.narrowed
+        if narrowed is not None and selectable(context, narrowed) and len(query.parts) == 1:
+            return (yield from _plan_equal(context, query, part, narrowed, conditions))
+    if known.others:
+        return (yield from _plan_smallest(context, query, part, known.others, conditions))
     if not whole or not (query.scan or part.having):
         raise _unbounded(query, conditions, possible=bool(whole))
     plan = _plan_streams(query, part, whole[0], conditions)
@@ -149,15 +176,9 @@ def _plan_views(context: Context, query: Query, part: Part, conditions: Conditio
 
 
 def _plan_equal(
-    context: Context,
-    query: Query,
-    part: Part,
-    leading: Sequence[View],
-    narrowing: Sequence[View],
-    conditions: Conditions,
+    context: Context, query: Query, part: Part, access: AccessPath, conditions: Conditions
 ) -> Flow[Plan]:
     """Plan a filter by views in the query's order whose fields all have one value: the server intersects them if it can."""
-    access = access_path_of(leading, narrowing)
     if len(query.parts) == 1 and selectable(context, access):
         covered = access.covered | conditions.ends(query.entity, query.order)[2]
         return _made(part, conditions, conditions.tests.keys() - covered, access=access)
