@@ -130,3 +130,16 @@ def test_the_smallest_view_is_chosen(stores: Harness) -> None:
     rows = stores.db.items.where(kind=two_kinds(), flag=True)
     plan = stores.do(rows.explain())
     assert (plan.view, plan.candidates) == ("by_flag", {"by_flag": 0, "by_kind": 80})
+
+
+def test_a_field_with_two_conditions_is_decided_by_its_order_only_if_both_are_ranges(stores: Harness) -> None:
+    items = stores.db.items
+    for rows, expected in (
+        (items.where(price=one_of(2, 7)).order_by("price").between(-3, None), {2, 7}),
+        (items.where(price=is_not(4)).order_by("price").between(3, 5), {3, 5}),
+        (items.where(price=between(2, 6)).order_by("price").between(5, 9), {5, 6}),
+        (items.where(price=5).order_by("price").between(5, 9), {5}),
+        (items.where(price=5).order_by("price").between(6, 9), set()),
+    ):
+        assert {row.price for row in stores.do(rows.list())} == expected
+        assert stores.do(rows.count()) == len(stores.do(rows.keys())) == 12 * len(expected)

@@ -5,7 +5,7 @@ Everything that can be wrong with a query is found here, before anything is sent
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -56,6 +56,22 @@ class Conditions:
     def impossible(self) -> bool:
         """Whether no row can match."""
         return any(not values for values in self.any_of.values())
+
+    def left(self, covered: Collection[str], decided: Collection[str] = ()) -> list[str]:
+        """Return the names of the filters that documents are compared with.
+
+        Args:
+            covered: fields of which views, keys or unique values have the value.
+            decided: fields whose ranges the scores of a view decide.
+        """
+        found = []
+        for name, tests in self.tests.items():
+            known = len(self.ranges.get(name, ())) if name in decided else 0
+            if name in covered or (name in decided and name in self.equal):
+                known += 1
+            if known < len(tests):
+                found.append(name)
+        return sorted(found)
 
     def ends(self, entity: Entity[Any], order: str) -> tuple[float, float, frozenset[str]]:
         """Return the lowest and highest score of an order, and the filters about which the scores decide.

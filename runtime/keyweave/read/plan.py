@@ -118,18 +118,17 @@ def _plan_part(context: Context, query: Query, part: Part, conditions: Condition
         return Plan(conditions=conditions)
     if part.view:
         return _plan_streams(query, part, entity.views[part.view], conditions)
-    names = conditions.tests.keys()
     if entity.key in conditions.equal:
         keys = (conditions.equal[entity.key],)
-        return _made(part, conditions, names - {entity.key}, keys=keys)
+        return _made(part, conditions, conditions.left({entity.key}), keys=keys)
     if entity.key in conditions.any_of:
         keys = conditions.any_of[entity.key]
-        return _made(part, conditions, names - {entity.key}, keys=keys)
+        return _made(part, conditions, conditions.left({entity.key}), keys=keys)
     for unique in entity.uniques.values():
         if conditions.equal.keys() >= set(unique.fields):
             if f"{entity.name}.{unique.name}" not in context.unbuilt:
                 claim = _claim(unique, conditions)
-                return _made(part, conditions, names - set(unique.fields), claim=claim)
+                return _made(part, conditions, conditions.left(unique.fields), claim=claim)
     return (yield from _plan_views(context, query, part, conditions))
 
 
@@ -180,8 +179,8 @@ def _plan_equal(
 ) -> Flow[Plan]:
     """Plan a filter by views in the query's order whose fields all have one value: the server intersects them if it can."""
     if len(query.parts) == 1 and selectable(context, access):
-        covered = access.covered | conditions.ends(query.entity, query.order)[2]
-        return _made(part, conditions, conditions.tests.keys() - covered, access=access)
+        decided = conditions.ends(query.entity, query.order)[2]
+        return _made(part, conditions, conditions.left(access.covered, decided), access=access)
     return (yield from _plan_smallest(context, query, part, access.readable, conditions))
 
 
@@ -210,7 +209,7 @@ def _plan_streams(query: Query, part: Part, view: View, conditions: Conditions) 
     """Plan by all lists of one view that have rows of the part: one for each combination of values of its fields."""
     entity = query.entity
     low, high, decided = conditions.ends(entity, view.order)
-    names = conditions.tests.keys() - set(view.fields) - decided
+    names = conditions.left(view.fields, decided)
     if low > high:
         return Plan(conditions=conditions)
     streams = streams_of(view, conditions, ends_of(low, high))
@@ -220,7 +219,7 @@ def _plan_streams(query: Query, part: Part, view: View, conditions: Conditions) 
 
 
 def _made(part: Part, conditions: Conditions, compared: Iterable[str], **how: Any) -> Plan:
-    return Plan(conditions=conditions, having=part.having, compared=tuple(sorted(compared)), **how)
+    return Plan(conditions=conditions, having=part.having, compared=tuple(compared), **how)
 
 
 def streams_of(view: View, conditions: Conditions, ends: Any = ()) -> tuple[Stream, ...]:
