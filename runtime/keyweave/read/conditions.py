@@ -5,6 +5,7 @@ Everything that can be wrong with a query is found here, before anything is sent
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
@@ -152,6 +153,25 @@ def value_of(entity: Entity[Any], record: Record, name: str) -> Any:
         micros = stored.created if name in ("created", entity.created) else stored.revision
         return from_micros(micros) if micros > 0 else datetime.now(UTC)
     return getattr(record, name)
+
+
+def stretch_of(
+    entity: Entity[Any], order: str, stretches: Sequence[tuple[Any, Any]]
+) -> tuple[float, float] | None:
+    """Return the lowest and highest score of stretches of an order; None if scores do not decide, or no row can be in all.
+
+    Raises:
+        ValidationError: an end does not fit the order, or the low end is above the high one.
+    """
+    low, high = float("-inf"), float("inf")
+    for bottom, top in stretches:
+        wanted = _checked_range(entity, order, Range(bottom, top), open_ends=True)
+        if wanted.low is not None:
+            low = max(low, score_of_value(wanted.low))
+        if wanted.high is not None:
+            high = min(high, score_of_value(wanted.high))
+    exact = all(abs(end) < EXACT for end in (low, high) if not math.isinf(end))
+    return (low, high) if exact and low <= high else None
 
 
 def order_fields(entity: Entity[Any], order: str) -> frozenset[str]:
