@@ -17,6 +17,7 @@ BENCH_ARGS ?=
 OLD ?= .bench/old.json
 NEW ?= .bench/quick.json
 HISTORIES ?= 10000
+QUERIES ?= 10000
 SEED ?= 2026
 RUNS ?= 200
 SCHEMAS ?= 2000
@@ -34,7 +35,7 @@ BASE ?= HEAD~1
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: fuzz-schemas pyright help setup generate check test redis8 test-redis8 parity demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-polling simulate simulate-fresh simulate-mutants lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults
+.PHONY: fuzz-schemas pyright help setup generate check test redis8 test-redis8 parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-polling simulate simulate-fresh simulate-mutants lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -103,6 +104,10 @@ operations-check: $(STAMP) ## Check dashboard and alerts with promtool and a rea
 parity: $(STAMP) ## Compare random histories with PostgreSQL (HISTORIES=10000 SEED=2026, about 15 minutes)
 	@echo "parity: $(HISTORIES) random histories on Keyweave and on PostgreSQL"
 	@$(BIN)/python -m tests.parity --histories $(HISTORIES) --seed $(SEED)
+
+parity-queries: $(STAMP) ## Compare random queries with PostgreSQL (QUERIES=10000 SEED=2026, about 4 minutes)
+	@echo "parity-queries: $(QUERIES) random queries on Keyweave and on PostgreSQL"
+	@$(BIN)/python -m tests.queries --queries $(QUERIES) --seed $(SEED)
 
 stress: $(STAMP) ## Repeat the concurrent stories of the contract (RUNS=200, about 3 minutes)
 	@echo "stress: concurrent stories, $(RUNS) runs in a row"

@@ -265,21 +265,32 @@ def watched(
 
 
 @contextmanager
-def exchanges(stores: Harness) -> Iterator[list[tuple[Command, ...]]]:
-    """Collect the pipelines that the first store sends."""
+def exchanges(stores: Harness, replies: list[Any] | None = None) -> Iterator[list[tuple[Command, ...]]]:
+    """Collect the pipelines that the first store sends, and in `replies` what it receives."""
     sent: list[tuple[Command, ...]] = []
     pool = stores.db.session.shell._pool
     exchange = pool.exchange
 
     def keeping(commands: Sequence[Command], *more: Any) -> Any:
         sent.append(tuple(commands))
-        return exchange(commands, *more)
+        answer = exchange(commands, *more)
+        if replies is None:
+            return answer
+        if inspect.isawaitable(answer):
+            return _kept(answer, replies)
+        replies.append(answer)
+        return answer
 
     pool.exchange = keeping
     try:
         yield sent
     finally:
         del pool.exchange
+
+
+async def _kept(answer: Any, replies: list[Any]) -> Any:
+    replies.append(await answer)
+    return replies[-1]
 
 
 def until_freed(stores: Harness, entity: Entity[Any], keys: Sequence[str]) -> None:

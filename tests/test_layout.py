@@ -24,6 +24,7 @@ NO_MIRROR: Final = {
     "tests/contract": "what every implementation of the engine does",
     "tests/oracle": "the contract on PostgreSQL",
     "tests/parity": "random histories on both implementations",
+    "tests/queries": "random queries on Keyweave and on PostgreSQL",
     "tests/differential": "random schemas: a store and a plain model",
     "tests/schemas": "random schemas through the generator",
     "tests/isolation": "sessions in every order of their steps",

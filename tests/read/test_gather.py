@@ -290,3 +290,16 @@ def test_rows_read_with_a_lock_include_the_transactions_own_writes(store: Store)
 
     store.transact(write)
     assert together(store) == ["b"]
+
+
+def test_the_list_of_one_row_by_its_key_with_its_referring_rows_is_one_round_trip(store: Store) -> None:
+    add(store, "a")
+    entity = store.session.context.package.entities["WorkflowState"]
+    for status, expected in ((Status.RUNNING, ["a"]), (Status.PAUSED, None)):
+        query = where_query(entity, {"workflow_exec_id": "w", "status": status})
+        flow = gather_flows.list_with(store.session.context, query, "TaskState", "workflow_exec_id")
+        pairs, count = trips(store, flow)
+        assert [[task.task_exec_id for task in tasks] for _, tasks in pairs] == (
+            [expected] if expected else []
+        )
+        assert count == 1

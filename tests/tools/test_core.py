@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from compozy_store import sync
-from tools.bench import core
+from tools.bench import core, core_handles
 
 
 def test_calls_and_their_bare_counterparts_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,3 +20,11 @@ def test_calls_and_their_bare_counterparts_are_accepted(monkeypatch: pytest.Monk
     bulk = ["create_many of 20", "upsert_many of 20", "delete_many of 20"]
     one = ["get", "page of 50", "save of a status change"]
     assert [row[0].partition(",")[0] for row in rows] == 2 * [*one, *bulk]
+
+
+def test_pages_of_handles_are_compared_with_a_page_of_a_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core_handles, "PAGE_ROUNDS", 3)
+    monkeypatch.setattr(core_handles, "MADE", 100)
+    with sync.Store.open("embedded:", namespace="another"):
+        rows = core_handles.handles(core.compare, core.task, "bench-handles")
+    assert [row[0].partition(" ")[0] for row in rows] == ["page", "page", "page", "making"]

@@ -60,7 +60,7 @@ def test_rows_keep_their_moments_and_their_order(store: Store, namespace: str, t
     lines = [user(number, moment) for number, moment in enumerate(moments)]
     result = loaded(namespace, tmp_path / "rows", lines)
     assert (result.exit_code, result.output.split()) == (0, ["120", "written"])
-    rows = store.users.fetch_all(newest=False)
+    rows = store.users.all().reverse().list()
     assert [row.created_at for row in rows] == sorted(moments)
     assert rows[0] == store.users.get_by_email("u0@x")
     assert store.check().clean
@@ -68,7 +68,7 @@ def test_rows_keep_their_moments_and_their_order(store: Store, namespace: str, t
     assert row.created_at == moments[5]
     new = store.users.create(User(id="new", email="new@x", role=Role.USER))
     assert new.created_at is not None and new.created_at > datetime.now(UTC) - timedelta(minutes=5)
-    assert store.users.list_all(limit=1).records[0].id == "new"
+    assert store.users.all().page(limit=1)[0].id == "new"
     again = loaded(namespace, tmp_path / "rows", lines, "--format", "json")
     assert (again.exit_code, json.loads(again.output)["present"]) == (1, 119)
     assert store.users.get("u5").role is Role.ADMIN

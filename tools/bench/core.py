@@ -26,6 +26,7 @@ from keyweave.changes.plan import Plan
 from keyweave.effects import Command, Flow, Send
 from keyweave.model.record import memory_of
 from tools.bench import telemetry
+from tools.bench.core_handles import handles
 
 ROUNDS = 2000
 PAGE_ROUNDS = 600
@@ -55,7 +56,7 @@ def task(key: str, run: str, number: int, parent: str | None = None) -> TaskStat
 
 
 def page_command(store: Any) -> Command:
-    """The call of the page script that `list_by_workflow(…, limit=50)` makes."""
+    """The call of the page script that a page of 50 of `by_workflow` makes."""
     context = store.session.context
     partition = context.keyspace.partition("execution")
     return (
@@ -380,7 +381,8 @@ def generating() -> list[Row]:
 def main() -> None:
     """Run everything and print the table."""
     print(f"{PACKAGE.name}, medians, ours / bare redis-py, {ROUNDS} interleaved rounds")
-    rows = [*blocking(), *asyncio.run(waiting()), *telemetry.rows(), memory(), *generating()]
+    rows = [*blocking(), *asyncio.run(waiting()), *handles(compare, task, fresh_namespace())]
+    rows += [*telemetry.rows(), memory(), *generating()]
     widths = [max(len(line[column]) for line in rows) for column in range(4)]
     for line in rows:
         print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())

@@ -19,15 +19,24 @@
 --   score member dangling row...   score and member of the next cursor, empty at the end of all views; dangling lists
 --   the number of a view and a member of it without a document, in turns; a row is its document or its member
 
--- Ranks of a stretch of a view, from the first one on and before the second one. The ends are scores, both included.
+-- Ranks of a stretch of a view, from the first one on and before the second one; nil for its end. The ends are scores, both included.
 local function ranks_between(view, newest, low, high)
-  local below = low ~= '-inf' and redis.call('ZCOUNT', view, '-inf', '(' .. low) or 0
-  local above = high ~= '+inf' and redis.call('ZCOUNT', view, '(' .. high, '+inf') or 0
-  local size = redis.call('ZCARD', view)
+  local first, last = low, high
   if newest then
-    return above, size - below
+    first, last = high, low
   end
-  return below, size - above
+  local start, stop = 0, nil
+  if newest and first ~= '+inf' then
+    start = redis.call('ZCOUNT', view, '(' .. first, '+inf')
+  elseif not newest and first ~= '-inf' then
+    start = redis.call('ZCOUNT', view, '-inf', '(' .. first)
+  end
+  if newest and last ~= '-inf' then
+    stop = redis.call('ZCOUNT', view, last, '+inf')
+  elseif not newest and last ~= '+inf' then
+    stop = redis.call('ZCOUNT', view, '-inf', last)
+  end
+  return start, stop
 end
 
 -- Server time in microseconds since 1970. Sixteen digits from 2001 until 2286, so a head has a fixed layout.

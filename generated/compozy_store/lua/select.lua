@@ -19,15 +19,24 @@
 -- Replies
 --   number score member dangling document...   number of the view that was read, then as for `page`
 
--- Ranks of a stretch of a view, from the first one on and before the second one. The ends are scores, both included.
+-- Ranks of a stretch of a view, from the first one on and before the second one; nil for its end. The ends are scores, both included.
 local function ranks_between(view, newest, low, high)
-  local below = low ~= '-inf' and redis.call('ZCOUNT', view, '-inf', '(' .. low) or 0
-  local above = high ~= '+inf' and redis.call('ZCOUNT', view, '(' .. high, '+inf') or 0
-  local size = redis.call('ZCARD', view)
+  local first, last = low, high
   if newest then
-    return above, size - below
+    first, last = high, low
   end
-  return below, size - above
+  local start, stop = 0, nil
+  if newest and first ~= '+inf' then
+    start = redis.call('ZCOUNT', view, '(' .. first, '+inf')
+  elseif not newest and first ~= '-inf' then
+    start = redis.call('ZCOUNT', view, '-inf', '(' .. first)
+  end
+  if newest and last ~= '-inf' then
+    stop = redis.call('ZCOUNT', view, last, '+inf')
+  elseif not newest and last ~= '+inf' then
+    stop = redis.call('ZCOUNT', view, '-inf', last)
+  end
+  return start, stop
 end
 
 -- Server time in microseconds since 1970. Sixteen digits from 2001 until 2286, so a head has a fixed layout.
@@ -169,6 +178,7 @@ end
 local start, stop = 0, size
 if ARGV[8] then
   start, stop = ranks_between(view, newest, ARGV[8], ARGV[9])
+  stop = stop or redis.call('ZCARD', view)
 end
 if ARGV[4] ~= '' then
   start = math.max(start, rank_after(view, newest, ARGV[4], ARGV[5]))

@@ -80,6 +80,7 @@ end
 local start, stop = 0, size
 if ARGV[8] then
   start, stop = ranks_between(view, newest, ARGV[8], ARGV[9])
+  stop = stop or redis.call('ZCARD', view)
 end
 if ARGV[4] ~= '' then
   start = math.max(start, rank_after(view, newest, ARGV[4], ARGV[5]))

@@ -31,8 +31,12 @@ _ZEROS: Final[dict[str, Any]] = {"int": 0, "float": 0.0, "Decimal": Decimal(0), 
 
 def list_rows(context: Context, query: Query) -> Flow[list[Any]]:
     """Return every row of a query once, read page by page without a limit on their number; errors as for `execute.page`."""
-    key_of = attrgetter(query.entity.key)
-    answer = yield from answer_to(context, query, checked(query))
+    return (yield from rows_of(context, (yield from answer_to(context, query, checked(query)))))
+
+
+def rows_of(context: Context, answer: Answer) -> Flow[list[Any]]:
+    """Return every row of a planned query once."""
+    key_of = attrgetter(answer.query.entity.key)
     rows, start = yield from read_rows(context, answer, PAGE_SIZE, None)
     if start is None:
         return rows

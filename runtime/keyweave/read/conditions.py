@@ -5,7 +5,8 @@ Everything that can be wrong with a query is found here, before anything is sent
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -61,6 +62,22 @@ class Conditions:
     def impossible(self) -> bool:
         """Whether no row can match."""
         return any(not values for values in self.any_of.values())
+
+    def left(self, covered: Collection[str], decided: Collection[str] = ()) -> list[str]:
+        """Return the names of the filters that documents are compared with.
+
+        Args:
+            covered: fields of which views, keys or unique values have the value.
+            decided: fields whose ranges the scores of a view decide.
+        """
+        found = []
+        for name, tests in self.tests.items():
+            known = len(self.ranges.get(name, ())) if name in decided else 0
+            if name in covered or (name in decided and name in self.equal):
+                known += 1
+            if known < len(tests):
+                found.append(name)
+        return sorted(found)
 
     def ends(self, entity: Entity[Any], order: str) -> tuple[float, float, frozenset[str]]:
         """Return the lowest and highest score of an order, and the filters about which the scores decide.
@@ -147,6 +164,25 @@ def value_of(entity: Entity[Any], record: Record, name: str) -> Any:
         micros = stored.created if name in ("created", entity.created) else stored.revision
         return from_micros(micros) if micros > 0 else datetime.now(UTC)
     return getattr(record, name)
+
+
+def stretch_of(
+    entity: Entity[Any], order: str, stretches: Sequence[tuple[Any, Any]]
+) -> tuple[float, float] | None:
+    """Return the lowest and highest score of stretches of an order; None if scores do not decide, or no row can be in all.
+
+    Raises:
+        ValidationError: an end does not fit the order, or the low end is above the high one.
+    """
+    low, high = float("-inf"), float("inf")
+    for bottom, top in stretches:
+        wanted = _checked_range(entity, order, Range(bottom, top), open_ends=True)
+        if wanted.low is not None:
+            low = max(low, score_of_value(wanted.low))
+        if wanted.high is not None:
+            high = min(high, score_of_value(wanted.high))
+    exact = all(abs(end) < EXACT for end in (low, high) if not math.isinf(end))
+    return (low, high) if exact and low <= high else None
 
 
 def order_fields(entity: Entity[Any], order: str) -> frozenset[str]:

@@ -18,7 +18,7 @@ from keyweave.read.conditions import MOMENTS, Conditions, canonical, matches, sc
 from keyweave.read.get import find, find_by, get_many
 from keyweave.read.join import Condition, joined, keep_having
 from keyweave.read.page import read_streams
-from keyweave.read.plan import Plan, checked, plan_of
+from keyweave.read.plan import Plan, checked, list_of, plan_of
 from keyweave.read.query import Part, Query
 from keyweave.read.rank import between, position_at, rank_of
 from keyweave.read.stream import Stream
@@ -74,15 +74,20 @@ def page(context: Context, query: Query, limit: int, cursor: str | None) -> Flow
         ViewNotBuiltError: a view that the query needs is not built.
     """
     check_limit(limit, query.entity.name)
-    conditions = checked(query)
+    stream = list_of(query)
+    conditions = checked(query) if stream is None else []
     digest, start = "", None
     if cursor is not None:
         digest = digest_of(query)
         start = read_cursor(
             context.state.cursors, cursor, query.entity.name, query.order, query.descending, digest
         )
-    answer = yield from answer_to(context, query, conditions)
-    rows, end = yield from read_rows(context, answer, limit, start)
+    if stream is not None:
+        # The fast path: most pages are of one list.
+        rows, end = yield from read_streams(context, query.entity, (stream,), limit, start, query.descending)
+    else:
+        answer = yield from answer_to(context, query, conditions)
+        rows, end = yield from read_rows(context, answer, limit, start)
     if end is None:
         return Page(rows, None)
     end = msgspec.structs.replace(end, query=digest or digest_of(query))

@@ -13,7 +13,7 @@ from keyweave.model.entity import Entity, Referrer
 from keyweave.model.keytext import checked_text
 from keyweave.model.page import Page
 from keyweave.model.record import Record
-from keyweave.read.answers import list_rows
+from keyweave.read.answers import rows_of
 from keyweave.read.conditions import matches
 from keyweave.read.execute import Answer, answer_to, page, read_rows
 from keyweave.read.get import find, is_live
@@ -184,8 +184,26 @@ def page_with(
 
 def list_with(context: Context, query: Query, child: str, field: str) -> Flow[list[Any]]:
     """Return all rows of a query, each with the rows that refer to it; errors as for `execute.page`."""
-    rows = yield from list_rows(context, query)
+    answer = yield from answer_to(context, query, checked(query))
+    if _has_key(answer):
+        pair = yield from _by_key(context, answer, context.package.referrer(query.entity.name, child, field))
+        return [pair] if pair is not None else []
+    rows = yield from rows_of(context, answer)
     return (yield from _with_lists(context, query, rows, child, field))
+
+
+def _has_key(answer: Answer) -> bool:
+    """Return whether the key of the only row is known."""
+    return len(answer.plans) == 1 and len(answer.plans[0].keys) == 1 and not answer.plans[0].having
+
+
+def _by_key(context: Context, answer: Answer, referrer: Referrer) -> Flow[tuple[Any, list[Any]] | None]:
+    """Return the row whose key is known with the rows that refer to it; None if the query does not match it."""
+    entity, plan = answer.query.entity, answer.plans[0]
+    found = yield from _find_with(context, entity, plan.keys[0], referrer, newest_first(referrer))
+    if found is None or not matches(entity, plan.conditions.tests, found[0]):
+        return None
+    return found
 
 
 def _with_lists(
@@ -216,19 +234,14 @@ def first_with(context: Context, query: Query, child: str, field: str) -> Flow[t
     referrer = context.package.referrer(entity.name, child, field)
     newest = newest_first(referrer)
     answer = yield from answer_to(context, query, checked(query))
-    plan = answer.plans[0]
-    if len(answer.plans) == 1 and not plan.having:
-        if len(plan.keys) == 1:
-            found = yield from _find_with(context, entity, plan.keys[0], referrer, newest)
-            if found is None or not matches(entity, plan.conditions.tests, found[0]):
-                return None
-            return found
-        whole = len(answer.streams) == 1 and answer.plain and not answer.streams[0].ends
-        if whole and answer.newest:
-            leading: tuple[bool, tuple[Any, list[Any]] | None]
-            leading = yield from context.strategy.first_and_list(context, answer, referrer, newest)
-            if leading[0]:
-                return leading[1]
+    if _has_key(answer):
+        return (yield from _by_key(context, answer, referrer))
+    whole = len(answer.plans) == len(answer.streams) == 1 and answer.plain and not answer.streams[0].ends
+    if whole and answer.newest:
+        leading: tuple[bool, tuple[Any, list[Any]] | None]
+        leading = yield from context.strategy.first_and_list(context, answer, referrer, newest)
+        if leading[0]:
+            return leading[1]
     rows, _ = yield from read_rows(context, answer, 1, None)
     pairs = yield from _with_lists(context, query, rows, child, field)
     return pairs[0] if pairs else None

@@ -17,11 +17,11 @@ from keyweave.keyspace.keys import join
 from keyweave.model.entity import Entity, Unique, View
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.keytext import key_text
-from keyweave.read.conditions import Conditions, check_order, conditions_of
+from keyweave.read.conditions import Conditions, check_order, checked_field, conditions_of, stretch_of
 from keyweave.read.merge import MOST_STREAMS
 from keyweave.read.query import Having, Part, Query
 from keyweave.read.stream import Stream, ends_of
-from keyweave.store.access_path import AccessPath, access_path_of, widest
+from keyweave.store.access_path import AccessPath, candidates_of
 from keyweave.store.context import Context
 
 
@@ -73,6 +73,26 @@ class Plan(msgspec.Struct, frozen=True):
         )
 
 
+def list_of(query: Query) -> Stream | None:
+    """Return the list of a view, or the stretch of it, that a query asks for and nothing else; None for any other query.
+
+    Raises:
+        ValidationError: a value does not fit its field.
+    """
+    (part, *more), entity = query.parts, query.entity
+    if more or not part.view or part.having or part.filters:
+        return None
+    view = entity.views[part.view]
+    if view.order != query.order or view.each:
+        return None
+    given = zip(view.fields, part.values, strict=True)
+    values = tuple([key_text(checked_field(entity, name, value)) for name, value in given])
+    if not part.stretches:
+        return Stream(view, values)
+    ends = stretch_of(entity, query.order, part.stretches)
+    return Stream(view, values, ends_of(*ends)) if ends is not None else None
+
+
 def checked(query: Query) -> list[Conditions]:
     """Return the conditions of each part of a query.
 
@@ -102,48 +122,60 @@ def _plan_part(context: Context, query: Query, part: Part, conditions: Condition
         return Plan(conditions=conditions)
     if part.view:
         return _plan_streams(query, part, entity.views[part.view], conditions)
-    names = conditions.tests.keys()
     if entity.key in conditions.equal:
-        key = key_text(conditions.equal[entity.key])
-        return _made(part, conditions, names - {entity.key}, keys=(key,))
+        keys: tuple[str, ...] = (key_text(conditions.equal[entity.key]),)
+        return _made(part, conditions, conditions.left({entity.key}), keys=keys)
     if entity.key in conditions.any_of:
         keys = tuple([key_text(each) for each in conditions.any_of[entity.key]])
-        return _made(part, conditions, names - {entity.key}, keys=keys)
+        return _made(part, conditions, conditions.left({entity.key}), keys=keys)
     for unique in entity.uniques.values():
         if conditions.equal.keys() >= set(unique.fields):
             if f"{entity.name}.{unique.name}" not in context.unbuilt:
                 claim = _claim(unique, conditions)
-                return _made(part, conditions, names - set(unique.fields), claim=claim)
+                return _made(part, conditions, conditions.left(unique.fields), claim=claim)
     return (yield from _plan_views(context, query, part, conditions))
 
 
 def _plan_views(context: Context, query: Query, part: Part, conditions: Conditions) -> Flow[Plan]:
     entity, order = query.entity, query.order
-    usable = [
-        view for view in entity.views.values() if view.whole and _streams_of(view, conditions) <= MOST_STREAMS
-    ]
-    if context.unbuilt:
-        usable = yield from _built(context, entity, usable, order)
-    ordered = [view for view in usable if view.order == order]
-    leading = widest([view for view in ordered if _bounds(entity, view, conditions)])
-    others = widest([view for view in usable if view.order != order and _bounds(entity, view, conditions)])
-    equal_only = conditions.equal.keys()
-    if leading and all(equal_only >= set(view.fields) for view in leading):
-        narrowing = [view for view in others if view.fields and equal_only >= set(view.fields)]
-        return (yield from _plan_equal(context, query, part, leading, narrowing, conditions))
-    if leading:
-        return (yield from _plan_smallest(context, query, part, leading, conditions))
-    whole = [view for view in ordered if not view.fields][:1]
-    if whole:
+    shape = (
+        entity.name,
+        order,
+        frozenset(conditions.equal),
+        frozenset([(name, len(values)) for name, values in conditions.any_of.items()]),
+        frozenset(conditions.ranges),
+    )
+    known = context.state.access_paths.get(shape) if not context.unbuilt else None
+    if known is None:
+        usable = [
+            view
+            for view in entity.views.values()
+            if view.whole and _streams_of(view, conditions) <= MOST_STREAMS
+        ]
+        if context.unbuilt:
+            usable = yield from _built(context, entity, usable, order)
+        known = candidates_of(
+            order,
+            usable,
+            [view for view in usable if _bounds(entity, view, conditions)],
+            frozenset(conditions.equal),
+        )
+        if not context.unbuilt:
+            context.state.access_paths[shape] = known
+    if known.equal is not None:
+        return (yield from _plan_equal(context, query, part, known.equal, conditions))
+    if known.leading:
+        return (yield from _plan_smallest(context, query, part, known.leading, conditions))
+    whole = known.whole
+    if whole and whole[0].order == order:
         plan = _plan_streams(query, part, whole[0], conditions)
         if not plan.compared:
             return plan
-        narrowing = [view for view in others if view.fields and equal_only >= set(view.fields)]
-        if narrowing and selectable(context, access_path_of(whole, narrowing)) and len(query.parts) == 1:
-            return (yield from _plan_equal(context, query, part, whole, narrowing, conditions))
-    if others:
-        return (yield from _plan_smallest(context, query, part, others, conditions))
-    whole = whole or [view for view in usable if not view.fields][:1]
+        narrowed = known.narrowed
+        if narrowed is not None and selectable(context, narrowed) and len(query.parts) == 1:
+            return (yield from _plan_equal(context, query, part, narrowed, conditions))
+    if known.others:
+        return (yield from _plan_smallest(context, query, part, known.others, conditions))
     if not whole or not (query.scan or part.having):
         raise _unbounded(query, conditions, possible=bool(whole))
     plan = _plan_streams(query, part, whole[0], conditions)
@@ -151,18 +183,12 @@ def _plan_views(context: Context, query: Query, part: Part, conditions: Conditio
 
 
 def _plan_equal(
-    context: Context,
-    query: Query,
-    part: Part,
-    leading: Sequence[View],
-    narrowing: Sequence[View],
-    conditions: Conditions,
+    context: Context, query: Query, part: Part, access: AccessPath, conditions: Conditions
 ) -> Flow[Plan]:
     """Plan a filter by views in the query's order whose fields all have one value: the server intersects them if it can."""
-    access = access_path_of(leading, narrowing)
     if len(query.parts) == 1 and selectable(context, access):
-        covered = access.covered | conditions.ends(query.entity, query.order)[2]
-        return _made(part, conditions, conditions.tests.keys() - covered, access=access)
+        decided = conditions.ends(query.entity, query.order)[2]
+        return _made(part, conditions, conditions.left(access.covered, decided), access=access)
     return (yield from _plan_smallest(context, query, part, access.readable, conditions))
 
 
@@ -191,9 +217,7 @@ def _plan_streams(query: Query, part: Part, view: View, conditions: Conditions) 
     """Plan by all lists of one view that have rows of the part: one for each combination of values of its fields."""
     entity = query.entity
     low, high, decided = conditions.ends(entity, view.order)
-    names = conditions.tests.keys() - set(view.fields) - decided
-    if view.each and len(conditions.tests[view.each]) == 1:
-        names -= {view.each}
+    names = conditions.left(view.selecting, decided)
     if low > high:
         return Plan(conditions=conditions)
     streams = streams_of(view, conditions, ends_of(low, high))
@@ -203,7 +227,7 @@ def _plan_streams(query: Query, part: Part, view: View, conditions: Conditions) 
 
 
 def _made(part: Part, conditions: Conditions, compared: Iterable[str], **how: Any) -> Plan:
-    return Plan(conditions=conditions, having=part.having, compared=tuple(sorted(compared)), **how)
+    return Plan(conditions=conditions, having=part.having, compared=tuple(compared), **how)
 
 
 def streams_of(view: View, conditions: Conditions, ends: Any = ()) -> tuple[Stream, ...]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from keyweave.model.entity import View
 
@@ -28,12 +27,6 @@ class AccessPath:
         """The readable views, then the narrowing ones."""
         return (*self.readable, *self.narrowing)
 
-    def single_view(self, filters: Mapping[str, Any]) -> View | None:
-        """Return the view that covers all of `filters`; None when that needs several views, or the documents."""
-        if len(self.readable) > 1 or self.narrowing or not self.covered.issuperset(filters):
-            return None
-        return self.readable[0]
-
 
 def access_path_of(ordered: Iterable[View], others: Iterable[View]) -> AccessPath:
     """Return the access path from views in the requested order and in other orders, whose fields are all filtered."""
@@ -41,6 +34,52 @@ def access_path_of(ordered: Iterable[View], others: Iterable[View]) -> AccessPat
     narrowing = widest(others, [name for view in readable for name in view.fields])
     covered = frozenset(name for view in (*readable, *narrowing) for name in view.fields)
     return AccessPath(tuple(readable), tuple(narrowing), covered)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The views that can be read for a filter. They depend only on its fields and the order, so they can be cached.
+
+    Attributes:
+        equal: the views in the order of the query, if all of their fields have one value.
+        leading: those that have only some of the rows.
+        others: views in other orders that have only some of the rows.
+        whole: a view of all rows, in the order of the query if there is one; empty if there is none.
+        narrowed: that view, with the views in other orders whose fields have one value.
+    """
+
+    equal: AccessPath | None
+    leading: tuple[View, ...]
+    others: tuple[View, ...]
+    whole: tuple[View, ...]
+    narrowed: AccessPath | None
+
+
+def candidates_of(
+    order: str, usable: Iterable[View], bounded: Iterable[View], equal: frozenset[str]
+) -> Candidates:
+    """Return the candidates among the usable views: those whose fields have values.
+
+    Args:
+        order: the order of the query.
+        usable: the views.
+        bounded: those that have only some of the rows.
+        equal: the fields that have one value.
+    """
+    bounded = list(bounded)
+    leading = widest([view for view in bounded if view.order == order])
+    others = widest([view for view in bounded if view.order != order])
+    narrowing = [view for view in others if view.fields and equal.issuperset(view.fields)]
+    every = [view for view in usable if not view.fields]
+    whole = ([view for view in every if view.order == order] or every)[:1]
+    same = bool(leading) and all(equal.issuperset(view.fields) for view in leading)
+    return Candidates(
+        access_path_of(leading, narrowing) if same else None,
+        tuple(leading),
+        tuple(others),
+        tuple(whole),
+        access_path_of(whole, narrowing) if whole and narrowing else None,
+    )
 
 
 def widest(views: Iterable[View], covered: Iterable[str] | None = None) -> list[View]:

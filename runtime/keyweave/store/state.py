@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
-from keyweave.store.access_path import AccessPath
+from keyweave.store.access_path import Candidates
 from keyweave.store.clock import ServerClock
 from keyweave.store.ledger import Ledger
 from keyweave.store.recent import Recent
@@ -28,7 +29,7 @@ class StoreState:
         unsweepable: number of rows that a sweeper could not remove in its last round.
         swept_by_writes: number of rows that writes have swept. A sweeper pauses longer for them.
         cursors: the secret that encrypts cursors: the namespace's, or one of this store's own until that is known.
-        access_paths: cached access paths, by entity, order and filtered fields.
+        access_paths: cached candidates of filters, by entity, order and filtered fields.
         searches: searches for the entries of freed rows that are not complete, by the tag of the partition; see
             `keyweave.expiry.search`. An operation takes one out while it works on it.
     """
@@ -44,5 +45,5 @@ class StoreState:
     sweepers: int = 0
     unsweepable: int = 0
     swept_by_writes: int = 0
-    access_paths: dict[tuple[str, str, frozenset[str]], AccessPath] = field(default_factory=dict)
+    access_paths: dict[tuple[Hashable, ...], Candidates] = field(default_factory=dict)
     searches: dict[str, Any] = field(default_factory=dict)

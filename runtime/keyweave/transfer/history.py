@@ -75,7 +75,8 @@ def _document(context: Context, text: bytes, now: int) -> tuple[str, bytes]:
         raise ExportFileError(
             f"{entity.row(prepared.key)}: moments before 2001-09-09T01:46:40Z cannot be kept"
         )
-    expires = updated + prepared.retain if prepared.retain else 0
+    retain = prepared.retain
+    expires = int(retain[1:]) if isinstance(retain, str) else updated + abs(retain) if retain else 0
     head = f'{{"revision":{updated},"created":{created},"expires":{expires},"op":""'
     return entity.name, head.encode() + prepared.body
 

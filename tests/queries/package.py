@@ -1,0 +1,86 @@
+"""The package of the queries: one entity with a field of each kind, and one that refers to it."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from keyweave_generator.load import load_sources
+from keyweave_generator.output import write
+from keyweave_generator.render import render
+
+SOURCES = {
+    "package.yaml": """
+package: stock_store
+namespace: {app: stock, version: v1, environment: test, tenant: t}
+groups: {all: {}}
+enums: {Kind: {values: [tool, part, book]}}
+""",
+    "item.yaml": """
+entity: Item
+group: all
+key: id
+fields:
+  id: {type: id}
+  kind: {type: Kind}
+  owner: {type: string, trim: true}
+  team: {type: string, optional: true}
+  price: {type: int}
+  weight: {type: float}
+  opened: {type: datetime}
+  length: {type: duration}
+  flag: {type: bool, optional: true}
+  rank: {type: int, optional: true}
+  tags: {type: list, of: string, default: []}
+  slug: {type: string}
+  made: {type: datetime, managed: created}
+  changed: {type: datetime, managed: updated}
+unique:
+  slug: {fields: [slug], normalize: [lower]}
+views:
+  all: {fields: [], order: created, why: everything}
+  by_change: {fields: [], order: revision, why: the latest}
+  by_kind: {fields: [kind], order: created, why: lists}
+  by_kind_owner: {fields: [kind, owner], order: created, why: lists}
+  by_team: {fields: [team], order: revision, why: lists}
+  by_flag: {fields: [flag], order: created, why: lists}
+  by_owner_price: {fields: [owner], order: price, why: lists}
+  by_price: {fields: [], order: price, why: lists}
+  by_kind_weight: {fields: [kind], order: weight, why: lists}
+  by_opened: {fields: [], order: opened, why: lists}
+  by_length: {fields: [owner], order: length, why: lists}
+""",
+    "note.yaml": """
+entity: Note
+group: all
+key: id
+fields:
+  id: {type: id}
+  item: {type: id}
+  state: {type: int}
+views:
+  by_item: {fields: [item], order: created, why: the notes of an item}
+  by_state: {fields: [state], order: created, why: lists}
+references:
+  item: {entity: Item, on_delete: cascade, via: by_item}
+""",
+}
+
+
+@functools.cache
+def stock() -> Any:
+    """The package, generated and imported."""
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder), render(load_sources(SOURCES)))
+        sys.path.insert(0, folder)
+        try:
+            package = importlib.import_module("stock_store")
+            for flavour in ("sync", "aio"):
+                importlib.import_module(f"stock_store.{flavour}")
+        finally:
+            sys.path.remove(folder)
+    return package
