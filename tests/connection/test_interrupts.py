@@ -35,6 +35,13 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def garbage() -> Iterator[None]:
+    """Collect what a test leaves while warnings about it are ignored; later they would fail another test."""
+    yield
+    gc.collect()
+
+
 class Interrupt(BaseException):
     """What the tests throw into a thread."""
 
