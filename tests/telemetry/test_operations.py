@@ -258,7 +258,8 @@ def named_operations(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_generated_code_names_every_operation(flavour: str) -> None:
-    paths = (ROOT / "generated" / "compozy_store" / flavour).glob("*.py")
+    paths = [*(ROOT / "generated" / "compozy_store" / flavour).glob("*.py")]
+    paths.append(ROOT / "runtime" / "keyweave" / flavour / "repository.py")
     generated = {name for path in paths for name in named_operations(path)}
     # A store's check, health and transactions are run by its session.
     session = (ROOT / "runtime" / "keyweave" / flavour / "session.py").read_text(encoding="utf-8")
