@@ -256,8 +256,8 @@ def named_operations(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_generated_code_names_every_operation(flavour: str) -> None:
     paths = (ROOT / "generated" / "compozy_store" / flavour).glob("*.py")
-    handles = ROOT / "runtime" / "keyweave" / flavour / "rows.py"
-    generated = {name for path in (*paths, handles) for name in named_operations(path)}
+    inherited = [ROOT / "runtime" / "keyweave" / flavour / f"{name}.py" for name in ("rows", "repository")]
+    generated = {name for path in (*paths, *inherited) for name in named_operations(path)}
     # A store's check, health and transactions are run by its session.
     session = (ROOT / "runtime" / "keyweave" / flavour / "session.py").read_text(encoding="utf-8")
     in_session = set(re.findall(r'self\.run\(.*, "(\w+)"', session))
