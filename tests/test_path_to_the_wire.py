@@ -39,7 +39,7 @@ def opened(call: Callable[[], Any]) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(("what", "most"), [("save", 15), ("page", 12)])
+@pytest.mark.parametrize(("what", "most"), [("save", 15), ("page", 17)])
 def test_a_reader_opens_few_files_on_the_way_to_the_wire(what: str, most: int) -> None:
     with Store.open(server_url(), namespace=new_namespace("path")) as store:
         user = store.users.create(User(id="u", email="a@b", role=Role.USER))
