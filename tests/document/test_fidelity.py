@@ -69,9 +69,9 @@ def test_a_moment_in_a_fold_or_a_gap_is_found(stores: Harness, moment: datetime)
     stores.do(stores.db.sales.create(sale(due=moment, seen=moment)))
     sales = stores.db.sales
     for value in (moment, moment.astimezone(UTC)):
-        assert [row.id for row in stores.do(sales.list_by_due(value)).rows] == ["s"]
-        assert stores.do(sales.count_by_due(value)) == 1
-        assert [row.id for row in stores.do(sales.fetch_by_due(value))] == ["s"]
+        assert [row.id for row in stores.do(sales.by_due(value).page())] == ["s"]
+        assert stores.do(sales.by_due(value).count()) == 1
+        assert [row.id for row in stores.do(sales.by_due(value).list())] == ["s"]
 
 
 def test_touching_compares_moments_and_not_the_clocks_on_the_wall(stores: Harness) -> None:

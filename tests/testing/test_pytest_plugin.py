@@ -21,11 +21,11 @@ def new(key):
 
 def test_a_store_is_empty(keyweave_store, keyweave_namespace):
     keyweave_store.users.create(new("a"))
-    assert keyweave_store.users.count_all() == 1
+    assert keyweave_store.users.all().count() == 1
     SEEN.append(keyweave_namespace)
 
 def test_and_so_is_the_next(keyweave_store, keyweave_namespace):
-    assert keyweave_store.users.count_all() == 0
+    assert keyweave_store.users.all().count() == 0
     keyweave_store.users.create(new("a"))
     assert keyweave_namespace not in SEEN
 
