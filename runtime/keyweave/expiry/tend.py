@@ -7,11 +7,12 @@ store without a sweeper is swept as well, and so is one whose sweeper falls behi
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from keyweave.commit.allowance import Allowance
-from keyweave.effects import Flow, Sleep
+from keyweave.effects import Effect, Flow, Sleep
 from keyweave.errors import ConfigurationError, KeyweaveError
 from keyweave.exchange.ask import ask
 from keyweave.expiry.sweep import LOOKAHEAD, Unsweepable, sweep_step
@@ -138,12 +139,16 @@ def _pause(context: Context, seconds: float, rows: int) -> Flow[None]:
         excess = max(excess, context.state.swept_by_writes - before) - rows
 
 
-def sweep_after_write(context: Context, entity: Entity[Any]) -> Flow[None]:
-    """Sweep a few rows after a write of `entity`, if rows are due. Rows and time are bounded.
+def sweep_after_write(context: Context, entity: Entity[Any]) -> Iterable[Effect]:
+    """Sweep a few rows after a write of `entity`, if it is this write's turn and rows are due. Rows and time are bounded.
 
     While a sweeper runs, a write sweeps only when more rows are due than are left to the sweeper. The write itself has
     succeeded, so an error is logged and not raised.
     """
+    return _sweep_some(context, entity) if context.due_for_sweep(entity.group) else ()
+
+
+def _sweep_some(context: Context, entity: Entity[Any]) -> Flow[None]:
     partition = context.partition(entity)
     once = context.without_retries()
     expired_before = context.state.clock.now() - _MARGIN

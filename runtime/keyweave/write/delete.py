@@ -55,8 +55,7 @@ def discard(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
     if guess is not None:
         removed, newer = yield from _discard_remembered(context, entity, key, guess)
         if removed:
-            if context.due_for_sweep(entity.group):
-                yield from sweep_after_write(context, entity)
+            yield from sweep_after_write(context, entity)
             return True
     attempts = context.policy.attempts
     for _ in range(attempts):
@@ -71,8 +70,7 @@ def discard(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
             return False
         change, family = found
         if (yield from remove_rows(context, [change], family)):
-            if context.due_for_sweep(entity.group):
-                yield from sweep_after_write(context, entity)
+            yield from sweep_after_write(context, entity)
             return True
     raise TransactionConflictError(
         f"{entity.row(key)}: a delete lost all {attempts} attempts to other writers",

@@ -46,8 +46,7 @@ def settle(
     while True:
         refusal = yield from commit(context, changes, watched, with_document=with_document, trailer=trailer)
         if refusal is None:
-            if context.due_for_sweep(changes[0].entity.group):
-                yield from sweep_after_write(context, changes[0].entity)
+            yield from sweep_after_write(context, changes[0].entity)
             return None
         if refusal.status not in _OBSTACLES or fruitless >= _MAX_CLEANUPS:
             return refusal
