@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import re
 import sys
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
@@ -47,8 +47,8 @@ def screens() -> dict[str, str]:
 
 def _elsewhere(found: Health, *, encrypted: bool) -> Health:
     """The same server, as if it were reached over a network."""
-    moved = dataclasses.replace(found, address=_ADDRESS, encrypted=encrypted, local=False, latency=0.0004)
-    return dataclasses.replace(moved, findings=diagnose(moved, Limits()))
+    moved = msgspec.structs.replace(found, address=_ADDRESS, encrypted=encrypted, local=False, latency=0.0004)
+    return msgspec.structs.replace(moved, findings=diagnose(moved, Limits()))
 
 
 def _picture(command: str, output: RenderableType) -> str:

@@ -494,6 +494,9 @@ def _differing(entity: Entity[Any], old: list[Entry], new: list[Entry]) -> tuple
 
 def _grouped(verb: str, members: list[tuple[int, ViewEntry]]) -> list[Any]:
     """Return the words of entries, given with the numbers of their views. Neighbours of one member and score share their words."""
+    if len(members) == 1:
+        number, entry = members[0]
+        return [verb, number, entry.member, "" if verb == "remove" else entry.score]
     words: list[Any] = []
     start = 0
     while start < len(members):
@@ -514,5 +517,16 @@ def _grouped(verb: str, members: list[tuple[int, ViewEntry]]) -> list[Any]:
 
 
 def new_op() -> str:
-    """Return a new plan id: 72 random bits from the system, because a forked process copies its parent's generator."""
-    return os.urandom(9).hex()
+    """Return a new plan id: 72 random bits from the system, which are read for many plans at a time."""
+    try:
+        return _OPS.pop()
+    except IndexError:
+        bits = os.urandom(9 * 64).hex()
+        _OPS.extend(bits[start : start + 18] for start in range(18, len(bits), 18))
+        return bits[:18]
+
+
+_OPS: Final[list[str]] = []
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_OPS.clear)  # the parent uses them

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Sequence
+
+import msgspec
 
 from keyweave.effects import Command, Flow, Reply, ServerError
 from keyweave.errors import ConfigurationError
@@ -65,7 +66,7 @@ def examine(
         server=facts,
     )
     limits = limits or Limits(grace=context.policy.grace_ms / 1000)
-    return dataclasses.replace(health, findings=diagnose(health, limits))
+    return msgspec.structs.replace(health, findings=diagnose(health, limits))
 
 
 def _skew(server: float, before: float, after: float) -> float:

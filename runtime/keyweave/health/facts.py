@@ -6,13 +6,13 @@ Managed services and access rules may refuse either command. A fact that a serve
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from keyweave.effects import Reply
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicaFacts:
+class ReplicaFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One replica, as its primary sees it.
 
     Attributes:
@@ -26,8 +26,7 @@ class ReplicaFacts:
     silent: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerFacts:
+class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """A server as it describes itself; None for every fact that it does not report.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from keyweave.health.report import Severity
 
@@ -18,8 +19,7 @@ MEMORY_STEPS: Final = ((0.9, Severity.CRITICAL), (0.8, Severity.WARNING), (0.6, 
 """Shares of the memory budget, and the severity of having used at least as much."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """The thresholds above which something is a finding.
 
     Attributes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+import msgspec
 
 from keyweave.health.facts import ServerFacts
 
@@ -19,8 +20,7 @@ class Severity(enum.StrEnum):
     """Data can be lost, or the store does not serve. Act now."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is not as primary data needs it.
 
     Attributes:
@@ -40,8 +40,7 @@ class Finding:
     command: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
+class Health(msgspec.Struct, frozen=True, kw_only=True):
     """The health of one store at one moment.
 
     Attributes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -20,7 +21,6 @@ SECRET_LENGTH: Final = 32
 """Bytes of a namespace's secret."""
 
 _TAG: Final = 16
-_BLOCK: Final = 64
 _PADDED: Final = 32
 """The text is filled up to a multiple of so many bytes, so that a cursor's length says little about that of the id."""
 
@@ -103,14 +103,24 @@ def read_cursor(
 
 
 def _tag_of(secret: bytes, text: bytes) -> bytes:
-    return blake2b(text, digest_size=_TAG, key=secret, person=b"keyweave cursor").digest()
+    tag = _keyed(secret)[0].copy()
+    tag.update(text)
+    return tag.digest()
 
 
 def _masked(secret: bytes, tag: bytes, text: bytes) -> bytes:
     """Return the text, or what was made of it, combined with a stream that only the secret and the tag determine."""
-    stream = b"".join(
-        blake2b(tag + number.to_bytes(4, "big"), key=secret, person=b"keyweave stream").digest()
-        for number in range(-(-len(text) // _BLOCK))
-    )
-    mask = int.from_bytes(stream[: len(text)], "big")
-    return (int.from_bytes(text, "big") ^ mask).to_bytes(len(text), "big")
+    size = len(text)
+    stream = b""
+    while len(stream) < size:
+        block = _keyed(secret)[1].copy()
+        block.update(tag + len(stream).to_bytes(4))
+        stream += block.digest()
+    return (int.from_bytes(text) ^ int.from_bytes(stream[:size])).to_bytes(size)
+
+
+@lru_cache(maxsize=64)
+def _keyed(secret: bytes) -> tuple[blake2b, blake2b]:
+    """Return the keyed hashes of tags and of streams, to be copied: making one anew costs a page 4 %."""
+    tags = blake2b(digest_size=_TAG, key=secret, person=b"keyweave cursor")
+    return tags, blake2b(key=secret, person=b"keyweave stream")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from keyweave.connection.direct import wire
 from keyweave.connection.direct.busy_poll import busy_poll
-from keyweave.connection.direct.link_sync import Link, SocketLink
+from keyweave.connection.direct.link_sync import Link, SocketLink, TLSLink
 from keyweave.connection.direct.pool_sync import Pool
 from keyweave.connection.pool_state import PoolState, PoolWatch
 from keyweave.connection.settings import ConnectionSettings
@@ -54,7 +54,8 @@ class Shell:
         def connect(until: float | None) -> Link:
             if connection_factory is not None:
                 return connection_factory()
-            return SocketLink(settings, tls, polling, until)
+            link = SocketLink if tls is None else TLSLink
+            return link(settings, tls, polling, until)
 
         self._pool = Pool(settings, connect, polling)
 

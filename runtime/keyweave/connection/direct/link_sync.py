@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import select
 import socket
 import time
@@ -15,8 +16,6 @@ from keyweave.connection.settings import ConnectionSettings
 from keyweave.effects import Command, ConnectionFailure, Reply, ServerError
 
 _POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
-_LARGE: Final = 65_536
-"""Bytes of a pipeline that may have to wait for the server to read."""
 
 
 class Link(Protocol):
@@ -46,7 +45,10 @@ class Link(Protocol):
 
 
 class SocketLink:
-    """A connected, authenticated socket. The constructor and `exchange` raise ConnectionFailure."""
+    """A connected, authenticated socket. The constructor and `exchange` raise ConnectionFailure.
+
+    The socket does not block. Python would wait with a system call of its own before each send and receive.
+    """
 
     __slots__ = (
         "_buffer",
@@ -82,22 +84,21 @@ class SocketLink:
             raise wire.connect_failed(settings, error, seconds) from error
         self._number = self._socket.fileno()
         try:
+            self._poll = select.poll()
+            self._poll.register(self._socket, select.POLLIN | _POLLRDHUP)
+            self._socket.setblocking(False)
             self._timeout = _remaining(deadline)
-            self._socket.settimeout(self._timeout)
             greeting = wire.greeting(settings)
             wire.check_greeting(settings, greeting, self.exchange(greeting))
             # The commands that follow get an answer of their own.
             self.condemned, self.usable = False, True
             self._timeout = settings.timeout
-            self._socket.settimeout(self._timeout)
         except ConnectionFailure as failure:
             self.close()
             raise wire.before_sending(settings, failure, seconds) from failure.__cause__
         except BaseException:
             self.close()
             raise
-        self._poll = select.poll()
-        self._poll.register(self._socket, select.POLLIN | _POLLRDHUP)
         self._polling = polling
 
     def exchange(  # noqa: D102 - Link
@@ -109,20 +110,20 @@ class SocketLink:
         reader, connection, buffer, polling = self._reader, self._socket, self._buffer, self._polling
         self.usable = False
         self.last_used = started = time.monotonic()
-        limit, bounded, refused = self._timeout, False, False
+        limit = self._timeout if timeout is None else timeout
+        until, refused, ready = started + limit, False, False
         try:
-            if timeout is not None:
-                connection.settimeout(timeout)
-                limit, bounded = timeout, True
-            connection.sendall(payload)
-            if len(payload) > _LARGE:
-                # Sending may have used up a part of the time.
-                connection.settimeout(_remaining(started + limit))
-                bounded = True
+            self._send(payload, until)
             if polling is not None and polling.begin(self._number):
-                polling.poll(self._poll, started)
+                ready = polling.poll(self._poll, started)
             while True:
-                size = connection.recv_into(buffer)
+                if not ready:
+                    self._await_reply(until)
+                ready = False
+                try:
+                    size = connection.recv_into(buffer)
+                except BlockingIOError:  # somebody else's wake-up
+                    continue
                 if not size:
                     raise wire.connection_lost(self._settings, None, replies)
                 reader.feed(buffer, 0, size)
@@ -132,13 +133,6 @@ class SocketLink:
                         refused = True
                 if len(replies) >= expected:
                     break
-                remaining = started + limit - time.monotonic()
-                if remaining <= 0:
-                    raise TimeoutError
-                connection.settimeout(remaining)
-                bounded = True
-            if bounded:
-                connection.settimeout(self._timeout)
         except TimeoutError:
             raise wire.timed_out(self._settings, limit) from None
         except (OSError, wire.ProtocolError) as error:
@@ -151,6 +145,23 @@ class SocketLink:
         self.condemned = refused and wire.condemning(replies)
         self.usable = not (reader.has_data() or self.condemned)
         return replies
+
+    def _send(self, payload: bytes, until: float) -> None:
+        try:
+            sent = self._socket.send(payload)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(payload):
+            writable = select.poll()
+            writable.register(self._socket, select.POLLOUT)
+            rest = memoryview(payload)[sent:]
+            while rest:
+                _wait(writable, until)
+                with contextlib.suppress(BlockingIOError):
+                    rest = rest[self._socket.send(rest) :]
+
+    def _await_reply(self, until: float) -> None:
+        _wait(self._poll, until)
 
     def stale(self) -> bool:  # noqa: D102 - Link
         return bool(self._poll.poll(0))
@@ -165,6 +176,32 @@ class SocketLink:
         # A link that an exception from outside separated from its pool; the socket would warn that it is not closed.
         with contextlib.suppress(AttributeError):
             self.close()
+
+
+class TLSLink(SocketLink):
+    """The same over TLS, whose bytes a poll of the socket does not show. The socket waits by itself, with a timeout."""
+
+    __slots__ = ()
+
+    def _send(self, payload: bytes, until: float) -> None:
+        self._socket.settimeout(_remaining(until))
+        self._socket.sendall(payload)
+
+    def _await_reply(self, until: float) -> None:
+        if time.monotonic() >= until:
+            raise TimeoutError
+        self._socket.settimeout(_remaining(until))
+
+
+def _wait(poller: select.poll, until: float) -> None:
+    """Wait until the poller's socket is ready.
+
+    Raises:
+        TimeoutError: it was not by `until`, on the monotonic clock.
+    """
+    remaining = until - time.monotonic()
+    if remaining <= 0 or not poller.poll(math.ceil(remaining * 1000)):
+        raise TimeoutError
 
 
 def _remaining(deadline: float) -> float:
