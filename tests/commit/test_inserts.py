@@ -55,7 +55,7 @@ def test_a_transaction_that_only_inserts_leaves_what_single_inserts_leave(
     stores.transact(steps)
     report = stores.do(stores.db.check())
     assert report.clean, report.drift
-    rows = stores.do(stores.db.accounts.fetch_all(newest=False))
+    rows = stores.do(stores.db.accounts.all().reverse().list())
     assert [row.number for row in rows] == [f"a{each}" for each in range(number)]
     assert len({row.made_at for row in rows}) == number
     if number < 100:

@@ -77,7 +77,7 @@ def test_each_row_names_its_own_end(stage: Stage) -> None:
 def test_an_end_that_has_passed_ends_the_row_with_the_write(stage: Stage, past: datetime) -> None:
     stage.leases.create(lease(stage, ends_at=past))
     assert stage.leases.find("1") is None
-    assert stage.leases.fetch_all() == []
+    assert stage.leases.all().list() == []
     assert stage.leases.find_by_owner("o1") is None
     row = stage.leases.create(lease(stage))
     row.ends_at = past
