@@ -81,7 +81,7 @@ def test_entries_follow_the_elements(stage: Stage) -> None:
 def test_an_element_is_trimmed_and_checked_like_a_value(stage: Stage) -> None:
     for method, value in (("by_tag", 5), ("by_code", "3"), ("by_day", "2024-02-29")):
         with pytest.raises(ValidationError):
-            getattr(stage.items, method)(value)
+            getattr(stage.items, method)(value).list()
 
 
 def test_a_partial_view_holds_the_rows_for_which_its_condition_holds(stage: Stage) -> None:
