@@ -48,7 +48,7 @@ DOMAINS: dict[str, list[Any]] = {
 }
 """The possible values of each argument of a read."""
 
-READS = ("get", "find", "tree")
+READS = ("get", "find", "exists", "tree")
 ANSWERS: dict[str, Callable[[Any], Any]] = {
     "page": lambda rows: rows.page(),
     "reverse": lambda rows: rows.reverse().page(),
@@ -187,7 +187,7 @@ def questions() -> Iterator[tuple[str, Call]]:
         ("task_states", sync.TaskStateRepository),
         ("workflow_states", sync.WorkflowStateRepository),
     ):
-        for name in vars(repository):
+        for name in dir(repository):
             if not name.startswith(READS) or name == "get_for_update":
                 continue
             for arguments in combinations(place, name, inspect.signature(getattr(repository, name))):
@@ -254,10 +254,9 @@ def combinations(place: str, name: str, signature: inspect.Signature) -> list[di
         for word, parameter in list(signature.parameters.items())[1:]
         if parameter.default is inspect.Parameter.empty
     ]
-    if required == ["keys"]:
-        keys = RUNS if place == "workflow_states" else TASKS
-        return [{"keys": [*keys, "nobody"]}]
-    values = [DOMAINS[word] for word in required]
+    keys = RUNS if place == "workflow_states" else TASKS
+    domains = {**DOMAINS, "key": keys, "keys": [[*keys, "nobody"]]}
+    values = [domains[word] for word in required]
     return [dict(zip(required, each, strict=True)) for each in itertools.product(*values)]
 
 
@@ -289,7 +288,7 @@ def in_transaction(tx: Any) -> Generator[Any, Any, list[Any]]:
         WorkflowState(workflow_exec_id="w9", workflow_id="f", status=Status.RUNNING)
     )
     yield tx.task_states.upsert(row("t9", "w9", None, "x", Status.RUNNING))
-    locked = [asked("task_states", "get_for_update", {"task_exec_id": key}) for key in TASKS]
+    locked = [asked("task_states", "get_for_update", {"key": key}) for key in TASKS]
     for call in (*locked, *(call for _, call in QUESTIONS)):
         try:
             answers.append(plain((yield call(tx))))
