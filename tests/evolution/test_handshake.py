@@ -111,9 +111,9 @@ def test_a_new_index_is_kept_by_writes_and_not_read(both: tuple[Harness, Harness
 
 def test_the_planner_reads_what_is_built(both: tuple[Harness, Harness]) -> None:
     _, new = both
-    plan = new.do(new.db.notes.where(state="draft").explain())
+    plan = new.do(new.db.notes.where(state="draft").scan().explain())
     assert (plan.view, plan.compared) == ("all", ("state",))
-    found = new.do(new.db.notes.where(state="draft").page())
+    found = new.do(new.db.notes.where(state="draft").scan().page())
     assert [row.id for row in found.rows] == ["a"]
 
 
