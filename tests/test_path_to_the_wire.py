@@ -22,7 +22,7 @@ def opened(call: Callable[[], Any]) -> list[str]:
     found: list[str] = []
 
     def note(frame: FrameType, event: str, argument: Any) -> None:
-        if event == "c_call" and argument.__name__ == "sendall":
+        if event == "c_call" and argument.__qualname__ == "socket.send":
             sys.setprofile(None)
         elif event == "call":
             path = Path(frame.f_code.co_filename)

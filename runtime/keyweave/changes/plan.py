@@ -517,16 +517,5 @@ def _grouped(verb: str, members: list[tuple[int, ViewEntry]]) -> list[Any]:
 
 
 def new_op() -> str:
-    """Return a new plan id: 72 random bits from the system, which are read for many plans at a time."""
-    try:
-        return _OPS.pop()
-    except IndexError:
-        bits = os.urandom(9 * 64).hex()
-        _OPS.extend(bits[start : start + 18] for start in range(18, len(bits), 18))
-        return bits[:18]
-
-
-_OPS: Final[list[str]] = []
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_OPS.clear)  # the parent uses them
+    """Return a new plan id: 72 random bits from the system, because a forked process copies its parent's generator."""
+    return os.urandom(9).hex()
