@@ -1,6 +1,6 @@
 """Which names a schema may use, and which names the generated code makes from them.
 
-A name is refused here only if nothing can be made of it: it is a keyword of Python, or a word of the head of documents.  Names in a schema have no underscore at their end and none in PascalCase, so a name that generated
+A name is refused here only if nothing can be made of it: it is a keyword of Python. Names in a schema have no underscore at their end and none in PascalCase, so a name that generated
 code needs for itself steps aside by an underscore at its end.
 """
 
@@ -15,6 +15,12 @@ from typing import Final
 
 HEAD_NAMES: Final = ("revision", "created", "expires", "op")
 """Keys of the head of every document, in their order."""
+
+
+def stored_name(field: str) -> str:
+    """Return the key of a document that holds a field of an entity; the same as in `keyweave.document.compact`."""
+    return f"@{field}" if field in HEAD_NAMES else field
+
 
 ARGUMENT_NAMES: Final = frozenset({"self", "cls"})
 """Arguments of generated methods beside those that have the names of fields. A field of such a name is given as the
@@ -41,7 +47,7 @@ CONSTANT_NAMES: Final = frozenset({"CREATED", "REVISION", "PACKAGE", "EXACT", "U
 """Constants beside the descriptors of entities."""
 
 ROW_NAMES: Final = frozenset({"to_dict"})
-"""Attributes of every record that a field of that name would hide. A test compares them with `keyweave.model.record`."""
+"""Methods of every record. A field of that name hides the method. A test compares them with `keyweave.model.record`."""
 
 RUNTIME_ERRORS: Final = frozenset(
     "KeyweaveError ConfigurationError FormatError SchemaMismatchError ValidationError CheckViolationError InvalidCursorError "
@@ -58,12 +64,8 @@ PACKAGE_NAMES: Final = frozenset(
 """Import names that a generated package would hide from Keyweave or from a project's tests."""
 
 
-def field_name_problem(name: str, *, in_entity: bool) -> str | None:
+def field_name_problem(name: str) -> str | None:
     """Return why a well-formed `name` cannot be the name of a field; None if it can."""
-    if in_entity and name in HEAD_NAMES:
-        return "the head of every document uses that name"
-    if name in ROW_NAMES:
-        return "every record has an attribute of that name"
     if keyword.iskeyword(name):
         return "it is a keyword of Python"
     return word_problem(name)

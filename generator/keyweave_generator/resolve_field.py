@@ -81,7 +81,7 @@ def resolve_fields(
     found: dict[str, Field] = {}
     for child in parent.items():
         where = f"{owner}.{child.name}"
-        reason = field_name_problem(child.name, in_entity=in_entity)
+        reason = field_name_problem(child.name)
         if reason is not None:
             other = (
                 ""
@@ -212,7 +212,7 @@ def _old_name(node: Node, refuse: Callable[[str, str], None], *, in_entity: bool
     old = node.child_text("renamed_from")
     if not old:
         return
-    reason = field_name_problem(old, in_entity=in_entity)
+    reason = field_name_problem(old)
     siblings = Node(node.document, node.path[:-1], _parent_value(node))
     if not in_entity:
         refuse("renamed_from", "only fields of entities can be renamed; add a field to the record instead")

@@ -16,7 +16,6 @@ from keyweave import aio, sync
 from keyweave.model import entity as descriptors
 from keyweave.model import record
 from keyweave_generator.load import load_sources
-from keyweave_generator.names import HEAD_NAMES
 from tests.generator.accepted.corpus import unformatted
 from tests.servers.running import new_namespace, server_url
 
@@ -209,7 +208,6 @@ FIELDS = sorted(
         and "__" not in name
     }
     - set(keyword.kwlist)
-    - set(HEAD_NAMES)
 )
 
 

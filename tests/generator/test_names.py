@@ -8,8 +8,10 @@ import re
 from importlib import resources
 
 from keyweave import errors
+from keyweave.document.compact import HEAD_WORDS
+from keyweave.document.compact import stored_name as stored
 from keyweave.model.record import Record
-from keyweave_generator.names import ROW_NAMES, RUNTIME_ERRORS, field_name_problem
+from keyweave_generator.names import HEAD_NAMES, ROW_NAMES, RUNTIME_ERRORS, field_name_problem, stored_name
 
 
 def runtime_errors() -> set[str]:
@@ -24,8 +26,13 @@ def test_the_generator_knows_every_error_of_the_runtime() -> None:
 
 def test_the_generator_knows_every_attribute_of_a_record() -> None:
     assert {name for name in dir(Record) if not name.startswith("_")} == ROW_NAMES
-    for name in ROW_NAMES:
-        assert field_name_problem(name, in_entity=False) == "every record has an attribute of that name"
+
+
+def test_a_field_with_the_name_of_a_member_of_the_head_has_a_name_of_its_own_in_documents() -> None:
+    assert set(HEAD_NAMES) == HEAD_WORDS
+    for name in (*HEAD_NAMES, "status"):
+        assert field_name_problem(name) is None
+        assert stored_name(name) == stored(name)
 
 
 def test_templates_name_existing_errors() -> None:

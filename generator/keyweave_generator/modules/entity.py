@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from keyweave_generator.literal import literal, tuple_of
 from keyweave_generator.model import Check, Entity, Managed, Schema, TypeKind, TypeRef
-from keyweave_generator.names import HEAD_NAMES
+from keyweave_generator.names import HEAD_NAMES, stored_name
 
 from .annotations import kind
 from .entries import EntryStatement, claim_entry, view_entry
@@ -104,7 +104,7 @@ def _arguments(entity: Entity, schema: Schema, imports: Imports) -> Iterator[tup
     key_kind = kind(next(field.type for field in entity.fields if field.name == entity.key))
     if key_kind != "str":
         yield "key_kind", f'"{key_kind}"'
-    known = [*HEAD_NAMES, *(field.name for field in entity.fields)]
+    known = [*HEAD_NAMES, *(stored_name(field.name) for field in entity.fields)]
     yield "known", f"frozenset({{{', '.join(map(literal, known))}}})"
     yield "entries", "index_entries"
     yield "check", "check"
@@ -122,7 +122,11 @@ def _arguments(entity: Entity, schema: Schema, imports: Imports) -> Iterator[tup
             if field.managed is managed:
                 yield managed.value, literal(field.name)
     yield from _names("normalized", normalized)
-    renamed = tuple((field.renamed_from, field.name) for field in entity.fields if field.renamed_from)
+    renamed = tuple(
+        (stored_name(field.renamed_from), stored_name(field.name))
+        for field in entity.fields
+        if field.renamed_from
+    )
     if renamed:
         yield "renamed", tuple_of(map(names_literal, renamed))
     yield from _names("enums", (field.name for field in entity.fields if field.type.kind is TypeKind.ENUM))

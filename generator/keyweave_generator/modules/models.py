@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from keyweave_generator.constant import Constant, origin, python
 from keyweave_generator.literal import literal, scalar, tuple_of
 from keyweave_generator.model import Enum, Field, Schema, TypeKind, TypeRef
+from keyweave_generator.names import ROW_NAMES
 
 from .annotations import bounded
 from .identifiers import normalizer_name
@@ -44,6 +45,11 @@ class FieldLine:
     annotation: str
     default: str
     doc: str
+
+    @property
+    def ignored(self) -> str:
+        """A comment for type checkers where the field hides a method of every record."""
+        return "  # type: ignore[assignment]" if self.name in ROW_NAMES else ""
 
 
 @dataclass(frozen=True, slots=True)

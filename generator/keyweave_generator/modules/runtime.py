@@ -30,7 +30,7 @@ _NAMES: Final = {
         "union_of_sets",
     ),
     "keyweave.model.moment": ("duration_micros", "to_days", "to_micros"),
-    "keyweave.model.normalize": ("compact", "fill_zero", "trim", "trimmed", "with_trimmed"),
+    "keyweave.model.normalize": ("compact", "fill_zero", "trim", "trimmed"),
     "keyweave.model.record": ("Record", "Value"),
     "keyweave.query": ("Choice", "Elements", "IsNot", "Ordered", "Text"),
     "keyweave.read": (

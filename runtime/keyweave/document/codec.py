@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
-from keyweave.document.compact import compact_json, twin_of
+from keyweave.document.compact import compact_json, stored_name, twin_of
 from keyweave.document.rename import with_new_names
 from keyweave.document.unknown import keep_unknown, unknown_members
 from keyweave.errors import CorruptDocumentError, ValidationError
@@ -100,7 +100,7 @@ class Codec:
     def __init__(self, entity: Entity[Any], retention: int = 0) -> None:
         self.entity = entity
         self.retention = retention
-        self._decode = msgspec.json.Decoder(entity.record).decode
+        self._decode = _decoder(entity.record)
         self._nests = bool(entity.json or entity.nested)
         self._twin: type | None = None
         self._changed: tuple[str, ...] = ()
@@ -442,14 +442,14 @@ class Codec:
         return {
             name: msgspec.Raw(text)
             for name, text in texts.items()
-            if name in members and text == bytes(members[name])
+            if text == bytes(members.get(stored_name(name), b""))
         }
 
     def _refuse(self, record: Any, error: Exception) -> NoReturn:
         text = without_value(str(error))
         if isinstance(error, msgspec.ValidationError):
             rule, _, path = text.partition(" - at `$.")
-            self._refuse_field(path.rstrip("`") or None, rule)
+            self._refuse_field(path.rstrip("`").removeprefix("@") or None, rule)
         for name in type(record).__struct_fields__:
             try:
                 _encode(getattr(record, name))
@@ -485,6 +485,21 @@ class Codec:
         where = f"{self.entity.name}.{field}" if field else self.entity.name
         # The cause may quote the value, and a traceback would print it.
         raise ValidationError(f"{where}: {rule}", entity=self.entity.name, field=field, rule=rule) from None
+
+
+def _decoder(record: type[Record]) -> Callable[[bytes], Any]:
+    """Return the function that decodes a document into a record, without its managed fields."""
+    if not any(stored_name(name) != name for name in record.__struct_fields__):
+        return msgspec.json.Decoder(record).decode
+    twin, _ = twin_of(record)
+    decode: Callable[[bytes], Any] = msgspec.json.Decoder(twin).decode
+
+    def decoded(document: bytes) -> Any:
+        found = decode(document)
+        found.__class__ = record
+        return found
+
+    return decoded
 
 
 def op_of(stored: Stored) -> str:

@@ -1,7 +1,7 @@
 """Compact JSON: what a document stores of a record, without the fields that equal their defaults.
 
-A record encodes with every field, because applications send it to others. The store encodes a copy whose class differs in
-one thing only: it leaves defaults out. A set is stored as a sorted list, so equal records have equal documents.
+A record encodes with every field, because applications send it to others. The store encodes a copy whose class leaves
+defaults out, and names members as documents do. A set is stored as a sorted list, so equal records have equal documents.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from keyweave.model.record import Value
+from keyweave.model.record import Record, Value
+
+HEAD_WORDS: Final = frozenset({"revision", "created", "expires", "op"})
+"""Names of the members of every document's head. A field of such a name is stored under the name that `stored_name` gives."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -55,6 +58,11 @@ def compact(value: Any) -> Any:
     return copy
 
 
+def stored_name(field: str) -> str:
+    """Return the name of the member of a document that holds a field of an entity."""
+    return f"@{field}" if field in HEAD_WORDS else field
+
+
 def record_fields(kind: type[Value]) -> tuple[str, ...]:
     """Return the names of the fields of a record type that hold record types, also in lists and maps."""
     twin_of(kind)
@@ -70,11 +78,22 @@ def twin_of(kind: type[Value]) -> tuple[type, tuple[str, ...]]:
 
 
 def _twin(kind: type[Value]) -> tuple[type, tuple[str, ...], tuple[str, ...]]:
-    twin = msgspec.defstruct(kind.__name__, (), bases=(kind,), omit_defaults=True)
     hints = get_type_hints(kind)
+    # A field that is declared again keeps its place, so objects can change between the two classes.
+    again = [
+        (each.name, each.type, _stored_field(each))
+        for each in msgspec.structs.fields(kind)
+        if each.name in HEAD_WORDS and issubclass(kind, Record)
+    ]
+    twin = msgspec.defstruct(kind.__name__, again, bases=(kind,), omit_defaults=True, kw_only=True)
     records = tuple(name for name in kind.__struct_fields__ if _holds(hints[name], Value))
     sets = tuple(name for name in kind.__struct_fields__ if _holds(hints[name], set))
     return twin, tuple(dict.fromkeys((*records, *sets))), records
+
+
+def _stored_field(field: msgspec.structs.FieldInfo) -> Any:
+    default: Any = {"default": field.default, "default_factory": field.default_factory}
+    return msgspec.field(**default, name=stored_name(field.name))
 
 
 def _holds(hint: Any, kind: type) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from keyweave.document.compact import compact, compact_json, record_fields
+from keyweave.document.compact import compact, compact_json, record_fields, stored_name
 from keyweave.model.entity import Entity
 from keyweave.model.record import Value
 
@@ -47,14 +47,14 @@ def keep_unknown(entity: Entity[Any], body: bytes, snapshot: Any, old: Any, docu
         if value is None or before is None:
             continue
         stored = stored or _members(document)
-        raw = stored.get(name)
+        raw = stored.get(stored_name(name))
         # A value that encodes to the stored bytes has no unknown members, which is the common case.
         if raw is None or bytes(raw) == compact_json(before):
             continue
         rule = entity.merges.get(name)
         merged = _merge(value, before, bytes(raw), rule.key if rule is not None else None)
         if merged is not None:
-            replaced[name] = merged
+            replaced[stored_name(name)] = merged
     if not replaced:
         return body
     members = {name: replaced.get(name, raw) for name, raw in _members(body).items()}

@@ -5,7 +5,7 @@ A body is checked against types and limits, as msgspec knows them; the checks of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -14,8 +14,12 @@ from pydantic_core import PydanticCustomError, core_schema
 from keyweave.model.message import without_value
 
 
-def schema_of(record: Any) -> core_schema.CoreSchema:
-    """Return the schema by which pydantic validates and serializes a class of records."""
+def schema_of(record: Any, to_dict: Callable[..., Any]) -> core_schema.CoreSchema:
+    """Return the schema by which pydantic validates and serializes a class of records.
+
+    Args:
+        to_dict: the method of every record; a field may hide it.
+    """
 
     def validate(value: Any) -> Any:
         if isinstance(value, record):
@@ -33,7 +37,7 @@ def schema_of(record: Any) -> core_schema.CoreSchema:
             ) from None
 
     def serialize(value: Any, info: core_schema.SerializationInfo) -> Any:
-        return value.to_dict(mode="json" if info.mode_is_json() else "python")
+        return to_dict(value, mode="json" if info.mode_is_json() else "python")
 
     return core_schema.no_info_plain_validator_function(
         validate,

@@ -72,7 +72,7 @@ class Value(msgspec.Struct, kw_only=True):
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
         from keyweave.model.pydantic import schema_of  # only pydantic calls this, and it is optional
 
-        return schema_of(cls)
+        return schema_of(cls, Value.to_dict)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class Value(msgspec.Struct, kw_only=True):
 def _plain(value: Any) -> Any:
     """Return a value of a field with dicts in place of records."""
     if isinstance(value, Value):
-        return value.to_dict()
+        return Value.to_dict(value)
     if type(value) is list:
         return [_plain(each) for each in value]
     if type(value) is dict:

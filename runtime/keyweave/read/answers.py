@@ -14,7 +14,7 @@ from keyweave.errors import MultipleRowsError, ValidationError
 from keyweave.model.cursor import Position
 from keyweave.model.exact import EXACT
 from keyweave.model.page import MAX_LIMIT
-from keyweave.read.conditions import value_of
+from keyweave.read.conditions import condition_name, value_of
 from keyweave.read.count import count_streams
 from keyweave.read.execute import Answer, answer_to, read_rows
 from keyweave.read.merge import merge_call, next_position
@@ -182,4 +182,4 @@ def highest(context: Context, query: Query) -> Flow[Any]:
 def _end(context: Context, query: Query, *, descending: bool) -> Flow[Any]:
     query = query if query.descending == descending else query.reversed()
     row = yield from first(context, query)
-    return value_of(query.entity, row, query.order) if row is not None else None
+    return value_of(query.entity, row, condition_name(query.order)) if row is not None else None

@@ -49,7 +49,7 @@ class Conditions:
         any_of: the values of which a field has one, by name.
         elements: an element that a list or set has, by name.
         ranges: the ends of a field or moment, by name.
-        tests: the tests of each filtered field. `created` and `revision` stand for the moments of the document's head.
+        tests: the tests of each filtered field, and of moments of the document's head; see `condition_name`.
     """
 
     equal: dict[str, Any] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class Conditions:
             if name in covered or (name in decided and name in self.equal):
                 known += 1
             if known < len(tests):
-                found.append(name)
+                found.append(name.removeprefix("@"))
         return sorted(found)
 
     def ends(self, entity: Entity[Any], order: str) -> tuple[float, float, frozenset[str]]:
@@ -86,7 +86,7 @@ class Conditions:
         """
         low, high = float("-inf"), float("inf")
         decided: set[str] = set()
-        if entity.filters.get(order) == "str":
+        if order not in MOMENTS and entity.filters.get(order) == "str":
             return low, high, frozenset()
         for name in order_fields(entity, order):
             ranges = list(self.ranges.get(name, ()))
@@ -141,9 +141,15 @@ def conditions_of(query: Query, part: Part) -> Conditions:
             )
     for name, value in part.filters.items():
         _add(found, entity, name, value)
+    name = condition_name(order)
     for low, high in part.stretches:
-        _add_range(found, order, _checked_range(entity, order, Range(low, high), open_ends=True))
+        _add_range(found, name, _checked_range(entity, name, Range(low, high), open_ends=True))
     return found
+
+
+def condition_name(order: str) -> str:
+    """Return the name under which conditions hold ends of an order. A field may be called as a moment is."""
+    return f"@{order}" if order in MOMENTS else order
 
 
 def matches(entity: Entity[Any], tests: Mapping[str, Sequence[Test]], record: Record) -> bool:
@@ -157,11 +163,11 @@ def matches(entity: Entity[Any], tests: Mapping[str, Sequence[Test]], record: Re
 
 
 def value_of(entity: Entity[Any], record: Record, name: str) -> Any:
-    """Return the value of a field or moment of a record. A moment that the server has not set yet is now."""
-    if name in MOMENTS or name in entity.managed:
+    """Return the value of a field or moment (see `condition_name`) of a record. A moment that the server has not set yet is now."""
+    if name.startswith("@") or name in entity.managed:
         stored = memory_of(record)
         assert stored is not None
-        micros = stored.created if name in ("created", entity.created) else stored.revision
+        micros = stored.created if name in ("@created", entity.created) else stored.revision
         return from_micros(micros) if micros > 0 else datetime.now(UTC)
     return getattr(record, name)
 
@@ -176,7 +182,7 @@ def stretch_of(
     """
     low, high = float("-inf"), float("inf")
     for bottom, top in stretches:
-        wanted = _checked_range(entity, order, Range(bottom, top), open_ends=True)
+        wanted = _checked_range(entity, condition_name(order), Range(bottom, top), open_ends=True)
         if wanted.low is not None:
             low = max(low, score_of_value(wanted.low))
         if wanted.high is not None:
@@ -188,7 +194,8 @@ def stretch_of(
 def order_fields(entity: Entity[Any], order: str) -> frozenset[str]:
     """Return the names under which a filter can give ends of an order."""
     shown = {"created": entity.created, "revision": entity.updated}.get(order)
-    return frozenset({order, shown} if shown is not None else {order})
+    name = condition_name(order)
+    return frozenset({name, shown} if shown is not None else {name})
 
 
 def _add_range(found: Conditions, name: str, wanted: Range[Any]) -> None:
@@ -257,7 +264,7 @@ def _checked_range(
     Raises:
         ValidationError: an end has another type, both are open, or the low end is above the high one.
     """
-    kind = "datetime" if name in MOMENTS else entity.filters[name]
+    kind = "datetime" if name.startswith("@") else entity.filters[name]
     ends = [
         _checked_kind(entity, name, end, kind) if end is not None else None
         for end in (wanted.low, wanted.high)
@@ -284,10 +291,11 @@ def checked_field(entity: Entity[Any], name: str, value: Any) -> Any:
 
 
 def _checked_kind(entity: Entity[Any], name: str, value: Any, kind: str) -> Any:
-    return check_value(value, kind, entity=entity.name, field=name)
+    return check_value(value, kind, entity=entity.name, field=name.removeprefix("@"))
 
 
 def _refused(entity: Entity[Any], name: str, rule: str) -> ValidationError:
+    name = name.removeprefix("@")
     return ValidationError(f"{entity.name}.{name}: {rule}", entity=entity.name, field=name, rule=rule)
 
 

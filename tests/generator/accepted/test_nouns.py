@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import keyword
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
-from keyweave.errors import AlreadyExistsError, CheckViolationError
+from keyweave.errors import AlreadyExistsError, CheckViolationError, ValidationError
+from keyweave.model.record import memory_of
+from keyweave.query import one_of
 from tests.generator.accepted.stage import Stage
 
 CASE = "nouns"
@@ -71,6 +75,40 @@ def test_a_reference_to_a_keyword(stage: Stage) -> None:
     assert stage.properties.find("p1") is None
 
 
+def head(stage: Stage, **fields: Any) -> Any:
+    value, literal = stage.package.Value, stage.package.Literal
+    given = {"id": "h1", "revision": 3, "expires": datetime(2100, 1, 1, tzinfo=UTC), "to_dict": " d "}
+    return stage.package.Head(**{**given, "op": [value(key="a", kind=literal.LOW)], **fields})
+
+
+def test_members_of_the_head_are_fields(stage: Stage) -> None:
+    row = head(stage)
+    stage.create(row)
+    stage.visit(row)
+    stage.write_again(row)
+    assert row.to_dict == "d"
+    assert json.loads(msgspec.json.encode(row)).keys() == set(row.__struct_fields__)
+    stored = memory_of(stage.heads.get("h1"))
+    assert stored is not None and stored.document is not None
+    document = json.loads(stored.document)
+    assert document["@revision"] == 3
+    assert document["@op"] == [{"key": "a", "kind": "low"}]
+    assert document["@expires"] == "2100-01-01T00:00:00Z"
+    assert document.keys() & {"@created", "created", "revision", "op"} == {"created", "revision", "op"}
+    found = stage.heads.get("h1")
+    assert found == row
+    assert found.created.timestamp() == document["created"] / 1_000_000
+    with pytest.raises(ValidationError) as caught:
+        stage.heads.update("h1", revision="x")
+    assert caught.value.field == "revision"
+    stage.heads.create(head(stage, id="h2", to_dict="e", op=[], revision=4))
+    assert [each.id for each in stage.heads.where(revision=one_of(3, 4)).order_by("expires").page()] == [
+        "h2",
+        "h1",
+    ]
+    assert stage.check().clean
+
+
 def test_a_constant_of_the_runtime_is_an_entity(stage: Stage) -> None:
     one, two = stage.package.Revision(id="r1"), stage.package.Revision(id="r2")
     stage.create(one, two)
@@ -80,7 +118,7 @@ def test_a_constant_of_the_runtime_is_an_entity(stage: Stage) -> None:
 
 
 def test_every_noun_makes_a_repository(stage: Stage) -> None:
-    plain = ("Class", "Property", "Revision")
+    plain = ("Class", "Property", "Revision", "Head")
     for name in sorted(stage.package.PACKAGE.entities.keys() - set(plain)):
         entity = getattr(stage.package, name)
         root, child = entity(id="1"), entity(id="2", parent="1", kind=stage.package.Literal.HIGH)
