@@ -91,10 +91,12 @@ def test_locks_are_timed(stores: Harness, recording: Recording) -> None:
     assert recording.total("keyweave.lock.hold_time", db_collection_name="WorkflowState") == 1
     assert recording.total("keyweave.lock.wait_time") == 0
     stores.send(("SET", name, "somebody", "PX", 100))
+    began = time.monotonic()
     stores.transact(steps)
+    took = time.monotonic() - began
     (waited,) = recording.points("keyweave.lock.wait_time")
     assert waited.count == 1
-    assert 0.09 < waited.value < 5
+    assert 0 < waited.value < took
     assert waited.attributes["db.collection.name"] == "WorkflowState"
     assert recording.total("keyweave.lock.timeouts") == 0
 
