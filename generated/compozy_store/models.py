@@ -6,11 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
-import msgspec
 from msgspec import Meta
 
 from keyweave.model.normalize import fill_zero, trim
-from keyweave.model.record import Record, Value
+from keyweave.model.record import NOT_WRITTEN, ManagedMoment, Record, Value
 
 __all__ = [
     "Role",
@@ -87,7 +86,7 @@ class UsageEntry(Value, kw_only=True):
     cached_prompt_tokens: Annotated[int, Meta(ge=0)] | None = None
     input_audio_tokens: Annotated[int, Meta(ge=0)] | None = None
     output_audio_tokens: Annotated[int, Meta(ge=0)] | None = None
-    agent_ids: list[str] = msgspec.field(default_factory=list)
+    agent_ids: list[str] = []
     captured_at: Annotated[datetime, Meta(tz=True)] | None = None
     updated_at: Annotated[datetime, Meta(tz=True)] | None = None
     source: str = ""
@@ -115,8 +114,8 @@ class APIKey(Record, kw_only=True):
     """Fast digest of the key, for looking it up."""
     prefix: Annotated[str, Meta(min_length=1)]
     """The first characters of the key, which users see."""
-    created_at: datetime | None = None
-    """Set by the store."""
+    created_at: ManagedMoment = NOT_WRITTEN
+    """Set by the store; None before the first write."""
     last_used: Annotated[datetime, Meta(tz=True)] | None = None
 
 
@@ -138,10 +137,10 @@ class TaskState(Record, kw_only=True):
     input: Any | None = None
     output: Any | None = None
     error: Any | None = None
-    created_at: datetime | None = None
-    """Set by the store."""
-    updated_at: datetime | None = None
-    """Set by the store."""
+    created_at: ManagedMoment = NOT_WRITTEN
+    """Set by the store; None before the first write."""
+    updated_at: ManagedMoment = NOT_WRITTEN
+    """Set by the store; None before the first write."""
 
 
 def normalize_task_state(record: TaskState) -> bool:
@@ -159,8 +158,8 @@ class User(Record, kw_only=True):
     email: Annotated[str, Meta(min_length=1)]
     """Stored as written; unique without regard to case."""
     role: Role
-    created_at: datetime | None = None
-    """Set by the store."""
+    created_at: ManagedMoment = NOT_WRITTEN
+    """Set by the store; None before the first write."""
 
 
 class WorkflowState(Record, kw_only=True):
@@ -173,10 +172,10 @@ class WorkflowState(Record, kw_only=True):
     input: Any | None = None
     output: Any | None = None
     error: Any | None = None
-    created_at: datetime | None = None
-    """Set by the store."""
-    updated_at: datetime | None = None
-    """Set by the store."""
+    created_at: ManagedMoment = NOT_WRITTEN
+    """Set by the store; None before the first write."""
+    updated_at: ManagedMoment = NOT_WRITTEN
+    """Set by the store; None before the first write."""
 
 
 def normalize_workflow_state(record: WorkflowState) -> bool:

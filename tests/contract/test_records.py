@@ -9,6 +9,7 @@ import pytest
 from compozy_engine import Engine, TaskFilter
 from compozy_engine.errors import ValidationError
 from compozy_store import UsageEntry
+from keyweave.model.record import NOT_WRITTEN
 from tests.contract.stories import add, contract, ids, task, user, workflow
 
 NUMBERS = [2**80, -(2**63), 2**53 + 1, 1e23, 1e-300, 1.0, 0.1, -1.5e10, 0, True]
@@ -89,7 +90,7 @@ async def test_ids_may_be_any_text(engine: Engine) -> None:
 @contract
 async def test_a_written_record_holds_the_managed_values(engine: Engine) -> None:
     state = workflow()
-    assert (state.created_at, state.updated_at) == (None, None)
+    assert (state.created_at, state.updated_at) == (NOT_WRITTEN, NOT_WRITTEN)
     returned = await engine.workflows.upsert_state(state)
     assert returned is state
     assert state.created_at is not None

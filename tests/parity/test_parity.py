@@ -13,6 +13,7 @@ from compozy_engine.auth import AuthRepository
 from compozy_engine.tasks import TaskRepository
 from compozy_engine.workflows import WorkflowRepository
 from compozy_store import Component, Status, TaskState, WorkflowState
+from keyweave.model.record import NOT_WRITTEN
 from tests.contract.engines import empty_engine
 from tests.parity.comparing import drift
 from tests.parity.running import Count, run
@@ -87,7 +88,7 @@ def test_a_difference_is_found_and_reported() -> None:
     class Undated(WorkflowRepository):
         async def upsert_state(self, state: WorkflowState) -> WorkflowState:
             written = await super().upsert_state(state)
-            written.updated_at = None
+            written.updated_at = NOT_WRITTEN
             return written
 
     async def play(broken: str) -> str | None:

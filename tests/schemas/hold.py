@@ -145,7 +145,7 @@ def pyright_finds(folder: Path) -> str:
         "include": ["."],
         "extraPaths": [str(ROOT / "runtime")],
         "pythonVersion": "3.11",
-        "typeCheckingMode": "standard",
+        "typeCheckingMode": "strict",
     }
     (folder / "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
     node = shutil.which("node")

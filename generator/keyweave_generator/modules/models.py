@@ -144,8 +144,8 @@ def _class(
 
 def _field(field: Field, schema: Schema, imports: Imports) -> FieldLine:
     if field.managed is not None:
-        moment = imports.use("datetime", "datetime")
-        return FieldLine(field.name, f"{moment} | None", " = None", "Set by the store.")
+        moment, unset = imports.runtime("ManagedMoment"), imports.runtime("NOT_WRITTEN")
+        return FieldLine(field.name, moment, f" = {unset}", "Set by the store; None before the first write.")
     annotation = bounded(field, imports)
     default = ""
     if field.optional:
@@ -166,8 +166,7 @@ def _maker(field: Field, imports: Imports) -> str:
 def _default(type_: TypeRef, value: object, schema: Schema, imports: Imports) -> str:
     """The default of a field; each record gets its own list, set or dict."""
     if isinstance(value, list | dict):
-        factory = imports.builtin("set" if type_.kind is TypeKind.SET else type(value).__name__)
-        return f"{imports.module('msgspec')}.field(default_factory={factory})"
+        return f"{imports.builtin('set')}()" if type_.kind is TypeKind.SET else str(type(value)())
     if type_.kind is TypeKind.ENUM:
         enum = next(each for each in schema.enums if each.name == type_.name)
         return f"{enum.name}.{enum.member(str(value))}"

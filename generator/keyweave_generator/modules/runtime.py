@@ -31,7 +31,7 @@ _NAMES: Final = {
     ),
     "keyweave.model.moment": ("duration_micros", "to_days", "to_micros"),
     "keyweave.model.normalize": ("compact", "fill_zero", "trim", "trimmed"),
-    "keyweave.model.record": ("Record", "Value"),
+    "keyweave.model.record": ("ManagedMoment", "NOT_WRITTEN", "Record", "Value"),
     "keyweave.query": ("Choice", "Elements", "IsNot", "Ordered", "Text"),
     "keyweave.read": (
         "_gather",

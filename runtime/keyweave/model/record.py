@@ -7,8 +7,9 @@ memory belongs to the instance: a copy, a pickle or `msgspec.structs.replace` ma
 from __future__ import annotations
 
 import dataclasses
+from datetime import datetime
 from functools import lru_cache
-from typing import Any, ClassVar, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -40,6 +41,16 @@ def _dataclass_fields(owner: Any) -> dict[str, Any]:
         "__dataclass_fields__"
     ]
     return found
+
+
+NOT_WRITTEN: Final[Any] = None
+"""A managed moment of a record that was never written."""
+
+if TYPE_CHECKING:
+    ManagedMoment: TypeAlias = datetime
+    """A moment that the store sets. A row that was read has one, so a type checker need not be told that it is not None."""
+else:
+    ManagedMoment = datetime | None
 
 
 class Value(msgspec.Struct, kw_only=True):

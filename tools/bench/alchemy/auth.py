@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from compozy_engine.errors import AlreadyBootstrappedError, APIKeyNotFoundError, UserNotFoundError
 from compozy_store import APIKey, Role, User
+from keyweave.model.record import NOT_WRITTEN
 
 from .tables import KeyRow, UserRow
 
@@ -73,7 +74,10 @@ class AuthRepository:
         values: dict[str, Any] = {name: getattr(key, name) for name in APIKey.__struct_fields__}
         del values["created_at"]
         async with self._single() as session:
-            key.created_at = await session.scalar(insert(KeyRow).values(values).returning(KeyRow.created_at))
+            key.created_at = (
+                await session.scalar(insert(KeyRow).values(values).returning(KeyRow.created_at))
+                or NOT_WRITTEN
+            )
         return key
 
     async def get_api_key_by_id(self, id: str) -> APIKey:
@@ -119,5 +123,7 @@ class AuthRepository:
 
 async def _insert(session: AsyncSession, user: User) -> User:
     values = {"id": user.id, "email": user.email, "role": user.role.value}
-    user.created_at = await session.scalar(insert(UserRow).values(values).returning(UserRow.created_at))
+    user.created_at = (
+        await session.scalar(insert(UserRow).values(values).returning(UserRow.created_at)) or NOT_WRITTEN
+    )
     return user

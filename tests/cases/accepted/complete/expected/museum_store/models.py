@@ -14,7 +14,7 @@ from msgspec import Meta
 from keyweave.model.exact import DecimalLimits
 from keyweave.model.ids import ksuid, uuid7
 from keyweave.model.normalize import fill_zero, trim
-from keyweave.model.record import Record, Value
+from keyweave.model.record import NOT_WRITTEN, ManagedMoment, Record, Value
 
 __all__ = ["State", "Grade", "Part", "Crate", "Exhibit", "Gallery", "Visit"]
 
@@ -56,11 +56,11 @@ class Part(Value, kw_only=True):
     number: Annotated[int, Meta(ge=0, le=999)] = 1
     since: Annotated[datetime, Meta(tz=True)]
     until: timedelta | None = None
-    colours: list[str] = msgspec.field(default_factory=list)
+    colours: list[str] = []
     note: str = ""
     day: date = date(2024, 2, 29)
     owed: Annotated[Decimal, DecimalLimits(ge=Decimal("0.5"))] = Decimal("1")
-    marks: set[str] = msgspec.field(default_factory=set)
+    marks: set[str] = set()
 
 
 class Crate(Value, kw_only=True):
@@ -104,14 +104,14 @@ class Exhibit(Record, kw_only=True):
     width: int | None = None
     worth: Annotated[Decimal, DecimalLimits(digits=15, places=2)] = Decimal("0.10")
     opens: Annotated[time, Meta(tz=False)] = time(8, 30)
-    tags: set[str] = msgspec.field(default_factory=set)
+    tags: set[str] = set()
     turn: timedelta
     found_at: Annotated[datetime, Meta(tz=True)] | None = None
     notes: Any | None = None
-    parts: list[Part] = msgspec.field(default_factory=list)
-    crates: Annotated[dict[str, list[Crate]], Meta(max_length=5)] = msgspec.field(default_factory=dict)
+    parts: list[Part] = []
+    crates: Annotated[dict[str, list[Crate]], Meta(max_length=5)] = {}
     largest: Crate | None = None
-    marks: list[str] = msgspec.field(default_factory=list)
+    marks: list[str] = []
     states: list[State] | None = None
 
 
@@ -132,10 +132,10 @@ class Gallery(Record, kw_only=True):
     """Gallery"""
 
     name: Annotated[str, Meta(max_length=30, min_length=1, pattern="^[A-Z](\\\\|'|\")?")]
-    opened_at: datetime | None = None
-    """Set by the store."""
-    changed_at: datetime | None = None
-    """Set by the store."""
+    opened_at: ManagedMoment = NOT_WRITTEN
+    """Set by the store; None before the first write."""
+    changed_at: ManagedMoment = NOT_WRITTEN
+    """Set by the store; None before the first write."""
 
 
 def normalize_gallery(record: Gallery) -> bool:
