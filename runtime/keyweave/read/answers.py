@@ -36,7 +36,7 @@ def list_rows(context: Context, query: Query) -> Flow[list[Any]]:
 
 def rows_of(context: Context, answer: Answer) -> Flow[list[Any]]:
     """Return every row of a planned query once."""
-    key_of = attrgetter(answer.query.entity.key)
+    key_of = attrgetter(*answer.query.entity.key_fields)
     rows, start = yield from read_rows(context, answer, PAGE_SIZE, None)
     if start is None:
         return rows
@@ -142,7 +142,7 @@ def keys(context: Context, query: Query) -> Flow[list[Any]]:
                 return list(dict.fromkeys(found))
     while True:
         rows, start = yield from read_rows(context, answer, MAX_LIMIT, start)
-        found += [getattr(row, entity.key) for row in rows]
+        found += map(entity.key_in, rows)
         if start is None:
             return list(dict.fromkeys(found))
 
