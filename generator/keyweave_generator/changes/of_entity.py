@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from .finding import Category, Change, Effect, Level, Side
 from .pairs import EntityPair, kept
 from .rule import rule
-from .wording import names_text
 
 
 @rule(
@@ -45,8 +44,12 @@ def entity_group_changed(pair: EntityPair) -> Iterator[Change]:
 def entity_key_changed(pair: EntityPair) -> Iterator[Change]:
     """Yield the new key; a renamed field is the same key, and other parts or another order of them are another one."""
     if pair.now(pair.old.key) != pair.new.key:
-        old, new = names_text(pair.old.key), names_text(pair.new.key)
-        yield pair.change(Side.NEW, ("key",), "", f"the key was {old} and is {new}")
+        message = f"the key was {_key_text(pair.old.key)} and is {_key_text(pair.new.key)}"
+        yield pair.change(Side.NEW, ("key",), "", message)
+
+
+def _key_text(names: tuple[str, ...]) -> str:
+    return f"[{', '.join(names)}]" if len(names) > 1 else names[0]
 
 
 @rule(

@@ -1,4 +1,4 @@
-"""Numbers as text that sorts as the numbers do: a letter tells how many digits follow. `42` is `b42`, and `-42` is `Y57`."""
+"""Numbers as text that sorts as the numbers do: a letter for the number of digits, and the digits. `42` is `b42`, and `-42` is `Y57`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def int_of_id(text: str) -> int:
     if "A" <= text[:1] <= "Z":
         number = -int_of_id(text.translate(_MIRRORED))
     else:
-        # The number of digits behind a `z` is one letter and so many digits as that letter tells.
+        # The number of digits behind a `z` is a number in this form itself.
         start = 2 + ord(text[1:2] or "`") - ord("`") if text.startswith("z") else 1
         number = int(text[start:])
     if int_id(number) != text:
