@@ -70,13 +70,13 @@ def test_every_kind_of_part_comes_back() -> None:
     "text", ["", "5", "a", "a10", "b5", "b05", "Z", "Z10", "z", "za0", "za1", "é", "a٣", "-5", "a-5", "b-5"]
 )
 def test_a_text_that_is_the_id_of_no_number_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="no number has this id"):
         int_of_id(text)
 
 
 @pytest.mark.parametrize("text", ["", "x", "x!a5!y", "x!5", "a b!a5", 'x"!a5', 'x"1!a5', "!", 'x"c!a5'])
 def test_a_text_that_is_the_id_of_no_composite_key_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="no (key|number) has this id"):
         parts_of_id(text, (str, int))
 
 

@@ -62,6 +62,8 @@ def parts_of_id(text: str, kinds: Sequence[type]) -> tuple[Any, ...]:
         ValueError: no key of parts of these types has this id.
     """
     texts = text.split(SEPARATOR)
+    if len(texts) != len(kinds):
+        raise ValueError("no key has this id")
     values = tuple(
         key_of_id(_ESCAPED.sub(_unescaped, each), kind) for each, kind in zip(texts, kinds, strict=True)
     )

@@ -37,12 +37,12 @@ def int_of_id(text: str) -> int:
     Raises:
         ValueError: it wrote no number so.
     """
-    if "A" <= text[:1] <= "Z":
-        number = -int_of_id(text.translate(_MIRRORED))
-    else:
-        # The number of digits behind a `z` is a number in this form itself.
-        start = 2 + ord(text[1:2] or "`") - ord("`") if text.startswith("z") else 1
-        number = int(text[start:])
-    if int_id(number) != text:
+    negative = "A" <= text[:1] <= "Z"
+    plain = text.translate(_MIRRORED) if negative else text
+    # The number of digits behind a `z` is a number in this form itself.
+    start = 2 + ord(plain[1:2] or "`") - ord("`") if plain.startswith("z") else 1
+    digits = plain[start:]
+    number = int(digits) if digits.isascii() and digits.isdigit() else 0
+    if int_id(-number if negative else number) != text:
         raise ValueError("no number has this id")
-    return number
+    return -number if negative else number
