@@ -76,7 +76,7 @@ def test_a_text_that_is_the_id_of_no_number_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "x!a5!y", "x!5", "a b!a5", 'x"!a5', 'x"1!a5', "!", 'x"c!a5'])
 def test_a_text_that_is_the_id_of_no_composite_key_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="no (key|number) has this id"):
+    with pytest.raises(ValueError, match=r"no (key|number) has this id"):
         parts_of_id(text, (str, int))
 
 

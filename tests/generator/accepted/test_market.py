@@ -17,6 +17,7 @@ from keyweave.errors import (
     UniqueViolationError,
     ValidationError,
 )
+from keyweave.exchange.ask import ask
 from keyweave.query import one_of
 from tests.generator.accepted.stage import Stage
 
@@ -247,6 +248,18 @@ def test_a_part_that_the_record_makes_stands_in_the_key(stage: Stage) -> None:
     stage.fees.create(due)
     with pytest.raises(AlreadyExistsError):
         stage.fees.create(due)
+
+
+def test_an_entry_that_names_no_row_is_left_out_of_keys(stage: Stage) -> None:
+    stage.markets.create(market(stage, 1))
+    stage.stalls.create(stall(stage, 1, "a"))
+    context, run = stage.store.session.context, stage.store.session.run
+    (partition,) = context.keyspace.partitions()
+    view = partition.view("Stall", "by_market", ("a1",))
+    stage.wait_for(run(ask(context, (("ZADD", view, "1", "a1!a!b", "2", "5", "3", "a1!b c"),))))
+    assert stage.stalls.by_market(1).keys() == [(1, "a")]
+    assert stage.stalls.by_market(1).list() == [stage.stalls.get(1, "a")]
+    stage.wait_for(run(ask(context, (("ZREM", view, "a1!a!b", "5", "a1!b c"),))))
 
 
 def test_the_id_of_a_row_gives_its_key_back(stage: Stage) -> None:
