@@ -35,6 +35,6 @@ PACKAGE = Package(
         "tree",
         "unlock",
     ),
-    fingerprint="ee0e4a7952e86cfb869b9895fcbe8eb7ff7541dd910d2b9d43b73db082917233",
+    fingerprint="4bc01998907bfdcbf40b5606ef1fd595f95c8b70e5734f1b9eebd5acd679a6f3",
     format=2,
 )

@@ -61,7 +61,7 @@ def _id_notes(schema: Schema) -> list[str]:
             "The id of a row whose key is an int is a letter for the number of digits, and the digits: `42` is `b42`, `-42` is",
             "`Y57`. So ids sort as numbers do. Views and claims contain references to such rows in the same form.",
         ]
-    if any(len(entity.key) > 1 for entity in schema.entities):
+    if any(len(entity.key_names) > 1 for entity in schema.entities):
         notes += [
             'The id of a row with a composite key is its parts, joined by `!`. In a part, each character up to `"` is written as `"`',
             "and the character 64 places behind it in Unicode. So ids sort as the parts do, one after another.",
@@ -70,7 +70,7 @@ def _id_notes(schema: Schema) -> list[str]:
 
 
 def _id(entity: Entity) -> str:
-    return "!".join(f"<{name}>" for name in entity.key)
+    return "!".join(f"<{name}>" for name in entity.key_names)
 
 
 def _entity(entity: Entity) -> list[str]:
@@ -84,7 +84,7 @@ def _entity(entity: Entity) -> list[str]:
         if unique.where is not None:
             how += f", rows where {unique.where.source}".replace("|", "\\|")
         rows.append(
-            f"| `{entity.name}.{unique.stored}` | hash | {' + '.join(unique.fields)}{how} -> {' + '.join(entity.key)} "
+            f"| `{entity.name}.{unique.stored}` | hash | {' + '.join(unique.fields)}{how} -> {' + '.join(entity.key_names)} "
             f"| insert, delete, change of {' or '.join(_deciding(unique.fields, unique.where))} | ~{BYTES_OF_CLAIM} B |"
         )
     head = [
@@ -120,6 +120,6 @@ def _view(entity: Entity, view: View, optional: set[str]) -> str:
         cost = f"~{BYTES_IN_SMALL_SET} B in small sets, {cost} in large ones, ~{BYTES_ALONE} B alone"
     why = " ".join(view.why.split()).replace("|", "\\|")
     return (
-        f"| `{entity.name}.{view.stored}{path}` | sorted set | {' + '.join(entity.key)} by {order}, {members}. {why} "
+        f"| `{entity.name}.{view.stored}{path}` | sorted set | {' + '.join(entity.key_names)} by {order}, {members}. {why} "
         f"| {', '.join(when)} | {cost} |"
     )

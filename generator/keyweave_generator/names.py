@@ -20,7 +20,7 @@ ARGUMENT_NAMES: Final = frozenset({"self", "cls"})
 """Arguments of generated methods beside those that have the names of fields. A field of such a name is given as the
 argument of that name with an underscore at its end."""
 
-_KEY_METHOD_NAMES: Final = frozenset({"at", "by", "entries", "field", "fields", "function", "wait"})
+KEY_OPTION_NAMES: Final = frozenset({"at", "by", "entries", "field", "fields", "function", "wait"})
 """Options of methods that take a key."""
 
 METHOD_NAMES: Final = frozenset(
@@ -145,7 +145,7 @@ def argument_name(field: str) -> str:
 
 def key_argument_name(field: str) -> str:
     """Return the argument of generated methods for a part of a composite key: beside it methods have options of their own."""
-    return f"{field}_" if field in _KEY_METHOD_NAMES else argument_name(field)
+    return f"{field}_" if field in KEY_OPTION_NAMES else argument_name(field)
 
 
 def view_method_name(view: str, taken: Set[str]) -> str:

@@ -47,7 +47,7 @@ def _entity(scope: EntityScope, groups: set[str]) -> Entity | None:
     return Entity(
         name=scope.name,
         group=group.text,
-        key=key,
+        key=key if len(key) > 1 else key[0],
         partition_by=partition,
         fields=tuple(scope.fields.values()),
         uniques=uniques,

@@ -122,7 +122,7 @@ def _play_entity(
                 if not re.fullmatch(r"Expected `array` of length <= \d+", error.rule):
                     raise
     for record in written:
-        assert repository.discard(*[getattr(record, name) for name in entity.key]) is True
+        assert repository.discard(*[getattr(record, name) for name in entity.key_names]) is True
 
 
 def _part(package: Any, schema: Schema, field: Field, number: int) -> Any:

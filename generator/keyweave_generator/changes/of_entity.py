@@ -43,8 +43,8 @@ def entity_group_changed(pair: EntityPair) -> Iterator[Change]:
 )
 def entity_key_changed(pair: EntityPair) -> Iterator[Change]:
     """Yield the new key; a renamed field is the same key, and other parts or another order of them are another one."""
-    if pair.now(pair.old.key) != pair.new.key:
-        message = f"the key was {_key_text(pair.old.key)} and is {_key_text(pair.new.key)}"
+    if pair.now(pair.old.key_names) != pair.new.key_names:
+        message = f"the key was {_key_text(pair.old.key_names)} and is {_key_text(pair.new.key_names)}"
         yield pair.change(Side.NEW, ("key",), "", message)
 
 
@@ -68,7 +68,9 @@ def _key_text(names: tuple[str, ...]) -> str:
 def entity_partition_changed(pair: EntityPair) -> Iterator[Change]:
     """Yield the new field; a renamed one is the same."""
     old, new = pair.old.partition_by, pair.new.partition_by
-    followed = pair.old.partition_by == pair.old.key[0] and pair.new.partition_by == pair.new.key[0]
+    followed = (
+        pair.old.partition_by == pair.old.key_names[0] and pair.new.partition_by == pair.new.key_names[0]
+    )
     if pair.now((old,)) != (new,) and not followed:
         yield pair.change(Side.NEW, ("partition_by",), "", f"rows were partitioned by {old} and are by {new}")
 

@@ -102,7 +102,7 @@ def _arguments(entity: Entity, schema: Schema, imports: Imports) -> Iterator[tup
     yield "name", f'"{entity.name}"'
     yield "group", f'"{entity.group}"'
     yield "record", f"{models}.{entity.name}"
-    yield "key", literal(entity.key[0] if len(entity.key) == 1 else "")
+    yield "key", literal(entity.key_names[0] if len(entity.key_names) == 1 else "")
     yield "partition_by", f'"{entity.partition_by}"'
     yield from _key_kind(entity, imports)
     known = [*HEAD_NAMES, *(field.name for field in entity.fields)]
@@ -112,7 +112,7 @@ def _arguments(entity: Entity, schema: Schema, imports: Imports) -> Iterator[tup
     normalized = normalized_fields(entity.fields, schema)
     if normalized:
         yield "normalize", f"{models}.{normalizer_name(entity.name)}"
-    if len(entity.key) == 1 and entity.key_parts[0].trim:
+    if len(entity.key_names) == 1 and entity.key_parts[0].trim:
         yield "normalize_key", imports.runtime("trimmed")
     yield from _names("json", (field.name for field in entity.fields if _holds_json(field.type, schema)))
     yield from _names("nested", (field.name for field in entity.fields if _holds_records(field.type)))
@@ -145,7 +145,7 @@ def _arguments(entity: Entity, schema: Schema, imports: Imports) -> Iterator[tup
 
 def _key_kind(entity: Entity, imports: Imports) -> Iterator[tuple[str, str]]:
     """The types of keys."""
-    if len(entity.key) == 1:
+    if len(entity.key_names) == 1:
         key_kind = kind(entity.key_parts[0].type)
         if key_kind != "str":
             yield "key_kind", literal(key_kind)

@@ -47,8 +47,8 @@ class EntryStatement:
 
 def row_id(entity: Entity, imports: Imports) -> str:
     """The id of a record called `record`, as an expression."""
-    if len(entity.key) > 1:
-        return f"{imports.runtime('joined_id')}({', '.join(f'record.{name}' for name in entity.key)})"
+    if len(entity.key_names) > 1:
+        return f"{imports.runtime('joined_id')}({', '.join(f'record.{name}' for name in entity.key_names)})"
     (key,) = entity.key_parts
     return _id(key.type, f"record.{key.name}", imports)
 

@@ -86,6 +86,7 @@ class RepositoryModule:
         not_found: name of the error for a row that does not exist.
         view_names: literals of the names of all views; empty when there are none.
         numbers: literals of the names of the fields to which a number can be added; empty when there are none.
+        number: the type of such a name.
         fields: the TypedDict of the fields that `update` can set.
         filters: the TypedDict of the filters of its rows.
         touches: names of the fields that can be touched.
@@ -105,6 +106,7 @@ class RepositoryModule:
     not_found: str
     view_names: tuple[str, ...]
     numbers: tuple[str, ...]
+    number: str
     fields: str
     filters: str
     views: tuple[ViewMethod, ...]
@@ -144,6 +146,7 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         not_found_name(entity),
         tuple(literal(view.name) for view in entity.views if view.each is None),
         numbers,
+        "_Number" if numbers else "Never",
         f"{imports.use('..', 'fields', alias='_fields')}.{fields_name(entity)}",
         f"{imports.use('..', 'filters', alias='_filters')}.{filter_name(entity)}",
         tuple(view_method(view, entity, schema, imports) for view in entity.views),
