@@ -253,10 +253,12 @@ class Entity(Generic[R]):
 
     def key_of(self, record: Any) -> str:
         """Return the id of a record, as keys, entries and cursors write it."""
+        if self.key_kind == "str":
+            key: str = getattr(record, self.key)
+            return key
         if self.parts:
             return joined_id(*[getattr(record, name) for name in self.parts])
-        key: Any = getattr(record, self.key)
-        return key if self.key_kind == "str" else id_text(key)
+        return id_text(getattr(record, self.key))
 
     def key_in(self, record: Any) -> Any:
         """Return the key of a record as callers give it: the value of the key field, or the tuple of those of several."""
@@ -327,13 +329,15 @@ class Entity(Generic[R]):
 
     def row(self, key: str) -> str:
         """Return how messages name a row: by the entity, and by the key if the caller gave one."""
-        if not key:
-            return self.name
+        return f"{self.name} {self.key_shown(key)}" if key else self.name
+
+    def key_shown(self, key: str) -> str:
+        """Return how messages show a key by its id."""
         shown = self.shown(key)
-        if self.parts:
-            text = ", ".join([_shortened(part) if isinstance(part, str) else repr(part) for part in shown])
-            return f"{self.name} ({text})"
-        return f"{self.name} {_shortened(shown)}"
+        if isinstance(shown, str):
+            return _shortened(shown)
+        parts = [_shortened(part) if isinstance(part, str) else repr(part) for part in shown]
+        return f"({', '.join(parts)})"
 
     def name_row(self, error: ValidationError | CorruptDocumentError, key: str) -> None:
         """Let an error about a row of this entity name the row. An empty key changes nothing."""

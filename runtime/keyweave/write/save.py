@@ -101,15 +101,15 @@ def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:
         )
     codec = context.codecs[entity.name]
     prepared = codec.prepare(record, stored)
-    snapshot = codec.snapshot_of(stored)
-    for name in entity.key_fields:
-        if getattr(snapshot, name) != getattr(prepared.snapshot, name):
-            raise ValidationError(
-                f"{entity.name}.{name}: the key of a stored row cannot change; create another row",
-                entity=entity.name,
-                field=name,
-                rule="key",
-            )
+    snapshot, key = codec.snapshot_of(stored), entity.key
+    # Nearly every key is one field, which costs no call.
+    same = (
+        getattr(snapshot, key) == getattr(prepared.snapshot, key)
+        if key
+        else entity.key_of(snapshot) == prepared.key
+    )
+    if not same:
+        raise _key_changed(entity, snapshot, prepared.snapshot)
     if context.unit is not None:
         yield from buffer_save(context, entity, record, stored, prepared)
         return record
@@ -249,6 +249,13 @@ def _change_remembered(
     if refusal.status not in (Status.CHANGED, Status.MISSING):
         raise refused(refusal)
     return None, codec.load(refusal.document) if refusal.document is not None else None
+
+
+def _key_changed(entity: Entity[Any], before: Any, after: Any) -> ValidationError:
+    """Return the error for a record with another key than the row that it was loaded from."""
+    name = next(each for each in entity.key_fields if getattr(before, each) != getattr(after, each))
+    text = f"{entity.name}.{name}: the key of a stored row cannot change; create another row"
+    return ValidationError(text, entity=entity.name, field=name, rule="key")
 
 
 def _named(entity: Entity[Any], record: Any) -> str:
