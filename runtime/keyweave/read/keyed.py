@@ -12,15 +12,13 @@ from keyweave.read.conditions import MOST_VALUES, Conditions
 
 def keys_asked(entity: Entity[Any], conditions: Conditions) -> tuple[str, ...] | None:
     """Return the ids of the rows that the filters on the key leave; None if a part of the key has no value, or there are too many."""
-    choices: list[tuple[Any, ...]] = []
-    for name in entity.key_fields:
-        if name in conditions.equal:
-            choices.append((conditions.equal[name],))
-        elif name in conditions.any_of:
-            choices.append(conditions.any_of[name])
-        else:
-            return None
-    if prod(map(len, choices)) > MOST_VALUES:
+    choices = [_values(conditions, name) for name in entity.key_fields]
+    if not all(choices) or prod(map(len, choices)) > MOST_VALUES:
         return None
-    composite = bool(entity.parts)
-    return tuple([entity.stored_key(values if composite else values[0]) for values in product(*choices)])
+    keys = product(*choices) if entity.parts else choices[0]
+    return tuple([entity.stored_key(key) for key in keys])
+
+
+def _values(conditions: Conditions, name: str) -> tuple[Any, ...]:
+    """Return the values that a field may have; nothing if any."""
+    return (conditions.equal[name],) if name in conditions.equal else conditions.any_of.get(name, ())
