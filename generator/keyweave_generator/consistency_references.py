@@ -36,7 +36,14 @@ def check_references(
             target = by_name.get(reference.entity)
             if target is None:
                 continue
-            own, key = _type(entity, reference.field), _type(target, target.key)
+            if len(target.key_names) > 1:
+                problems.add(
+                    named.position,
+                    f"{what}: the key of {target.name} has {len(target.key_names)} fields, and a reference is one field; give "
+                    f"{target.name} a key of one field, and a unique constraint over {' and '.join(target.key_names)}",
+                )
+                continue
+            own, key = _type(entity, reference.field), _type(target, target.key_names[0])
             if {"string": "id"}.get(own, own) != {"string": "id"}.get(key, key):
                 problems.add(
                     node.key_position,

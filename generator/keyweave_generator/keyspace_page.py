@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .costs import BYTES_ALONE, BYTES_IN_LARGE_SET, BYTES_IN_SMALL_SET, BYTES_OF_CLAIM, BYTES_OF_HEAD
-from .model import Entity, Expression, OrderBy, Schema, View
+from .model import Entity, Expression, Field, OrderBy, Schema, View
 
 
 def keyspace_page(schema: Schema) -> str:
@@ -27,11 +27,11 @@ def keyspace_page(schema: Schema) -> str:
     for entity in schema.entities:
         for reference in entity.references:
             lines.append(f"    {reference.entity} ||--o{{ {entity.name} : {reference.field}")
-    lines += [
-        f"    {entity.name} {{\n        {_key_type(entity)} {entity.key} PK\n    }}"
-        for entity in schema.entities
-    ]
-    lines += ["```", ""]
+    for entity in schema.entities:
+        lines += [f"    {entity.name} {{"]
+        lines += [f"        {_key_type(part)} {part.name} PK" for part in entity.key_parts]
+        lines += ["    }"]
+    lines += ["```", "", *_id_notes(schema)]
     for entity in schema.entities:
         lines += _entity(entity)
     lines += [
@@ -49,15 +49,34 @@ def keyspace_page(schema: Schema) -> str:
     return "\n".join(lines)
 
 
-def _key_type(entity: Entity) -> str:
-    name = next(field.type.name for field in entity.fields if field.name == entity.key)
-    return name if name in ("int", "uuid") else "string"
+def _key_type(part: Field) -> str:
+    return part.type.name if part.type.name in ("int", "uuid") else "string"
+
+
+def _id_notes(schema: Schema) -> list[str]:
+    """How ids of keys that are no text are written, if there are such keys."""
+    notes = []
+    if any(part.type.name == "int" for entity in schema.entities for part in entity.key_parts):
+        notes += [
+            "The id of a row whose key is an int is a letter for the number of digits, and the digits: `42` is `b42`, `-42` is",
+            "`Y57`. So ids sort as numbers do. Views and claims contain references to such rows in the same form.",
+        ]
+    if any(len(entity.key_names) > 1 for entity in schema.entities):
+        notes += [
+            'The id of a row with a composite key is its parts, joined by `!`. In a part, each character up to `"` is written as `"`',
+            "and the character 64 places behind it in Unicode. So ids sort as the parts do, one after another.",
+        ]
+    return [*notes, ""] if notes else []
+
+
+def _id(entity: Entity) -> str:
+    return "!".join(f"<{name}>" for name in entity.key_names)
 
 
 def _entity(entity: Entity) -> list[str]:
     optional = {field.name for field in entity.fields if field.optional}
     rows = [
-        f"| `{entity.name}:<{entity.key}>` | string | the document, JSON | every write | payload + ~{BYTES_OF_HEAD} B head |",
+        f"| `{entity.name}:{_id(entity)}` | string | the document, JSON | every write | payload + ~{BYTES_OF_HEAD} B head |",
     ]
     rows += [_view(entity, view, optional) for view in entity.views]
     for unique in entity.uniques:
@@ -65,7 +84,7 @@ def _entity(entity: Entity) -> list[str]:
         if unique.where is not None:
             how += f", rows where {unique.where.source}".replace("|", "\\|")
         rows.append(
-            f"| `{entity.name}.{unique.stored}` | hash | {' + '.join(unique.fields)}{how} -> {entity.key} "
+            f"| `{entity.name}.{unique.stored}` | hash | {' + '.join(unique.fields)}{how} -> {' + '.join(entity.key_names)} "
             f"| insert, delete, change of {' or '.join(_deciding(unique.fields, unique.where))} | ~{BYTES_OF_CLAIM} B |"
         )
     head = [
@@ -101,6 +120,6 @@ def _view(entity: Entity, view: View, optional: set[str]) -> str:
         cost = f"~{BYTES_IN_SMALL_SET} B in small sets, {cost} in large ones, ~{BYTES_ALONE} B alone"
     why = " ".join(view.why.split()).replace("|", "\\|")
     return (
-        f"| `{entity.name}.{view.stored}{path}` | sorted set | {entity.key} by {order}, {members}. {why} "
+        f"| `{entity.name}.{view.stored}{path}` | sorted set | {' + '.join(entity.key_names)} by {order}, {members}. {why} "
         f"| {', '.join(when)} | {cost} |"
     )

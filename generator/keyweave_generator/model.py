@@ -275,7 +275,7 @@ class Merge:
 
     field: str
     record: str
-    key: tuple[str, ...]
+    key: str | tuple[str, ...]
     normalize: Mapping[str, tuple[str, ...]]
     rules: Mapping[str, MergeRule]
 
@@ -296,11 +296,11 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """One entity: one document per row, and everything derived from it."""
+    """One entity: one document per row, and everything derived from it. `key` is a field, or the fields of a composite key."""
 
     name: str
     group: str
-    key: str
+    key: str | tuple[str, ...]
     partition_by: str
     fields: tuple[Field, ...]
     uniques: tuple[Unique, ...] = ()
@@ -316,6 +316,23 @@ class Entity:
     plural: str = ""
     doc: str = ""
     position: Position | None = field(default=None, compare=False)
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """The names of the key fields, in their order."""
+        return (self.key,) if isinstance(self.key, str) else self.key
+
+    @property
+    def key_parts(self) -> tuple[Field, ...]:
+        """The key fields, in their order."""
+        fields = {field.name: field for field in self.fields}
+        return tuple(fields[name] for name in self.key_names)
+
+    @property
+    def referring_numbers(self) -> frozenset[str]:
+        """The int fields that hold keys of other rows."""
+        fields = {field.name: field for field in self.fields}
+        return frozenset(each.field for each in self.references if fields[each.field].type.name == "int")
 
     @property
     def many(self) -> str:

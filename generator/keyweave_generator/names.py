@@ -26,6 +26,9 @@ ARGUMENT_NAMES: Final = frozenset({"self", "cls"})
 """Arguments of generated methods beside those that have the names of fields. A field of such a name is given as the
 argument of that name with an underscore at its end."""
 
+KEY_OPTION_NAMES: Final = frozenset({"at", "by", "entries", "field", "fields", "function", "wait"})
+"""Options of methods that take a key."""
+
 METHOD_NAMES: Final = frozenset(
     "change create create_many delete delete_many discard exists find get get_for_update get_many increment save tree update "
     "upsert upsert_many where".split()
@@ -140,6 +143,11 @@ def pascal_case(name: str) -> str:
 def argument_name(field: str) -> str:
     """Return the argument of generated methods for the value of a field: its name, unless an option has that name."""
     return f"{field}_" if field in ARGUMENT_NAMES else field
+
+
+def key_argument_name(field: str) -> str:
+    """Return the argument of generated methods for a part of a composite key: beside it methods have options of their own."""
+    return f"{field}_" if field in KEY_OPTION_NAMES else argument_name(field)
 
 
 def view_method_name(view: str, taken: Set[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .model import Entity, Managed
+from .model import Entity, Managed, TypeKind
 from .names import word_problem
 from .node import Node
 from .problems import Problems, a, listing, quote, suggestion
@@ -29,8 +29,8 @@ def _entity(scope: EntityScope, groups: set[str]) -> Entity | None:
             f"; the groups are {listing(sorted(groups))}" if groups else ""
         )
         scope.refuse(group, f"no group {quote(group.text)}{near}")
-    key = _identifier(scope, "key")
-    partition = _identifier(scope, "partition_by") if node.has("partition_by") else key
+    key = _key(scope)
+    partition = _partition(scope, key)
     _managed_once(scope)
     _auto_on_key(scope)
     views = resolve_views(scope)
@@ -47,7 +47,7 @@ def _entity(scope: EntityScope, groups: set[str]) -> Entity | None:
     return Entity(
         name=scope.name,
         group=group.text,
-        key=key,
+        key=key if len(key) > 1 else key[0],
         partition_by=partition,
         fields=tuple(scope.fields.values()),
         uniques=uniques,
@@ -66,17 +66,33 @@ def _entity(scope: EntityScope, groups: set[str]) -> Entity | None:
     )
 
 
-def _identifier(scope: EntityScope, key: str) -> str | None:
-    node = scope.node.get(key)
-    if node is None:
+def _key(scope: EntityScope) -> tuple[str, ...] | None:
+    """The fields of the key; None if one of them has a mistake."""
+    node = scope.node.get("key")
+    if node is None or not node.is_whole():
         return None
+    parts = node.elements() or [node]
+    names = [_identifier(scope, part, "key", composite=len(parts) > 1) for part in parts]
+    found = tuple(name for name in names if name is not None)
+    return found if len(found) == len(names) else None
+
+
+def _partition(scope: EntityScope, key: tuple[str, ...] | None) -> str | None:
+    """The field that decides the partition: by default the first one of the key."""
+    node = scope.node.get("partition_by")
+    if node is not None:
+        return _identifier(scope, node, "partition_by", composite=node.text in (key or ()))
+    return key[0] if key is not None and not scope.node.has("partition_by") else None
+
+
+def _identifier(scope: EntityScope, node: Node, key: str, *, composite: bool) -> str | None:
+    """The field that `node` names, if it can identify a row; as a part of a composite key it can be an enum as well."""
     field = scope.field(node, key)
     if field is None:
         return None
-    if field.type.name not in KEY_TYPES:
-        scope.refuse(
-            node, f"{key}: {field.name} is {a(field.type.name)}; it must be an id, string, int or uuid"
-        )
+    if field.type.name not in KEY_TYPES and not (composite and field.type.kind is TypeKind.ENUM):
+        words = "id, string, int, uuid or enum" if composite else "id, string, int or uuid"
+        scope.refuse(node, f"{key}: {field.name} is {a(field.type.name)}; it must be an {words}")
         return None
     if field.optional or field.has_default or field.secret:
         scope.refuse(node, f"{key}: {field.name} must be required, not secret, and without default")
@@ -93,12 +109,14 @@ def _plural(scope: EntityScope) -> str:
 
 
 def _auto_on_key(scope: EntityScope) -> None:
-    parent, key = scope.node.get("fields"), scope.node.child_text("key")
+    parent, named = scope.node.get("fields"), scope.node.get("key")
+    keys = named.texts() if named is not None else ()
     for field in scope.fields.values():
         node = parent.get(field.name) if parent is not None else None
         auto = node.get("auto") if node is not None else None
-        if auto is not None and field.name != key:
-            scope.refuse(auto, f"{field.name}: auto is for the key, which is {quote(key)}", key=True)
+        if auto is not None and field.name not in keys:
+            which = f"which is {' and '.join(map(quote, keys))}" if keys else "which is missing"
+            scope.refuse(auto, f"{field.name}: auto is for the key, {which}", key=True)
 
 
 def _managed_once(scope: EntityScope) -> None:

@@ -78,8 +78,10 @@ def _view(scope: EntityScope, node: Node) -> View | None:
     if where is None and node.has("where"):
         return None
     names = tuple(field.name for field in fields)
-    key = scope.node.child_text("key")
-    if key in names and key not in [child.name for child in scope.children("references")]:
+    key_node = scope.node.get("key")
+    key = key_node.texts() if key_node is not None else ()
+    referring = [child.name for child in scope.children("references")]
+    if key and set(key) <= set(names) and not (len(key) == 1 and key[0] in referring):
         scope.refuse(node, f"{what}: a row is found by its key without a view; leave the view out", key=True)
         return None
     if each in names:

@@ -32,7 +32,8 @@
         └── OutcomeUnknownError       a write may or may not have happened
 
 Messages name entities, fields, rules, hosts and ports, and the key of the row that is read, written or deleted. They never
-contain a credential or the value of another field.
+contain a credential or the value of another field. `key` of an error is the key as text; of a composite key it is the tuple of
+the parts: numbers as they are, and everything else as text.
 """
 
 from __future__ import annotations
@@ -80,10 +81,10 @@ class ValidationError(KeyweaveError, ValueError):
         entity: name of the entity.
         field: path of the invalid field (`usage[0].provider`), or None when no single field is invalid.
         rule: the rule that the value breaks, such as `Expected int, got str`.
-        key: the key of the record that was refused; empty when no record was, or when its key is no text.
+        key: the key of the record that was refused; empty when no record was, or when the key itself is not valid.
     """
 
-    key: str = ""
+    key: Any = ""
 
     def __init__(self, message: str, *, entity: str = "", field: str | None = None, rule: str = "") -> None:
         super().__init__(message)
@@ -119,7 +120,7 @@ class NotFoundError(KeyweaveError, LookupError):
         key: the requested key; empty when the caller gave none.
     """
 
-    def __init__(self, message: str, *, entity: str = "", key: str = "") -> None:
+    def __init__(self, message: str, *, entity: str = "", key: Any = "") -> None:
         super().__init__(message)
         self.entity = entity
         self.key = key
@@ -145,7 +146,7 @@ class AlreadyExistsError(KeyweaveError):
         key: the key that is taken.
     """
 
-    def __init__(self, message: str, *, entity: str = "", key: str = "") -> None:
+    def __init__(self, message: str, *, entity: str = "", key: Any = "") -> None:
         super().__init__(message)
         self.entity = entity
         self.key = key
@@ -168,7 +169,7 @@ class UniqueViolationError(KeyweaveError):
         entity: str = "",
         constraint: str = "",
         fields: Sequence[str] = (),
-        key: str = "",
+        key: Any = "",
     ) -> None:
         super().__init__(message)
         self.entity = entity
@@ -188,7 +189,7 @@ class ReferenceViolationError(KeyweaveError):
     """
 
     def __init__(
-        self, message: str, *, entity: str = "", field: str = "", target: str = "", key: str = ""
+        self, message: str, *, entity: str = "", field: str = "", target: str = "", key: Any = ""
     ) -> None:
         super().__init__(message)
         self.entity = entity
@@ -204,7 +205,7 @@ class ConflictError(KeyweaveError):
         key: the key of the row; empty when the caller gave none.
     """
 
-    def __init__(self, message: str, *, key: str = "") -> None:
+    def __init__(self, message: str, *, key: Any = "") -> None:
         super().__init__(message)
         self.key = key
 
@@ -230,7 +231,7 @@ class TransactionConflictError(ConflictError):
         attempts: number of attempts.
     """
 
-    def __init__(self, message: str, *, attempts: int = 0, key: str = "") -> None:
+    def __init__(self, message: str, *, attempts: int = 0, key: Any = "") -> None:
         super().__init__(message, key=key)
         self.attempts = attempts
 
@@ -243,7 +244,7 @@ class LockTimeoutError(KeyweaveError, TimeoutError):
         key: the key of the locked row.
     """
 
-    def __init__(self, message: str, *, waited: float = 0.0, key: str = "") -> None:
+    def __init__(self, message: str, *, waited: float = 0.0, key: Any = "") -> None:
         super().__init__(message)
         self.waited = waited
         self.key = key
@@ -265,7 +266,7 @@ class CorruptDocumentError(KeyweaveError):
         key: the key of the row, if the caller gave it; empty otherwise.
     """
 
-    key: str = ""
+    key: Any = ""
 
     def __init__(self, message: str, *, entity: str = "") -> None:
         super().__init__(message)

@@ -121,5 +121,7 @@ class Model:
             if key[0] == name and key not in hidden and tuple(row[each] for each in fields) == values:
                 created, revision = self.written[key]
                 score = {"created": created, "revision": revision}.get(order, row.get(order))
-                found.append((score, key[1].encode(), key[1]))
+                identity = self.kinds[name].identity(key[1])
+                rank = tuple(part.encode() if isinstance(part, str) else part for part in identity)
+                found.append((score, rank, key[1]))
         return [key for _, _, key in sorted(found, reverse=True)]

@@ -9,11 +9,8 @@ from typing import Any
 
 from keyweave.model.record import Record
 from tests.differential.model import Id, Model, Refused, Row
-from tests.differential.schemas import POOLS, Kind
+from tests.differential.schemas import KEYS, POOLS, Kind
 from tests.harness import Harness
-
-KEYS = ("a", "b:c", "{d}%", "e")
-"""Few keys, so that steps meet."""
 
 
 class Play:
@@ -76,7 +73,9 @@ class Play:
         if not self.touches_limbo(kind, row):
             self.both(
                 f"change {name} {key} {field}={row[field]!r}",
-                lambda: self.repository(kind).change(key, lambda record: setattr(record, field, row[field])),
+                lambda: self.repository(kind).change(
+                    *kind.identity(key), lambda record: setattr(record, field, kind.given(row)[field])
+                ),
                 lambda model: model.put(name, row, insert=False),
             )
 
@@ -111,7 +110,7 @@ class Play:
         if (kind.name, key) not in self.model.in_limbo:
             self.both(
                 f"delete {kind.name} {key}",
-                lambda: self.repository(kind).delete(key),
+                lambda: self.repository(kind).delete(*kind.identity(key)),
                 lambda model: model.delete((kind.name, key)),
             )
 
@@ -129,7 +128,10 @@ class Play:
         def steps(tx: Any) -> Any:
             for kind, key, row in plan:
                 repository = getattr(tx, kind.repository)
-                yield repository.create(self.record(kind, row)) if row is not None else repository.delete(key)
+                if row is not None:
+                    yield repository.create(self.record(kind, row))
+                else:
+                    yield repository.delete(*kind.identity(key))
 
         def apply(model: Model) -> None:
             for kind, key, row in plan:
@@ -224,16 +226,17 @@ class Play:
         assert report.clean, report.drift
 
     def compare_rows(self, kind: Kind) -> None:
-        found = self.stores.do(self.repository(kind).get_many(KEYS))
+        keys = [key if len(key) > 1 else key[0] for key in map(kind.identity, KEYS)]
+        found = self.stores.do(self.repository(kind).get_many(keys))
         held = {key: record for key, record in zip(KEYS, found, strict=True) if record is not None}
         hidden = self.model.in_limbo
         shown = {
-            key: {name: getattr(record, name) for name in ("id", *kind.optional)}
+            key: {name: getattr(record, name) for name in record.__struct_fields__}
             for key, record in held.items()
             if (kind.name, key) not in hidden
         }
         assert shown == {
-            key: row
+            key: kind.given(row)
             for (name, key), row in self.model.rows.items()
             if name == kind.name and (name, key) not in hidden
         }
@@ -243,12 +246,19 @@ class Play:
         for values in product(*[self.pool(kind, field) for field in fields]):
             expected = self.model.listed(kind.name, fields, order, values)
             newest = self.random.random() < 0.7
-            rows = getattr(repository, name)(*values)
+            given = [kind.outside(field, value) for field, value in zip(fields, values, strict=True)]
+            rows = getattr(repository, name)(*given)
             found = self.stores.do((rows if newest else rows.reverse()).list())
-            keys = [row.id for row in found if (kind.name, row.id) not in self.model.in_limbo]
+            keys = [
+                key for key in map(self.name_of(kind), found) if (kind.name, key) not in self.model.in_limbo
+            ]
             assert keys == (expected if newest else expected[::-1]), f"{kind.name}.{name} {values}"
             if not self.model.in_limbo:
-                assert self.stores.do(getattr(repository, name)(*values).count()) == len(expected)
+                assert self.stores.do(getattr(repository, name)(*given).count()) == len(expected)
+                identities = [
+                    key if isinstance(key, tuple) else (key,) for key in self.stores.do(rows.keys())
+                ]
+                assert identities == [kind.identity(key) for key in expected]
 
     def compare_claims(self, kind: Kind) -> None:
         hidden = self.model.in_limbo
@@ -260,8 +270,9 @@ class Play:
         for values in product(*[POOLS[field] for field in kind.unique]):
             row = dict(zip(kind.unique, values, strict=True))
             found = self.stores.do(self.repository(kind).find_by_one(*values))
-            if found is None or (kind.name, found.id) not in hidden:
-                assert (found.id if found is not None else None) == owners.get(kind.claim(row)), values
+            owner = self.name_of(kind)(found) if found is not None else None
+            if owner is None or (kind.name, owner) not in hidden:
+                assert owner == owners.get(kind.claim(row)), values
 
     def compare_search(self, kind: Kind) -> None:
         names = self.random.sample(list(kind.optional), self.random.randint(0, 3))
@@ -275,8 +286,9 @@ class Play:
         }
         values = tuple(filters.values())
         expected = self.model.listed(kind.name, tuple(filters), "created", values)
-        found = self.stores.do(self.repository(kind).where(**filters).order_by("created").scan().list())
-        keys = [row.id for row in found if (kind.name, row.id) not in self.model.in_limbo]
+        given = {name: kind.outside(name, value) for name, value in filters.items()}
+        found = self.stores.do(self.repository(kind).where(**given).order_by("created").scan().list())
+        keys = [key for key in map(self.name_of(kind), found) if (kind.name, key) not in self.model.in_limbo]
         assert keys == expected, f"{kind.name} {filters}"
 
     def check_keys(self) -> None:
@@ -287,13 +299,24 @@ class Play:
             for name in self.admin.contents()
             if "." not in name.removeprefix(tag).split(":", 1)[0] and "@" not in name.removeprefix(tag)[:1]
         }
-        assert documents == set(self.model.rows)
+        entities = self.package.PACKAGE.entities
+        expected = set()
+        for name, key in self.model.rows:
+            identity = self.model.kinds[name].identity(key)
+            expected.add((name, entities[name].stored_key(identity if len(identity) > 1 else identity[0])))
+        assert documents == expected
+
+    @staticmethod
+    def name_of(kind: Kind) -> Callable[[Any], str]:
+        """A function that returns how the model calls a row."""
+        names = {kind.identity(name)[-1]: name for name in KEYS}
+        return lambda row: names[row.id]
 
     def repository(self, kind: Kind) -> Any:
         return getattr(self.stores.db, kind.repository)
 
     def record(self, kind: Kind, row: Row) -> Record:
-        made: Record = getattr(self.package, kind.name)(**row)
+        made: Record = getattr(self.package, kind.name)(**kind.given(row))
         return made
 
     @staticmethod

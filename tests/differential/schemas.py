@@ -16,6 +16,12 @@ POOLS: Final[Mapping[str, tuple[Any, ...]]] = {
     "number": (0, 1, 2, 10**12),
     "flag": (True, False),
 }
+KEYS: Final = ("a", "b:c", "{d}%", "e")
+"""How the model names rows: few keys, so that steps meet."""
+NUMBERS: Final[Mapping[str, int]] = {"a": 10, "b:c": 9, "{d}%": -2, "e": 100}
+"""The key of a row where keys are numbers."""
+LANES: Final[Mapping[str, int]] = {"a": 9, "b:c": 10, "{d}%": -1, "e": 9}
+"""The first part of the key of a row where keys are composite; the second is the name of the row."""
 TYPES: Final = {"state": "State", "text": "string", "number": "int", "flag": "bool"}
 
 
@@ -53,14 +59,18 @@ class Kind:
     """An entity of a random schema.
 
     Attributes:
+        key: what keys are: `text`, `int` or `composite`.
         references: field -> target, all with cascade.
+        numbers: the references to rows whose keys are numbers.
         views: name -> fields and order.
         unique: fields of the only unique constraint, or nothing.
     """
 
     name: str
     optional: dict[str, bool]
+    key: str = "text"
     references: dict[str, str] = field(default_factory=dict)
+    numbers: set[str] = field(default_factory=set)
     views: dict[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
     unique: tuple[str, ...] = ()
     lower: bool = False
@@ -71,6 +81,20 @@ class Kind:
     def repository(self) -> str:
         return self.name.lower() + "s"
 
+    def identity(self, name: str) -> tuple[Any, ...]:
+        """The key of the row that the model calls so, as arguments."""
+        return {"text": (name,), "int": (NUMBERS[name],), "composite": (LANES[name], name)}[self.key]
+
+    def outside(self, field: str, value: Any) -> Any:
+        """A value of the model as the store has it."""
+        return NUMBERS[value] if field in self.numbers and value is not None else value
+
+    def given(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """A row of the model as the store has it."""
+        parts = ("lane", "id") if self.key == "composite" else ("id",)
+        fields = {name: self.outside(name, value) for name, value in row.items()}
+        return {**fields, **dict(zip(parts, self.identity(row["id"]), strict=True))}
+
     def claim(self, row: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """The unique value of a row; None if it has none."""
         values = tuple(row[name] for name in self.unique)
@@ -79,9 +103,12 @@ class Kind:
         return tuple(value.lower() if self.lower and isinstance(value, str) else value for value in values)
 
     def yaml(self) -> str:
-        lines = [f"entity: {self.name}", "group: all", "key: id", "fields:", "  id: {type: id}"]
+        lines = [f"entity: {self.name}", "group: all"]
+        lines += ["key: [lane, id]" if self.key == "composite" else "key: id", "fields:"]
+        lines += ["  lane: {type: int}"] if self.key == "composite" else []
+        lines.append(f"  id: {{type: {'int' if self.key == 'int' else 'id'}}}")
         for name, optional in self.optional.items():
-            kind = TYPES.get(name, "id")
+            kind = TYPES.get(name, "int" if name in self.numbers else "id")
             lines.append(f"  {name}: {{type: {kind}{', optional: true' if optional else ''}}}")
         lines.append("views:")
         for name, (fields, order) in self.views.items():
@@ -104,13 +131,15 @@ def random_kinds(random: Random) -> list[Kind]:
     """One to three entities; later ones may refer to earlier ones and to themselves."""
     kinds: list[Kind] = []
     for name in ("Ant", "Bee", "Cow")[: random.choice((1, 2, 2, 3))]:
-        kind = Kind(name, {each: random.random() < 0.5 for each in POOLS})
+        key = random.choice(("text", "text", "int", "composite"))
+        kind = Kind(name, {each: random.random() < 0.5 for each in POOLS}, key)
         kind.optional["number"] = False
         kind.views["all"] = ((), "created")
-        if kinds and random.random() < 0.9:
-            _refer(kind, "parent", random.choice(kinds).name, random.random() < 0.3)
-        if random.random() < 0.4:
-            _refer(kind, "above", name, True)
+        targets = [each for each in kinds if each.key != "composite"]
+        if targets and random.random() < 0.9:
+            _refer(kind, "parent", random.choice(targets), random.random() < 0.3)
+        if kind.key != "composite" and random.random() < 0.4:
+            _refer(kind, "above", kind, True)
         for _ in range(random.randint(1, 4)):
             fields = tuple(random.sample([*POOLS, *kind.references], random.randint(0, 2)))
             order = random.choice(("created", "created", "revision", "number"))
@@ -136,9 +165,10 @@ def sources(package: str, kinds: list[Kind]) -> dict[str, str]:
     return {"package.yaml": text, **{f"{kind.name.lower()}.yaml": kind.yaml() for kind in kinds}}
 
 
-def _refer(kind: Kind, name: str, target: str, optional: bool) -> None:
+def _refer(kind: Kind, name: str, target: Kind, optional: bool) -> None:
     kind.optional[name] = optional
-    kind.references[name] = target
+    kind.references[name] = target.name
+    kind.numbers |= {name} if target.key == "int" else set()
     kind.views[f"by_{name}"] = ((name,), "created")
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from keyweave_generator.load import load_sources
-from keyweave_generator.names import ARGUMENT_NAMES, argument_name
+from keyweave_generator.names import ARGUMENT_NAMES, KEY_OPTION_NAMES, argument_name, key_argument_name
 from tests.generator.accepted.corpus import (
     CASES,
     GOLDEN,
@@ -146,7 +146,7 @@ def test_the_manifest_lists_every_file_and_the_keyspace_page_every_key(name: str
     keys = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
     expected = []
     for entity in load_sources(sources(name)).entities:
-        expected.append(f"{entity.name}:<{entity.key}>")
+        expected.append(f"{entity.name}:{'!'.join(f'<{name}>' for name in entity.key_names)}")
         expected += [
             f"{entity.name}.{view.stored}{''.join(f':<{field}>' for field in (*view.fields, *filter(None, [view.each])))}"
             for view in entity.views
@@ -191,12 +191,16 @@ def test_no_argument_of_a_field_has_the_name_of_an_option(corpus: Corpus, name: 
     repositories = importlib.import_module(f"{package.__name__}.sync")
     for entity in importlib.import_module(f"{package.__name__}.package").PACKAGE.entities.values():
         fields = {argument_name(field) for field in entity.record.__struct_fields__} - {"key"}
+        parts = {key_argument_name(part) for part in entity.parts}
         repository = getattr(repositories, f"{entity.name}Repository")
         own = [(name, each) for name, each in vars(repository).items() if inspect.isfunction(each)]
         for method, function in own:
             arguments = inspect.signature(function).parameters.keys()
             beside = {each for each in arguments - fields if not each.startswith("having_")}
-            if arguments & fields and "key" not in arguments:
+            if parts and parts <= arguments:
+                assert arguments - parts <= ARGUMENT_NAMES | KEY_OPTION_NAMES, method
+                assert not parts & KEY_OPTION_NAMES
+            elif arguments & fields and "key" not in arguments:
                 assert beside <= ARGUMENT_NAMES, method
 
 

@@ -43,6 +43,7 @@ class _Schema:
         self._records: dict[str, Any] = {}
         self._groups: dict[str, Any] = {}
         self._keys: dict[str, Any] = {}
+        self._composite: set[str] = set()
 
     def files(self) -> dict[str, str]:
         draw = self._draw
@@ -57,6 +58,7 @@ class _Schema:
             }
         names = [self._class() for _ in range(draw.choice([1, 1, 2, 3]))]
         self._keys = {name: self._key() for name in names}
+        self._composite = {name for name in names if draw.random() < 0.25}
         entities = {f"e{number}.yaml": self._entity(name, names) for number, name in enumerate(names)}
         package = {
             "package": self._package,
@@ -189,6 +191,10 @@ class _Schema:
             "key": key,
         }
         entity["fields"] = fields
+        if name in self._composite:
+            entity["key"] = self._parts(key, fields)
+            if draw.random() < 0.3:
+                entity["partition_by"] = draw.choice(entity["key"])
         plain = [each for each, field in fields.items() if self._can_be_found(field) and each != key]
         if draw.random() < 0.4:
             fields[lower(draw)] = {"type": "datetime", "managed": draw.choice(["created", "updated"])}
@@ -260,12 +266,26 @@ class _Schema:
         named = of["type"] if isinstance(of, dict) else of
         return field["type"] in ("list", "set") and self._can_be_found({**field, "type": named})
 
+    def _parts(self, key: str, fields: dict[str, Any]) -> list[str]:
+        """The parts of a composite key: the key, and one or two more fields at random places."""
+        draw = self._draw
+        parts = [key]
+        for _ in range(draw.randint(1, 2)):
+            part = lower(draw)
+            if part not in fields:
+                fields[part] = {"type": draw.choice(sorted(self._enums))} if self._enums else self._key()
+                parts.insert(draw.randint(0, len(parts)), part)
+        if len(parts) == 1:
+            fields["part"] = {"type": "string", "trim": True}
+            parts.append("part")
+        return parts
+
     def _refer(self, entity: dict[str, Any], fields: dict[str, Any], names: list[str]) -> None:
         draw = self._draw
         for _ in range(draw.choice([0, 0, 1, 1, 2])):
             target = draw.choice(names)
             field = lower(draw)
-            if field in fields:
+            if field in fields or (target in self._composite and draw.random() < 0.95):
                 continue
             fields[field] = {"type": self._keys[target]["type"], "optional": True}
             entity["views"][f"by_{field}"] = {"fields": [field], "order": "created", "why": "the reference"}

@@ -20,8 +20,7 @@ from black.mode import TargetVersion
 
 from keyweave.errors import CheckViolationError, UniqueViolationError, ValidationError
 from keyweave_generator.load import load_sources
-from keyweave_generator.model import Schema
-from keyweave_generator.names import argument_name
+from keyweave_generator.model import Field, Schema, TypeKind
 from keyweave_generator.problems import SchemaError
 from keyweave_generator.render import render
 from tests.schemas.draw import drawn
@@ -89,15 +88,17 @@ def _play_entity(
         if type(getattr(store, name)) is getattr(blocking, f"{entity.name}Repository")
     )
     written = []
-    (kind,) = (field.type.name for field in entity.fields if field.name == entity.key)
-    for key in {"uuid": (UUID(int=1), UUID(int=2)), "int": (-1, 10)}.get(kind, ("k1", "k2")):
-        record = row(draw, package, schema, entity, key)
+    for number in (0, 1):
+        parts = {part.name: _part(package, schema, part, number) for part in entity.key_parts}
+        key = tuple(parts.values())
+        record = row(draw, package, schema, entity, parts)
         try:
             repository.create(record)
         except (CheckViolationError, UniqueViolationError):
             continue
         written.append(record)
-        assert repository.get(key) == record
+        assert repository.get(*key) == record
+        assert repository.get_many([key if len(key) > 1 else key[0]]) == [record]
         for view in entity.views:
             values = [getattr(record, name) for name in view.fields]
             method = f"{view.name}_" if hasattr(repository, f"{view.name}_") else view.name
@@ -109,19 +110,27 @@ def _play_entity(
             values = [getattr(record, name) for name in unique.fields]
             if None not in values:
                 assert getattr(repository, f"get_by_{unique.name}")(*values) == record
-        assert repository.where(**{argument_name(entity.key): key}).page().rows == [record]
+        assert repository.where(**parts).page().rows == [record]
         repository.save(record)
         for merge in entity.merges:
             elements = [element(draw, package, schema, merge.record) for _ in range(3)]
             try:
-                getattr(repository, f"merge_{merge.field}")(key, elements)
+                getattr(repository, f"merge_{merge.field}")(*key, elements)
             except CheckViolationError:
                 continue
             except ValidationError as error:  # together the elements are more than the field may hold
                 if not re.fullmatch(r"Expected `array` of length <= \d+", error.rule):
                     raise
     for record in written:
-        assert repository.discard(getattr(record, entity.key)) is True
+        assert repository.discard(*[getattr(record, name) for name in entity.key_names]) is True
+
+
+def _part(package: Any, schema: Schema, field: Field, number: int) -> Any:
+    """One of two values for a part of a key."""
+    if field.type.kind is TypeKind.ENUM:
+        return list(getattr(package, field.type.name))[-number]
+    values = {"uuid": (UUID(int=1), UUID(int=2)), "int": (-1, 10)}
+    return values.get(field.type.name, ("k1", "k2"))[number]
 
 
 def mypy_finds(folder: Path, packages: Sequence[str], cache: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from types import ModuleType
@@ -17,13 +18,15 @@ MATCHING: Final = {
 """A text for each pattern."""
 
 
-def row(draw: random.Random, package: ModuleType, schema: Schema, entity: Entity, key: Any) -> Any:
-    """A new row with this key; its references are null."""
+def row(
+    draw: random.Random, package: ModuleType, schema: Schema, entity: Entity, key: Mapping[str, Any]
+) -> Any:
+    """A new row with this key, by the names of its fields; its references are null."""
     referring = {reference.field for reference in entity.references}
     given: dict[str, Any] = {}
     for field in entity.fields:
-        if field.name == entity.key:
-            given[field.name] = key
+        if field.name in key:
+            given[field.name] = key[field.name]
         elif field.managed is None and field.name not in referring and _is_given(draw, field):
             given[field.name] = _value(draw, package, schema, field)
     return getattr(package, entity.name)(**given)

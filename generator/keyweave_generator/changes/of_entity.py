@@ -33,18 +33,23 @@ def entity_group_changed(pair: EntityPair) -> Iterator[Change]:
     EntityPair,
     Category.STORAGE,
     Level.ERROR,
-    "Another field identifies the rows of an entity.",
+    "Another field identifies the rows of an entity, or other fields do together.",
     Effect(
-        code="Methods that take a key expect another field.",
-        data="Stored rows are under the values of the old field, where new code does not look.",
+        code="Methods that take a key expect the new key.",
+        data="Stored rows are under their old keys, where new code does not look.",
         deploy="Old and new code write different keys for one row.",
         action="Add a new entity with the new key, copy the rows, then remove the old one.",
     ),
 )
 def entity_key_changed(pair: EntityPair) -> Iterator[Change]:
-    """Yield the new key; a renamed field is the same key."""
-    if pair.now((pair.old.key,)) != (pair.new.key,):
-        yield pair.change(Side.NEW, ("key",), "", f"the key was {pair.old.key} and is {pair.new.key}")
+    """Yield the new key; a renamed field is the same key, and other parts or another order of them are another one."""
+    if pair.now(pair.old.key_names) != pair.new.key_names:
+        message = f"the key was {_key_text(pair.old.key_names)} and is {_key_text(pair.new.key_names)}"
+        yield pair.change(Side.NEW, ("key",), "", message)
+
+
+def _key_text(names: tuple[str, ...]) -> str:
+    return f"[{', '.join(names)}]" if len(names) > 1 else names[0]
 
 
 @rule(
@@ -63,7 +68,9 @@ def entity_key_changed(pair: EntityPair) -> Iterator[Change]:
 def entity_partition_changed(pair: EntityPair) -> Iterator[Change]:
     """Yield the new field; a renamed one is the same."""
     old, new = pair.old.partition_by, pair.new.partition_by
-    followed = pair.old.partition_by == pair.old.key and pair.new.partition_by == pair.new.key
+    followed = (
+        pair.old.partition_by == pair.old.key_names[0] and pair.new.partition_by == pair.new.key_names[0]
+    )
     if pair.now((old,)) != (new,) and not followed:
         yield pair.change(Side.NEW, ("partition_by",), "", f"rows were partitioned by {old} and are by {new}")
 

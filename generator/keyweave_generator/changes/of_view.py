@@ -177,7 +177,7 @@ def reread(entity: EntityPair, names: Iterable[str]) -> Iterator[tuple[str, str]
     """The fields of `names` that give stored rows other index entries, each with the reason."""
     for name in names:
         pair = entity.field_pair(name)
-        reason = _reason(pair) if pair is not None else ""
+        reason = (_reason(pair) or _reference_reason(entity, pair)) if pair is not None else ""
         if reason:
             yield name, reason
 
@@ -193,6 +193,15 @@ def _reason(pair: FieldPair) -> str:
     if old is new is Presence.DEFAULT and pair.old.default != pair.new.default:
         return f"was {value_text(pair.old.default)} in some rows and reads as {value_text(pair.new.default)} there"
     return ""
+
+
+def _reference_reason(entity: EntityPair, pair: FieldPair) -> str:
+    """Numbers that are keys of other rows are written as the ids of these rows."""
+    before = pair.old.name in entity.old.referring_numbers
+    if before == (pair.new.name in entity.new.referring_numbers):
+        return ""
+    now = "was a number and is the key of a row" if not before else "was the key of a row and is a number"
+    return f"{now}, which is written differently in index keys"
 
 
 def _text_kind(field: Field) -> str:

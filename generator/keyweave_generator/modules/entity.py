@@ -9,8 +9,8 @@ from keyweave_generator.literal import literal, tuple_of
 from keyweave_generator.model import Check, Entity, Managed, Schema, TypeKind, TypeRef
 from keyweave_generator.names import HEAD_NAMES, stored_name
 
-from .annotations import kind
-from .entries import EntryStatement, claim_entry, view_entry
+from .annotations import annotation, kind
+from .entries import ROW_ID, EntryStatement, claim_entry, row_id, view_entry
 from .filters import filter_fields
 from .identifiers import descriptor_name, exists_name, normalizer_name, not_found_name
 from .imports import Imports
@@ -38,6 +38,7 @@ class EntityModule:
         imports: what the module imports.
         name: of the entity.
         record: the class of its rows.
+        row_id: the statement that makes the id of a record; empty if the id is the text of a field, or not needed.
         always: its index entries without a condition, as elements of a list.
         sometimes: those with a condition.
         checks: its checks.
@@ -49,6 +50,7 @@ class EntityModule:
     imports: Imports
     name: str
     record: str
+    row_id: str
     always: str
     sometimes: tuple[EntryStatement, ...]
     checks: tuple[CheckStatement, ...]
@@ -76,6 +78,7 @@ def entity_module(entity: Entity, schema: Schema) -> EntityModule:
         imports,
         entity.name,
         f"{imports.use('..', 'models')}.{entity.name}",
+        f"{ROW_ID} = {row_id(entity, imports)}" if any(ROW_ID in each.expression for each in entries) else "",
         ", ".join(entry.expression for entry in entries if not (entry.condition or entry.elements)),
         tuple(entry for entry in entries if entry.condition or entry.elements),
         tuple(_check(entity, check) for check in entity.checks),
@@ -99,11 +102,9 @@ def _arguments(entity: Entity, schema: Schema, imports: Imports) -> Iterator[tup
     yield "name", f'"{entity.name}"'
     yield "group", f'"{entity.group}"'
     yield "record", f"{models}.{entity.name}"
-    yield "key", f'"{entity.key}"'
+    yield "key", literal(entity.key_names[0] if len(entity.key_names) == 1 else "")
     yield "partition_by", f'"{entity.partition_by}"'
-    key_kind = kind(next(field.type for field in entity.fields if field.name == entity.key))
-    if key_kind != "str":
-        yield "key_kind", f'"{key_kind}"'
+    yield from _key_kind(entity, imports)
     known = [*HEAD_NAMES, *(stored_name(field.name) for field in entity.fields)]
     yield "known", f"frozenset({{{', '.join(map(literal, known))}}})"
     yield "entries", "index_entries"
@@ -111,7 +112,7 @@ def _arguments(entity: Entity, schema: Schema, imports: Imports) -> Iterator[tup
     normalized = normalized_fields(entity.fields, schema)
     if normalized:
         yield "normalize", f"{models}.{normalizer_name(entity.name)}"
-    if next(field for field in entity.fields if field.name == entity.key).trim:
+    if len(entity.key_names) == 1 and entity.key_parts[0].trim:
         yield "normalize_key", imports.runtime("trimmed")
     yield from _names("json", (field.name for field in entity.fields if _holds_json(field.type, schema)))
     yield from _names("nested", (field.name for field in entity.fields if _holds_records(field.type)))
@@ -144,6 +145,25 @@ def _arguments(entity: Entity, schema: Schema, imports: Imports) -> Iterator[tup
     yield "not_found", f"{errors}.{not_found_name(entity)}"
     if entity.exists_error:
         yield "exists", f"{errors}.{exists_name(entity)}"
+
+
+def _key_kind(entity: Entity, imports: Imports) -> Iterator[tuple[str, str]]:
+    """The types of keys."""
+    if len(entity.key_names) == 1:
+        key_kind = kind(entity.key_parts[0].type)
+        if key_kind != "str":
+            yield "key_kind", literal(key_kind)
+        return
+    yield "key_kind", literal("tuple")
+    types = {
+        part.name: (
+            f"{imports.use('..', 'models')}.{part.type.name}"
+            if part.type.kind is TypeKind.ENUM
+            else annotation(part.type, imports)
+        )
+        for part in entity.key_parts
+    }
+    yield from _mapping("parts", types)
 
 
 def _names(argument: str, names: Iterable[str]) -> Iterator[tuple[str, str]]:

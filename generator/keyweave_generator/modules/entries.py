@@ -22,6 +22,9 @@ _SCORES: Final = {
 }
 """The function of the runtime that turns a value into a score; a number is one."""
 
+ROW_ID: Final = "row_id"
+"""The variable for the id of a record, if it is not the text of a field."""
+
 
 @dataclass(frozen=True, slots=True)
 class EntryStatement:
@@ -42,10 +45,24 @@ class EntryStatement:
         return f"entries.append({self.expression})"
 
 
+def row_id(entity: Entity, imports: Imports) -> str:
+    """The id of a record called `record`, as an expression."""
+    if len(entity.key_names) > 1:
+        return f"{imports.runtime('joined_id')}({', '.join(f'record.{name}' for name in entity.key_names)})"
+    (key,) = entity.key_parts
+    return _id(key.type, f"record.{key.name}", imports)
+
+
+def _member(entity: Entity) -> str:
+    """The id of a record where it stands in an entry: text as it is; any other id is a variable."""
+    key, *more = entity.key_parts
+    return f"record.{key.name}" if not more and kind(key.type) == "str" else ROW_ID
+
+
 def view_entry(view: View, entity: Entity, imports: Imports) -> EntryStatement:
     """The entry of a record called `record` in a view."""
     fields = {field.name: field for field in entity.fields}
-    texts = [_stored_text(fields[name], imports) for name in view.fields]
+    texts = [_stored_text(entity, fields[name], imports) for name in view.fields]
     elements, names = "", view.fields
     if view.each is not None:
         of = fields[view.each].type.of
@@ -57,7 +74,7 @@ def view_entry(view: View, entity: Entity, imports: Imports) -> EntryStatement:
     entry = imports.runtime("ViewEntry")
     return EntryStatement(
         _condition(names, fields, view.where, imports),
-        f'{entry}("{view.name}", {values}, {_stored_text(fields[entity.key], imports)}, {_score(view, fields, imports)})',
+        f'{entry}("{view.name}", {values}, {_member(entity)}, {_score(view, fields, imports)})',
         elements,
     )
 
@@ -66,30 +83,31 @@ def claim_entry(unique: Unique, entity: Entity, imports: Imports) -> EntryStatem
     """The claim of a record called `record` to a unique value."""
     fields = {field.name: field for field in entity.fields}
     value = _claimed(
-        unique, lambda name: _stored_text(fields[name], imports), lambda: imports.runtime("join")
+        unique, lambda name: _stored_text(entity, fields[name], imports), lambda: imports.runtime("join")
     )
     claim = imports.runtime("ClaimEntry")
     return EntryStatement(
         _condition(unique.fields, fields, unique.where, imports),
-        f'{claim}("{unique.name}", {value}, {_stored_text(fields[entity.key], imports)})',
+        f'{claim}("{unique.name}", {value}, {_member(entity)})',
     )
 
 
-def argument_text(field: Field, imports: Imports) -> str:
-    """The key text of the argument for a field, as a method uses it."""
-    return looked_up(field, argument_name(field.name), imports)
+def argument_text(entity: Entity, field: Field, imports: Imports) -> str:
+    """The key text of the argument for a field, as a method uses it: trimmed where the field is."""
+    text = looked_up(field, argument_name(field.name), imports, of_row=field.name in entity.referring_numbers)
+    return f'{text}{".strip()" if field.trim else ""}'
 
 
-def looked_up(field: Field, value: str, imports: Imports) -> str:
-    """The key text of a value, a piece of Python, by which rows are looked up: trimmed where the field is."""
-    return f'{imports.aliased("key_text")}({value}, "{kind(field.type)}"){".strip()" if field.trim else ""}'
+def looked_up(field: Field, value: str, imports: Imports, *, of_row: bool) -> str:
+    """The key text of a value, a piece of Python, by which rows are looked up, or the id of the row whose key it is."""
+    return f'{imports.aliased("id_text" if of_row else "key_text")}({value}, "{kind(field.type)}")'
 
 
 def claimed_by_arguments(unique: Unique, entity: Entity, imports: Imports) -> str:
     """The unique value of the arguments for its fields."""
     fields = {field.name: field for field in entity.fields}
     return _claimed(
-        unique, lambda name: argument_text(fields[name], imports), lambda: imports.aliased("join")
+        unique, lambda name: argument_text(entity, fields[name], imports), lambda: imports.aliased("join")
     )
 
 
@@ -101,9 +119,15 @@ def _claimed(unique: Unique, text: Callable[[str], str], join: Callable[[], str]
     return parts[0] if len(parts) == 1 else f"{join()}({tuple_of(parts)})"
 
 
-def _stored_text(field: Field, imports: Imports) -> str:
+def _stored_text(entity: Entity, field: Field, imports: Imports) -> str:
     """The key text of a record's value; a value that is text already needs no call."""
-    return _text(field.type, f"record.{field.name}", imports)
+    of_row = field.name in entity.referring_numbers
+    return (_id if of_row else _text)(field.type, f"record.{field.name}", imports)
+
+
+def _id(type_: TypeRef, value: str, imports: Imports) -> str:
+    """The id of the row whose key is a value, a piece of Python."""
+    return f"{imports.runtime('int_id')}({value})" if type_.name == "int" else _text(type_, value, imports)
 
 
 def _text(type_: TypeRef, value: str, imports: Imports) -> str:

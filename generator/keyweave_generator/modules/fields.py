@@ -41,7 +41,7 @@ def fields_module(schema: Schema) -> FieldsModule:
 
 def settable_fields(entity: Entity) -> list[Field]:
     """The fields of a stored row that a caller sets: all but the key and those that the store sets."""
-    return [field for field in entity.fields if field.name != entity.key and field.managed is None]
+    return [field for field in entity.fields if field.name not in entity.key_names and field.managed is None]
 
 
 def _class(entity: Entity, imports: Imports) -> FieldsClass:

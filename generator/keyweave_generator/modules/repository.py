@@ -7,6 +7,7 @@ from typing import Final
 
 from keyweave_generator.literal import literal
 from keyweave_generator.model import Entity, Field, Schema, TypeKind
+from keyweave_generator.names import key_argument_name
 
 from .annotations import annotation, kind
 from .entries import looked_up
@@ -37,7 +38,6 @@ from .text import sentence
 _ALWAYS: Final = (
     "Rows",
     "Session",
-    "Repository",
     "_update",
 )
 """The names of the runtime that every repository uses."""
@@ -46,9 +46,26 @@ _NUMBERS: Final = frozenset({"int", "float", "decimal"})
 """Types of fields to which a number can be added."""
 
 _RESERVED: Final = frozenset(
-    "ClaimEntry Decimal ENTITY Groups Literal Never Pairs Repository Rows Sequence Session UNSET UUID Unpack UnsetType".split()
+    "Any Callable ClaimEntry Decimal ENTITY Groups Literal Never Pairs RecordRepository Repository Rows Sequence Session UNSET UUID Unpack UnsetType".split()
 )
 """Names in PascalCase or capitals that the module of a repository has beside the classes of the schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyArguments:
+    """The arguments for the key of a row.
+
+    Attributes:
+        type: of keys.
+        parameters: one for each part of the key, each behind a comma.
+        stored: the id of the row, which is passed on.
+        composite: whether the key has several parts, so that the methods of the parent have other parameters.
+    """
+
+    type: str
+    parameters: str
+    stored: str
+    composite: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +80,13 @@ class RepositoryModule:
         doc: the documentation of the entity.
         errors: a sentence that names the entity's own errors.
         parameters: the type parameters of the parent.
-        key_type: of the argument `key`.
-        key: that argument as it is passed on.
+        rows: the class of handles of its rows.
+        parent: the class of the runtime that it extends.
+        key: the arguments for the key.
         not_found: name of the error for a row that does not exist.
         view_names: literals of the names of all views; empty when there are none.
         numbers: literals of the names of the fields to which a number can be added; empty when there are none.
+        number: the type of such a name.
         fields: the TypedDict of the fields that `update` can set.
         filters: the TypedDict of the filters of its rows.
         touches: names of the fields that can be touched.
@@ -81,11 +100,13 @@ class RepositoryModule:
     doc: str
     errors: str
     parameters: str
-    key_type: str
-    key: str
+    rows: str
+    parent: str
+    key: KeyArguments
     not_found: str
     view_names: tuple[str, ...]
     numbers: tuple[str, ...]
+    number: str
     fields: str
     filters: str
     views: tuple[ViewMethod, ...]
@@ -107,9 +128,9 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         for field in entity.fields
         if field.type.kind is TypeKind.SCALAR and field.type.name == "datetime" and field.managed is None
     )
-    key = next(field for field in entity.fields if field.name == entity.key)
+    key = _key_arguments(entity, imports)
     numbers = tuple(literal(field.name) for field in number_fields(entity))
-    record, key_type = imports.schema_class(entity.name), annotation(key.type, imports)
+    record = imports.schema_class(entity.name)
     names = ("_Number" if numbers else "", "_View" if any(view.each is None for view in entity.views) else "")
     module = RepositoryModule(
         imports,
@@ -118,12 +139,14 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         record,
         sentence(entity.doc or entity.name),
         _errors(entity),
-        ", ".join([record, key_type, *(name or imports.use("typing", "Never") for name in names)]),
-        key_type,
-        _stored_key(key, imports),
+        ", ".join([record, key.type, *(name or imports.use("typing", "Never") for name in names)]),
+        f"Rows[{record}]" if key.type == "str" else f"Rows[{record}, {key.type}]",
+        imports.runtime("RecordRepository" if key.composite else "Repository"),
+        key,
         not_found_name(entity),
         tuple(literal(view.name) for view in entity.views if view.each is None),
         numbers,
+        "_Number" if numbers else "Never",
         f"{imports.use('..', 'fields', alias='_fields')}.{fields_name(entity)}",
         f"{imports.use('..', 'filters', alias='_filters')}.{filter_name(entity)}",
         tuple(view_method(view, entity, schema, imports) for view in entity.views),
@@ -160,9 +183,21 @@ def _errors(entity: Entity) -> str:
     return f"{', '.join(found)}."
 
 
-def _stored_key(field: Field, imports: Imports) -> str:
-    """The argument `key` as it is passed on, in the form in which rows have it."""
-    return _given(field, "key", imports) if kind(field.type) == "str" else looked_up(field, "key", imports)
+def _key_arguments(entity: Entity, imports: Imports) -> KeyArguments:
+    """The arguments for the key of a row."""
+    parts, types = entity.key_parts, [annotation(part.type, imports) for part in entity.key_parts]
+    if len(parts) > 1:
+        names = [key_argument_name(part.name) for part in parts]
+        return KeyArguments(
+            f"tuple[{', '.join(types)}]",
+            "".join(f", {name}: {type_}" for name, type_ in zip(names, types, strict=True)),
+            f"ENTITY.stored_key(({', '.join(names)}))",
+            True,
+        )
+    (key,), (type_,) = parts, types
+    text = kind(key.type) == "str"
+    stored = _given(key, "key", imports) if text else looked_up(key, "key", imports, of_row=True)
+    return KeyArguments(type_, f", key: {type_}", stored, False)
 
 
 def _given(field: Field, argument: str, imports: Imports) -> str:
@@ -184,7 +219,10 @@ def _import_for_methods(module: RepositoryModule) -> None:
         imports.aliased("view_query")
     used = {
         "ClaimEntry": module.uniques,
-        "_get": module.uniques,
+        "_get": module.uniques or module.key.composite,
+        "_lock": module.key.composite,
+        "_save": module.key.composite,
+        "_delete": module.key.composite,
         "Pairs": module.referrers,
         "_gather": module.referrers,
         "_tree": module.tree_via,
@@ -193,6 +231,10 @@ def _import_for_methods(module: RepositoryModule) -> None:
     }
     for name in (*_ALWAYS, *(name for name, needed in used.items() if needed)):
         imports.runtime(name)
+    if module.key.composite:
+        imports.use("collections.abc", "Callable")
+        imports.use("decimal", "Decimal")
+        imports.use("typing", "Any")
     if module.merges:
         imports.use("collections.abc", "Sequence")
     if module.touches:

@@ -53,11 +53,20 @@ class Listing:
         row = {"where": drift.where, "kind": drift.kind.code, "key": printable(drift.place)}
         if drift.suspect.member is not None:
             row["id"] = printable(drift.suspect.member)
+            row |= self._key(drift)
         if drift.value:
             row["value"] = "<secret>" if self._secret(drift) else printable(drift.value)
         if drift.other:
             row["other_id"] = printable(drift.other)
         return row
+
+    def _key(self, drift: Drift) -> dict[str, str]:
+        """Return the key of the row where the id is not its text: of numbers and of composite keys."""
+        entity = self._package.entities.get(drift.where.partition(".")[0])
+        member = drift.suspect.member
+        if entity is None or not member or entity.shown(member) == member:
+            return {}
+        return {"row_key": printable(entity.key_shown(member))}
 
     def _secret(self, drift: Drift) -> bool:
         """Return whether a claimed value covers a secret field. A constraint that this schema lacks counts as secret."""

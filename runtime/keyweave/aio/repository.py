@@ -19,8 +19,10 @@ from keyweave.write import save as _save
 from keyweave.write import update as _update
 
 
-class Repository(Keyed[R, K, N, V]):
-    """The rows of one entity. A generated repository adds what the schema says: views, unique values, merges.
+class RecordRepository(Keyed[R, K, N, V]):
+    """The rows of one entity, as records. A generated repository adds what the schema says: views, unique values, merges.
+
+    The parent of `Repository`, and of the repositories of entities with a composite key, which take its parts as arguments.
 
     Every method may raise `StoreUnavailableError` or a subclass. Where a method names `NotFoundError`, `AlreadyExistsError` or
     `UniqueViolationError`, the schema may have given the entity a subclass of it.
@@ -38,41 +40,10 @@ class Repository(Keyed[R, K, N, V]):
         self._run = session.run_for(entity)
         self._entity = entity
 
-    async def get(self, key: K) -> R:
-        """The row with this key.
-
-        Raises:
-            NotFoundError: it does not exist, or its retention has ended.
-        """
-        entity = self._entity
-        return await self._run(_get.get(self._context, entity, entity.stored_key(key)), "get")
-
-    async def find(self, key: K) -> R | None:
-        """The row with this key, or None."""
-        entity = self._entity
-        return await self._run(_get.find(self._context, entity, entity.stored_key(key)), "find")
-
     async def get_many(self, keys: Sequence[K]) -> list[R | None]:
         """The rows with these keys, in the same order; None for a key without a row."""
         entity = self._entity
         return await self._run(_get.get_many(self._context, entity, entity.stored_keys(keys)), "get_many")
-
-    async def exists(self, key: K) -> bool:
-        """Return whether there is a row with this key, in one round trip, without reading all of the row."""
-        entity = self._entity
-        return await self._run(_get.exists(self._context, entity, entity.stored_key(key)), "exists")
-
-    async def get_for_update(self, key: K, *, wait: float | None = None) -> R:
-        """The row, locked until the transaction ends; `wait` is in seconds.
-
-        Raises:
-            TransactionRequiredError: outside a transaction.
-            NotFoundError: it does not exist.
-            LockTimeoutError: another transaction held the lock for all of that time.
-        """
-        entity = self._entity
-        flow = _lock.get_for_update(self._context, entity, entity.stored_key(key), wait=wait)
-        return await self._run(flow, "get_for_update")
 
     async def create(self, record: R, *, if_none: V | None = None) -> R:
         """Insert a row. The record gets its managed values.
@@ -127,6 +98,53 @@ class Repository(Keyed[R, K, N, V]):
         """
         return await self._run(_many.upsert_many(self._context, self._entity, records), "upsert_many")
 
+    async def delete_many(self, keys: Iterable[K]) -> list[bool | KeyweaveError]:
+        """Delete rows in few round trips, as if by `discard`, one after another; otherwise as `create_many`.
+
+        Returns:
+            For each key in order: whether the row existed, or the error.
+        """
+        entity = self._entity
+        flow = _delete_many.delete_many(self._context, entity, entity.stored_keys(keys))
+        return await self._run(flow, "delete_many")
+
+
+class Repository(RecordRepository[R, K, N, V]):
+    """The rows of one entity whose key is one field. What one key asks for has that key as an argument."""
+
+    __slots__ = ()
+
+    async def get(self, key: K) -> R:
+        """The row with this key.
+
+        Raises:
+            NotFoundError: it does not exist, or its retention has ended.
+        """
+        entity = self._entity
+        return await self._run(_get.get(self._context, entity, entity.stored_key(key)), "get")
+
+    async def find(self, key: K) -> R | None:
+        """The row with this key, or None."""
+        entity = self._entity
+        return await self._run(_get.find(self._context, entity, entity.stored_key(key)), "find")
+
+    async def exists(self, key: K) -> bool:
+        """Return whether there is a row with this key, in one round trip, without reading all of the row."""
+        entity = self._entity
+        return await self._run(_get.exists(self._context, entity, entity.stored_key(key)), "exists")
+
+    async def get_for_update(self, key: K, *, wait: float | None = None) -> R:
+        """The row, locked until the transaction ends; `wait` is in seconds.
+
+        Raises:
+            TransactionRequiredError: outside a transaction.
+            NotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
+        """
+        entity = self._entity
+        flow = _lock.get_for_update(self._context, entity, entity.stored_key(key), wait=wait)
+        return await self._run(flow, "get_for_update")
+
     async def change(self, key: K, function: Callable[[R], Any]) -> R:
         """Read the row, let `function` change it, and write it; try again if another write came in between.
 
@@ -171,13 +189,3 @@ class Repository(Keyed[R, K, N, V]):
         """Delete the row like `delete`, and return whether it existed."""
         entity = self._entity
         return await self._run(_delete.discard(self._context, entity, entity.stored_key(key)), "discard")
-
-    async def delete_many(self, keys: Iterable[K]) -> list[bool | KeyweaveError]:
-        """Delete rows in few round trips, as if by `discard`, one after another; otherwise as `create_many`.
-
-        Returns:
-            For each key in order: whether the row existed, or the error.
-        """
-        entity = self._entity
-        flow = _delete_many.delete_many(self._context, entity, entity.stored_keys(keys))
-        return await self._run(flow, "delete_many")

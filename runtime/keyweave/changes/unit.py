@@ -93,7 +93,8 @@ class UnitOfWork:
         The unit keeps the error: when the caller's function raises it, the transaction is retried.
         """
         self.conflict = ConflictError(
-            f"{entity.row(key)}: the row changed since this transaction read it", key=key
+            f"{entity.row(key)}: the row changed since this transaction read it",
+            key=entity.shown(key),
         )
         return self.conflict
 

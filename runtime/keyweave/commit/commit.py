@@ -96,7 +96,8 @@ def refused(refusal: Refusal) -> KeyweaveError:
         return dangling_reference(entity, guard.detail, guard.key)
     if refusal.status is Status.MISSING:
         return entity.missing(guard.key)
-    return ConflictError(f"{entity.row(guard.key)}: the row changed since it was loaded", key=guard.key)
+    text = f"{entity.row(guard.key)}: the row changed since it was loaded"
+    return ConflictError(text, key=entity.shown(guard.key))
 
 
 def dangling_reference(entity: Entity[Any], field: str, key: str) -> ReferenceViolationError:
@@ -107,7 +108,7 @@ def dangling_reference(entity: Entity[Any], field: str, key: str) -> ReferenceVi
         entity=entity.name,
         field=field,
         target=target,
-        key=key,
+        key=entity.shown(key),
     )
 
 

@@ -288,5 +288,5 @@ def restricted(parent: Change, entity: Entity[Any], field: str) -> ReferenceViol
         entity=parent.entity.name,
         field=field,
         target=entity.name,
-        key=parent.key,
+        key=parent.entity.shown(parent.key),
     )

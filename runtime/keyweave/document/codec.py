@@ -241,8 +241,8 @@ class Codec:
     def _key_shown(self, record: Any) -> str:
         """Return the key of a record that was refused, or nothing when it is the key that is wrong."""
         try:
-            key: Any = self.entity.stored_key(getattr(record, self.entity.key, None))
-        except ValidationError:
+            key: Any = self.entity.stored_key(self.entity.key_in(record))
+        except (ValidationError, AttributeError):
             return ""
         return key if isinstance(key, str) else ""
 

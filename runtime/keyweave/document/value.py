@@ -71,7 +71,7 @@ def check_settable(entity: Entity[Any], name: str) -> None:
     Raises:
         ValidationError: there is no such field, it is the key, or the store sets it.
     """
-    if name == entity.key:
+    if name in entity.key_fields:
         raise refused_field(entity, name, "the key of a stored row cannot change; create another row", "key")
     if name in entity.managed:
         raise refused_field(entity, name, "the store sets this field", "managed")

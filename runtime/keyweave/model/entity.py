@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
+from uuid import UUID
 
 from keyweave.errors import (
     AlreadyExistsError,
@@ -19,7 +20,8 @@ from keyweave.errors import (
     ValidationError,
 )
 from keyweave.model.entry import REVISION, Entry
-from keyweave.model.keytext import check_kind, key_text, value_of
+from keyweave.model.identity import id_text, joined_id, key_of_id, parts_of_id
+from keyweave.model.keytext import check_kind
 from keyweave.model.merge import Merge
 from keyweave.model.moment import from_micros
 from keyweave.model.record import Record
@@ -133,9 +135,9 @@ class Reference:
     via: str
 
     def key_in(self, record: Any) -> str | None:
-        """Return the key of the row that a record refers to, as keys write it, or None if it refers to none."""
+        """Return the id of the row that a record refers to, or None if it refers to none."""
         value = getattr(record, self.field)
-        return value if value is None or isinstance(value, str) else key_text(value)
+        return value if value is None or isinstance(value, str) else id_text(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +168,10 @@ class Entity(Generic[R]):
         name: as in the schema; part of every key.
         group: the group whose partitions hold its rows.
         record: the generated class.
-        key: name of the key field.
-        key_kind: kind of its values: `str`, `int` or `UUID` (see `keyweave.model.keytext`).
+        key: name of the key field; empty for a composite key.
+        key_kind: kind of its values: `str`, `int` or `UUID` (see `keyweave.model.keytext`); `tuple` for a composite key.
+        parts: the fields of a composite key in their order, with the types of their values; empty for a key of one field.
+        key_fields: the names of the key fields.
         partition_by: name of the field that selects the partition.
         known: every member of a document that this schema defines, including the members of the head.
         json: names of fields that hold JSON, which must be read back exactly as it was written.
@@ -195,6 +199,7 @@ class Entity(Generic[R]):
         exists: the error for a key that is taken.
         managed: names of the fields that the store sets.
         by_revision: whether a view is ordered by the row's latest revision.
+        referring: names of int fields that hold keys of other rows. Indexes contain the ids of these rows.
     """
 
     name: str
@@ -208,6 +213,7 @@ class Entity(Generic[R]):
     normalize: Callable[[R], bool] | None = None
     normalize_key: Callable[[Any], str] | None = None
     key_kind: str = "str"
+    parts: Mapping[str, type] = field(default_factory=dict)
     json: tuple[str, ...] = ()
     nested: tuple[str, ...] = ()
     merges: Mapping[str, Merge[Any]] = field(default_factory=dict)
@@ -225,13 +231,18 @@ class Entity(Generic[R]):
     retention: Retention | None = None
     not_found: type[NotFoundError] = NotFoundError
     exists: type[AlreadyExistsError] = AlreadyExistsError
+    key_fields: tuple[str, ...] = field(init=False)
     managed: tuple[str, ...] = field(init=False)
     by_revision: bool = field(init=False)
+    referring: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         managed = tuple(name for name in (self.created, self.updated) if name is not None)
+        object.__setattr__(self, "key_fields", tuple(self.parts) or (self.key,))
         object.__setattr__(self, "managed", managed)
         object.__setattr__(self, "by_revision", any(view.order == REVISION for view in self.views.values()))
+        referring = {each.field for each in self.references if self.filters.get(each.field) == "int"}
+        object.__setattr__(self, "referring", frozenset(referring))
 
     def manage(self, record: R, created: int, revision: int) -> None:
         """Set the managed fields of a record from a document's head; both values in microseconds since 1970."""
@@ -241,52 +252,108 @@ class Entity(Generic[R]):
             setattr(record, self.updated, from_micros(revision))
 
     def key_of(self, record: Any) -> str:
-        """Return the key of a record, as keys, entries and cursors write it."""
-        key: Any = getattr(record, self.key)
-        return key if self.key_kind == "str" else key_text(key)
+        """Return the id of a record, as keys, entries and cursors write it."""
+        if self.key_kind == "str":
+            key: str = getattr(record, self.key)
+            return key
+        if self.parts:
+            return joined_id(*[getattr(record, name) for name in self.parts])
+        return id_text(getattr(record, self.key))
+
+    def key_in(self, record: Any) -> Any:
+        """Return the key of a record as callers give it: the value of the key field, or the tuple of those of several."""
+        if self.parts:
+            return tuple([getattr(record, name) for name in self.parts])
+        return getattr(record, self.key)
 
     def key_value(self, text: str) -> Any:
-        """Return the value of the key field for a key as `key_of` writes it."""
-        return text if self.key_kind == "str" else value_of(text, self.key_kind)
-
-    def stored_key(self, key: Any) -> str:
-        """Return a key that a caller gives in the form in which rows have it. A text is checked where it is used.
+        """Return the key with the id `text`, as callers give it.
 
         Raises:
-            ValidationError: keys are no texts, and this one has another type.
+            ValueError: no key has this id.
         """
+        if self.key_kind == "str":
+            return text
+        if self.parts:
+            return parts_of_id(text, tuple(self.parts.values()))
+        return key_of_id(text, int if self.key_kind == "int" else UUID)
+
+    def stored_key(self, key: Any) -> str:
+        """Return the id of a row by the key that a caller gives. A text is checked where it is used.
+
+        Raises:
+            ValidationError: keys are no texts, and this one has another type, or another number of parts.
+        """
+        if self.parts:
+            return self._joined_key(key)
         if self.key_kind != "str":
             check_kind(key, self.key_kind, entity=self.name, field=self.key)
-            return key_text(key)
+            return id_text(key)
         normalize = self.normalize_key
         return normalize(key) if normalize is not None else key
 
+    def _joined_key(self, key: Any) -> str:
+        """Return the id of a row by a composite key."""
+        if not isinstance(key, tuple) or len(key) != len(self.parts):
+            rule = f"expected a key of {len(self.parts)} parts: {', '.join(self.parts)}"
+            raise ValidationError(f"{self.name}: {rule}", entity=self.name, rule=rule)
+        for (name, kind), value in zip(self.parts.items(), key, strict=True):
+            check_kind(value, "str" if issubclass(kind, str) else kind.__name__, entity=self.name, field=name)
+        trimmed = self.trimmed
+        return joined_id(
+            *[
+                value.strip() if name in trimmed else value
+                for name, value in zip(self.parts, key, strict=True)
+            ]
+        )
+
     def stored_keys(self, keys: Any) -> Any:
-        """Return keys that a caller gives in the form in which rows have them; what is not several keys stays as it is."""
+        """Return the ids of rows by keys that a caller gives; what is not several keys stays as it is."""
         normalize = self.normalize_key if self.key_kind == "str" else self.stored_key
         if normalize is None or isinstance(keys, str) or not isinstance(keys, Iterable):
             return keys
         return [normalize(key) for key in keys]
 
+    def shown(self, key: str) -> Any:
+        """Return how errors give a key by its id: text, or the tuple of the parts of a composite key.
+
+        Enum members and UUIDs in it are text. An id that no key has stays as it is.
+        """
+        if not key or self.key_kind == "str":
+            return key
+        try:
+            value = self.key_value(key)
+        except ValueError:
+            return key
+        return tuple(map(_shown_part, value)) if self.parts else str(value)
+
     def row(self, key: str) -> str:
         """Return how messages name a row: by the entity, and by the key if the caller gave one."""
-        shown = key if len(key) <= LONGEST_KEY_SHOWN else f"{key[:LONGEST_KEY_SHOWN]}..."
-        return f"{self.name} {shown!r}" if key else self.name
+        return f"{self.name} {self.key_shown(key)}" if key else self.name
+
+    def key_shown(self, key: str) -> str:
+        """Return how messages show a key by its id."""
+        shown = self.shown(key)
+        if isinstance(shown, str):
+            return _shortened(shown)
+        parts = [_shortened(part) if isinstance(part, str) else repr(part) for part in shown]
+        return f"({', '.join(parts)})"
 
     def name_row(self, error: ValidationError | CorruptDocumentError, key: str) -> None:
         """Let an error about a row of this entity name the row. An empty key changes nothing."""
         text = str(error)
         if key and not error.key and text.startswith(self.name):
-            error.key = key
+            error.key = self.shown(key)
             error.args = (self.row(key) + text[len(self.name) :], *error.args[1:])
 
     def missing(self, key: str) -> NotFoundError:
         """Return the error for a row that does not exist."""
-        return self.not_found(f"{self.row(key)}: no such row", entity=self.name, key=key)
+        return self.not_found(f"{self.row(key)}: no such row", entity=self.name, key=self.shown(key))
 
     def taken(self, key: str) -> AlreadyExistsError:
         """Return the error for a key that is taken."""
-        return self.exists(f"{self.row(key)}: a row with this key exists", entity=self.name, key=key)
+        text = f"{self.row(key)}: a row with this key exists"
+        return self.exists(text, entity=self.name, key=self.shown(key))
 
     def violated(self, unique: str, key: str) -> UniqueViolationError:
         """Return the error for a unique value that another row holds, when the row `key` is written."""
@@ -296,8 +363,16 @@ class Entity(Generic[R]):
             entity=self.name,
             constraint=unique,
             fields=constraint.fields,
-            key=key,
+            key=self.shown(key),
         )
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= LONGEST_KEY_SHOWN else f"{text[:LONGEST_KEY_SHOWN]}...")
+
+
+def _shown_part(value: Any) -> Any:
+    return value if type(value) is int else str(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The type parameters of repositories: the class of the rows first, then what most repositories leave to its default."""
+"""The type parameters of repositories and of handles: the class of the rows first, then what most leave to its default."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from keyweave.model.record import Record
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as _TypeVar
@@ -24,15 +25,25 @@ if TYPE_CHECKING:
 
         __slots__ = ()
 
+    class KeyedRows(Generic[T, K]):
+        """Parent of handles of rows. The parameters are the class of the rows and the type of their keys."""
+
+        __slots__ = ()
+
 else:
     # Type parameters with defaults need Python 3.13 or a package that the runtime does not depend on.
     K = N = V = Any
 
-    class Keyed(Generic[R]):
-        """Parent of repositories, with the class of the rows as its only parameter at run time."""
+    class KeyedRows(Generic[T]):
+        """Parent of handles of rows, with the class of the rows as its only parameter at run time."""
 
         __slots__ = ()
 
         def __class_getitem__(cls, parameters: Any) -> Any:
             """Accept the parameters that only type checkers need."""
             return super().__class_getitem__(parameters[0] if isinstance(parameters, tuple) else parameters)
+
+    class Keyed(KeyedRows[R]):
+        """Parent of repositories, with the class of the rows as its only parameter at run time."""
+
+        __slots__ = ()

@@ -10,6 +10,7 @@ from uuid import UUID
 from keyweave.errors import ValidationError
 from keyweave.model.exact import DecimalLimits, decimal_text
 from keyweave.model.moment import duration_micros, to_micros
+from keyweave.model.numbering import IntKey, int_id
 
 _KINDS: Final[dict[str, type]] = {
     "str": str,
@@ -49,7 +50,7 @@ def key_text(value: object, kind: str = "") -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
-        return str(value)
+        return int_id(value) if type(value) is IntKey else str(value)
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, datetime) and value.tzinfo is not None:
@@ -68,11 +69,6 @@ def key_text(value: object, kind: str = "") -> str:
     ):
         return value.isoformat()
     raise ValidationError(f"a {type(value).__name__} cannot be looked up", rule="key text")
-
-
-def value_of(text: str, kind: str) -> Any:
-    """Return the value whose key text is `text`, for the kinds that keys of rows can have: `str`, `int` and `UUID`."""
-    return {"str": str, "int": int, "UUID": UUID}[kind](text)
 
 
 def check_kind(value: object, kind: str, *, entity: str = "", field: str | None = None) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from functools import reduce
@@ -12,6 +13,7 @@ from typing import Any, Final
 from keyweave.effects import Flow
 from keyweave.errors import MultipleRowsError, ValidationError
 from keyweave.model.cursor import Position
+from keyweave.model.entity import Entity
 from keyweave.model.exact import EXACT
 from keyweave.model.page import MAX_LIMIT
 from keyweave.read.conditions import condition_name, value_of
@@ -36,7 +38,7 @@ def list_rows(context: Context, query: Query) -> Flow[list[Any]]:
 
 def rows_of(context: Context, answer: Answer) -> Flow[list[Any]]:
     """Return every row of a planned query once."""
-    key_of = attrgetter(answer.query.entity.key)
+    key_of = attrgetter(*answer.query.entity.key_fields)
     rows, start = yield from read_rows(context, answer, PAGE_SIZE, None)
     if start is None:
         return rows
@@ -136,15 +138,22 @@ def keys(context: Context, query: Query) -> Flow[list[Any]]:
             reply = yield from merge_call(
                 context, entity, answer.streams, MAX_LIMIT, start, answer.newest, "members"
             )
-            found += [entity.key_value(member.decode()) for member in reply[3:]]
+            found += _keys_of(entity, reply[3:])
             start = next_position(entity, answer.streams, answer.newest, reply)
             if start is None:
                 return list(dict.fromkeys(found))
     while True:
         rows, start = yield from read_rows(context, answer, MAX_LIMIT, start)
-        found += [getattr(row, entity.key) for row in rows]
+        found += map(entity.key_in, rows)
         if start is None:
             return list(dict.fromkeys(found))
+
+
+def _keys_of(entity: Entity[Any], members: Sequence[bytes]) -> Iterator[Any]:
+    """Return the keys with these ids; what is the id of no key is left out, as rows that do not exist are elsewhere."""
+    for member in members:
+        with suppress(ValueError):
+            yield entity.key_value(member.decode())
 
 
 def total(context: Context, query: Query, field: str) -> Flow[Any]:

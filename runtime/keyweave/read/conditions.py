@@ -20,6 +20,7 @@ from keyweave.model.entity import Entity
 from keyweave.model.exact import decimal_score, decimal_text, is_exact_score
 from keyweave.model.keytext import check_value
 from keyweave.model.moment import duration_micros, from_micros, to_days, to_micros
+from keyweave.model.numbering import IntKey
 from keyweave.model.record import Record, memory_of
 from keyweave.query import Contains, IsNot, OneOf, Predicate, Range, StartsWith
 from keyweave.read.query import Part, Query
@@ -287,6 +288,8 @@ def checked_field(entity: Entity[Any], name: str, value: Any) -> Any:
     if kind.startswith("list["):
         raise _refused(entity, name, "a list is filtered by contains(element) or for null")
     value = _checked_kind(entity, name, value, kind)
+    if name in entity.referring:
+        return IntKey(value)
     return value.strip() if name in entity.trimmed else value
 
 

@@ -5,15 +5,14 @@ What is wrong with a query is reported then, before anything is sent.
 
 from __future__ import annotations
 
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Self
 
+from keyweave.model.keyed import K, KeyedRows, T
 from keyweave.read.query import Having, Query
 from keyweave.store.context import Context
 
-R = TypeVar("R")
 
-
-class Handle(Generic[R]):
+class Handle(KeyedRows[T, K]):
     """The rows of a query. Each method returns another handle."""
 
     __slots__ = ("_context", "_query", "_run")
@@ -41,7 +40,7 @@ class Handle(Generic[R]):
         """
         return self._with(self._query.ordered(order))
 
-    def having(self, rows: Handle[Any], via: str = "") -> Self:
+    def having(self, rows: Handle[Any, Any], via: str = "") -> Self:
         """Only rows to which one of `rows` refers; `via` is the field of the reference, if there are several."""
         return self._with(self._query.where_having(Having(rows._query, via)))
 

@@ -157,7 +157,9 @@ def _lock(
 def _lock_timed_out(context: Context, entity: Entity[Any], key: str, waited: float) -> LockTimeoutError:
     context.state.stats.lock_waited(entity.name, waited, timed_out=True)
     return LockTimeoutError(
-        f"{entity.row(key)}: the row stayed locked for {waited:.1f} s", waited=waited, key=key
+        f"{entity.row(key)}: the row stayed locked for {waited:.1f} s",
+        waited=waited,
+        key=entity.shown(key),
     )
 
 

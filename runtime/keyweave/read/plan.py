@@ -18,6 +18,7 @@ from keyweave.model.entity import Entity, Unique, View
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.keytext import key_text
 from keyweave.read.conditions import Conditions, check_order, checked_field, conditions_of, stretch_of
+from keyweave.read.keyed import keys_asked
 from keyweave.read.merge import MOST_STREAMS
 from keyweave.read.query import Having, Part, Query
 from keyweave.read.stream import Stream, ends_of
@@ -122,12 +123,9 @@ def _plan_part(context: Context, query: Query, part: Part, conditions: Condition
         return Plan(conditions=conditions)
     if part.view:
         return _plan_streams(query, part, entity.views[part.view], conditions)
-    if entity.key in conditions.equal:
-        keys: tuple[str, ...] = (key_text(conditions.equal[entity.key]),)
-        return _made(part, conditions, conditions.left({entity.key}), keys=keys)
-    if entity.key in conditions.any_of:
-        keys = tuple([key_text(each) for each in conditions.any_of[entity.key]])
-        return _made(part, conditions, conditions.left({entity.key}), keys=keys)
+    keys = keys_asked(entity, conditions)
+    if keys is not None:
+        return _made(part, conditions, conditions.left(entity.key_fields), keys=keys)
     for unique in entity.uniques.values():
         if conditions.equal.keys() >= set(unique.fields):
             if f"{entity.name}.{unique.name}" not in context.unbuilt:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final, Generic, TypeVar
 
 from keyweave.model.entity import Entity
+from keyweave.model.keyed import K
 from keyweave.model.page import Page
 from keyweave.read import answers, execute, gather
 from keyweave.read.count import group_counts
@@ -20,7 +21,7 @@ C = TypeVar("C")
 G = TypeVar("G")
 
 
-class Rows(Handle[R]):
+class Rows(Handle[R, K]):
     """The rows of a query: lazy and immutable. Methods that choose rows return another handle, without IO.
 
     Methods that read rows raise:
@@ -94,10 +95,10 @@ class Rows(Handle[R]):
         found: bool = self._run(answers.exists(self._context, query), "exists", query.view)
         return found
 
-    def keys(self) -> builtins.list[str]:
+    def keys(self) -> builtins.list[K]:
         """The keys of all rows in order; without reading documents where views cover the filters."""
         query = self._query
-        found: builtins.list[str] = self._run(answers.keys(self._context, query), "keys", query.view)
+        found: builtins.list[K] = self._run(answers.keys(self._context, query), "keys", query.view)
         return found
 
     def sum(self, field: str) -> Any:
@@ -131,8 +132,8 @@ class Pairs(Generic[R, C]):
 
     __slots__ = ("_child", "_field", "_rows")
 
-    def __init__(self, rows: Rows[R], child: str, field: str) -> None:
-        self._rows: Final = rows
+    def __init__(self, rows: Rows[R, Any], child: str, field: str) -> None:
+        self._rows: Final[Rows[R, Any]] = rows
         self._child: Final = child
         self._field: Final = field
 

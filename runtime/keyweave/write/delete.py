@@ -75,7 +75,7 @@ def discard(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
     raise TransactionConflictError(
         f"{entity.row(key)}: a delete lost all {attempts} attempts to other writers",
         attempts=attempts,
-        key=key,
+        key=entity.shown(key),
     )
 
 

@@ -96,18 +96,20 @@ def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:
     stored: Stored | None = getattr(record, MEMORY, None)
     if stored is None:
         raise NotLoadedError(
-            f"{entity.row(str(getattr(record, entity.key)))}: save needs a record that was loaded or written; use create or upsert for a new one",
+            f"{_named(entity, record)}: save needs a record that was loaded or written; use create or upsert for a new one",
             entity=entity.name,
         )
     codec = context.codecs[entity.name]
     prepared = codec.prepare(record, stored)
-    if getattr(codec.snapshot_of(stored), entity.key) != getattr(prepared.snapshot, entity.key):
-        raise ValidationError(
-            f"{entity.name}.{entity.key}: the key of a stored row cannot change; create another row",
-            entity=entity.name,
-            field=entity.key,
-            rule="key",
-        )
+    snapshot, key = codec.snapshot_of(stored), entity.key
+    # Nearly every key is one field, which costs no call.
+    same = (
+        getattr(snapshot, key) == getattr(prepared.snapshot, key)
+        if key
+        else entity.key_of(snapshot) == prepared.key
+    )
+    if not same:
+        raise _key_changed(entity, snapshot, prepared.snapshot)
     if context.unit is not None:
         yield from buffer_save(context, entity, record, stored, prepared)
         return record
@@ -249,6 +251,21 @@ def _change_remembered(
     return None, codec.load(refusal.document) if refusal.document is not None else None
 
 
+def _key_changed(entity: Entity[Any], before: Any, after: Any) -> ValidationError:
+    """Return the error for a record with another key than the row that it was loaded from."""
+    name = next(each for each in entity.key_fields if getattr(before, each) != getattr(after, each))
+    text = f"{entity.name}.{name}: the key of a stored row cannot change; create another row"
+    return ValidationError(text, entity=entity.name, field=name, rule="key")
+
+
+def _named(entity: Entity[Any], record: Any) -> str:
+    """Return how a message names the row of a record that was not checked."""
+    try:
+        return entity.row(entity.stored_key(entity.key_in(record)))
+    except ValidationError:
+        return entity.name
+
+
 def _exhausted(
     context: Context, entity: Entity[Any], key: str, attempts: int | None = None
 ) -> TransactionConflictError:
@@ -257,5 +274,5 @@ def _exhausted(
     return TransactionConflictError(
         f"{entity.row(key)}: a write lost all {attempts} attempts to other writers",
         attempts=attempts,
-        key=key,
+        key=entity.shown(key),
     )

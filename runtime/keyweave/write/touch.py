@@ -46,7 +46,7 @@ def touch(
         renews = entity.retention is not None and entity.retention.sliding
         yield from change(context, entity, key, forward, quiet=not renews)
     except NotFoundError as error:
-        if error.entity != entity.name or error.key != key:
+        if error.entity != entity.name or error.key != entity.shown(key):
             raise
         return False
     return True

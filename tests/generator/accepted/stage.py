@@ -32,7 +32,7 @@ from tests.servers.running import new_namespace, server_url
 
 _SEARCHABLE = (str, int, bool, Decimal, date, time, UUID)
 _ABSENT = {"str": "nobody", "int": -1, "UUID": UUID(int=0)}
-"""A key that no row has, by the kind of keys."""
+"""A key that no row has, by the kind of keys, or of a part of the key."""
 _HANDLES = (sync_rows.Rows, sync_rows.Pairs, sync_rows.Groups, aio_rows.Rows, aio_rows.Pairs, aio_rows.Groups)
 
 
@@ -135,16 +135,16 @@ class Stage:
             repository = self.repository_of(record)
             assert repository.create(record) is record
             assert [name for name in record.__struct_fields__ if getattr(record, name) is None] == []
-            key = self.key_of(record)
-            assert repository.get(key) == record
-            assert repository.find(key) == record
-            assert repository.exists(key) is True
+            key, given = self.key_of(record), self.arguments_of(record)
+            assert repository.get(*given) == record
+            assert repository.find(*given) == record
+            assert repository.exists(*given) is True
             (refused,) = repository.create_many([record])
             assert isinstance(refused, AlreadyExistsError)
-            absent = _ABSENT[self.entity_of(record).key_kind]
+            absent = _absent_like(key)
             assert repository.get_many([absent, key]) == [None, record]
             locked = self.wait_for(
-                self.store.transact(lambda tx, r=repository, k=key: getattr(tx, r.name).get_for_update(k))
+                self.store.transact(lambda tx, r=repository, k=given: getattr(tx, r.name).get_for_update(*k))
             )
             self.used.add(f"{repository.name}.get_for_update")
             assert locked == record
@@ -242,7 +242,8 @@ class Stage:
         assert found.page().rows == list(found) == found.list() == [record]
         assert found.first() == found.one() == record
         assert found.explain().access == "key"
-        del filters[entity.key]
+        for name in entity.key_fields:
+            del filters[name]
         whole = [view for view in entity.views.values() if view.whole]
         for order in dict.fromkeys(view.order for view in whole):
             covered = [
@@ -259,36 +260,39 @@ class Stage:
         for written in (
             repository.save(record),
             repository.upsert(record),
-            repository.change(key, lambda row: None),
+            repository.change(*self.arguments_of(record), lambda row: None),
         ):
             assert self.key_of(written) == key
         assert [self.key_of(written) for written in repository.upsert_many([record])] == [key]
-        self._update(repository, self.entity_of(record), repository.get(key))
-        self.visit(repository.get(key))
+        stored = repository.get(*self.arguments_of(record))
+        self._update(repository, self.entity_of(record), stored)
+        self.visit(repository.get(*self.arguments_of(record)))
 
     def _update(self, repository: Repository, entity: Entity[Any], record: Any) -> None:
         """Set every field to the value that it has, and add nothing to every number."""
-        key = self.key_of(record)
-        fields = [name for name in record.__struct_fields__ if name not in (entity.key, *entity.managed)]
-        updated = repository.update(key, **{name: getattr(record, name) for name in fields})
+        key = self.arguments_of(record)
+        own = (*entity.key_fields, *entity.managed)
+        fields = [name for name in record.__struct_fields__ if name not in own]
+        updated = repository.update(*key, **{name: getattr(record, name) for name in fields})
         assert [getattr(updated, name) == getattr(record, name) for name in fields] == [True] * len(fields)
         for name in fields:
             if field_types(entity)[name].number is None or getattr(record, name) is None:
                 with pytest.raises(ValidationError):
-                    repository.increment(key, name, 0)
+                    repository.increment(*key, name, 0)
             else:
-                assert getattr(repository.increment(key, name, 0), name) == getattr(record, name)
-        with pytest.raises(ValidationError):
-            repository.increment(key, entity.key)
+                assert getattr(repository.increment(*key, name, 0), name) == getattr(record, name)
+        for name in entity.key_fields:
+            with pytest.raises(ValidationError):
+                repository.increment(*key, name)
 
     def remove(self, *records: Any) -> None:
         """Delete rows; the second time there is nothing to delete."""
         for record in records:
-            repository, key = self.repository_of(record), self.key_of(record)
-            repository.delete(key)
-            assert repository.discard(key) is False
-            assert repository.delete_many([key]) == [False]
-            assert repository.find(key) is None
+            repository, key = self.repository_of(record), self.arguments_of(record)
+            repository.delete(*key)
+            assert repository.discard(*key) is False
+            assert repository.delete_many([self.key_of(record)]) == [False]
+            assert repository.find(*key) is None
 
     def finish(self) -> None:
         """Fail when something that was generated was not used."""
@@ -309,7 +313,12 @@ class Stage:
         return self.package.PACKAGE.entities[type(record).__name__]
 
     def key_of(self, record: Any) -> Any:
-        return getattr(record, self.entity_of(record).key)
+        """The key of a row, as lists of keys contain it."""
+        return self.entity_of(record).key_in(record)
+
+    def arguments_of(self, record: Any) -> tuple[Any, ...]:
+        """The key of a row, as it is given where one key is asked for."""
+        return tuple(getattr(record, name) for name in self.entity_of(record).key_fields)
 
     def repository_of(self, record: Any) -> Repository:
         return self._repository(type(record).__name__)
@@ -324,6 +333,8 @@ class Stage:
 
 
 def _absent_like(key: Any) -> Any:
+    if isinstance(key, tuple):
+        return (*key[:-1], _absent_like(key[-1]))
     return next(absent for absent in _ABSENT.values() if isinstance(key, type(absent)))
 
 

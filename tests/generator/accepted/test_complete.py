@@ -58,6 +58,14 @@ def test_a_museum_at_work(stage: Stage) -> None:
     stage.visit(visit)
     stage.write_again(visit)
     assert stage.callers.touch_ends_at(visit.number) is True
+    museum = stage.package
+    desk, ticket = museum.Desk(number=-5), museum.Ticket(
+        grade=museum.Grade.E_ACUTE, at=" ", holder=visit.number, desk=-5
+    )
+    stage.create(desk, ticket)
+    for record in (ticket, desk):
+        stage.visit(record)
+        stage.write_again(record)
     for record in (east, vase, lid):
         stage.visit(record)
         stage.write_again(record)
@@ -69,6 +77,7 @@ def test_a_museum_at_work(stage: Stage) -> None:
         stage.galleries.delete("East")
     stage.remove(stage.exhibits.get("1"))
     assert stage.exhibits.find("2") is None
+    stage.remove(stage.tickets.get(*stage.arguments_of(ticket)), desk)
     stage.remove(east, visit)
     stage.finish()
 

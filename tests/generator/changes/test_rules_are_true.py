@@ -202,6 +202,30 @@ def test_an_index_that_has_to_be_built_anew_has_other_entries(load: Load, case: 
     assert old.entries(document).get(index) != new.entries(document).get(index)
 
 
+@pytest.mark.parametrize("index", ["by_part_of", "part"])
+def test_the_number_of_a_row_is_written_like_its_id_as_soon_as_it_is_a_reference(
+    load: Load, index: str
+) -> None:
+    old, new = (load("view_of_a_new_int_reference", side) for side in (OLD, NEW))
+    document = old.write(old.record(id=5, part_of=42))
+    assert old.entries(document).get(index) != new.entries(document).get(index)
+    assert old.entries(document)["all"] == new.entries(document)["all"]
+
+
+@pytest.mark.parametrize(
+    ("case", "changed"),
+    [
+        ("entity_key_becomes_composite", True),
+        ("entity_key_parts_changed", True),
+        ("documentation_changed", False),
+    ],
+)
+def test_a_row_has_another_id_under_another_key(load: Load, case: str, changed: bool) -> None:
+    old, new = (load(case, side) for side in (OLD, NEW))
+    record = old.read(old.write(old.record()))
+    assert (old.entity.key_of(record) != new.entity.key_of(record)) is changed
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_definition_is_what_the_namespace_remembers(corpus: Corpus, name: str) -> None:
     indexes: dict[str, str] = {}

@@ -8,13 +8,20 @@ __all__ = [
     "AlreadyExistsError",
     "NotFoundError",
     "UniqueViolationError",
+    "DeskNotFoundError",
     "ExhibitNotFoundError",
     "ExhibitSealExistsError",
     "GalleryExistsError",
     "NoSuchGalleryError",
     "SameTitleError",
+    "TicketDeskExistsError",
+    "TicketNotFoundError",
     "VisitNotFoundError",
 ]
+
+
+class DeskNotFoundError(NotFoundError):
+    """The Desk does not exist, or its retention has ended."""
 
 
 class ExhibitNotFoundError(NotFoundError):
@@ -35,6 +42,14 @@ class NoSuchGalleryError(NotFoundError):
 
 class SameTitleError(UniqueViolationError):
     """No two are "the same" """
+
+
+class TicketDeskExistsError(UniqueViolationError):
+    """Another Ticket has the same desk."""
+
+
+class TicketNotFoundError(NotFoundError):
+    """The Ticket does not exist, or its retention has ended."""
 
 
 class VisitNotFoundError(NotFoundError):

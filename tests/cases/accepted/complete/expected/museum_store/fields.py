@@ -9,6 +9,10 @@ from typing import Any, TypedDict
 from .models import Crate, Part, State
 
 
+class DeskFields(TypedDict, total=False):
+    """Fields of Desk that `update` can set."""
+
+
 class ExhibitFields(TypedDict, total=False):
     """Fields of Exhibit that `update` can set."""
 
@@ -35,6 +39,12 @@ class ExhibitFields(TypedDict, total=False):
 
 class GalleryFields(TypedDict, total=False):
     """Fields of Gallery that `update` can set."""
+
+
+class TicketFields(TypedDict, total=False):
+    """Fields of Ticket that `update` can set."""
+
+    desk: int
 
 
 class VisitFields(TypedDict, total=False):

@@ -9,7 +9,13 @@ from uuid import UUID
 
 from keyweave.query import Choice, Elements, IsNot, Ordered, Text
 
-from .models import State
+from .models import Grade, State
+
+
+class DeskFilters(TypedDict, total=False):
+    """Fields by which rows of Desk can be filtered, combined with AND."""
+
+    number: Ordered[int]
 
 
 class ExhibitFilters(TypedDict, total=False):
@@ -38,6 +44,15 @@ class GalleryFilters(TypedDict, total=False):
     name: Text
     opened_at: Ordered[datetime]
     changed_at: Ordered[datetime]
+
+
+class TicketFilters(TypedDict, total=False):
+    """Fields by which rows of Ticket can be filtered, combined with AND."""
+
+    grade: Choice[Grade]
+    at: Text
+    holder: Choice[UUID]
+    desk: Ordered[int]
 
 
 class VisitFilters(TypedDict, total=False):

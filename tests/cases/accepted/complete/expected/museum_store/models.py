@@ -16,7 +16,7 @@ from keyweave.model.ids import ksuid, uuid7
 from keyweave.model.normalize import fill_zero, trim
 from keyweave.model.record import NOT_WRITTEN, ManagedMoment, Record, Value
 
-__all__ = ["State", "Grade", "Part", "Crate", "Exhibit", "Gallery", "Visit"]
+__all__ = ["State", "Grade", "Part", "Crate", "Desk", "Exhibit", "Gallery", "Ticket", "Visit"]
 
 
 class State(StrEnum):
@@ -86,6 +86,12 @@ def normalize_crate(record: Crate) -> bool:
     return changed
 
 
+class Desk(Record, kw_only=True):
+    """Desk"""
+
+    number: int
+
+
 class Exhibit(Record, kw_only=True):
     """A thing, "one piece" """
 
@@ -143,6 +149,15 @@ def normalize_gallery(record: Gallery) -> bool:
     changed = False
     changed = trim(record, "name") or changed
     return changed
+
+
+class Ticket(Record, kw_only=True):
+    """Ticket"""
+
+    grade: Grade
+    at: Annotated[str, Meta(min_length=1)]
+    holder: UUID
+    desk: int
 
 
 class Visit(Record, kw_only=True):

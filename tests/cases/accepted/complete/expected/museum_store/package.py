@@ -6,7 +6,7 @@ from pkgutil import get_data
 
 from keyweave.model.entity import Package
 
-from .entities import EXHIBIT, GALLERY, VISIT
+from .entities import DESK, EXHIBIT, GALLERY, TICKET, VISIT
 
 
 def _scripts(*names: str) -> dict[str, str]:
@@ -18,7 +18,7 @@ PACKAGE = Package(
     name="museum_store",
     namespace=("museum.org", "v1_0", "dev-1", "42"),
     groups={"house": 1},
-    entities=(EXHIBIT, GALLERY, VISIT),
+    entities=(DESK, EXHIBIT, GALLERY, TICKET, VISIT),
     scripts=_scripts(
         "apply",
         "aside",
@@ -35,6 +35,6 @@ PACKAGE = Package(
         "tree",
         "unlock",
     ),
-    fingerprint="4148d463a6c5aa43888e2114f121e54516a10facf8f1b212ea7cd269b39385f7",
+    fingerprint="3b9cb178365c1d049b3f529555e7b638a20999e5bfd49ca7277d055fa72bfb26",
     format=2,
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from .desk import DESK
 from .exhibit import EXHIBIT
 from .gallery import GALLERY
+from .ticket import TICKET
 from .visit import VISIT
 
-__all__ = ["EXHIBIT", "GALLERY", "VISIT"]
+__all__ = ["DESK", "EXHIBIT", "GALLERY", "TICKET", "VISIT"]

@@ -20,8 +20,10 @@ from keyweave.sync.session import Session, open_session
 from keyweave.sync.sweeper import Sweeper
 
 from ..package import PACKAGE
+from .desk import DeskRepository
 from .exhibit import ExhibitRepository
 from .gallery import GalleryRepository
+from .ticket import TicketRepository
 from .visit import VisitRepository
 
 if TYPE_CHECKING:
@@ -29,7 +31,15 @@ if TYPE_CHECKING:
     from keyweave.integrity.drift import Report
 
 
-__all__ = ["Store", "Transaction", "ExhibitRepository", "GalleryRepository", "VisitRepository"]
+__all__ = [
+    "Store",
+    "Transaction",
+    "DeskRepository",
+    "ExhibitRepository",
+    "GalleryRepository",
+    "TicketRepository",
+    "VisitRepository",
+]
 
 T = TypeVar("T")
 
@@ -37,12 +47,14 @@ T = TypeVar("T")
 class Transaction:
     """The repositories of one transaction: reads see its writes, and nothing is written before it ends."""
 
-    __slots__ = ("_session", "exhibits", "galleries", "callers")
+    __slots__ = ("_session", "desks", "exhibits", "galleries", "tickets", "callers")
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.desks = DeskRepository(session)
         self.exhibits = ExhibitRepository(session)
         self.galleries = GalleryRepository(session)
+        self.tickets = TicketRepository(session)
         self.callers = VisitRepository(session)
 
     def transact(self, function: Callable[[Transaction], T]) -> T:
@@ -53,12 +65,14 @@ class Transaction:
 class Store:
     """A connection to one namespace of a server, with a repository for each entity."""
 
-    __slots__ = ("_session", "exhibits", "galleries", "callers")
+    __slots__ = ("_session", "desks", "exhibits", "galleries", "tickets", "callers")
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.desks = DeskRepository(session)
         self.exhibits = ExhibitRepository(session)
         self.galleries = GalleryRepository(session)
+        self.tickets = TicketRepository(session)
         self.callers = VisitRepository(session)
 
     @classmethod

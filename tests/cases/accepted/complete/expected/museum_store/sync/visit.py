@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Never, Unpack
 from uuid import UUID
 
-from keyweave.model.keytext import key_text as key_text_
+from keyweave.model.identity import id_text as id_text_
 from keyweave.read.query import where_query as where_query_
 from keyweave.write import touch as _touch
 from keyweave.write import update as _update
@@ -39,9 +39,9 @@ class VisitRepository(Repository[Visit, UUID, Never, Never]):
             ValidationError: there is no such field, or a value breaks its type, a limit or a check.
             UniqueViolationError, ReferenceViolationError, TransactionConflictError: as for `change`.
         """
-        return self._run(_update.update(self._context, ENTITY, key_text_(key, "UUID"), fields), "update")
+        return self._run(_update.update(self._context, ENTITY, id_text_(key, "UUID"), fields), "update")
 
-    def where(self, /, **fields: Unpack[_filters.VisitFilters]) -> Rows[Visit]:
+    def where(self, /, **fields: Unpack[_filters.VisitFilters]) -> Rows[Visit, UUID]:
         """The rows that all filters match, latest first: each is a value, None for null, or a predicate of `keyweave.query`."""
         return Rows(self._run, self._context, where_query_(ENTITY, fields))
 
@@ -49,4 +49,4 @@ class VisitRepository(Repository[Visit, UUID, Never, Never]):
         """Set `ends_at` to `at`, by default the server's time, but never to an earlier time; return whether
         the row exists.
         """
-        return self._run(_touch.touch(self._context, ENTITY, key_text_(key, "UUID"), "ends_at", at), "touch")
+        return self._run(_touch.touch(self._context, ENTITY, id_text_(key, "UUID"), "ends_at", at), "touch")
