@@ -17,7 +17,8 @@ from keyweave.model.page import MAX_LIMIT
 from keyweave.read.conditions import value_of
 from keyweave.read.count import count_streams
 from keyweave.read.execute import Answer, answer_to, read_rows
-from keyweave.read.merge import merge_call, next_position
+from keyweave.read.merge import merge_call
+from keyweave.read.page import next_position
 from keyweave.read.plan import checked
 from keyweave.read.query import Query
 from keyweave.store.context import Context

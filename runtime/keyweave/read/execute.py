@@ -12,16 +12,17 @@ from keyweave.changes.change import score_number
 from keyweave.effects import Flow
 from keyweave.model.cursor import Position, read_cursor, write_cursor
 from keyweave.model.entity import Entity
+from keyweave.model.keytext import check_value, key_text
 from keyweave.model.page import MAX_LIMIT, Page, check_limit
 from keyweave.model.record import Record, memory_of
-from keyweave.read.conditions import MOMENTS, Conditions, canonical, matches, score_of_value
+from keyweave.read.conditions import MOMENTS, Conditions, canonical, matches, score_of_value, stretch_of
 from keyweave.read.get import find, find_by, get_many
 from keyweave.read.join import Condition, joined, keep_having
 from keyweave.read.page import read_streams
-from keyweave.read.plan import Plan, checked, list_of, plan_of
+from keyweave.read.plan import Plan, checked, plan_of
 from keyweave.read.query import Part, Query
 from keyweave.read.rank import between, position_at, rank_of
-from keyweave.read.stream import Stream
+from keyweave.read.stream import Stream, ends_of
 from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
@@ -73,8 +74,9 @@ def page(context: Context, query: Query, limit: int, cursor: str | None) -> Flow
         UnboundedQueryError: no view bounds the query, and it does not allow to scan.
         ViewNotBuiltError: a view that the query needs is not built.
     """
-    check_limit(limit, query.entity.name)
-    stream = list_of(query)
+    if type(limit) is not int or not 1 <= limit <= MAX_LIMIT:
+        check_limit(limit, query.entity.name)
+    stream = _list_of(query)
     conditions = checked(query) if stream is None else []
     digest, start = "", None
     if cursor is not None:
@@ -92,6 +94,32 @@ def page(context: Context, query: Query, limit: int, cursor: str | None) -> Flow
         return Page(rows, None)
     end = msgspec.structs.replace(end, query=digest or digest_of(query))
     return Page(rows, write_cursor(context.state.cursors, end))
+
+
+def _list_of(query: Query) -> Stream | None:
+    """Return the list of a view, or the stretch of it, that a query asks for and nothing else; None for any other query.
+
+    Raises:
+        ValidationError: a value does not fit its field.
+    """
+    (part, *more), entity = query.parts, query.entity
+    if more or not part.view or part.having or part.filters:
+        return None
+    view = entity.views[part.view]
+    if view.order != query.order:
+        return None
+    texts = []
+    for name, given in zip(view.selecting, part.values, strict=True):
+        kind = entity.filters[name] if name != view.each else entity.filters[name][5:-1]
+        value = check_value(given, kind, entity=entity.name, field=name)
+        if kind != "str":
+            texts.append(key_text(value))
+        else:
+            texts.append(value.strip() if name in entity.trimmed else value)
+    if not part.stretches:
+        return Stream(view, tuple(texts))
+    ends = stretch_of(entity, query.order, part.stretches)
+    return Stream(view, tuple(texts), ends_of(*ends)) if ends is not None else None
 
 
 def answer_to(context: Context, query: Query, conditions: Sequence[Conditions]) -> Flow[Answer]:

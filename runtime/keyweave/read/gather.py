@@ -18,8 +18,7 @@ from keyweave.read.conditions import matches
 from keyweave.read.execute import Answer, answer_to, page, read_rows
 from keyweave.read.get import find, is_live
 from keyweave.read.lock import find_for_update_with
-from keyweave.read.merge import most_members
-from keyweave.read.page import all_pages, page_call, read_replies, read_reply
+from keyweave.read.page import all_pages, most_members, page_call, read_replies, read_reply
 from keyweave.read.plan import checked
 from keyweave.read.query import Query, view_query
 from keyweave.read.stream import Stream

@@ -17,7 +17,7 @@ from keyweave.keyspace.keys import join
 from keyweave.model.entity import Entity, Unique, View
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.keytext import key_text
-from keyweave.read.conditions import Conditions, check_order, checked_field, conditions_of, stretch_of
+from keyweave.read.conditions import Conditions, check_order, conditions_of
 from keyweave.read.merge import MOST_STREAMS
 from keyweave.read.query import Having, Part, Query
 from keyweave.read.stream import Stream, ends_of
@@ -71,26 +71,6 @@ class Plan(msgspec.Struct, frozen=True):
         return tuple(
             [Stream(view, values_of(view, values), ends_of(low, high)) for view in self.access.readable]
         )
-
-
-def list_of(query: Query) -> Stream | None:
-    """Return the list of a view, or the stretch of it, that a query asks for and nothing else; None for any other query.
-
-    Raises:
-        ValidationError: a value does not fit its field.
-    """
-    (part, *more), entity = query.parts, query.entity
-    if more or not part.view or part.having or part.filters:
-        return None
-    view = entity.views[part.view]
-    if view.order != query.order or view.each:
-        return None
-    given = zip(view.fields, part.values, strict=True)
-    values = tuple([key_text(checked_field(entity, name, value)) for name, value in given])
-    if not part.stretches:
-        return Stream(view, values)
-    ends = stretch_of(entity, query.order, part.stretches)
-    return Stream(view, values, ends_of(*ends)) if ends is not None else None
 
 
 def checked(query: Query) -> list[Conditions]:

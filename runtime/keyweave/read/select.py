@@ -14,8 +14,7 @@ from keyweave.model.cursor import Position
 from keyweave.model.entity import Entity
 from keyweave.model.record import Record
 from keyweave.read.conditions import Conditions
-from keyweave.read.merge import most_members
-from keyweave.read.page import read_reply
+from keyweave.read.page import most_members, read_reply
 from keyweave.read.plan import values_of, view_key
 from keyweave.read.stream import Stream, ends_of
 from keyweave.store.access_path import AccessPath
