@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -76,24 +75,22 @@ def page(context: Context, query: Query, limit: int, cursor: str | None) -> Flow
     """
     if type(limit) is not int or not 1 <= limit <= MAX_LIMIT:
         check_limit(limit, query.entity.name)
+    entity, newest = query.entity, query.descending
     stream = _list_of(query)
     conditions = checked(query) if stream is None else []
-    digest, start = "", None
+    words, start = b"", None
     if cursor is not None:
-        digest = digest_of(query)
-        start = read_cursor(
-            context.state.cursors, cursor, query.entity.name, query.order, query.descending, digest
-        )
+        words = _words_of(query, stream)
+        start = read_cursor(context.state.cursors, cursor, entity.name, query.order, newest, words)
     if stream is not None:
         # The fast path: most pages are of one list.
-        rows, end = yield from read_streams(context, query.entity, (stream,), limit, start, query.descending)
+        rows, end = yield from read_streams(context, entity, (stream,), limit, start, newest)
     else:
         answer = yield from answer_to(context, query, conditions)
         rows, end = yield from read_rows(context, answer, limit, start)
     if end is None:
         return Page(rows, None)
-    end = msgspec.structs.replace(end, query=digest or digest_of(query))
-    return Page(rows, write_cursor(context.state.cursors, end))
+    return Page(rows, write_cursor(context.state.cursors, end, words or _words_of(query, stream)))
 
 
 def _list_of(query: Query) -> Stream | None:
@@ -102,20 +99,20 @@ def _list_of(query: Query) -> Stream | None:
     Raises:
         ValidationError: a value does not fit its field.
     """
-    (part, *more), entity = query.parts, query.entity
-    if more or not part.view or part.having or part.filters:
+    part, entity = query.parts[0], query.entity
+    if len(query.parts) > 1 or not part.view or part.having or part.filters:
         return None
     view = entity.views[part.view]
     if view.order != query.order:
         return None
     texts = []
-    for name, given in zip(view.selecting, part.values, strict=True):
+    for name, value in zip(view.selecting, part.values, strict=True):
         kind = entity.filters[name] if name != view.each else entity.filters[name][5:-1]
-        value = check_value(given, kind, entity=entity.name, field=name)
-        if kind != "str":
-            texts.append(key_text(value))
+        if type(value) is not str or kind != "str" or not value.isascii():
+            text = key_text(check_value(value, kind, entity=entity.name, field=name))
         else:
-            texts.append(value.strip() if name in entity.trimmed else value)
+            text = value  # check_value and key_text would return it as well
+        texts.append(text.strip() if name in entity.trimmed else text)
     if not part.stretches:
         return Stream(view, tuple(texts))
     ends = stretch_of(entity, query.order, part.stretches)
@@ -140,9 +137,11 @@ def answer_to(context: Context, query: Query, conditions: Sequence[Conditions]) 
     return Answer(query, tuple(plans), having, streams, query.descending)
 
 
-def digest_of(query: Query) -> str:
-    """Return what identifies the rows and the order of a query in every process."""
-    return blake2b(_encode(_words(query)), digest_size=8, person=b"keyweave query").hexdigest()
+def _words_of(query: Query, stream: Stream | None) -> bytes:
+    """Return what identifies the rows and the order of a query in every process; `stream` is the only list that it asks for."""
+    if stream is None:
+        return _encode(_words(query))
+    return _encode((query.entity.name, query.descending, stream.view.name, stream.values, stream.ends))
 
 
 def _words(query: Query) -> list[Any]:

@@ -20,7 +20,7 @@ R = TypeVar("R")
 NO_FILTERS: Final[Mapping[str, Any]] = {}
 
 
-class Part(msgspec.Struct, frozen=True):
+class Part(msgspec.Struct, frozen=True, gc=False):
     """Rows for which everything in it holds. The rows of a query are in at least one of its parts.
 
     Attributes:
@@ -38,7 +38,7 @@ class Part(msgspec.Struct, frozen=True):
     having: tuple[Having, ...] = ()
 
 
-class Query(msgspec.Struct, frozen=True):
+class Query(msgspec.Struct, frozen=True, gc=False):
     """What a handle asks for.
 
     Attributes:
@@ -106,7 +106,7 @@ class Query(msgspec.Struct, frozen=True):
         return Query(self.entity, parts, self.order, self.reverse, self.scan)
 
 
-class Having(msgspec.Struct, frozen=True):
+class Having(msgspec.Struct, frozen=True, gc=False):
     """A condition of a semi-join: a row of `rows` refers to the row.
 
     Attributes:
