@@ -230,7 +230,7 @@ def _probe(
         context,
         answer.query.entity,
         answer.streams[0],
-        plan.conditions.tests,
+        plan.conditions,
         answer.having[0],
         limit,
         start,
@@ -255,9 +255,9 @@ def _keep(context: Context, answer: Answer, records: list[Any]) -> Flow[list[Any
 def _keep_part(
     context: Context, entity: Entity[R], plan: Plan, having: Sequence[Condition], records: list[R]
 ) -> Flow[list[R]]:
-    tests = plan.conditions.tests
-    if tests:
-        records = [record for record in records if matches(entity, tests, record)]
+    conditions = plan.conditions
+    if conditions.tests or conditions.view is not None:
+        records = [record for record in records if matches(entity, conditions, record)]
     return (yield from keep_having(context, entity, records, having)) if having else records
 
 

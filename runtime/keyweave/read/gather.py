@@ -200,7 +200,7 @@ def _by_key(context: Context, answer: Answer, referrer: Referrer) -> Flow[tuple[
     """Return the row whose key is known with the rows that refer to it; None if the query does not match it."""
     entity, plan = answer.query.entity, answer.plans[0]
     found = yield from _find_with(context, entity, plan.keys[0], referrer, newest_first(referrer))
-    if found is None or not matches(entity, plan.conditions.tests, found[0]):
+    if found is None or not matches(entity, plan.conditions, found[0]):
         return None
     return found
 
@@ -270,7 +270,7 @@ def first_and_list_by_script(
     records, end = yield from read_reply(context, entity, stream, True, reply[0])
     if not records and end is None:
         return True, None
-    if not records or not matches(entity, answer.plans[0].conditions.tests, records[0]):
+    if not records or not matches(entity, answer.plans[0].conditions, records[0]):
         # The first members are past their deadline or damaged. A search finds the first row behind them.
         return False, None
     record = records[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from math import prod
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -14,15 +14,19 @@ from keyweave.errors import UnboundedQueryError
 from keyweave.exchange.ask import ask
 from keyweave.exchange.handshake import require_built
 from keyweave.keyspace.keys import join
-from keyweave.model.entity import Entity, Unique, View
+from keyweave.model.entity import Condition, Entity, Unique, View
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.keytext import key_text
 from keyweave.read.conditions import Conditions, check_order, conditions_of
+from keyweave.read.implied import implied
 from keyweave.read.merge import MOST_STREAMS
 from keyweave.read.query import Having, Part, Query
 from keyweave.read.stream import Stream, ends_of
 from keyweave.store.access_path import AccessPath, candidates_of
 from keyweave.store.context import Context
+
+MOST_CHOICES: Final = 8
+"""Of so many elements at most, the planner compares the lists of a view."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -62,15 +66,17 @@ class Plan(msgspec.Struct, frozen=True):
         """Whether its rows are read whole, and sorted here."""
         return bool(self.sorted_from or self.keys or self.claim is not None)
 
-    def choices(self, entity: Entity[Any], order: str) -> tuple[Stream, ...]:
-        """The lists whose sizes decide what is read: those that the server chooses among, or those that are read whole."""
+    def readable(self, entity: Entity[Any], order: str) -> tuple[Stream, ...]:
+        """The lists of the access path that are in the order of the query."""
         if self.access is None:
-            return self.sorted_from
+            return ()
         low, high, _ = self.conditions.ends(entity, order)
-        values = self.conditions.equal
-        return tuple(
-            [Stream(view, values_of(view, values), ends_of(low, high)) for view in self.access.readable]
-        )
+        return lists_of(self.access.readable, self.conditions, ends_of(low, high))
+
+    @property
+    def narrowing(self) -> tuple[Stream, ...]:
+        """The lists of the access path that are in other orders."""
+        return lists_of(self.access.narrowing, self.conditions) if self.access is not None else ()
 
 
 def checked(query: Query) -> list[Conditions]:
@@ -109,29 +115,27 @@ def _plan_part(context: Context, query: Query, part: Part, conditions: Condition
         keys = tuple([key_text(each) for each in conditions.any_of[entity.key]])
         return _made(part, conditions, conditions.left({entity.key}), keys=keys)
     for unique in entity.uniques.values():
-        if conditions.equal.keys() >= set(unique.fields):
+        if conditions.equal.keys() >= set(unique.fields) and _holds_all(
+            entity, query.order, unique, conditions
+        ):
             if f"{entity.name}.{unique.name}" not in context.unbuilt:
-                claim = _claim(unique, conditions)
-                return _made(part, conditions, conditions.left(unique.fields), claim=claim)
+                left = conditions.left(unique.fields, (), unique.conditions or ())
+                return _made(part, conditions, left, claim=_claim(unique, conditions))
     return (yield from _plan_views(context, query, part, conditions))
 
 
 def _plan_views(context: Context, query: Query, part: Part, conditions: Conditions) -> Flow[Plan]:
     entity, order = query.entity, query.order
+    usable = usable_views(entity, order, conditions)
     shape = (
         entity.name,
         order,
         frozenset(conditions.equal),
-        frozenset([(name, len(values)) for name, values in conditions.any_of.items()]),
-        frozenset(conditions.ranges),
+        conditions.bounding,
+        tuple([view.name for view in usable]),
     )
     known = context.state.access_paths.get(shape) if not context.unbuilt else None
     if known is None:
-        usable = [
-            view
-            for view in entity.views.values()
-            if view.whole and _streams_of(view, conditions) <= MOST_STREAMS
-        ]
         if context.unbuilt:
             usable = yield from _built(context, entity, usable, order)
         known = candidates_of(
@@ -146,18 +150,18 @@ def _plan_views(context: Context, query: Query, part: Part, conditions: Conditio
         return (yield from _plan_equal(context, query, part, known.equal, conditions))
     if known.leading:
         return (yield from _plan_smallest(context, query, part, known.leading, conditions))
-    whole = known.whole
+    whole, scan = known.whole, not known.others
+    if scan and not (whole and (query.scan or any(_is_bounded(each.rows) for each in part.having))):
+        raise _unbounded(query, conditions, possible=bool(whole))
     if whole and whole[0].order == order:
         plan = _plan_streams(query, part, whole[0], conditions)
         if not plan.compared:
-            return plan
+            return msgspec.structs.replace(plan, scan=scan)
         narrowed = known.narrowed
-        if narrowed is not None and selectable(context, narrowed) and len(query.parts) == 1:
+        if narrowed is not None and selectable(context, narrowed, conditions) and len(query.parts) == 1:
             return (yield from _plan_equal(context, query, part, narrowed, conditions))
     if known.others:
         return (yield from _plan_smallest(context, query, part, known.others, conditions))
-    if not whole or not (query.scan or part.having):
-        raise _unbounded(query, conditions, possible=bool(whole))
     plan = _plan_streams(query, part, whole[0], conditions)
     return msgspec.structs.replace(plan, scan=True)
 
@@ -166,24 +170,30 @@ def _plan_equal(
     context: Context, query: Query, part: Part, access: AccessPath, conditions: Conditions
 ) -> Flow[Plan]:
     """Plan a filter by views in the query's order whose fields all have one value: the server intersects them if it can."""
-    if len(query.parts) == 1 and selectable(context, access):
+    if len(query.parts) == 1 and selectable(context, access, conditions):
         decided = conditions.ends(query.entity, query.order)[2]
-        return _made(part, conditions, conditions.left(access.covered, decided), access=access)
+        left = conditions.left(access.covered, decided, conditions_held(access.views))
+        return _made(part, conditions, left, access=access)
     return (yield from _plan_smallest(context, query, part, access.readable, conditions))
 
 
 def _plan_smallest(
     context: Context, query: Query, part: Part, views: Sequence[View], conditions: Conditions
 ) -> Flow[Plan]:
-    """Plan by the view that has the fewest members. Of equal sizes the first is taken, which covers the most fields."""
-    plans = {view.name: _plan_streams(query, part, view, conditions) for view in views}
+    """Plan by the view that has the fewest members. Of equal sizes it is the one that leaves the fewest filters."""
+    plans = {}
+    for view in views:
+        elements = conditions.elements[view.each] if view.each else ()
+        for number in range(min(len(elements), MOST_CHOICES) or 1):
+            name = f"{view.name}:{key_text(elements[number])}" if len(elements) > 1 else view.name
+            plans[name] = _plan_streams(query, part, view, conditions, number)
     if len(plans) == 1 and context.unit is None:
         return next(iter(plans.values()))
     lists = {name: plan.streams or plan.sorted_from for name, plan in plans.items()}
     commands = [size_command(context, query.entity, each) for streams in lists.values() for each in streams]
     numbers = iter((yield from ask(context, tuple(commands))))
     sizes = {name: sum(int(next(numbers)) for _ in streams) for name, streams in lists.items()}
-    best = min(plans, key=lambda name: sizes[name])
+    best = min(plans, key=lambda name: (sizes[name], len(plans[name].compared)))
     return msgspec.structs.replace(plans[best], sizes=sizes)
 
 
@@ -193,14 +203,19 @@ def size_command(context: Context, entity: Entity[Any], stream: Stream) -> Comma
     return ("ZCOUNT", key, *stream.ends) if stream.ends else ("ZCARD", key)
 
 
-def _plan_streams(query: Query, part: Part, view: View, conditions: Conditions) -> Plan:
-    """Plan by all lists of one view that have rows of the part: one for each combination of values of its fields."""
+def _plan_streams(query: Query, part: Part, view: View, conditions: Conditions, element: int = 0) -> Plan:
+    """Plan by all lists of one view that have rows of the part: one for each combination of values of its fields.
+
+    Args:
+        element: of several elements, the number of the one whose lists are read.
+    """
     entity = query.entity
     low, high, decided = conditions.ends(entity, view.order)
-    names = conditions.left(view.selecting, decided)
+    several = view.each and len(conditions.elements[view.each]) > 1
+    names = conditions.left(view.fields if several else view.selecting, decided, conditions_held((view,)))
     if low > high:
         return Plan(conditions=conditions)
-    streams = streams_of(view, conditions, ends_of(low, high))
+    streams = streams_of(view, conditions, ends_of(low, high), element)
     if view.order != query.order:
         return _made(part, conditions, names, sorted_from=streams)
     return _made(part, conditions, names, streams=streams)
@@ -210,42 +225,104 @@ def _made(part: Part, conditions: Conditions, compared: Iterable[str], **how: An
     return Plan(conditions=conditions, having=part.having, compared=tuple(compared), **how)
 
 
-def streams_of(view: View, conditions: Conditions, ends: Any = ()) -> tuple[Stream, ...]:
-    """Return the lists of a view for every combination of the values of its fields."""
+def streams_of(view: View, conditions: Conditions, ends: Any = (), element: int = 0) -> tuple[Stream, ...]:
+    """Return the lists of a view for every combination of the values of its fields, and for one element."""
     values = [conditions.any_of.get(name) or (conditions.equal[name],) for name in view.fields]
     if view.each:
-        values.append((conditions.elements[view.each],))
+        values.append((conditions.elements[view.each][element],))
     texts = [tuple([key_text(each) for each in several]) for several in values]
     return tuple([Stream(view, combination, ends) for combination in product(*texts)])
 
 
-def values_of(view: View, filters: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the key texts of a view's fields."""
-    return tuple([key_text(filters[name]) for name in view.fields])
+def lists_of(views: Iterable[View], conditions: Conditions, ends: Any = ()) -> tuple[Stream, ...]:
+    """Return the lists of views whose fields have one value: one of each view, and of each element."""
+    found: list[Stream] = []
+    for view in views:
+        for element in range(len(conditions.elements[view.each]) if view.each else 1):
+            found += streams_of(view, conditions, ends, element)
+    return tuple(found)
 
 
-def view_key(context: Context, entity: Entity[Any], view: View, filters: Mapping[str, Any]) -> str:
-    """Return the key of a view for the values that `filters` has for its fields."""
-    return context.partition(entity).view(entity.name, view.name, values_of(view, filters))
+def labels_of(streams: Sequence[Stream]) -> list[str]:
+    """Return the names of the views of lists; of a view that has several of them, with the element."""
+    names = [stream.view.name for stream in streams]
+    return [
+        f"{name}:{stream.values[-1]}" if names.count(name) > 1 else name
+        for name, stream in zip(names, streams, strict=True)
+    ]
 
 
-def selectable(context: Context, access: AccessPath) -> bool:
-    """Return whether an access path has several views and the server can intersect them."""
-    several = len(access.readable) + len(access.narrowing) > 1
-    return several and context.strategy.select is not None
+def list_key(context: Context, entity: Entity[Any], stream: Stream) -> str:
+    """Return the key of a stream's list."""
+    return context.partition(entity).view(entity.name, stream.view.name, stream.values)
+
+
+def selectable(context: Context, access: AccessPath, conditions: Conditions) -> bool:
+    """Return whether an access path has several lists and the server can intersect them."""
+    if context.strategy.select is None:
+        return False
+    lists = [len(conditions.elements[view.each]) if view.each else 1 for view in access.views]
+    return 1 < sum(lists) <= MOST_STREAMS
+
+
+def usable_views(entity: Entity[Any], order: str, conditions: Conditions) -> list[View]:
+    """Return the views that contain every row of a part: their fields have values, and their own conditions are implied."""
+    return [
+        view
+        for view in entity.views.values()
+        if _streams_of(view, conditions) <= MOST_STREAMS and _holds_all(entity, order, view, conditions)
+    ]
+
+
+def conditions_held(views: Iterable[View]) -> list[Condition]:
+    """Return the conditions that hold for the rows that are in all of these views."""
+    return [condition for view in views for condition in view.conditions or ()]
+
+
+def _holds_all(entity: Entity[Any], order: str, index: View | Unique, conditions: Conditions) -> bool:
+    """Return whether every row of a part is in an index, as far as the index's own condition decides."""
+    if not index.where:
+        return True
+    if index.conditions is None:
+        return False
+    never_null = [each.field for each in index.conditions if each.field not in entity.nullable]
+    present = [Condition(name, "is not null") for name in (*never_null, order) if name in entity.filters]
+    return implied([*conditions.known, *present], index.conditions)
 
 
 def _streams_of(view: View, conditions: Conditions) -> float:
     """Return how many lists of a view have rows that match; infinite if a field of it has no value."""
+    if view.each and view.each not in conditions.elements:
+        return float("inf")
     known = [len(conditions.any_of.get(name, (None,))) for name in view.fields]
     usable = all(name in conditions.equal or name in conditions.any_of for name in view.fields)
     return prod(known) if usable else float("inf")
 
 
+def _is_bounded(query: Query) -> bool:
+    """Return whether views, keys or unique values bound the rows of a query, or it may scan."""
+    return query.scan or all(_is_bounded_part(query, part) for part in query.parts)
+
+
+def _is_bounded_part(query: Query, part: Part) -> bool:
+    entity, conditions = query.entity, conditions_of(query, part)
+    if conditions.impossible or entity.key in conditions.equal or entity.key in conditions.any_of:
+        return True
+    if any(
+        conditions.equal.keys() >= set(unique.fields) and _holds_all(entity, query.order, unique, conditions)
+        for unique in entity.uniques.values()
+    ):
+        return True
+    views = [entity.views[part.view]] if part.view else usable_views(entity, query.order, conditions)
+    return any(_bounds(entity, view, conditions) for view in views) or any(
+        _is_bounded(each.rows) for each in part.having
+    )
+
+
 def _bounds(entity: Entity[Any], view: View, conditions: Conditions) -> bool:
     """Return whether a view has only some of the rows, or its order is limited to a stretch."""
     low, high, _ = conditions.ends(entity, view.order)
-    return bool(view.fields) or low != float("-inf") or high != float("inf")
+    return bool(view.selecting or view.where) or low != float("-inf") or high != float("inf")
 
 
 def _claim(unique: Unique, conditions: Conditions) -> ClaimEntry:
