@@ -187,8 +187,8 @@ def questions() -> Iterator[tuple[str, Call]]:
         ("task_states", sync.TaskStateRepository),
         ("workflow_states", sync.WorkflowStateRepository),
     ):
-        for name in vars(repository):
-            if not name.startswith(READS) or name == "get_for_update":
+        for name in dir(repository):
+            if not name.startswith(READS) or name.endswith("_for_update"):
                 continue
             for arguments in combinations(place, name, inspect.signature(getattr(repository, name))):
                 yield f"{place}.{name}({arguments})", asked(place, name, arguments)
@@ -231,6 +231,12 @@ def referred(place: str, having: dict[str, Any], on: Any) -> Any:
     return getattr(on, place).where().having(on.task_states.where(**having))
 
 
+def either(place: str, on: Any) -> Any:
+    wanted = {"status": Status.RUNNING}, {"status": Status.PAUSED, "workflow_id": "f"}
+    one, other = [filtered(place, each, on) for each in wanted]
+    return one | other
+
+
 def handles() -> Iterator[tuple[str, Call]]:
     """Every view with every value, every filter, and conditions on referring rows."""
     for entity, place in PLACES:
@@ -243,6 +249,7 @@ def handles() -> Iterator[tuple[str, Call]]:
             yield f"{place}.where({wanted})", partial(filtered, place, wanted)
         for having in ({"task_id": "x"}, {"task_id": "y", "status": Status.RUNNING}, {"tool_id": "c"}):
             yield f"{place} having {having}", partial(referred, place, having)
+        yield f"{place} either", partial(either, place)
 
 
 HANDLES = list(handles())
@@ -254,10 +261,10 @@ def combinations(place: str, name: str, signature: inspect.Signature) -> list[di
         for word, parameter in list(signature.parameters.items())[1:]
         if parameter.default is inspect.Parameter.empty
     ]
+    keys = RUNS if place == "workflow_states" else TASKS
     if required == ["keys"]:
-        keys = RUNS if place == "workflow_states" else TASKS
         return [{"keys": [*keys, "nobody"]}]
-    values = [DOMAINS[word] for word in required]
+    values = [keys if word == "key" else DOMAINS[word] for word in required]
     return [dict(zip(required, each, strict=True)) for each in itertools.product(*values)]
 
 
@@ -289,7 +296,7 @@ def in_transaction(tx: Any) -> Generator[Any, Any, list[Any]]:
         WorkflowState(workflow_exec_id="w9", workflow_id="f", status=Status.RUNNING)
     )
     yield tx.task_states.upsert(row("t9", "w9", None, "x", Status.RUNNING))
-    locked = [asked("task_states", "get_for_update", {"task_exec_id": key}) for key in TASKS]
+    locked = [asked("task_states", "get_for_update", {"key": key}) for key in TASKS]
     for call in (*locked, *(call for _, call in QUESTIONS)):
         try:
             answers.append(plain((yield call(tx))))

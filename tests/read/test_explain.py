@@ -12,6 +12,7 @@ from keyweave.query import OneOf, at_least, at_most, between, contains, is_not, 
 from tests.harness import FLAVOURS, Harness, exchanges, harness
 from tests.queries.draw import DAY
 from tests.queries.package import stock
+from tests.scripted import declare_keys
 
 ROWS = 120
 
@@ -159,6 +160,62 @@ def test_a_merged_page_reads_each_document_once(stores: Harness) -> None:
     with exchanges(stores, replies) as sent:
         page = stores.do(rows.page(limit=20))
     assert (len(page), len(sent), documents_in(replies)) == (20, 1, 20)
+
+
+COVERED: dict[str, Callable[[Any], Any]] = {
+    "two views": lambda items: items.where(kind=stock().Kind.TOOL, team="red"),
+    "values and a view": lambda items: items.where(kind=two_kinds(), team="red"),
+    "a stretch of another order": lambda items: items.where(kind=two_kinds(), price=between(2, 6)),
+    "two stretches": lambda items: items.where(
+        kind=stock().Kind.TOOL, price=at_least(4), weight=at_most(30)
+    ).order_by("weight"),
+    "elements": lambda items: items.where(tags=contains("new", "sale")),
+    "elements and a view": lambda items: items.where(tags=contains("new", "sale"), kind=two_kinds()),
+    "an element and a condition": lambda items: items.where(tags=contains("sale"), price=at_most(2)),
+    "a condition": lambda items: items.where(rank=None, owner=at_least("ab"), kind=stock().Kind.TOOL),
+    "either": lambda items: items.where(kind=stock().Kind.TOOL) | items.where(team="red"),
+    "either of three": lambda items: (
+        items.where(kind=stock().Kind.TOOL, team="red")
+        | items.by_tag("sale")
+        | items.where(price=between(8, 9))
+    ),
+    "either with none": lambda items: items.where(kind=one_of()) | items.by_tag("sale"),
+    "another order": lambda items: items.where(team="red").order_by("price"),
+    "all rows": lambda items: items.where().scan(),
+    "none": lambda items: items.where(kind=one_of()),
+}
+"""Queries whose filters views cover."""
+
+
+@pytest.mark.parametrize("declared", [False, True], ids=["", "declared keys"])
+@pytest.mark.parametrize("name", COVERED)
+def test_what_views_cover_is_counted_and_named_without_documents(
+    stores: Harness, name: str, declared: bool
+) -> None:
+    rows = COVERED[name](stores.db.items)
+    found = stores.do(rows.list())
+    stores.do(rows.keys())
+    declare_keys(stores.db.session.context, declared)
+    replies: list[Any] = []
+    with exchanges(stores, replies) as sent:
+        assert stores.do(rows.count()) == len(found)
+        assert stores.do(rows.exists()) == bool(found)
+        assert stores.do(rows.keys()) == [row.id for row in found]
+    assert (documents_in(replies), len(sent)) == (0, 0 if name == "none" else 3)
+    for words in (words for pipeline in sent for words in pipeline):
+        assert words[0] != "MGET" and words[0] != "GETRANGE"
+
+
+@pytest.mark.parametrize("scan", [1, 3, 7])
+def test_a_count_goes_on_where_a_call_ended(
+    stores: Harness, scan: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keyweave.read.cover.SCAN", scan)
+    for make in COVERED.values():
+        rows = make(stores.db.items)
+        found = [row.id for row in stores.do(rows.list())]
+        assert (stores.do(rows.count()), stores.do(rows.exists())) == (len(found), bool(found))
+        assert stores.do(rows.keys()) == found
 
 
 def test_keys_and_counts_read_no_document(stores: Harness) -> None:

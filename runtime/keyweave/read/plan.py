@@ -141,7 +141,7 @@ def _plan_views(context: Context, query: Query, part: Part, conditions: Conditio
         known = candidates_of(
             order,
             usable,
-            [view for view in usable if _bounds(entity, view, conditions)],
+            [view for view in usable if bounds(entity, view, conditions)],
             frozenset(conditions.equal),
         )
         if not context.unbuilt:
@@ -314,12 +314,12 @@ def _is_bounded_part(query: Query, part: Part) -> bool:
     ):
         return True
     views = [entity.views[part.view]] if part.view else usable_views(entity, query.order, conditions)
-    return any(_bounds(entity, view, conditions) for view in views) or any(
+    return any(bounds(entity, view, conditions) for view in views) or any(
         _is_bounded(each.rows) for each in part.having
     )
 
 
-def _bounds(entity: Entity[Any], view: View, conditions: Conditions) -> bool:
+def bounds(entity: Entity[Any], view: View, conditions: Conditions) -> bool:
     """Return whether a view has only some of the rows, or its order is limited to a stretch."""
     low, high, _ = conditions.ends(entity, view.order)
     return bool(view.selecting or view.where) or low != float("-inf") or high != float("inf")
