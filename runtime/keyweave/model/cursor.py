@@ -2,7 +2,7 @@
 
 The id of a cursor may belong to a row that its reader must not see. So a cursor is encrypted by a secret of the namespace.
 The same position has the same cursor (a synthetic IV), and a changed cursor is refused. What identifies the query is
-authenticated with it and not part of it, so a cursor of another query cannot be told from a damaged one.
+authenticated with it and not part of it, so a cursor of another query is like a damaged one.
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ from keyweave.errors import MultipleRowsError, ValidationError
 from keyweave.model.cursor import Position
 from keyweave.model.exact import EXACT
 from keyweave.model.page import MAX_LIMIT
-from keyweave.read.conditions import value_of
 from keyweave.read.count import count_streams
 from keyweave.read.cover import count_covered, covers_of, members_covered
 from keyweave.read.execute import Answer, answer_to, read_rows
+from keyweave.read.match import value_of
 from keyweave.read.merge import merge_call
 from keyweave.read.page import next_position
 from keyweave.read.plan import checked

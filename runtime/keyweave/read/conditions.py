@@ -6,22 +6,19 @@ Everything that can be wrong with a query is found here, before anything is sent
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
 from operator import eq
 from typing import Any, Final
-from uuid import UUID
 
 from keyweave.errors import ValidationError
 from keyweave.model.entity import Condition, Entity, View
-from keyweave.model.entry import ViewEntry
-from keyweave.model.exact import decimal_score, decimal_text, is_exact_score
+from keyweave.model.exact import decimal_score, is_exact_score
 from keyweave.model.keytext import check_value
-from keyweave.model.moment import duration_micros, from_micros, to_days, to_micros
-from keyweave.model.record import Record, memory_of
+from keyweave.model.moment import duration_micros, to_days, to_micros
 from keyweave.query import Contains, IsNot, OneOf, Predicate, Range, StartsWith
 from keyweave.read.implied import CONTAINS, STARTS, implies
 from keyweave.read.query import Part, Query
@@ -172,29 +169,6 @@ def conditions_of(query: Query, part: Part) -> Conditions:
         if low is not None or high is not None:
             _add_range(found, order, _checked_range(entity, order, Range(low, high)))
     return found
-
-
-def matches(entity: Entity[Any], conditions: Conditions, record: Record) -> bool:
-    """Return whether a record passes every test, and is in the partial view that the query names, if it names one."""
-    for name, each in conditions.tests.items():
-        value = value_of(entity, record, name)
-        for test in each:
-            if not test(value):
-                return False
-    view = conditions.view
-    return view is None or any(
-        type(entry) is ViewEntry and entry.view == view.name for entry in entity.entries(record)
-    )
-
-
-def value_of(entity: Entity[Any], record: Record, name: str) -> Any:
-    """Return the value of a field or moment of a record. A moment that the server has not set yet is now."""
-    if name in MOMENTS or name in entity.managed:
-        stored = memory_of(record)
-        assert stored is not None
-        micros = stored.created if name in ("created", entity.created) else stored.revision
-        return from_micros(micros) if micros > 0 else datetime.now(UTC)
-    return getattr(record, name)
 
 
 def stretch_of(
@@ -403,23 +377,3 @@ def score_of_value(value: Any) -> Any:
     if isinstance(value, timedelta):
         return duration_micros(value)
     return value
-
-
-def canonical(value: Any) -> Any:
-    """Return a filter's value or predicate as plain values, the same for equal filters in every process."""
-    if isinstance(value, Predicate):
-        parts = [canonical(getattr(value, each.name)) for each in fields(value)]
-        return [type(value).__name__, *parts]
-    if isinstance(value, tuple | list):
-        return [canonical(each) for each in value]
-    if isinstance(value, Mapping):
-        return [[name, canonical(value[name])] for name in sorted(value)]
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, Decimal):
-        return decimal_text(value)
-    if isinstance(value, UUID):
-        return str(value)
-    return value if isinstance(value, bool | int | float) or value is None else score_of_value(value)

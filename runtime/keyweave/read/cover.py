@@ -11,9 +11,9 @@ from keyweave.model.entity import View
 from keyweave.model.page import MAX_LIMIT
 from keyweave.read.conditions import Conditions
 from keyweave.read.merge import MOST_STREAMS
-from keyweave.read.plan import bounds, conditions_held, list_key, streams_of, usable_views
 from keyweave.read.query import Part, Query
 from keyweave.read.stream import Stream, ends_of
+from keyweave.read.usable import bounds, conditions_held, list_key, streams_of, usable_views
 from keyweave.store.context import Context
 
 Cover: TypeAlias = tuple[tuple[Stream, ...], ...]

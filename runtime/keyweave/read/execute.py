@@ -14,21 +14,21 @@ from keyweave.model.entity import Entity
 from keyweave.model.keytext import check_value, key_text
 from keyweave.model.page import MAX_LIMIT, Page, check_limit
 from keyweave.model.record import Record, memory_of
-from keyweave.read.conditions import MOMENTS, Conditions, canonical, matches, score_of_value, stretch_of
+from keyweave.read.conditions import MOMENTS, Conditions, score_of_value, stretch_of
 from keyweave.read.get import find, find_by, get_many
 from keyweave.read.join import Condition, joined, keep_having
+from keyweave.read.match import matches
 from keyweave.read.page import read_streams
 from keyweave.read.plan import Plan, checked, plan_of
-from keyweave.read.query import Part, Query
+from keyweave.read.query import Query
 from keyweave.read.rank import between, position_at, rank_of
 from keyweave.read.stream import Stream, ends_of
+from keyweave.read.words import words_of
 from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
 
 _MIN_BATCH: Final = 50
-
-_encode: Final = msgspec.json.Encoder().encode
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -80,7 +80,7 @@ def page(context: Context, query: Query, limit: int, cursor: str | None) -> Flow
     conditions = checked(query) if stream is None else []
     words, start = b"", None
     if cursor is not None:
-        words = _words_of(query, stream)
+        words = words_of(query, stream)
         start = read_cursor(context.state.cursors, cursor, entity.name, query.order, newest, words)
     if stream is not None:
         # The fast path: most pages are of one list.
@@ -90,7 +90,7 @@ def page(context: Context, query: Query, limit: int, cursor: str | None) -> Flow
         rows, end = yield from read_rows(context, answer, limit, start)
     if end is None:
         return Page(rows, None)
-    return Page(rows, write_cursor(context.state.cursors, end, words or _words_of(query, stream)))
+    return Page(rows, write_cursor(context.state.cursors, end, words or words_of(query, stream)))
 
 
 def _list_of(query: Query) -> Stream | None:
@@ -135,22 +135,6 @@ def answer_to(context: Context, query: Query, conditions: Sequence[Conditions]) 
         else tuple(dict.fromkeys([stream for plan in plans for stream in plan.streams]))
     )
     return Answer(query, tuple(plans), having, streams, query.descending)
-
-
-def _words_of(query: Query, stream: Stream | None) -> bytes:
-    """Return what identifies the rows and the order of a query in every process; `stream` is the only list that it asks for."""
-    if stream is None:
-        return _encode(_words(query))
-    return _encode((query.entity.name, query.descending, stream.view.name, stream.values, stream.ends))
-
-
-def _words(query: Query) -> list[Any]:
-    return [query.entity.name, query.order, query.descending, [_part_words(part) for part in query.parts]]
-
-
-def _part_words(part: Part) -> list[Any]:
-    having = [[each.via, _words(each.rows)] for each in part.having]
-    return [part.view, canonical(part.values), canonical(part.filters), canonical(part.stretches), having]
 
 
 def read_rows(

@@ -10,8 +10,9 @@ from keyweave.effects import Flow
 from keyweave.exchange.ask import ask
 from keyweave.model.page import MAX_LIMIT, check_limit
 from keyweave.read.execute import Answer, answer_to, batch_for
-from keyweave.read.plan import Plan, checked, labels_of, size_command
+from keyweave.read.plan import Plan, checked, size_command
 from keyweave.read.query import Query
+from keyweave.read.usable import labels_of
 from keyweave.store.context import Context
 
 

@@ -18,12 +18,14 @@ from keyweave.exchange.ask import ask
 from keyweave.exchange.handshake import require_built
 from keyweave.model.entity import Entity, Referrer
 from keyweave.model.record import Record
-from keyweave.read.conditions import Conditions, matches
+from keyweave.read.conditions import Conditions
 from keyweave.read.get import get_many
+from keyweave.read.match import matches
 from keyweave.read.page import all_pages
-from keyweave.read.plan import checked, list_key, lists_of, usable_views
+from keyweave.read.plan import checked
 from keyweave.read.query import Having
 from keyweave.read.stream import Stream
+from keyweave.read.usable import list_key, lists_of, usable_views
 from keyweave.store.access_path import widest
 from keyweave.store.context import Context
 

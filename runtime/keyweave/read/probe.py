@@ -16,11 +16,12 @@ from keyweave.exchange.heal import HEALED_AT_ONCE, dangling_members, heal_on_the
 from keyweave.model.cursor import Position
 from keyweave.model.entity import Entity
 from keyweave.model.record import Record
-from keyweave.read.conditions import Conditions, matches
+from keyweave.read.conditions import Conditions
 from keyweave.read.join import Condition, keep_having, narrowing_lists
-from keyweave.read.plan import conditions_held, list_key
+from keyweave.read.match import matches
 from keyweave.read.readable import load_each, load_readable
 from keyweave.read.stream import Stream
+from keyweave.read.usable import conditions_held, list_key
 from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)

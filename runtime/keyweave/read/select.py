@@ -15,8 +15,8 @@ from keyweave.model.entity import Entity
 from keyweave.model.record import Record
 from keyweave.read.conditions import Conditions
 from keyweave.read.page import most_members, read_reply
-from keyweave.read.plan import list_key, lists_of
 from keyweave.read.stream import Stream, ends_of
+from keyweave.read.usable import list_key, lists_of
 from keyweave.store.access_path import AccessPath
 from keyweave.store.context import Context
 

@@ -122,7 +122,7 @@ class SocketLink:
                 ready = False
                 try:
                     size = connection.recv_into(buffer)
-                except BlockingIOError:  # somebody else's wake-up
+                except BlockingIOError:  # woken although nothing has arrived
                     continue
                 if not size:
                     raise wire.connection_lost(self._settings, None, replies)
