@@ -326,6 +326,17 @@ def test_rows_of_a_condition_are_not_bounded_by_rows_of_referrers_that_are_not(s
         assert stores.do(rows.keys()) == ["i001"]
 
 
+def test_a_stretch_without_ends_bounds_nothing_and_one_with_ends_does(stores: Harness) -> None:
+    items = stores.db.items
+    everything = items.where().order_by("price").between(None, None)
+    assert len(stores.do(everything.scan().list())) == ROWS
+    plan = stores.do(items.where(price=between(3, 4)).order_by("price").explain())
+    assert (plan.views, plan.scan, plan.compared) == (("by_price",), False, ())
+    with pytest.raises(UnboundedQueryError):
+        stores.do(everything.page())
+    assert stores.do(items.by_price().between(None, None).explain()).compared == ()
+
+
 def test_the_smallest_view_is_chosen(stores: Harness) -> None:
     rows = stores.db.items.where(kind=two_kinds(), flag=True)
     plan = stores.do(rows.explain())

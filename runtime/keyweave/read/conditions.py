@@ -38,6 +38,8 @@ MOMENTS: Final = ("created", "revision")
 _ORDERED: Final = ("int", "float", "Decimal", "datetime", "date", "time", "timedelta", "str")
 """The kinds of fields that have an order."""
 
+_NONE: Final[frozenset[str]] = frozenset()
+
 Test = Callable[[Any], bool]
 """Whether a field's value matches."""
 
@@ -77,6 +79,8 @@ class Conditions:
     @property
     def bounding(self) -> frozenset[str]:
         """The names of ranges with an end that is finite."""
+        if not self.ranges:
+            return _NONE
         return frozenset([name for name, ranges in self.ranges.items() if any(map(_bounds, ranges))])
 
     def left(
@@ -91,15 +95,13 @@ class Conditions:
         """
         found = []
         for name, tests in self.terms.items():
-            of = [each for each in held if each.field == name]
             for terms in tests:
                 operator = terms[0].operator
-                known = (
-                    (name in covered and operator in ("==", "in", CONTAINS))
-                    or (name in decided and operator in ("==", ">=", "<="))
-                    or (of and all(implies(of, term) for term in terms))
-                )
-                if not known:
+                if name in covered and operator in ("==", "in", CONTAINS):
+                    continue
+                if name in decided and operator in ("==", ">=", "<="):
+                    continue
+                if not held or not _hold(held, terms):
                     found.append(name)
                     break
         return sorted(found)
@@ -133,6 +135,11 @@ class Conditions:
             if ranges and exact:
                 decided.add(name)
         return low, high, frozenset(decided)
+
+
+def _hold(held: Sequence[Condition], terms: Sequence[Condition]) -> bool:
+    of = [each for each in held if each.field == terms[0].field]
+    return bool(of) and all(implies(of, term) for term in terms)
 
 
 def check_order(query: Query) -> None:

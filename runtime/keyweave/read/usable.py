@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import product
-from math import prod
 from typing import Any
 
 from keyweave.model.entity import Condition, Entity, Unique, View
@@ -18,11 +17,21 @@ from keyweave.store.context import Context
 
 def usable_views(entity: Entity[Any], order: str, conditions: Conditions) -> list[View]:
     """Return the views that contain every row of a part: their fields have values, and their own conditions are implied."""
-    return [
-        view
-        for view in entity.views.values()
-        if _streams_of(view, conditions) <= MOST_STREAMS and holds_all(entity, order, view, conditions)
-    ]
+    equal, any_of = conditions.equal, conditions.any_of
+    found = []
+    for view in entity.views.values():
+        lists = 1
+        for name in view.fields:
+            if name in any_of:
+                lists *= len(any_of[name])
+            elif name not in equal:
+                break
+        else:
+            if lists > MOST_STREAMS or (view.each and view.each not in conditions.elements):
+                continue
+            if not view.where or holds_all(entity, order, view, conditions):
+                found.append(view)
+    return found
 
 
 def conditions_held(views: Iterable[View]) -> list[Condition]:
@@ -39,15 +48,6 @@ def holds_all(entity: Entity[Any], order: str, index: View | Unique, conditions:
     never_null = [each.field for each in index.conditions if each.field not in entity.nullable]
     present = [Condition(name, "is not null") for name in (*never_null, order) if name in entity.filters]
     return implied([*conditions.known, *present], index.conditions)
-
-
-def _streams_of(view: View, conditions: Conditions) -> float:
-    """Return how many lists of a view have rows that match; infinite if a field of it has no value."""
-    if view.each and view.each not in conditions.elements:
-        return float("inf")
-    known = [len(conditions.any_of.get(name, (None,))) for name in view.fields]
-    usable = all(name in conditions.equal or name in conditions.any_of for name in view.fields)
-    return prod(known) if usable else float("inf")
 
 
 def bounds(entity: Entity[Any], view: View, conditions: Conditions) -> bool:
