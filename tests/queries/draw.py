@@ -217,6 +217,30 @@ def query(chance: random.Random) -> Drawn:
     return Drawn(make, where, order, descending, words)
 
 
+def implying(chance: random.Random) -> list[dict[str, tuple[Any, str]]]:
+    """Filters that imply the conditions of partial indexes, or nearly, each with the same in SQL."""
+    kinds, top = list(stock().Kind), chance.choice([2, 2, 3])
+    kind, slug, flag = chance.choice(kinds), chance.choice(values_of("slug")), chance.random() < 0.8
+    pair = chance.sample(kinds, 2)
+    listed = ", ".join(map(literal, pair))
+    return [
+        {"price": (at_most(top), f"price <= {top}")},
+        {"price": (between(0, top), f"price BETWEEN 0 AND {top}")},
+        {
+            "rank": (None, "rank IS NULL"),
+            "owner": (starts_with("ab"), "starts_with(owner, 'ab')"),
+            "kind": (kind, f"kind = {literal(kind)}"),
+        },
+        {"flag": (flag, f"flag = {flag}"), "team": (is_not(None), "team IS NOT NULL")},
+        {"kind": (one_of(*pair), f"kind IN ({listed})"), "weight": (is_not(0.25), "weight <> 0.25")},
+        {
+            "slug": (slug, f"slug = {literal(slug)}"),
+            "kind": (kind, f"kind = {literal(kind)}"),
+            "flag": (flag, f"flag = {flag}"),
+        },
+    ]
+
+
 def _part(chance: random.Random, order: str, views: bool) -> tuple[Callable[[Any], Any], str]:
     if views:
         name = chance.choice([name for name, (_, by, _) in VIEWS.items() if by == order])
@@ -229,7 +253,12 @@ def _part(chance: random.Random, order: str, views: bool) -> tuple[Callable[[Any
         return (lambda items: getattr(items, name)(*values.values())), " AND ".join([*texts, where])
     filters: dict[str, Any] = {}
     texts = []
+    if chance.random() < 0.3:
+        for field, (value, text) in chance.choice(implying(chance)).items():
+            filters[field] = value
+            texts.append(text)
     for field in chance.sample(FIELDS, chance.choice([0, 1, 1, 2, 2, 3])):
-        filters[field], text = condition(chance, field)
-        texts.append(text)
+        if field not in filters:
+            filters[field], text = condition(chance, field)
+            texts.append(text)
     return (lambda items: items.where(**filters).order_by(order)), " AND ".join(texts) or "TRUE"
