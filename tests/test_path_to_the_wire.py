@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from socket import socket
 from types import FrameType
 from typing import Any
 
@@ -22,7 +23,7 @@ def opened(call: Callable[[], Any]) -> list[str]:
     found: list[str] = []
 
     def note(frame: FrameType, event: str, argument: Any) -> None:
-        if event == "c_call" and argument.__qualname__ == "socket.send":
+        if event == "c_call" and isinstance(getattr(argument, "__self__", None), socket):
             sys.setprofile(None)
         elif event == "call":
             path = Path(frame.f_code.co_filename)

@@ -52,7 +52,7 @@ class TaskRepository:
 
     async def list_states(self, filter: TaskFilter | None = None) -> list[TaskState]:
         """The task states that match a filter, newest first."""
-        return await self._tasks.where(**given(filter or TaskFilter())).list()
+        return await self._tasks.where(**given(filter or TaskFilter())).scan().list()
 
     async def list_tasks_in_workflow(self, exec_id: str) -> dict[str, TaskState]:
         """The newest task state of each task in an execution, by task id."""

@@ -80,7 +80,9 @@ class WorkflowRepository:
     async def list_states(self, filter: WorkflowFilter | None = None) -> list[Workflow]:
         """The executions that match a filter, with their tasks; latest change first."""
         # From old to new: a row that changes during the read moves ahead and is read again, instead of being missed.
-        rows = self._workflows.where(**given(filter or WorkflowFilter())).order_by("revision").reverse()
+        rows = (
+            self._workflows.where(**given(filter or WorkflowFilter())).scan().order_by("revision").reverse()
+        )
         pairs = await self._workflows.with_task_states(rows).list()
         return [_read(state, tasks) for state, tasks in reversed(pairs)]
 

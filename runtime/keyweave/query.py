@@ -67,9 +67,9 @@ class IsNot(Predicate[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class Contains(Predicate[T_co]):
-    """Lists with this element."""
+    """Lists with all of these elements."""
 
-    element: T_co
+    elements: tuple[T_co, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +117,9 @@ def is_not(value: T) -> IsNot[T]:
     return IsNot(value)
 
 
-def contains(element: T) -> Contains[T]:
-    """Lists in which an element equals this one."""
-    return Contains(element)
+def contains(element: T, *more: T) -> Contains[T]:
+    """Lists and sets with this element, and with each of the others, if there are more; at most 64."""
+    return Contains((element, *more))
 
 
 def starts_with(prefix: str) -> StartsWith:

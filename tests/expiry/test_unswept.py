@@ -188,7 +188,7 @@ def questions() -> Iterator[tuple[str, Call]]:
         ("workflow_states", sync.WorkflowStateRepository),
     ):
         for name in dir(repository):
-            if not name.startswith(READS) or name == "get_for_update":
+            if not name.startswith(READS) or name.endswith("_for_update"):
                 continue
             for arguments in combinations(place, name, inspect.signature(getattr(repository, name))):
                 yield f"{place}.{name}({arguments})", asked(place, name, arguments)
@@ -231,6 +231,12 @@ def referred(place: str, having: dict[str, Any], on: Any) -> Any:
     return getattr(on, place).where().having(on.task_states.where(**having))
 
 
+def either(place: str, on: Any) -> Any:
+    wanted = {"status": Status.RUNNING}, {"status": Status.PAUSED, "workflow_id": "f"}
+    one, other = [filtered(place, each, on) for each in wanted]
+    return one | other
+
+
 def handles() -> Iterator[tuple[str, Call]]:
     """Every view with every value, every filter, and conditions on referring rows."""
     for entity, place in PLACES:
@@ -243,6 +249,7 @@ def handles() -> Iterator[tuple[str, Call]]:
             yield f"{place}.where({wanted})", partial(filtered, place, wanted)
         for having in ({"task_id": "x"}, {"task_id": "y", "status": Status.RUNNING}, {"tool_id": "c"}):
             yield f"{place} having {having}", partial(referred, place, having)
+        yield f"{place} either", partial(either, place)
 
 
 HANDLES = list(handles())

@@ -33,6 +33,7 @@ def values_of(field: str) -> list[Any]:
         "flag": [True, False],
         "rank": [0, 1, 2],
         "slug": [f"slug{number}" for number in range(24)],
+        "tags": [*TAGS, "none"],
     }
     return every[field]
 
@@ -101,8 +102,8 @@ class Drawn:
 def condition(chance: random.Random, name: str) -> tuple[Any, str]:
     """A filter of a field, and the same in SQL."""
     if name == "tags":
-        tag = chance.choice([*TAGS, "none"])
-        return contains(tag), f"{literal(tag)} = ANY(tags)"
+        tags = chance.sample([*TAGS, "none"], chance.choice([1, 1, 2, 3]))
+        return contains(*tags), f"tags @> {literal(tags)}"
     values = values_of(name)
     one = chance.choice(values)
     options = ["equal", "equal", "one_of", "is_not"]
@@ -151,25 +152,36 @@ FIELDS = [
     "tags",
 ]
 VIEWS = {
-    "by_kind": (["kind"], "created"),
-    "by_kind_owner": (["kind", "owner"], "created"),
-    "by_team": (["team"], "revision"),
-    "by_owner_price": (["owner"], "price"),
-    "by_price": ([], "price"),
-    "by_kind_weight": (["kind"], "weight"),
-    "by_opened": ([], "opened"),
-    "by_length": (["owner"], "length"),
-    "all": ([], "created"),
+    "by_kind": (["kind"], "created", "TRUE"),
+    "by_kind_owner": (["kind", "owner"], "created", "TRUE"),
+    "by_team": (["team"], "revision", "TRUE"),
+    "by_owner_price": (["owner"], "price", "TRUE"),
+    "by_price": ([], "price", "TRUE"),
+    "by_kind_weight": (["kind"], "weight", "TRUE"),
+    "by_opened": ([], "opened", "TRUE"),
+    "by_length": (["owner"], "length", "TRUE"),
+    "all": ([], "created", "TRUE"),
+    "by_tag": (["tags"], "created", "TRUE"),
+    "by_owner_tag": (["owner", "tags"], "price", "TRUE"),
+    "cheap_tag": (["tags"], "price", "price < 3"),
+    "cheap": ([], "price", "price < 3"),
+    "unranked": (["kind"], "created", "rank IS NULL AND owner >= 'ab'"),
+    "flagged": ([], "revision", "flag AND team IS NOT NULL"),
+    "some_kinds": ([], "weight", "kind IN ('tool', 'book') AND weight <> 0.25"),
+    "odd": (["team"], "created", "(COALESCE(flag, FALSE) OR price > 4)"),
 }
+"""Views with their fields, their order and their condition."""
 
 
 def query(chance: random.Random) -> Drawn:
     """A random query: filters or a view, perhaps several of them joined by `|`, with ends, order and direction."""
-    views = chance.random() < 0.3
+    views = chance.random() < 0.4
     order = chance.choice(ORDERS)
     if views:
-        order = chance.choice(["created", "price", "weight"])
-    parts = [_part(chance, order, views) for _ in range(chance.choice([1, 1, 1, 2, 3]))]
+        order = chance.choice(["created", "price", "weight", "revision"])
+    parts = [
+        _part(chance, order, views and chance.random() < 0.7) for _ in range(chance.choice([1, 1, 1, 2, 3]))
+    ]
     reverse, scan = chance.random() < 0.4, True
     descending = (order in ("owner", "slug")) == reverse
     where, words = " OR ".join(f"({sql})" for _, sql in parts), " | ".join(sql for _, sql in parts)
@@ -191,7 +203,7 @@ def query(chance: random.Random) -> Drawn:
     def make(items: Any, notes: Any) -> Any:
         rows = None
         for build, _ in parts:
-            part = build(items) if views else build(items).order_by(order)
+            part = build(items)
             rows = part if rows is None else rows | part
         assert rows is not None
         if ends is not None:
@@ -205,14 +217,48 @@ def query(chance: random.Random) -> Drawn:
     return Drawn(make, where, order, descending, words)
 
 
+def implying(chance: random.Random) -> list[dict[str, tuple[Any, str]]]:
+    """Filters that imply the conditions of partial indexes, or nearly, each with the same in SQL."""
+    kinds, top = list(stock().Kind), chance.choice([2, 2, 3])
+    kind, slug, flag = chance.choice(kinds), chance.choice(values_of("slug")), chance.random() < 0.8
+    pair = chance.sample(kinds, 2)
+    listed = ", ".join(map(literal, pair))
+    return [
+        {"price": (at_most(top), f"price <= {top}")},
+        {"price": (between(0, top), f"price BETWEEN 0 AND {top}")},
+        {
+            "rank": (None, "rank IS NULL"),
+            "owner": (starts_with("ab"), "starts_with(owner, 'ab')"),
+            "kind": (kind, f"kind = {literal(kind)}"),
+        },
+        {"flag": (flag, f"flag = {flag}"), "team": (is_not(None), "team IS NOT NULL")},
+        {"kind": (one_of(*pair), f"kind IN ({listed})"), "weight": (is_not(0.25), "weight <> 0.25")},
+        {
+            "slug": (slug, f"slug = {literal(slug)}"),
+            "kind": (kind, f"kind = {literal(kind)}"),
+            "flag": (flag, f"flag = {flag}"),
+        },
+    ]
+
+
 def _part(chance: random.Random, order: str, views: bool) -> tuple[Callable[[Any], Any], str]:
     if views:
-        name = chance.choice([name for name, (_, by) in VIEWS.items() if by == order])
-        values = {field: chance.choice(values_of(field)) for field in VIEWS[name][0]}
-        sql = " AND ".join([f"{field} = {literal(value)}" for field, value in values.items()]) or "TRUE"
-        return (lambda items: getattr(items, name)(*values.values())), sql
-    filters, texts = {}, []
+        name = chance.choice([name for name, (_, by, _) in VIEWS.items() if by == order])
+        fields, _, where = VIEWS[name]
+        values = {field: chance.choice(values_of(field)) for field in fields}
+        texts = [
+            f"{literal(value)} = ANY(tags)" if field == "tags" else f"{field} = {literal(value)}"
+            for field, value in values.items()
+        ]
+        return (lambda items: getattr(items, name)(*values.values())), " AND ".join([*texts, where])
+    filters: dict[str, Any] = {}
+    texts = []
+    if chance.random() < 0.3:
+        for field, (value, text) in chance.choice(implying(chance)).items():
+            filters[field] = value
+            texts.append(text)
     for field in chance.sample(FIELDS, chance.choice([0, 1, 1, 2, 2, 3])):
-        filters[field], text = condition(chance, field)
-        texts.append(text)
-    return (lambda items: items.where(**filters)), " AND ".join(texts) or "TRUE"
+        if field not in filters:
+            filters[field], text = condition(chance, field)
+            texts.append(text)
+    return (lambda items: items.where(**filters).order_by(order)), " AND ".join(texts) or "TRUE"

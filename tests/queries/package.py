@@ -40,6 +40,7 @@ fields:
   made: {type: datetime, managed: created}
   changed: {type: datetime, managed: updated}
 unique:
+  flagged_slug: {fields: [slug, kind], where: flag == true}
   slug: {fields: [slug], normalize: [lower]}
 views:
   all: {fields: [], order: created, why: everything}
@@ -53,6 +54,14 @@ views:
   by_kind_weight: {fields: [kind], order: weight, why: lists}
   by_opened: {fields: [], order: opened, why: lists}
   by_length: {fields: [owner], order: length, why: lists}
+  by_tag: {fields: [], each: tags, order: created, why: lists}
+  by_owner_tag: {fields: [owner], each: tags, order: price, why: lists}
+  cheap_tag: {fields: [], each: tags, order: price, where: price < 3, why: lists}
+  cheap: {fields: [], order: price, where: price < 3, why: the cheap ones}
+  unranked: {fields: [kind], order: created, where: rank is null and owner >= 'ab', why: lists}
+  flagged: {fields: [], order: revision, where: flag == true and team is not null, why: lists}
+  some_kinds: {fields: [], order: weight, where: "kind in ['tool', 'book'] and weight != 0.25", why: lists}
+  odd: {fields: [team], order: created, where: flag or price > 4, why: a condition that no filter implies}
 """,
     "note.yaml": """
 entity: Note
@@ -62,9 +71,11 @@ fields:
   id: {type: id}
   item: {type: id}
   state: {type: int}
+  made: {type: datetime, managed: created}
 views:
   by_item: {fields: [item], order: created, why: the notes of an item}
   by_state: {fields: [state], order: created, why: lists}
+  all: {fields: [], order: created, why: everything}
 references:
   item: {entity: Item, on_delete: cascade, via: by_item}
 """,

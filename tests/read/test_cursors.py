@@ -100,6 +100,15 @@ def test_a_cursor_is_read_back(member: str) -> None:
     assert cursor != write_cursor(bytes(32), position)
 
 
+def test_a_cursor_of_another_query_is_refused_and_is_no_longer_for_it() -> None:
+    cursor = write_cursor(SECRET, POSITION, b"one")
+    assert read_cursor(SECRET, cursor, "Sale", "created", True, b"one") == POSITION
+    for query in (b"other", b"", b"one "):
+        with pytest.raises(InvalidCursorError, match="another query"):
+            read_cursor(SECRET, cursor, "Sale", "created", True, query)
+    assert len(cursor) == len(write_cursor(SECRET, POSITION, b"one" * 100))
+
+
 def test_ids_of_about_one_length_have_cursors_of_one_length() -> None:
     lengths = {
         len(write_cursor(SECRET, Position("Sale", "created", True, "1", "x" * number)))

@@ -67,7 +67,7 @@ def test_a_fetch_without_rows_is_an_empty_list(stores: Harness) -> None:
     repository = stores.db.task_states
     assert stores.do(repository.all().list()) == stores.do(repository.by_workflow("nobody").list()) == []
     assert (
-        stores.do(repository.where().list())
+        stores.do(repository.where().scan().list())
         == stores.do(repository.where(status=Status.SUCCESS).list())
         == []
     )

@@ -93,18 +93,18 @@ def test_the_plan_shows_that_documents_are_compared(stores: Harness) -> None:
 
 def test_null_in_a_condition_on_referring_rows(stores: Harness) -> None:
     def found(**wanted: Any) -> list[str]:
-        rows = stores.db.workflow_states.where().having(stores.db.task_states.where(**wanted))
+        rows = stores.db.workflow_states.where().having(stores.db.task_states.where(**wanted).scan())
         return sorted(row.workflow_exec_id for row in stores.do(rows.page()))
 
     assert found(action_id=None) == ["w"]
     assert found(parent_state_id=None, action_id="saw") == ["v"]
     assert found(parent_state_id=None) == ["v", "w"]
     assert found() == ["v", "w"]
-    everything = stores.do(stores.db.workflow_states.where().order_by("revision").list())
+    everything = stores.do(stores.db.workflow_states.where().scan().order_by("revision").list())
     assert sorted(row.workflow_exec_id for row in everything) == ["v", "w"]
 
     def steps(tx: Any) -> Any:
-        return (yield tx.workflow_states.where().having(tx.task_states.where(action_id=None)).page())
+        return (yield tx.workflow_states.where().scan().having(tx.task_states.where(action_id=None)).page())
 
     assert [row.workflow_exec_id for row in stores.transact(steps).rows] == ["w"]
 

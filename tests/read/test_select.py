@@ -147,7 +147,7 @@ def test_explain_reports_the_plan_without_undeclared_keys(stores: Harness) -> No
 
 
 def test_a_call_reads_a_bounded_number_of_members(stores: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("keyweave.read.merge._MIN_SCAN", 10)
+    monkeypatch.setattr("keyweave.read.page._MIN_SCAN", 10)
     stores.do(stores.db.workflow_states.create(run("wide")))
     rows = [task(f"r{number}", workflow="wide", name="r") for number in range(60)]
     add_tasks(stores, [*rows, task("elsewhere", workflow="w", name="r")])

@@ -13,7 +13,7 @@ from keyweave.model.page import Page
 from keyweave.read import answers, execute, gather
 from keyweave.read.count import group_counts
 from keyweave.read.explain import Explanation, explain
-from keyweave.read.handle import Handle
+from keyweave.read.query import Handle
 from keyweave.store.context import Context
 
 R = TypeVar("R")

@@ -1,7 +1,8 @@
 """Cursors: a position in an order, (score, id), so that it stays valid during writes. Only the namespace can read it.
 
 The id of a cursor may belong to a row that its reader must not see. So a cursor is encrypted by a secret of the namespace.
-The same position has the same cursor (a synthetic IV), and a changed cursor is refused.
+The same position has the same cursor (a synthetic IV), and a changed cursor is refused. What identifies the query is
+authenticated with it and not part of it, so a cursor of another query is like a damaged one.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ _PADDED: Final = 32
 """The text is filled up to a multiple of so many bytes, so that a cursor's length says little about that of the id."""
 
 
-class Position(msgspec.Struct, frozen=True, array_like=True):
-    """The content of a cursor: the query and order that it belongs to, and the last member that was read.
+class Position(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The content of a cursor: the order that it belongs to, and the last member that was read.
 
     Attributes:
         entity: name of the entity.
@@ -35,7 +36,6 @@ class Position(msgspec.Struct, frozen=True, array_like=True):
         score: of the member; 0 in an order of strings.
         member: the id of the row.
         value: the value of the member in an order of strings.
-        query: digest of the query; empty where only the order decides.
     """
 
     entity: str
@@ -44,7 +44,6 @@ class Position(msgspec.Struct, frozen=True, array_like=True):
     score: str
     member: str
     value: str = ""
-    query: str = ""
 
 
 _SCORE: Final = re.compile(r"-?(?:inf|\d+(?:\.\d+)?(?:e[+-]?\d+)?)", re.ASCII)
@@ -54,21 +53,22 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Position).decode
 
 
-def write_cursor(secret: bytes, position: Position) -> str:
+def write_cursor(secret: bytes, position: Position, query: bytes = b"") -> str:
     """Return the cursor for a position.
 
     Args:
         secret: of the namespace, `SECRET_LENGTH` bytes.
         position: the position.
+        query: what identifies the query; empty where only the order decides.
     """
     text = _encode(position)
     text += b" " * (-len(text) % _PADDED)
-    tag = _tag_of(secret, text)
+    tag = _tag_of(secret, text, query)
     return base64.urlsafe_b64encode(tag + _masked(secret, tag, text)).decode().rstrip("=")
 
 
 def read_cursor(
-    secret: bytes, cursor: str | None, entity: str, order: str, newest: bool, query: str = ""
+    secret: bytes, cursor: str | None, entity: str, order: str, newest: bool, query: bytes = b""
 ) -> Position | None:
     """Return the position of a cursor, or None when there is no cursor.
 
@@ -82,29 +82,28 @@ def read_cursor(
         sealed = base64.b64decode(padded, altchars=b"-_", validate=True)
         tag = sealed[:_TAG]
         text = _masked(secret, tag, sealed[_TAG:])
-        if _tag_of(secret, text) != tag:
-            raise ValueError("another secret")
+        if _tag_of(secret, text, query) != tag:
+            raise ValueError("another secret or query")
         position = _decode(text)
         if not _SCORE.fullmatch(position.score):
             raise ValueError(position.score)
     except (AttributeError, TypeError, ValueError, binascii.Error, msgspec.MsgspecError):
         raise InvalidCursorError(
-            "the cursor is damaged", entity=entity, field="cursor", rule="cursor"
+            f"{entity}: the cursor is damaged or belongs to another query",
+            entity=entity,
+            field="cursor",
+            rule="cursor",
         ) from None
     if (position.entity, position.order, position.newest) != (entity, order, newest):
         raise InvalidCursorError(
             f"{entity}: the cursor belongs to another order", entity=entity, field="cursor", rule="cursor"
         )
-    if position.query != query:
-        raise InvalidCursorError(
-            f"{entity}: the cursor belongs to another query", entity=entity, field="cursor", rule="cursor"
-        )
     return position
 
 
-def _tag_of(secret: bytes, text: bytes) -> bytes:
+def _tag_of(secret: bytes, text: bytes, query: bytes) -> bytes:
     tag = _keyed(secret)[0].copy()
-    tag.update(text)
+    tag.update(len(text).to_bytes(4) + text + query)
     return tag.digest()
 
 

@@ -61,6 +61,7 @@ class View:
         each: the list or set field that gives a row an entry for each element, whose key text comes last; empty for none.
         where: the condition for a row to be in the view, as the schema writes it; empty for all rows.
         conditions: the condition as comparisons that all must hold; None if it is anything else.
+        selecting: the fields whose values, or elements, select one sorted set, in the order of its key.
     """
 
     name: str
@@ -71,11 +72,10 @@ class View:
     each: str = ""
     where: str = ""
     conditions: tuple[Condition, ...] | None = None
+    selecting: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
-    @property
-    def selecting(self) -> tuple[str, ...]:
-        """The fields whose values, or elements, select one sorted set, in the order of its key."""
-        return (*self.fields, self.each) if self.each else self.fields
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "selecting", (*self.fields, self.each) if self.each else self.fields)
 
     @property
     def whole(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
@@ -16,12 +16,16 @@ from keyweave.model.cursor import Position
 from keyweave.model.entity import Entity
 from keyweave.model.exact import EXACT
 from keyweave.model.page import MAX_LIMIT
-from keyweave.read.conditions import condition_name, value_of
+from keyweave.read.conditions import condition_name
 from keyweave.read.count import count_streams
+from keyweave.read.cover import count_covered, covers_of, members_covered
 from keyweave.read.execute import Answer, answer_to, read_rows
-from keyweave.read.merge import merge_call, next_position
+from keyweave.read.match import value_of
+from keyweave.read.merge import merge_call
+from keyweave.read.page import next_position
 from keyweave.read.plan import checked
 from keyweave.read.query import Query
+from keyweave.read.stream import Stream
 from keyweave.store.context import Context
 
 PAGE_SIZE: Final = 500
@@ -86,16 +90,18 @@ def _leading(context: Context, query: Query, limit: int) -> Flow[list[Any]]:
 
 
 def count(context: Context, query: Query) -> Flow[int]:
-    """Return the number of rows of a query, without documents where the sizes of lists give it; errors as for `execute.page`."""
-    answer = yield from answer_to(context, query, checked(query))
-    return (yield from _count(context, answer))
-
-
-def _count(context: Context, answer: Answer) -> Flow[int]:
+    """Return the number of rows of a query, without documents where views cover the filters; errors as for `execute.page`."""
+    conditions = checked(query)
+    covers = covers_of(context, query, conditions)
+    if covers is not None:
+        if len(covers) == len(covers[0]) == 1:
+            return sum((yield from count_streams(context, query.entity, covers[0][0])))
+        return (yield from count_covered(context, query, covers))
+    answer = yield from answer_to(context, query, conditions)
     if answer.plain and not answer.streams:
         return 0
     if _countable(context, answer):
-        return sum((yield from count_streams(context, answer.query.entity, answer.streams)))
+        return sum((yield from count_streams(context, query.entity, answer.streams)))
     number, start = 0, None
     while True:
         rows, start = yield from read_rows(context, answer, MAX_LIMIT, start)
@@ -114,12 +120,14 @@ def _countable(context: Context, answer: Answer) -> bool:
 
 
 def exists(context: Context, query: Query) -> Flow[bool]:
-    """Return whether a query has a row; errors as for `execute.page`."""
-    answer = yield from answer_to(context, query, checked(query))
-    if answer.plain and not answer.streams:
-        return False
-    if _countable(context, answer):
-        return sum((yield from count_streams(context, answer.query.entity, answer.streams))) > 0
+    """Return whether a query has a row, without documents where views cover the filters; errors as for `execute.page`."""
+    conditions = checked(query)
+    covers = covers_of(context, query, conditions)
+    if covers is not None:
+        if len(covers) == len(covers[0]) == 1:
+            return sum((yield from count_streams(context, query.entity, covers[0][0]))) > 0
+        return bool((yield from members_covered(context, query, covers, 1)))
+    answer = yield from answer_to(context, query, conditions)
     rows, _ = yield from read_rows(context, answer, 1, None)
     return bool(rows)
 
@@ -129,27 +137,35 @@ def keys(context: Context, query: Query) -> Flow[list[Any]]:
 
     Errors as for `execute.page`.
     """
-    entity = query.entity
-    answer = yield from answer_to(context, query, checked(query))
-    found: list[Any] = []
+    entity, conditions = query.entity, checked(query)
+    covers = covers_of(context, query, conditions, ordered=True)
+    if covers is None:
+        answer = yield from answer_to(context, query, conditions)
+        rows = yield from rows_of(context, answer)
+        return list(dict.fromkeys(map(entity.key_in, rows)))
+    if context.strategy.by_script and context.unit is None and all(len(cover) < 2 for cover in covers):
+        streams = tuple(dict.fromkeys([stream for cover in covers for group in cover for stream in group]))
+        return (yield from _merged_keys(context, query, streams))
+    members = yield from members_covered(context, query, covers)
+    ordered = sorted(members, key=lambda member: (members[member], member), reverse=query.descending)
+    return list(_keys_of(entity, ordered))
+
+
+def _merged_keys(context: Context, query: Query, streams: Sequence[Stream]) -> Flow[list[Any]]:
+    """Return the keys of all rows of streams, in the order in which the server merges them."""
+    entity, newest = query.entity, query.descending
+    found: list[bytes] = []
     start: Position | None = None
-    if answer.plain and answer.streams and context.unit is None and context.strategy.by_script:
-        while True:
-            reply = yield from merge_call(
-                context, entity, answer.streams, MAX_LIMIT, start, answer.newest, "members"
-            )
-            found += _keys_of(entity, reply[3:])
-            start = next_position(entity, answer.streams, answer.newest, reply)
-            if start is None:
-                return list(dict.fromkeys(found))
-    while True:
-        rows, start = yield from read_rows(context, answer, MAX_LIMIT, start)
-        found += map(entity.key_in, rows)
+    while streams:
+        reply = yield from merge_call(context, entity, streams, MAX_LIMIT, start, newest, "members")
+        found += reply[3:]
+        start = next_position(entity, streams, newest, reply)
         if start is None:
-            return list(dict.fromkeys(found))
+            break
+    return list(_keys_of(entity, dict.fromkeys(found)))
 
 
-def _keys_of(entity: Entity[Any], members: Sequence[bytes]) -> Iterator[Any]:
+def _keys_of(entity: Entity[Any], members: Iterable[bytes]) -> Iterator[Any]:
     """Return the keys with these ids; what is the id of no key is left out, as rows that do not exist are elsewhere."""
     for member in members:
         with suppress(ValueError):

@@ -6,27 +6,29 @@ Everything that can be wrong with a query is found here, before anything is sent
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
 from operator import eq
 from typing import Any, Final
-from uuid import UUID
 
 from keyweave.errors import ValidationError
-from keyweave.model.entity import Entity
-from keyweave.model.exact import decimal_score, decimal_text, is_exact_score
+from keyweave.model.entity import Condition, Entity, View
+from keyweave.model.exact import decimal_score, is_exact_score
 from keyweave.model.keytext import check_value
-from keyweave.model.moment import duration_micros, from_micros, to_days, to_micros
+from keyweave.model.moment import duration_micros, to_days, to_micros
 from keyweave.model.numbering import IntKey
-from keyweave.model.record import Record, memory_of
 from keyweave.query import Contains, IsNot, OneOf, Predicate, Range, StartsWith
+from keyweave.read.implied import CONTAINS, STARTS, implies
 from keyweave.read.query import Part, Query
 
 MOST_VALUES: Final = 1000
 """Maximum number of values of one `one_of`."""
+
+MOST_ELEMENTS: Final = 64
+"""Maximum number of elements of one `contains`."""
 
 EXACT: Final = 1 << 53
 """Scores are 64-bit floats, so whole numbers below this one are exact."""
@@ -36,6 +38,8 @@ MOMENTS: Final = ("created", "revision")
 
 _ORDERED: Final = ("int", "float", "Decimal", "datetime", "date", "time", "timedelta", "str")
 """The kinds of fields that have an order."""
+
+_NONE: Final[frozenset[str]] = frozenset()
 
 Test = Callable[[Any], bool]
 """Whether a field's value matches."""
@@ -48,36 +52,59 @@ class Conditions:
     Attributes:
         equal: the value that a field has, by name; null is not among them.
         any_of: the values of which a field has one, by name.
-        elements: an element that a list or set has, by name.
+        elements: the elements that a list or set has, by name.
         ranges: the ends of a field or moment, by name.
         tests: the tests of each filtered field, and of moments of the document's head; see `condition_name`.
+        terms: what each of these tests is, in the same places.
+        view: the partial view in which a row has to be, because the query names it; None for any other query.
     """
 
     equal: dict[str, Any] = field(default_factory=dict)
     any_of: dict[str, tuple[Any, ...]] = field(default_factory=dict)
-    elements: dict[str, Any] = field(default_factory=dict)
+    elements: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     ranges: dict[str, list[Range[Any]]] = field(default_factory=dict)
     tests: dict[str, list[Test]] = field(default_factory=dict)
+    terms: dict[str, list[tuple[Condition, ...]]] = field(default_factory=dict)
+    view: View | None = None
 
     @property
     def impossible(self) -> bool:
         """Whether no row can match."""
         return any(not values for values in self.any_of.values())
 
-    def left(self, covered: Collection[str], decided: Collection[str] = ()) -> list[str]:
+    @property
+    def known(self) -> list[Condition]:
+        """Everything that the filters say about a row."""
+        return [term for tests in self.terms.values() for terms in tests for term in terms]
+
+    @property
+    def bounding(self) -> frozenset[str]:
+        """The names of ranges with an end that is finite."""
+        if not self.ranges:
+            return _NONE
+        return frozenset([name for name, ranges in self.ranges.items() if any(map(_bounds, ranges))])
+
+    def left(
+        self, covered: Collection[str], decided: Collection[str] = (), held: Sequence[Condition] = ()
+    ) -> list[str]:
         """Return the names of the filters that documents are compared with.
 
         Args:
-            covered: fields of which views, keys or unique values have the value.
+            covered: fields of which views, keys or unique values have the value, or all elements.
             decided: fields whose ranges the scores of a view decide.
+            held: conditions that hold for all rows of the views.
         """
         found = []
-        for name, tests in self.tests.items():
-            known = len(self.ranges.get(name, ())) if name in decided else 0
-            if name in covered or (name in decided and name in self.equal):
-                known += 1
-            if known < len(tests):
-                found.append(name.removeprefix("@"))
+        for name, tests in self.terms.items():
+            for terms in tests:
+                operator = terms[0].operator
+                if name in covered and operator in ("==", "in", CONTAINS):
+                    continue
+                if name in decided and operator in ("==", ">=", "<="):
+                    continue
+                if not held or not _hold(held, terms):
+                    found.append(name.removeprefix("@"))
+                    break
         return sorted(found)
 
     def ends(self, entity: Entity[Any], order: str) -> tuple[float, float, frozenset[str]]:
@@ -111,6 +138,11 @@ class Conditions:
         return low, high, frozenset(decided)
 
 
+def _hold(held: Sequence[Condition], terms: Sequence[Condition]) -> bool:
+    of = [each for each in held if each.field == terms[0].field]
+    return bool(of) and all(implies(of, term) for term in terms)
+
+
 def check_order(query: Query) -> None:
     """Check that rows can be in the order of a query.
 
@@ -131,46 +163,26 @@ def conditions_of(query: Query, part: Part) -> Conditions:
         ValidationError: a filter names no field, or its value or predicate does not fit the field.
     """
     entity, order = query.entity, query.order
-    found = Conditions()
-    if part.view:
-        view = entity.views[part.view]
+    view = entity.views[part.view] if part.view else None
+    found = Conditions(view=view if view is not None and view.where else None)
+    if view is not None:
         for name, value in zip(view.selecting, part.values, strict=True):
-            (
-                _add(found, entity, name, Contains(value))
-                if name == view.each
-                else _add_equal(found, entity, name, value)
-            )
+            if name == view.each:
+                _add(found, entity, name, Contains((value,)))
+            else:
+                _add_equal(found, entity, name, value)
     for name, value in part.filters.items():
         _add(found, entity, name, value)
     name = condition_name(order)
     for low, high in part.stretches:
-        _add_range(found, name, _checked_range(entity, name, Range(low, high), open_ends=True))
+        if low is not None or high is not None:
+            _add_range(found, name, _checked_range(entity, name, Range(low, high)))
     return found
 
 
 def condition_name(order: str) -> str:
     """Return the name under which conditions hold ends of an order. A field may be called as a moment is."""
     return f"@{order}" if order in MOMENTS else order
-
-
-def matches(entity: Entity[Any], tests: Mapping[str, Sequence[Test]], record: Record) -> bool:
-    """Return whether a record passes every test."""
-    for name, each in tests.items():
-        value = value_of(entity, record, name)
-        for test in each:
-            if not test(value):
-                return False
-    return True
-
-
-def value_of(entity: Entity[Any], record: Record, name: str) -> Any:
-    """Return the value of a field or moment (see `condition_name`) of a record. A moment that the server has not set yet is now."""
-    if name.startswith("@") or name in entity.managed:
-        stored = memory_of(record)
-        assert stored is not None
-        micros = stored.created if name in ("@created", entity.created) else stored.revision
-        return from_micros(micros) if micros > 0 else datetime.now(UTC)
-    return getattr(record, name)
 
 
 def stretch_of(
@@ -183,7 +195,9 @@ def stretch_of(
     """
     low, high = float("-inf"), float("inf")
     for bottom, top in stretches:
-        wanted = _checked_range(entity, condition_name(order), Range(bottom, top), open_ends=True)
+        if bottom is None and top is None:
+            continue
+        wanted = _checked_range(entity, condition_name(order), Range(bottom, top))
         if wanted.low is not None:
             low = max(low, score_of_value(wanted.low))
         if wanted.high is not None:
@@ -199,9 +213,16 @@ def order_fields(entity: Entity[Any], order: str) -> frozenset[str]:
     return frozenset({name, shown} if shown is not None else {name})
 
 
+def _add_test(found: Conditions, name: str, test: Test, *terms: Condition) -> None:
+    found.tests.setdefault(name, []).append(test)
+    found.terms.setdefault(name, []).append(terms)
+
+
 def _add_range(found: Conditions, name: str, wanted: Range[Any]) -> None:
     found.ranges.setdefault(name, []).append(wanted)
-    found.tests.setdefault(name, []).append(_range_test(wanted))
+    ends = ((">=", wanted.low), ("<=", wanted.high))
+    terms = [Condition(name, operator, (end,)) for operator, end in ends if end is not None]
+    _add_test(found, name, _range_test(wanted), *terms)
 
 
 def _add(found: Conditions, entity: Entity[Any], name: str, value: Any) -> None:
@@ -210,24 +231,24 @@ def _add(found: Conditions, entity: Entity[Any], name: str, value: Any) -> None:
         rule = f"no field {name!r} to filter by"
         raise ValidationError(f"{entity.name}: {rule}", entity=entity.name, field=name, rule="filter")
     if value is None and name in entity.nullable:
-        found.tests.setdefault(name, []).append(_is_null)
+        _add_test(found, name, _is_null, Condition(name, "is null"))
     elif not isinstance(value, Predicate):
         _add_equal(found, entity, name, value)
     elif type(value) is Range and kind in _ORDERED and name not in entity.enums:
         _add_range(found, name, _checked_range(entity, name, value))
     else:
-        found.tests.setdefault(name, []).append(_predicate_test(found, entity, name, kind, value))
+        _add_predicate(found, entity, name, kind, value)
 
 
 def _add_equal(found: Conditions, entity: Entity[Any], name: str, value: Any) -> None:
     value = checked_field(entity, name, value)
     found.equal[name] = value
-    found.tests.setdefault(name, []).append(partial(eq, value))
+    _add_test(found, name, partial(eq, value), Condition(name, "==", (value,)))
 
 
-def _predicate_test(
+def _add_predicate(
     found: Conditions, entity: Entity[Any], name: str, kind: str, predicate: Predicate[Any]
-) -> Test:
+) -> None:
     enumerated = name in entity.enums
     match predicate:
         case OneOf(values) if not kind.startswith("list["):
@@ -240,26 +261,51 @@ def _predicate_test(
                 found.equal[name] = distinct[0]
             else:
                 found.any_of[name] = distinct
-            return frozenset(distinct).__contains__
+            _add_test(
+                found,
+                name,
+                frozenset(distinct).__contains__,
+                Condition(name, "in" if len(distinct) > 1 else "==", distinct),
+            )
         case IsNot(None) if name in entity.nullable:
-            return _is_not_null
+            _add_test(found, name, _is_not_null, Condition(name, "is not null"))
         case IsNot(value) if not kind.startswith("list["):
             unwanted = checked_field(entity, name, value)
-            return lambda each: each is not None and each != unwanted
+            _add_test(
+                found,
+                name,
+                lambda each: each is not None and each != unwanted,
+                Condition(name, "!=", (unwanted,)),
+            )
         case StartsWith(prefix) if kind == "str" and not enumerated:
             start = _checked_kind(entity, name, prefix, "str")
-            return lambda each: each is not None and each.startswith(start)
-        case Contains(element) if kind.startswith("list["):
-            wanted = _checked_kind(entity, name, element, kind[5:-1])
-            found.elements.setdefault(name, wanted)
-            return lambda each: each is not None and wanted in each
-    type_ = "an enum" if enumerated else f"type {kind}"
-    raise _refused(entity, name, f"{_word(predicate)} does not fit a field of {type_}")
+            _add_test(
+                found,
+                name,
+                lambda each: each is not None and each.startswith(start),
+                Condition(name, STARTS, (start,)),
+            )
+        case Contains(elements) if kind.startswith("list["):
+            if len(elements) > MOST_ELEMENTS:
+                raise _refused(
+                    entity, name, f"contains takes at most {MOST_ELEMENTS} elements, got {len(elements):,}"
+                )
+            wanted = tuple(
+                dict.fromkeys([_checked_kind(entity, name, each, kind[5:-1]) for each in elements])
+            )
+            found.elements[name] = wanted
+            _add_test(
+                found,
+                name,
+                lambda each: each is not None and all(element in each for element in wanted),
+                Condition(name, CONTAINS, wanted),
+            )
+        case _:
+            type_ = "an enum" if enumerated else f"type {kind}"
+            raise _refused(entity, name, f"{_word(predicate)} does not fit a field of {type_}")
 
 
-def _checked_range(
-    entity: Entity[Any], name: str, wanted: Range[Any], *, open_ends: bool = False
-) -> Range[Any]:
+def _checked_range(entity: Entity[Any], name: str, wanted: Range[Any]) -> Range[Any]:
     """Return a range with both ends checked.
 
     Raises:
@@ -271,7 +317,7 @@ def _checked_range(
         for end in (wanted.low, wanted.high)
     ]
     low, high = ends
-    if low is None and high is None and not open_ends:
+    if low is None and high is None:
         raise _refused(entity, name, "a range needs an end")
     if low is not None and high is not None and low > high:
         raise _refused(entity, name, "the low end of a range is above its high end")
@@ -313,6 +359,11 @@ def _word(predicate: Predicate[Any]) -> str:
     return words.get(type(predicate), type(predicate).__name__)
 
 
+def _bounds(wanted: Range[Any]) -> bool:
+    ends = [end for end in (wanted.low, wanted.high) if end is not None]
+    return any(not isinstance(end, float) or not math.isinf(end) for end in ends)
+
+
 def _is_null(value: Any) -> bool:
     return value is None
 
@@ -323,8 +374,6 @@ def _is_not_null(value: Any) -> bool:
 
 def _range_test(wanted: Range[Any]) -> Test:
     low, high = wanted.low, wanted.high
-    if low is None and high is None:
-        return _is_not_null
     if low is None:
         return lambda value: value is not None and bool(value <= high)
     if high is None:
@@ -346,23 +395,3 @@ def score_of_value(value: Any) -> Any:
     if isinstance(value, timedelta):
         return duration_micros(value)
     return value
-
-
-def canonical(value: Any) -> Any:
-    """Return a filter's value or predicate as plain values, the same for equal filters in every process."""
-    if isinstance(value, Predicate):
-        parts = [canonical(getattr(value, each.name)) for each in fields(value)]
-        return [type(value).__name__, *parts]
-    if isinstance(value, tuple | list):
-        return [canonical(each) for each in value]
-    if isinstance(value, Mapping):
-        return [[name, canonical(value[name])] for name in sorted(value)]
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, Decimal):
-        return decimal_text(value)
-    if isinstance(value, UUID):
-        return str(value)
-    return value if isinstance(value, bool | int | float) or value is None else score_of_value(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -12,23 +11,24 @@ from keyweave.changes.change import score_number
 from keyweave.effects import Flow
 from keyweave.model.cursor import Position, read_cursor, write_cursor
 from keyweave.model.entity import Entity
+from keyweave.model.keytext import check_value, key_text
 from keyweave.model.page import MAX_LIMIT, Page, check_limit
 from keyweave.model.record import Record, memory_of
-from keyweave.read.conditions import MOMENTS, Conditions, canonical, matches, score_of_value
+from keyweave.read.conditions import MOMENTS, Conditions, score_of_value, stretch_of
 from keyweave.read.get import find, find_by, get_many
 from keyweave.read.join import Condition, joined, keep_having
+from keyweave.read.match import matches
 from keyweave.read.page import read_streams
-from keyweave.read.plan import Plan, checked, list_of, plan_of
-from keyweave.read.query import Part, Query
+from keyweave.read.plan import Plan, checked, plan_of
+from keyweave.read.query import Query
 from keyweave.read.rank import between, position_at, rank_of
-from keyweave.read.stream import Stream
+from keyweave.read.stream import Stream, ends_of
+from keyweave.read.words import words_of
 from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
 
 _MIN_BATCH: Final = 50
-
-_encode: Final = msgspec.json.Encoder().encode
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -73,25 +73,50 @@ def page(context: Context, query: Query, limit: int, cursor: str | None) -> Flow
         UnboundedQueryError: no view bounds the query, and it does not allow to scan.
         ViewNotBuiltError: a view that the query needs is not built.
     """
-    check_limit(limit, query.entity.name)
-    stream = list_of(query)
+    if type(limit) is not int or not 1 <= limit <= MAX_LIMIT:
+        check_limit(limit, query.entity.name)
+    entity, newest = query.entity, query.descending
+    stream = _list_of(query)
     conditions = checked(query) if stream is None else []
-    digest, start = "", None
+    words, start = b"", None
     if cursor is not None:
-        digest = digest_of(query)
-        start = read_cursor(
-            context.state.cursors, cursor, query.entity.name, query.order, query.descending, digest
-        )
+        words = words_of(query, stream)
+        start = read_cursor(context.state.cursors, cursor, entity.name, query.order, newest, words)
     if stream is not None:
         # The fast path: most pages are of one list.
-        rows, end = yield from read_streams(context, query.entity, (stream,), limit, start, query.descending)
+        rows, end = yield from read_streams(context, entity, (stream,), limit, start, newest)
     else:
         answer = yield from answer_to(context, query, conditions)
         rows, end = yield from read_rows(context, answer, limit, start)
     if end is None:
         return Page(rows, None)
-    end = msgspec.structs.replace(end, query=digest or digest_of(query))
-    return Page(rows, write_cursor(context.state.cursors, end))
+    return Page(rows, write_cursor(context.state.cursors, end, words or words_of(query, stream)))
+
+
+def _list_of(query: Query) -> Stream | None:
+    """Return the list of a view, or the stretch of it, that a query asks for and nothing else; None for any other query.
+
+    Raises:
+        ValidationError: a value does not fit its field.
+    """
+    part, entity = query.parts[0], query.entity
+    if len(query.parts) > 1 or not part.view or part.having or part.filters:
+        return None
+    view = entity.views[part.view]
+    if view.order != query.order:
+        return None
+    texts = []
+    for name, value in zip(view.selecting, part.values, strict=True):
+        kind = entity.filters[name] if name != view.each else entity.filters[name][5:-1]
+        if type(value) is not str or kind != "str" or not value.isascii():
+            text = key_text(check_value(value, kind, entity=entity.name, field=name))
+        else:
+            text = value  # check_value and key_text would return it as well
+        texts.append(text.strip() if name in entity.trimmed else text)
+    if not part.stretches:
+        return Stream(view, tuple(texts))
+    ends = stretch_of(entity, query.order, part.stretches)
+    return Stream(view, tuple(texts), ends_of(*ends)) if ends is not None else None
 
 
 def answer_to(context: Context, query: Query, conditions: Sequence[Conditions]) -> Flow[Answer]:
@@ -110,20 +135,6 @@ def answer_to(context: Context, query: Query, conditions: Sequence[Conditions]) 
         else tuple(dict.fromkeys([stream for plan in plans for stream in plan.streams]))
     )
     return Answer(query, tuple(plans), having, streams, query.descending)
-
-
-def digest_of(query: Query) -> str:
-    """Return what identifies the rows and the order of a query in every process."""
-    return blake2b(_encode(_words(query)), digest_size=8, person=b"keyweave query").hexdigest()
-
-
-def _words(query: Query) -> list[Any]:
-    return [query.entity.name, query.order, query.descending, [_part_words(part) for part in query.parts]]
-
-
-def _part_words(part: Part) -> list[Any]:
-    having = [[each.via, _words(each.rows)] for each in part.having]
-    return [part.view, canonical(part.values), canonical(part.filters), canonical(part.stretches), having]
 
 
 def read_rows(
@@ -203,7 +214,7 @@ def _probe(
         context,
         answer.query.entity,
         answer.streams[0],
-        plan.conditions.tests,
+        plan.conditions,
         answer.having[0],
         limit,
         start,
@@ -228,9 +239,9 @@ def _keep(context: Context, answer: Answer, records: list[Any]) -> Flow[list[Any
 def _keep_part(
     context: Context, entity: Entity[R], plan: Plan, having: Sequence[Condition], records: list[R]
 ) -> Flow[list[R]]:
-    tests = plan.conditions.tests
-    if tests:
-        records = [record for record in records if matches(entity, tests, record)]
+    conditions = plan.conditions
+    if conditions.tests or conditions.view is not None:
+        records = [record for record in records if matches(entity, conditions, record)]
     return (yield from keep_having(context, entity, records, having)) if having else records
 
 

@@ -12,6 +12,7 @@ from keyweave.model.page import MAX_LIMIT, check_limit
 from keyweave.read.execute import Answer, answer_to, batch_for
 from keyweave.read.plan import Plan, checked, size_command
 from keyweave.read.query import Query
+from keyweave.read.usable import labels_of
 from keyweave.store.context import Context
 
 
@@ -26,8 +27,8 @@ class Explanation:
         views: every view that is read; one is named once for each of its lists.
         order: the order of the rows.
         descending: whether the highest value comes first.
-        candidates: every view among which the planner chose, with its number of members.
-        narrowing: other views that a member must be in before its document is read.
+        candidates: every view among which the planner chose, with its number of members; of several elements with the element.
+        narrowing: other views that a member must be in before its document is read; of several elements with the element.
         compared: fields that no view covers, so that they are compared in each document that is read.
         trips: round trips of the first page, if the documents of its first batch suffice.
         documents: the most documents that are read for it.
@@ -80,21 +81,22 @@ def explain(context: Context, query: Query, limit: int = 50) -> Flow[Explanation
     entity, plan = query.entity, answer.plans[0]
     streams = [*answer.streams, *[each for one in answer.plans for each in one.sorted_from]]
     sizes = dict(plan.sizes)
-    readable = plan.access.readable if plan.access is not None else ()
+    readable = plan.readable(entity, query.order)
     # The script chooses among these, so their sizes are asked for here.
-    commands = [size_command(context, entity, each) for each in plan.choices(entity, query.order)]
-    if commands and (len(readable) > 1 or plan.sorted_from):
-        numbers = [int(number) for number in (yield from ask(context, tuple(commands)))]
-    else:
-        numbers = []
-    if len(readable) > 1:
-        sizes = {view.name: number for view, number in zip(readable, numbers, strict=True)}
+    asked = readable if len(readable) > 1 else plan.sorted_from
+    numbers: list[int] = []
+    if asked:
+        commands = tuple([size_command(context, entity, each) for each in asked])
+        numbers = [int(number) for number in (yield from ask(context, commands))]
     views = tuple(each.view.name for each in streams)
     narrowing: tuple[str, ...] = ()
-    if plan.access is not None:
-        best = min(readable, key=lambda view: sizes.get(view.name, 0))
-        views = (best.name,)
-        narrowing = tuple(each.name for each in plan.access.views if each is not best)
+    if readable:
+        labels = labels_of([*readable, *plan.narrowing])
+        if numbers:
+            sizes = dict(zip(labels, numbers, strict=False))
+        best = min(range(len(readable)), key=lambda number: numbers[number] if numbers else 0)
+        views = (readable[best].view.name,)
+        narrowing = tuple(label for number, label in enumerate(labels) if number != best)
     trips, documents = _cost(context, answer, limit, sum(numbers) if plan.sorted_from else 0)
     return Explanation(
         entity.name,

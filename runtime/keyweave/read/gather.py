@@ -14,12 +14,11 @@ from keyweave.model.keytext import checked_text
 from keyweave.model.page import Page
 from keyweave.model.record import Record
 from keyweave.read.answers import rows_of
-from keyweave.read.conditions import matches
 from keyweave.read.execute import Answer, answer_to, page, read_rows
 from keyweave.read.get import find, is_live
 from keyweave.read.lock import find_for_update_with
-from keyweave.read.merge import most_members
-from keyweave.read.page import all_pages, page_call, read_replies, read_reply
+from keyweave.read.match import matches
+from keyweave.read.page import all_pages, most_members, page_call, read_replies, read_reply
 from keyweave.read.plan import checked
 from keyweave.read.query import Query, view_query
 from keyweave.read.stream import Stream
@@ -201,7 +200,7 @@ def _by_key(context: Context, answer: Answer, referrer: Referrer) -> Flow[tuple[
     """Return the row whose key is known with the rows that refer to it; None if the query does not match it."""
     entity, plan = answer.query.entity, answer.plans[0]
     found = yield from _find_with(context, entity, plan.keys[0], referrer, newest_first(referrer))
-    if found is None or not matches(entity, plan.conditions.tests, found[0]):
+    if found is None or not matches(entity, plan.conditions, found[0]):
         return None
     return found
 
@@ -271,7 +270,7 @@ def first_and_list_by_script(
     records, end = yield from read_reply(context, entity, stream, True, reply[0])
     if not records and end is None:
         return True, None
-    if not records or not matches(entity, answer.plans[0].conditions.tests, records[0]):
+    if not records or not matches(entity, answer.plans[0].conditions, records[0]):
         # The first members are past their deadline or damaged. A search finds the first row behind them.
         return False, None
     record = records[0]

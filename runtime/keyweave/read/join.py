@@ -16,14 +16,16 @@ from keyweave.effects import Command, Flow
 from keyweave.errors import ValidationError
 from keyweave.exchange.ask import ask
 from keyweave.exchange.handshake import require_built
-from keyweave.model.entity import Entity, Referrer, View
+from keyweave.model.entity import Entity, Referrer
 from keyweave.model.record import Record
-from keyweave.read.conditions import Conditions, matches
+from keyweave.read.conditions import Conditions
 from keyweave.read.get import get_many
+from keyweave.read.match import matches
 from keyweave.read.page import all_pages
-from keyweave.read.plan import checked, view_key
+from keyweave.read.plan import checked
 from keyweave.read.query import Having
 from keyweave.read.stream import Stream
+from keyweave.read.usable import list_key, lists_of, usable_views
 from keyweave.store.access_path import widest
 from keyweave.store.context import Context
 
@@ -101,20 +103,20 @@ def keep_having(
     return records
 
 
-def narrowing_views(context: Context, condition: Condition) -> list[View]:
-    """Return the views that contain every referring row for which the condition holds."""
+def narrowing_lists(context: Context, condition: Condition) -> tuple[Stream, ...]:
+    """Return lists that contain every referring row for which the condition holds, other than those of its reference."""
     plain = condition.plain
     if plain is None:
-        return []
-    referrer = condition.referrer
+        return ()
+    child, via = condition.referrer.entity, condition.referrer.reference.via
+    named = [plain.view] if plain.view is not None else []
     usable = [
         view
-        for view in referrer.entity.views.values()
-        if view.whole and view.fields and view.name != referrer.reference.via
-        if all(name in plain.equal for name in view.fields)
-        if f"{referrer.entity.name}.{view.name}" not in context.unbuilt
+        for view in (*named, *usable_views(child, "", plain))
+        if view.selecting and view.name != via and plain.equal.keys() >= set(view.fields)
+        if f"{child.name}.{view.name}" not in context.unbuilt
     ]
-    return widest(usable)
+    return lists_of(widest(usable), plain)
 
 
 def _matching(context: Context, condition: Condition, rows: list[Any]) -> Flow[list[Any]]:
@@ -122,7 +124,7 @@ def _matching(context: Context, condition: Condition, rows: list[Any]) -> Flow[l
     child = condition.referrer.entity
     kept: dict[int, Any] = {}
     for conditions, nested in zip(condition.parts, condition.nested, strict=True):
-        found = [row for row in rows if id(row) not in kept and matches(child, conditions.tests, row)]
+        found = [row for row in rows if id(row) not in kept and matches(child, conditions, row)]
         found = yield from keep_having(context, child, found, nested)
         kept |= {id(row): row for row in found}
     return list(kept.values())
@@ -147,9 +149,8 @@ def _by_intersection(
     child, via = referrer.entity, referrer.reference.via
     if context.unbuilt:
         yield from require_built(context, child, via)
-    partition, plain = context.partition(child), condition.plain
-    views = narrowing_views(context, condition)
-    narrowing = [view_key(context, child, view, plain.equal) for view in views] if plain is not None else []
+    partition = context.partition(child)
+    narrowing = [list_key(context, child, each) for each in narrowing_lists(context, condition)]
     kept: list[R] = []
     for start in range(0, len(records), _PIPELINE):
         part = records[start : start + _PIPELINE]

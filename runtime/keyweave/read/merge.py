@@ -14,6 +14,7 @@ from keyweave.model.cursor import Position
 from keyweave.model.entity import Entity
 from keyweave.model.record import Record
 from keyweave.read.get import which_live
+from keyweave.read.page import most_members, next_position
 from keyweave.read.rank import Rank, rank_at
 from keyweave.read.readable import load_readable
 from keyweave.read.stream import Stream
@@ -24,14 +25,7 @@ R = TypeVar("R", bound=Record)
 MOST_STREAMS: Final = 64
 """Maximum number of streams of one query; a filter that needs more is compared on documents."""
 
-_MIN_SCAN: Final = 4000
-_SCAN_FACTOR: Final = 8
 _LONGEST_STRIDE: Final = 500
-
-
-def most_members(limit: int) -> int:
-    """Return how many members one call may read for a page of `limit` rows. Behind many ended rows it needs all of them."""
-    return max(_MIN_SCAN, limit * _SCAN_FACTOR)
 
 
 def merge_by_script(
@@ -86,16 +80,6 @@ def merge_call(
     return reply
 
 
-def next_position(
-    entity: Entity[Any], streams: Sequence[Stream], newest: bool, reply: Any
-) -> Position | None:
-    """Return the position in a reply of `page` or `merge`; None at the end."""
-    score, member = reply[0], reply[1]
-    if not score:
-        return None
-    return Position(entity.name, streams[0].view.order, newest, score.decode(), member.decode())
-
-
 def merge_by_keys(
     context: Context,
     entity: Entity[R],
@@ -142,6 +126,13 @@ def merge_by_keys(
             examined += step
         stride = max(limit - len(records), min(2 * stride, _LONGEST_STRIDE))
     return records, last
+
+
+def page_by_keys(
+    context: Context, entity: Entity[R], stream: Stream, limit: int, start: Position | None, newest: bool
+) -> Flow[tuple[list[R], Position | None]]:
+    """Return what `page.page_by_script` returns, by ranges of the view and MGET."""
+    return merge_by_keys(context, entity, (stream,), limit, start, newest)
 
 
 def _range(

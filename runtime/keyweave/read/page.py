@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from keyweave.effects import Flow, Reply, Word
 from keyweave.exchange.ask import ask_script
@@ -13,13 +13,15 @@ from keyweave.model.cursor import Position, read_cursor, write_cursor
 from keyweave.model.entity import Entity
 from keyweave.model.page import MAX_LIMIT, Page, check_limit
 from keyweave.model.record import Record
-from keyweave.read.merge import merge_by_keys, most_members, next_position
 from keyweave.read.rank import overlay
 from keyweave.read.readable import load_each, load_readable
 from keyweave.read.stream import Stream
 from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
+
+_MIN_SCAN: Final = 4000
+_SCAN_FACTOR: Final = 8
 
 
 def page(
@@ -91,6 +93,11 @@ def read_streams(
     return records, end
 
 
+def most_members(limit: int) -> int:
+    """Return how many members one call may read for a page of `limit` rows. Behind many ended rows it needs all of them."""
+    return max(_MIN_SCAN, limit * _SCAN_FACTOR)
+
+
 def page_by_script(
     context: Context, entity: Entity[R], stream: Stream, limit: int, start: Position | None, newest: bool
 ) -> Flow[tuple[list[R], Position | None]]:
@@ -118,6 +125,16 @@ def page_call(
         most_members(limit),
         *stream.ends,
     )
+
+
+def next_position(
+    entity: Entity[Any], streams: Sequence[Stream], newest: bool, reply: Any
+) -> Position | None:
+    """Return the position in a reply of `page` or `merge`; None at the end."""
+    score, member = reply[0], reply[1]
+    if not score:
+        return None
+    return Position(entity.name, streams[0].view.order, newest, score.decode(), member.decode())
 
 
 def read_reply(
@@ -153,13 +170,6 @@ def _heal(context: Context, entity: Entity[Any], stream: Stream, reply: Any) -> 
     if dangling and context.unit is None:
         some = dangling[:HEALED_AT_ONCE]
         yield from heal_on_the_way(context, dangling_members(entity, stream.view.name, stream.values, some))
-
-
-def page_by_keys(
-    context: Context, entity: Entity[R], stream: Stream, limit: int, start: Position | None, newest: bool
-) -> Flow[tuple[list[R], Position | None]]:
-    """Return what `page_by_script` returns, by ranges of the view and MGET."""
-    return merge_by_keys(context, entity, (stream,), limit, start, newest)
 
 
 def all_pages(

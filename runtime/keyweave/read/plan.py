@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import product
-from math import prod
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -17,13 +15,24 @@ from keyweave.keyspace.keys import join
 from keyweave.model.entity import Entity, Unique, View
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.keytext import key_text
-from keyweave.read.conditions import Conditions, check_order, checked_field, conditions_of, stretch_of
+from keyweave.read.conditions import Conditions, check_order, conditions_of
 from keyweave.read.keyed import keys_asked
 from keyweave.read.merge import MOST_STREAMS
 from keyweave.read.query import Having, Part, Query
 from keyweave.read.stream import Stream, ends_of
+from keyweave.read.usable import (
+    bounds,
+    conditions_held,
+    holds_all,
+    lists_of,
+    streams_of,
+    usable_views,
+)
 from keyweave.store.access_path import AccessPath, candidates_of
 from keyweave.store.context import Context
+
+MOST_CHOICES: Final = 8
+"""Of so many elements at most, the planner compares the lists of a view."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -63,35 +72,17 @@ class Plan(msgspec.Struct, frozen=True):
         """Whether its rows are read whole, and sorted here."""
         return bool(self.sorted_from or self.keys or self.claim is not None)
 
-    def choices(self, entity: Entity[Any], order: str) -> tuple[Stream, ...]:
-        """The lists whose sizes decide what is read: those that the server chooses among, or those that are read whole."""
+    def readable(self, entity: Entity[Any], order: str) -> tuple[Stream, ...]:
+        """The lists of the access path that are in the order of the query."""
         if self.access is None:
-            return self.sorted_from
+            return ()
         low, high, _ = self.conditions.ends(entity, order)
-        values = self.conditions.equal
-        return tuple(
-            [Stream(view, values_of(view, values), ends_of(low, high)) for view in self.access.readable]
-        )
+        return lists_of(self.access.readable, self.conditions, ends_of(low, high))
 
-
-def list_of(query: Query) -> Stream | None:
-    """Return the list of a view, or the stretch of it, that a query asks for and nothing else; None for any other query.
-
-    Raises:
-        ValidationError: a value does not fit its field.
-    """
-    (part, *more), entity = query.parts, query.entity
-    if more or not part.view or part.having or part.filters:
-        return None
-    view = entity.views[part.view]
-    if view.order != query.order or view.each:
-        return None
-    given = zip(view.fields, part.values, strict=True)
-    values = tuple([key_text(checked_field(entity, name, value)) for name, value in given])
-    if not part.stretches:
-        return Stream(view, values)
-    ends = stretch_of(entity, query.order, part.stretches)
-    return Stream(view, values, ends_of(*ends)) if ends is not None else None
+    @property
+    def narrowing(self) -> tuple[Stream, ...]:
+        """The lists of the access path that are in other orders."""
+        return lists_of(self.access.narrowing, self.conditions) if self.access is not None else ()
 
 
 def checked(query: Query) -> list[Conditions]:
@@ -127,35 +118,33 @@ def _plan_part(context: Context, query: Query, part: Part, conditions: Condition
     if keys is not None:
         return _made(part, conditions, conditions.left(entity.key_fields), keys=keys)
     for unique in entity.uniques.values():
-        if conditions.equal.keys() >= set(unique.fields):
+        if conditions.equal.keys() >= set(unique.fields) and holds_all(
+            entity, query.order, unique, conditions
+        ):
             if f"{entity.name}.{unique.name}" not in context.unbuilt:
-                claim = _claim(unique, conditions)
-                return _made(part, conditions, conditions.left(unique.fields), claim=claim)
+                left = conditions.left(unique.fields, (), unique.conditions or ())
+                return _made(part, conditions, left, claim=_claim(unique, conditions))
     return (yield from _plan_views(context, query, part, conditions))
 
 
 def _plan_views(context: Context, query: Query, part: Part, conditions: Conditions) -> Flow[Plan]:
     entity, order = query.entity, query.order
+    usable = usable_views(entity, order, conditions)
     shape = (
         entity.name,
         order,
         frozenset(conditions.equal),
-        frozenset([(name, len(values)) for name, values in conditions.any_of.items()]),
-        frozenset(conditions.ranges),
+        conditions.bounding,
+        tuple([view.name for view in usable]),
     )
     known = context.state.access_paths.get(shape) if not context.unbuilt else None
     if known is None:
-        usable = [
-            view
-            for view in entity.views.values()
-            if view.whole and _streams_of(view, conditions) <= MOST_STREAMS
-        ]
         if context.unbuilt:
             usable = yield from _built(context, entity, usable, order)
         known = candidates_of(
             order,
             usable,
-            [view for view in usable if _bounds(entity, view, conditions)],
+            [view for view in usable if bounds(entity, view, conditions)],
             frozenset(conditions.equal),
         )
         if not context.unbuilt:
@@ -164,18 +153,18 @@ def _plan_views(context: Context, query: Query, part: Part, conditions: Conditio
         return (yield from _plan_equal(context, query, part, known.equal, conditions))
     if known.leading:
         return (yield from _plan_smallest(context, query, part, known.leading, conditions))
-    whole = known.whole
+    whole, scan = known.whole, not known.others
+    if scan and not (whole and (query.scan or any(_is_bounded(each.rows) for each in part.having))):
+        raise _unbounded(query, conditions, possible=bool(whole))
     if whole and whole[0].order == order:
         plan = _plan_streams(query, part, whole[0], conditions)
         if not plan.compared:
-            return plan
+            return msgspec.structs.replace(plan, scan=scan)
         narrowed = known.narrowed
-        if narrowed is not None and selectable(context, narrowed) and len(query.parts) == 1:
+        if narrowed is not None and selectable(context, narrowed, conditions) and len(query.parts) == 1:
             return (yield from _plan_equal(context, query, part, narrowed, conditions))
     if known.others:
         return (yield from _plan_smallest(context, query, part, known.others, conditions))
-    if not whole or not (query.scan or part.having):
-        raise _unbounded(query, conditions, possible=bool(whole))
     plan = _plan_streams(query, part, whole[0], conditions)
     return msgspec.structs.replace(plan, scan=True)
 
@@ -184,24 +173,30 @@ def _plan_equal(
     context: Context, query: Query, part: Part, access: AccessPath, conditions: Conditions
 ) -> Flow[Plan]:
     """Plan a filter by views in the query's order whose fields all have one value: the server intersects them if it can."""
-    if len(query.parts) == 1 and selectable(context, access):
+    if len(query.parts) == 1 and selectable(context, access, conditions):
         decided = conditions.ends(query.entity, query.order)[2]
-        return _made(part, conditions, conditions.left(access.covered, decided), access=access)
+        left = conditions.left(access.covered, decided, conditions_held(access.views))
+        return _made(part, conditions, left, access=access)
     return (yield from _plan_smallest(context, query, part, access.readable, conditions))
 
 
 def _plan_smallest(
     context: Context, query: Query, part: Part, views: Sequence[View], conditions: Conditions
 ) -> Flow[Plan]:
-    """Plan by the view that has the fewest members. Of equal sizes the first is taken, which covers the most fields."""
-    plans = {view.name: _plan_streams(query, part, view, conditions) for view in views}
+    """Plan by the view that has the fewest members. Of equal sizes it is the one that leaves the fewest filters."""
+    plans = {}
+    for view in views:
+        elements = conditions.elements[view.each] if view.each else ()
+        for number in range(min(len(elements), MOST_CHOICES) or 1):
+            name = f"{view.name}:{key_text(elements[number])}" if len(elements) > 1 else view.name
+            plans[name] = _plan_streams(query, part, view, conditions, number)
     if len(plans) == 1 and context.unit is None:
         return next(iter(plans.values()))
     lists = {name: plan.streams or plan.sorted_from for name, plan in plans.items()}
     commands = [size_command(context, query.entity, each) for streams in lists.values() for each in streams]
     numbers = iter((yield from ask(context, tuple(commands))))
     sizes = {name: sum(int(next(numbers)) for _ in streams) for name, streams in lists.items()}
-    best = min(plans, key=lambda name: sizes[name])
+    best = min(plans, key=lambda name: (sizes[name], len(plans[name].compared)))
     return msgspec.structs.replace(plans[best], sizes=sizes)
 
 
@@ -211,14 +206,19 @@ def size_command(context: Context, entity: Entity[Any], stream: Stream) -> Comma
     return ("ZCOUNT", key, *stream.ends) if stream.ends else ("ZCARD", key)
 
 
-def _plan_streams(query: Query, part: Part, view: View, conditions: Conditions) -> Plan:
-    """Plan by all lists of one view that have rows of the part: one for each combination of values of its fields."""
+def _plan_streams(query: Query, part: Part, view: View, conditions: Conditions, element: int = 0) -> Plan:
+    """Plan by all lists of one view that have rows of the part: one for each combination of values of its fields.
+
+    Args:
+        element: of several elements, the number of the one whose lists are read.
+    """
     entity = query.entity
     low, high, decided = conditions.ends(entity, view.order)
-    names = conditions.left(view.selecting, decided)
+    several = view.each and len(conditions.elements[view.each]) > 1
+    names = conditions.left(view.fields if several else view.selecting, decided, conditions_held((view,)))
     if low > high:
         return Plan(conditions=conditions)
-    streams = streams_of(view, conditions, ends_of(low, high))
+    streams = streams_of(view, conditions, ends_of(low, high), element)
     if view.order != query.order:
         return _made(part, conditions, names, sorted_from=streams)
     return _made(part, conditions, names, streams=streams)
@@ -228,42 +228,32 @@ def _made(part: Part, conditions: Conditions, compared: Iterable[str], **how: An
     return Plan(conditions=conditions, having=part.having, compared=tuple(compared), **how)
 
 
-def streams_of(view: View, conditions: Conditions, ends: Any = ()) -> tuple[Stream, ...]:
-    """Return the lists of a view for every combination of the values of its fields."""
-    values = [conditions.any_of.get(name) or (conditions.equal[name],) for name in view.fields]
-    if view.each:
-        values.append((conditions.elements[view.each],))
-    texts = [tuple([key_text(each) for each in several]) for several in values]
-    return tuple([Stream(view, combination, ends) for combination in product(*texts)])
+def selectable(context: Context, access: AccessPath, conditions: Conditions) -> bool:
+    """Return whether an access path has several lists and the server can intersect them."""
+    if context.strategy.select is None:
+        return False
+    lists = [len(conditions.elements[view.each]) if view.each else 1 for view in access.views]
+    return 1 < sum(lists) <= MOST_STREAMS
 
 
-def values_of(view: View, filters: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the key texts of a view's fields."""
-    return tuple([key_text(filters[name]) for name in view.fields])
+def _is_bounded(query: Query) -> bool:
+    """Return whether views, keys or unique values bound the rows of a query, or it may scan."""
+    return query.scan or all(_is_bounded_part(query, part) for part in query.parts)
 
 
-def view_key(context: Context, entity: Entity[Any], view: View, filters: Mapping[str, Any]) -> str:
-    """Return the key of a view for the values that `filters` has for its fields."""
-    return context.partition(entity).view(entity.name, view.name, values_of(view, filters))
-
-
-def selectable(context: Context, access: AccessPath) -> bool:
-    """Return whether an access path has several views and the server can intersect them."""
-    several = len(access.readable) + len(access.narrowing) > 1
-    return several and context.strategy.select is not None
-
-
-def _streams_of(view: View, conditions: Conditions) -> float:
-    """Return how many lists of a view have rows that match; infinite if a field of it has no value."""
-    known = [len(conditions.any_of.get(name, (None,))) for name in view.fields]
-    usable = all(name in conditions.equal or name in conditions.any_of for name in view.fields)
-    return prod(known) if usable else float("inf")
-
-
-def _bounds(entity: Entity[Any], view: View, conditions: Conditions) -> bool:
-    """Return whether a view has only some of the rows, or its order is limited to a stretch."""
-    low, high, _ = conditions.ends(entity, view.order)
-    return bool(view.fields) or low != float("-inf") or high != float("inf")
+def _is_bounded_part(query: Query, part: Part) -> bool:
+    entity, conditions = query.entity, conditions_of(query, part)
+    if conditions.impossible or entity.key in conditions.equal or entity.key in conditions.any_of:
+        return True
+    if any(
+        conditions.equal.keys() >= set(unique.fields) and holds_all(entity, query.order, unique, conditions)
+        for unique in entity.uniques.values()
+    ):
+        return True
+    views = [entity.views[part.view]] if part.view else usable_views(entity, query.order, conditions)
+    return any(bounds(entity, view, conditions) for view in views) or any(
+        _is_bounded(each.rows) for each in part.having
+    )
 
 
 def _claim(unique: Unique, conditions: Conditions) -> ClaimEntry:

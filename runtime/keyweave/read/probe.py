@@ -6,7 +6,7 @@ servers that require declared keys.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 from keyweave.effects import Flow, Word
@@ -16,11 +16,12 @@ from keyweave.exchange.heal import HEALED_AT_ONCE, dangling_members, heal_on_the
 from keyweave.model.cursor import Position
 from keyweave.model.entity import Entity
 from keyweave.model.record import Record
-from keyweave.read.conditions import Test, matches
-from keyweave.read.join import Condition, keep_having, narrowing_views
-from keyweave.read.plan import view_key
+from keyweave.read.conditions import Conditions
+from keyweave.read.join import Condition, keep_having, narrowing_lists
+from keyweave.read.match import matches
 from keyweave.read.readable import load_each, load_readable
 from keyweave.read.stream import Stream
+from keyweave.read.usable import conditions_held, list_key
 from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
@@ -33,13 +34,13 @@ def probe(
     context: Context,
     entity: Entity[R],
     stream: Stream,
-    tests: Mapping[str, Sequence[Test]],
+    filters: Conditions,
     conditions: Sequence[Condition],
     limit: int,
     start: Position | None,
     newest: bool,
 ) -> Flow[tuple[list[R], Position | None] | None]:
-    """Return rows of a stream that pass `tests` and satisfy the conditions, and the next position.
+    """Return rows of a stream that match `filters` and satisfy the conditions, and the next position.
 
     None means that this needs another strategy.
     """
@@ -47,8 +48,12 @@ def probe(
         return None
     (condition,) = conditions
     plain = condition.plain
-    narrowing = narrowing_views(context, condition)
-    if plain is None or not {name for each in narrowing for name in each.fields}.issuperset(plain.tests):
+    narrowing = narrowing_lists(context, condition)
+    views = [each.view for each in narrowing]
+    covered = [name for view in views for name in view.selecting]
+    if plain is None or plain.left(covered, (), conditions_held(views)):
+        return None
+    if plain.view is not None and plain.view not in views:
         return None
     child, via = condition.referrer.entity, condition.referrer.reference.via
     if context.unbuilt:
@@ -56,7 +61,7 @@ def probe(
     partition, rows = context.partition(entity), context.partition(child)
     keys = (
         partition.view(entity.name, stream.view.name, stream.values),
-        *[view_key(context, child, each, plain.equal) for each in narrowing],
+        *[list_key(context, child, each) for each in narrowing],
     )
     position = start
     found: list[R] = []
@@ -80,10 +85,10 @@ def probe(
             )
         records = load_each(context, entity, [document for document, _ in reply[3:]])
         for record, (_, proof) in zip(records, reply[3:], strict=True):
-            if record is None or not matches(entity, tests, record):
+            if record is None or not matches(entity, filters, record):
                 continue
             rows_found = load_readable(context, child, [proof]) if proof else []
-            if rows_found and matches(child, plain.tests, rows_found[0]):
+            if rows_found and matches(child, plain, rows_found[0]):
                 found.append(record)
             else:
                 found += yield from keep_having(context, entity, [record], conditions)

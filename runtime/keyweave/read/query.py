@@ -1,23 +1,25 @@
-"""Queries: what a handle of rows asks for, before anything is checked or sent.
+"""Queries: what a handle of rows asks for, before anything is checked or sent, and what handles of both flavours share.
 
-A query is immutable and cheap to make. A handle makes a new one for each of its methods that choose rows, and `compile` checks
-it when rows are asked for.
+A query is immutable and cheap to make. A handle makes a new one for each of its methods that choose rows. What is wrong with
+a query is reported when rows are asked for, before anything is sent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 
 from keyweave.errors import ValidationError
 from keyweave.model.entity import Entity
+from keyweave.model.keyed import K, KeyedRows, T
+from keyweave.store.context import Context
 
 NO_FILTERS: Final[Mapping[str, Any]] = {}
 
 
-class Part(msgspec.Struct, frozen=True):
+class Part(msgspec.Struct, frozen=True, gc=False):
     """Rows for which everything in it holds. The rows of a query are in at least one of its parts.
 
     Attributes:
@@ -35,7 +37,7 @@ class Part(msgspec.Struct, frozen=True):
     having: tuple[Having, ...] = ()
 
 
-class Query(msgspec.Struct, frozen=True):
+class Query(msgspec.Struct, frozen=True, gc=False):
     """What a handle asks for.
 
     Attributes:
@@ -103,7 +105,7 @@ class Query(msgspec.Struct, frozen=True):
         return Query(self.entity, parts, self.order, self.reverse, self.scan)
 
 
-class Having(msgspec.Struct, frozen=True):
+class Having(msgspec.Struct, frozen=True, gc=False):
     """A condition of a semi-join: a row of `rows` refers to the row.
 
     Attributes:
@@ -127,3 +129,55 @@ def where_query(entity: Entity[Any], filters: Mapping[str, Any]) -> Query:
 
 def _replace(part: Part, **changes: Any) -> Part:
     return msgspec.structs.replace(part, **changes)
+
+
+class Handle(KeyedRows[T, K]):
+    """The rows of a query. Each method returns another handle."""
+
+    __slots__ = ("_context", "_query", "_run")
+
+    def __init__(self, run: Any, context: Context, query: Query) -> None:
+        self._run: Final = run
+        self._context: Final = context
+        self._query: Final = query
+
+    def reverse(self) -> Self:
+        """The same rows in exactly the opposite order."""
+        return self._with(self._query.reversed())
+
+    def between(self, low: Any, high: Any) -> Self:
+        """The rows from `low` to `high` in their order, both ends included; None for an open end.
+
+        The order `created` or `revision` takes datetimes, and a field's order takes values of the field.
+        """
+        return self._with(self._query.within(low, high))
+
+    def order_by(self, order: str) -> Self:
+        """The same rows in another order: `created`, `revision`, or a field of numbers, moments or strings.
+
+        Rows without a value in that field are left out. If no view has the order, the rows are read whole and sorted.
+        """
+        return self._with(self._query.ordered(order))
+
+    def having(self, rows: Handle[Any, Any], via: str = "") -> Self:
+        """Only rows to which one of `rows` refers; `via` is the field of the reference, if there are several."""
+        return self._with(self._query.where_having(Having(rows._query, via)))
+
+    def scan(self) -> Self:
+        """The same rows, with permission to read all rows of the entity to find them."""
+        return self._with(self._query.scanning())
+
+    def __or__(self, other: Self) -> Self:
+        """Rows in either handle, each once, in their common order.
+
+        Raises:
+            ValidationError: the handles have other entities, orders or directions.
+        """
+        return self._with(self._query.or_(other._query))
+
+    def _with(self, query: Query) -> Self:
+        return type(self)(self._run, self._context, query)
+
+    def __repr__(self) -> str:
+        query = self._query
+        return f"<{type(self).__name__} of {query.entity.name}, order {query.order}>"

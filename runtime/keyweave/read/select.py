@@ -14,10 +14,9 @@ from keyweave.model.cursor import Position
 from keyweave.model.entity import Entity
 from keyweave.model.record import Record
 from keyweave.read.conditions import Conditions
-from keyweave.read.merge import most_members
-from keyweave.read.page import read_reply
-from keyweave.read.plan import values_of, view_key
+from keyweave.read.page import most_members, read_reply
 from keyweave.read.stream import Stream, ends_of
+from keyweave.read.usable import list_key, lists_of
 from keyweave.store.access_path import AccessPath
 from keyweave.store.context import Context
 
@@ -39,9 +38,10 @@ def select(
         The stream that was read, the rows, and the next position. There may be fewer than `limit` rows before the end, when
         few of the members that were read are in every view.
     """
-    views, filters = access.views, conditions.equal
-    low, high, _ = conditions.ends(entity, views[0].order)
+    low, high, _ = conditions.ends(entity, access.readable[0].order)
     ends = ends_of(low, high)
+    readable = lists_of(access.readable, conditions, ends)
+    streams = (*readable, *lists_of(access.narrowing, conditions))
     arguments: tuple[Word, ...] = (
         context.partition(entity).document_prefix(entity.name),
         limit,
@@ -49,12 +49,11 @@ def select(
         start.score if start is not None else "",
         start.member if start is not None else "",
         most_members(limit),
-        len(access.readable),
+        len(readable),
         *ends,
     )
-    keys = tuple([view_key(context, entity, view, filters) for view in views])
+    keys = tuple([list_key(context, entity, stream) for stream in streams])
     reply: Any = yield from ask_script(context, "select", keys, arguments)
-    view = views[reply[0] - 1]
-    stream = Stream(view, values_of(view, filters), ends)
+    stream = streams[reply[0] - 1]
     records, end = yield from read_reply(context, entity, stream, newest, reply[1:])
     return stream, records, end

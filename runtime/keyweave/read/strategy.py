@@ -15,8 +15,8 @@ from keyweave.read.gather import (
     row_and_list_by_script,
 )
 from keyweave.read.get import owner_by_keys, owner_by_script
-from keyweave.read.merge import merge_by_keys, merge_by_script
-from keyweave.read.page import page_by_keys, page_by_script
+from keyweave.read.merge import merge_by_keys, merge_by_script, page_by_keys
+from keyweave.read.page import page_by_script
 from keyweave.read.probe import probe, probe_by_pages
 from keyweave.read.select import select
 from keyweave.read.tree import levels_by_keys, levels_by_script

@@ -12,7 +12,7 @@ import msgspec
 from keyweave.model.entity import View
 
 
-class Stream(msgspec.Struct, frozen=True):
+class Stream(msgspec.Struct, frozen=True, gc=False):
     """A list of a view, or a stretch of it.
 
     Attributes:

@@ -15,7 +15,8 @@ class AccessPath:
     Attributes:
         readable: views in the requested order, most fields first. Each of them contains every matching row.
         narrowing: views in other orders, for fields that no view of `readable` has. They contain every matching row.
-        covered: the fields of these views. Rows that are in all views match the filter on these fields.
+        covered: the fields of these views, and those that have an entry for each element. Rows that are in all views match the
+            filters on these fields.
     """
 
     readable: tuple[View, ...]
@@ -31,8 +32,9 @@ class AccessPath:
 def access_path_of(ordered: Iterable[View], others: Iterable[View]) -> AccessPath:
     """Return the access path from views in the requested order and in other orders, whose fields are all filtered."""
     readable = widest(ordered)
-    narrowing = widest(others, [name for view in readable for name in view.fields])
-    covered = frozenset(name for view in (*readable, *narrowing) for name in view.fields)
+    decided = [each.field for view in readable for each in view.conditions or () if each.operator == "=="]
+    narrowing = widest(others, [*decided, *[name for view in readable for name in view.selecting]])
+    covered = frozenset(name for view in (*readable, *narrowing) for name in view.selecting)
     return AccessPath(tuple(readable), tuple(narrowing), covered)
 
 
@@ -58,7 +60,7 @@ class Candidates:
 def candidates_of(
     order: str, usable: Iterable[View], bounded: Iterable[View], equal: frozenset[str]
 ) -> Candidates:
-    """Return the candidates among the usable views: those whose fields have values.
+    """Return the candidates among the usable views: those that contain every matching row.
 
     Args:
         order: the order of the query.
@@ -69,8 +71,8 @@ def candidates_of(
     bounded = list(bounded)
     leading = widest([view for view in bounded if view.order == order])
     others = widest([view for view in bounded if view.order != order])
-    narrowing = [view for view in others if view.fields and equal.issuperset(view.fields)]
-    every = [view for view in usable if not view.fields]
+    narrowing = [view for view in others if view.selecting and equal.issuperset(view.fields)]
+    every = [view for view in usable if view.whole and not view.fields]
     whole = ([view for view in every if view.order == order] or every)[:1]
     same = bool(leading) and all(equal.issuperset(view.fields) for view in leading)
     return Candidates(
@@ -83,14 +85,16 @@ def candidates_of(
 
 
 def widest(views: Iterable[View], covered: Iterable[str] | None = None) -> list[View]:
-    """Return views by descending number of fields, then name, without redundant ones.
+    """Return views by descending number of fields, partial ones first, then by name, without redundant ones.
 
-    A view is redundant when `covered`, or a view that is kept, has all of its fields.
+    A view is redundant when `covered`, or a view that is kept and has no rows besides, has all of its fields.
     """
     kept: list[View] = []
-    known = [] if covered is None else [frozenset(covered)]
-    for view in sorted(views, key=lambda view: (-len(view.fields), view.name)):
-        if not any(fields.issuperset(view.fields) for fields in known):
+    known = frozenset(covered) if covered is not None else None
+    for view in sorted(views, key=lambda view: (-len(view.selecting), not view.where, view.name)):
+        fields = view.selecting
+        if known is not None and known.issuperset(fields):
+            continue
+        if not any(set(fields) <= set(other.selecting) and view.where in ("", other.where) for other in kept):
             kept.append(view)
-            known.append(frozenset(view.fields))
     return kept

@@ -196,7 +196,7 @@ class Stage:
         expected = listed(self.key_of(record)).page(limit=1000).rows
         assert getattr(repository, f"get_{method}")(self.key_of(record)) == (record, expected)
         together = getattr(repository, method)
-        rows = repository.where(**self._filters(repository, record))
+        rows = repository.where(**self._filters(repository, record)).scan()
         assert together(rows).first() == (record, expected)
         assert (
             together(rows).list()
@@ -208,7 +208,7 @@ class Stage:
         for view in whole:
             values = {name: getattr(record, name) for name in view.fields}
             if None not in values.values():
-                leading = repository.where(**values).order_by(view.order)
+                leading = repository.where(**values).order_by(view.order).scan()
                 row, family = together(leading).first()
                 assert row == leading.first()
                 assert family == listed(self.key_of(row)).page(limit=1000).rows

@@ -68,10 +68,10 @@ def test_a_shop_at_work(stage: Stage) -> None:
         stage.visit(record)
         stage.write_again(record)
 
-    assert stage.customers.where().having(stage.orders.where(state=first.state)).page().rows == [
+    assert stage.customers.where().scan().having(stage.orders.where(state=first.state)).page().rows == [
         stage.customers.get("ada")
     ]
-    assert stage.orders.where().having(stage.parcels.where(sku="cup")).page().rows == []
+    assert stage.orders.where().scan().having(stage.parcels.where(sku="cup")).page().rows == []
     assert stage.orders.touch_sent_at("o1", NOON + timedelta(days=1)) is True
     assert stage.orders.touch_sent_at("o1", NOON) is True
     assert stage.orders.touch_sent_at("o2", NOON) is False

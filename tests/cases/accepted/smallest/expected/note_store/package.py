@@ -26,6 +26,7 @@ PACKAGE = Package(
         "first_and_page",
         "having",
         "lookup",
+        "members",
         "merge",
         "outcome",
         "page",
