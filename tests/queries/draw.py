@@ -5,17 +5,47 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 from keyweave.query import at_least, at_most, between, contains, is_not, one_of, starts_with
 from tests.queries.package import stock
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
-OWNERS = ["ada", "bob", "Éva", "a:b%", "ab"]
+OWNERS = [
+    "ada",
+    "bob",
+    "Éva",
+    "a:b%",
+    "ab",
+    "",
+    "a",
+    "a\x01",
+    "a\x01\x02",
+    "\x01",
+    "a\uffff",
+    "a\U0001f600",
+    "A",
+]
 TEAMS = ["red", "blue", None]
 TAGS = ["new", "sale", "x"]
-ORDERS = ["created", "revision", "price", "weight", "opened", "length", "owner", "rank", "slug"]
+ORDERS = [
+    "created",
+    "revision",
+    "price",
+    "weight",
+    "opened",
+    "length",
+    "owner",
+    "rank",
+    "slug",
+    "cost",
+    "day",
+    "starts",
+    "id",
+]
+TEXTS = ("owner", "slug", "id")
 COLUMNS = {"created": "made", "revision": "changed"}
 
 
@@ -33,6 +63,9 @@ def values_of(field: str) -> list[Any]:
         "flag": [True, False],
         "rank": [0, 1, 2],
         "slug": [f"slug{number}" for number in range(24)],
+        "cost": [Decimal(text) for text in ("-0.001", "0", "0.1", "0.101", "123456789.999")],
+        "day": [date(2026, 1, 1) + timedelta(days=number) for number in range(4)],
+        "starts": [time(0), time(9), time(9, 0, 0, 1), time(23, 59, 59, 999999)],
     }
     return every[field]
 
@@ -41,7 +74,7 @@ def row(chance: random.Random, key: str) -> dict[str, Any]:
     """The values of a random row."""
     drawn = {
         name: chance.choice(values_of(name))
-        for name in ("kind", "owner", "price", "weight", "opened", "length")
+        for name in ("kind", "owner", "price", "weight", "opened", "length", "cost", "day", "starts")
     }
     drawn |= {"team": chance.choice(TEAMS), "flag": chance.choice([True, False, None])}
     drawn |= {"rank": chance.choice([0, 1, 2, None]), "slug": f"slug{key[1:]}"}
@@ -56,6 +89,12 @@ def literal(value: Any) -> str:
         return str(value).upper()
     if isinstance(value, int | float):
         return repr(value)
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, time):
+        return f"TIME '{value.isoformat()}'"
+    if type(value) is date:
+        return f"DATE '{value.isoformat()}'"
     if isinstance(value, datetime):
         return f"TIMESTAMPTZ '{value.isoformat()}'"
     if isinstance(value, timedelta):
@@ -110,7 +149,7 @@ def condition(chance: random.Random, name: str) -> tuple[Any, str]:
         options += ["null", "not null"]
     if name not in ("kind", "flag"):
         options += ["between", "between", "at_least", "at_most"]
-    if name in ("owner", "team", "id", "slug"):
+    if name in ("team", *TEXTS):
         options.append("starts_with")
     match chance.choice(options):
         case "equal":
@@ -148,30 +187,47 @@ FIELDS = [
     "flag",
     "rank",
     "slug",
+    "cost",
+    "day",
+    "starts",
     "tags",
 ]
 VIEWS = {
-    "by_kind": (["kind"], "created"),
-    "by_kind_owner": (["kind", "owner"], "created"),
-    "by_team": (["team"], "revision"),
-    "by_owner_price": (["owner"], "price"),
-    "by_price": ([], "price"),
-    "by_kind_weight": (["kind"], "weight"),
-    "by_opened": ([], "opened"),
-    "by_length": (["owner"], "length"),
-    "all": ([], "created"),
+    "by_kind": (["kind"], "created", True),
+    "by_kind_owner": (["kind", "owner"], "created", True),
+    "by_team": (["team"], "revision", True),
+    "by_owner_price": (["owner"], "price", True),
+    "by_price": ([], "price", True),
+    "by_kind_weight": (["kind"], "weight", True),
+    "by_opened": ([], "opened", True),
+    "by_length": (["owner"], "length", True),
+    "all": ([], "created", True),
+    "by_slug": ([], "slug", False),
+    "by_owner": ([], "owner", False),
+    "by_kind_from_owner": (["kind"], "owner", True),
+    "by_team_owner": (["team"], "owner", False),
+    "by_tag_owner": (["tags"], "owner", False),
+    "flagged": (["kind"], "owner", False),
+    "by_id": (["kind"], "id", False),
+    "cheapest": (["kind"], "price", False),
+    "first": (["team"], "created", False),
+    "by_cost": ([], "cost", False),
+    "by_day": (["kind"], "day", True),
+    "by_starts": ([], "starts", False),
 }
+"""The fields, the order of each view, and whether it begins with the highest value."""
 
 
 def query(chance: random.Random) -> Drawn:
     """A random query: filters or a view, perhaps several of them joined by `|`, with ends, order and direction."""
-    views = chance.random() < 0.3
+    views = chance.random() < 0.4
     order = chance.choice(ORDERS)
+    descending = order not in TEXTS
     if views:
-        order = chance.choice(["created", "price", "weight"])
-    parts = [_part(chance, order, views) for _ in range(chance.choice([1, 1, 1, 2, 3]))]
+        order, descending = chance.choice(sorted({(order, way) for _, order, way in VIEWS.values()}))
+    parts = [_part(chance, order, views, descending) for _ in range(chance.choice([1, 1, 1, 2, 3]))]
     reverse, scan = chance.random() < 0.4, True
-    descending = (order in ("owner", "slug")) == reverse
+    descending = descending != reverse
     where, words = " OR ".join(f"({sql})" for _, sql in parts), " | ".join(sql for _, sql in parts)
     having = chance.choice([None, None, None, 0, 1])
     ends = None
@@ -205,11 +261,19 @@ def query(chance: random.Random) -> Drawn:
     return Drawn(make, where, order, descending, words)
 
 
-def _part(chance: random.Random, order: str, views: bool) -> tuple[Callable[[Any], Any], str]:
+def _part(
+    chance: random.Random, order: str, views: bool, descending: bool
+) -> tuple[Callable[[Any], Any], str]:
     if views:
-        name = chance.choice([name for name, (_, by) in VIEWS.items() if by == order])
-        values = {field: chance.choice(values_of(field)) for field in VIEWS[name][0]}
-        sql = " AND ".join([f"{field} = {literal(value)}" for field, value in values.items()]) or "TRUE"
+        name = chance.choice([name for name, (_, *by) in VIEWS.items() if by == [order, descending]])
+        values = {
+            field: chance.choice(TAGS if field == "tags" else values_of(field)) for field in VIEWS[name][0]
+        }
+        tests = [
+            f"{literal(value)} = ANY(tags)" if field == "tags" else f"{field} = {literal(value)}"
+            for field, value in values.items()
+        ]
+        sql = " AND ".join([*tests, *(["flag"] if name == "flagged" else [])]) or "TRUE"
         return (lambda items: getattr(items, name)(*values.values())), sql
     filters, texts = {}, []
     for field in chance.sample(FIELDS, chance.choice([0, 1, 1, 2, 2, 3])):

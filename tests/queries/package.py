@@ -37,6 +37,9 @@ fields:
   rank: {type: int, optional: true}
   tags: {type: list, of: string, default: []}
   slug: {type: string}
+  cost: {type: decimal, digits: 12, places: 3, default: 0}
+  day: {type: date, default: "2026-01-01"}
+  starts: {type: time, default: "09:00"}
   made: {type: datetime, managed: created}
   changed: {type: datetime, managed: updated}
 unique:
@@ -53,6 +56,18 @@ views:
   by_kind_weight: {fields: [kind], order: weight, why: lists}
   by_opened: {fields: [], order: opened, why: lists}
   by_length: {fields: [owner], order: length, why: lists}
+  by_slug: {fields: [], order: slug, why: lists}
+  by_owner: {fields: [], order: owner, why: lists}
+  by_kind_from_owner: {fields: [kind], order: owner desc, why: lists}
+  by_team_owner: {fields: [team], order: owner, why: lists}
+  by_tag_owner: {fields: [], each: tags, order: owner, why: lists}
+  flagged: {fields: [kind], order: owner, where: flag == true, why: lists}
+  by_id: {fields: [kind], order: id, why: lists}
+  cheapest: {fields: [kind], order: price asc, why: lists}
+  first: {fields: [team], order: created asc, why: lists}
+  by_cost: {fields: [], order: cost asc, why: lists}
+  by_day: {fields: [kind], order: day, why: lists}
+  by_starts: {fields: [], order: starts asc, why: lists}
 """,
     "note.yaml": """
 entity: Note

@@ -19,6 +19,7 @@ _NAMES: Final = {
     "keyweave.model.exact": ("EXACT", "DecimalLimits", "decimal_score"),
     "keyweave.model.ids": ("ksuid", "uuid4", "uuid4_text", "uuid7", "uuid7_text"),
     "keyweave.model.keytext": ("key_text",),
+    "keyweave.model.member": ("text_member",),
     "keyweave.model.merge": (
         "Merge",
         "add",
@@ -29,7 +30,7 @@ _NAMES: Final = {
         "union",
         "union_of_sets",
     ),
-    "keyweave.model.moment": ("duration_micros", "to_days", "to_micros"),
+    "keyweave.model.moment": ("duration_micros", "time_micros", "to_days", "to_micros"),
     "keyweave.model.normalize": ("compact", "fill_zero", "trim", "trimmed", "with_trimmed"),
     "keyweave.model.record": ("Record", "Value"),
     "keyweave.query": ("Choice", "Elements", "IsNot", "Ordered", "Text"),

@@ -20,6 +20,7 @@ from keyweave.errors import (
 )
 from keyweave.model.entry import REVISION, Entry
 from keyweave.model.keytext import check_kind, key_text, value_of
+from keyweave.model.member import split_member
 from keyweave.model.merge import Merge
 from keyweave.model.moment import from_micros
 from keyweave.model.record import Record
@@ -59,6 +60,8 @@ class View:
         each: the list or set field that gives a row an entry for each element, whose key text comes last; empty for none.
         where: the condition for a row to be in the view, as the schema writes it; empty for all rows.
         conditions: the condition as comparisons that all must hold; None if it is anything else.
+        by_text: whether the order is that of a string, so that members hold the value (see `keyweave.model.member`).
+        descending: whether the highest value comes first, unless a caller asks for the reverse.
     """
 
     name: str
@@ -69,6 +72,8 @@ class View:
     each: str = ""
     where: str = ""
     conditions: tuple[Condition, ...] | None = None
+    by_text: bool = False
+    descending: bool = True
 
     @property
     def selecting(self) -> tuple[str, ...]:
@@ -84,7 +89,12 @@ class View:
     def definition(self) -> str:
         """The content of the entries; two definitions cannot share keys."""
         each = f" each {self.each}" if self.each else ""
-        return f"{'+'.join(self.fields)}{each} by {self.order}{f' where {self.where}' if self.where else ''}"
+        order = f"{self.order} as text" if self.by_text else self.order
+        return f"{'+'.join(self.fields)}{each} by {order}{f' where {self.where}' if self.where else ''}"
+
+    def key_in(self, member: str) -> str:
+        """Return the key of the row that a member of this view names."""
+        return split_member(member)[1] if self.by_text else member
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,11 +132,12 @@ def keys(context: Context, query: Query) -> Flow[list[Any]]:
     found: list[Any] = []
     start: Position | None = None
     if answer.plain and answer.streams and context.unit is None and context.strategy.by_script:
+        view = answer.streams[0].view
         while True:
             reply = yield from merge_call(
                 context, entity, answer.streams, MAX_LIMIT, start, answer.newest, "members"
             )
-            found += [entity.key_value(member.decode()) for member in reply[3:]]
+            found += [entity.key_value(view.key_in(member.decode())) for member in reply[3:]]
             start = next_position(entity, answer.streams, answer.newest, reply)
             if start is None:
                 return list(dict.fromkeys(found))

@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
 from operator import eq
+from sys import float_info
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,7 +20,8 @@ from keyweave.errors import ValidationError
 from keyweave.model.entity import Entity
 from keyweave.model.exact import decimal_score, decimal_text, is_exact_score
 from keyweave.model.keytext import check_value
-from keyweave.model.moment import duration_micros, from_micros, to_days, to_micros
+from keyweave.model.member import HIGHEST, after_prefix, after_text, from_text
+from keyweave.model.moment import duration_micros, from_micros, time_micros, to_days, to_micros
 from keyweave.model.record import Record, memory_of
 from keyweave.query import Contains, IsNot, OneOf, Predicate, Range, StartsWith
 from keyweave.read.query import Part, Query
@@ -48,14 +50,14 @@ class Conditions:
         equal: the value that a field has, by name; null is not among them.
         any_of: the values of which a field has one, by name.
         elements: an element that a list or set has, by name.
-        ranges: the ends of a field or moment, by name.
+        ranges: the ends of a field or moment, or how it begins, by name.
         tests: the tests of each filtered field. `created` and `revision` stand for the moments of the document's head.
     """
 
     equal: dict[str, Any] = field(default_factory=dict)
     any_of: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     elements: dict[str, Any] = field(default_factory=dict)
-    ranges: dict[str, list[Range[Any]]] = field(default_factory=dict)
+    ranges: dict[str, list[Range[Any] | StartsWith]] = field(default_factory=dict)
     tests: dict[str, list[Test]] = field(default_factory=dict)
 
     @property
@@ -68,7 +70,7 @@ class Conditions:
 
         Args:
             covered: fields of which views, keys or unique values have the value.
-            decided: fields whose ranges the scores of a view decide.
+            decided: fields whose ranges the order of a view decides.
         """
         found = []
         for name, tests in self.tests.items():
@@ -79,33 +81,18 @@ class Conditions:
                 found.append(name)
         return sorted(found)
 
-    def ends(self, entity: Entity[Any], order: str) -> tuple[float, float, frozenset[str]]:
-        """Return the lowest and highest score of an order, and the filters about which the scores decide.
-
-        An open end is infinite.
-        """
-        low, high = float("-inf"), float("inf")
+    def ends(self, entity: Entity[Any], order: str) -> tuple[Any, Any, frozenset[str]]:
+        """Return the ends of an order for `ends_of`, and the filters about which the order decides."""
+        low, high = widest_ends(entity, order)
         decided: set[str] = set()
-        if entity.filters.get(order) == "str":
-            return low, high, frozenset()
         for name in order_fields(entity, order):
             ranges = list(self.ranges.get(name, ()))
             if name in self.equal and name != entity.key and name not in entity.enums:
                 ranges.append(Range(self.equal[name], self.equal[name]))
-            exact = True
             for each in ranges:
-                for end, is_low in ((each.low, True), (each.high, False)):
-                    if end is None:
-                        continue
-                    score = score_of_value(end)
-                    exact = exact and (
-                        is_exact_score(end) if isinstance(end, Decimal) else -EXACT < score < EXACT
-                    )
-                    if is_low:
-                        low = max(low, float(score))
-                    else:
-                        high = min(high, float(score))
-            if ranges and exact:
+                bottom, top = order_ends(entity, order, each)
+                low, high = max(low, bottom), min(high, top)
+            if ranges and all(map(_is_exact, ranges)):
                 decided.add(name)
         return low, high, frozenset(decided)
 
@@ -168,21 +155,60 @@ def value_of(entity: Entity[Any], record: Record, name: str) -> Any:
 
 def stretch_of(
     entity: Entity[Any], order: str, stretches: Sequence[tuple[Any, Any]]
-) -> tuple[float, float] | None:
-    """Return the lowest and highest score of stretches of an order; None if scores do not decide, or no row can be in all.
+) -> tuple[Any, Any] | None:
+    """Return the ends of stretches of an order for `ends_of`; None if the order does not decide, or no row can be in all.
 
     Raises:
         ValidationError: an end does not fit the order, or the low end is above the high one.
     """
-    low, high = float("-inf"), float("inf")
-    for bottom, top in stretches:
-        wanted = _checked_range(entity, order, Range(bottom, top), open_ends=True)
-        if wanted.low is not None:
-            low = max(low, score_of_value(wanted.low))
-        if wanted.high is not None:
-            high = min(high, score_of_value(wanted.high))
-    exact = all(abs(end) < EXACT for end in (low, high) if not math.isinf(end))
+    low, high = widest_ends(entity, order)
+    exact = True
+    for stretch in stretches:
+        wanted = _checked_range(entity, order, Range(*stretch), open_ends=True)
+        bottom, top = order_ends(entity, order, wanted)
+        low, high = max(low, bottom), min(high, top)
+        exact = exact and _is_exact(wanted)
     return (low, high) if exact and low <= high else None
+
+
+def widest_ends(entity: Entity[Any], order: str) -> tuple[Any, Any]:
+    """Return the ends of a whole order: infinite scores, or texts in an order of strings."""
+    return (b"", HIGHEST) if entity.filters.get(order) == "str" else (-math.inf, math.inf)
+
+
+def order_ends(entity: Entity[Any], order: str, wanted: Range[Any] | StartsWith) -> tuple[Any, Any]:
+    """Return the ends of a range in an order, of the kind of `widest_ends`."""
+    low, high = widest_ends(entity, order)
+    if isinstance(wanted, StartsWith):
+        return from_text(wanted.prefix), after_prefix(wanted.prefix)
+    text = isinstance(low, bytes)
+    if wanted.low is not None:
+        low = from_text(wanted.low) if text else _score(wanted.low)
+    if wanted.high is not None:
+        high = after_text(wanted.high) if text else _score(wanted.high)
+    return low, high
+
+
+def _score(value: Any) -> float:
+    """Return a value as a score; the farthest one for a whole number that is beyond every score."""
+    score = score_of_value(value)
+    try:
+        return float(score)
+    except OverflowError:
+        return float_info.max if score > 0 else -float_info.max
+
+
+def _is_exact(wanted: Range[Any] | StartsWith) -> bool:
+    """Return whether comparing scores with the ends is as exact as comparing values."""
+    if isinstance(wanted, StartsWith):
+        return True
+    for end in (wanted.low, wanted.high):
+        if isinstance(end, Decimal):
+            if not is_exact_score(end):
+                return False
+        elif end is not None and not isinstance(end, str) and not -EXACT < score_of_value(end) < EXACT:
+            return False
+    return True
 
 
 def order_fields(entity: Entity[Any], order: str) -> frozenset[str]:
@@ -240,6 +266,8 @@ def _predicate_test(
             return lambda each: each is not None and each != unwanted
         case StartsWith(prefix) if kind == "str" and not enumerated:
             start = _checked_kind(entity, name, prefix, "str")
+            if start:
+                found.ranges.setdefault(name, []).append(StartsWith(start))
             return lambda each: each is not None and each.startswith(start)
         case Contains(element) if kind.startswith("list["):
             wanted = _checked_kind(entity, name, element, kind[5:-1])
@@ -328,8 +356,7 @@ def score_of_value(value: Any) -> Any:
     if isinstance(value, date):
         return to_days(value)
     if isinstance(value, time):
-        since_midnight = timedelta(0, value.second, value.microsecond, 0, value.minute, value.hour)
-        return duration_micros(since_midnight)
+        return time_micros(value)
     if isinstance(value, Decimal):
         return decimal_score(value)
     if isinstance(value, timedelta):

@@ -110,7 +110,7 @@ def narrowing_views(context: Context, condition: Condition) -> list[View]:
     usable = [
         view
         for view in referrer.entity.views.values()
-        if view.whole and view.fields and view.name != referrer.reference.via
+        if view.whole and view.fields and not view.by_text and view.name != referrer.reference.via
         if all(name in plain.equal for name in view.fields)
         if f"{referrer.entity.name}.{view.name}" not in context.unbuilt
     ]

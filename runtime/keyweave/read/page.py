@@ -113,10 +113,9 @@ def page_call(
         partition.document_prefix(entity.name),
         limit,
         "newest" if newest else "oldest",
-        start.score if start is not None else "",
-        start.member if start is not None else "",
+        *stream.after(start),
         most_members(limit),
-        *stream.ends,
+        *stream.words,
     )
 
 
@@ -152,7 +151,7 @@ def _heal(context: Context, entity: Entity[Any], stream: Stream, reply: Any) -> 
     dangling = reply[2]
     if dangling and context.unit is None:
         some = dangling[:HEALED_AT_ONCE]
-        yield from heal_on_the_way(context, dangling_members(entity, stream.view.name, stream.values, some))
+        yield from heal_on_the_way(context, dangling_members(entity, stream.view, stream.values, some))
 
 
 def page_by_keys(

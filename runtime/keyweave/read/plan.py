@@ -210,7 +210,8 @@ def _plan_smallest(
 def size_command(context: Context, entity: Entity[Any], stream: Stream) -> Command:
     """Return the command that asks for the number of members of a stream."""
     key = context.partition(entity).view(entity.name, stream.view.name, stream.values)
-    return ("ZCOUNT", key, *stream.ends) if stream.ends else ("ZCARD", key)
+    count = "ZLEXCOUNT" if stream.view.by_text else "ZCOUNT"
+    return (count, key, *stream.ends) if stream.ends else ("ZCARD", key)
 
 
 def _plan_streams(query: Query, part: Part, view: View, conditions: Conditions) -> Plan:
@@ -265,7 +266,7 @@ def _streams_of(view: View, conditions: Conditions) -> float:
 def _bounds(entity: Entity[Any], view: View, conditions: Conditions) -> bool:
     """Return whether a view has only some of the rows, or its order is limited to a stretch."""
     low, high, _ = conditions.ends(entity, view.order)
-    return bool(view.fields) or low != float("-inf") or high != float("inf")
+    return bool(view.fields or ends_of(low, high))
 
 
 def _claim(unique: Unique, conditions: Conditions) -> ClaimEntry:

@@ -54,8 +54,8 @@ class Query(msgspec.Struct, frozen=True):
 
     @property
     def descending(self) -> bool:
-        """Whether the highest value comes first: the default of every order but that of strings."""
-        return (self.entity.filters.get(self.order) == "str") == self.reverse
+        """Whether the highest value comes first."""
+        return _descends(self.entity, self.parts, self.order) != self.reverse
 
     @property
     def view(self) -> str:
@@ -92,11 +92,13 @@ class Query(msgspec.Struct, frozen=True):
         if other.entity is not self.entity:
             rule = f"rows of {other.entity.name} cannot be combined with rows of {name}"
             raise ValidationError(f"{name}: {rule}", entity=name, rule=rule)
-        if (other.order, other.reverse) != (self.order, self.reverse):
+        descending = self.descending
+        if (other.order, other.descending) != (self.order, descending):
             rule = "both sides of `|` need one order and direction"
             raise ValidationError(f"{name}: {rule}", entity=name, field="order", rule=rule)
         parts = (*self.parts, *other.parts)
-        return Query(self.entity, parts, self.order, self.reverse, self.scan or other.scan)
+        reverse = _descends(self.entity, parts, self.order) != descending
+        return Query(self.entity, parts, self.order, reverse, self.scan or other.scan)
 
     def _each(self, change: Any) -> Query:
         parts = tuple(change(part) for part in self.parts)
@@ -113,6 +115,16 @@ class Having(msgspec.Struct, frozen=True):
 
     rows: Query
     via: str = ""
+
+
+def _descends(entity: Entity[Any], parts: tuple[Part, ...], order: str) -> bool:
+    """Return whether an order begins with the highest value by default: that of views in their own order, if they agree."""
+    default = entity.filters.get(order) != "str"
+    if not parts[0].view:
+        return default
+    views = [entity.views[part.view] for part in parts if part.view]
+    ways = {view.descending for view in views if view.order == order}
+    return ways.pop() if len(ways) == 1 and len(views) == len(parts) else default
 
 
 def view_query(entity: Entity[Any], view: str, values: tuple[Any, ...]) -> Query:

@@ -46,11 +46,10 @@ def select(
         context.partition(entity).document_prefix(entity.name),
         limit,
         "newest" if newest else "oldest",
-        start.score if start is not None else "",
-        start.member if start is not None else "",
+        *Stream(views[0], (), ends).after(start),
         most_members(limit),
         len(access.readable),
-        *ends,
+        *Stream(views[0], (), ends).words,
     )
     keys = tuple([view_key(context, entity, view, filters) for view in views])
     reply: Any = yield from ask_script(context, "select", keys, arguments)

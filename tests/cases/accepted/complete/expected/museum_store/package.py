@@ -35,6 +35,6 @@ PACKAGE = Package(
         "tree",
         "unlock",
     ),
-    fingerprint="4148d463a6c5aa43888e2114f121e54516a10facf8f1b212ea7cd269b39385f7",
+    fingerprint="f69ce2672880a46f9415ebc113aa0fc7a7aa50e8f1562235fdecdbcdb4ed6619",
     format=2,
 )
