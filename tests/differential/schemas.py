@@ -54,14 +54,14 @@ class Kind:
 
     Attributes:
         references: field -> target, all with cascade.
-        views: name -> fields and order.
+        views: name -> fields, order and direction; empty for the usual one.
         unique: fields of the only unique constraint, or nothing.
     """
 
     name: str
     optional: dict[str, bool]
     references: dict[str, str] = field(default_factory=dict)
-    views: dict[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
+    views: dict[str, tuple[tuple[str, ...], str, str]] = field(default_factory=dict)
     unique: tuple[str, ...] = ()
     lower: bool = False
     ends: Condition | None = None
@@ -84,8 +84,9 @@ class Kind:
             kind = TYPES.get(name, "id")
             lines.append(f"  {name}: {{type: {kind}{', optional: true' if optional else ''}}}")
         lines.append("views:")
-        for name, (fields, order) in self.views.items():
-            lines.append(f"  {name}: {{fields: [{', '.join(fields)}], order: {order}, why: lists}}")
+        for name, (fields, order, direction) in self.views.items():
+            by = f"{order} {direction}".strip()
+            lines.append(f"  {name}: {{fields: [{', '.join(fields)}], order: {by}, why: lists}}")
         if self.references:
             lines.append("references:")
             for name, target in self.references.items():
@@ -106,16 +107,23 @@ def random_kinds(random: Random) -> list[Kind]:
     for name in ("Ant", "Bee", "Cow")[: random.choice((1, 2, 2, 3))]:
         kind = Kind(name, {each: random.random() < 0.5 for each in POOLS})
         kind.optional["number"] = False
-        kind.views["all"] = ((), "created")
+        kind.views["all"] = ((), "created", "")
         if kinds and random.random() < 0.9:
             _refer(kind, "parent", random.choice(kinds).name, random.random() < 0.3)
         if random.random() < 0.4:
             _refer(kind, "above", name, True)
         for _ in range(random.randint(1, 4)):
             fields = tuple(random.sample([*POOLS, *kind.references], random.randint(0, 2)))
-            order = random.choice(("created", "created", "revision", "number"))
-            if (set(fields), order) not in [(set(known), by) for known, by in kind.views.values()]:
-                kind.views[f"v{len(kind.views)}"] = (fields, order)
+            orders = (
+                "created",
+                "created",
+                "revision",
+                "number",
+                *([] if kind.optional["text"] else ["text"] * 2),
+            )
+            order = random.choice(orders)
+            if (set(fields), order) not in [(set(known), by) for known, by, _ in kind.views.values()]:
+                kind.views[f"v{len(kind.views)}"] = (fields, order, random.choice(("", "asc", "desc")))
         if random.random() < 0.6:
             kind.unique = random.choice((("text",), ("text", "number"), ("state", "text")))
             kind.lower = random.random() < 0.5 and kind.unique == ("text",)
@@ -139,7 +147,7 @@ def sources(package: str, kinds: list[Kind]) -> dict[str, str]:
 def _refer(kind: Kind, name: str, target: str, optional: bool) -> None:
     kind.optional[name] = optional
     kind.references[name] = target
-    kind.views[f"by_{name}"] = ((name,), "created")
+    kind.views[f"by_{name}"] = ((name,), "created", "")
 
 
 def _condition(random: Random) -> Condition:

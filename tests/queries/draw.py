@@ -210,7 +210,7 @@ VIEWS = {
     "flagged": (["kind"], "owner", False),
     "by_id": (["kind"], "id", False),
     "cheapest": (["kind"], "price", False),
-    "first": (["team"], "created", False),
+    "first": (["kind", "team"], "created", False),
     "by_cost": ([], "cost", False),
     "by_day": (["kind"], "day", True),
     "by_starts": ([], "starts", False),

@@ -64,7 +64,7 @@ views:
   flagged: {fields: [kind], order: owner, where: flag == true, why: lists}
   by_id: {fields: [kind], order: id, why: lists}
   cheapest: {fields: [kind], order: price asc, why: lists}
-  first: {fields: [team], order: created asc, why: lists}
+  first: {fields: [kind, team], order: created asc, why: lists}
   by_cost: {fields: [], order: cost asc, why: lists}
   by_day: {fields: [kind], order: day, why: lists}
   by_starts: {fields: [], order: starts asc, why: lists}

@@ -82,7 +82,7 @@ class RowSums:
         at = hash((entity, key)) & _INDEX
         self._sums[at] = (self._sums[at] + amount) & _WORD
 
-    def subtract_view(self, entity: str, place: str, pairs: list[bytes], key_in: KeyIn | None) -> None:
+    def subtract_view(self, entity: str, place: str, pairs: list[bytes], key_in: KeyIn | None = None) -> None:
         """Subtract every entry of a view from the sum of its row. `key_in` returns the key in a member; None if it is one."""
         sums = self._sums
         for at in range(0, len(pairs), 2):
