@@ -68,7 +68,7 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
     def by_gallery_sealed(
         self, gallery: str, sealed: bool | UnsetType = UNSET
     ) -> Rows[Exhibit] | Groups[bool]:
-        """Which ones are sealed.
+        """ "Sealed" ones of a gallery.
 
         Without `sealed`: the groups of rows by its values.
         """
