@@ -6,7 +6,7 @@ from .model import Field, TypeKind, Unique, View
 from .names import pascal_case
 from .node import Node
 from .problems import a
-from .resolve_order import resolve_order
+from .resolve_order import resolve_order, rows_in
 from .resolve_scope import EntityScope
 
 _INDEXABLE = {
@@ -40,10 +40,10 @@ def _view(scope: EntityScope, node: Node) -> View | None:
     if order is None:
         return None
     each = _each(scope, node, what) if node.has("each") else None
-    where = scope.condition(node.get("where"), what)
+    where = rows_in(scope, order, scope.condition(node.get("where"), what), node, what)
     if not named or fields is None or (each is None and node.has("each")):
         return None
-    if where is None and node.has("where"):
+    if where is None and (node.has("where") or order.optional):
         return None
     names = tuple(field.name for field in fields)
     key = scope.node.child_text("key")

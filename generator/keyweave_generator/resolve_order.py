@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .model import Field, Managed, OrderBy
+from .model import Expression, Field, Managed, OrderBy
 from .node import Node
 from .problems import quote, suggestion
 from .resolve_scope import EntityScope
@@ -26,6 +26,7 @@ class Order:
     field: str | None
     by_text: bool
     ascending: bool
+    optional: bool = False
 
 
 def resolve_order(scope: EntityScope, node: Node | None, what: str) -> Order | None:
@@ -43,7 +44,20 @@ def resolve_order(scope: EntityScope, node: Node | None, what: str) -> Order | N
     if field is None:
         return None
     by_text = field.type.name in _TEXTS
-    return Order(OrderBy.FIELD, field.name, by_text, _DIRECTIONS.get(direction, by_text))
+    ascending = _DIRECTIONS.get(direction, by_text)
+    return Order(OrderBy.FIELD, field.name, by_text, ascending, field.optional)
+
+
+def rows_in(
+    scope: EntityScope, order: Order, where: Expression | None, node: Node, what: str
+) -> Expression | None:
+    """The condition of a view with the condition of its order: a row whose ordering field is null has no place in it."""
+    if not order.optional or (where is None and node.has("where")):
+        return where
+    text = f"{order.field} is not null"
+    if where is not None:
+        text = f"({where.source}) and {text}"
+    return scope.compiled(text, node, what)
 
 
 def _ordering(scope: EntityScope, node: Node, what: str, name: str) -> Field | None:
@@ -68,8 +82,8 @@ def _problem(field: Field) -> str:
     if field.managed is not None:
         word = "created" if field.managed is Managed.CREATED else "revision"
         return f"to order by {name}, write {word}"
-    if field.type.name not in _ORDERABLE or field.optional or field.secret:
-        wanted = "a required string, number, datetime, date, time or duration"
+    if field.type.name not in _ORDERABLE or field.secret:
+        wanted = "a string, number, datetime, date, time or duration that is not secret"
         return f"order needs {wanted}, which {name} is not"
     if field.type.name == "decimal" and (field.digits is None or field.digits > _EXACT_DIGITS):
         return (

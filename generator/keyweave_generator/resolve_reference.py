@@ -82,7 +82,7 @@ def _via(scope: EntityScope, node: Node, what: str, field: str, views: tuple[Vie
         elif any(view.name == named.text for view in views):
             scope.refuse(
                 named,
-                f"{what}: view {named.text} must have only the field {field}, without each, where and an order of strings",
+                f"{what}: view {named.text} must have only the field {field}, no each, no where, and an order that is no string and never null",
             )
         return None
     if not fitting and not node.has("via"):

@@ -44,8 +44,9 @@ ORDERS = [
     "day",
     "starts",
     "id",
+    "team",
 ]
-TEXTS = ("owner", "slug", "id")
+TEXTS = ("owner", "slug", "id", "team")
 COLUMNS = {"created": "made", "revision": "changed"}
 
 
@@ -149,7 +150,7 @@ def condition(chance: random.Random, name: str) -> tuple[Any, str]:
         options += ["null", "not null"]
     if name not in ("kind", "flag"):
         options += ["between", "between", "at_least", "at_most"]
-    if name in ("team", *TEXTS):
+    if name in TEXTS:
         options.append("starts_with")
     match chance.choice(options):
         case "equal":
@@ -213,6 +214,10 @@ VIEWS = {
     "first": (["kind", "team"], "created", False),
     "by_cost": ([], "cost", False),
     "by_day": (["kind"], "day", True),
+    "by_rank": ([], "rank", True),
+    "by_kind_rank": (["kind"], "rank", False),
+    "in_team": (["kind"], "team", False),
+    "flagged_team": (["kind"], "team", True),
     "by_starts": ([], "starts", False),
 }
 """The fields, the order of each view, and whether it begins with the highest value."""
@@ -231,7 +236,7 @@ def query(chance: random.Random) -> Drawn:
     where, words = " OR ".join(f"({sql})" for _, sql in parts), " | ".join(sql for _, sql in parts)
     having = chance.choice([None, None, None, 0, 1])
     ends = None
-    if order not in ("created", "revision", "rank") and chance.random() < 0.3:
+    if order not in ("created", "revision") and chance.random() < 0.3:
         ends = sorted(chance.choices(values_of(order), k=2))
         if chance.random() < 0.3:
             ends[chance.randrange(2)] = None
@@ -273,7 +278,7 @@ def _part(
             f"{literal(value)} = ANY(tags)" if field == "tags" else f"{field} = {literal(value)}"
             for field, value in values.items()
         ]
-        sql = " AND ".join([*tests, *(["flag"] if name == "flagged" else [])]) or "TRUE"
+        sql = " AND ".join([*tests, *(["flag"] if name.startswith("flagged") else [])]) or "TRUE"
         return (lambda items: getattr(items, name)(*values.values())), sql
     filters, texts = {}, []
     for field in chance.sample(FIELDS, chance.choice([0, 1, 1, 2, 2, 3])):

@@ -67,6 +67,10 @@ views:
   first: {fields: [kind, team], order: created asc, why: lists}
   by_cost: {fields: [], order: cost asc, why: lists}
   by_day: {fields: [kind], order: day, why: lists}
+  by_rank: {fields: [], order: rank, why: lists}
+  by_kind_rank: {fields: [kind], order: rank asc, why: lists}
+  in_team: {fields: [kind], order: team, why: lists}
+  flagged_team: {fields: [kind], order: team desc, where: flag == true, why: lists}
   by_starts: {fields: [], order: starts asc, why: lists}
 """,
     "note.yaml": """

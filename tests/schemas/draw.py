@@ -200,7 +200,6 @@ class _Schema:
                 field["type"] in ("string", "id", "int", "float", "datetime", "date", "time", "duration")
                 or field.get("digits") in (3, 15)
             )
-            and not field.get("optional")
             and not field.get("secret")
             and not (field["type"] in ("string", "id") and field.get("max_length", 0) > 4096)
             and "managed" not in field

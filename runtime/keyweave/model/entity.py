@@ -85,6 +85,10 @@ class View:
         """Whether every row with values of the fields has exactly one entry."""
         return not self.each and not self.where
 
+    def has_all(self, order: str) -> bool:
+        """Whether every row with values of the fields that has a place in an order has exactly one entry."""
+        return self.whole or (not self.each and self.order == order and self.where == f"{order} is not null")
+
     @property
     def definition(self) -> str:
         """The content of the entries; two definitions cannot share keys."""

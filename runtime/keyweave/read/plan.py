@@ -150,7 +150,7 @@ def _plan_views(context: Context, query: Query, part: Part, conditions: Conditio
         usable = [
             view
             for view in entity.views.values()
-            if view.whole and _streams_of(view, conditions) <= MOST_STREAMS
+            if view.has_all(order) and _streams_of(view, conditions) <= MOST_STREAMS
         ]
         if context.unbuilt:
             usable = yield from _built(context, entity, usable, order)

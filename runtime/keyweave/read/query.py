@@ -119,12 +119,16 @@ class Having(msgspec.Struct, frozen=True):
 
 def _descends(entity: Entity[Any], parts: tuple[Part, ...], order: str) -> bool:
     """Return whether an order begins with the highest value by default: that of views in their own order, if they agree."""
-    default = entity.filters.get(order) != "str"
-    if not parts[0].view:
-        return default
-    views = [entity.views[part.view] for part in parts if part.view]
-    ways = {view.descending for view in views if view.order == order}
-    return ways.pop() if len(ways) == 1 and len(views) == len(parts) else default
+    if len(parts) == 1 and parts[0].view:
+        view = entity.views[parts[0].view]  # a single page asks three times, so this makes no set
+        if view.order == order:
+            return view.descending
+    ways = {
+        entity.views[part.view].descending if part.view and entity.views[part.view].order == order else None
+        for part in parts
+    }
+    way = ways.pop()
+    return entity.filters.get(order) != "str" if ways or way is None else way
 
 
 def view_query(entity: Entity[Any], view: str, values: tuple[Any, ...]) -> Query:

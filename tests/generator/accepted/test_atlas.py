@@ -68,6 +68,8 @@ def place(stage: Stage, key: str, name: str = "x", **more: Any) -> Any:
         "warmth": 0.5,
         "surveyed": NOON,
         "tags": {"old"},
+        "nickname": "Nick",
+        "climbed": NOON,
     }
     return stage.package.Place(**{"id": key, "name": name, **given, **more})
 
@@ -88,7 +90,7 @@ def test_an_atlas_at_work(stage: Stage) -> None:
     for record in (city, lake, road):
         stage.visit(record)
         stage.write_again(record)
-    assert [each.touch_surveyed("c") for each in (stage.places,)] == [True]
+    assert stage.places.touch_surveyed("c") is stage.places.touch_climbed("c") is True
     assert stage.streets.touch_until(1, datetime(2201, 1, 1, tzinfo=UTC)) is True
     stage.remove(road, city, lake)
     assert stage.check().clean
@@ -191,6 +193,37 @@ def test_every_order_has_its_direction_and_its_ranges(stage: Stage) -> None:
                     assert keys(view.between(low, high)) == keys(between_them)
                     assert view.between(low, high).count() == len(between_them)
     assert keys(stage.places.first_added(stage.package.Kind.CITY)) == [row.id for row in rows]
+
+
+def test_a_row_without_a_value_has_no_place_in_its_order(stage: Stage) -> None:
+    for number in range(12):
+        nickname, climbed = (None if number % 3 == 0 else f"n{number % 2}"), (NOON if number % 4 else None)
+        stage.places.create(
+            place(stage, f"{number:02}", nickname=nickname, climbed=climbed, height=number % 2)
+        )
+    named = sorted([at for at in range(12) if at % 3], key=lambda at: (at % 2, at))
+    by_nickname = stage.places.where(tags=contains("old")).order_by("nickname")
+    for rows in (
+        stage.places.by_nickname(),
+        stage.places.where().order_by("nickname").scan(),
+        by_nickname.scan(),
+    ):
+        assert [int(key) for key in keys(rows)] == named
+        assert [int(key) for key in keys(rows.reverse())] == named[::-1]
+        assert rows.count() == len(named)
+    assert stage.places.where().order_by("nickname").scan().explain().views == ("by_nickname",)
+    some = stage.places.where(nickname=at_least("n1")).order_by("nickname")
+    assert keys(some) == [f"{at:02}" for at in named if at % 2]
+    assert some.explain().trips == 1
+    assert stage.places.where(nickname=None).scan().count() == 4
+    climbed = stage.places.by_climbed(stage.package.Kind.CITY)
+    assert keys(climbed) == [f"{at:02}" for at in range(11, 0, -1) if at % 2]
+    stage.places.update("01", climbed=None)
+    stage.places.update("02", nickname=None)
+    stage.places.update("00", nickname="a", closed=True, climbed=NOON - timedelta(days=9000))
+    assert keys(climbed) == [*(f"{at:02}" for at in range(11, 1, -1) if at % 2), "00"]
+    assert keys(stage.places.by_nickname()) == ["00", *(f"{at:02}" for at in named if at != 2)]
+    assert stage.check().clean
 
 
 def test_views_of_one_order_and_direction_combine(stage: Stage) -> None:
