@@ -106,6 +106,7 @@ def _view(entity: Entity, view: View, optional: set[str]) -> str:
     selecting = [*view.fields, *([view.each] if view.each is not None else [])]
     path = "".join(f":<{name}>" for name in selecting)
     order = view.order_field if view.order is OrderBy.FIELD else view.order.value
+    holds = f"{order}, NUL and {entity.key}, score 0" if view.by_text else f"{entity.key} by {order}"
     when = ["insert", "delete"] + [f"change of {name}" for name in _deciding(selecting, view.where)]
     if view.order is OrderBy.REVISION:
         when = ["every write"]
@@ -120,6 +121,6 @@ def _view(entity: Entity, view: View, optional: set[str]) -> str:
         cost = f"~{BYTES_IN_SMALL_SET} B in small sets, {cost} in large ones, ~{BYTES_ALONE} B alone"
     why = " ".join(view.why.split()).replace("|", "\\|")
     return (
-        f"| `{entity.name}.{view.stored}{path}` | sorted set | {' + '.join(entity.key_names)} by {order}, {members}. {why} "
+        f"| `{entity.name}.{view.stored}{path}` | sorted set | {holds}, {members}. {why} "
         f"| {', '.join(when)} | {cost} |"
     )

@@ -148,7 +148,7 @@ class View:
     """A sorted index. `order_field` is set when `order` is FIELD. A later generation has keys of its own.
 
     With `each`, a row has an entry for each element of that list or set. With `where`, only rows for which it holds have
-    entries.
+    entries. `by_text` is true if the order is that of a string, and `ascending` if the lowest value comes first; else None.
     """
 
     name: str
@@ -159,6 +159,8 @@ class View:
     generation: int = 1
     each: str | None = None
     where: Expression | None = None
+    by_text: bool | None = None
+    ascending: bool | None = None
 
     @property
     def stored(self) -> str:

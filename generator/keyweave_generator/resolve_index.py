@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from .model import Field, Managed, OrderBy, TypeKind, Unique, View
+from .model import Field, TypeKind, Unique, View
 from .names import pascal_case
 from .node import Node
-from .problems import a, quote, suggestion
+from .problems import a
+from .resolve_order import resolve_order, rows_in
 from .resolve_scope import EntityScope
 
 _INDEXABLE = {
     *("string", "id", "int", "decimal", "bool"),
     *("datetime", "date", "time", "duration", "uuid", "bytes"),
 }
-_ORDERABLE = {"int", "float", "decimal", "datetime", "date", "duration"}
-_EXACT_DIGITS = 15
-"""Digits of a decimal that a score of the server, a double, holds exactly."""
 
 
 def resolve_views(scope: EntityScope) -> tuple[View, ...]:
@@ -38,44 +36,14 @@ def _view(scope: EntityScope, node: Node) -> View | None:
     what = f"view {node.name}"
     named = scope.named(node, "a view")
     fields = _fields(scope, node, what, secret=False)
-    order_node = node.get("order")
-    order, order_field = OrderBy.CREATED, None
-    if order_node is None:
+    order = resolve_order(scope, node.get("order"), what)
+    if order is None:
         return None
-    if order_node.text in ("created", "revision"):
-        order = OrderBy(order_node.text)
-    else:
-        if order_node.text not in scope.declared:
-            near = suggestion(order_node.text, ["created", "revision", *scope.declared])
-            wanted = "order must be created, revision or a field"
-            scope.refuse(order_node, f"{what}: {wanted}, not {quote(order_node.text)}{near}")
-            return None
-        field = scope.field(order_node, f"{what}: order")
-        if field is None:
-            return None
-        if field.managed is not None:
-            word = "created" if field.managed is Managed.CREATED else "revision"
-            scope.refuse(order_node, f"{what}: to order by {field.name}, write {word}")
-            return None
-        if field.type.name not in _ORDERABLE or field.optional or field.secret:
-            scope.refuse(
-                order_node,
-                f"{what}: order needs a required number, datetime, date or duration, which {field.name} is not",
-            )
-            return None
-        if field.type.name == "decimal" and (field.digits is None or field.digits > _EXACT_DIGITS):
-            scope.refuse(
-                order_node,
-                f"{what}: the server orders by doubles, which are exact for decimals of at most {_EXACT_DIGITS} digits; "
-                f"give {field.name} digits of at most {_EXACT_DIGITS}",
-            )
-            return None
-        order, order_field = OrderBy.FIELD, field.name
     each = _each(scope, node, what) if node.has("each") else None
-    where = scope.condition(node.get("where"), what)
+    where = rows_in(scope, order, scope.condition(node.get("where"), what), node, what)
     if not named or fields is None or (each is None and node.has("each")):
         return None
-    if where is None and node.has("where"):
+    if where is None and (node.has("where") or order.optional):
         return None
     names = tuple(field.name for field in fields)
     key_node = scope.node.get("key")
@@ -87,7 +55,18 @@ def _view(scope: EntityScope, node: Node) -> View | None:
     if each in names:
         scope.refuse(node, f"{what}: {each} is in fields and in each; leave it out of one", key=True)
         return None
-    return View(node.name, names, order, order_field, node.child_text("why"), _generation(node), each, where)
+    return View(
+        node.name,
+        names,
+        order.by,
+        order.field,
+        node.child_text("why"),
+        _generation(node),
+        each,
+        where,
+        order.by_text or None,
+        order.ascending or None,
+    )
 
 
 def _unique(scope: EntityScope, node: Node) -> Unique | None:

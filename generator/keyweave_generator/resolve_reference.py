@@ -67,7 +67,11 @@ def _reference(scope: EntityScope, node: Node, views: tuple[View, ...]) -> Refer
 
 def _via(scope: EntityScope, node: Node, what: str, field: str, views: tuple[View, ...]) -> str | None:
     """The view over `field` alone: the one that is named, or else the only one."""
-    fitting = [view.name for view in views if view.fields == (field,) and not (view.each or view.where)]
+    fitting = [
+        view.name
+        for view in views
+        if view.fields == (field,) and not (view.each or view.where or view.by_text)
+    ]
     named = node.get("via")
     if named is not None:
         if named.text in fitting:
@@ -77,7 +81,8 @@ def _via(scope: EntityScope, node: Node, what: str, field: str, views: tuple[Vie
             scope.refuse(named, f"{what}: no view {quote(named.text)}{suggestion(named.text, declared)}")
         elif any(view.name == named.text for view in views):
             scope.refuse(
-                named, f"{what}: view {named.text} must have only the field {field}, without each and where"
+                named,
+                f"{what}: view {named.text} must have only the field {field}, no each, no where, and an order that is no string and never null",
             )
         return None
     if not fitting and not node.has("via"):

@@ -69,12 +69,14 @@ class EntityScope:
 
     def condition(self, node: Node | None, what: str) -> Expression | None:
         """Compile the condition at `node`; None when it has a mistake, or mentions a field that has one."""
-        if node is None:
-            return None
+        return self.compiled(node.text, node, what) if node is not None else None
+
+    def compiled(self, text: str, node: Node, what: str) -> Expression | None:
+        """Compile a condition; None, and a mistake at `node`, when it has one. A field that has a mistake is reported elsewhere."""
         try:
-            return compile_expression(node.text, self.fields, self.types.enums, wants="bool")
+            return compile_expression(text, self.fields, self.types.enums, wants="bool")
         except ExpressionError as error:
             broken = [*self.types.broken, *(self.declared - set(self.fields))]
-            if self.declared and not any(name in node.text for name in broken):
+            if self.declared and not any(name in text for name in broken):
                 self.refuse(node, f"{what}: {error}")
             return None

@@ -216,8 +216,8 @@ class Play:
         """Compare documents, views, counts, unique values and searches, and check the indexes."""
         for kind in self.kinds:
             self.compare_rows(kind)
-            for name, (fields, order) in kind.views.items():
-                self.compare_view(kind, name, fields, order)
+            for name, (fields, order, direction) in kind.views.items():
+                self.compare_view(kind, name, fields, order, direction)
             if kind.unique:
                 self.compare_claims(kind)
             for _ in range(4):
@@ -241,14 +241,17 @@ class Play:
             if name == kind.name and (name, key) not in hidden
         }
 
-    def compare_view(self, kind: Kind, name: str, fields: tuple[str, ...], order: str) -> None:
+    def compare_view(
+        self, kind: Kind, name: str, fields: tuple[str, ...], order: str, direction: str
+    ) -> None:
         repository = self.repository(kind)
         for values in product(*[self.pool(kind, field) for field in fields]):
             expected = self.model.listed(kind.name, fields, order, values)
             newest = self.random.random() < 0.7
             given = [kind.outside(field, value) for field, value in zip(fields, values, strict=True)]
             rows = getattr(repository, name)(*given)
-            found = self.stores.do((rows if newest else rows.reverse()).list())
+            highest = direction == "desc" or (not direction and order != "text")
+            found = self.stores.do((rows if newest == highest else rows.reverse()).list())
             keys = [
                 key for key in map(self.name_of(kind), found) if (kind.name, key) not in self.model.in_limbo
             ]

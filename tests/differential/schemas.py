@@ -62,7 +62,7 @@ class Kind:
         key: what keys are: `text`, `int` or `composite`.
         references: field -> target, all with cascade.
         numbers: the references to rows whose keys are numbers.
-        views: name -> fields and order.
+        views: name -> fields, order and direction; empty for the usual one.
         unique: fields of the only unique constraint, or nothing.
     """
 
@@ -71,7 +71,7 @@ class Kind:
     key: str = "text"
     references: dict[str, str] = field(default_factory=dict)
     numbers: set[str] = field(default_factory=set)
-    views: dict[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
+    views: dict[str, tuple[tuple[str, ...], str, str]] = field(default_factory=dict)
     unique: tuple[str, ...] = ()
     lower: bool = False
     ends: Condition | None = None
@@ -111,8 +111,9 @@ class Kind:
             kind = TYPES.get(name, "int" if name in self.numbers else "id")
             lines.append(f"  {name}: {{type: {kind}{', optional: true' if optional else ''}}}")
         lines.append("views:")
-        for name, (fields, order) in self.views.items():
-            lines.append(f"  {name}: {{fields: [{', '.join(fields)}], order: {order}, why: lists}}")
+        for name, (fields, order, direction) in self.views.items():
+            by = f"{order} {direction}".strip()
+            lines.append(f"  {name}: {{fields: [{', '.join(fields)}], order: {by}, why: lists}}")
         if self.references:
             lines.append("references:")
             for name, target in self.references.items():
@@ -134,7 +135,7 @@ def random_kinds(random: Random) -> list[Kind]:
         key = random.choice(("text", "text", "int", "composite"))
         kind = Kind(name, {each: random.random() < 0.5 for each in POOLS}, key)
         kind.optional["number"] = False
-        kind.views["all"] = ((), "created")
+        kind.views["all"] = ((), "created", "")
         targets = [each for each in kinds if each.key != "composite"]
         if targets and random.random() < 0.9:
             _refer(kind, "parent", random.choice(targets), random.random() < 0.3)
@@ -142,9 +143,16 @@ def random_kinds(random: Random) -> list[Kind]:
             _refer(kind, "above", kind, True)
         for _ in range(random.randint(1, 4)):
             fields = tuple(random.sample([*POOLS, *kind.references], random.randint(0, 2)))
-            order = random.choice(("created", "created", "revision", "number"))
-            if (set(fields), order) not in [(set(known), by) for known, by in kind.views.values()]:
-                kind.views[f"v{len(kind.views)}"] = (fields, order)
+            orders = (
+                "created",
+                "created",
+                "revision",
+                "number",
+                *([] if kind.optional["text"] else ["text"] * 2),
+            )
+            order = random.choice(orders)
+            if (set(fields), order) not in [(set(known), by) for known, by, _ in kind.views.values()]:
+                kind.views[f"v{len(kind.views)}"] = (fields, order, random.choice(("", "asc", "desc")))
         if random.random() < 0.6:
             kind.unique = random.choice((("text",), ("text", "number"), ("state", "text")))
             kind.lower = random.random() < 0.5 and kind.unique == ("text",)
@@ -169,7 +177,7 @@ def _refer(kind: Kind, name: str, target: Kind, optional: bool) -> None:
     kind.optional[name] = optional
     kind.references[name] = target.name
     kind.numbers |= {name} if target.key == "int" else set()
-    kind.views[f"by_{name}"] = ((name,), "created")
+    kind.views[f"by_{name}"] = ((name,), "created", "")
 
 
 def _condition(random: Random) -> Condition:

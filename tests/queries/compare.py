@@ -24,7 +24,7 @@ CREATE SEQUENCE moments;
 CREATE TABLE items (
   id text COLLATE "C" PRIMARY KEY, kind text, owner text COLLATE "C", team text COLLATE "C", price bigint,
   weight double precision, opened timestamptz, length bigint, flag boolean, rank bigint, slug text COLLATE "C",
-  tags text[], made bigint, changed bigint
+  cost numeric, day date, starts time, tags text[], made bigint, changed bigint
 );
 CREATE TABLE notes (id text PRIMARY KEY, item text, state bigint);
 """
@@ -40,6 +40,9 @@ COLUMNS = (
     "flag",
     "rank",
     "slug",
+    "cost",
+    "day",
+    "starts",
     "tags",
 )
 

@@ -5,17 +5,48 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 from keyweave.query import at_least, at_most, between, contains, is_not, one_of, starts_with
 from tests.queries.package import stock
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
-OWNERS = ["ada", "bob", "Éva", "a:b%", "ab"]
+OWNERS = [
+    "ada",
+    "bob",
+    "Éva",
+    "a:b%",
+    "ab",
+    "",
+    "a",
+    "a\x01",
+    "a\x01\x02",
+    "\x01",
+    "a\uffff",
+    "a\U0001f600",
+    "A",
+]
 TEAMS = ["red", "blue", None]
 TAGS = ["new", "sale", "x"]
-ORDERS = ["created", "revision", "price", "weight", "opened", "length", "owner", "rank", "slug"]
+ORDERS = [
+    "created",
+    "revision",
+    "price",
+    "weight",
+    "opened",
+    "length",
+    "owner",
+    "rank",
+    "slug",
+    "cost",
+    "day",
+    "starts",
+    "id",
+    "team",
+]
+TEXTS = ("owner", "slug", "id", "team")
 COLUMNS = {"created": "made", "revision": "changed"}
 
 
@@ -34,6 +65,9 @@ def values_of(field: str) -> list[Any]:
         "rank": [0, 1, 2],
         "slug": [f"slug{number}" for number in range(24)],
         "tags": [*TAGS, "none"],
+        "cost": [Decimal(text) for text in ("-0.001", "0", "0.1", "0.101", "123456789.999")],
+        "day": [date(2026, 1, 1) + timedelta(days=number) for number in range(4)],
+        "starts": [time(0), time(9), time(9, 0, 0, 1), time(23, 59, 59, 999999)],
     }
     return every[field]
 
@@ -42,7 +76,7 @@ def row(chance: random.Random, key: str) -> dict[str, Any]:
     """The values of a random row."""
     drawn = {
         name: chance.choice(values_of(name))
-        for name in ("kind", "owner", "price", "weight", "opened", "length")
+        for name in ("kind", "owner", "price", "weight", "opened", "length", "cost", "day", "starts")
     }
     drawn |= {"team": chance.choice(TEAMS), "flag": chance.choice([True, False, None])}
     drawn |= {"rank": chance.choice([0, 1, 2, None]), "slug": f"slug{key[1:]}"}
@@ -57,6 +91,12 @@ def literal(value: Any) -> str:
         return str(value).upper()
     if isinstance(value, int | float):
         return repr(value)
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, time):
+        return f"TIME '{value.isoformat()}'"
+    if type(value) is date:
+        return f"DATE '{value.isoformat()}'"
     if isinstance(value, datetime):
         return f"TIMESTAMPTZ '{value.isoformat()}'"
     if isinstance(value, timedelta):
@@ -111,7 +151,7 @@ def condition(chance: random.Random, name: str) -> tuple[Any, str]:
         options += ["null", "not null"]
     if name not in ("kind", "flag"):
         options += ["between", "between", "at_least", "at_most"]
-    if name in ("owner", "team", "id", "slug"):
+    if name in TEXTS:
         options.append("starts_with")
     match chance.choice(options):
         case "equal":
@@ -149,45 +189,66 @@ FIELDS = [
     "flag",
     "rank",
     "slug",
+    "cost",
+    "day",
+    "starts",
     "tags",
 ]
 VIEWS = {
-    "by_kind": (["kind"], "created", "TRUE"),
-    "by_kind_owner": (["kind", "owner"], "created", "TRUE"),
-    "by_team": (["team"], "revision", "TRUE"),
-    "by_owner_price": (["owner"], "price", "TRUE"),
-    "by_price": ([], "price", "TRUE"),
-    "by_kind_weight": (["kind"], "weight", "TRUE"),
-    "by_opened": ([], "opened", "TRUE"),
-    "by_length": (["owner"], "length", "TRUE"),
-    "all": ([], "created", "TRUE"),
-    "by_tag": (["tags"], "created", "TRUE"),
-    "by_owner_tag": (["owner", "tags"], "price", "TRUE"),
-    "cheap_tag": (["tags"], "price", "price < 3"),
-    "cheap": ([], "price", "price < 3"),
-    "unranked": (["kind"], "created", "rank IS NULL AND owner >= 'ab'"),
-    "flagged": ([], "revision", "flag AND team IS NOT NULL"),
-    "some_kinds": ([], "weight", "kind IN ('tool', 'book') AND weight <> 0.25"),
-    "odd": (["team"], "created", "(COALESCE(flag, FALSE) OR price > 4)"),
+    "by_kind": (["kind"], "created", True, "TRUE"),
+    "by_kind_owner": (["kind", "owner"], "created", True, "TRUE"),
+    "by_team": (["team"], "revision", True, "TRUE"),
+    "by_owner_price": (["owner"], "price", True, "TRUE"),
+    "by_price": ([], "price", True, "TRUE"),
+    "by_kind_weight": (["kind"], "weight", True, "TRUE"),
+    "by_opened": ([], "opened", True, "TRUE"),
+    "by_length": (["owner"], "length", True, "TRUE"),
+    "all": ([], "created", True, "TRUE"),
+    "by_tag": (["tags"], "created", True, "TRUE"),
+    "by_owner_tag": (["owner", "tags"], "price", True, "TRUE"),
+    "cheap_tag": (["tags"], "price", True, "price < 3"),
+    "cheap": ([], "price", True, "price < 3"),
+    "unranked": (["kind"], "created", True, "rank IS NULL AND owner >= 'ab'"),
+    "flagged": ([], "revision", True, "flag AND team IS NOT NULL"),
+    "some_kinds": ([], "weight", True, "kind IN ('tool', 'book') AND weight <> 0.25"),
+    "odd": (["team"], "created", True, "(COALESCE(flag, FALSE) OR price > 4)"),
+    "by_slug": ([], "slug", False, "TRUE"),
+    "by_owner": ([], "owner", False, "TRUE"),
+    "by_kind_from_owner": (["kind"], "owner", True, "TRUE"),
+    "by_team_owner": (["team"], "owner", False, "TRUE"),
+    "by_tag_owner": (["tags"], "owner", False, "TRUE"),
+    "flagged_owner": (["kind"], "owner", False, "flag"),
+    "by_id": (["kind"], "id", False, "TRUE"),
+    "cheapest": (["kind"], "price", False, "TRUE"),
+    "first": (["kind", "team"], "created", False, "TRUE"),
+    "by_cost": ([], "cost", False, "TRUE"),
+    "by_day": (["kind"], "day", True, "TRUE"),
+    "by_rank": ([], "rank", True, "TRUE"),
+    "by_kind_rank": (["kind"], "rank", False, "TRUE"),
+    "in_team": (["kind"], "team", False, "TRUE"),
+    "flagged_team": (["kind"], "team", True, "flag"),
+    "by_starts": ([], "starts", False, "TRUE"),
 }
-"""Views with their fields, their order and their condition."""
+"""Views with their fields, their order, whether it begins with the highest value, and their condition."""
 
 
 def query(chance: random.Random) -> Drawn:
     """A random query: filters or a view, perhaps several of them joined by `|`, with ends, order and direction."""
     views = chance.random() < 0.4
     order = chance.choice(ORDERS)
+    descending = order not in TEXTS
     if views:
-        order = chance.choice(["created", "price", "weight", "revision"])
+        order, descending = chance.choice(sorted({(order, way) for _, order, way, _ in VIEWS.values()}))
     parts = [
-        _part(chance, order, views and chance.random() < 0.7) for _ in range(chance.choice([1, 1, 1, 2, 3]))
+        _part(chance, order, views and chance.random() < 0.7, descending)
+        for _ in range(chance.choice([1, 1, 1, 2, 3]))
     ]
     reverse, scan = chance.random() < 0.4, True
-    descending = (order in ("owner", "slug")) == reverse
+    descending = descending != reverse
     where, words = " OR ".join(f"({sql})" for _, sql in parts), " | ".join(sql for _, sql in parts)
     having = chance.choice([None, None, None, 0, 1])
     ends = None
-    if order not in ("created", "revision", "rank") and chance.random() < 0.3:
+    if order not in ("created", "revision") and chance.random() < 0.3:
         ends = sorted(chance.choices(values_of(order), k=2))
         if chance.random() < 0.3:
             ends[chance.randrange(2)] = None
@@ -241,16 +302,18 @@ def implying(chance: random.Random) -> list[dict[str, tuple[Any, str]]]:
     ]
 
 
-def _part(chance: random.Random, order: str, views: bool) -> tuple[Callable[[Any], Any], str]:
+def _part(
+    chance: random.Random, order: str, views: bool, descending: bool
+) -> tuple[Callable[[Any], Any], str]:
     if views:
-        name = chance.choice([name for name, (_, by, _) in VIEWS.items() if by == order])
-        fields, _, where = VIEWS[name]
+        name = chance.choice([name for name, (_, *by, _) in VIEWS.items() if by == [order, descending]])
+        fields, _, _, where = VIEWS[name]
         values = {field: chance.choice(values_of(field)) for field in fields}
-        texts = [
+        tests = [
             f"{literal(value)} = ANY(tags)" if field == "tags" else f"{field} = {literal(value)}"
             for field, value in values.items()
         ]
-        return (lambda items: getattr(items, name)(*values.values())), " AND ".join([*texts, where])
+        return (lambda items: getattr(items, name)(*values.values())), " AND ".join([*tests, where])
     filters: dict[str, Any] = {}
     texts = []
     if chance.random() < 0.3:
@@ -261,4 +324,7 @@ def _part(chance: random.Random, order: str, views: bool) -> tuple[Callable[[Any
         if field not in filters:
             filters[field], text = condition(chance, field)
             texts.append(text)
-    return (lambda items: items.where(**filters).order_by(order)), " AND ".join(texts) or "TRUE"
+    sql = " AND ".join(texts) or "TRUE"
+    if descending == (order not in TEXTS):
+        return (lambda items: items.where(**filters).order_by(order)), sql
+    return (lambda items: items.where(**filters).order_by(order).reverse()), sql

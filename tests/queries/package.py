@@ -37,6 +37,9 @@ fields:
   rank: {type: int, optional: true}
   tags: {type: list, of: string, default: []}
   slug: {type: string}
+  cost: {type: decimal, digits: 12, places: 3, default: 0}
+  day: {type: date, default: "2026-01-01"}
+  starts: {type: time, default: "09:00"}
   made: {type: datetime, managed: created}
   changed: {type: datetime, managed: updated}
 unique:
@@ -62,6 +65,22 @@ views:
   flagged: {fields: [], order: revision, where: flag == true and team is not null, why: lists}
   some_kinds: {fields: [], order: weight, where: "kind in ['tool', 'book'] and weight != 0.25", why: lists}
   odd: {fields: [team], order: created, where: flag or price > 4, why: a condition that no filter implies}
+  by_slug: {fields: [], order: slug, why: lists}
+  by_owner: {fields: [], order: owner, why: lists}
+  by_kind_from_owner: {fields: [kind], order: owner desc, why: lists}
+  by_team_owner: {fields: [team], order: owner, why: lists}
+  by_tag_owner: {fields: [], each: tags, order: owner, why: lists}
+  flagged_owner: {fields: [kind], order: owner, where: flag == true, why: lists}
+  by_id: {fields: [kind], order: id, why: lists}
+  cheapest: {fields: [kind], order: price asc, why: lists}
+  first: {fields: [kind, team], order: created asc, why: lists}
+  by_cost: {fields: [], order: cost asc, why: lists}
+  by_day: {fields: [kind], order: day, why: lists}
+  by_rank: {fields: [], order: rank, why: lists}
+  by_kind_rank: {fields: [kind], order: rank asc, why: lists}
+  in_team: {fields: [kind], order: team, why: lists}
+  flagged_team: {fields: [kind], order: team desc, where: flag == true, why: lists}
+  by_starts: {fields: [], order: starts asc, why: lists}
 """,
     "note.yaml": """
 entity: Note

@@ -57,7 +57,7 @@ PLANS: dict[str, tuple[Callable[[Any], Any], str, list[str], int]] = {
     "a key": (lambda items: items.where(id="i001"), "key", [], 1),
     "keys": (lambda items: items.where(id=one_of("i001", "i002")), "key", [], 1),
     "a unique value": (lambda items: items.where(slug="slug7"), "unique", [], 1),
-    "another order": (lambda items: items.where(team="red").order_by("rank"), "sort", ["by_team"], 1),
+    "another order": (lambda items: items.where(team="red").order_by("weight"), "sort", ["by_team"], 1),
     "narrowed": (lambda items: items.where(team="red"), "view", ["all"], 1),
     "compared": (
         lambda items: items.where(kind=stock().Kind.TOOL, owner=starts_with("a")),
@@ -111,6 +111,33 @@ PLANS: dict[str, tuple[Callable[[Any], Any], str, list[str], int]] = {
         [],
         1,
     ),
+    "strings": (lambda items: items.by_owner(), "view", ["by_owner"], 1),
+    "a beginning": (
+        lambda items: items.where(owner=starts_with("a")).order_by("owner"),
+        "view",
+        ["by_owner"],
+        1,
+    ),
+    "lists of strings": (
+        lambda items: items.by_kind_from_owner(stock().Kind.TOOL).between("a", None)
+        | items.by_team_owner("red").reverse(),
+        "view",
+        ["by_kind_from_owner", "by_team_owner"],
+        1,
+    ),
+    "strings in two views": (
+        lambda items: items.where(team="red", flag=None).order_by("owner"),
+        "view",
+        ["by_team_owner"],
+        1,
+    ),
+    "strings and another view": (
+        lambda items: items.where(team="red", slug=at_least("slug")).order_by("owner"),
+        "view",
+        ["by_team_owner"],
+        1,
+    ),
+    "an order with nulls": (lambda items: items.where().order_by("rank").scan(), "view", ["by_rank"], 1),
     "all rows": (lambda items: items.where(rank=is_not(None)).scan(), "view", ["all"], 3),
     "nothing": (lambda items: items.where(kind=one_of()), "nothing", [], 0),
     "the latest": (lambda items: items.where(made=at_least(DAY)), "view", ["all"], 1),

@@ -203,16 +203,18 @@ class _Schema:
             each
             for each, field in fields.items()
             if (
-                field["type"] in ("int", "float", "datetime", "date", "duration")
+                field["type"] in ("string", "id", "int", "float", "datetime", "date", "time", "duration")
                 or field.get("digits") in (3, 15)
             )
-            and not field.get("optional")
+            and not field.get("secret")
+            and not (field["type"] in ("string", "id") and field.get("max_length", 0) > 4096)
+            and "managed" not in field
         ]
         for _ in range(draw.randint(0, 3)):
             chosen = draw.sample(plain, min(len(plain), draw.randint(0, 2)))
             view = entity["views"][lower(draw)] = {
                 "fields": chosen,
-                "order": draw.choice(orders),
+                "order": draw.choice(orders) + draw.choice(["", "", " asc", " desc"]),
                 "why": self._doc() or "why",
             }
             lists = [each for each, field in fields.items() if self._has_elements(field)]

@@ -66,6 +66,9 @@ def random_command(source: random.Random) -> Command:
     low, high, number = source.randint(-3, 6), source.randint(-3, 6), source.randint(-2, 9)
     moment = 4_000_000_000_000 + number
     bounds = source.choice(((low, high), (f"({low}", high), ("-inf", f"({high}"), (low, "+inf")))
+    texts = source.choice(
+        (("-", "+"), (f"[{member}", f"({other}"), (f"({member}", "+"), ("+", "-"), ("-", other))
+    )
     commands: list[Command] = [
         ("GET", key),
         ("SET", key, member),
@@ -113,6 +116,11 @@ def random_command(source: random.Random) -> Command:
         ("ZCOUNT", key, *bounds),
         ("ZRANGEBYSCORE", key, *bounds),
         ("ZRANGEBYSCORE", key, *bounds, "LIMIT", abs(low), high),
+        ("ZADD", "same", 0, member, 0, other),
+        ("ZLEXCOUNT", source.choice(("same", "n")), *texts),
+        ("ZRANGEBYLEX", "same", *texts),
+        ("ZRANGEBYLEX", "same", *texts, "LIMIT", abs(low), high),
+        ("ZREVRANGEBYLEX", "same", *texts[::-1], "LIMIT", low, high),
         ("ZREMRANGEBYSCORE", key, *bounds),
         ("ZREMRANGEBYRANK", key, low, high),
         ("ZSCAN", key, 0, "COUNT", 1000),

@@ -52,7 +52,7 @@
 --   removes  number member '' views
 --   claim    claims value owner
 --   release  claims value owner
---   add      view entries scores, then for each the row's number and score; without them if `scores` is `revision`: of `inserts`
+--   add      view entries scores, then for each the row's number and score, or its number alone if `scores` is `revision`, or its member alone if it is `text`: of `inserts`
 --   claim    claims entries '', then for each the row's number and value: of `inserts`
 --
 -- Replies
@@ -408,11 +408,16 @@ while at <= #ARGV do
     for _ = 1, tonumber(ARGV[from]) do
       local claiming, subject, count = ARGV[at] == 'claim', tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
       local command, key = claiming and 'HSET' or 'ZADD', KEYS[(claiming and claims or views) + subject]
-      local words, place, step = {}, 0, ARGV[at + 3] == 'revision' and 1 or 2
+      local text = ARGV[at + 3] == 'text'
+      local words, place, step = {}, 0, (text or ARGV[at + 3] == 'revision') and 1 or 2
       at = at + 4 + count * step
       for index = at - count * step, at - 1, step do
-        local row = tonumber(ARGV[index])
-        words[place + 1], words[place + 2] = step == 1 and revisions[row] or ARGV[index + 1], members[row]
+        if text then
+          words[place + 1], words[place + 2] = '0', ARGV[index]
+        else
+          local row = tonumber(ARGV[index])
+          words[place + 1], words[place + 2] = step == 1 and revisions[row] or ARGV[index + 1], members[row]
+        end
         place = place + 2
         if place == MOST_WORDS then
           call(command, key, unpack(words))

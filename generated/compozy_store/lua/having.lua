@@ -52,7 +52,10 @@ local function precedes(left, right)
 end
 
 -- Rank of the first member of a view after a cursor, even if the row of the cursor has moved or is gone.
-local function rank_after(view, newest, score, member)
+local function rank_after(view, newest, score, member, text)
+  if text then
+    return newest and redis.call('ZLEXCOUNT', view, '[' .. member, '+') or redis.call('ZLEXCOUNT', view, '-', '[' .. member)
+  end
   local rank = redis.call(newest and 'ZREVRANK' or 'ZRANK', view, member)
   if rank and redis.call('ZSCORE', view, member) == score then
     return rank + 1
@@ -78,8 +81,17 @@ local function escape(value)
   return (string.gsub(value, '[%%:]', ESCAPES))
 end
 
--- Positions of the members that are in every view. The view with the number `except` is known to hold them all.
-local function shared(members, views, except)
+-- Key of the row that a member of a view names. In an order of strings the value and a NUL come before it.
+local function row_of(member, text)
+  if text then
+    return string.sub(member, (string.find(member, '\0', 1, true) or 0) + 1)
+  end
+  return member
+end
+
+-- Positions of the members that are in every view. The view with the number `except` is known to hold them all. In an order of
+-- strings, the views up to the number `text` hold whole members, and the others the keys in them.
+local function shared(members, views, except, text)
   local kept = {}
   for position = 1, #members do
     kept[position] = position
@@ -88,7 +100,7 @@ local function shared(members, views, except)
     if number ~= except and #kept > 0 then
       local asked, left = {}, {}
       for order = 1, #kept do
-        asked[order] = members[kept[order]]
+        asked[order] = row_of(members[kept[order]], text and number > text)
       end
       local scores = redis.call('ZMSCORE', views[number], unpack(asked))
       for order = 1, #kept do

@@ -21,8 +21,18 @@
 -- Replies
 --   group list score member found...   the next cursor, whose group is 0 at the end; the number, or members and scores in turns
 
--- Ranks of a stretch of a view, from the first one on and before the second one; nil for its end. The ends are scores, both included.
-local function ranks_between(view, newest, low, high)
+-- Ranks of a stretch of a view, from the first one on and before the second one; nil for its end. The ends are scores, both included,
+-- or texts: members are not below the first and are below the second.
+local function ranks_between(view, newest, low, high, text)
+  if text then
+    local below = low == '-' and 0 or redis.call('ZLEXCOUNT', view, '-', '(' .. string.sub(low, 2))
+    local above = high == '+' and 0 or redis.call('ZLEXCOUNT', view, '[' .. string.sub(high, 2), '+')
+    local before, behind = below, above
+    if newest then
+      before, behind = above, below
+    end
+    return before, behind > 0 and redis.call('ZCARD', view) - behind or nil
+  end
   local first, last = low, high
   if newest then
     first, last = high, low
@@ -53,7 +63,10 @@ local function precedes(left, right)
 end
 
 -- Rank of the first member of a view after a cursor, even if the row of the cursor has moved or is gone.
-local function rank_after(view, newest, score, member)
+local function rank_after(view, newest, score, member, text)
+  if text then
+    return newest and redis.call('ZLEXCOUNT', view, '[' .. member, '+') or redis.call('ZLEXCOUNT', view, '-', '[' .. member)
+  end
   local rank = redis.call(newest and 'ZREVRANK' or 'ZRANK', view, member)
   if rank and redis.call('ZSCORE', view, member) == score then
     return rank + 1

@@ -13,14 +13,24 @@
 --   5    member     member of the cursor
 --   6    scan       most members to pass
 --   7    wanted     `documents` or `members`
---   8..  ends       for each view the lowest and the highest score of a stretch, or absent for whole views
+--   8..  ends       for each view the two ends of a stretch as for `page`, or absent for whole views
 --
 -- Replies
 --   score member dangling row...   score and member of the next cursor, empty at the end of all views; dangling lists
 --   the number of a view and a member of it without a document, in turns; a row is its document or its member
 
--- Ranks of a stretch of a view, from the first one on and before the second one; nil for its end. The ends are scores, both included.
-local function ranks_between(view, newest, low, high)
+-- Ranks of a stretch of a view, from the first one on and before the second one; nil for its end. The ends are scores, both included,
+-- or texts: members are not below the first and are below the second.
+local function ranks_between(view, newest, low, high, text)
+  if text then
+    local below = low == '-' and 0 or redis.call('ZLEXCOUNT', view, '-', '(' .. string.sub(low, 2))
+    local above = high == '+' and 0 or redis.call('ZLEXCOUNT', view, '[' .. string.sub(high, 2), '+')
+    local before, behind = below, above
+    if newest then
+      before, behind = above, below
+    end
+    return before, behind > 0 and redis.call('ZCARD', view) - behind or nil
+  end
   local first, last = low, high
   if newest then
     first, last = high, low
@@ -71,7 +81,10 @@ local function precedes(left, right)
 end
 
 -- Rank of the first member of a view after a cursor, even if the row of the cursor has moved or is gone.
-local function rank_after(view, newest, score, member)
+local function rank_after(view, newest, score, member, text)
+  if text then
+    return newest and redis.call('ZLEXCOUNT', view, '[' .. member, '+') or redis.call('ZLEXCOUNT', view, '-', '[' .. member)
+  end
   local rank = redis.call(newest and 'ZREVRANK' or 'ZRANK', view, member)
   if rank and redis.call('ZSCORE', view, member) == score then
     return rank + 1
@@ -90,21 +103,35 @@ local function rank_after(view, newest, score, member)
   return low
 end
 
+-- Key of the row that a member of a view names. In an order of strings the value and a NUL come before it.
+local function row_of(member, text)
+  if text then
+    return string.sub(member, (string.find(member, '\0', 1, true) or 0) + 1)
+  end
+  return member
+end
+
+-- Whether the low end of a stretch is one of strings: `-`, or `[` and a text. Those of scores are numbers.
+local function is_text(low)
+  return low and (low == '-' or string.sub(low, 1, 1) == '[') or false
+end
+
 local prefix, limit, newest = ARGV[1], tonumber(ARGV[2]), ARGV[3] == 'newest'
 local scan, documents = tonumber(ARGV[6]), ARGV[7] == 'documents'
 local range = newest and 'ZREVRANGE' or 'ZRANGE'
 local LONGEST_STRIDE, at = 256, 8
+local text = is_text(ARGV[at])
 local stride = math.min(LONGEST_STRIDE, math.max(8, math.ceil(2 * limit / #KEYS)))
 
 local streams = {}
 for number = 1, #KEYS do
   local view, start, stop = KEYS[number], 0, nil
   if ARGV[at] then
-    start, stop = ranks_between(view, newest, ARGV[at], ARGV[at + 1])
+    start, stop = ranks_between(view, newest, ARGV[at], ARGV[at + 1], text)
     at = at + 2
   end
   if ARGV[4] ~= '' then
-    start = math.max(start, rank_after(view, newest, ARGV[4], ARGV[5]))
+    start = math.max(start, rank_after(view, newest, ARGV[4], ARGV[5], text))
   end
   streams[#streams + 1] = { number = number, view = view, start = start, stop = stop, entries = {}, place = 1 }
 end
@@ -181,13 +208,14 @@ while #reply - 3 < limit and passed < scan and #waiting > 0 do
   local members, numbers, keys = {}, {}, {}
   while #members < limit - (#reply - 3) and passed < scan and #waiting > 0 do
     local member, number = next_member()
+    local key = prefix .. row_of(member, text)
     passed = passed + 1
     -- Rows that have ended are passed by their heads, except in the first round, in which most rows live.
-    local head = heads and redis.pcall('GETRANGE', prefix .. member, 0, EXPIRES_AT + 14) or nil
+    local head = heads and redis.pcall('GETRANGE', key, 0, EXPIRES_AT + 14) or nil
     if head == '' then
       dangling[#dangling + 1], dangling[#dangling + 2] = number, member
     elseif not head or type(head) == 'table' or is_live(head) then
-      members[#members + 1], numbers[#numbers + 1], keys[#keys + 1] = member, number, prefix .. member
+      members[#members + 1], numbers[#numbers + 1], keys[#keys + 1] = member, number, key
     end
   end
   if not documents then

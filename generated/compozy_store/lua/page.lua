@@ -12,15 +12,25 @@
 --   4  score      score of the cursor, or empty to begin
 --   5  member     member of the cursor
 --   6  scan       most members to read
---   7  low        lowest score of a stretch, or absent for the whole view
---   8  high       highest score of the stretch
+--   7  low        lowest score of a stretch, or absent for the whole view; in an order of strings what members are not below
+--   8  high       highest score of the stretch; in an order of strings what members are below
 --
 -- Replies
 --   score member dangling document...   score and member of the next cursor, empty at the end of the view;
 --   dangling lists the members without a document
 
--- Ranks of a stretch of a view, from the first one on and before the second one; nil for its end. The ends are scores, both included.
-local function ranks_between(view, newest, low, high)
+-- Ranks of a stretch of a view, from the first one on and before the second one; nil for its end. The ends are scores, both included,
+-- or texts: members are not below the first and are below the second.
+local function ranks_between(view, newest, low, high, text)
+  if text then
+    local below = low == '-' and 0 or redis.call('ZLEXCOUNT', view, '-', '(' .. string.sub(low, 2))
+    local above = high == '+' and 0 or redis.call('ZLEXCOUNT', view, '[' .. string.sub(high, 2), '+')
+    local before, behind = below, above
+    if newest then
+      before, behind = above, below
+    end
+    return before, behind > 0 and redis.call('ZCARD', view) - behind or nil
+  end
   local first, last = low, high
   if newest then
     first, last = high, low
@@ -51,7 +61,10 @@ local function precedes(left, right)
 end
 
 -- Rank of the first member of a view after a cursor, even if the row of the cursor has moved or is gone.
-local function rank_after(view, newest, score, member)
+local function rank_after(view, newest, score, member, text)
+  if text then
+    return newest and redis.call('ZLEXCOUNT', view, '[' .. member, '+') or redis.call('ZLEXCOUNT', view, '-', '[' .. member)
+  end
   local rank = redis.call(newest and 'ZREVRANK' or 'ZRANK', view, member)
   if rank and redis.call('ZSCORE', view, member) == score then
     return rank + 1
@@ -90,14 +103,22 @@ local function is_live(document)
   return not deadline or deadline > checked_at
 end
 
+-- Key of the row that a member of a view names. In an order of strings the value and a NUL come before it.
+local function row_of(member, text)
+  if text then
+    return string.sub(member, (string.find(member, '\0', 1, true) or 0) + 1)
+  end
+  return member
+end
+
 local LONGEST_STRIDE = 512
 
 -- Returns those of the members, in their order, that may have a live document, until there are `wanted`, and how many members
 -- were passed. It reads heads only: behind many ended rows, it would read most documents without a result.
-local function leading_live(members, prefix, wanted)
+local function leading_live(members, prefix, wanted, text)
   local kept = {}
   for index = 1, #members do
-    local head = redis.pcall('GETRANGE', prefix .. members[index], 0, EXPIRES_AT + 14)
+    local head = redis.pcall('GETRANGE', prefix .. row_of(members[index], text), 0, EXPIRES_AT + 14)
     if type(head) == 'table' or is_live(head) then
       kept[#kept + 1] = members[index]
       if #kept == wanted then
@@ -110,8 +131,8 @@ end
 
 -- Appends the live documents of a view's members to `reply`, from the rank `start` on and before the rank `stop`, if there is
 -- one, until it has `limit` documents or has read `scan` members. Returns the score and the member of the last one if more follow, else two empty texts; the members
--- without a document; and the last member in any case.
-local function read_stretch(reply, view, prefix, newest, start, limit, scan, stop)
+-- without a document; and the last member in any case. With `text`, the view is in an order of strings.
+local function read_stretch(reply, view, prefix, newest, start, limit, scan, stop, text)
   local range, dangling = newest and 'ZREVRANGE' or 'ZRANGE', {}
   local found, examined, last = 0, 0, nil
   local before, stride = #reply, limit
@@ -126,12 +147,12 @@ local function read_stretch(reply, view, prefix, newest, start, limit, scan, sto
     end
     local read, passed = members, #members
     if #members > limit - found then
-      read, passed = leading_live(members, prefix, limit - found)
+      read, passed = leading_live(members, prefix, limit - found, text)
     end
     last = members[passed]
     local keys = {}
     for index = 1, #read do
-      keys[index] = prefix .. read[index]
+      keys[index] = prefix .. (text and row_of(read[index], true) or read[index])
     end
     local documents = #keys > 0 and redis.call('MGET', unpack(keys)) or {}
     for index = 1, #keys do
@@ -152,15 +173,20 @@ local function read_stretch(reply, view, prefix, newest, start, limit, scan, sto
   return '', '', dangling, last
 end
 
-local view, newest = KEYS[1], ARGV[3] == 'newest'
+-- Whether the low end of a stretch is one of strings: `-`, or `[` and a text. Those of scores are numbers.
+local function is_text(low)
+  return low and (low == '-' or string.sub(low, 1, 1) == '[') or false
+end
+
+local view, newest, text = KEYS[1], ARGV[3] == 'newest', is_text(ARGV[7])
 local start, stop = 0, nil
 if ARGV[7] then
-  start, stop = ranks_between(view, newest, ARGV[7], ARGV[8])
+  start, stop = ranks_between(view, newest, ARGV[7], ARGV[8], text)
 end
 if ARGV[4] ~= '' then
-  start = math.max(start, rank_after(view, newest, ARGV[4], ARGV[5]))
+  start = math.max(start, rank_after(view, newest, ARGV[4], ARGV[5], text))
 end
 local reply = { '', '', false }
 local limit, scan = tonumber(ARGV[2]), tonumber(ARGV[6])
-reply[1], reply[2], reply[3] = read_stretch(reply, view, ARGV[1], newest, start, limit, scan, stop)
+reply[1], reply[2], reply[3] = read_stretch(reply, view, ARGV[1], newest, start, limit, scan, stop, text)
 return reply

@@ -35,14 +35,22 @@ local function is_live(document)
   return not deadline or deadline > checked_at
 end
 
+-- Key of the row that a member of a view names. In an order of strings the value and a NUL come before it.
+local function row_of(member, text)
+  if text then
+    return string.sub(member, (string.find(member, '\0', 1, true) or 0) + 1)
+  end
+  return member
+end
+
 local LONGEST_STRIDE = 512
 
 -- Returns those of the members, in their order, that may have a live document, until there are `wanted`, and how many members
 -- were passed. It reads heads only: behind many ended rows, it would read most documents without a result.
-local function leading_live(members, prefix, wanted)
+local function leading_live(members, prefix, wanted, text)
   local kept = {}
   for index = 1, #members do
-    local head = redis.pcall('GETRANGE', prefix .. members[index], 0, EXPIRES_AT + 14)
+    local head = redis.pcall('GETRANGE', prefix .. row_of(members[index], text), 0, EXPIRES_AT + 14)
     if type(head) == 'table' or is_live(head) then
       kept[#kept + 1] = members[index]
       if #kept == wanted then
@@ -55,8 +63,8 @@ end
 
 -- Appends the live documents of a view's members to `reply`, from the rank `start` on and before the rank `stop`, if there is
 -- one, until it has `limit` documents or has read `scan` members. Returns the score and the member of the last one if more follow, else two empty texts; the members
--- without a document; and the last member in any case.
-local function read_stretch(reply, view, prefix, newest, start, limit, scan, stop)
+-- without a document; and the last member in any case. With `text`, the view is in an order of strings.
+local function read_stretch(reply, view, prefix, newest, start, limit, scan, stop, text)
   local range, dangling = newest and 'ZREVRANGE' or 'ZRANGE', {}
   local found, examined, last = 0, 0, nil
   local before, stride = #reply, limit
@@ -71,12 +79,12 @@ local function read_stretch(reply, view, prefix, newest, start, limit, scan, sto
     end
     local read, passed = members, #members
     if #members > limit - found then
-      read, passed = leading_live(members, prefix, limit - found)
+      read, passed = leading_live(members, prefix, limit - found, text)
     end
     last = members[passed]
     local keys = {}
     for index = 1, #read do
-      keys[index] = prefix .. read[index]
+      keys[index] = prefix .. (text and row_of(read[index], true) or read[index])
     end
     local documents = #keys > 0 and redis.call('MGET', unpack(keys)) or {}
     for index = 1, #keys do

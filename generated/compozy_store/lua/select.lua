@@ -13,14 +13,24 @@
 --   5  member     member of the cursor
 --   6  scan       most members to read
 --   7  readable   number of views that have the page's order
---   8  low        lowest score of a stretch of the order, or absent for the whole order
---   9  high       highest score of the stretch
+--   8  low        low end of a stretch of the order as for `page`, or absent for the whole order
+--   9  high       high end of the stretch
 --
 -- Replies
 --   number score member dangling document...   number of the view that was read, then as for `page`
 
--- Ranks of a stretch of a view, from the first one on and before the second one; nil for its end. The ends are scores, both included.
-local function ranks_between(view, newest, low, high)
+-- Ranks of a stretch of a view, from the first one on and before the second one; nil for its end. The ends are scores, both included,
+-- or texts: members are not below the first and are below the second.
+local function ranks_between(view, newest, low, high, text)
+  if text then
+    local below = low == '-' and 0 or redis.call('ZLEXCOUNT', view, '-', '(' .. string.sub(low, 2))
+    local above = high == '+' and 0 or redis.call('ZLEXCOUNT', view, '[' .. string.sub(high, 2), '+')
+    local before, behind = below, above
+    if newest then
+      before, behind = above, below
+    end
+    return before, behind > 0 and redis.call('ZCARD', view) - behind or nil
+  end
   local first, last = low, high
   if newest then
     first, last = high, low
@@ -71,7 +81,10 @@ local function precedes(left, right)
 end
 
 -- Rank of the first member of a view after a cursor, even if the row of the cursor has moved or is gone.
-local function rank_after(view, newest, score, member)
+local function rank_after(view, newest, score, member, text)
+  if text then
+    return newest and redis.call('ZLEXCOUNT', view, '[' .. member, '+') or redis.call('ZLEXCOUNT', view, '-', '[' .. member)
+  end
   local rank = redis.call(newest and 'ZREVRANK' or 'ZRANK', view, member)
   if rank and redis.call('ZSCORE', view, member) == score then
     return rank + 1
@@ -90,8 +103,17 @@ local function rank_after(view, newest, score, member)
   return low
 end
 
--- Positions of the members that are in every view. The view with the number `except` is known to hold them all.
-local function shared(members, views, except)
+-- Key of the row that a member of a view names. In an order of strings the value and a NUL come before it.
+local function row_of(member, text)
+  if text then
+    return string.sub(member, (string.find(member, '\0', 1, true) or 0) + 1)
+  end
+  return member
+end
+
+-- Positions of the members that are in every view. The view with the number `except` is known to hold them all. In an order of
+-- strings, the views up to the number `text` hold whole members, and the others the keys in them.
+local function shared(members, views, except, text)
   local kept = {}
   for position = 1, #members do
     kept[position] = position
@@ -100,7 +122,7 @@ local function shared(members, views, except)
     if number ~= except and #kept > 0 then
       local asked, left = {}, {}
       for order = 1, #kept do
-        asked[order] = members[kept[order]]
+        asked[order] = row_of(members[kept[order]], text and number > text)
       end
       local scores = redis.call('ZMSCORE', views[number], unpack(asked))
       for order = 1, #kept do
@@ -114,14 +136,20 @@ local function shared(members, views, except)
   return kept
 end
 
+-- Whether the low end of a stretch is one of strings: `-`, or `[` and a text. Those of scores are numbers.
+local function is_text(low)
+  return low and (low == '-' or string.sub(low, 1, 1) == '[') or false
+end
+
 local prefix, limit, newest = ARGV[1], tonumber(ARGV[2]), ARGV[3] == 'newest'
 local scan, readable = tonumber(ARGV[6]), tonumber(ARGV[7])
 local range = newest and 'ZREVRANGE' or 'ZRANGE'
-local FIRST_STRIDE, LONGEST_STRIDE = 64, 512
+local FIRST_STRIDE, LONGEST_STRIDE, text = 64, 512, is_text(ARGV[8])
 
 local number, size = 0, math.huge
 for index = 1, readable do
-  local other = ARGV[8] and redis.call('ZCOUNT', KEYS[index], ARGV[8], ARGV[9]) or redis.call('ZCARD', KEYS[index])
+  local other = ARGV[8] and redis.call(text and 'ZLEXCOUNT' or 'ZCOUNT', KEYS[index], ARGV[8], ARGV[9])
+    or redis.call('ZCARD', KEYS[index])
   if other < size then
     number, size = index, other
   end
@@ -138,7 +166,7 @@ local function read(members)
     local final = math.min(#members, first + math.min(limit - (#reply - 4), LONGEST_STRIDE) - 1)
     local keys = {}
     for order = first, final do
-      keys[#keys + 1] = prefix .. members[order]
+      keys[#keys + 1] = prefix .. row_of(members[order], text)
     end
     local documents = redis.call('MGET', unpack(keys))
     for index = 1, #keys do
@@ -177,11 +205,11 @@ end
 
 local start, stop = 0, size
 if ARGV[8] then
-  start, stop = ranks_between(view, newest, ARGV[8], ARGV[9])
+  start, stop = ranks_between(view, newest, ARGV[8], ARGV[9], text)
   stop = stop or redis.call('ZCARD', view)
 end
 if ARGV[4] ~= '' then
-  start = math.max(start, rank_after(view, newest, ARGV[4], ARGV[5]))
+  start = math.max(start, rank_after(view, newest, ARGV[4], ARGV[5], text))
 end
 local begun, stride, last, examined, met = start, math.min(limit, FIRST_STRIDE), nil, 0, 0
 
@@ -191,7 +219,7 @@ while #reply - 4 < limit and examined < scan do
   if #members == 0 then
     return reply
   end
-  local kept = shared(members, KEYS, number)
+  local kept = shared(members, KEYS, number, text and readable)
   local matching = {}
   for order = 1, #kept do
     matching[order] = members[kept[order]]

@@ -113,7 +113,7 @@ def definition(index: View | Unique) -> str:
     """The definition that the namespace remembers, as the runtime writes it."""
     if isinstance(index, View):
         each = f" each {index.each}" if index.each is not None else ""
-        return f"{'+'.join(index.fields)}{each} by {order_text(index)}{_where(index)}"
+        return f"{'+'.join(index.fields)}{each} by {order_text(index)}{' as text' if index.by_text else ''}{_where(index)}"
     steps = "".join(f" {step}" for step in sorted(index.normalize))
     return f"unique {'+'.join(index.fields)}{steps}{_where(index)}"
 

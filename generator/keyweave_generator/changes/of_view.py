@@ -15,7 +15,7 @@ from .of_generation import BACKFILL, DROP
 from .of_presence import Presence, presence
 from .pairs import EntityPair, FieldPair, ViewPair, added
 from .rule import rule
-from .wording import condition_text, fields_text, order_text, selecting_text, value_text
+from .wording import condition_text, direction_text, fields_text, order_text, selecting_text, value_text
 
 
 @rule(
@@ -127,6 +127,28 @@ def view_order_changed(pair: ViewPair) -> Iterator[Change]:
     if not same:
         message = f"view {new.name} was ordered by {order_text(old)} and is by {order_text(new)}"
         yield _change(pair, "order", message)
+
+
+@rule(
+    "VIEW_DIRECTION_CHANGED",
+    ViewPair,
+    Category.API,
+    Level.WARNING,
+    "A view is read in the other direction.",
+    Effect(
+        code="Pages begin at the other end. Cursors of earlier pages are refused: InvalidCursorError.",
+        data="Entries stay as they are.",
+        deploy="A client whose pages come from old and new code gets refused cursors.",
+        action="Call reverse() where the former direction is needed, and begin paging anew.",
+    ),
+)
+def view_direction_changed(pair: ViewPair) -> Iterator[Change]:
+    """Yield the two directions of one order; another order has a direction of its own."""
+    old, new = pair.old, pair.new
+    same = old.order is new.order and pair.entity.now((old.order_field or "",)) == (new.order_field or "",)
+    if same and old.ascending != new.ascending:
+        message = f"view {new.name} was {direction_text(old)} and is {direction_text(new)}"
+        yield pair.entity.change(Side.NEW, ("views", new.name, "order"), new.name, message)
 
 
 @rule(

@@ -48,8 +48,13 @@ def condition_text(where: str | None) -> str:
 
 
 def order_text(view: View) -> str:
-    """The order of a view."""
+    """The order of a view, without its direction."""
     return view.order_field or "" if view.order is OrderBy.FIELD else view.order.value
+
+
+def direction_text(view: View) -> str:
+    """The direction of a view: `descending`, the highest value first, or `ascending`."""
+    return "ascending" if view.ascending else "descending"
 
 
 def duration_text(value: timedelta) -> str:

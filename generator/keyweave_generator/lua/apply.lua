@@ -41,7 +41,7 @@
 --@ entry    removes  number member '' views
 --@ entry    claim    claims value owner
 --@ entry    release  claims value owner
---@ entry    add      view entries scores, then for each the row's number and score; without them if `scores` is `revision`: of `inserts`
+--@ entry    add      view entries scores, then for each the row's number and score, or its number alone if `scores` is `revision`, or its member alone if it is `text`: of `inserts`
 --@ entry    claim    claims entries '', then for each the row's number and value: of `inserts`
 --@ reply    OK        revision created expires, for each document written
 --@ reply    REPLAYED  answer             an earlier try was applied, and this was its answer
@@ -324,11 +324,16 @@ while at <= #ARGV do
     for _ = 1, tonumber(ARGV[from]) do
       local claiming, subject, count = ARGV[at] == 'claim', tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
       local command, key = claiming and 'HSET' or 'ZADD', KEYS[(claiming and claims or views) + subject]
-      local words, place, step = {}, 0, ARGV[at + 3] == 'revision' and 1 or 2
+      local text = ARGV[at + 3] == 'text'
+      local words, place, step = {}, 0, (text or ARGV[at + 3] == 'revision') and 1 or 2
       at = at + 4 + count * step
       for index = at - count * step, at - 1, step do
-        local row = tonumber(ARGV[index])
-        words[place + 1], words[place + 2] = step == 1 and revisions[row] or ARGV[index + 1], members[row]
+        if text then
+          words[place + 1], words[place + 2] = '0', ARGV[index]
+        else
+          local row = tonumber(ARGV[index])
+          words[place + 1], words[place + 2] = step == 1 and revisions[row] or ARGV[index + 1], members[row]
+        end
         place = place + 2
         if place == MOST_WORDS then
           call(command, key, unpack(words))

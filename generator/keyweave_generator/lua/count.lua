@@ -4,24 +4,28 @@
 --@ key      2..   views
 --@ argument 1     prefix  of this entity's members in the expiry set
 --@ argument 2     bound   most members to look up
---@ argument 3     low     lowest score of the entries to count, or absent to count all
---@ argument 4     high    highest score of the entries to count
+--@ argument 3     low     low end of a stretch as for `page`, or absent to count all entries
+--@ argument 4     high    high end of the stretch
 --@ reply    number...     one for each view
 --@ reply    SWEEP_FIRST   counting would take more look-ups than the bound
+--@ include  row
+--@ include  text
 --@ include  time
 
 local expiry, prefix, bound = KEYS[1], ARGV[1], tonumber(ARGV[2])
-local MANY = 1000
+local MANY, text = 1000, is_text(ARGV[3])
 local now = server_time()
 local until_now = string.format('%.0f', now)
 local waiting = redis.call('ZCOUNT', expiry, '-inf', until_now)
 
--- The dead members of a view are found in the view or in the expiry set, whichever is smaller.
+-- The dead members of a view are found in the view or in the expiry set, whichever is smaller. In an order of strings no key finds a
+-- member, so they are found in the view.
 local sizes, work = {}, 0
 for index = 2, #KEYS do
-  local size = ARGV[3] and redis.call('ZCOUNT', KEYS[index], ARGV[3], ARGV[4]) or redis.call('ZCARD', KEYS[index])
+  local size = ARGV[3] and redis.call(text and 'ZLEXCOUNT' or 'ZCOUNT', KEYS[index], ARGV[3], ARGV[4])
+    or redis.call('ZCARD', KEYS[index])
   sizes[index] = size
-  work = work + math.min(size, waiting)
+  work = work + (text and waiting > 0 and size or math.min(size, waiting))
 end
 if work > bound then
   return { 'SWEEP_FIRST' }
@@ -53,13 +57,14 @@ local function dead_members()
 end
 
 local lowest, highest = tonumber(ARGV[3] or '-inf'), tonumber(ARGV[4] or '+inf')
+local range = text and 'ZRANGEBYLEX' or 'ZRANGEBYSCORE'
 
 local function count_dead(view, size)
   local count = 0
-  if size <= waiting then
-    local names = ARGV[3] and redis.call('ZRANGEBYSCORE', view, ARGV[3], ARGV[4]) or redis.call('ZRANGE', view, 0, -1)
+  if text or size <= waiting then
+    local names = ARGV[3] and redis.call(range, view, ARGV[3], ARGV[4]) or redis.call('ZRANGE', view, 0, -1)
     for index = 1, #names do
-      names[index] = prefix .. names[index]
+      names[index] = prefix .. row_of(names[index], text)
     end
     local deadlines = scores(expiry, names)
     for index = 1, #names do

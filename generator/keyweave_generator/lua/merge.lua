@@ -8,29 +8,32 @@
 --@ argument 5    member     member of the cursor
 --@ argument 6    scan       most members to pass
 --@ argument 7    wanted     `documents` or `members`
---@ argument 8..  ends       for each view the lowest and the highest score of a stretch, or absent for whole views
+--@ argument 8..  ends       for each view the two ends of a stretch as for `page`, or absent for whole views
 --@ reply    score member dangling row...   score and member of the next cursor, empty at the end of all views; dangling lists
 --@ reply    the number of a view and a member of it without a document, in turns; a row is its document or its member
 --@ include  ends
 --@ include  live
 --@ include  precedes
 --@ include  rank
+--@ include  row
+--@ include  text
 
 local prefix, limit, newest = ARGV[1], tonumber(ARGV[2]), ARGV[3] == 'newest'
 local scan, documents = tonumber(ARGV[6]), ARGV[7] == 'documents'
 local range = newest and 'ZREVRANGE' or 'ZRANGE'
 local LONGEST_STRIDE, at = 256, 8
+local text = is_text(ARGV[at])
 local stride = math.min(LONGEST_STRIDE, math.max(8, math.ceil(2 * limit / #KEYS)))
 
 local streams = {}
 for number = 1, #KEYS do
   local view, start, stop = KEYS[number], 0, nil
   if ARGV[at] then
-    start, stop = ranks_between(view, newest, ARGV[at], ARGV[at + 1])
+    start, stop = ranks_between(view, newest, ARGV[at], ARGV[at + 1], text)
     at = at + 2
   end
   if ARGV[4] ~= '' then
-    start = math.max(start, rank_after(view, newest, ARGV[4], ARGV[5]))
+    start = math.max(start, rank_after(view, newest, ARGV[4], ARGV[5], text))
   end
   streams[#streams + 1] = { number = number, view = view, start = start, stop = stop, entries = {}, place = 1 }
 end
@@ -107,13 +110,14 @@ while #reply - 3 < limit and passed < scan and #waiting > 0 do
   local members, numbers, keys = {}, {}, {}
   while #members < limit - (#reply - 3) and passed < scan and #waiting > 0 do
     local member, number = next_member()
+    local key = prefix .. row_of(member, text)
     passed = passed + 1
     -- Rows that have ended are passed by their heads, except in the first round, in which most rows live.
-    local head = heads and redis.pcall('GETRANGE', prefix .. member, 0, EXPIRES_AT + 14) or nil
+    local head = heads and redis.pcall('GETRANGE', key, 0, EXPIRES_AT + 14) or nil
     if head == '' then
       dangling[#dangling + 1], dangling[#dangling + 2] = number, member
     elseif not head or type(head) == 'table' or is_live(head) then
-      members[#members + 1], numbers[#numbers + 1], keys[#keys + 1] = member, number, prefix .. member
+      members[#members + 1], numbers[#numbers + 1], keys[#keys + 1] = member, number, key
     end
   end
   if not documents then

@@ -8,22 +8,25 @@
 --@ argument 5  member     member of the cursor
 --@ argument 6  scan       most members to read
 --@ argument 7  readable   number of views that have the page's order
---@ argument 8  low        lowest score of a stretch of the order, or absent for the whole order
---@ argument 9  high       highest score of the stretch
+--@ argument 8  low        low end of a stretch of the order as for `page`, or absent for the whole order
+--@ argument 9  high       high end of the stretch
 --@ reply    number score member dangling document...   number of the view that was read, then as for `page`
 --@ include  ends
 --@ include  live
 --@ include  rank
+--@ include  row
 --@ include  shared
+--@ include  text
 
 local prefix, limit, newest = ARGV[1], tonumber(ARGV[2]), ARGV[3] == 'newest'
 local scan, readable = tonumber(ARGV[6]), tonumber(ARGV[7])
 local range = newest and 'ZREVRANGE' or 'ZRANGE'
-local FIRST_STRIDE, LONGEST_STRIDE = 64, 512
+local FIRST_STRIDE, LONGEST_STRIDE, text = 64, 512, is_text(ARGV[8])
 
 local number, size = 0, math.huge
 for index = 1, readable do
-  local other = ARGV[8] and redis.call('ZCOUNT', KEYS[index], ARGV[8], ARGV[9]) or redis.call('ZCARD', KEYS[index])
+  local other = ARGV[8] and redis.call(text and 'ZLEXCOUNT' or 'ZCOUNT', KEYS[index], ARGV[8], ARGV[9])
+    or redis.call('ZCARD', KEYS[index])
   if other < size then
     number, size = index, other
   end
@@ -40,7 +43,7 @@ local function read(members)
     local final = math.min(#members, first + math.min(limit - (#reply - 4), LONGEST_STRIDE) - 1)
     local keys = {}
     for order = first, final do
-      keys[#keys + 1] = prefix .. members[order]
+      keys[#keys + 1] = prefix .. row_of(members[order], text)
     end
     local documents = redis.call('MGET', unpack(keys))
     for index = 1, #keys do
@@ -79,11 +82,11 @@ end
 
 local start, stop = 0, size
 if ARGV[8] then
-  start, stop = ranks_between(view, newest, ARGV[8], ARGV[9])
+  start, stop = ranks_between(view, newest, ARGV[8], ARGV[9], text)
   stop = stop or redis.call('ZCARD', view)
 end
 if ARGV[4] ~= '' then
-  start = math.max(start, rank_after(view, newest, ARGV[4], ARGV[5]))
+  start = math.max(start, rank_after(view, newest, ARGV[4], ARGV[5], text))
 end
 local begun, stride, last, examined, met = start, math.min(limit, FIRST_STRIDE), nil, 0, 0
 
@@ -93,7 +96,7 @@ while #reply - 4 < limit and examined < scan do
   if #members == 0 then
     return reply
   end
-  local kept = shared(members, KEYS, number)
+  local kept = shared(members, KEYS, number, text and readable)
   local matching = {}
   for order = 1, #kept do
     matching[order] = members[kept[order]]

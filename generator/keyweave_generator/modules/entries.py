@@ -18,6 +18,7 @@ _SCORES: Final = {
     "datetime": "to_micros",
     "duration": "duration_micros",
     "date": "to_days",
+    "time": "time_micros",
     "decimal": "decimal_score",
 }
 """The function of the runtime that turns a value into a score; a number is one."""
@@ -71,10 +72,12 @@ def view_entry(view: View, entity: Entity, imports: Imports) -> EntryStatement:
         elements, names = f"{ordered}(record.{view.each})", (*names, view.each)
         texts.append(_text(of, "element", imports))
     values = tuple_of(texts)
-    entry = imports.runtime("ViewEntry")
+    entry, member = imports.runtime("ViewEntry"), _member(entity)
+    if view.by_text:
+        member = f"{imports.runtime('text_member')}(record.{view.order_field}, {member})"
     return EntryStatement(
         _condition(names, fields, view.where, imports),
-        f'{entry}("{view.name}", {values}, {_member(entity)}, {_score(view, fields, imports)})',
+        f'{entry}("{view.name}", {values}, {member}, {_score(view, fields, imports)})',
         elements,
     )
 
@@ -140,6 +143,8 @@ def _text(type_: TypeRef, value: str, imports: Imports) -> str:
 def _score(view: View, fields: Mapping[str, Field], imports: Imports) -> str:
     if view.order is not OrderBy.FIELD:
         return imports.runtime(view.order.value.upper())
+    if view.by_text:
+        return "0"
     assert view.order_field is not None
     value = f"record.{view.order_field}"
     convert = _SCORES.get(fields[view.order_field].type.name)

@@ -18,7 +18,12 @@ def view_descriptor(view: View, entity: Entity, schema: Schema, imports: Imports
     words += _generation(view)
     if view.each is not None:
         words.append(f"each={literal(view.each)}")
-    return f"{imports.runtime('View')}({', '.join([*words, *_where(view.where, imports)])})"
+    words += _where(view.where, imports)
+    if view.by_text:
+        words.append("by_text=True")
+    if view.ascending:
+        words.append("descending=False")
+    return f"{imports.runtime('View')}({', '.join(words)})"
 
 
 def unique_descriptor(unique: Unique, imports: Imports) -> str:

@@ -20,6 +20,7 @@ _NAMES: Final = {
     "keyweave.model.ids": ("ksuid", "uuid4", "uuid4_text", "uuid7", "uuid7_text"),
     "keyweave.model.identity": ("id_text", "joined_id"),
     "keyweave.model.keytext": ("key_text",),
+    "keyweave.model.member": ("text_member",),
     "keyweave.model.merge": (
         "Merge",
         "add",
@@ -30,7 +31,7 @@ _NAMES: Final = {
         "union",
         "union_of_sets",
     ),
-    "keyweave.model.moment": ("duration_micros", "to_days", "to_micros"),
+    "keyweave.model.moment": ("duration_micros", "time_micros", "to_days", "to_micros"),
     "keyweave.model.normalize": ("compact", "fill_zero", "trim", "trimmed"),
     "keyweave.model.numbering": ("int_id",),
     "keyweave.model.record": ("ManagedMoment", "NOT_WRITTEN", "Record", "Value"),

@@ -36,9 +36,12 @@ FLOWS: Final = frozenset(
         "zcard",
         "zcount",
         "zinter",
+        "zlexcount",
         "zmscore",
         "zrange",
+        "zrangebylex",
         "zrangebyscore",
+        "zrevrangebylex",
         "zrevrangebyscore",
     }
 )
@@ -64,8 +67,10 @@ SCRIPTS: Final = frozenset(
         "zcount",
         "zinter",
         "zintercard",
+        "zlexcount",
         "zmscore",
         "zrange",
+        "zrangebylex",
         "zrangebyscore",
         "zrank",
         "zrem",

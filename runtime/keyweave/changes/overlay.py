@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from keyweave.changes.change import Change
 from keyweave.model.entity import Entity
-from keyweave.model.entry import ClaimEntry, Score, ViewEntry
+from keyweave.model.entry import ClaimEntry, ViewEntry
 
 _List: TypeAlias = tuple[str, str, tuple[str, ...]]
 """Entity, view, and the values that select one of its lists."""
@@ -26,7 +26,7 @@ class Overlay:
         self._added: Final[list[tuple[Change | None, Change]]] = []
         self._numbers: Final[dict[str, int]] = {}
         self._owners: Final[dict[tuple[str, str, str], Change]] = {}
-        self._members: Final[dict[_List, dict[str, tuple[Score, Change]]]] = {}
+        self._members: Final[dict[_List, dict[str, tuple[ViewEntry, Change]]]] = {}
         self._former: Final[dict[_List, dict[str, Change]]] = {}
 
     def add(self, earlier: Change | None, change: Change) -> None:
@@ -46,8 +46,8 @@ class Overlay:
 
     def members(
         self, entity: Entity[Any], view: str, values: tuple[str, ...]
-    ) -> Collection[tuple[Score, Change]]:
-        """Return score and change of each row that will be a member of a view."""
+    ) -> Collection[tuple[ViewEntry, Change]]:
+        """Return entry and change of each row that will be a member of a view."""
         self._file()
         return self._members.get((entity.name, view, values), {}).values()
 
@@ -71,8 +71,8 @@ class Overlay:
                 for entry in earlier.new_entries:
                     if type(entry) is ClaimEntry:
                         self._release(name, entry, key)
-            for at, score in _lists(name, change.new_entries):
-                self._members.setdefault(at, {})[key] = score, change
+            for at, entered in _lists(name, change.new_entries):
+                self._members.setdefault(at, {})[key] = entered, change
             for entry in change.new_entries:
                 if type(entry) is ClaimEntry:
                     self._owners[name, entry.unique, entry.value] = change
@@ -86,8 +86,8 @@ class Overlay:
             del self._owners[at]
 
 
-def _lists(name: str, entries: Any) -> Iterator[tuple[_List, Score]]:
-    """Yield the lists of view entries, each with the score in it."""
+def _lists(name: str, entries: Any) -> Iterator[tuple[_List, ViewEntry]]:
+    """Yield view entries, each with its list."""
     for entry in entries:
         if type(entry) is ViewEntry:
-            yield (name, entry.view, entry.values), entry.score
+            yield (name, entry.view, entry.values), entry

@@ -280,9 +280,14 @@ class Plan:
                     group = groups.get((entry.view, entry.values))
                     if group is None:
                         scores = "revision" if entry.score in (CREATED, REVISION) else ""
+                        if entity.views[entry.view].by_text:
+                            scores = "text"
                         view = self._view(entity, entry.view, entry.values)
                         group = groups[entry.view, entry.values] = ["add", view, 0, scores]
-                    group += (number,) if group[3] else (number, entry.score)
+                    if group[3] == "text":
+                        group.append(entry.member)
+                    else:
+                        group += (number,) if group[3] else (number, entry.score)
                 else:
                     group = groups.get(entry.unique)
                     if group is None:
@@ -410,16 +415,16 @@ class Plan:
         words: list[Any] = []
         views, verbs = self._views, self._verbs
         name, view_key = entity.name, self._partition_of(entity).view
-        kept: list[tuple[str, tuple[str, ...]]] = []
+        kept: list[tuple[str, tuple[str, ...], str]] = []
         if old:
             old, new = _differing(entity, old, new)
             # Comparing a few entries is faster than hashing them: an enum member is hashed by Python code.
-            kept = [(entry.view, entry.values) for entry in new if type(entry) is ViewEntry]
+            kept = [(entry.view, entry.values, entry.member) for entry in new if type(entry) is ViewEntry]
         removed: list[tuple[int, ViewEntry]] = []
         added: list[tuple[int, ViewEntry]] = []
         for entry in old:
             if type(entry) is ViewEntry:
-                if (entry.view, entry.values) not in kept:
+                if (entry.view, entry.values, entry.member) not in kept:
                     key = view_key(name, entry.view, entry.values)
                     removed.append((views.setdefault(key, len(views) + 1), entry))
             elif type(entry) is ClaimEntry and entry not in new:

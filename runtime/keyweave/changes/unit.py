@@ -13,7 +13,7 @@ from keyweave.changes.change import Change
 from keyweave.changes.overlay import Overlay
 from keyweave.errors import ConflictError, CrossPartitionError, TransactionRequiredError
 from keyweave.model.entity import Entity
-from keyweave.model.entry import Score
+from keyweave.model.entry import ViewEntry
 from keyweave.model.record import Record, Stored, forget, memory_of, remember
 
 
@@ -155,8 +155,8 @@ class UnitOfWork:
 
     def members(
         self, entity: Entity[Any], view: str, values: tuple[str, ...]
-    ) -> Collection[tuple[Score, Change]]:
-        """Return the score and change of each buffered row of `entity` that will be a member of a view."""
+    ) -> Collection[tuple[ViewEntry, Change]]:
+        """Return the entry and change of each buffered row of `entity` that will be a member of a view."""
         return self._overlay.members(entity, view, values)
 
     def former_members(self, entity: Entity[Any], view: str, values: tuple[str, ...]) -> Collection[Change]:

@@ -13,11 +13,12 @@ from typing import Any, Final, NoReturn, TypeVar
 import msgspec
 
 from keyweave.document.compact import compact_json, stored_name, twin_of
+from keyweave.document.order import order_problem
 from keyweave.document.rename import with_new_names
 from keyweave.document.unknown import keep_unknown, unknown_members
 from keyweave.errors import CorruptDocumentError, ValidationError
 from keyweave.model.entity import Entity, Retention
-from keyweave.model.entry import CREATED, REVISION, Entry, ViewEntry
+from keyweave.model.entry import CREATED, REVISION, Entry
 from keyweave.model.exact import Problem, problem_finder
 from keyweave.model.fidelity import MAX_DEPTH, TOO_DEEP, deeper_than, same_value
 from keyweave.model.message import without_value
@@ -95,7 +96,7 @@ class Codec:
         retention: microseconds that rows live once their retention applies; 0 for an entity without retention.
     """
 
-    __slots__ = ("_changed", "_decode", "_nests", "_problem", "_scores", "_twin", "entity", "retention")
+    __slots__ = ("_changed", "_decode", "_nests", "_ordered", "_problem", "_twin", "entity", "retention")
 
     def __init__(self, entity: Entity[Any], retention: int = 0) -> None:
         self.entity = entity
@@ -105,7 +106,7 @@ class Codec:
         self._twin: type | None = None
         self._changed: tuple[str, ...] = ()
         self._problem: Callable[[Any], Problem | None] | None = None
-        self._scores = any(view.order not in (CREATED, REVISION) for view in entity.views.values())
+        self._ordered = any(view.order not in (CREATED, REVISION) for view in entity.views.values())
 
     def load(self, document: bytes, key: str = "") -> Any:
         """Decode a stored document into a record that remembers it.
@@ -261,8 +262,10 @@ class Codec:
                 setattr(record, name, getattr(normal, name))
         entity.check(snapshot)
         entries = entity.entries(snapshot)
-        if self._scores:
-            self._check_scores(entries)
+        if self._ordered:
+            problem = order_problem(entity, entries)
+            if problem is not None:
+                self._refuse_field(*problem)
         rule = entity.retention
         retain = self._retain(rule, snapshot) if rule is not None and rule.applies(snapshot) else 0
         # Nearly every key is text, and costs no call.
@@ -339,15 +342,6 @@ class Codec:
         return Stored(
             revision, created, expires, document, prepared.snapshot, prepared.unknown, op, prepared.entries
         )
-
-    def _check_scores(self, entries: list[Entry]) -> None:
-        """Refuse integers that the server cannot read as a score: its error would come in the middle of the write."""
-        for entry in entries:
-            if type(entry) is ViewEntry and type(entry.score) is int:
-                try:
-                    float(entry.score)
-                except OverflowError:
-                    self._refuse_field(self.entity.views[entry.view].order, "too large to order a view by")
 
     def _decode_stored(self, document: bytes) -> Any:
         try:

@@ -9,7 +9,7 @@ from keyweave.changes.plan import Applied, Plan, Status, new_op
 from keyweave.effects import Flow
 from keyweave.errors import StoreUnavailableError
 from keyweave.exchange.apply import apply
-from keyweave.model.entity import Entity
+from keyweave.model.entity import Entity, View
 from keyweave.model.entry import REVISION, ClaimEntry, Entry, ViewEntry
 from keyweave.store.context import Context
 
@@ -50,10 +50,13 @@ def heal_on_the_way(context: Context, rows: Sequence[Dangling]) -> Flow[None]:
 
 
 def dangling_members(
-    entity: Entity[Any], view: str, values: tuple[str, ...], keys: Sequence[bytes]
+    entity: Entity[Any], view: View, values: tuple[str, ...], members: Sequence[bytes]
 ) -> list[Dangling]:
     """Return members of a view without a document as entries to heal."""
-    return [(entity, key.decode(), None, [ViewEntry(view, values, key.decode(), REVISION)]) for key in keys]
+    return [
+        (entity, view.key_in(member), None, [ViewEntry(view.name, values, member, REVISION)])
+        for member in (each.decode() for each in members)
+    ]
 
 
 def heal_entries(context: Context, rows: Sequence[Dangling]) -> Flow[int]:

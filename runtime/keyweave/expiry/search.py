@@ -55,12 +55,14 @@ class Search:
         self._cursor: bytes | int | None = 0
         self._unsized: list[_Found] = []
         self._views: list[tuple[_Found, int]] = []
+        self._texts: list[tuple[_Found, bytes]] = []
         self._claims: list[tuple[_Found, bytes | int]] = []
 
     @property
     def complete(self) -> bool:
         """Whether every index was read."""
-        return self._cursor is None and not (self._unsized or self._views or self._claims)
+        waiting = self._unsized or self._views or self._texts or self._claims
+        return self._cursor is None and not waiting
 
     def advance(self, context: Context, partition: Partition, allowance: Allowance | None) -> Flow[None]:
         """Search until the search is complete or the allowance is used up: one exchange at least."""
@@ -70,6 +72,8 @@ class Search:
                 yield from self._measure(context)
             elif self._views:
                 yield from self._read_views(context)
+            elif self._texts:
+                yield from self._read_texts(context)
             elif self._claims:
                 yield from self._read_claims(context)
             else:
@@ -90,7 +94,9 @@ class Search:
             index = context.package.indexes.get(parsed[0]) if parsed is not None else None
             if parsed is None or index is None or index.entity.name not in self._keys:
                 continue
-            if isinstance(index.of, View):
+            if isinstance(index.of, View) and index.of.by_text:
+                self._texts.append(((key, index, parsed[1]), b"-"))
+            elif isinstance(index.of, View):
                 self._unsized.append((key, index, parsed[1]))
             else:
                 self._claims.append(((key, index, ()), 0))
@@ -133,6 +139,21 @@ class Search:
             for member in members:
                 if member in self._keys[index.entity.name]:
                     self._add((index.entity.name, member), ViewEntry(index.of.name, values, member, REVISION))
+
+    def _read_texts(self, context: Context) -> Flow[None]:
+        """Look for the rows among the members of a part of a view in an order of strings: no key finds a member."""
+        found, start = self._texts[-1]
+        command: Command = ("ZRANGEBYLEX", found[0], start, b"+", "LIMIT", 0, _LOOKUPS)
+        (members,) = yield from ask(context, (command,))
+        self._texts.pop()
+        _, index, values = found
+        assert isinstance(index.of, View)
+        for member in (each.decode(errors="replace") for each in members):
+            key = index.of.key_in(member)
+            if key in self._keys[index.entity.name]:
+                self._add((index.entity.name, key), ViewEntry(index.of.name, values, member, REVISION))
+        if len(members) == _LOOKUPS:
+            self._texts.append((found, b"(" + members[-1]))
 
     def _read_claims(self, context: Context) -> Flow[None]:
         """Look for owners among the rows in a part of a unique constraint."""

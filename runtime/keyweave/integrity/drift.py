@@ -57,7 +57,8 @@ class Suspect(NamedTuple):
     Attributes:
         place: the document, the index that holds the entry, or the key.
         member: id of the row; None for a key.
-        value: of a claim, the claimed value; of an expiry entry, the entity; of a clock, the revision that it must reach.
+        value: of a claim, the claimed value; of an expiry entry, the entity; of a clock, the revision that it must reach; of an
+            entry in an order of strings, the whole member.
     """
 
     place: ParsedKey

@@ -92,15 +92,15 @@ def _entry_command(context: Context, suspect: Suspect) -> Command:
         return ("HGET", place.key, word(suspect.value))
     if place.what is KeyKind.EXPIRY:
         return _deadline_command(context, suspect)
-    return ("ZSCORE", place.key, word(suspect.row))
+    return ("ZSCORE", place.key, word(suspect.value or suspect.row))
 
 
 def _place(suspect: Suspect) -> tuple[str, str]:
-    return suspect.place.key, suspect.value if suspect.place.what is KeyKind.CLAIMS else ""
+    return suspect.place.key, "" if suspect.place.what is KeyKind.EXPIRY else suspect.value
 
 
 def _implied(context: Context, suspect: Suspect, document: Reply) -> set[tuple[str, str]] | None:
-    """Return where a row's entries belong: key, and value of a claim. None for a row that cannot be read."""
+    """Return where a row's entries belong: key, and value as in `Suspect`. None for a row that cannot be read."""
     if document is None:
         return set()
     entity, partition = _entity(context, suspect), partition_of(suspect)
@@ -109,7 +109,10 @@ def _implied(context: Context, suspect: Suspect, document: Reply) -> set[tuple[s
         return None
     places = {
         (
-            (partition.view(entity.name, entry.view, entry.values), "")
+            (
+                partition.view(entity.name, entry.view, entry.values),
+                entry.member if entity.views[entry.view].by_text else "",
+            )
             if isinstance(entry, ViewEntry)
             else (partition.claims(entity.name, entry.unique), entry.value)
         )

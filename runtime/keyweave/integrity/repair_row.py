@@ -100,7 +100,7 @@ def _add_repair(
     elif kind in (Kind.STALE_ENTRY, Kind.WRONG_VALUE):
         values = split(place.rest) if entity.views[place.name].selecting else ()
         assert values is not None
-        entry = ViewEntry(place.name, values, drift.suspect.row, 0)
+        entry = ViewEntry(place.name, values, drift.suspect.value or drift.suspect.row, 0)
         if seen is not None and _held(seen, entry):
             raise _Blocked
         old.append(entry)
@@ -131,7 +131,8 @@ def _implied_view(partition: Partition, entity: Entity[Any], seen: Seen | None, 
 
 def _held(seen: Seen, entry: ViewEntry) -> bool:
     return any(
-        isinstance(each, ViewEntry) and (each.view, each.values) == (entry.view, entry.values)
+        isinstance(each, ViewEntry)
+        and (each.view, each.values, each.member) == (entry.view, entry.values, entry.member)
         for each in seen.entries
     )
 

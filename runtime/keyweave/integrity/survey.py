@@ -60,6 +60,9 @@ class Progress:
     entries: int = 0
 
 
+KeyIn: TypeAlias = Callable[[str], str]
+"""Returns the key of the row that a member names."""
+
 Observer: TypeAlias = Callable[[Progress], object]
 
 
@@ -79,12 +82,12 @@ class RowSums:
         at = hash((entity, key)) & _INDEX
         self._sums[at] = (self._sums[at] + amount) & _WORD
 
-    def subtract_view(self, entity: str, place: str, pairs: list[bytes]) -> None:
-        """Subtract every entry of a view from the sum of its row."""
+    def subtract_view(self, entity: str, place: str, pairs: list[bytes], key_in: KeyIn | None = None) -> None:
+        """Subtract every entry of a view from the sum of its row. `key_in` returns the key in a member; None if it is one."""
         sums = self._sums
         for at in range(0, len(pairs), 2):
             member = pairs[at].decode("utf-8", "surrogateescape")
-            row = hash((entity, member)) & _INDEX
+            row = hash((entity, key_in(member) if key_in is not None else member)) & _INDEX
             amount = hash(f"{place}\n{member}") * (hash(float(pairs[at + 1])) + _SALT)
             sums[row] = (sums[row] - amount) & _WORD
 
@@ -198,7 +201,8 @@ class Survey:
         self.progress.entries += len(pairs) // 2
         if place.what is KeyKind.VIEW:
             assert place.entity is not None
-            sums.subtract_view(place.entity.name, place.key, pairs)
+            view = place.entity.views[place.name]
+            sums.subtract_view(place.entity.name, place.key, pairs, view.key_in if view.by_text else None)
         elif place.what is KeyKind.CLAIMS:
             assert place.entity is not None
             for value, owner in zip(pairs[0::2], pairs[1::2], strict=True):

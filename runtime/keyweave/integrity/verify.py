@@ -90,9 +90,11 @@ class Verification:
                 if marked(name, owner):
                     yield Suspect(place, owner, text(value))
         else:
+            view = place.entity.views[place.name]
             for member in map(text, pairs[0::2]):
-                if marked(name, member):
-                    yield Suspect(place, member)
+                key = view.key_in(member)
+                if marked(name, key):
+                    yield Suspect(place, key, member if view.by_text else "")
 
     def _marked_deadline(self, place: ParsedKey, member: str) -> Iterator[Suspect]:
         assert place.partition is not None

@@ -34,7 +34,7 @@ class Position(msgspec.Struct, frozen=True, array_like=True, gc=False):
         order: `created`, `revision` or the name of a field.
         newest: whether the highest value comes first.
         score: of the member; 0 in an order of strings.
-        member: the id of the row.
+        member: the id of the row, without the value.
         value: the value of the member in an order of strings.
     """
 

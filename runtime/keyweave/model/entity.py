@@ -22,6 +22,7 @@ from keyweave.errors import (
 from keyweave.model.entry import REVISION, Entry
 from keyweave.model.identity import id_text, joined_id, key_of_id, parts_of_id
 from keyweave.model.keytext import check_kind
+from keyweave.model.member import split_member
 from keyweave.model.merge import Merge
 from keyweave.model.moment import from_micros
 from keyweave.model.record import Record
@@ -61,6 +62,8 @@ class View:
         each: the list or set field that gives a row an entry for each element, whose key text comes last; empty for none.
         where: the condition for a row to be in the view, as the schema writes it; empty for all rows.
         conditions: the condition as comparisons that all must hold; None if it is anything else.
+        by_text: whether the order is that of a string, so that members hold the value (see `keyweave.model.member`).
+        descending: whether the highest value comes first, unless a caller asks for the reverse.
         selecting: the fields whose values, or elements, select one sorted set, in the order of its key.
     """
 
@@ -72,6 +75,8 @@ class View:
     each: str = ""
     where: str = ""
     conditions: tuple[Condition, ...] | None = None
+    by_text: bool = False
+    descending: bool = True
     selecting: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -82,11 +87,20 @@ class View:
         """Whether every row with values of the fields has exactly one entry."""
         return not self.each and not self.where
 
+    def has_all(self, order: str) -> bool:
+        """Whether every row with values of the fields that has a place in an order has exactly one entry."""
+        return self.whole or (not self.each and self.order == order and self.where == f"{order} is not null")
+
     @property
     def definition(self) -> str:
         """The content of the entries; two definitions cannot share keys."""
         each = f" each {self.each}" if self.each else ""
-        return f"{'+'.join(self.fields)}{each} by {self.order}{f' where {self.where}' if self.where else ''}"
+        order = f"{self.order} as text" if self.by_text else self.order
+        return f"{'+'.join(self.fields)}{each} by {order}{f' where {self.where}' if self.where else ''}"
+
+    def key_in(self, member: str) -> str:
+        """Return the key of the row that a member of this view names."""
+        return split_member(member)[1] if self.by_text else member
 
 
 @dataclass(frozen=True, slots=True)

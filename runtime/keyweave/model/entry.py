@@ -21,7 +21,10 @@ Score: TypeAlias = str | int | float
 
 
 class ViewEntry(msgspec.Struct, frozen=True, gc=False):
-    """A member of a view: `member` (the row's id) under `values`, ordered by `score`."""
+    """A member of a view: `member` under `values`, ordered by `score`.
+
+    The member is the row's id; in an order of strings it also holds the value (see `keyweave.model.member`), and the score is 0.
+    """
 
     view: str
     values: tuple[str, ...]

@@ -1,8 +1,11 @@
-"""Moments, durations and dates as integers: moments in microseconds since 1970 (UTC), durations in microseconds, dates in days."""
+"""Moments, durations, dates and times as integers.
+
+Moments are in microseconds since 1970 (UTC), durations in microseconds, dates in days, times in microseconds since midnight.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
 import msgspec
@@ -38,6 +41,11 @@ def to_micros(moment: datetime) -> int:
 def duration_micros(duration: timedelta) -> int:
     """Return a duration in microseconds, exactly."""
     return duration // _MICROSECOND
+
+
+def time_micros(at: time) -> int:
+    """Return the number of microseconds from midnight to a time of day."""
+    return ((at.hour * 60 + at.minute) * 60 + at.second) * 1_000_000 + at.microsecond
 
 
 def to_days(day: date) -> int:

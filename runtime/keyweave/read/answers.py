@@ -141,6 +141,8 @@ def keys(context: Context, query: Query) -> Flow[list[Any]]:
     covers = covers_of(context, query, conditions, ordered=True)
     if covers is None:
         answer = yield from answer_to(context, query, conditions)
+        if answer.plain and answer.streams and context.unit is None and context.strategy.by_script:
+            return (yield from _merged_keys(context, query, answer.streams))
         rows = yield from rows_of(context, answer)
         return list(dict.fromkeys(map(entity.key_in, rows)))
     if context.strategy.by_script and context.unit is None and all(len(cover) < 2 for cover in covers):
@@ -162,6 +164,8 @@ def _merged_keys(context: Context, query: Query, streams: Sequence[Stream]) -> F
         start = next_position(entity, streams, newest, reply)
         if start is None:
             break
+    if streams and streams[0].view.by_text:
+        found = [streams[0].view.key_in(member.decode()).encode() for member in found]
     return list(_keys_of(entity, dict.fromkeys(found)))
 
 

@@ -12,17 +12,19 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
 from operator import eq
+from sys import float_info
 from typing import Any, Final
 
 from keyweave.errors import ValidationError
 from keyweave.model.entity import Condition, Entity, View
 from keyweave.model.exact import decimal_score, is_exact_score
 from keyweave.model.keytext import check_value
-from keyweave.model.moment import duration_micros, to_days, to_micros
+from keyweave.model.member import HIGHEST, after_prefix, after_text, from_text
+from keyweave.model.moment import duration_micros, time_micros, to_days, to_micros
 from keyweave.model.numbering import IntKey
 from keyweave.query import Contains, IsNot, OneOf, Predicate, Range, StartsWith
 from keyweave.read.implied import CONTAINS, STARTS, implies
-from keyweave.read.query import Part, Query
+from keyweave.read.query import MOMENTS, Part, Query, in_text
 
 MOST_VALUES: Final = 1000
 """Maximum number of values of one `one_of`."""
@@ -32,9 +34,6 @@ MOST_ELEMENTS: Final = 64
 
 EXACT: Final = 1 << 53
 """Scores are 64-bit floats, so whole numbers below this one are exact."""
-
-MOMENTS: Final = ("created", "revision")
-"""The orders that are no fields: moments in the head of a document."""
 
 _ORDERED: Final = ("int", "float", "Decimal", "datetime", "date", "time", "timedelta", "str")
 """The kinds of fields that have an order."""
@@ -53,7 +52,7 @@ class Conditions:
         equal: the value that a field has, by name; null is not among them.
         any_of: the values of which a field has one, by name.
         elements: the elements that a list or set has, by name.
-        ranges: the ends of a field or moment, by name.
+        ranges: the ends of a field or moment, or how it begins, by name.
         tests: the tests of each filtered field, and of moments of the document's head; see `condition_name`.
         terms: what each of these tests is, in the same places.
         view: the partial view in which a row has to be, because the query names it; None for any other query.
@@ -62,7 +61,7 @@ class Conditions:
     equal: dict[str, Any] = field(default_factory=dict)
     any_of: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     elements: dict[str, tuple[Any, ...]] = field(default_factory=dict)
-    ranges: dict[str, list[Range[Any]]] = field(default_factory=dict)
+    ranges: dict[str, list[Range[Any] | StartsWith]] = field(default_factory=dict)
     tests: dict[str, list[Test]] = field(default_factory=dict)
     terms: dict[str, list[tuple[Condition, ...]]] = field(default_factory=dict)
     view: View | None = None
@@ -91,7 +90,7 @@ class Conditions:
 
         Args:
             covered: fields of which views, keys or unique values have the value, or all elements.
-            decided: fields whose ranges the scores of a view decide.
+            decided: fields whose ranges the order of a view decides.
             held: conditions that hold for all rows of the views.
         """
         found = []
@@ -100,40 +99,25 @@ class Conditions:
                 operator = terms[0].operator
                 if name in covered and operator in ("==", "in", CONTAINS):
                     continue
-                if name in decided and operator in ("==", ">=", "<="):
+                if name in decided and operator in ("==", ">=", "<=", STARTS):
                     continue
                 if not held or not _hold(held, terms):
                     found.append(name.removeprefix("@"))
                     break
         return sorted(found)
 
-    def ends(self, entity: Entity[Any], order: str) -> tuple[float, float, frozenset[str]]:
-        """Return the lowest and highest score of an order, and the filters about which the scores decide.
-
-        An open end is infinite.
-        """
-        low, high = float("-inf"), float("inf")
+    def ends(self, entity: Entity[Any], order: str) -> tuple[Any, Any, frozenset[str]]:
+        """Return the ends of an order for `ends_of`, and the filters about which the order decides."""
+        low, high = widest_ends(entity, order)
         decided: set[str] = set()
-        if order not in MOMENTS and entity.filters.get(order) == "str":
-            return low, high, frozenset()
         for name in order_fields(entity, order):
             ranges = list(self.ranges.get(name, ()))
             if name in self.equal and name != entity.key and name not in entity.enums:
                 ranges.append(Range(self.equal[name], self.equal[name]))
-            exact = True
             for each in ranges:
-                for end, is_low in ((each.low, True), (each.high, False)):
-                    if end is None:
-                        continue
-                    score = score_of_value(end)
-                    exact = exact and (
-                        is_exact_score(end) if isinstance(end, Decimal) else -EXACT < score < EXACT
-                    )
-                    if is_low:
-                        low = max(low, float(score))
-                    else:
-                        high = min(high, float(score))
-            if ranges and exact:
+                bottom, top = order_ends(entity, order, each)
+                low, high = max(low, bottom), min(high, top)
+            if ranges and all(map(_is_exact, ranges)):
                 decided.add(name)
         return low, high, frozenset(decided)
 
@@ -187,23 +171,62 @@ def condition_name(order: str) -> str:
 
 def stretch_of(
     entity: Entity[Any], order: str, stretches: Sequence[tuple[Any, Any]]
-) -> tuple[float, float] | None:
-    """Return the lowest and highest score of stretches of an order; None if scores do not decide, or no row can be in all.
+) -> tuple[Any, Any] | None:
+    """Return the ends of stretches of an order for `ends_of`; None if the order does not decide, or no row can be in all.
 
     Raises:
         ValidationError: an end does not fit the order, or the low end is above the high one.
     """
-    low, high = float("-inf"), float("inf")
-    for bottom, top in stretches:
-        if bottom is None and top is None:
+    low, high = widest_ends(entity, order)
+    exact = True
+    for stretch in stretches:
+        if stretch == (None, None):
             continue
-        wanted = _checked_range(entity, condition_name(order), Range(bottom, top))
-        if wanted.low is not None:
-            low = max(low, score_of_value(wanted.low))
-        if wanted.high is not None:
-            high = min(high, score_of_value(wanted.high))
-    exact = all(abs(end) < EXACT for end in (low, high) if not math.isinf(end))
+        wanted = _checked_range(entity, condition_name(order), Range(*stretch))
+        bottom, top = order_ends(entity, order, wanted)
+        low, high = max(low, bottom), min(high, top)
+        exact = exact and _is_exact(wanted)
     return (low, high) if exact and low <= high else None
+
+
+def widest_ends(entity: Entity[Any], order: str) -> tuple[Any, Any]:
+    """Return the ends of a whole order: infinite scores, or texts in an order of strings."""
+    return (b"", HIGHEST) if in_text(entity, order) else (-math.inf, math.inf)
+
+
+def order_ends(entity: Entity[Any], order: str, wanted: Range[Any] | StartsWith) -> tuple[Any, Any]:
+    """Return the ends of a range in an order, of the kind of `widest_ends`."""
+    low, high = widest_ends(entity, order)
+    if isinstance(wanted, StartsWith):
+        return from_text(wanted.prefix), after_prefix(wanted.prefix)
+    text = isinstance(low, bytes)
+    if wanted.low is not None:
+        low = from_text(wanted.low) if text else _score(wanted.low)
+    if wanted.high is not None:
+        high = after_text(wanted.high) if text else _score(wanted.high)
+    return low, high
+
+
+def _score(value: Any) -> float:
+    """Return a value as a score; the farthest one for a whole number that is beyond every score."""
+    score = score_of_value(value)
+    try:
+        return float(score)
+    except OverflowError:
+        return float_info.max if score > 0 else -float_info.max
+
+
+def _is_exact(wanted: Range[Any] | StartsWith) -> bool:
+    """Return whether comparing scores with the ends is as exact as comparing values."""
+    if isinstance(wanted, StartsWith):
+        return True
+    for end in (wanted.low, wanted.high):
+        if isinstance(end, Decimal):
+            if not is_exact_score(end):
+                return False
+        elif end is not None and not isinstance(end, str) and not -EXACT < score_of_value(end) < EXACT:
+            return False
+    return True
 
 
 def order_fields(entity: Entity[Any], order: str) -> frozenset[str]:
@@ -279,6 +302,8 @@ def _add_predicate(
             )
         case StartsWith(prefix) if kind == "str" and not enumerated:
             start = _checked_kind(entity, name, prefix, "str")
+            if start:
+                found.ranges.setdefault(name, []).append(StartsWith(start))
             _add_test(
                 found,
                 name,
@@ -359,7 +384,9 @@ def _word(predicate: Predicate[Any]) -> str:
     return words.get(type(predicate), type(predicate).__name__)
 
 
-def _bounds(wanted: Range[Any]) -> bool:
+def _bounds(wanted: Range[Any] | StartsWith) -> bool:
+    if isinstance(wanted, StartsWith):
+        return True
     ends = [end for end in (wanted.low, wanted.high) if end is not None]
     return any(not isinstance(end, float) or not math.isinf(end) for end in ends)
 
@@ -388,8 +415,7 @@ def score_of_value(value: Any) -> Any:
     if isinstance(value, date):
         return to_days(value)
     if isinstance(value, time):
-        since_midnight = timedelta(0, value.second, value.microsecond, 0, value.minute, value.hour)
-        return duration_micros(since_midnight)
+        return time_micros(value)
     if isinstance(value, Decimal):
         return decimal_score(value)
     if isinstance(value, timedelta):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from keyweave.commit.allowance import Allowance
-from keyweave.effects import Command, Flow
+from keyweave.effects import Command, Flow, Word
 from keyweave.errors import AuthenticationError, StoreReadOnlyError
 from keyweave.exchange.ask import ask, ask_script
 from keyweave.exchange.deadline import deadlines_passed
@@ -34,14 +34,15 @@ def count_streams(context: Context, entity: Entity[Any], streams: Sequence[Strea
         yield from require_built(context, entity, streams[0].view.name)
     partition = context.partition(entity)
     keys = [partition.view(entity.name, each.view.name, each.values) for each in streams]
-    ends = streams[0].ends
     if entity.retention is None:
+        command = "ZLEXCOUNT" if streams[0].view.by_text else "ZCOUNT"
+        ends = streams[0].ends
         commands: tuple[Command, ...] = tuple(
-            ("ZCOUNT", key, *ends) if ends else ("ZCARD", key) for key in keys
+            (command, key, *ends) if ends else ("ZCARD", key) for key in keys
         )
         numbers = yield from ask(context, commands)
     else:
-        numbers = yield from _live_counts(context, entity, keys, ends)
+        numbers = yield from _live_counts(context, entity, keys, streams[0].words)
     unit = context.unit
     if unit is None:
         return [int(number) for number in numbers]
@@ -79,7 +80,7 @@ def group_counts(
 
 
 def _live_counts(
-    context: Context, entity: Entity[Any], keys: list[str], ends: tuple[str, ...]
+    context: Context, entity: Entity[Any], keys: list[str], ends: tuple[Word, ...]
 ) -> Flow[list[int]]:
     partition = context.partition(entity)
     prefix = partition.expiring(entity.name, "")

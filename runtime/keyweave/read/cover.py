@@ -60,8 +60,11 @@ def _cover_of(
         return ()
     if part.having or entity.key in conditions.equal or entity.key in conditions.any_of:
         return None
-    usable = usable_views(entity, order, conditions)
+    # Members of a view in an order of strings are no ids that other views could have.
+    usable = [view for view in usable_views(entity, order, conditions) if not view.by_text]
     chosen = [entity.views[part.view]] if part.view else []
+    if any(view.by_text for view in chosen):
+        return None
     while left := _left(query, conditions, chosen):
         best = min(usable, key=lambda view: _left(query, conditions, [*chosen, view]), default=None)
         if best is None or _left(query, conditions, [*chosen, best]) == left:

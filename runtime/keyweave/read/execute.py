@@ -12,15 +12,16 @@ from keyweave.effects import Flow
 from keyweave.model.cursor import Position, read_cursor, write_cursor
 from keyweave.model.entity import Entity
 from keyweave.model.keytext import check_value, key_text
+from keyweave.model.member import text_member
 from keyweave.model.page import MAX_LIMIT, Page, check_limit
 from keyweave.model.record import Record, memory_of
-from keyweave.read.conditions import MOMENTS, Conditions, score_of_value, stretch_of
+from keyweave.read.conditions import Conditions, score_of_value, stretch_of
 from keyweave.read.get import find, find_by, get_many
 from keyweave.read.join import Condition, joined, keep_having
 from keyweave.read.match import matches
 from keyweave.read.page import read_streams
 from keyweave.read.plan import Plan, checked, plan_of
-from keyweave.read.query import Query
+from keyweave.read.query import MOMENTS, Query, in_text
 from keyweave.read.rank import between, position_at, rank_of
 from keyweave.read.stream import Stream, ends_of
 from keyweave.read.words import words_of
@@ -280,14 +281,17 @@ def _fixed_rows(context: Context, answer: Answer) -> Flow[list[tuple[Any, Any]]]
 
 
 def _sort_key(context: Context, query: Query, record: Record) -> Any:
-    """Return a record's score, or its text in an order of strings, and its id; None if it has no value in that order."""
+    """Return the rank of a record in the order of a query; None if it has no value in that order."""
     entity, order = query.entity, query.order
     key = entity.key_of(record).encode()
     score: Any = order
     if order not in MOMENTS:
-        score = score_of_value(getattr(record, order))
-        if score is None or isinstance(score, str):
-            return None if score is None else (score, key)
+        value = getattr(record, order)
+        if value is None:
+            return None
+        if in_text(entity, order):
+            return 0.0, text_member(value, entity.key_of(record)).encode()
+        score = score_of_value(value)
     change = context.unit.change_of(entity, entity.key_of(record)) if context.unit is not None else None
     if change is not None:
         return (change.provisional_score(score), key)
@@ -305,18 +309,12 @@ def _merged(
 ) -> tuple[list[Any], Position | None]:
     """Merge rows that were read whole into rows of streams, between two positions, each once."""
     entity, order, newest = answer.query.entity, answer.query.order, answer.newest
-    if entity.filters.get(order) == "str":
-        after = (start.value, start.member.encode()) if start is not None else None
-        left = [each for each in fixed if after is None or (each[0] < after if newest else each[0] > after)]
-        if len(left) <= limit:
-            return [row for _, row in left], None
-        value, member = left[limit - 1][0]
-        position = Position(entity.name, order, newest, "0", member.decode(), value)
-        return [row for _, row in left[:limit]], position
     known = {entity.key_of(row) for row in rows}
     merged = [(rank_of(context, entity, answer.streams, row), row) for row in rows]
     merged += [
-        each for each in fixed if between(each[0], start, end, newest) and entity.key_of(each[1]) not in known
+        each
+        for each in fixed
+        if between(entity, each[0], start, end, newest) and entity.key_of(each[1]) not in known
     ]
     merged.sort(key=lambda each: each[0], reverse=newest)
     if len(merged) > limit:

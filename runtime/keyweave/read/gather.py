@@ -235,7 +235,7 @@ def first_with(context: Context, query: Query, child: str, field: str) -> Flow[t
     answer = yield from answer_to(context, query, checked(query))
     if _has_key(answer):
         return (yield from _by_key(context, answer, referrer))
-    whole = len(answer.plans) == len(answer.streams) == 1 and answer.plain and not answer.streams[0].ends
+    whole = len(answer.plans) == len(answer.streams) == 1 and answer.plain and not answer.streams[0].words
     if whole and answer.newest:
         leading: tuple[bool, tuple[Any, list[Any]] | None]
         leading = yield from context.strategy.first_and_list(context, answer, referrer, newest)

@@ -113,7 +113,7 @@ def narrowing_lists(context: Context, condition: Condition) -> tuple[Stream, ...
     usable = [
         view
         for view in (*named, *usable_views(child, "", plain))
-        if view.selecting and view.name != via and plain.equal.keys() >= set(view.fields)
+        if view.selecting and not view.by_text and view.name != via and plain.equal.keys() >= set(view.fields)
         if f"{child.name}.{view.name}" not in context.unbuilt
     ]
     return lists_of(widest(usable), plain)

@@ -15,7 +15,7 @@ from keyweave.model.entity import Entity
 from keyweave.model.record import Record
 from keyweave.read.get import which_live
 from keyweave.read.page import most_members, next_position
-from keyweave.read.rank import Rank, rank_at
+from keyweave.read.rank import Rank, position_at, rank_at
 from keyweave.read.readable import load_readable
 from keyweave.read.stream import Stream
 from keyweave.store.context import Context
@@ -60,14 +60,13 @@ def merge_call(
         partition.document_prefix(entity.name),
         limit,
         "newest" if newest else "oldest",
-        start.score if start is not None else "",
-        start.member if start is not None else "",
+        *streams[0].after(start),
         most_members(limit),
         wanted,
     ]
-    if any(stream.ends for stream in streams):
+    if any(stream.words for stream in streams):
         for stream in streams:
-            arguments += stream.ends or ("-inf", "+inf")
+            arguments += stream.words or ("-inf", "+inf")
     keys = tuple([partition.view(entity.name, each.view.name, each.values) for each in streams])
     reply = yield from ask_script(context, "merge", keys, tuple(arguments))
     dangling = reply[2][: 2 * HEALED_AT_ONCE]
@@ -75,7 +74,7 @@ def merge_call(
         found = []
         for number, member in zip(dangling[::2], dangling[1::2], strict=True):
             stream = streams[number - 1]
-            found += dangling_members(entity, stream.view.name, stream.values, [member])
+            found += dangling_members(entity, stream.view, stream.values, [member])
         yield from heal_on_the_way(context, found)
     return reply
 
@@ -89,8 +88,9 @@ def merge_by_keys(
     newest: bool,
 ) -> Flow[tuple[list[R], Position | None]]:
     """Return what `merge_by_script` returns, by ranges of the views and MGET."""
+    view = streams[0].view
     ranges = [_range(context, entity, stream, start, newest) for stream in streams]
-    first = rank_at(start) if start is not None else None
+    first = rank_at(entity, start) if start is not None else None
     offsets = [0] * len(streams)
     records: list[R] = []
     stride, examined, last = limit, 0, start
@@ -101,7 +101,7 @@ def merge_by_keys(
                 (*words, "LIMIT", offset, stride + 1) for words, offset in zip(ranges, offsets, strict=True)
             ),
         )
-        parts, edges = _entries(replies, stride)
+        parts, edges = _entries(replies, stride, with_scores=not view.by_text)
         # Beyond the last known entry of a stream that goes on, a later entry of it could come first.
         edge = (max(edges) if newest else min(edges)) if edges else None
         known = sorted({entry for part in parts for entry in part}, reverse=newest)
@@ -110,14 +110,13 @@ def merge_by_keys(
             for entry in known
             if not _passed(entry, first, newest) and (edge is None or _passed(entry, edge, newest))
         ]
-        members = [member.decode() for _, member in reached]
-        count, live = yield from _live_rows(context, entity, members, limit - len(records))
+        keys = [view.key_in(member.decode()) for _, member in reached]
+        count, live = yield from _live_rows(context, entity, keys, limit - len(records))
         records += live
         if count < len(reached):
             edge = reached[count - 1]
         if count:
-            score, member = reached[count - 1]
-            last = Position(entity.name, streams[0].view.order, newest, f"{score:.17g}", member.decode())
+            last = position_at(entity, view.order, newest, reached[count - 1])
         if edge is None:
             return records, None
         for number, part in enumerate(parts):
@@ -139,24 +138,43 @@ def _range(
     context: Context, entity: Entity[Any], stream: Stream, start: Position | None, newest: bool
 ) -> Command:
     """Return the words of the range of a stream from a position on, without their limit."""
+    key = context.partition(entity).view(entity.name, stream.view.name, stream.values)
+    if stream.view.by_text:
+        return _text_range(key, stream, start, newest)
     low, high = stream.ends or ("-inf", "+inf")
     if start is not None:
         if newest:
             high = start.score if float(start.score) < float(high) else high
         else:
             low = start.score if float(start.score) > float(low) else low
-    key = context.partition(entity).view(entity.name, stream.view.name, stream.values)
     if newest:
         return ("ZREVRANGEBYSCORE", key, high, low, "WITHSCORES")
     return ("ZRANGEBYSCORE", key, low, high, "WITHSCORES")
 
 
-def _entries(replies: Sequence[Any], stride: int) -> tuple[list[list[Rank]], list[Rank]]:
+def _text_range(key: str, stream: Stream, start: Position | None, newest: bool) -> Command:
+    """Return the words of the range of a stream in an order of strings from a position on, without their limit."""
+    low, high = stream.words
+    assert isinstance(low, bytes) and isinstance(high, bytes)
+    member = stream.after(start)[1].encode()
+    if start is not None and newest and (high == b"+" or member < high[1:]):
+        high = b"(" + member
+    elif start is not None and not newest and member >= low[1:]:
+        low = b"(" + member
+    return ("ZREVRANGEBYLEX", key, high, low) if newest else ("ZRANGEBYLEX", key, low, high)
+
+
+def _entries(
+    replies: Sequence[Any], stride: int, *, with_scores: bool
+) -> tuple[list[list[Rank]], list[Rank]]:
     """Return the first `stride` entries of each reply, and the last one of each stream that goes on."""
     parts: list[list[Rank]] = []
     edges: list[Rank] = []
     for flat in replies:
-        part = [(float(flat[index + 1]), flat[index]) for index in range(0, len(flat), 2)]
+        if with_scores:
+            part = [(float(flat[index + 1]), flat[index]) for index in range(0, len(flat), 2)]
+        else:
+            part = [(0.0, member) for member in flat]
         if len(part) > stride:
             part = part[:stride]
             edges.append(part[-1])
@@ -172,28 +190,26 @@ def _passed(entry: Rank, edge: Rank | None, newest: bool) -> bool:
 
 
 def _live_rows(
-    context: Context, entity: Entity[R], members: list[str], wanted: int
+    context: Context, entity: Entity[R], keys: list[str], wanted: int
 ) -> Flow[tuple[int, list[R]]]:
-    """Return up to `wanted` live rows of the first members, and how many members were passed.
+    """Return up to `wanted` live rows of the first keys, and how many keys were passed.
 
-    Of more than `wanted` members, only those are read whose head shows no deadline that has passed.
+    Of more than `wanted` keys, only those are read whose head shows no deadline that has passed.
     """
     prefix = context.partition(entity).document_prefix(entity.name)
-    chosen, passed = members, len(members)
-    if len(members) > wanted:
-        heads = yield from ask(
-            context, tuple(("GETRANGE", prefix + member, 0, HEAD_LENGTH - 1) for member in members)
-        )
+    chosen, passed = keys, len(keys)
+    if len(keys) > wanted:
+        heads = yield from ask(context, tuple(("GETRANGE", prefix + key, 0, HEAD_LENGTH - 1) for key in keys))
         parsed = [read_head(head) for head in heads]
         ended = yield from deadlines_passed(
             context, [head.expires if head is not None else 0 for head in parsed]
         )
         places = [place for place, gone in enumerate(ended) if heads[place] and not gone][:wanted]
-        chosen = [members[place] for place in places]
-        passed = places[-1] + 1 if len(places) == wanted else len(members)
+        chosen = [keys[place] for place in places]
+        passed = places[-1] + 1 if len(places) == wanted else len(keys)
     if not chosen:
         return passed, []
-    (documents,) = yield from ask(context, (("MGET", *[prefix + member for member in chosen]),))
+    (documents,) = yield from ask(context, (("MGET", *[prefix + key for key in chosen]),))
     records = load_readable(context, entity, [document for document in documents if document is not None])
     live = yield from which_live(context, records)
     return passed, [record for record, lives in zip(records, live, strict=True) if lives]

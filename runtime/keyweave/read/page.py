@@ -11,6 +11,7 @@ from keyweave.exchange.handshake import require_built
 from keyweave.exchange.heal import HEALED_AT_ONCE, dangling_members, heal_on_the_way
 from keyweave.model.cursor import Position, read_cursor, write_cursor
 from keyweave.model.entity import Entity
+from keyweave.model.member import split_member
 from keyweave.model.page import MAX_LIMIT, Page, check_limit
 from keyweave.model.record import Record
 from keyweave.read.rank import overlay
@@ -120,10 +121,9 @@ def page_call(
         partition.document_prefix(entity.name),
         limit,
         "newest" if newest else "oldest",
-        start.score if start is not None else "",
-        start.member if start is not None else "",
+        *stream.after(start),
         most_members(limit),
-        *stream.ends,
+        *stream.words,
     )
 
 
@@ -131,10 +131,14 @@ def next_position(
     entity: Entity[Any], streams: Sequence[Stream], newest: bool, reply: Any
 ) -> Position | None:
     """Return the position in a reply of `page` or `merge`; None at the end."""
-    score, member = reply[0], reply[1]
+    score, member = reply[0], reply[1].decode()
     if not score:
         return None
-    return Position(entity.name, streams[0].view.order, newest, score.decode(), member.decode())
+    view = streams[0].view
+    if view.by_text:
+        value, key = split_member(member)
+        return Position(entity.name, view.order, newest, "0", key, value)
+    return Position(entity.name, view.order, newest, score.decode(), member)
 
 
 def read_reply(
@@ -169,7 +173,7 @@ def _heal(context: Context, entity: Entity[Any], stream: Stream, reply: Any) -> 
     dangling = reply[2]
     if dangling and context.unit is None:
         some = dangling[:HEALED_AT_ONCE]
-        yield from heal_on_the_way(context, dangling_members(entity, stream.view.name, stream.values, some))
+        yield from heal_on_the_way(context, dangling_members(entity, stream.view, stream.values, some))
 
 
 def all_pages(

@@ -203,7 +203,8 @@ def _plan_smallest(
 def size_command(context: Context, entity: Entity[Any], stream: Stream) -> Command:
     """Return the command that asks for the number of members of a stream."""
     key = context.partition(entity).view(entity.name, stream.view.name, stream.values)
-    return ("ZCOUNT", key, *stream.ends) if stream.ends else ("ZCARD", key)
+    count = "ZLEXCOUNT" if stream.view.by_text else "ZCOUNT"
+    return (count, key, *stream.ends) if stream.ends else ("ZCARD", key)
 
 
 def _plan_streams(query: Query, part: Part, view: View, conditions: Conditions, element: int = 0) -> Plan:

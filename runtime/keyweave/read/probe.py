@@ -44,7 +44,7 @@ def probe(
 
     None means that this needs another strategy.
     """
-    if len(conditions) != 1 or stream.ends:
+    if len(conditions) != 1 or stream.words:
         return None
     (condition,) = conditions
     plain = condition.plain
@@ -80,9 +80,7 @@ def probe(
         score, member, dangling = reply[0], reply[1], reply[2]
         if dangling:
             some = dangling[:HEALED_AT_ONCE]
-            yield from heal_on_the_way(
-                context, dangling_members(entity, stream.view.name, stream.values, some)
-            )
+            yield from heal_on_the_way(context, dangling_members(entity, stream.view, stream.values, some))
         records = load_each(context, entity, [document for document, _ in reply[3:]])
         for record, (_, proof) in zip(records, reply[3:], strict=True):
             if record is None or not matches(entity, filters, record):

@@ -19,6 +19,10 @@ from keyweave.store.context import Context
 NO_FILTERS: Final[Mapping[str, Any]] = {}
 
 
+MOMENTS: Final = ("created", "revision")
+"""The orders that are no fields: moments in the head of a document."""
+
+
 class Part(msgspec.Struct, frozen=True, gc=False):
     """Rows for which everything in it holds. The rows of a query are in at least one of its parts.
 
@@ -56,8 +60,8 @@ class Query(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def descending(self) -> bool:
-        """Whether the highest value comes first: the default of every order but that of strings."""
-        return (self.entity.filters.get(self.order) == "str") == self.reverse
+        """Whether the highest value comes first."""
+        return _descends(self.entity, self.parts, self.order) != self.reverse
 
     @property
     def view(self) -> str:
@@ -94,11 +98,13 @@ class Query(msgspec.Struct, frozen=True, gc=False):
         if other.entity is not self.entity:
             rule = f"rows of {other.entity.name} cannot be combined with rows of {name}"
             raise ValidationError(f"{name}: {rule}", entity=name, rule=rule)
-        if (other.order, other.reverse) != (self.order, self.reverse):
+        descending = self.descending
+        if (other.order, other.descending) != (self.order, descending):
             rule = "both sides of `|` need one order and direction"
             raise ValidationError(f"{name}: {rule}", entity=name, field="order", rule=rule)
         parts = (*self.parts, *other.parts)
-        return Query(self.entity, parts, self.order, self.reverse, self.scan or other.scan)
+        reverse = _descends(self.entity, parts, self.order) != descending
+        return Query(self.entity, parts, self.order, reverse, self.scan or other.scan)
 
     def _each(self, change: Any) -> Query:
         parts = tuple(change(part) for part in self.parts)
@@ -115,6 +121,25 @@ class Having(msgspec.Struct, frozen=True, gc=False):
 
     rows: Query
     via: str = ""
+
+
+def _descends(entity: Entity[Any], parts: tuple[Part, ...], order: str) -> bool:
+    """Return whether an order begins with the highest value by default: that of views in their own order, if they agree."""
+    if len(parts) == 1 and parts[0].view:
+        view = entity.views[parts[0].view]  # a single page asks three times, so this makes no set
+        if view.order == order:
+            return view.descending
+    ways = {
+        entity.views[part.view].descending if part.view and entity.views[part.view].order == order else None
+        for part in parts
+    }
+    way = ways.pop()
+    return not in_text(entity, order) if ways or way is None else way
+
+
+def in_text(entity: Entity[Any], order: str) -> bool:
+    """Return whether an order is one of strings."""
+    return entity.filters.get(order) == "str" and order not in MOMENTS
 
 
 def view_query(entity: Entity[Any], view: str, values: tuple[Any, ...]) -> Query:

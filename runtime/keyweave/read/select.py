@@ -46,11 +46,10 @@ def select(
         context.partition(entity).document_prefix(entity.name),
         limit,
         "newest" if newest else "oldest",
-        start.score if start is not None else "",
-        start.member if start is not None else "",
+        *readable[0].after(start),
         most_members(limit),
         len(readable),
-        *ends,
+        *readable[0].words,
     )
     keys = tuple([list_key(context, entity, stream) for stream in streams])
     reply: Any = yield from ask_script(context, "select", keys, arguments)

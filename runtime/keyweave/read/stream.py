@@ -6,10 +6,16 @@ A member names the row to read. Filters, `one_of`, `|` and pages are all made of
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import msgspec
 
+from keyweave.effects import Word
+from keyweave.model.cursor import Position
 from keyweave.model.entity import View
+from keyweave.model.member import HIGHEST, text_member
+
+_ALL_TEXTS: Final = (b"-", b"+")
 
 
 class Stream(msgspec.Struct, frozen=True, gc=False):
@@ -18,20 +24,43 @@ class Stream(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         view: the view.
         values: key texts of its fields.
-        ends: lowest and highest score, both included, as the server reads them; empty for the whole list.
+        ends: the ends of a stretch as the server reads them; empty for the whole list. They are the lowest and the highest
+            score, both included, or in an order of strings what members are not below, and what they are below.
     """
 
     view: View
     values: tuple[str, ...]
-    ends: tuple[str, str] | tuple[()] = ()
+    ends: tuple[str, str] | tuple[bytes, bytes] | tuple[()] = ()
 
-    def holds(self, score: float) -> bool:
-        """Whether a score is between the ends."""
-        return not self.ends or float(self.ends[0]) <= score <= float(self.ends[1])
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """The ends as arguments of a script, which sees by them that an order is one of strings."""
+        return self.ends or (_ALL_TEXTS if self.view.by_text else ())
+
+    def holds(self, score: float, member: bytes) -> bool:
+        """Whether an entry is between the ends."""
+        if not self.ends:
+            return True
+        low, high = self.ends
+        if isinstance(low, bytes):
+            assert isinstance(high, bytes)
+            return low[1:] <= member and (high == b"+" or member < high[1:])
+        return float(low) <= score <= float(high)
+
+    def after(self, start: Position | None) -> tuple[str, str]:
+        """Score and member of a position, as the list has them; empty to begin."""
+        if start is None:
+            return "", ""
+        return start.score, text_member(start.value, start.member) if self.view.by_text else start.member
 
 
-def ends_of(low: float, high: float) -> tuple[str, str] | tuple[()]:
-    """Return the ends of a stretch; infinite ends are open."""
+def ends_of(low: float | bytes, high: float | bytes) -> tuple[str, str] | tuple[bytes, bytes] | tuple[()]:
+    """Return the ends of a stretch. Infinite scores are open ends; in an order of strings, an empty text and `HIGHEST` are."""
+    if isinstance(low, bytes) or isinstance(high, bytes):
+        assert isinstance(low, bytes) and isinstance(high, bytes)
+        if not low and high == HIGHEST:
+            return ()
+        return (b"[" + low if low else b"-", b"+" if high == HIGHEST else b"(" + high)
     if math.isinf(low) and math.isinf(high):
         return ()
     return (score_text(low), score_text(high))

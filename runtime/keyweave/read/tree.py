@@ -94,7 +94,7 @@ def levels_by_script(
     complete, dangling = reply[0] == 1, reply[1]
     entries: list[Dangling] = []
     for parent, member in zip(dangling[::2], dangling[1::2], strict=True):
-        entries += dangling_members(entity, via, (parent.decode(),), [member])
+        entries += dangling_members(entity, entity.views[via], (parent.decode(),), [member])
     if entries:
         yield from heal_on_the_way(context, entries)
     records = iter(load_each(context, entity, list(chain.from_iterable(reply[2:]))))

@@ -11,7 +11,7 @@ from keyweave.model.keytext import key_text
 from keyweave.read.conditions import Conditions
 from keyweave.read.implied import implied
 from keyweave.read.merge import MOST_STREAMS
-from keyweave.read.stream import Stream
+from keyweave.read.stream import Stream, ends_of
 from keyweave.store.context import Context
 
 
@@ -53,7 +53,7 @@ def holds_all(entity: Entity[Any], order: str, index: View | Unique, conditions:
 def bounds(entity: Entity[Any], view: View, conditions: Conditions) -> bool:
     """Return whether a view has only some of the rows, or its order is limited to a stretch."""
     low, high, _ = conditions.ends(entity, view.order)
-    return bool(view.selecting or view.where) or low != float("-inf") or high != float("inf")
+    return bool(view.selecting or ends_of(low, high) or not view.has_all(view.order))
 
 
 def streams_of(view: View, conditions: Conditions, ends: Any = (), element: int = 0) -> tuple[Stream, ...]:

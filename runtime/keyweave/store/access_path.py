@@ -71,8 +71,11 @@ def candidates_of(
     bounded = list(bounded)
     leading = widest([view for view in bounded if view.order == order])
     others = widest([view for view in bounded if view.order != order])
-    narrowing = [view for view in others if view.selecting and equal.issuperset(view.fields)]
-    every = [view for view in usable if view.whole and not view.fields]
+    # Members of a view in an order of strings are no ids that other views could have.
+    narrowing = [
+        view for view in others if view.selecting and equal.issuperset(view.fields) and not view.by_text
+    ]
+    every = [view for view in usable if view.has_all(order) and not view.fields]
     whole = ([view for view in every if view.order == order] or every)[:1]
     same = bool(leading) and all(equal.issuperset(view.fields) for view in leading)
     return Candidates(

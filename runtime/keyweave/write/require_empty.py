@@ -24,7 +24,7 @@ def require_empty(context: Context, entity: Entity[Any], view: str, values: tupl
         CorruptDocumentError: it has a member that cannot be read.
     """
     partition = context.partition(entity)
-    key = partition.view(entity.name, view, values)
+    key, index = partition.view(entity.name, view, values), entity.views[view]
     # A page skips the rows past their deadline. A row that is inserted later is noticed when the view is counted.
     found = yield from page(context, entity, view, values, limit=1, cursor=None, newest=True)
     if found.rows:
@@ -36,15 +36,15 @@ def require_empty(context: Context, entity: Entity[Any], view: str, values: tupl
         (members,) = yield from ask(context, (("ZRANGE", key, kept, kept + _BATCH - 1),))
         if not members:
             return
-        names = [member.decode() for member in members]
+        names = [index.key_in(member.decode()) for member in members]
         documents = yield from ask(
             context, tuple(("EXISTS", partition.document(entity.name, name)) for name in names)
         )
         present = [name for name, exists in zip(names, documents, strict=True) if exists]
         yield from sweep_rows(context, partition, [(entity.name, name) for name in present])
-        missing = [name.encode() for name in names if name not in present]
-        yield from heal_entries(context, dangling_members(entity, view, values, missing))
-        (scores,) = yield from ask(context, (("ZMSCORE", key, *names),))
+        missing = [member for name, member in zip(names, members, strict=True) if name not in present]
+        yield from heal_entries(context, dangling_members(entity, index, values, missing))
+        (scores,) = yield from ask(context, (("ZMSCORE", key, *members),))
         left = [name for name, score in zip(names, scores, strict=True) if score is not None]
         yield from _refuse_unreadable(context, entity, left)
         kept += len(left)

@@ -65,6 +65,9 @@ class Waiting:
             self._stage.wait_for(aiter(self.plain) if hasattr(self.plain, "__aiter__") else iter(self.plain))
         )
 
+    def __or__(self, other: Waiting) -> Waiting:
+        return Waiting(self._stage, self.plain | other.plain)
+
     def __eq__(self, other: object) -> bool:
         return list(self) == other
 

@@ -22,7 +22,7 @@ from tests.generator.example import real_sources
 DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 TEXTS = {"doc", "why"}
 WORDS = [
-    "string", "id", "int", "float", "decimal", "bool", "datetime", "date", "time", "duration", "uuid", "bytes", "json", "created", "revision", "updated",
+    "string", "id", "int", "float", "decimal", "bool", "datetime", "date", "time", "duration", "uuid", "bytes", "json", "created", "created asc", "revision", "updated",
     "cascade", "restrict", "lower", "trim", "sum", "min", "max", "first", "uuid7", "ksuid", "uuid4", "1h", "90d", "v9", "another", "Another",
     "AnotherError", "^x",
 ]  # fmt: skip

@@ -136,6 +136,51 @@ def zrangebyscore(database: Database, words: Sequence[bytes]) -> list[bytes]:
     return [member for _, member in part]
 
 
+def zlexcount(database: Database, words: Sequence[bytes]) -> int:
+    """ZLEXCOUNT key min max, of members that have one score."""
+    return len(_lexical(database, words[0], words[1], words[2]))
+
+
+def zrangebylex(database: Database, words: Sequence[bytes]) -> list[bytes]:
+    """ZRANGEBYLEX key min max [LIMIT offset count]."""
+    return _limited(_lexical(database, words[0], words[1], words[2]), words)
+
+
+def zrevrangebylex(database: Database, words: Sequence[bytes]) -> list[bytes]:
+    """ZREVRANGEBYLEX key max min [LIMIT offset count]."""
+    return _limited(_lexical(database, words[0], words[2], words[1])[::-1], words)
+
+
+def _lexical(database: Database, key: bytes, low: bytes, high: bytes) -> list[bytes]:
+    """The members between two bounds, in their order."""
+    for word in (low, high):
+        if word not in (b"-", b"+") and word[:1] not in (b"[", b"("):
+            raise Refused("ERR min or max not valid string range item")
+    return [
+        member
+        for _, member in _set_at(database, key).order
+        if not _outside(member, low, b"-", above=False) and not _outside(member, high, b"+", above=True)
+    ]
+
+
+def _outside(member: bytes, bound: bytes, open_end: bytes, *, above: bool) -> bool:
+    """Whether a member is above a high bound, or below a low one."""
+    if bound in (b"-", b"+"):
+        return bound != open_end
+    if member == bound[1:]:
+        return bound[:1] == b"("
+    return (member > bound[1:]) == above
+
+
+def _limited(members: list[bytes], words: Sequence[bytes]) -> list[bytes]:
+    if len(words) < 6:
+        return members
+    offset, count = integer(words[4]), integer(words[5])
+    if offset < 0:
+        return []
+    return members[offset:] if count < 0 else members[offset : offset + count]
+
+
 def zremrangebyscore(database: Database, words: Sequence[bytes]) -> int:
     """ZREMRANGEBYSCORE key min max."""
     found = _set_at(database, words[0])

@@ -36,6 +36,6 @@ PACKAGE = Package(
         "tree",
         "unlock",
     ),
-    fingerprint="3b9cb178365c1d049b3f529555e7b638a20999e5bfd49ca7277d055fa72bfb26",
+    fingerprint="4cbb62deba45bb134bca6c8bded13987d6515fa1fe64b769167c746f7d731e25",
     format=2,
 )

@@ -11,8 +11,9 @@ from keyweave.keyspace.keys import join
 from keyweave.model.entity import Condition, Entity, Reference, Retention, Unique, View
 from keyweave.model.entry import CREATED, ClaimEntry, Entry, ViewEntry
 from keyweave.model.keytext import key_text
+from keyweave.model.member import text_member
 from keyweave.model.merge import Merge, add, add_exact, first, greatest, least, union, union_of_sets
-from keyweave.model.moment import duration_micros
+from keyweave.model.moment import duration_micros, time_micros
 from keyweave.model.normalize import compact
 
 from .. import errors, models
@@ -21,7 +22,9 @@ from .. import errors, models
 def index_entries(record: models.Exhibit) -> list[Entry]:
     """Every index entry that a Exhibit implies."""
     entries: list[Entry] = [
-        ViewEntry("by_gallery", (record.gallery,), record.id, duration_micros(record.turn))
+        ViewEntry("by_gallery", (record.gallery,), record.id, duration_micros(record.turn)),
+        ViewEntry("by_title", (record.gallery,), text_member(record.title, record.id), 0),
+        ViewEntry("by_opens", (), record.id, time_micros(record.opens)),
     ]
     if record.sealed is not None and (
         (record.opens > time(8, 0)) or (record.sealed is not None and record.sealed)
@@ -207,6 +210,8 @@ EXHIBIT = Entity(
         ),
         "by_part_of": View("by_part_of", ("part_of",), "created"),
         "by_gallery": View("by_gallery", ("gallery",), "turn"),
+        "by_title": View("by_title", ("gallery",), "title", by_text=True),
+        "by_opens": View("by_opens", (), "opens", descending=False),
         "tagged": View("tagged", ("gallery",), "created", each="tags"),
     },
     uniques={

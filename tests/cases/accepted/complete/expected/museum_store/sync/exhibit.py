@@ -29,7 +29,7 @@ from ..entities.exhibit import EXHIBIT as ENTITY
 from ..entities.exhibit import EXHIBIT_PARTS
 from ..models import Exhibit, Part, State
 
-_View = Literal["by_gallery_sealed", "by_part_of", "by_gallery"]
+_View = Literal["by_gallery_sealed", "by_part_of", "by_gallery", "by_title", "by_opens"]
 _Number = Literal["height", "width", "worth"]
 
 
@@ -68,7 +68,7 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
     def by_gallery_sealed(
         self, gallery: str, sealed: bool | UnsetType = UNSET
     ) -> Rows[Exhibit] | Groups[bool]:
-        """Which ones are sealed.
+        """ "Sealed" ones of a gallery.
 
         Without `sealed`: the groups of rows by its values.
         """
@@ -83,6 +83,14 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
     def by_gallery(self, gallery: str) -> Rows[Exhibit]:
         """Which ones turn slowest."""
         return Rows(self._run, self._context, view_query_(ENTITY, "by_gallery", (gallery,)))
+
+    def by_title(self, gallery: str) -> Rows[Exhibit]:
+        """The "index" of a gallery from its end."""
+        return Rows(self._run, self._context, view_query_(ENTITY, "by_title", (gallery,)))
+
+    def by_opens(self) -> Rows[Exhibit]:
+        """What opens first."""
+        return Rows(self._run, self._context, view_query_(ENTITY, "by_opens", ()))
 
     def tagged(self, gallery: str, tags: str) -> Rows[Exhibit]:
         """A "tag"."""
