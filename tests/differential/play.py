@@ -261,7 +261,8 @@ class Play:
                 identities = [
                     key if isinstance(key, tuple) else (key,) for key in self.stores.do(rows.keys())
                 ]
-                assert identities == [kind.identity(key) for key in expected]
+                ordered = expected if highest else expected[::-1]
+                assert identities == [kind.identity(key) for key in ordered]
 
     def compare_claims(self, kind: Kind) -> None:
         hidden = self.model.in_limbo

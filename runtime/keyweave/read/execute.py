@@ -13,6 +13,7 @@ from keyweave.model.cursor import Position, read_cursor, write_cursor
 from keyweave.model.entity import Entity
 from keyweave.model.keytext import check_value, key_text
 from keyweave.model.member import text_member
+from keyweave.model.numbering import IntKey
 from keyweave.model.page import MAX_LIMIT, Page, check_limit
 from keyweave.model.record import Record, memory_of
 from keyweave.read.conditions import Conditions, score_of_value, stretch_of
@@ -110,7 +111,8 @@ def _list_of(query: Query) -> Stream | None:
     for name, value in zip(view.selecting, part.values, strict=True):
         kind = entity.filters[name] if name != view.each else entity.filters[name][5:-1]
         if type(value) is not str or kind != "str" or not value.isascii():
-            text = key_text(check_value(value, kind, entity=entity.name, field=name))
+            checked_value = check_value(value, kind, entity=entity.name, field=name)
+            text = key_text(IntKey(checked_value) if name in entity.referring else checked_value)
         else:
             text = value  # check_value and key_text would return it as well
         texts.append(text.strip() if name in entity.trimmed else text)

@@ -286,9 +286,7 @@ def test_streets_that_have_ended_are_in_no_list_and_no_count(stage: Stage) -> No
     ends = [None, past, later]
     for number in range(30):
         stage.streets.create(street(stage, number, "p", f"s{number % 7}", until=ends[number % 3]))
-    living = sorted(
-        [number for number in range(30) if number % 3 != 1], key=lambda at: (f"s{at % 7}", str(at))
-    )
+    living = sorted([number for number in range(30) if number % 3 != 1], key=lambda at: (f"s{at % 7}", at))
     rows = stage.streets.by_place_name("p")
     assert [row.number for row in rows] == rows.keys() == living
     assert [row.number for row in rows.page(limit=5)] == living[:5]
