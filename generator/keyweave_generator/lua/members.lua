@@ -20,7 +20,7 @@
 
 local expiry, rows, numbered = KEYS[1], ARGV[1], ARGV[2] == 'number'
 local limit, scan, scored = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local STRIDE, at = 500, 10
+local STRIDE, QUICKER, at = 500, 6, 10
 
 local groups, next_key = {}, 2
 while ARGV[at] do
@@ -34,11 +34,17 @@ while ARGV[at] do
   at = at + 3
 end
 
+local now = server_time()
+local ended = redis.call('ZCOUNT', expiry, '-inf', string.format('%.0f', now)) > 0
+
 local chosen, place, score, member = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9]
 if chosen == 0 then
-  local smallest = math.huge
+  local smallest, whole = math.huge, { #groups }
   for number, group in ipairs(groups) do
     local size = 0
+    if #group.lists == 1 and group.low == '-inf' and group.high == '+inf' then
+      whole[#whole + 1] = group.lists[1]
+    end
     for _, list in ipairs(group.lists) do
       size = size + redis.call('ZCOUNT', list, group.low, group.high)
     end
@@ -46,10 +52,11 @@ if chosen == 0 then
       chosen, smallest = number, size
     end
   end
+  -- The server's own intersection is about six times as fast.
+  if numbered and not ended and #whole > #groups and smallest <= QUICKER * scan then
+    return { 0, 0, '', '', redis.call('ZINTERCARD', unpack(whole)) }
+  end
 end
-
-local now = server_time()
-local ended = redis.call('ZCOUNT', expiry, '-inf', string.format('%.0f', now)) > 0
 
 -- Drops those of the members that no list of a group has between its ends. Their scores in it replace the others if they are wanted.
 local function keep(members, values, group, replace)

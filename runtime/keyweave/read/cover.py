@@ -19,8 +19,8 @@ from keyweave.store.context import Context
 Cover: TypeAlias = tuple[tuple[Stream, ...], ...]
 """Groups of lists. A row of a part is in one list of every group, and no row is in two lists of a group. No groups: no row."""
 
-SCAN: Final = 20_000
-"""Maximum number of entries that one call reads, about 10 ms of the server's time."""
+SCAN: Final = 5000
+"""Maximum number of entries that one call reads. With one other view it takes about 10 ms of the server's time."""
 
 
 class Place(NamedTuple):
