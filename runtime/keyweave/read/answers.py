@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
@@ -149,11 +149,15 @@ def keys(context: Context, query: Query) -> Flow[list[Any]]:
             return list(dict.fromkeys(found))
 
 
-def _keys_of(entity: Entity[Any], members: Sequence[bytes]) -> Iterator[Any]:
+def _keys_of(entity: Entity[Any], members: Sequence[bytes]) -> list[Any]:
     """Return the keys with these ids; what is the id of no key is left out, as rows that do not exist are elsewhere."""
+    if entity.key_kind == "str":
+        return [member.decode() for member in members]
+    found = []
     for member in members:
         with suppress(ValueError):
-            yield entity.key_value(member.decode())
+            found.append(entity.key_value(member.decode()))
+    return found
 
 
 def total(context: Context, query: Query, field: str) -> Flow[Any]:
