@@ -79,9 +79,10 @@ def _key(scope: EntityScope) -> tuple[str, ...] | None:
 
 def _partition(scope: EntityScope, key: tuple[str, ...] | None) -> str | None:
     """The field that decides the partition: by default the first one of the key."""
-    node = scope.node.get("partition_by")
+    node, named = scope.node.get("partition_by"), scope.node.get("key")
     if node is not None:
-        return _identifier(scope, node, "partition_by", composite=node.text in (key or ()))
+        part = named is not None and node.text in named.texts()
+        return _identifier(scope, node, "partition_by", composite=part)
     return key[0] if key is not None and not scope.node.has("partition_by") else None
 
 

@@ -61,7 +61,7 @@ def test_a_repository_has_no_other_attributes(flavour: Any) -> None:
         if name.endswith("Repository"):
             assert vars(getattr(flavour, name))["__slots__"] == ()
     assert blocking_repository.Repository.__slots__ == ()
-    assert blocking_repository.RecordRepository.__slots__ == ("_context", "_entity", "_run", "_session")
+    assert blocking_repository.RepositoryOfRecords.__slots__ == ("_context", "_entity", "_run", "_session")
 
 
 def test_a_type_checker_refuses_what_does_not_fit(tmp_path: Path) -> None:

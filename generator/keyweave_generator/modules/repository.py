@@ -46,7 +46,7 @@ _NUMBERS: Final = frozenset({"int", "float", "decimal"})
 """Types of fields to which a number can be added."""
 
 _RESERVED: Final = frozenset(
-    "Any Callable ClaimEntry Decimal ENTITY Groups Literal Never Pairs RecordRepository Repository Rows Sequence Session UNSET UUID Unpack UnsetType".split()
+    "Any Callable ClaimEntry Decimal ENTITY Groups Literal Never Pairs RepositoryOfRecords Repository Rows Sequence Session UNSET UUID Unpack UnsetType".split()
 )
 """Names in PascalCase or capitals that the module of a repository has beside the classes of the schema."""
 
@@ -141,7 +141,7 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         _errors(entity),
         ", ".join([record, key.type, *(name or imports.use("typing", "Never") for name in names)]),
         f"Rows[{record}]" if key.type == "str" else f"Rows[{record}, {key.type}]",
-        imports.runtime("RecordRepository" if key.composite else "Repository"),
+        imports.runtime("RepositoryOfRecords" if key.composite else "Repository"),
         key,
         not_found_name(entity),
         tuple(literal(view.name) for view in entity.views if view.each is None),

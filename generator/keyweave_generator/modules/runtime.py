@@ -48,7 +48,7 @@ _NAMES: Final = {
     "keyweave.write": ("_delete", "_merge", "_save", "_touch", "_update"),
     "keyweave.changes.unsettled": ("Settled",),
     "keyweave.write.outcome": ("outcome",),
-    "keyweave.{flavour}.repository": ("RecordRepository", "Repository"),
+    "keyweave.{flavour}.repository": ("RepositoryOfRecords", "Repository"),
     "keyweave.{flavour}.rows": ("Groups", "Pairs", "Rows"),
     "keyweave.{flavour}.session": ("Session", "open_session"),
     "keyweave.{flavour}.sweeper": ("Sweeper",),

@@ -7,10 +7,9 @@ decisions.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
-from uuid import UUID
+from typing import Any, Generic, TypeVar
 
 from keyweave.errors import (
     AlreadyExistsError,
@@ -20,17 +19,14 @@ from keyweave.errors import (
     ValidationError,
 )
 from keyweave.model.entry import REVISION, Entry
-from keyweave.model.identity import id_text, joined_id, key_of_id, parts_of_id
-from keyweave.model.keytext import check_kind
+from keyweave.model.identity import id_text
 from keyweave.model.member import split_member
 from keyweave.model.merge import Merge
 from keyweave.model.moment import from_micros
 from keyweave.model.record import Record
+from keyweave.model.row_keys import RowKeys
 
 R = TypeVar("R", bound=Record)
-
-LONGEST_KEY_SHOWN: Final = 100
-"""Characters of a key in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +171,7 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
-class Entity(Generic[R]):
+class Entity(RowKeys, Generic[R]):
     """The descriptor of an entity, as flows use it.
 
     Attributes:
@@ -265,94 +261,6 @@ class Entity(Generic[R]):
         if self.updated is not None:
             setattr(record, self.updated, from_micros(revision))
 
-    def key_of(self, record: Any) -> str:
-        """Return the id of a record, as keys, entries and cursors write it."""
-        if self.key_kind == "str":
-            key: str = getattr(record, self.key)
-            return key
-        if self.parts:
-            return joined_id(*[getattr(record, name) for name in self.parts])
-        return id_text(getattr(record, self.key))
-
-    def key_in(self, record: Any) -> Any:
-        """Return the key of a record as callers give it: the value of the key field, or the tuple of those of several."""
-        if self.parts:
-            return tuple([getattr(record, name) for name in self.parts])
-        return getattr(record, self.key)
-
-    def key_value(self, text: str) -> Any:
-        """Return the key with the id `text`, as callers give it.
-
-        Raises:
-            ValueError: no key has this id.
-        """
-        if self.key_kind == "str":
-            return text
-        if self.parts:
-            return parts_of_id(text, tuple(self.parts.values()))
-        return key_of_id(text, int if self.key_kind == "int" else UUID)
-
-    def stored_key(self, key: Any) -> str:
-        """Return the id of a row by the key that a caller gives. A text is checked where it is used.
-
-        Raises:
-            ValidationError: keys are no texts, and this one has another type, or another number of parts.
-        """
-        if self.parts:
-            return self._joined_key(key)
-        if self.key_kind != "str":
-            check_kind(key, self.key_kind, entity=self.name, field=self.key)
-            return id_text(key)
-        normalize = self.normalize_key
-        return normalize(key) if normalize is not None else key
-
-    def _joined_key(self, key: Any) -> str:
-        """Return the id of a row by a composite key."""
-        if not isinstance(key, tuple) or len(key) != len(self.parts):
-            rule = f"expected a key of {len(self.parts)} parts: {', '.join(self.parts)}"
-            raise ValidationError(f"{self.name}: {rule}", entity=self.name, rule=rule)
-        for (name, kind), value in zip(self.parts.items(), key, strict=True):
-            check_kind(value, "str" if issubclass(kind, str) else kind.__name__, entity=self.name, field=name)
-        trimmed = self.trimmed
-        return joined_id(
-            *[
-                value.strip() if name in trimmed else value
-                for name, value in zip(self.parts, key, strict=True)
-            ]
-        )
-
-    def stored_keys(self, keys: Any) -> Any:
-        """Return the ids of rows by keys that a caller gives; what is not several keys stays as it is."""
-        normalize = self.normalize_key if self.key_kind == "str" else self.stored_key
-        if normalize is None or isinstance(keys, str) or not isinstance(keys, Iterable):
-            return keys
-        return [normalize(key) for key in keys]
-
-    def shown(self, key: str) -> Any:
-        """Return how errors give a key by its id: text, or the tuple of the parts of a composite key.
-
-        Enum members and UUIDs in it are text. An id that no key has stays as it is.
-        """
-        if not key or self.key_kind == "str":
-            return key
-        try:
-            value = self.key_value(key)
-        except ValueError:
-            return key
-        return tuple(map(_shown_part, value)) if self.parts else str(value)
-
-    def row(self, key: str) -> str:
-        """Return how messages name a row: by the entity, and by the key if the caller gave one."""
-        return f"{self.name} {self.key_shown(key)}" if key else self.name
-
-    def key_shown(self, key: str) -> str:
-        """Return how messages show a key by its id."""
-        shown = self.shown(key)
-        if isinstance(shown, str):
-            return _shortened(shown)
-        parts = [_shortened(part) if isinstance(part, str) else repr(part) for part in shown]
-        return f"({', '.join(parts)})"
-
     def name_row(self, error: ValidationError | CorruptDocumentError, key: str) -> None:
         """Let an error about a row of this entity name the row. An empty key changes nothing."""
         text = str(error)
@@ -379,14 +287,6 @@ class Entity(Generic[R]):
             fields=constraint.fields,
             key=self.shown(key),
         )
-
-
-def _shortened(text: str) -> str:
-    return repr(text if len(text) <= LONGEST_KEY_SHOWN else f"{text[:LONGEST_KEY_SHOWN]}...")
-
-
-def _shown_part(value: Any) -> Any:
-    return value if type(value) is int else str(value)
 
 
 @dataclass(frozen=True, slots=True)

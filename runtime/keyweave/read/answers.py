@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
@@ -150,7 +150,7 @@ def keys(context: Context, query: Query) -> Flow[list[Any]]:
         return (yield from _merged_keys(context, query, streams))
     members = yield from members_covered(context, query, covers)
     ordered = sorted(members, key=lambda member: (members[member], member), reverse=query.descending)
-    return list(_keys_of(entity, ordered))
+    return _keys_of(entity, ordered)
 
 
 def _merged_keys(context: Context, query: Query, streams: Sequence[Stream]) -> Flow[list[Any]]:
@@ -166,14 +166,18 @@ def _merged_keys(context: Context, query: Query, streams: Sequence[Stream]) -> F
             break
     if streams and streams[0].view.by_text:
         found = [streams[0].view.key_in(member.decode()).encode() for member in found]
-    return list(_keys_of(entity, dict.fromkeys(found)))
+    return _keys_of(entity, dict.fromkeys(found))
 
 
-def _keys_of(entity: Entity[Any], members: Iterable[bytes]) -> Iterator[Any]:
+def _keys_of(entity: Entity[Any], members: Iterable[bytes]) -> list[Any]:
     """Return the keys with these ids; what is the id of no key is left out, as rows that do not exist are elsewhere."""
+    if entity.key_kind == "str":
+        return [member.decode() for member in members]
+    found = []
     for member in members:
         with suppress(ValueError):
-            yield entity.key_value(member.decode())
+            found.append(entity.key_value(member.decode()))
+    return found
 
 
 def total(context: Context, query: Query, field: str) -> Flow[Any]:

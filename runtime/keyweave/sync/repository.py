@@ -19,7 +19,7 @@ from keyweave.write import save as _save
 from keyweave.write import update as _update
 
 
-class RecordRepository(Keyed[R, K, N, V]):
+class RepositoryOfRecords(Keyed[R, K, N, V]):
     """The rows of one entity, as records. A generated repository adds what the schema says: views, unique values, merges.
 
     The parent of `Repository`, and of the repositories of entities with a composite key, which take its parts as arguments.
@@ -109,7 +109,7 @@ class RecordRepository(Keyed[R, K, N, V]):
         return self._run(flow, "delete_many")
 
 
-class Repository(RecordRepository[R, K, N, V]):
+class Repository(RepositoryOfRecords[R, K, N, V]):
     """The rows of one entity whose key is one field. What one key asks for has that key as an argument."""
 
     __slots__ = ()

@@ -16,7 +16,7 @@ from keyweave.read.query import where_query as where_query_
 from keyweave.write import delete as _delete
 from keyweave.write import save as _save
 from keyweave.write import update as _update
-from keyweave.sync.repository import RecordRepository
+from keyweave.sync.repository import RepositoryOfRecords
 from keyweave.sync.rows import Rows
 from keyweave.sync.session import Session
 
@@ -29,7 +29,7 @@ _View = Literal["by_desk"]
 _Number = Literal["desk"]
 
 
-class TicketRepository(RecordRepository[Ticket, tuple[Grade, str, UUID], _Number, _View]):
+class TicketRepository(RepositoryOfRecords[Ticket, tuple[Grade, str, UUID], _Number, _View]):
     """Ticket
 
     A row that does not exist raises `TicketNotFoundError`, a taken `desk` `TicketDeskExistsError`.
