@@ -15,7 +15,8 @@ from keyweave.model.entity import Entity
 from keyweave.model.member import text_member
 from keyweave.model.page import MAX_LIMIT, Page, check_limit
 from keyweave.model.record import Record, memory_of
-from keyweave.read.conditions import MOMENTS, Conditions, canonical, matches, score_of_value
+from keyweave.read.conditions import MOMENTS, Conditions, canonical, matches
+from keyweave.read.ends import score_of_value
 from keyweave.read.get import find, find_by, get_many
 from keyweave.read.join import Condition, joined, keep_having
 from keyweave.read.page import read_streams
