@@ -22,6 +22,9 @@ BYTES_IN_LARGE_SET: Final = 95
 BYTES_ALONE: Final = 145
 """One entry of a view whose every value has one row: a key of its own."""
 
+BYTES_OF_TEXT: Final = 16
+"""What an entry in the order of a string takes beyond that: about its value, here of 16 characters."""
+
 BYTES_OF_CLAIM: Final = 75
 """One claim of a unique constraint, with a value of 16 characters."""
 
@@ -80,7 +83,8 @@ def view_cost(entity: Entity, view: View) -> Cost:
     low = BYTES_IN_SMALL_SET if selecting else BYTES_IN_LARGE_SET
     high = BYTES_ALONE if selecting else BYTES_IN_LARGE_SET
     partial = view.where is not None or _partial(entity, selecting)
-    return Cost(1, partial, low, high, MICROS_OF_ENTRY, moved, view.each is not None)
+    text = BYTES_OF_TEXT if view.by_text else 0
+    return Cost(1, partial, low + text, high + text, MICROS_OF_ENTRY, moved, view.each is not None)
 
 
 def unique_cost(entity: Entity, unique: Unique) -> Cost:

@@ -119,6 +119,8 @@ def _view(entity: Entity, view: View, optional: set[str]) -> str:
     cost = f"~{BYTES_IN_LARGE_SET} B"
     if selecting:
         cost = f"~{BYTES_IN_SMALL_SET} B in small sets, {cost} in large ones, ~{BYTES_ALONE} B alone"
+    if view.by_text:
+        cost += f", and {view.order_field}"
     why = " ".join(view.why.split()).replace("|", "\\|")
     return (
         f"| `{entity.name}.{view.stored}{path}` | sorted set | {holds}, {members}. {why} "

@@ -17,11 +17,12 @@ from typer.testing import CliRunner
 from keyweave.cli import commands
 from keyweave.document.rewrite import Rewrite
 from keyweave.effects import Flow
-from keyweave.errors import ConfigurationError, UniqueViolationError, ViewNotBuiltError
+from keyweave.errors import ConfigurationError, UniqueViolationError, ValidationError, ViewNotBuiltError
 from keyweave.evolution.backfill import backfill
 from keyweave.evolution.build import Build
 from keyweave.evolution.retire import drop_index, rewrite_documents
 from keyweave.integrity.survey import Progress
+from keyweave.query import starts_with
 from keyweave.store.registry import read_registry
 from tests.evolution.hammer import SEEDS
 from tests.evolution.packages import ALL, BY_STATE, NOTE, OLD, SLUG, generated
@@ -29,6 +30,7 @@ from tests.harness import Harness, harness
 from tests.servers.running import server_url
 
 NEW = NOTE + ALL + BY_STATE + SLUG
+IN_ORDER = NOTE + ALL + "  by_slug: {fields: [], order: slug, why: the index}\n"
 SECOND = NOTE + ALL.replace("order: created", "order: revision\n    generation: 2")
 RENAMED = NEW.replace("owner: {type: id}", "author: {type: id, renamed_from: owner}")
 FEWER = NEW.replace("  owner: {type: id}\n", "") + "reserved: [owner]\n"
@@ -71,6 +73,24 @@ def test_a_build_makes_new_indexes_readable_and_a_check_finds_nothing(stack: Exi
     assert new.db.notes.get_by_slug("N7").id == "n7"
     assert new.db.check().clean
     assert built(new).wanted == ()
+
+
+def test_a_view_in_the_order_of_a_string_is_built_also_for_values_that_it_would_refuse(
+    stack: ExitStack,
+) -> None:
+    old = opened(stack, "strings", OLD)
+    slugs = {"a": "b\0", "b": "b", "c": "x" * 5000, "d": "", "e": "b"}
+    for key, slug in slugs.items():
+        old.db.notes.create(note(OLD, key, slug=slug))
+    new = opened(stack, old, IN_ORDER)
+    assert built(new).built == ("Note.by_slug",)
+    assert [row.id for row in new.db.notes.by_slug()] == ["d", "b", "e", "a", "c"]
+    assert new.db.notes.where(slug=starts_with("xx")).order_by("slug").keys() == ["c"]
+    with pytest.raises(ValidationError, match="4,096 characters"):
+        new.db.notes.update("c", state="public")
+    new.db.notes.update("c", slug="c")
+    assert [row.id for row in new.db.notes.by_slug().reverse()] == ["c", "a", "e", "b", "d"]
+    assert new.db.check().clean
 
 
 def test_a_dry_run_changes_nothing(stack: ExitStack) -> None:

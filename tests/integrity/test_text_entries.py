@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from keyweave.errors import ViewNotEmptyError
+from keyweave.exchange.heal import dangling_members, heal_entries
 from keyweave.integrity.drift import Kind
 from keyweave.integrity.remedy import Repairs
 from keyweave.integrity.repair import reindex
@@ -118,6 +119,14 @@ def test_a_page_leaves_out_an_entry_without_a_document(stores: Harness, declared
     if not declared:
         members = stores.send(("ZRANGE", by_slug(stores), 0, -1))[0]
         assert members == [b"\x01\x01\0n3", b"a\0n0", b"a\0n1", b"c\0n4"], "the read has healed the view"
+
+
+def test_an_entry_is_healed_only_while_its_row_is_missing(stores: Harness) -> None:
+    """A page may have met an entry just before another process wrote its row."""
+    entity = PACKAGE.PACKAGE.entities["Note"]
+    rows = dangling_members(entity, entity.views["by_slug"], (), [b"a\0n0"])
+    assert stores.do(stores.db.session.run(heal_entries(stores.db.session.context, rows))) == 0
+    assert listed(stores) == ["n3", "n0", "n1", "n2", "n4"]
 
 
 def test_a_range_is_one_trip(stores: Harness) -> None:

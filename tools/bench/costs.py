@@ -36,6 +36,7 @@ KINDS = {
     "small": "views: {%s}",
     "alone": "views: {%s}",
     "revision": "views: {%s}",
+    "text": "views: {%s}",
     "claim": "unique: {%s}",
 }
 FIELDS = {"large": "one", "small": "family", "alone": "own", "revision": "one", "claim": "own"}
@@ -47,6 +48,10 @@ def sources(kind: str) -> dict[str, str]:
     order = "revision" if kind == "revision" else "created"
     tail = "}" if kind == "claim" else f", order: {order}, why: measured}}"
     indexes = ", ".join(f"i{number}: {{fields: [f{number}]{tail}" for number in range(INDEXES))
+    if kind == "text":
+        indexes = ", ".join(
+            f"i{number}: {{fields: [], order: f{number}, why: measured}}" for number in range(INDEXES)
+        )
     return {
         "package.yaml": f"package: cost_{kind}\nnamespace: {{app: cost, version: v1, environment: dev, tenant: {kind}}}\n"
         "groups: {all: {}}\n",
@@ -118,11 +123,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sys.path.insert(0, name)
-        for kind in ("large", "small", "alone", "claim"):
+        for kind in ("large", "small", "alone", "text", "claim"):
             with_indexes = bytes_per_row(kind, kind, rows, folder, client)
             without = bytes_per_row("none", kind, rows, folder, client)
             print(f"{kind}: {(with_indexes - without) / INDEXES:.0f} bytes per entry")
-        for kind in ("large", "small", "revision", "claim"):
+        for kind in ("large", "small", "revision", "text", "claim"):
             inserts, saves = [], []
             for _ in range(ROUNDS):
                 insert, save = micros_per_write(kind, kind, folder, client)

@@ -8,32 +8,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from functools import partial
 from operator import eq
-from sys import float_info
 from typing import Any, Final
 
 from keyweave.errors import ValidationError
 from keyweave.model.entity import Condition, Entity, View
-from keyweave.model.exact import decimal_score, is_exact_score
 from keyweave.model.keytext import check_value
-from keyweave.model.member import HIGHEST, after_prefix, after_text, from_text
-from keyweave.model.moment import duration_micros, time_micros, to_days, to_micros
 from keyweave.model.numbering import IntKey
 from keyweave.query import Contains, IsNot, OneOf, Predicate, Range, StartsWith
+from keyweave.read.ends import is_exact, order_ends, widest_ends
 from keyweave.read.implied import CONTAINS, STARTS, implies
-from keyweave.read.query import MOMENTS, Part, Query, in_text
+from keyweave.read.query import MOMENTS, Part, Query
 
 MOST_VALUES: Final = 1000
 """Maximum number of values of one `one_of`."""
 
 MOST_ELEMENTS: Final = 64
 """Maximum number of elements of one `contains`."""
-
-EXACT: Final = 1 << 53
-"""Scores are 64-bit floats, so whole numbers below this one are exact."""
 
 _ORDERED: Final = ("int", "float", "Decimal", "datetime", "date", "time", "timedelta", "str")
 """The kinds of fields that have an order."""
@@ -117,7 +109,7 @@ class Conditions:
             for each in ranges:
                 bottom, top = order_ends(entity, order, each)
                 low, high = max(low, bottom), min(high, top)
-            if ranges and all(map(_is_exact, ranges)):
+            if ranges and all(map(is_exact, ranges)):
                 decided.add(name)
         return low, high, frozenset(decided)
 
@@ -185,48 +177,8 @@ def stretch_of(
         wanted = _checked_range(entity, condition_name(order), Range(*stretch))
         bottom, top = order_ends(entity, order, wanted)
         low, high = max(low, bottom), min(high, top)
-        exact = exact and _is_exact(wanted)
+        exact = exact and is_exact(wanted)
     return (low, high) if exact and low <= high else None
-
-
-def widest_ends(entity: Entity[Any], order: str) -> tuple[Any, Any]:
-    """Return the ends of a whole order: infinite scores, or texts in an order of strings."""
-    return (b"", HIGHEST) if in_text(entity, order) else (-math.inf, math.inf)
-
-
-def order_ends(entity: Entity[Any], order: str, wanted: Range[Any] | StartsWith) -> tuple[Any, Any]:
-    """Return the ends of a range in an order, of the kind of `widest_ends`."""
-    low, high = widest_ends(entity, order)
-    if isinstance(wanted, StartsWith):
-        return from_text(wanted.prefix), after_prefix(wanted.prefix)
-    text = isinstance(low, bytes)
-    if wanted.low is not None:
-        low = from_text(wanted.low) if text else _score(wanted.low)
-    if wanted.high is not None:
-        high = after_text(wanted.high) if text else _score(wanted.high)
-    return low, high
-
-
-def _score(value: Any) -> float:
-    """Return a value as a score; the farthest one for a whole number that is beyond every score."""
-    score = score_of_value(value)
-    try:
-        return float(score)
-    except OverflowError:
-        return float_info.max if score > 0 else -float_info.max
-
-
-def _is_exact(wanted: Range[Any] | StartsWith) -> bool:
-    """Return whether comparing scores with the ends is as exact as comparing values."""
-    if isinstance(wanted, StartsWith):
-        return True
-    for end in (wanted.low, wanted.high):
-        if isinstance(end, Decimal):
-            if not is_exact_score(end):
-                return False
-        elif end is not None and not isinstance(end, str) and not -EXACT < score_of_value(end) < EXACT:
-            return False
-    return True
 
 
 def order_fields(entity: Entity[Any], order: str) -> frozenset[str]:
@@ -406,18 +358,3 @@ def _range_test(wanted: Range[Any]) -> Test:
     if high is None:
         return lambda value: value is not None and bool(value >= low)
     return lambda value: value is not None and bool(low <= value <= high)
-
-
-def score_of_value(value: Any) -> Any:
-    """Return the number that orders a field's value in a view: moments, times and durations in microseconds, dates in days."""
-    if isinstance(value, datetime):
-        return to_micros(value)
-    if isinstance(value, date):
-        return to_days(value)
-    if isinstance(value, time):
-        return time_micros(value)
-    if isinstance(value, Decimal):
-        return decimal_score(value)
-    if isinstance(value, timedelta):
-        return duration_micros(value)
-    return value

@@ -16,7 +16,8 @@ from keyweave.model.member import text_member
 from keyweave.model.numbering import IntKey
 from keyweave.model.page import MAX_LIMIT, Page, check_limit
 from keyweave.model.record import Record, memory_of
-from keyweave.read.conditions import Conditions, score_of_value, stretch_of
+from keyweave.read.conditions import Conditions, stretch_of
+from keyweave.read.ends import score_of_value
 from keyweave.read.get import find, find_by, get_many
 from keyweave.read.join import Condition, joined, keep_having
 from keyweave.read.match import matches

@@ -12,7 +12,7 @@ import msgspec
 
 from keyweave.model.exact import decimal_text
 from keyweave.query import Predicate
-from keyweave.read.conditions import score_of_value
+from keyweave.read.ends import score_of_value
 from keyweave.read.query import Part, Query
 from keyweave.read.stream import Stream
 
