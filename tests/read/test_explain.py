@@ -330,7 +330,7 @@ def test_rows_of_a_condition_are_not_bounded_by_rows_of_referrers_that_are_not(s
         items.where(rank=is_not(None)),
         items.where().having(notes.where()),
         items.where().having(notes.all()),
-        items.where(rank=1).having(notes.where(id=is_not("n"))),
+        items.where(weight=0.25).having(notes.where(id=is_not("n"))),
         items.where().having(notes.where(state=1) | notes.where()),
     )
     for rows in refused:

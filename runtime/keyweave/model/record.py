@@ -48,7 +48,7 @@ NOT_WRITTEN: Final[Any] = None
 
 if TYPE_CHECKING:
     ManagedMoment: TypeAlias = datetime
-    """A moment that the store sets. A row that was read has one, so a type checker need not be told that it is not None."""
+    """A moment that the store sets. A row that was read has one, so its type is not optional."""
 else:
     ManagedMoment = datetime | None
 

@@ -121,9 +121,9 @@ def page_call(
         partition.document_prefix(entity.name),
         limit,
         "newest" if newest else "oldest",
-        *stream.after(start),
+        *(stream.after(start) if start is not None else ("", "")),
         most_members(limit),
-        *stream.words,
+        *(stream.words if stream.view.by_text else stream.ends),
     )
 
 
