@@ -7,6 +7,8 @@ a test alone. `Cluster` holds what tests do to it. `Cluster.restore` brings the 
 from __future__ import annotations
 
 import atexit
+import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -29,6 +31,9 @@ _CALM: Final = 10_000
 _ALERT: Final = 800
 """Milliseconds without an answer after which a node counts as failed: usually, so that no node of a busy machine does; and
 while a test waits for a failover."""
+
+_AGAIN: Final = 2.0
+"""Seconds after which a failover that did not happen is asked for again."""
 
 _SETTINGS: Final = {
     "cluster-enabled": "yes",
@@ -333,10 +338,20 @@ class Cluster:
             self.wait_until_ok()
 
     def fail_over(self, replica: ClusterNode, how: Literal["", "FORCE", "TAKEOVER"] = "") -> None:
-        """Let a replica take the place of its running master (CLUSTER FAILOVER), and wait until all nodes agree."""
+        """Let a replica take the place of its running master (CLUSTER FAILOVER), and wait until all nodes agree.
+
+        A master of Redis does not vote about the same master twice within two timeouts of a node. So the replica is asked again.
+        """
+
+        def promoted() -> bool:
+            if not replica.is_master and time.monotonic() > asked[-1] + _AGAIN:
+                replica.ask("CLUSTER", "FAILOVER", *([how] if how else []))
+                asked.append(time.monotonic())
+            return replica.is_master and self.settled()
+
+        asked = [-math.inf]
         with self.alert():
-            replica.ask("CLUSTER", "FAILOVER", *([how] if how else []))
-            await_until(lambda: replica.is_master and self.settled(), f"the failover to {replica}")
+            await_until(promoted, f"the failover to {replica}")
 
     # -- between tests
 
@@ -374,7 +389,9 @@ class Cluster:
             for start, end in members[node.id].slots:
                 for slot in range(max(start, first), min(end, last) + 1):
                     if node is not home:
-                        Move(self, slot, home).finish()
+                        move = Move(self, slot, home)
+                        move.begin()
+                        move.finish()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from tests.servers.node import HOST, PATIENCE, await_until
@@ -41,8 +42,7 @@ class Move:
     def carry(self, *keys: str | bytes) -> None:
         """Move these keys. A key that ended meanwhile is left out."""
         if keys:
-            milliseconds = round(PATIENCE * 1000)
-            self.source.ask("MIGRATE", HOST, self.target.port, "", 0, milliseconds, "KEYS", *keys)
+            _migrate(self.source, self.target, keys)
 
     def finish(self) -> None:
         """Move the other keys, and give the slot to the target. All masters know it when this returns."""
@@ -53,16 +53,16 @@ class Move:
             node.ask("CLUSTER", "SETSLOT", self.slot, "NODE", self.target.id)
 
     def give_up(self) -> None:
-        """End the move where it is, as an administrator does after a failure: keys that have moved return to the source."""
+        """End the move, and return the keys that have moved. Meanwhile a caller does not find them."""
         self.source.ask("CLUSTER", "SETSLOT", self.slot, "STABLE")
-        moved = self.target.ask("CLUSTER", "GETKEYSINSLOT", self.slot, _MANY)
-        while moved:
-            self.source.ask("CLUSTER", "SETSLOT", self.slot, "IMPORTING", self.target.id)
-            milliseconds = round(PATIENCE * 1000)
-            self.target.ask("MIGRATE", HOST, self.source.port, "", 0, milliseconds, "KEYS", *moved)
-            moved = self.target.ask("CLUSTER", "GETKEYSINSLOT", self.slot, _MANY)
-        self.source.ask("CLUSTER", "SETSLOT", self.slot, "STABLE")
+        while keys := self.target.ask("CLUSTER", "GETKEYSINSLOT", self.slot, 100):
+            _migrate(self.target, self.source, keys)
         self.target.ask("CLUSTER", "SETSLOT", self.slot, "STABLE")
+
+
+def _migrate(source: ClusterNode, target: ClusterNode, keys: Sequence[str | bytes]) -> None:
+    milliseconds = round(PATIENCE * 1000)
+    source.ask("MIGRATE", HOST, target.port, "", 0, milliseconds, "KEYS", *keys)
 
 
 def migrates_atomically(node: ClusterNode) -> bool:

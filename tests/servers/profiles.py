@@ -14,6 +14,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+_MOST_SHOWN: Final = 128
+"""Characters of the words of an unknown command that a server shows."""
+
+_CONTAINERS: Final = {
+    "ACL",
+    "CLIENT",
+    "CLUSTER",
+    "COMMAND",
+    "CONFIG",
+    "FUNCTION",
+    "LATENCY",
+    "MODULE",
+    "SCRIPT",
+    "SLOWLOG",
+}
+"""Commands that have subcommands, as an ACL names them."""
+
 _EVALS: Final = {"EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO"}
 
 
@@ -62,11 +79,15 @@ class Profile:
         return None
 
     def _refused(self, command: Sequence[bytes]) -> str:
-        name, *words = map(_text, command)
         if self.answer is Answer.NOPERM:
-            return f"NOPERM User default has no permissions to run the '{name.lower()}' command"
-        beginning = "".join(f"'{word[:128]}' " for word in words)[:128]
-        return f"ERR unknown command '{name}', with args beginning with: {beginning}"
+            names = command[: 2 if _text(command[0]).upper() in _CONTAINERS else 1]
+            return f"NOPERM User default has no permissions to run the '{_text(b'|'.join(names)).lower()}' command"
+        name, *words = map(_text, command)
+        beginning = ""
+        for word in words:
+            if len(beginning) < _MOST_SHOWN:
+                beginning += f"'{word[: _MOST_SHOWN - len(beginning)]}' "
+        return f"ERR unknown command '{name[:_MOST_SHOWN]}', with args beginning with: {beginning}"
 
     def _refused_part(self, command: Sequence[bytes]) -> str:
         name, part = map(_text, command[:2])
@@ -87,8 +108,7 @@ def _text(word: bytes) -> str:
 
 
 _ADMINISTRATION: Final = frozenset(
-    "BGREWRITEAOF BGSAVE CONFIG DEBUG MIGRATE MODULE PSYNC REPLICAOF SAVE SHUTDOWN SLAVEOF SYNC "
-    "ACL|DELUSER ACL|LOAD ACL|SAVE ACL|SETUSER".split()
+    "BGREWRITEAOF BGSAVE CONFIG DEBUG MIGRATE PSYNC REPLICAOF SAVE SHUTDOWN SLAVEOF SYNC".split()
 )
 
 ELASTICACHE: Final = Profile("elasticache", _ADMINISTRATION)
@@ -96,7 +116,7 @@ ELASTICACHE: Final = Profile("elasticache", _ADMINISTRATION)
 
 ELASTICACHE_SERVERLESS: Final = Profile(
     "elasticache-serverless",
-    _ADMINISTRATION | {"KEYS", "MOVE", "SWAPDB", "RANDOMKEY", "SLOWLOG", "LATENCY", "MONITOR"},
+    _ADMINISTRATION | {"KEYS"},
     needs_keys=True,
     declared_keys=True,
     words=3_999,
@@ -116,10 +136,11 @@ MEMORYSTORE: Final = Profile(
 REDIS_CLOUD: Final = Profile(
     "redis-cloud",
     _ADMINISTRATION - {"CONFIG"}
-    | {"CONFIG|SET", "CONFIG|RESETSTAT", "CONFIG|REWRITE", "SWAPDB", "MOVE", "SCRIPT|KILL", "SCRIPT|DEBUG"},
+    | {"CONFIG|RESETSTAT", "CONFIG|REWRITE", "MOVE", "SWAPDB"}
+    | {"ACL|DELUSER", "ACL|LOAD", "ACL|LOG", "ACL|SAVE", "ACL|SETUSER"},
     one_database=True,
 )
-"""Redis Cloud and Redis Software: CONFIG GET knows a part of the settings; there is one database."""
+"""Redis Cloud and Redis Software: another place has the settings and the users, and there is one database."""
 
 NO_SCRIPT_COMMANDS: Final = Profile(
     "no-script-commands", _ADMINISTRATION | {"SCRIPT"}, Answer.NOPERM, needs_keys=True, declared_keys=True

@@ -161,23 +161,28 @@ class Sentinels:
         Raises:
             LookupError: they do not agree.
         """
-        ports = {node.primary() for node in self.sentinels if node.runs}
-        found = [node for node in self.servers if {node.port} == ports]
-        if not found:
+        named = self._named()
+        if named is None:
             raise LookupError("servers: the Sentinels do not agree on a primary")
-        return found[0]
+        return named
+
+    def _named(self) -> Node | None:
+        ports = {node.primary() for node in self.sentinels if node.runs}
+        return next((node for node in self.servers if {node.port} == ports), None)
 
     def replicas(self) -> list[Node]:
         """Return the running servers that are not the primary."""
-        primary = self.primary()
+        return self._others(self.primary())
+
+    def _others(self, primary: Node) -> list[Node]:
         return [node for node in self.servers if node is not primary and node.runs]
 
     def settled(self) -> bool:
         """Return whether the Sentinels agree, reach each other and all running replicas, which have all data."""
-        sentinels = [node for node in self.sentinels if node.runs]
-        if len({node.primary() for node in sentinels}) != 1:
+        primary = self._named()
+        if primary is None:
             return False
-        primary, replicas = self.primary(), self.replicas()
+        sentinels, replicas = [node for node in self.sentinels if node.runs], self._others(primary)
         return (
             primary.runs
             and primary.info("replication")["role"] == "master"
@@ -199,18 +204,15 @@ class Sentinels:
         """Kill the primary with SIGKILL, wait until the Sentinels promoted a replica, and return the new primary."""
         old = self.primary()
         old.kill()
-        await_until(lambda: self._agreed() and self.primary() is not old and self.settled(), "a promotion")
+        await_until(lambda: self.settled() and self._named() is not old, "a promotion")
         return self.primary()
 
     def fail_over(self) -> Node:
         """Let the Sentinels promote a replica while the primary runs, and return the new primary."""
         old = self.primary()
         self.sentinels[0].ask("SENTINEL", "FAILOVER", SERVICE)
-        await_until(lambda: self._agreed() and self.primary() is not old and self.settled(), "a failover")
+        await_until(lambda: self.settled() and self._named() is not old, "a failover")
         return self.primary()
-
-    def _agreed(self) -> bool:
-        return len({node.primary() for node in self.sentinels if node.runs}) == 1
 
     def revive(self, node: Node) -> None:
         """Start a killed server again as a replica, and wait until it follows the primary.
