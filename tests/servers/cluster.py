@@ -243,6 +243,23 @@ class Cluster:
         """
         await_until(self.settled, "a healthy cluster")
 
+    def wait_until_replicated(self) -> None:
+        """Wait until every running replica has what its master has now.
+
+        Raises:
+            TimeoutError: that takes too long.
+        """
+        masters = {node.id: node.info("replication")["master_repl_offset"] for node in self.masters()}
+        replicas = [(node, node.members()[node.id].primary) for node in self.running if not node.is_master]
+        await_until(
+            lambda: all(
+                node.info("replication")["slave_repl_offset"] >= masters[primary]
+                for node, primary in replicas
+                if primary in masters
+            ),
+            "the replication",
+        )
+
     # -- moving slots
 
     @contextmanager
@@ -359,8 +376,7 @@ class Cluster:
         """Delete all keys, on the replicas too."""
         for node in self.masters():
             node.ask("FLUSHALL")
-        for node in self.masters():
-            node.ask("WAIT", 1, 0)
+        self.wait_until_replicated()
 
     def restore(self) -> None:
         """Delete all keys, and bring nodes, roles and slots back to where they began."""

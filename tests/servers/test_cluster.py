@@ -154,7 +154,7 @@ def test_a_cluster_without_a_slot_is_down(cluster: Cluster) -> None:
 
 def test_a_replica_takes_the_place_of_a_killed_master(cluster: Cluster, client: redis.RedisCluster) -> None:
     master = cluster.owner(SLOT)
-    master.ask("WAIT", 1, 0)
+    cluster.wait_until_replicated()
     began = time.monotonic()
     promoted = cluster.kill(master)
     assert time.monotonic() - began < 20
