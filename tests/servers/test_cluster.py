@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 import time
 from collections.abc import Iterator
 
@@ -11,6 +13,7 @@ import redis
 from tests.servers.cluster import Cluster, ClusterNode, share_of, shared_cluster, slot_of
 from tests.servers.moving import Move
 from tests.servers.running import chosen_server
+from tests.waiting import wait_until
 
 KEYS = [f"{{story}}:{number}" for number in range(6)]
 SLOT = slot_of(KEYS[0])
@@ -130,6 +133,43 @@ def test_a_slot_moves_whole_where_the_server_can(cluster: Cluster, client: redis
     with pytest.raises(redis.exceptions.MovedError):
         source.ask("GET", KEYS[0])
     assert values(client) == [0, 1, 2, 3, 4, 5]
+
+
+def beyond(counted: list[int], floor: int) -> bool:
+    return min(counted) > floor
+
+
+@pytest.mark.parametrize("atomically", [False, True] if chosen_server() == "embedded" else [False])
+def test_a_slot_moves_under_writers(cluster: Cluster, client: redis.RedisCluster, atomically: bool) -> None:
+    """Back and forth, while threads count in keys of the slot: every increment is counted once, and old and new keys are found."""
+    counted = [0] * 4
+    ending = threading.Event()
+
+    def count(writer: int) -> None:
+        with cluster.client() as own:
+            while not ending.is_set():
+                own.incr(f"{{story}}:counter:{writer}")
+                own.set(f"{{story}}:row:{writer}:{counted[writer]}", "value")
+                counted[writer] += 1
+
+    threads = [threading.Thread(target=count, args=(writer,)) for writer in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_until(functools.partial(beyond, counted, 20))
+        for _ in range(2):
+            target = cluster.other_master(cluster.owner(SLOT))
+            move = cluster.migrate_slot if atomically else cluster.move_slot
+            before = min(counted)
+            move(SLOT, target)
+            wait_until(functools.partial(beyond, counted, before + 5))
+    finally:
+        ending.set()
+        for thread in threads:
+            thread.join()
+    for writer, times in enumerate(counted):
+        assert client.get(f"{{story}}:counter:{writer}") == b"%d" % times
+        assert client.exists(*(f"{{story}}:row:{writer}:{number}" for number in range(times))) == times
 
 
 def test_restore_gives_every_slot_back(cluster: Cluster, client: redis.RedisCluster) -> None:
