@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.servers.durable import Ledger, Level, durable
+from tests.servers.running import chosen_server
 from tests.waiting import wait_until
 
 
@@ -98,3 +101,13 @@ def test_waitaof_is_part_of_an_acknowledgement() -> None:
         servers.lose_power()
         servers.restart()
         assert ledger.lost() == []
+
+
+def test_waitaof_under_everysec_waits_for_the_disk_on_redis_only() -> None:
+    """Valkey 9.1.2 confirms at once what its file has, though the disk has it up to a second later. Redis 8 waits for each fsync."""
+    with durable("everysec") as servers:
+        ledger = Ledger(servers.primary, ("WAITAOF", 1, 0, 10_000))
+        began = time.monotonic()
+        ledger.write(3)
+        assert (time.monotonic() - began < 1) == (chosen_server() == "embedded")
+        assert len(ledger.acknowledged) == 3

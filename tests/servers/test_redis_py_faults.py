@@ -7,7 +7,10 @@ gone holds that it stays gone.
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha1
 from typing import Any
 
@@ -21,6 +24,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.servers.cluster import Cluster, ClusterNode, shared_cluster, slot_of
+from tests.servers.node import HOST
 from tests.waiting import until, wait_until
 
 KEY = "{fault}"
@@ -39,10 +43,10 @@ def cluster() -> Iterator[Cluster]:
 
 
 def with_client(cluster: Cluster, work: Callable[[Any], Awaitable[None]], **options: Any) -> None:
-    """Run asyncio code with a client of the cluster."""
+    """Run asyncio code with a client of the cluster, which learns the topology from a node that does not serve the key."""
 
     async def run() -> None:
-        startup = [AioNode(*address) for address in cluster.addresses]
+        startup = [AioNode(HOST, cluster.other_master(cluster.owner(SLOT)).port)]
         async with AioCluster(startup_nodes=startup, **options) as client:
             await work(client)
 
@@ -53,6 +57,15 @@ def moved_replies(cluster: Cluster) -> int:
     """How often a node has answered MOVED."""
     found = [node.info("errorstats").get("errorstat_MOVED", {"count": 0}) for node in cluster.nodes]
     return sum(int(each["count"]) for each in found)
+
+
+@contextmanager
+def unclosed() -> Iterator[None]:
+    """Inside, a client may leave sockets open: one that closes itself after a MOVED does not always close what it opens afterwards."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        gc.collect()
 
 
 async def answered_moved(cluster: Cluster, client: Any) -> int:
@@ -80,17 +93,19 @@ def test_4322_asyncio_retries_moved_on_stale_slots(cluster: Cluster) -> None:
         assert await asyncio.to_thread(moved_replies, cluster) - before == client.RedisClusterRequestTTL
         assert await client.get(KEY) == b"value"
 
-    with_client(cluster, work, reinitialize_steps=1)
+    with unclosed():
+        with_client(cluster, work, reinitialize_steps=1)
 
 
 def test_4322_by_default_every_fifth_moved_is_answered_twice(cluster: Cluster) -> None:
-    """In 8.1.0: at the fifth, the client closes every connection, and asks the same node a second time."""
+    """In 8.1.0: at the fifth, the client closes every connection and asks the same node again."""
 
     async def work(client: Any) -> None:
         await client.set(KEY, "value")
         assert [await answered_moved(cluster, client) for _ in range(5)] == [1, 1, 1, 1, 2]
 
-    with_client(cluster, work)
+    with unclosed():
+        with_client(cluster, work)
 
 
 def test_4322_blocking(cluster: Cluster) -> None:

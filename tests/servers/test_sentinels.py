@@ -45,7 +45,7 @@ def test_a_replica_is_promoted_when_the_primary_is_killed(sentinels: Sentinels) 
     assert old.ask("GET", "key") == b"kept"
 
 
-def test_a_sentinel_without_quorum_promotes_nobody(sentinels: Sentinels) -> None:
+def test_a_sentinel_without_quorum_promotes_no_replica(sentinels: Sentinels) -> None:
     primary = sentinels.primary()
     with sentinels.without_quorum() as last:
         assert not last.reaches_quorum()
