@@ -18,31 +18,20 @@ from typing import Any, Final, Literal
 import redis
 from redis.crc import key_slot
 
+from tests.servers.cluster_node import CALM, ClusterNode
 from tests.servers.guarded import guarded
-from tests.servers.members import Member, parse_members
+from tests.servers.members import Member
 from tests.servers.moving import Move, migrate_slots, migrates_atomically
-from tests.servers.node import HOST, Node, await_until
-from tests.servers.ports import reserve_port
+from tests.servers.node import HOST, await_until
 
 SLOTS: Final = 16_384
 MASTERS: Final = 3
 
-_CALM: Final = 10_000
 _ALERT: Final = 800
-"""Milliseconds without an answer after which a node counts as failed: usually, so that no node of a busy machine does; and
-while a test waits for a failover."""
+"""Milliseconds without an answer after which a node counts as failed while a test waits for a failover."""
 
 _AGAIN: Final = 2.0
 """Seconds after which a failover that did not happen is asked for again."""
-
-_SETTINGS: Final = {
-    "cluster-enabled": "yes",
-    "cluster-config-file": "nodes.conf",
-    "cluster-node-timeout": str(_CALM),
-    "cluster-allow-replica-migration": "no",
-    "cluster-replica-validity-factor": "0",
-    "repl-backlog-size": "4mb",
-}
 
 
 def slot_of(key: str | bytes) -> int:
@@ -54,51 +43,6 @@ def slot_of(key: str | bytes) -> int:
 def share_of(index: int) -> tuple[int, int]:
     """Return the first and the last slot of a third of them, numbered from 0."""
     return SLOTS * index // MASTERS, SLOTS * (index + 1) // MASTERS - 1
-
-
-class ClusterNode(Node):
-    """A node of a cluster.
-
-    Attributes:
-        bus: the port for other nodes.
-        id: by which the cluster knows it; empty until it runs.
-    """
-
-    def __init__(self, folder: Path, options: dict[str, str]) -> None:
-        self._bus: Final = reserve_port()
-        self.bus: Final = self._bus.number
-        super().__init__(folder, {**_SETTINGS, "cluster-port": str(self.bus), **options})
-        self.id = ""
-
-    def wait_until_ready(self) -> None:
-        """Wait until the node answers, and learn its id."""
-        super().wait_until_ready()
-        self.id = self.ask("CLUSTER", "MYID").decode()
-
-    def members(self) -> dict[str, Member]:
-        """Return what this node knows of the cluster, by ids."""
-        return parse_members(self.ask("CLUSTER", "NODES").decode())
-
-    @property
-    def state(self) -> str:
-        """`ok`, or `fail` when this node serves nothing."""
-        lines: list[bytes] = self.ask("CLUSTER", "INFO").splitlines()
-        return dict(line.decode().split(":", 1) for line in lines if line)["cluster_state"]
-
-    @property
-    def is_master(self) -> bool:
-        """Whether this node says that it is a master."""
-        return bool(self.info("replication")["role"] == "master")
-
-    @property
-    def follows(self) -> bool:
-        """Whether this node is a replica, and has all data of its master."""
-        return self.info("replication").get("master_link_status") == "up"
-
-    def close(self) -> None:
-        """End the process, and give the ports back."""
-        super().close()
-        self._bus.release()
 
 
 class Cluster:
@@ -334,7 +278,7 @@ class Cluster:
         finally:
             self._alerts -= 1
             if not self._alerts:
-                self._set_timeout(_CALM)
+                self._set_timeout(CALM)
 
     def _set_timeout(self, milliseconds: int) -> None:
         for node in self.running:

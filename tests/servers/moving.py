@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from tests.servers.cluster_node import ClusterNode
 from tests.servers.node import HOST, PATIENCE, await_until
 
 if TYPE_CHECKING:
-    from tests.servers.cluster import Cluster, ClusterNode
+    from tests.servers.cluster import Cluster
 
 _MANY: Final = 1_000
 _ENDED: Final = {b"success", b"failed", b"cancelled", b"canceled"}

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.servers.cluster import Cluster, ClusterNode, share_of, shared_cluster, slot_of
+from tests.servers.cluster import Cluster, share_of, shared_cluster, slot_of
+from tests.servers.cluster_node import ClusterNode
 from tests.servers.moving import Move
 from tests.servers.running import chosen_server
 from tests.waiting import wait_until

@@ -23,7 +23,8 @@ from redis.asyncio.connection import AbstractConnection
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.servers.cluster import Cluster, ClusterNode, shared_cluster, slot_of
+from tests.servers.cluster import Cluster, shared_cluster, slot_of
+from tests.servers.cluster_node import ClusterNode
 from tests.servers.node import HOST
 from tests.waiting import until, wait_until
 
