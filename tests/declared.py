@@ -52,12 +52,32 @@ local redis = setmetatable({
 """
 
 
+class CheckingScripts:
+    """Replaces scripts by versions that check keys. A digest of the first version stands for the second one."""
+
+    def __init__(self) -> None:
+        self._digests: dict[str, str] = {}
+
+    def script(self, text: str) -> str:
+        """Return the checking version of a script. From now on `digest` knows both."""
+        head, line, body = text.partition("\n")
+        if not head.startswith("#!"):
+            head, line, body = "", "", text
+        checked = f"{head}{line}{_CHECK}{body}"
+        self._digests[_digest(text)] = self._digests[_digest(checked)] = _digest(checked)
+        return checked
+
+    def digest(self, digest: str) -> str:
+        """Return the digest of the checking version; one that no server knows if the script never passed by."""
+        return self._digests.get(digest.lower(), _UNKNOWN)
+
+
 class DeclaredKeys:
     """Makes links to one server; all of them know the same scripts."""
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self._settings = settings
-        self._digests: dict[str, str] = {}
+        self._scripts = CheckingScripts()
 
     def factory(self, flavour: str) -> Callable[[], Any]:
         """Return the `connection_factory` of a store."""
@@ -70,14 +90,10 @@ class DeclaredKeys:
     def _command(self, command: Command) -> Command:
         verb, *words = command
         if verb == "EVALSHA":
-            return (verb, self._digests.get(str(words[0]), _UNKNOWN), *words[1:])
+            return (verb, self._scripts.digest(str(words[0])), *words[1:])
         if verb != "EVAL":
             return command
-        text = str(words[0])
-        head, _, body = text.partition("\n")
-        checked = f"{head}\n{_CHECK}{body}"
-        self._digests[_digest(text)] = _digest(checked)
-        return (verb, checked, *words[1:])
+        return (verb, self._scripts.script(str(words[0])), *words[1:])
 
     def _open_sync(self) -> SocketLink:
         return _DeclaredLink(self._settings, self)

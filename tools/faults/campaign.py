@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from tests.servers.guarded import guarded
 from tests.servers.redis8 import server_command
 from tests.servers.running import embedded_binary
 from tools.faults.history import FOREVER, Act, Outcome, Settlement
@@ -25,7 +23,6 @@ from tools.faults.writers.operations import NO_WRITES
 
 SERVERS: Final = ("embedded", "redis8")
 
-_GUARD: Final = Path(__file__).resolve().parent / "site" / "guard.py"
 _FLAVOURS: Final = ("sync", "aio", "sync", "aio")
 """One process of writers each."""
 
@@ -126,9 +123,8 @@ def campaign(server: str) -> Iterator[Campaign]:
         RuntimeError: there is no such server.
     """
     command = [embedded_binary()] if server == "embedded" else server_command()
-    folder = Path(tempfile.mkdtemp(prefix="faults-"))
     crews: list[Crew] = []
-    with _guarded(folder):
+    with guarded("faults-") as folder:
         try:
             generate(folder / "package")
             for number, flavour in enumerate(_FLAVOURS):
@@ -137,13 +133,3 @@ def campaign(server: str) -> Iterator[Campaign]:
         finally:
             for crew in crews:
                 crew.close()
-
-
-@contextmanager
-def _guarded(folder: Path) -> Iterator[None]:
-    """Let servers in a folder end, and the folder be removed, however this process ends."""
-    guard = subprocess.Popen([sys.executable, _GUARD, folder], stdin=subprocess.PIPE, start_new_session=True)
-    try:
-        yield
-    finally:
-        guard.communicate()

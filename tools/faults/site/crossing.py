@@ -56,8 +56,8 @@ class Crossing:
 
     def __init__(self, proxy: Proxy, loop: asyncio.AbstractEventLoop) -> None:
         self._proxy: Final = proxy
-        self.client: Final = Side(self._from_client, lambda: proxy.open(self))
-        self.server: Final = Side(self._from_server)
+        self.client: Final = Side(self.from_client, lambda: proxy.open(self))
+        self.server: Final = Side(self.from_server)
         self.there: Final = Way(loop, proxy.chance, self.server.write)
         self.back: Final = Way(loop, proxy.chance, self.client.write)
         self.held = False
@@ -70,7 +70,8 @@ class Crossing:
             side.transport is None or side.transport.is_closing() for side in sides
         )
 
-    def _from_client(self, data: bytes) -> None:
+    def from_client(self, data: bytes) -> None:
+        """Send bytes of the writer on their way; `END` when it is gone."""
         weather = self._proxy.weather
         self.there.push(data, weather.there)
         if data == END:
@@ -78,7 +79,8 @@ class Crossing:
         elif weather.storm and self._proxy.chance.random() < weather.storm:
             self.cut("answers" if self._proxy.chance.random() < 0.5 else "both")
 
-    def _from_server(self, data: bytes) -> None:
+    def from_server(self, data: bytes) -> None:
+        """Send bytes of the server on their way; `END` when it is gone."""
         weather = self._proxy.weather
         if weather.storm and data != END and self._proxy.chance.random() < weather.storm:
             self.cut("answers")

@@ -44,9 +44,13 @@ class Proxy:
         return await self._loop.create_server(self._accept, "127.0.0.1", 0)
 
     def _accept(self) -> Side:
-        crossing = Crossing(self, self._loop)
+        crossing = self.new_crossing(self._loop)
         crossing.there.hold(True)
         return crossing.client
+
+    def new_crossing(self, loop: asyncio.AbstractEventLoop) -> Crossing:
+        """Return the crossing for a connection that has just been accepted."""
+        return Crossing(self, loop)
 
     def open(self, crossing: Crossing) -> None:
         """Open the connection to the server, for a writer that has just connected."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import random
 import signal
-import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,12 +13,13 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.servers.ports import reserve_port
+
 WRITER: Final = "writer"
 PASSWORD: Final = "on-loopback-only"  # noqa: S105 - of servers that live for one round
 """The user of the writers, who loses a permission in some rounds."""
 
 _PATIENCE: Final = 20.0
-_PORTS: Final = (10_000, 32_000)
 _SETTINGS: Final = {
     "bind": "127.0.0.1",
     "save": "",
@@ -33,27 +32,13 @@ _SETTINGS: Final = {
 }
 
 
-def _free_port() -> int:
-    """Return a port that no program listens on, below those that the kernel gives to outgoing connections.
-
-    A killed server must find its port free again, and the writers open many connections meanwhile.
-    """
-    while True:
-        port = random.randrange(*_PORTS)
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        return port
-
-
 class Server:
     """A server with its data in a folder of its own. It is not started yet.
 
     Args:
         command: the words that start it.
         folder: for its data, socket and log.
-        fsync: `always` or `everysec`.
+        fsync: `always`, `everysec` or `no`.
         listens: whether it has a port of loopback, for a replica.
     """
 
@@ -61,7 +46,8 @@ class Server:
         folder.mkdir(parents=True)
         self.folder: Final = folder
         self.socket: Final = folder / "server.sock"
-        self.port: Final = _free_port() if listens else 0
+        self._reserved: Final = reserve_port() if listens else None
+        self.port: Final = 0 if self._reserved is None else self._reserved.number
         settings = {
             **_SETTINGS,
             "port": str(self.port),
@@ -118,6 +104,12 @@ class Server:
             self._process.kill()
             self._process.wait()
 
+    def close(self) -> None:
+        """End the process, and give its port back."""
+        self.kill()
+        if self._reserved is not None:
+            self._reserved.release()
+
     def pause(self) -> None:
         """Stop the process: connections stay open, and nothing is answered."""
         self._signal(signal.SIGSTOP)
@@ -132,7 +124,15 @@ class Server:
 
     def keep_present(self) -> None:
         """Let no later cut reach what is in the append-only file now."""
-        self._floors = {path: path.stat().st_size for path in self._files()}
+        self.keep(self.sizes())
+
+    def sizes(self) -> dict[Path, int]:
+        """Return the sizes of the append-only files."""
+        return {path: path.stat().st_size for path in self._files()}
+
+    def keep(self, sizes: Mapping[Path, int]) -> None:
+        """Let no later cut reach what was in the append-only files when they had these sizes."""
+        self._floors = dict(sizes)
 
     def cut(self, share: float, most: int) -> tuple[int, int]:
         """Cut the end of the append-only file of a killed server.

@@ -60,7 +60,7 @@ class Site:
                 self.replica.follow(self.server)
             self.proxy: Final = Proxy(self.server.socket, settings.seed)
         except BaseException:
-            self._kill()
+            self._close_servers()
             raise
 
     def _start(self, server: Server) -> Server:
@@ -102,8 +102,8 @@ class Site:
         try:
             self.proxy.close()
         finally:
-            self._kill()
+            self._close_servers()
 
-    def _kill(self) -> None:
+    def _close_servers(self) -> None:
         for server in self._servers:
-            server.kill()
+            server.close()
