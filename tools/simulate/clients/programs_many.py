@@ -13,6 +13,7 @@ from keyweave.write.many import create_many, upsert_many
 from keyweave.write.outcome import outcome
 from tools.simulate.clients.actor import Actor, Program
 from tools.simulate.clients.arena import kind
+from tools.simulate.clients.settle import IN_PIECES
 from tools.simulate.history import ABSENT, ANY, PRESENT, Act, Settlement
 
 _SETTLES = 0.7
@@ -142,6 +143,8 @@ def _settle(actor: Actor, part: Act, error: OutcomeUnknownError) -> Program:
         except KeyweaveError:
             continue
         part.settled = Settlement(answer, settled.applied)
+        if part.kind in IN_PIECES:
+            return
         token = getattr(settled.result, "token", part.token)
         if settled.applied and token != part.token:
             actor.act.finding = f"the outcome of row {part.token} has a result with token {token}"

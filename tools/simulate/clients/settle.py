@@ -14,8 +14,8 @@ from tools.simulate.clients.actor import Actor, Program
 from tools.simulate.history import Act, Settlement
 from tools.simulate.network.timeline import Timeline
 
-_IN_PIECES: Final = ("box.delete", "part.delete")
-"""Kinds of operation that may make several plans, of which the error is about one."""
+IN_PIECES: Final = ("box.delete", "box.delete_many", "part.delete")
+"""Kinds of operation that may make several plans for one row, of which the error is about one."""
 
 _SETTLES: Final = 0.7
 """How many of those that learn of an unknown outcome settle it."""
@@ -51,7 +51,7 @@ def settling(world: World, actor: Actor, program: Program, chance: Callable[[], 
             raise
         actor.act.answered_at = world.timeline.now
         settled = yield from _settle(world, actor, error, source)
-        if settled is None or actor.act.kind in _IN_PIECES:
+        if settled is None or actor.act.kind in IN_PIECES:
             raise
         if not settled.applied:
             raise NotApplied("settled as not applied") from error
