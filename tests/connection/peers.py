@@ -168,3 +168,8 @@ def once(behaviour: Behaviour) -> Behaviour:
 
 Open: TypeAlias = Callable[..., Driver]
 """Opens a shell on a URL, with options."""
+
+
+def pool_of(shell: Any) -> Any:
+    """The pool of a shell with a direct channel."""
+    return shell.channel

@@ -22,7 +22,7 @@ from keyweave import aio, sync
 from keyweave.connection.direct import link_sync, pool_sync
 from keyweave.connection.settings import parse_url
 from keyweave.effects import ConnectionFailure
-from tests.connection.peers import sending, unblock
+from tests.connection.peers import pool_of, sending, unblock
 from tests.servers.running import new_key, server_url
 from tests.waiting import until
 
@@ -146,7 +146,7 @@ def test_an_exception_at_any_bytecode_of_opening_loses_no_permit() -> None:
     with named() as shell:
 
         def opening() -> None:
-            shell._pool.forget()
+            pool_of(shell).forget()
             echo(shell)
 
         assert every_moment(opening, lambda: whole(shell)) > 50
@@ -194,7 +194,7 @@ def test_a_waiter_is_served_although_the_releasing_thread_is_interrupted_at_any_
         echo(shell)
 
         def releasing() -> None:
-            pool = shell._pool
+            pool = pool_of(shell)
             with contextlib.suppress(Interrupt):
                 lease = pool.lease()
             waiter = threading.Thread(target=lambda: served.append(shell.run(sending(("ECHO", "w")))))
@@ -234,8 +234,8 @@ def test_an_interrupted_waiter_loses_no_connection_at_any_line() -> None:
     ) as shell:
 
         def waiting() -> None:
-            lease = shell._pool.lease()
-            timer = threading.Timer(0.002, lambda: shell._pool.release(lease))
+            lease = pool_of(shell).lease()
+            timer = threading.Timer(0.002, lambda: pool_of(shell).release(lease))
             timer.start()
             try:
                 echo(shell)
@@ -332,10 +332,10 @@ def plainly(shell: sync.Shell) -> None:
 
 def opening(shell: sync.Shell) -> None:
     """Every use opens a connection: the one before it was condemned by its peer."""
-    lease = shell._pool.lease()
+    lease = pool_of(shell).lease()
     if lease[0].link is not None:
         lease[0].link.usable = False
-    shell._pool.release(lease)
+    pool_of(shell).release(lease)
     echo(shell)
 
 
@@ -395,7 +395,7 @@ def test_cancelling_a_task_at_any_iteration_of_the_event_loop_loses_no_connectio
                 assert (state.open, state.waiting) == (state.idle, 0)
             key = new_key("both")
             both = [asyncio.create_task(shell.run(sending(("BLPOP", key, 5)))) for _ in range(2)]
-            await until(lambda: shell._pool.state().idle == 0)  # type: ignore[union-attr]
+            await until(lambda: pool_of(shell).state().idle == 0)  # type: ignore[union-attr]
             await asyncio.to_thread(unblock, key, 2)
             await asyncio.gather(*both)
 
