@@ -140,7 +140,7 @@ class RedisPyChannel:
             own, connection.retry = connection.retry, self._once
             try:
                 async with asyncio.timeout(seconds):
-                    await connection.connect()
+                    await _connected(connection)
                 return
             except redis.BusyLoadingError:
                 await connection.disconnect(nowait=True)
@@ -209,3 +209,12 @@ class RedisPyChannel:
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
             await on_close()
+
+
+async def _connected(connection: Any) -> None:
+    """Let redis-py connect. A cancellation that it loses on the way (`asyncio.wait_for` of Python 3.11 does) is raised."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    await connection.connect()
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
