@@ -9,12 +9,13 @@ import asyncio
 import dataclasses
 import os
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import redis
 import redis.asyncio
 
-from keyweave.connection.redis_py.client import no_retries
+from keyweave.connection.redis_py.client import no_retries, tls_options
 from keyweave.connection.settings import ConnectionSettings, parse_url
 from keyweave.embedded import server
 from keyweave.store.policy import Policy
@@ -60,14 +61,23 @@ async def _ready(store: Any) -> Any:
     return store
 
 
-def client_at(url: str, *, asynchronous: bool, **options: Any) -> tuple[Any, Any]:
-    """A client of redis-py at a URL of Keyweave, with the same options, and the function that closes it."""
+def client_at(
+    url: str, *, asynchronous: bool, more: Mapping[str, Any] = MappingProxyType({}), **options: Any
+) -> tuple[Any, Any]:
+    """A client of redis-py at a URL of Keyweave, with the same options, and the function that closes it.
+
+    Args:
+        url: where the server is.
+        asynchronous: the flavour.
+        more: arguments of the client.
+        options: as in a URL of Keyweave.
+    """
     settings = parse_url(url, **options)
     lease = None
     if settings.scheme == "embedded":
         lease = server.acquire(settings.path or None)
         settings = lease.settings(settings)
-    client = _client(settings, asynchronous)
+    client = _client(settings, asynchronous, more)
 
     def close() -> None:
         client.close()
@@ -82,7 +92,7 @@ def client_at(url: str, *, asynchronous: bool, **options: Any) -> tuple[Any, Any
     return client, aclose if asynchronous else close
 
 
-def _client(settings: ConnectionSettings, asynchronous: bool) -> Any:
+def _client(settings: ConnectionSettings, asynchronous: bool, more: Mapping[str, Any]) -> Any:
     where: dict[str, Any] = {"host": settings.host, "port": settings.port}
     if settings.scheme == "unix":
         where = {"unix_socket_path": settings.path}
@@ -98,4 +108,6 @@ def _client(settings: ConnectionSettings, asynchronous: bool) -> Any:
         max_connections=settings.pool_size,
         health_check_interval=settings.health_check_interval,
         retry=no_retries(asynchronous),
+        **tls_options(settings),
+        **more,
     )

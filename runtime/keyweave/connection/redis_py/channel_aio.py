@@ -16,7 +16,12 @@ import redis.asyncio
 from keyweave.connection.direct import wire
 from keyweave.connection.pool_state import PoolState, PoolWatch
 from keyweave.connection.redis_py.client import no_retries
-from keyweave.connection.redis_py.failure import connecting_failed, refused_while_connecting
+from keyweave.connection.redis_py.failure import (
+    NOT_CARRIED_OUT,
+    connecting_failed,
+    original,
+    refused_while_connecting,
+)
 from keyweave.connection.redis_py.link_aio import BorrowedLink
 from keyweave.connection.settings import ConnectionSettings
 from keyweave.effects import Command, ConnectionFailure, Reply
@@ -61,7 +66,7 @@ class RedisPyChannel:
         try:
             link = await self._link(connection, until)
             return await link.exchange(commands, self.settings.timeout if within is None else within)
-        except redis.BusyLoadingError as refusal:
+        except NOT_CARRIED_OUT as refusal:
             return refused_while_connecting(refusal, commands)
         finally:
             await self._release(connection)
@@ -142,11 +147,11 @@ class RedisPyChannel:
                 async with asyncio.timeout(seconds):
                     await _connected(connection)
                 return
-            except redis.BusyLoadingError:
+            except Exception as raised:
                 await connection.disconnect(nowait=True)
-                raise
-            except Exception as error:
-                await connection.disconnect(nowait=True)
+                error = original(raised)
+                if isinstance(error, NOT_CARRIED_OUT):
+                    raise error from raised
                 if tries == 0 or not isinstance(error, redis.AuthenticationError):
                     raise connecting_failed(self.settings, error, seconds) from error
             except BaseException:
@@ -197,8 +202,9 @@ class RedisPyChannel:
         if self._closed:
             return None
         pool = self._pool
-        idle = len(pool._available_connections)
-        made = idle + len(pool._in_use_connections)
+        # redis-py keeps connections that are not connected.
+        idle = sum(each.is_connected for each in pool._available_connections)
+        made = idle + sum(each.is_connected for each in pool._in_use_connections)
         return PoolState(made, idle, len(self._waiters), pool.max_connections)
 
     def watch(self, watch: PoolWatch) -> None:  # noqa: D102 - AsyncChannel

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import call
 from queue import LifoQueue
 from threading import Event
@@ -21,7 +21,12 @@ import redis
 from keyweave.connection.direct import wire
 from keyweave.connection.pool_state import PoolState, PoolWatch
 from keyweave.connection.redis_py.client import no_retries
-from keyweave.connection.redis_py.failure import connecting_failed, refused_while_connecting
+from keyweave.connection.redis_py.failure import (
+    NOT_CARRIED_OUT,
+    connecting_failed,
+    original,
+    refused_while_connecting,
+)
 from keyweave.connection.redis_py.link_sync import BorrowedLink, borrow
 from keyweave.connection.settings import ConnectionSettings
 from keyweave.effects import Command, ConnectionFailure, Reply
@@ -68,7 +73,7 @@ class RedisPyChannel:
             try:
                 link = self._acquire(lease, until)
                 return link.exchange(commands) if within is None else link.exchange(commands, within)
-            except redis.BusyLoadingError as refusal:
+            except NOT_CARRIED_OUT as refusal:
                 return refused_while_connecting(refusal, commands)
             finally:
                 self._release(lease)
@@ -164,11 +169,11 @@ class RedisPyChannel:
             try:
                 self._connect_once(connection, max(seconds, 0.001))
                 return
-            except redis.BusyLoadingError:
+            except Exception as raised:
                 connection.disconnect()
-                raise
-            except Exception as error:
-                connection.disconnect()
+                error = original(raised)
+                if isinstance(error, NOT_CARRIED_OUT):
+                    raise error from raised
                 if tries == 0 or not isinstance(error, redis.AuthenticationError):
                     raise connecting_failed(self.settings, error, seconds) from error
             except BaseException:
@@ -221,12 +226,9 @@ class RedisPyChannel:
         if self._closed:
             return None
         pool = self._pool
-        if self._blocking:
-            idle, made = len([each for each in tuple(pool.pool.queue) if each]), len(pool._connections)
-        else:
-            idle = len(pool._available_connections)
-            made = idle + len(pool._in_use_connections)
-        return PoolState(made, idle, len(self._waiters), pool.max_connections)
+        idle = pool.pool.queue if self._blocking else pool._available_connections
+        made = pool._connections if self._blocking else (*idle, *pool._in_use_connections)
+        return PoolState(_connected(made), _connected(idle), len(self._waiters), pool.max_connections)
 
     def watch(self, watch: PoolWatch) -> None:  # noqa: D102 - Channel
         self._watch = watch
@@ -236,3 +238,8 @@ class RedisPyChannel:
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
             on_close()
+
+
+def _connected(connections: Iterable[Any]) -> int:
+    """Return how many of redis-py's connections are connected. It keeps those that are not."""
+    return sum(each is not None and each.is_connected for each in tuple(connections))

@@ -101,22 +101,27 @@ def no_retries(asynchronous: bool) -> Any:
     return module.Retry(redis.backoff.NoBackoff(), 0)
 
 
+def tls_options(settings: ConnectionSettings) -> dict[str, Any]:
+    """Return the TLS of settings as redis-py's options; empty without TLS."""
+    if not settings.encrypted:
+        return {}
+    return {
+        "ssl": True,
+        "ssl_ca_certs": settings.tls_ca_file,
+        "ssl_certfile": settings.tls_cert_file,
+        "ssl_keyfile": settings.tls_key_file or settings.tls_cert_file,
+        "ssl_cert_reqs": "required" if settings.tls_verify else "none",
+        "ssl_check_hostname": settings.tls_verify and settings.tls_check_hostname,
+    }
+
+
 def sentinel_of(settings: ConnectionSettings, *, asynchronous: bool) -> tuple[Any, Any]:
     """Return redis-py's Sentinel for settings with a service, and its client of the master.
 
     All Sentinels together may take as long as connecting may.
     """
     once = no_retries(asynchronous)
-    tls: dict[str, Any] = {}
-    if settings.encrypted:
-        tls = {
-            "ssl": True,
-            "ssl_ca_certs": settings.tls_ca_file,
-            "ssl_certfile": settings.tls_cert_file,
-            "ssl_keyfile": settings.tls_key_file or settings.tls_cert_file,
-            "ssl_cert_reqs": "required" if settings.tls_verify else "none",
-            "ssl_check_hostname": settings.tls_verify and settings.tls_check_hostname,
-        }
+    tls = tls_options(settings)
     share = settings.connect_timeout / len(settings.nodes)
     module = redis.asyncio.sentinel if asynchronous else redis.sentinel
     sentinel = module.Sentinel(

@@ -12,7 +12,17 @@ from keyweave.connection.settings import ConnectionSettings
 from keyweave.effects import Command, ConnectionFailure, Reply, ServerError
 
 _DENIED: Final = (redis.AuthenticationError, redis.exceptions.NoPermissionError)
+NOT_CARRIED_OUT: Final = (redis.BusyLoadingError, redis.exceptions.MasterDownError)
+"""Refusals of the greeting by a server that is usable as a connection: it answers commands with the same refusal."""
+
 _LATE: Final = (redis.TimeoutError, TimeoutError)
+
+
+def original(error: Exception) -> Exception:
+    """Return what a server answered, or a provider of credentials raised, where redis-py has wrapped it in another error."""
+    cause = error.__cause__
+    wrapped = type(error) is redis.ConnectionError and isinstance(cause, Exception)
+    return cause if wrapped and not isinstance(cause, OSError) else error  # type: ignore[return-value]
 
 
 def connecting_failed(
@@ -37,7 +47,7 @@ def connecting_failed(
 
 
 def refused_while_connecting(refusal: redis.RedisError, commands: Sequence[Command]) -> list[Reply]:
-    """Return the replies to commands that a server which is loading did not get."""
+    """Return the replies to commands that a server did not get, because it refused the greeting."""
     return [ServerError(f"{_code(refusal) or 'LOADING'} {refusal}")] * len(commands)
 
 
