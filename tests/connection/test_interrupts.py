@@ -20,13 +20,21 @@ import pytest
 
 from keyweave import aio, sync
 from keyweave.connection.direct import link_sync, pool_sync
+from keyweave.connection.redis_py import channel_sync, open_sync
+from keyweave.connection.redis_py import link_sync as borrowed_link_sync
 from keyweave.connection.settings import parse_url
 from keyweave.effects import ConnectionFailure
 from tests.connection.peers import pool_of, sending, unblock
+from tests.over import client_at
 from tests.servers.running import new_key, server_url
 from tests.waiting import until
 
-TRACED = (pool_sync.__file__, link_sync.__file__)
+TRACED = (
+    pool_sync.__file__,
+    link_sync.__file__,
+    channel_sync.__file__,
+    borrowed_link_sync.__file__,
+)
 
 # A socket that an exception separates from its owner is closed by its finalizer, which warns.
 pytestmark = [
@@ -130,6 +138,45 @@ def blocked_on(other: sync.Shell, count: int, name: str | None) -> bool:
 
 def named(**options: Any) -> sync.Shell:
     return sync.Shell(parse_url(server_url(), pool_size=4, client_name=new_key("interrupts"), **options))
+
+
+@contextlib.contextmanager
+def over_redis_py(**options: Any) -> Iterator[sync.Shell]:
+    """A shell over a client of redis-py with four connections."""
+    client, close = client_at(
+        server_url(), asynchronous=False, pool_size=4, client_name=new_key("interrupts"), **options
+    )
+    with sync.Shell(open_sync.client_channel(client)) as shell:
+        yield shell
+    close()
+
+
+@pytest.mark.parametrize("options", [{}, {"health_check_interval": 1e-9}])
+def test_an_exception_at_any_bytecode_of_a_use_costs_a_client_no_connection(options: dict[str, Any]) -> None:
+    with over_redis_py(**options) as shell:
+        assert every_moment(lambda: echo(shell), lambda: whole(shell)) > 50
+        served_by_four(shell)
+
+
+def test_an_exception_at_any_bytecode_of_connecting_costs_a_client_no_connection() -> None:
+    with over_redis_py() as shell, sync.Shell(parse_url(server_url())) as other:
+
+        def replacing() -> None:
+            (identity,) = shell.run(sending(("CLIENT", "ID")))
+            other.run(sending(("CLIENT", "KILL", "ID", str(identity))))
+            echo(shell)
+
+        assert every_moment(replacing, lambda: whole(shell)) > 50
+        served_by_four(shell)
+
+
+def served_by_four(shell: sync.Shell) -> None:
+    """Check that the client's pool still has four connections to lease, and no fifth."""
+    leases: list[list[Any]] = [[] for _ in range(5)]
+    channel = pool_of(shell)
+    assert [channel._take(lease) for lease in leases] == [True] * 4 + [False]
+    for lease in leases:
+        channel._release(lease)
 
 
 def echo(shell: sync.Shell) -> None:

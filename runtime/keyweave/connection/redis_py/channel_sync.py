@@ -112,15 +112,25 @@ class RedisPyChannel:
             if lease[0] is None:
                 lease[0] = pool.make_connection()
             return True
+        try:
+            lease.extend(map(call, (pool._available_connections.pop,)))
+        except IndexError:
+            return self._make(lease)
+        return True
+
+    def _make(self, lease: Lease) -> bool:
+        """Put a new connection into a lease. Returns False when the pool has as many as it may have."""
+        pool = self._pool
         with pool._lock:
-            if pool._available_connections:
-                lease.extend(map(call, (pool._available_connections.pop,)))
-            else:
-                try:
-                    lease.append(pool.make_connection())
-                except redis.exceptions.MaxConnectionsError:
+            made = pool._created_connections
+            try:
+                lease.extend(map(call, (pool.make_connection,)))
+            except BaseException as error:
+                if not lease:
+                    pool._created_connections = made  # redis-py counts a connection before it makes one
+                if isinstance(error, redis.exceptions.MaxConnectionsError):
                     return False
-            pool._in_use_connections.add(lease[0])
+                raise
         return True
 
     def _wait(self, lease: Lease, until: float | None) -> None:
@@ -202,9 +212,7 @@ class RedisPyChannel:
                 pool.pool.queue.extend(map(lease.pop, (0,)[: len(lease)]))
                 pool.pool.not_empty.notify()
         else:
-            with pool._lock:
-                pool._in_use_connections.discard(connection)
-                pool._available_connections.extend(map(lease.pop, (0,)[: len(lease)]))
+            pool._available_connections.extend(map(lease.pop, (0,)[: len(lease)]))
         with contextlib.suppress(IndexError):
             self._waiters.popleft().set()
 
@@ -227,8 +235,10 @@ class RedisPyChannel:
             return None
         pool = self._pool
         idle = pool.pool.queue if self._blocking else pool._available_connections
-        made = pool._connections if self._blocking else (*idle, *pool._in_use_connections)
-        return PoolState(_connected(made), _connected(idle), len(self._waiters), pool.max_connections)
+        free = _connected(idle)
+        made = len(pool._connections) if self._blocking else pool._created_connections
+        kept = sum(each is not None for each in tuple(idle)) - free
+        return PoolState(made - kept, free, len(self._waiters), pool.max_connections)
 
     def watch(self, watch: PoolWatch) -> None:  # noqa: D102 - Channel
         self._watch = watch
@@ -241,5 +251,5 @@ class RedisPyChannel:
 
 
 def _connected(connections: Iterable[Any]) -> int:
-    """Return how many of redis-py's connections are connected. It keeps those that are not."""
+    """Return how many of redis-py's connections are connected. It also keeps some that are not."""
     return sum(each is not None and each.is_connected for each in tuple(connections))
