@@ -53,11 +53,22 @@ def _over(module: Any, flavour: str, url: str, options: dict[str, Any]) -> Any:
     store = module.Store.over(client, **over)
     # The client closes with its store, as the connections of a store that a URL opened do.
     store.session.shell.channel._on_close = release
-    return store if flavour == "sync" else _ready(store)
+    if flavour == "aio":
+        return _ready(store)
+    try:
+        store.ready()
+    except BaseException:
+        store.close()
+        raise
+    return store
 
 
 async def _ready(store: Any) -> Any:
-    await store.ready()
+    try:
+        await store.ready()
+    except BaseException:
+        await store.close()
+        raise
     return store
 
 

@@ -243,7 +243,11 @@ def test_an_error_while_writing_costs_the_pool_no_connection(opened: Any) -> Non
 EVERY_REPLY = (
     ("SET", "{k}s", "text"), ("GET", "{k}s"), ("GET", "{k}none"), ("DEL", "{k}s"), ("PING",),
     ("ZADD", "{k}z", 1, "one", 2.5, "half", "inf", "top", 1_700_000_000_123_456, "micros", -0.1, "low"),
-    ("ZRANGE", "{k}z", 0, -1, "WITHSCORES"), ("ZRANGE", "{k}z", 0, -1), ("ZSCORE", "{k}z", "micros"),
+    ("ZRANGE", "{k}z", 0, -1, "WITHSCORES"), ("ZINTER", 2, "{k}z", "{k}z", "AGGREGATE", "MIN", "WITHSCORES"),
+    ("ZRANGE", "{k}z", "-inf", "inf", "BYSCORE", "LIMIT", 0, 2, "WITHSCORES"), ("ZDIFF", 1, "{k}z", "WITHSCORES"),
+    ("ZRANGE", "{k}z", "-inf", "inf", "BYSCORE", "WITHSCORES", "LIMIT", 0, 2), ("ZUNION", 1, "{k}z", "WITHSCORES"),
+    ("ZRANGEBYSCORE", "{k}z", 0, 9, "WITHSCORES", "LIMIT", 0, 2), ("ZREVRANGE", "{k}z", 0, 1, "WITHSCORES"),
+    ("ZREVRANGEBYSCORE", "{k}z", 9, 0, "WITHSCORES"), ("ZRANGE", "{k}z", 0, -1), ("ZSCORE", "{k}z", "micros"),
     ("ZMSCORE", "{k}z", "one", "absent", "half", "top", "low"), ("ZSCAN", "{k}z", 0),
     ("HSET", "{k}h", "a", 1, "b", 2), ("HGETALL", "{k}h"), ("HGETALL", "{k}none"), ("HSCAN", "{k}h", 0),
     ("CONFIG", "GET", "appendfsync", "save"), ("SADD", "{k}t", "x"), ("SMEMBERS", "{k}t"), ("NOSUCH",),

@@ -31,6 +31,10 @@ from tests.servers.running import (
 SERVICE = "mymaster"
 
 
+def _sentinel(module: Any) -> Any:
+    return module.Sentinel
+
+
 class Watched:
     """A master with a replica, and a Sentinel that watches them."""
 
@@ -38,7 +42,7 @@ class Watched:
         self.servers = servers
         self.sentinel = sentinel
         self.dead = free_port()
-        self._asked = redis.sentinel.Sentinel([("127.0.0.1", sentinel)])
+        self._asked: Any = _sentinel(redis.sentinel)([("127.0.0.1", sentinel)])
 
     @property
     def url(self) -> str:
@@ -118,10 +122,10 @@ class Store:
     def over_master(self, sentinel: int, **options: Any) -> None:
         """Open the store over the client of an application's own Sentinel."""
         if self.flavour == "aio":
-            own: Any = redis.asyncio.sentinel.Sentinel([("127.0.0.1", sentinel)])
+            own = _sentinel(redis.asyncio.sentinel)([("127.0.0.1", sentinel)])
             store: Any = aio.Store
         else:
-            own, store = redis.sentinel.Sentinel([("127.0.0.1", sentinel)]), sync.Store
+            own, store = _sentinel(redis.sentinel)([("127.0.0.1", sentinel)]), sync.Store
         client = own.master_for(SERVICE)
 
         def close() -> None:

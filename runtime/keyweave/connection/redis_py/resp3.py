@@ -12,6 +12,12 @@ _EXACT: Final = 1e17
 """The integers below it are written with all of their digits, as servers do in RESP2."""
 
 
+_WITH_SCORES: Final = frozenset(
+    {"ZRANGE", "ZREVRANGE", "ZRANGEBYSCORE", "ZREVRANGEBYSCORE", "ZINTER", "ZUNION", "ZDIFF"}
+)
+"""Commands whose replies have pairs of a member and its score in RESP3."""
+
+
 class Resp3Reader:
     """A parser that passes messages which no command asked for to `pushed`.
 
@@ -43,7 +49,7 @@ def _answer(command: Command, reply: Reply) -> Reply:
     kind = type(reply)
     if kind is bytes or kind is int or reply is None:
         return reply
-    if kind is list and command[-1] == "WITHSCORES":
+    if kind is list and "WITHSCORES" in command and command[0] in _WITH_SCORES:
         # RESP3 has a pair for each member.
         return [_plain(part) for pair in reply for part in pair]
     return _plain(reply)
