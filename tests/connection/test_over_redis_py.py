@@ -273,7 +273,7 @@ def test_replies_are_the_same_over_every_channel_and_protocol(flavour: str) -> N
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_what_a_server_pushes_is_no_reply(over: Opened, server: Running, flavour: str) -> None:
-    """A connection in RESP3 that tracks keys is told of their changes in the middle of an exchange."""
+    """A connection in RESP3 that tracks keys receives their changes in the middle of an exchange."""
     client = client_of(flavour, server, protocol=3, max_connections=1)
     opened = over(flavour, client)
     key = new_key("pushed")

@@ -51,7 +51,7 @@ class RedisPyChannel:
         self._on_close = on_close
         self._loop: asyncio.AbstractEventLoop | None = None
         self._blocking: Final = isinstance(self._pool, redis.asyncio.BlockingConnectionPool)
-        self._telling: set[asyncio.Future[None]] = set()
+        self._notices: set[asyncio.Future[None]] = set()
         self._closed = False
         self._watch: PoolWatch | None = None
 
@@ -189,12 +189,12 @@ class RedisPyChannel:
                 waiter.set_result(None)
                 break
         if self._blocking:
-            telling = asyncio.ensure_future(self._tell())
-            self._telling.add(telling)
-            telling.add_done_callback(self._telling.discard)
+            notice = asyncio.ensure_future(self._notify())
+            self._notices.add(notice)
+            notice.add_done_callback(self._notices.discard)
 
-    async def _tell(self) -> None:
-        """Tell the application's own tasks that a connection is free."""
+    async def _notify(self) -> None:
+        """Wake a task of the application that waits for a connection."""
         async with self._pool._condition:
             self._pool._condition.notify()
 
