@@ -35,7 +35,7 @@ BASE ?= HEAD~1
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: fuzz-schemas pyright help setup generate check test redis8 test-redis8 parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-polling simulate simulate-fresh simulate-mutants lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults
+.PHONY: fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-polling simulate simulate-fresh simulate-mutants lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -96,6 +96,14 @@ redis8: $(STAMP) ## Bring a Redis 8 for the tests into .redis8, from Debian's pa
 test-redis8: redis8 ## Run the whole suite on Redis 8
 	@echo "test-redis8: pytest, whole suite on Redis 8"
 	@KEYWEAVE_TEST_SERVER=redis8 $(BIN)/python -m pytest -n 2 $(TEST_ARGS)
+
+# Contract, writing, reading, retention and evolution; the tests of connections use redis-py in every run.
+OVER_REDIS_PY ?= tests/contract tests/evolution tests/expiry/test_retention.py tests/expiry/test_sweep.py tests/read/test_tree.py \
+	tests/read/test_select.py tests/write/test_many.py
+
+test-redis-py: $(STAMP) ## Run the contract and the suites of writing, reading, retention and evolution over redis-py's clients
+	@echo "test-redis-py: pytest, stores over clients of redis-py"
+	@KEYWEAVE_TEST_CHANNEL=redis_py $(BIN)/python -m pytest -n 2 $(OVER_REDIS_PY) $(TEST_ARGS)
 
 operations-check: $(STAMP) ## Check dashboard and alerts with promtool and a real Prometheus, from Debian's package or the PATH
 	@echo "operations-check: promtool, and a Prometheus that scrapes a store"

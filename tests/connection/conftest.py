@@ -9,8 +9,18 @@ import pytest
 from tests.connection.peers import Driver, Open
 from tests.servers.running import server_url
 
+DIRECT = ["sync", "aio"]
+EVERY = [*DIRECT, "sync over redis-py", "aio over redis-py"]
 
-@pytest.fixture(params=["sync", "aio"])
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A module with `EVERY_CHANNEL` runs its tests over a client of redis-py as well."""
+    if "opened" in metafunc.fixturenames:
+        flavours = EVERY if getattr(metafunc.module, "EVERY_CHANNEL", False) else DIRECT
+        metafunc.parametrize("opened", flavours, indirect=True)
+
+
+@pytest.fixture
 def opened(request: pytest.FixtureRequest) -> Iterator[Open]:
     """Opens shells of one flavour and closes them at the end."""
     drivers: list[Driver] = []

@@ -15,8 +15,10 @@ import hiredis
 import pytest
 
 from keyweave import aio, sync
+from keyweave.connection.redis_py import open_aio, open_sync
 from keyweave.connection.settings import parse_url
 from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send
+from tests.over import client_at
 from tests.servers.running import server_url
 
 T = TypeVar("T")
@@ -103,11 +105,38 @@ def answering(client: Client) -> None:
 class Driver:
     """A shell of either flavour behind one blocking interface."""
 
-    def __init__(self, flavour: str, url: str, **options: object) -> None:
-        settings = parse_url(url, **options)
+    def __init__(self, flavour: str, url: str, **options: Any) -> None:
         self._closed = False
-        self._runner = asyncio.Runner() if flavour == "aio" else None
-        self.shell: Any = aio.Shell(settings) if flavour == "aio" else sync.Shell(settings)
+        asynchronous = flavour.startswith("aio")
+        self._runner = asyncio.Runner() if asynchronous else None
+        self.client: Any = None
+        where: Any = parse_url(url, **options)
+        if flavour.endswith("redis-py"):
+            where = self._channel(url, asynchronous, options)
+        self.shell: Any = aio.Shell(where) if asynchronous else sync.Shell(where)
+
+    def _channel(self, url: str, asynchronous: bool, options: dict[str, Any]) -> Any:
+        """A channel over a client of redis-py that greets a server as Keyweave does: with a PING at the end."""
+
+        def greet(connection: Any) -> None:
+            connection.on_connect_check_health(check_health=False)
+            connection.send_command("PING", check_health=False)
+            connection.read_response()
+
+        async def greet_async(connection: Any) -> None:
+            await connection.on_connect_check_health(check_health=False)
+            await connection.send_command("PING", check_health=False)
+            await connection.read_response()
+
+        wait = options.pop("pool_timeout", 5)
+        more = {
+            "protocol": 2,
+            "driver_info": None,
+            "redis_connect_func": greet_async if asynchronous else greet,
+        }
+        self.client, self._close_client = client_at(url, asynchronous=asynchronous, more=more, **options)
+        self.client.connection_pool.timeout = wait
+        return (open_aio if asynchronous else open_sync).client_channel(self.client)
 
     def run(self, flow: Flow[T]) -> T:
         if self._runner is None:
@@ -138,8 +167,12 @@ class Driver:
         self._closed = True
         if self._runner is None:
             self.shell.close()
+            if self.client is not None:
+                self._close_client()
             return
         self._runner.run(self.shell.aclose())
+        if self.client is not None:
+            self._runner.run(self._close_client())
         self._runner.close()
 
 
@@ -168,3 +201,8 @@ def once(behaviour: Behaviour) -> Behaviour:
 
 Open: TypeAlias = Callable[..., Driver]
 """Opens a shell on a URL, with options."""
+
+
+def pool_of(shell: Any) -> Any:
+    """The pool of a shell with a direct channel."""
+    return shell.channel

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from keyweave import aio
-from keyweave.connection import settings as connection
+from keyweave.connection import options
 from keyweave.connection.direct import busy_poll as polling
 from keyweave.connection.direct.busy_poll import BusyPoll, busy_poll
 from keyweave.connection.settings import parse_url
@@ -56,7 +56,7 @@ def polled(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
     monkeypatch.setattr(BusyPoll, "poll", noted)
     monkeypatch.setattr(polling, "_processors", lambda: 2)
-    monkeypatch.setattr(connection, "_LONGEST_POLL", 60)
+    monkeypatch.setattr(options, "_LONGEST_POLL", 60)
     return found
 
 
@@ -299,7 +299,7 @@ def test_a_cancelled_caller_is_not_polled_for(polled: list[bool]) -> None:
 
 def test_a_forked_child_polls_although_its_parent_was_waiting(opened: Open, polled: list[bool]) -> None:
     store = opened(server_url(), busy_poll=10)
-    pool = store.shell._pool
+    pool = store.shell.channel
     pool._polling.begin(-1)
     store.send(("PING",))
     assert polled == []

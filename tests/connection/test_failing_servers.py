@@ -16,6 +16,8 @@ from keyweave.connection.settings import parse_url
 from keyweave.errors import ConfigurationError
 from tests.connection.peers import Client, Open, answering, failing, once, peer
 
+EVERY_CHANNEL = True
+
 
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:

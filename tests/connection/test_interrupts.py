@@ -20,13 +20,21 @@ import pytest
 
 from keyweave import aio, sync
 from keyweave.connection.direct import link_sync, pool_sync
+from keyweave.connection.redis_py import channel_sync, open_sync
+from keyweave.connection.redis_py import link_sync as borrowed_link_sync
 from keyweave.connection.settings import parse_url
 from keyweave.effects import ConnectionFailure
-from tests.connection.peers import sending, unblock
+from tests.connection.peers import pool_of, sending, unblock
+from tests.over import client_at
 from tests.servers.running import new_key, server_url
 from tests.waiting import until
 
-TRACED = (pool_sync.__file__, link_sync.__file__)
+TRACED = (
+    pool_sync.__file__,
+    link_sync.__file__,
+    channel_sync.__file__,
+    borrowed_link_sync.__file__,
+)
 
 # A socket that an exception separates from its owner is closed by its finalizer, which warns.
 pytestmark = [
@@ -132,6 +140,45 @@ def named(**options: Any) -> sync.Shell:
     return sync.Shell(parse_url(server_url(), pool_size=4, client_name=new_key("interrupts"), **options))
 
 
+@contextlib.contextmanager
+def over_redis_py(**options: Any) -> Iterator[sync.Shell]:
+    """A shell over a client of redis-py with four connections."""
+    client, close = client_at(
+        server_url(), asynchronous=False, pool_size=4, client_name=new_key("interrupts"), **options
+    )
+    with sync.Shell(open_sync.client_channel(client)) as shell:
+        yield shell
+    close()
+
+
+@pytest.mark.parametrize("options", [{}, {"health_check_interval": 1e-9}])
+def test_an_exception_at_any_bytecode_of_a_use_costs_a_client_no_connection(options: dict[str, Any]) -> None:
+    with over_redis_py(**options) as shell:
+        assert every_moment(lambda: echo(shell), lambda: whole(shell)) > 50
+        served_by_four(shell)
+
+
+def test_an_exception_at_any_bytecode_of_connecting_costs_a_client_no_connection() -> None:
+    with over_redis_py() as shell, sync.Shell(parse_url(server_url())) as other:
+
+        def replacing() -> None:
+            (identity,) = shell.run(sending(("CLIENT", "ID")))
+            other.run(sending(("CLIENT", "KILL", "ID", str(identity))))
+            echo(shell)
+
+        assert every_moment(replacing, lambda: whole(shell)) > 50
+        served_by_four(shell)
+
+
+def served_by_four(shell: sync.Shell) -> None:
+    """Check that the client's pool still has four connections to lease, and no fifth."""
+    leases: list[list[Any]] = [[] for _ in range(5)]
+    channel = pool_of(shell)
+    assert [channel._take(lease) for lease in leases] == [True] * 4 + [False]
+    for lease in leases:
+        channel._release(lease)
+
+
 def echo(shell: sync.Shell) -> None:
     assert shell.run(sending(("ECHO", "x"))) == [b"x"]
 
@@ -146,7 +193,7 @@ def test_an_exception_at_any_bytecode_of_opening_loses_no_permit() -> None:
     with named() as shell:
 
         def opening() -> None:
-            shell._pool.forget()
+            pool_of(shell).forget()
             echo(shell)
 
         assert every_moment(opening, lambda: whole(shell)) > 50
@@ -194,7 +241,7 @@ def test_a_waiter_is_served_although_the_releasing_thread_is_interrupted_at_any_
         echo(shell)
 
         def releasing() -> None:
-            pool = shell._pool
+            pool = pool_of(shell)
             with contextlib.suppress(Interrupt):
                 lease = pool.lease()
             waiter = threading.Thread(target=lambda: served.append(shell.run(sending(("ECHO", "w")))))
@@ -234,8 +281,8 @@ def test_an_interrupted_waiter_loses_no_connection_at_any_line() -> None:
     ) as shell:
 
         def waiting() -> None:
-            lease = shell._pool.lease()
-            timer = threading.Timer(0.002, lambda: shell._pool.release(lease))
+            lease = pool_of(shell).lease()
+            timer = threading.Timer(0.002, lambda: pool_of(shell).release(lease))
             timer.start()
             try:
                 echo(shell)
@@ -332,10 +379,10 @@ def plainly(shell: sync.Shell) -> None:
 
 def opening(shell: sync.Shell) -> None:
     """Every use opens a connection: the one before it was condemned by its peer."""
-    lease = shell._pool.lease()
+    lease = pool_of(shell).lease()
     if lease[0].link is not None:
         lease[0].link.usable = False
-    shell._pool.release(lease)
+    pool_of(shell).release(lease)
     echo(shell)
 
 
@@ -395,7 +442,7 @@ def test_cancelling_a_task_at_any_iteration_of_the_event_loop_loses_no_connectio
                 assert (state.open, state.waiting) == (state.idle, 0)
             key = new_key("both")
             both = [asyncio.create_task(shell.run(sending(("BLPOP", key, 5)))) for _ in range(2)]
-            await until(lambda: shell._pool.state().idle == 0)  # type: ignore[union-attr]
+            await until(lambda: pool_of(shell).state().idle == 0)  # type: ignore[union-attr]
             await asyncio.to_thread(unblock, key, 2)
             await asyncio.gather(*both)
 

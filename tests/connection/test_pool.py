@@ -16,6 +16,8 @@ from tests.servers.running import new_key, server_url
 
 NEVER = "a list without a writer"
 
+EVERY_CHANNEL = True
+
 
 def test_connections_are_used_again_the_last_one_first(opened: Open) -> None:
     store = opened(server_url(), client_name="again")

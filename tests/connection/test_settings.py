@@ -42,6 +42,14 @@ READ = {
     "redis://db?timeout=1.5&connect_timeout=1&deadline=3&pool_timeout=0&pool_size=9": {
         "timeout": 1.5, "connect_timeout": 1.0, "deadline": 3.0, "pool_timeout": 0.0, "pool_size": 9,
     },
+    "redis+sentinel://s1/mymaster": {
+        "scheme": "redis+sentinel", "nodes": (("s1", 26379),), "service": "mymaster", "db": 0, "encrypted": False,
+        "address": "mymaster of s1:26379",
+    },
+    "rediss+sentinel://ann:w%40@s1:7000,[::1]:7001,s3/my%20master/2?timeout=1": {
+        "nodes": (("s1", 7000), ("::1", 7001), ("s3", 26379)), "service": "my master", "db": 2, "username": "ann",
+        "password": "w@", "timeout": 1.0, "encrypted": True, "address": "my master of s1:7000,[::1]:7001,s3:26379",
+    },
     "redis://db?client_name=worker-1&health_check_interval=0": {
         "client_name": "worker-1", "health_check_interval": 0.0,
     },
@@ -83,6 +91,14 @@ REFUSED = [
     ("redis://:a\nb@db", "the URL contains a control character"),
     ("unix://", "path: a unix URL names the socket"),
     ("unix://run/r.sock", "three slashes"),
+    ("redis+sentinel://s1,s2", "service: a Sentinel URL names the service"),
+    ("redis+sentinel://s1/", "service: a Sentinel URL names the service"),
+    ("redis+sentinel://s1,,s3/mymaster", "host: missing in the URL"),
+    ("redis+sentinel:///mymaster", "host: missing in the URL"),
+    ("redis+sentinel://s1:0/mymaster", "port: must be a number"),
+    ("redis+sentinel://s1/mymaster/zero", "db: must be a whole number"),
+    ("redis+sentinel://s1/mymaster?tls_ca_file=/x", "tls_ca_file: only a rediss:// URL uses TLS"),
+    ("redis+sentinal://s1/mymaster", "did you mean 'redis+sentinel'?"),
     ("embedded:?username=ann", "the embedded server has no credentials"),
 ]
 

@@ -15,7 +15,7 @@ from keyweave.connection.direct.link_aio import COALESCED
 from keyweave.connection.pool_state import PoolState
 from keyweave.connection.settings import parse_url
 from keyweave.effects import ConnectionFailure
-from tests.connection.peers import PONG, Behaviour, Client, answering, once, peer, sending, unblock
+from tests.connection.peers import PONG, Behaviour, Client, answering, once, peer, pool_of, sending, unblock
 from tests.servers.running import new_key, server_url
 from tests.waiting import until
 
@@ -56,7 +56,7 @@ def state_of(shell: aio.Shell) -> PoolState:
 
 def carried(shell: aio.Shell) -> int:
     """How many exchanges the connections carry, those that were given up included."""
-    links: Any = shell._pool._users
+    links: Any = pool_of(shell)._users
     return sum(link.in_flight for link in links)
 
 
@@ -346,7 +346,7 @@ def test_a_connection_is_shared_only_after_its_health_check() -> None:
 
     async def work(shell: aio.Shell) -> list[Any]:
         assert await outcomes([started(shell, echo(n)) for n in range(APART)]) == [[b"0"], [b"1"]]
-        for link in shell._pool._idle:
+        for link in pool_of(shell)._idle:
             link.last_used -= 3600
         return await outcomes([started(shell, echo(n)) for n in range(8)])
 
@@ -357,7 +357,7 @@ def test_a_connection_is_shared_only_after_its_health_check() -> None:
 def test_a_connection_that_passes_its_health_check_is_shared_again() -> None:
     async def work(shell: aio.Shell) -> list[Any]:
         (before,) = await shell.run(sending(("CLIENT", "ID")))
-        (link,) = shell._pool._idle
+        (link,) = pool_of(shell)._idle
         link.last_used -= 3600
         replies = await outcomes([started(shell, ("CLIENT", "ID"), echo(n)) for n in range(8)])
         assert {reply[0] for reply in replies} == {before}
@@ -381,7 +381,7 @@ def test_a_caller_that_is_cancelled_during_a_health_check_loses_no_connection() 
 
     async def work(shell: aio.Shell) -> list[Any]:
         assert await shell.run(sending(echo(9))) == [b"9"]
-        (link,) = shell._pool._idle
+        (link,) = pool_of(shell)._idle
         link.last_used -= 3600
         tasks = [started(shell, echo(n)) for n in range(8)]
         await until(asked.is_set)

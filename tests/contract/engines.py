@@ -18,6 +18,7 @@ from keyweave.opening.prepare import prepare
 from tests.fakes import fake_async_shell
 from tests.oracle.engine import PostgresEngine
 from tests.oracle.server import session_dsn
+from tests.over import chosen_channel, opened_store
 from tests.servers.running import chosen_server, server_url
 
 SERVER: Final = chosen_server()
@@ -47,8 +48,13 @@ async def empty_engine(
     """
     namespace = new_id() if namespace is None else namespace
     if kind == "server":
-        async with Engine.open(server_url(), namespace=namespace, retention=retention, **options) as engine:
-            yield engine
+        where: dict[str, Any] = {"namespace": namespace, "retention": retention, **options}
+        if chosen_channel() == "direct":
+            async with Engine.open(server_url(), **where) as engine:
+                yield engine
+        else:
+            async with await opened_store(aio, "aio", server_url(), **where) as store:
+                yield Engine(store)
     elif kind == "fake":
         shell = fake_async_shell(FakeServer())
         _, context = prepare(PACKAGE, "redis://fake", namespace=namespace, retention=retention, **options)

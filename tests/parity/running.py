@@ -54,6 +54,10 @@ def _name(step: Any) -> str:
     return getattr(step, "method", "workflows.complete_workflow")
 
 
+async def _opened(url: str) -> aio.Store:
+    return await aio.Store.open(url, namespace="parity")
+
+
 def run(url: str, *, seed: int, histories: int, progress: Callable[[Count], None] = lambda _: None) -> Count:
     """Run `histories` random histories.
 
@@ -67,7 +71,7 @@ def run(url: str, *, seed: int, histories: int, progress: Callable[[Count], None
     """
     count = Count()
     with asyncio.Runner() as runner:
-        store = runner.run(aio.Store.connect(url, namespace="parity"))
+        store = runner.run(_opened(url))
         opened = PostgresEngine.open(session_dsn())
         oracle = runner.run(opened.__aenter__())
 

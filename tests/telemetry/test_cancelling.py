@@ -12,6 +12,7 @@ from opentelemetry import trace
 from compozy_store import aio
 from keyweave.telemetry.catalogue import DURATION
 from keyweave.telemetry.outcomes import OTHER
+from tests.connection.peers import pool_of
 from tests.servers.running import new_namespace, server_url
 from tests.telemetry.recording import Recording
 from tests.waiting import until
@@ -19,10 +20,10 @@ from tests.waiting import until
 
 async def opened(recording: Recording) -> Any:
     """A store whose only connection is taken, so that every operation waits, and that connection."""
-    store = await aio.Store.connect(
+    store = await aio.Store.open(
         server_url(), namespace=new_namespace("cancel"), pool_size=1, pipelining=1, **recording.options
     )
-    return store, await store.session.shell._pool.lease()
+    return store, await pool_of(store.session.shell).lease()
 
 
 def test_a_canceled_operation_is_reported(recording: Recording) -> None:
@@ -33,7 +34,7 @@ def test_a_canceled_operation_is_reported(recording: Recording) -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        store.session.shell._pool.release(link)
+        pool_of(store.session.shell).release(link)
         assert await store.users.find("u") is None
         await store.close()
 
@@ -55,7 +56,7 @@ def test_an_operation_that_is_closed_before_its_end_leaves_the_context_alone(
         waiting.send(None)
         waiting.close()
         assert not trace.get_current_span().get_span_context().is_valid
-        store.session.shell._pool.release(link)
+        pool_of(store.session.shell).release(link)
         await store.close()
 
     asyncio.run(main())

@@ -34,12 +34,12 @@ def test_a_server_that_stopped_is_down_at_the_next_collection(recording: Recordi
     with harness("sync", "down", **recording.metrics_only) as stores:
         assert recording.total("keyweave.server.up") == 1
         shell = stores.db.session.shell
-        working = shell._pool._connect
-        shell._pool.forget()
-        shell._pool._connect = lambda _: (_ for _ in ()).throw(StoreUnavailableError("gone"))
+        working = shell.channel._connect
+        shell.channel.forget()
+        shell.channel._connect = lambda _: (_ for _ in ()).throw(StoreUnavailableError("gone"))
         assert [point.value for point in recording.points("keyweave.server.up")] == [0]
         assert recording.points("keyweave.server.memory.used") == []
-        shell._pool._connect = working
+        shell.channel._connect = working
         assert recording.total("keyweave.server.up") == 1
 
 
@@ -63,7 +63,7 @@ def test_an_asyncio_store_measures_the_server_in_its_own_loop(recording: Recordi
 
 def test_pools_are_counted_by_state(recording: Recording) -> None:
     with harness("sync", "pool", pool_size=2, **recording.metrics_only) as stores:
-        pool = stores.db.session.shell._pool
+        pool = stores.db.session.shell.channel
         link = pool.lease()
         # Measuring the server uses the second connection for a moment; it is idle again when pools are counted.
         counts = {
@@ -90,7 +90,7 @@ def test_waiting_for_a_connection_is_timed(flavour: str, recording: Recording) -
         **recording.metrics_only,
     }
     with harness(flavour, "wait", **options) as stores:
-        pool = stores.db.session.shell._pool
+        pool = stores.db.session.shell.channel
         link = pool.lease() if flavour == "sync" else stores.do(waited_for(pool.lease()))
         with pytest.raises(StoreUnavailableError):
             stores.do(stores.db.users.find("u"))

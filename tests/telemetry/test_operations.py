@@ -197,7 +197,7 @@ def test_a_stopped_server_is_a_fault(recording: Recording) -> None:
         def gone(*_: Any) -> Any:
             raise ConnectionFailure("connect", "refused", sent=False)
 
-        shell._pool.exchange = gone
+        shell.channel.exchange = gone
         with pytest.raises(StoreUnavailableError):
             stores.db.users.find("u")
     assert durations(recording) == {("User", "find", "StoreUnavailableError"): 1}

@@ -19,7 +19,7 @@ def test_calls_and_their_bare_counterparts_are_accepted(monkeypatch: pytest.Monk
         rows = [*core.blocking(), *asyncio.run(core.waiting())]
     bulk = ["create_many of 20", "upsert_many of 20", "delete_many of 20"]
     one = ["get", "page of 50", "save of a status change"]
-    assert [row[0].partition(",")[0] for row in rows] == 2 * [*one, *bulk]
+    assert [row[0].partition(",")[0] for row in rows] == 2 * [*one, *one, "bytes of a page", *bulk]
 
 
 def test_pages_of_handles_are_compared_with_a_page_of_a_view(monkeypatch: pytest.MonkeyPatch) -> None:

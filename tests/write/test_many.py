@@ -248,7 +248,7 @@ def test_a_key_of_another_type_is_an_error_of_its_row_alone(stores: Harness) -> 
 @contextmanager
 def losing(stores: Harness, lost: Callable[[int, Sequence[Command]], str]) -> Iterator[None]:
     """Let `lost` decide for each exchange with plans: `no`, `answer`, `request`, or `away`."""
-    pool = stores.db.session.shell._pool
+    pool = stores.db.session.shell.channel
     exchange, number = pool.exchange, 0
 
     def cut(commands: Sequence[Command], *more: Any) -> Any:

@@ -206,53 +206,67 @@ def fresh_namespace() -> str:
 
 
 def blocking() -> list[Row]:
-    """The blocking flavour."""
+    """The blocking flavour: over connections of its own, and over the client that sends the bare calls."""
     with sync.Store.open("embedded:", namespace=fresh_namespace()) as store:
         store.workflow_states.create(
             WorkflowState(workflow_exec_id="run", workflow_id="report", status=Status.RUNNING)
         )
         for number in range(60):
             store.task_states.create(task(f"{KEY[:-3]}{number:03}", "run", number))
-        settings = store.session.shell.settings
-        client: Any = redis.Redis(unix_socket_path=settings.path)
-        document = store.session.context.keyspace.partition("execution").document("TaskState", KEY)
-        call = page_command(store)
-        assert len(store.task_states.by_workflow("run").page().rows) == 50
-        reply: Any = client.execute_command(*call)
-        assert len(reply) == 53
-        rows = [
-            compare(
-                "get, blocking",
-                1.15,
-                lambda: store.task_states.get(KEY),
-                lambda: client.get(document),
-                ROUNDS,
-            ),
-            compare(
-                "page of 50, blocking",
-                1.35,
-                lambda: store.task_states.by_workflow("run").page(limit=50),
-                lambda: client.execute_command(*call),
-                PAGE_ROUNDS,
-            ),
-        ]
-        record = store.task_states.get(KEY)
-        with Captured() as captured:
-
-            def ours() -> None:
-                flip(record)
-                store.task_states.save(record)
-
-            def bare() -> None:
-                captured.learn(record, client.execute_command(*captured.renewed(record)))
-
-            rows.append(compare("save of a status change, blocking", 1.3, ours, bare, ROUNDS))
+        client: Any = redis.Redis(unix_socket_path=store.session.shell.settings.path)
+        rows = single_calls("blocking", store, client)
+        tenant = store.session.context.keyspace.namespace.tenant
+        with sync.Store.over(client, namespace=tenant) as over:
+            rows += single_calls("blocking, over redis-py", over, client)
+            call, channel = page_command(over), over.session.shell.channel
+            rows.append(
+                compare(
+                    "bytes of a page, blocking, over redis-py",
+                    1.15,
+                    lambda: channel.exchange((call,)),
+                    lambda: client.execute_command(*call),
+                    PAGE_ROUNDS,
+                )
+            )
         client.close()
         return [*rows, *asyncio.run(many("blocking", 0.1, store))]
 
 
+def single_calls(name: str, store: sync.Store, client: Any) -> list[Row]:
+    """Single calls of a store beside a client's."""
+    document = store.session.context.keyspace.partition("execution").document("TaskState", KEY)
+    call = page_command(store)
+    assert len(store.task_states.by_workflow("run").page().rows) == 50
+    reply: Any = client.execute_command(*call)
+    assert len(reply) == 53
+    rows = [
+        compare(
+            f"get, {name}", 1.15, lambda: store.task_states.get(KEY), lambda: client.get(document), ROUNDS
+        ),
+        compare(
+            f"page of 50, {name}",
+            1.35,
+            lambda: store.task_states.by_workflow("run").page(limit=50),
+            lambda: client.execute_command(*call),
+            PAGE_ROUNDS,
+        ),
+    ]
+    record = store.task_states.get(KEY)
+    with Captured() as captured:
+
+        def ours() -> None:
+            flip(record)
+            store.task_states.save(record)
+
+        def bare() -> None:
+            captured.learn(record, client.execute_command(*captured.renewed(record)))
+
+        rows.append(compare(f"save of a status change, {name}", 1.3, ours, bare, ROUNDS))
+    return rows
+
+
 async def waiting() -> list[Row]:
-    """The asyncio flavour."""
+    """The asyncio flavour: over connections of its own, and over the client that sends the bare calls."""
     async with aio.Store.open("embedded:", namespace=fresh_namespace()) as store:
         await store.workflow_states.create(
             WorkflowState(workflow_exec_id="run", workflow_id="report", status=Status.RUNNING)
@@ -260,37 +274,56 @@ async def waiting() -> list[Row]:
         for number in range(60):
             await store.task_states.create(task(f"{KEY[:-3]}{number:03}", "run", number))
         client: Any = redis.asyncio.Redis(unix_socket_path=store.session.shell.settings.path)
-        document = store.session.context.keyspace.partition("execution").document("TaskState", KEY)
-        call = page_command(store)
-        rows = [
-            await compare_async(
-                "get, asyncio",
-                1.15,
-                lambda: store.task_states.get(KEY),
-                lambda: _awaited(client.get(document)),
-                ROUNDS,
-            ),
-            await compare_async(
-                "page of 50, asyncio",
-                1.35,
-                lambda: store.task_states.by_workflow("run").page(limit=50),
-                lambda: _awaited(client.execute_command(*call)),
-                PAGE_ROUNDS,
-            ),
-        ]
-        record = await store.task_states.get(KEY)
-        with Captured() as captured:
-
-            async def ours() -> None:
-                flip(record)
-                await store.task_states.save(record)
-
-            async def bare() -> None:
-                captured.learn(record, await _awaited(client.execute_command(*captured.renewed(record))))
-
-            rows.append(await compare_async("save of a status change, asyncio", 1.3, ours, bare, ROUNDS))
+        rows = await single_awaited("asyncio", store, client)
+        tenant = store.session.context.keyspace.namespace.tenant
+        async with aio.Store.over(client, namespace=tenant) as over:
+            rows += await single_awaited("asyncio, over redis-py", over, client)
+            call, channel = page_command(over), over.session.shell.channel
+            rows.append(
+                await compare_async(
+                    "bytes of a page, asyncio, over redis-py",
+                    1.15,
+                    lambda: channel.exchange((call,)),
+                    lambda: _awaited(client.execute_command(*call)),
+                    PAGE_ROUNDS,
+                )
+            )
         await client.aclose()
         return [*rows, *(await many("asyncio", 0.1, store))]
+
+
+async def single_awaited(name: str, store: aio.Store, client: Any) -> list[Row]:
+    """Single calls of a store beside a client's."""
+    document = store.session.context.keyspace.partition("execution").document("TaskState", KEY)
+    call = page_command(store)
+    rows = [
+        await compare_async(
+            f"get, {name}",
+            1.15,
+            lambda: store.task_states.get(KEY),
+            lambda: _awaited(client.get(document)),
+            ROUNDS,
+        ),
+        await compare_async(
+            f"page of 50, {name}",
+            1.35,
+            lambda: store.task_states.by_workflow("run").page(limit=50),
+            lambda: _awaited(client.execute_command(*call)),
+            PAGE_ROUNDS,
+        ),
+    ]
+    record = await store.task_states.get(KEY)
+    with Captured() as captured:
+
+        async def ours() -> None:
+            flip(record)
+            await store.task_states.save(record)
+
+        async def bare() -> None:
+            captured.learn(record, await _awaited(client.execute_command(*captured.renewed(record))))
+
+        rows.append(await compare_async(f"save of a status change, {name}", 1.3, ours, bare, ROUNDS))
+    return rows
 
 
 async def _awaited(call: Any) -> Any:

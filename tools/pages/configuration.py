@@ -17,8 +17,8 @@ from typing import Any, Final
 import typer
 
 from keyweave.cli import commands
-from keyweave.connection import settings as connection
-from keyweave.connection.settings import ConnectionSettings
+from keyweave.connection.options import OPTIONS
+from keyweave.connection.settings import DEFAULT_PORT, SENTINEL_PORT, ConnectionSettings
 from keyweave.opening import prepare
 from keyweave.store.policy import Policy
 from keyweave.testing import pytest_plugin
@@ -29,14 +29,14 @@ _TAKES: Final = {
     "_seconds": "seconds, more than 0, at most a day",
     "_seconds_or_zero": "seconds, 0 or more, at most a day",
     "_instant": "seconds, 0 or more, at most 0.01",
-    "_natural": "whole number, 0 or more",
+    "natural": "whole number, 0 or more",
     "_positive": "whole number, 1 to 100000",
     "_switch": "true or false",
     "_credential": "text",
     "_file": "path",
     "_word": "printable ASCII without spaces",
 }
-"""What each reader of `keyweave.connection.settings` accepts."""
+"""What each reader of `keyweave.connection.options` accepts."""
 
 _HEAD: Final = """\
 # Configuration
@@ -68,8 +68,11 @@ _URLS: Final = """\
 | `unix:///path/of/socket` | a local socket |
 | `embedded:` | a Valkey server that this program starts; its data is deleted when the program's last store closes |
 | `embedded:PATH` | the same, but its data is kept in the folder PATH |
+| `redis+sentinel://[user[:password]@]host[:port][,host[:port]...]/service[/db]` | the master that these Sentinels name; needs the extra `redis` |
+| `rediss+sentinel://…` | the same over TLS |
 
-Percent-encode `/`, `?`, `#`, `@` and `%` in user, password, host and path. The default port is {port}.
+Percent-encode `/`, `?`, `#`, `@` and `%` in user, password, host and path. The default port is {port}, of a Sentinel {sentinel}.
+`Store.over(client)` takes a client of redis-py instead of a URL; see [topologies](topologies.md).
 """
 
 
@@ -98,7 +101,7 @@ def page() -> str:
 
 
 def _sections() -> Iterator[str]:
-    yield _URLS.format(port=connection.DEFAULT_PORT)
+    yield _URLS.format(port=DEFAULT_PORT, sentinel=SENTINEL_PORT)
     yield "## Arguments of `open`\n"
     arguments = _described(prepare.prepare, "Args")
     parameters = inspect.signature(prepare.prepare).parameters
@@ -107,7 +110,7 @@ def _sections() -> Iterator[str]:
         [
             (f"`{name}`", "" if parameters[name].default is inspect.Parameter.empty else "none", text)
             for name, text in arguments.items()
-            if name != "options"
+            if name not in ("where", "options")
         ],
     )
     yield _CONNECTION
@@ -125,7 +128,7 @@ def _sections() -> Iterator[str]:
 def _connection() -> Iterator[tuple[str, ...]]:
     described = _described(ConnectionSettings, "Attributes")
     defaults = {field.name: field.default for field in dataclasses.fields(ConnectionSettings)}
-    for name, reader in connection._OPTIONS.items():
+    for name, reader in OPTIONS.items():
         yield f"`{name}`", _value(defaults[name]), _TAKES[reader.__name__], described[name]
 
 

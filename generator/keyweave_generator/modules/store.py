@@ -22,6 +22,7 @@ _RUNTIME: Final = (
     "Sweeper",
     "open_session",
     "outcome",
+    "session_over",
     "sweep",
 )
 
@@ -48,6 +49,24 @@ class StoreModule:
         return ["Store", "Transaction", *(name for _, name in self.repositories)]
 
     @property
+    def opened(self) -> str:
+        """The type of what `open` returns."""
+        return "Opening[Store]" if self.flavour.wait else "Store"
+
+    @property
+    def usage(self) -> str:
+        """How the result of `open` is used."""
+        if self.flavour.wait:
+            return "`async with` it, or `await` it and `close` the store."
+        return "Use the store as a context manager, or `close` it."
+
+    @property
+    def clients(self) -> str:
+        """The clients that `over` accepts."""
+        module = "redis.asyncio" if self.flavour.wait else "redis"
+        return f"`{module}.Redis`, or the `master_for(...)` of a Sentinel of `{module}.sentinel`"
+
+    @property
     def types(self) -> dict[str, str]:
         """Names of the runtime that only annotations use, with their modules."""
         return TYPES
@@ -61,16 +80,14 @@ class StoreModule:
 def store_module(schema: Schema, flavour: Flavour) -> StoreModule:
     """The view model for a schema and a flavour."""
     imports = Imports(flavour=flavour.module)
-    for name in ("Callable", "Mapping", *(("AsyncIterator", "Awaitable") if flavour.wait else ())):
+    for name in ("Callable", "Mapping", *(("Awaitable",) if flavour.wait else ())):
         imports.use("collections.abc", name)
-    if flavour.wait:
-        imports.use("contextlib", "asynccontextmanager")
     imports.use("datetime", "timedelta")
     imports.use("types", "TracebackType")
     imports.use("typing", "TYPE_CHECKING")
     imports.use("typing", "Any")
     imports.use("typing", "TypeVar")
-    for name in _RUNTIME:
+    for name in (*_RUNTIME, *(("Opening",) if flavour.wait else ())):
         imports.runtime(name)
     imports.use("..package", "PACKAGE")
     return StoreModule(

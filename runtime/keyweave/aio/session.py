@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
+from keyweave.aio.lazy_shell import LazyShell
 from keyweave.aio.shell import Shell
 from keyweave.aio.sweeper import Sweeper
 from keyweave.aio.watch import Run, report, watched_run
@@ -74,6 +76,10 @@ class Session:
         self._sweepers.append(sweeper)
         return sweeper
 
+    async def ready(self) -> None:
+        """Connect now, where the first call would; otherwise do nothing."""
+        await self.shell.ready()
+
     async def check(self) -> Report:
         """Compare every document with every derived entry, both ways. Imports the check at its first use."""
         from keyweave.integrity.check import check
@@ -100,6 +106,44 @@ class Session:
         await self.shell.aclose()
 
 
+class _Closable(Protocol):
+    """What `Opening` opens and closes."""
+
+    async def close(self) -> None:
+        """Close it."""
+
+
+S = TypeVar("S", bound=_Closable)
+
+
+class Opening(Generic[S]):
+    """A store that is being opened: `async with` closes it at the end, `await` leaves that to the caller.
+
+    Args:
+        opening: connects.
+        bind: makes the store of a session.
+    """
+
+    __slots__ = ("_bind", "_opening", "_store")
+
+    def __init__(self, opening: Coroutine[Any, Any, Session], bind: Callable[[Session], S]) -> None:
+        self._opening: Final = opening
+        self._bind: Final = bind
+
+    def __await__(self) -> Generator[Any, Any, S]:
+        session = yield from self._opening.__await__()
+        return self._bind(session)
+
+    async def __aenter__(self) -> S:
+        self._store = await self
+        return self._store
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._store.close()
+
+
 async def open_session(package: Any, url: str, *, connection_factory: Any = None, **options: Any) -> Session:
     """Connect to a store; options as for `keyweave.opening.prepare.prepare`.
 
@@ -121,3 +165,29 @@ async def open_session(package: Any, url: str, *, connection_factory: Any = None
         raise
     announce(settings, context, server)
     return Session(shell, context)
+
+
+def session_over(package: Any, client: Any, **options: Any) -> Session:
+    """Return a session on a client of redis-py, which connects at its first flow; options as for `prepare`.
+
+    Raises:
+        ConfigurationError: an option is not valid, or a store cannot use the client. Nothing was sent.
+    """
+    from keyweave.connection.redis_py.open_aio import client_channel  # loads redis-py
+
+    channel = client_channel(client)
+    settings, context = prepare(package, channel.settings, **options)
+
+    async def begin(shell: Shell, until: float | None) -> Callable[[], Awaitable[None]]:
+        server = await shell.run(connect(context), until=until)
+        await shell.run(handshake(context), until=until)
+
+        async def finish() -> None:
+            if server.declared_keys:
+                context.learn(BY_KEYS)
+            announce(settings, context, server)
+            await report(shell, context)
+
+        return finish
+
+    return Session(LazyShell(channel, begin), context)

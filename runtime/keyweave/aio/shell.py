@@ -1,4 +1,4 @@
-"""The asyncio shell: carries out a flow's effects on a pool of connections. It belongs to one event loop.
+"""The asyncio shell: carries out a flow's effects on a channel. It belongs to one event loop.
 
 It sends a flow's commands exactly once and knows nothing about their meaning.
 """
@@ -10,18 +10,15 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
+from keyweave.aio.channel import open_channel
+from keyweave.connection.channel import AsyncChannel
 from keyweave.connection.direct import wire
-from keyweave.connection.direct.busy_poll import busy_poll
-from keyweave.connection.direct.link_aio import Link, open_link
-from keyweave.connection.direct.pool_aio import Pool
+from keyweave.connection.direct.link_aio import Link
 from keyweave.connection.pool_state import PoolState, PoolWatch
 from keyweave.connection.settings import ConnectionSettings
 from keyweave.effects import Call, Flow, Send, Sleep
-
-if TYPE_CHECKING:
-    from keyweave.embedded.server import Lease
 
 T = TypeVar("T")
 
@@ -30,7 +27,7 @@ class Shell:
     """Runs flows on the event loop of its first run. Call `aclose`, or use it as an async context manager.
 
     Args:
-        settings: the address of the server. For `embedded`, the server is started if it does not run yet.
+        where: a channel, or the address of a server. For `embedded`, the server is started if it does not run yet.
         connection_factory: opens a link instead of the connection that the settings describe.
 
     Raises:
@@ -40,28 +37,21 @@ class Shell:
 
     def __init__(
         self,
-        settings: ConnectionSettings,
+        where: ConnectionSettings | AsyncChannel,
         *,
         connection_factory: Callable[[], Awaitable[Link]] | None = None,
     ) -> None:
-        tls = wire.tls_context(settings)
-        self._lease: Lease | None = None
-        if settings.scheme == "embedded" and connection_factory is None:
-            from keyweave.embedded import server  # other servers need no process, which takes long to import
+        self.channel: Final[AsyncChannel] = (
+            open_channel(where, connection_factory) if isinstance(where, ConnectionSettings) else where
+        )
 
-            self._lease = server.acquire(settings.path or None)
-            settings = self._lease.settings(settings)
-        self.settings: Final = settings
-        polling = busy_poll(settings)
-        # A link of a connection factory carries one exchange at a time.
-        depth = settings.pipelining if connection_factory is None else 1
+    @property
+    def settings(self) -> ConnectionSettings:
+        """Where the servers are."""
+        return self.channel.settings
 
-        def connect(until: float | None) -> Awaitable[Link]:
-            if connection_factory is not None:
-                return connection_factory()
-            return open_link(settings, tls, polling, until)
-
-        self._pool = Pool(settings, connect, depth, polling)
+    async def ready(self) -> None:
+        """Connect now, if the first run is to connect. A shell whose store was opened by a URL is ready."""
 
     async def run(
         self, flow: Flow[T], *_about: str, budget: float | None = None, until: float | None = None
@@ -100,9 +90,9 @@ class Shell:
                     if type(effect) is Send:
                         within = effect.within
                         if within is None:
-                            answer = await self._pool.exchange(effect.commands, until)
+                            answer = await self.channel.exchange(effect.commands, until)
                         else:
-                            answer = await self._pool.exchange(
+                            answer = await self.channel.exchange(
                                 effect.commands, wire.earlier(until, within), within
                             )
                     elif type(effect) is Sleep:
@@ -126,18 +116,15 @@ class Shell:
 
     def pool_state(self) -> PoolState | None:
         """Return the state of the pool; None once the shell is closed."""
-        return self._pool.state()
+        return self.channel.state()
 
     def watch_pool(self, watch: PoolWatch) -> None:
         """Let `watch` record every wait for a connection."""
-        self._pool.watch = watch
+        self.channel.watch(watch)
 
     async def aclose(self) -> None:
-        """Close idle connections now and leased ones when they are released; end the use of an embedded server."""
-        await self._pool.close()
-        lease, self._lease = self._lease, None
-        if lease is not None:
-            await asyncio.to_thread(lease.release)
+        """Close what belongs to the channel; a client that the caller gave stays open. Harmless when repeated."""
+        await self.channel.close()
 
     async def __aenter__(self) -> Shell:
         return self

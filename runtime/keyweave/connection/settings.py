@@ -6,27 +6,24 @@ into another part of the URL, so messages name options and rules and never quote
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
-from typing import Any, Final
-from urllib.parse import unquote
+from typing import Final
 
+from keyweave.connection.options import OPTIONS, decoded, natural, suggestion
 from keyweave.errors import ConfigurationError
 
 DEFAULT_PORT: Final = 6379
-SCHEMES: Final = ("redis", "rediss", "unix", "embedded")
+SENTINEL_PORT: Final = 26379
+SENTINEL: Final = ("redis+sentinel", "rediss+sentinel")
+SCHEMES: Final = ("redis", "rediss", "unix", "embedded", *SENTINEL)
 
-_LONGEST: Final = 86_400.0
-_LONGEST_POLL: Final = 0.01
-_URL: Final = re.compile(r"([a-z]+)://([^/?#]*)(/[^?#]*)?(?:\?([^#]*))?", re.IGNORECASE)
+NEEDS_REDIS_PY: Final = "a URL of Sentinels needs redis-py; install it with: pip install 'keyweave[redis]'"
+
+_URL: Final = re.compile(r"([a-z+]+)://([^/?#]*)(/[^?#]*)?(?:\?([^#]*))?", re.IGNORECASE)
 _EMBEDDED: Final = re.compile(r"embedded:(?!//)([^?]*)(?:\?(.*))?", re.IGNORECASE)
 _HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|[^:\[\]\s]*)(?::([^:]*))?")
-_SWITCHES: Final = {
-    "true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -34,8 +31,10 @@ class ConnectionSettings:
     """One store's address, credentials and limits. Times are in seconds.
 
     Attributes:
-        scheme: `redis` (TCP), `rediss` (TCP with TLS), `unix` (socket), or `embedded` (a server that Keyweave starts).
-        host, port: of a TCP server.
+        scheme: `redis` (TCP), `rediss` (TCP with TLS), `unix` (socket), `embedded` (a server that Keyweave starts), or `redis+sentinel` and `rediss+sentinel` (a server that Sentinels name).
+        host, port: of a TCP server, or of the first Sentinel.
+        nodes: host and port of every Sentinel.
+        service: the name by which the Sentinels know the server; empty for other schemes.
         path: the socket of `unix`, or the data folder of `embedded` (empty: the data is lost with the last store).
         db: number of the logical database.
         username, password: credentials; never shown in any text.
@@ -56,6 +55,8 @@ class ConnectionSettings:
     scheme: str
     host: str = ""
     port: int = DEFAULT_PORT
+    nodes: tuple[tuple[str, int], ...] = ()
+    service: str = ""
     path: str = ""
     db: int = 0
     username: str | None = field(default=None)
@@ -77,17 +78,19 @@ class ConnectionSettings:
 
     @property
     def address(self) -> str:
-        """`host:port`, the socket's path, or `embedded:PATH`: the name of the server in messages."""
+        """`host:port`, the socket's path, `embedded:PATH`, or `SERVICE of host:port,host:port`: the server in messages."""
         if self.scheme == "unix":
             return self.path
         if self.scheme == "embedded":
             return f"embedded:{self.path}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        if self.service:
+            return f"{self.service} of {','.join(_location(*node) for node in self.nodes)}"
+        return _location(self.host, self.port)
 
     @property
     def encrypted(self) -> bool:
         """Whether the connection uses TLS."""
-        return self.scheme == "rediss"
+        return self.scheme in ("rediss", "rediss+sentinel")
 
     @property
     def local(self) -> bool:
@@ -110,15 +113,20 @@ class ConnectionSettings:
     __str__ = __repr__
 
 
-_NOT_SHOWN: Final = frozenset({"scheme", "host", "port", "path", "username", "password"})
+_NOT_SHOWN: Final = frozenset({"scheme", "host", "port", "nodes", "service", "path", "username", "password"})
+
+
+def _location(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def parse_url(url: str, **options: object) -> ConnectionSettings:
     """Read a store's URL. Options are given in its query (`?timeout=2`) or as arguments, which take precedence.
 
     Schemes: `redis://[user[:password]@]host[:port][/db]`, `rediss://` the same with TLS,
-    `unix:///path/of/socket`, `embedded:` and `embedded:PATH`. User, password, host and path are
-    percent-decoded.
+    `unix:///path/of/socket`, `embedded:`, `embedded:PATH`, and
+    `redis+sentinel://[user[:password]@]host[:port][,host[:port]...]/service[/db]`, `rediss+sentinel://` the same with
+    TLS. User, password, host, service and path are percent-decoded.
 
     Raises:
         ConfigurationError: the URL or an option is not valid. The message names the option.
@@ -129,15 +137,15 @@ def parse_url(url: str, **options: object) -> ConnectionSettings:
         raise ConfigurationError("the URL contains a control character: percent-encode it")
     embedded = _EMBEDDED.fullmatch(url)
     if embedded is not None:
-        parts: dict[str, object] = {"scheme": "embedded", "path": _decoded("path", embedded[1])}
+        parts: dict[str, object] = {"scheme": "embedded", "path": decoded("path", embedded[1])}
         query = embedded[2]
     else:
         parts, query = _split_url(url)
     chosen = _from_query(query or "") | {name: value for name, value in options.items() if value is not None}
     for name, value in chosen.items():
-        reader = _OPTIONS.get(name)
+        reader = OPTIONS.get(name)
         if reader is None:
-            raise ConfigurationError(f"unknown option {name!r}{_suggestion(name, _OPTIONS)}")
+            raise ConfigurationError(f"unknown option {name!r}{suggestion(name, OPTIONS)}")
         if name == "db" and "db" in parts and name not in options and reader(name, value) != parts["db"]:
             raise ConfigurationError("db: the path and the query of the URL name different databases")
         parts[name] = reader(name, value)
@@ -152,13 +160,14 @@ def _split_url(url: str) -> tuple[dict[str, object], str | None]:
         if "#" in url and scheme in SCHEMES:
             raise ConfigurationError("the URL contains a '#': percent-encode it (%23) inside a password")
         expected = (
-            "redis://host:port/db, rediss://host:port/db, unix:///path/of/socket, embedded: or embedded:PATH"
+            "redis://host:port/db, rediss://host:port/db, unix:///path/of/socket, embedded:, embedded:PATH or "
+            "redis+sentinel://host:port,host:port/service/db"
         )
-        raise ConfigurationError(f"the URL must have the form {expected}{_suggestion(scheme, SCHEMES)}")
+        raise ConfigurationError(f"the URL must have the form {expected}{suggestion(scheme, SCHEMES)}")
     scheme, authority, path, query = match[1].lower(), match[2], match[3] or "", match[4]
     if scheme not in SCHEMES or scheme == "embedded":
         raise ConfigurationError(
-            f"unknown scheme: use one of {', '.join(SCHEMES)}{_suggestion(scheme, SCHEMES)}"
+            f"unknown scheme: use one of {', '.join(SCHEMES)}{suggestion(scheme, SCHEMES)}"
         )
     if (authority and "@" in path) or "@" in (query or ""):
         raise ConfigurationError("'/', '?' and '@' must be percent-encoded inside a user, password or option")
@@ -166,29 +175,46 @@ def _split_url(url: str) -> tuple[dict[str, object], str | None]:
     username, colon, password = credentials.partition(":")
     parts: dict[str, object] = {"scheme": scheme}
     if username:
-        parts["username"] = _decoded("username", username)
+        parts["username"] = decoded("username", username)
     if password or (username and colon):
-        parts["password"] = _decoded("password", password)
+        parts["password"] = decoded("password", password)
     if scheme == "unix":
         if location:
             raise ConfigurationError("a unix URL has three slashes: unix:///path/of/socket")
-        parts["path"] = _decoded("path", path)
+        parts["path"] = decoded("path", path)
+    elif scheme in SENTINEL:
+        parts |= _sentinels(location) | _service(path)
     else:
         parts |= _host_and_port(location) | _database(path)
     return parts, query
 
 
-def _host_and_port(location: str) -> dict[str, object]:
+def _sentinels(location: str) -> dict[str, object]:
+    found = tuple(_host_and_port(each, SENTINEL_PORT) for each in location.split(","))
+    nodes = tuple((each["host"], each["port"]) for each in found)
+    return {**found[0], "nodes": nodes}
+
+
+def _service(path: str) -> dict[str, object]:
+    name, _, database = path.removeprefix("/").partition("/")
+    if not name:
+        raise ConfigurationError(
+            "service: a Sentinel URL names the service that the Sentinels watch: redis+sentinel://host:port/service"
+        )
+    return {"service": decoded("service", name)} | _database(database)
+
+
+def _host_and_port(location: str, default: int = DEFAULT_PORT) -> dict[str, object]:
     match = _HOST_AND_PORT.fullmatch(location)
     if match is None:
         raise ConfigurationError(
             "host: not a name or address; put an IPv6 address in [brackets], and percent-encode '/', '?' and '#' "
             "inside a password"
         )
-    host = _decoded("host", match[1].strip("[]"))
+    host = decoded("host", match[1].strip("[]"))
     if not host or any(character.isspace() for character in host):
         raise ConfigurationError("host: missing in the URL")
-    return {"host": host, "port": _port(match[2]) if match[2] else DEFAULT_PORT}
+    return {"host": host, "port": _port(match[2]) if match[2] else default}
 
 
 def _port(digits: str) -> int:
@@ -202,7 +228,7 @@ def _port(digits: str) -> int:
 
 def _database(path: str) -> dict[str, object]:
     text = path.strip("/")
-    return {"db": _natural("db", text)} if text else {}
+    return {"db": natural("db", text)} if text else {}
 
 
 def _from_query(query: str) -> dict[str, object]:
@@ -211,16 +237,16 @@ def _from_query(query: str) -> dict[str, object]:
         if not pair:
             continue
         raw_name, _, raw_value = pair.partition("=")
-        name = _decoded("query", raw_name)
+        name = decoded("query", raw_name)
         if name in found:
             raise ConfigurationError(f"option {name!r} is given twice in the URL")
-        found[name] = _decoded(name, raw_value)
+        found[name] = decoded(name, raw_value)
     return found
 
 
 def _consistent(settings: ConnectionSettings) -> ConnectionSettings:
     """Return the settings. Refuses those that are valid one by one and contradict each other."""
-    if settings.scheme != "rediss":
+    if not settings.encrypted:
         for name in ("tls_ca_file", "tls_cert_file", "tls_key_file"):
             if getattr(settings, name) is not None:
                 raise ConfigurationError(f"{name}: only a rediss:// URL uses TLS")
@@ -231,118 +257,3 @@ def _consistent(settings: ConnectionSettings) -> ConnectionSettings:
     if settings.scheme == "embedded" and (settings.username or settings.password):
         raise ConfigurationError("username, password: the embedded server has no credentials")
     return settings
-
-
-def _decoded(name: str, text: str) -> str:
-    try:
-        decoded = unquote(text, errors="strict")
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{name}: the percent-encoding is not UTF-8") from None
-    if "\x00" in decoded and name != "password":
-        raise ConfigurationError(f"{name}: contains a NUL character")
-    return decoded
-
-
-def _suggestion(name: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
-    from difflib import get_close_matches  # only a mistake needs it
-
-    close = get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _number(name: str, value: object) -> float:
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            value = math.nan
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigurationError(f"{name}: must be a number of seconds")
-    return float(value)
-
-
-def _seconds(name: str, value: object) -> float:
-    number = _number(name, value)
-    if not 0 < number <= _LONGEST:
-        raise ConfigurationError(
-            f"{name}: must be more than 0 and at most {_LONGEST:.0f} seconds, got {number:g}"
-        )
-    return number
-
-
-def _seconds_or_zero(name: str, value: object) -> float:
-    return 0.0 if _number(name, value) == 0 else _seconds(name, value)
-
-
-def _instant(name: str, value: object) -> float:
-    number = _number(name, value)
-    if not 0 <= number <= _LONGEST_POLL:
-        raise ConfigurationError(f"{name}: must be from 0 to {_LONGEST_POLL:g} seconds, got {number:g}")
-    return number
-
-
-def _natural(name: str, value: object) -> int:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 9:
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ConfigurationError(f"{name}: must be a whole number, 0 or more")
-    return value
-
-
-def _positive(name: str, value: object) -> int:
-    number = _natural(name, value)
-    if not 1 <= number <= 100_000:
-        raise ConfigurationError(f"{name}: must be from 1 to 100000, got {number}")
-    return number
-
-
-def _switch(name: str, value: object) -> bool:
-    if isinstance(value, str):
-        value = _SWITCHES.get(value.lower())
-    if not isinstance(value, bool):
-        raise ConfigurationError(f"{name}: must be true or false")
-    return value
-
-
-def _text(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ConfigurationError(f"{name}: must be a non-empty string")
-    return value
-
-
-def _credential(name: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise ConfigurationError(f"{name}: must be a string")
-    return value
-
-
-def _file(name: str, value: object) -> str:
-    return _text(name, str(value) if hasattr(value, "__fspath__") else value)
-
-
-def _word(name: str, value: object) -> str:
-    text = _text(name, value)
-    if not all("!" <= character <= "~" for character in text):
-        raise ConfigurationError(f"{name}: must be printable ASCII without spaces")
-    return text
-
-
-_OPTIONS: Final[Mapping[str, Callable[[str, object], Any]]] = {
-    "db": _natural,
-    "username": _credential,
-    "password": _credential,
-    "timeout": _seconds,
-    "connect_timeout": _seconds,
-    "deadline": _seconds,
-    "pool_size": _positive,
-    "pool_timeout": _seconds_or_zero,
-    "pipelining": _positive,
-    "tls_ca_file": _file,
-    "tls_cert_file": _file,
-    "tls_key_file": _file,
-    "tls_verify": _switch,
-    "tls_check_hostname": _switch,
-    "client_name": _word,
-    "health_check_interval": _seconds_or_zero,
-    "busy_poll": _instant,
-}

@@ -24,9 +24,7 @@ FORMAT: Final = 2
 """The format of generated code that this version runs. The generator writes the same number."""
 
 _LOG: Final = logging.getLogger("keyweave")
-_POLICY: Final = {
-    field.name: field.default for field in dataclasses.fields(Policy) if field.name != "deadline"
-}
+_POLICY: Final = {field.name: field.default for field in dataclasses.fields(Policy)}
 _MAY_BE_ZERO: Final = frozenset({"sweep_every"})
 _LEAST: Final = 0.001
 _MOST: Final = 1e12
@@ -35,11 +33,13 @@ _MOST_REMEMBERED: Final = 1_000_000
 
 def prepare(
     package: Package,
-    url: str,
+    where: str | ConnectionSettings,
     *,
     namespace: str | None = None,
     environment: str | None = None,
     retention: Mapping[str, timedelta] | None = None,
+    partitions: Mapping[str, int] | None = None,
+    durable: str | None = None,
     tracer_provider: object = None,
     meter_provider: object = None,
     reads: bool = True,
@@ -48,10 +48,12 @@ def prepare(
     """Check all options, and return the settings of the connection and the context of the store.
 
     Args:
-        url: `redis://`, `rediss://`, `unix://` or `embedded:`.
+        where: `redis://`, `rediss://`, `unix://`, `embedded:` or `redis+sentinel://`; or the settings of a client, whose
+            connection options are the client's.
         namespace: the tenant, any non-empty text; separates tenants and tests.
         environment: such as `production`; by default the schema's.
         retention: how long finished rows are kept, by entity name; overrides environment variables and the schema.
+        partitions, durable: None; other values are refused until a version has them.
         tracer_provider, meter_provider: of OpenTelemetry; by default the global ones at the time of the call.
         reads: False for a context that reads no rows, and so loads no flow that does.
         options: of the connection (see `keyweave.connection.settings`) or of `keyweave.store.policy.Policy`.
@@ -61,10 +63,18 @@ def prepare(
         ConfigurationError: an option is not valid. Nothing was connected.
     """
     _check_format(package)
-    chosen = {name: options.pop(name) for name in list(options) if name in _POLICY}
-    for name, value in chosen.items():
-        _check_policy(name, value)
-    settings = parse_url(url, **options)
+    for name, given in (("partitions", partitions), ("durable", durable)):
+        if given is not None:
+            raise ConfigurationError(f"option {name} is not supported by this version of keyweave")
+    if isinstance(where, ConnectionSettings):
+        settings, policy = where, _policy_of(options)
+        for name in options:
+            raise ConfigurationError(f"option {name!r}: a store over a client takes the client's own options")
+    else:
+        deadline = options.pop("deadline", None)
+        policy = _policy_of(options)
+        settings = parse_url(where, deadline=deadline, **options)
+        policy["deadline"] = settings.deadline
     app, version, default_environment, tenant = package.namespace
     parts = Namespace(
         app,
@@ -75,7 +85,7 @@ def prepare(
     context = Context(
         package,
         Keyspace(parts, package.groups, package.stored),
-        Policy(deadline=settings.deadline, **chosen),
+        Policy(**policy),
         settings.address,
         _lifetimes(package, retention or {}),
         _by_script() if reads else NO_READS,
@@ -108,6 +118,15 @@ def _check_format(package: Package) -> None:
         found=found,
         known=FORMAT,
     )
+
+
+def _policy_of(options: dict[str, Any]) -> dict[str, Any]:
+    """Take the options of the policy out of `options`, and return those that are given."""
+    names = [name for name in options if name in _POLICY]
+    policy = {name: value for name in names if (value := options.pop(name)) is not None}
+    for name, value in policy.items():
+        _check_policy(name, value)
+    return policy
 
 
 def _check_policy(name: str, value: object) -> None:

@@ -99,6 +99,10 @@ class Context:
         """Return a copy with another strategy of reading."""
         return self._with(strategy=strategy)
 
+    def learn(self, strategy: Strategy) -> None:
+        """Change the strategy of reading, for a store that connects at its first call: before it runs that call."""
+        object.__setattr__(self, "strategy", strategy)
+
     def without_retries(self) -> Context:
         """Return a copy that raises the first failure instead of retrying."""
         return self._with(policy=replace(self.policy, deadline=0.0))

@@ -16,6 +16,7 @@ from keyweave.opening.announce import announce
 from keyweave.opening.prepare import prepare
 from keyweave.read.strategy import BY_KEYS
 from keyweave.store.context import Context
+from keyweave.sync.lazy_shell import LazyShell
 from keyweave.sync.shell import Shell
 from keyweave.sync.sweeper import Sweeper
 from keyweave.sync.watch import Run, report, watched_run
@@ -74,6 +75,10 @@ class Session:
         self._sweepers.append(sweeper)
         return sweeper
 
+    def ready(self) -> None:
+        """Connect now, where the first call would; otherwise do nothing."""
+        self.shell.ready()
+
     def check(self) -> Report:
         """Compare every document with every derived entry, both ways. Imports the check at its first use."""
         from keyweave.integrity.check import check
@@ -121,3 +126,29 @@ def open_session(package: Any, url: str, *, connection_factory: Any = None, **op
         raise
     announce(settings, context, server)
     return Session(shell, context)
+
+
+def session_over(package: Any, client: Any, **options: Any) -> Session:
+    """Return a session on a client of redis-py, which connects at its first flow; options as for `prepare`.
+
+    Raises:
+        ConfigurationError: an option is not valid, or a store cannot use the client. Nothing was sent.
+    """
+    from keyweave.connection.redis_py.open_sync import client_channel  # loads redis-py
+
+    channel = client_channel(client)
+    settings, context = prepare(package, channel.settings, **options)
+
+    def begin(shell: Shell, until: float | None) -> Callable[[], None]:
+        server = shell.run(connect(context), until=until)
+        shell.run(handshake(context), until=until)
+
+        def finish() -> None:
+            if server.declared_keys:
+                context.learn(BY_KEYS)
+            report(shell, context)
+            announce(settings, context, server)
+
+        return finish
+
+    return Session(LazyShell(channel, begin), context)

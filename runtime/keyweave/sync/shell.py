@@ -1,4 +1,4 @@
-"""The blocking shell: carries out a flow's effects on a pool of sockets. Safe to share between threads.
+"""The blocking shell: carries out a flow's effects on a channel. Safe to share between threads.
 
 It sends a flow's commands exactly once and knows nothing about their meaning.
 """
@@ -9,19 +9,16 @@ import inspect
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
+from keyweave.connection.channel import Channel
 from keyweave.connection.direct import wire
-from keyweave.connection.direct.busy_poll import busy_poll
-from keyweave.connection.direct.link_sync import Link, SocketLink, TLSLink
-from keyweave.connection.direct.pool_sync import Pool
+from keyweave.connection.direct.link_sync import Link
 from keyweave.connection.pool_state import PoolState, PoolWatch
 from keyweave.connection.settings import ConnectionSettings
 from keyweave.effects import Call, Flow, Send, Sleep
 from keyweave.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from keyweave.embedded.server import Lease
+from keyweave.sync.channel import open_channel
 
 T = TypeVar("T")
 
@@ -30,7 +27,7 @@ class Shell:
     """Runs flows, blocking. Call `close`, or use it as a context manager.
 
     Args:
-        settings: the address of the server. For `embedded`, the server is started if it does not run yet.
+        where: a channel, or the address of a server. For `embedded`, the server is started if it does not run yet.
         connection_factory: opens a link instead of the socket that the settings describe.
 
     Raises:
@@ -39,25 +36,19 @@ class Shell:
     """
 
     def __init__(
-        self, settings: ConnectionSettings, *, connection_factory: Callable[[], Link] | None = None
+        self, where: ConnectionSettings | Channel, *, connection_factory: Callable[[], Link] | None = None
     ) -> None:
-        tls = wire.tls_context(settings)
-        self._lease: Lease | None = None
-        if settings.scheme == "embedded" and connection_factory is None:
-            from keyweave.embedded import server  # other servers need no process, which takes long to import
+        self.channel: Final[Channel] = (
+            open_channel(where, connection_factory) if isinstance(where, ConnectionSettings) else where
+        )
 
-            self._lease = server.acquire(settings.path or None)
-            settings = self._lease.settings(settings)
-        self.settings: Final = settings
-        polling = busy_poll(settings)
+    @property
+    def settings(self) -> ConnectionSettings:
+        """Where the servers are."""
+        return self.channel.settings
 
-        def connect(until: float | None) -> Link:
-            if connection_factory is not None:
-                return connection_factory()
-            link = SocketLink if tls is None else TLSLink
-            return link(settings, tls, polling, until)
-
-        self._pool = Pool(settings, connect, polling)
+    def ready(self) -> None:
+        """Connect now, if the first run is to connect. A shell whose store was opened by a URL is ready."""
 
     def run(
         self,
@@ -99,9 +90,11 @@ class Shell:
                     if type(effect) is Send:
                         within = effect.within
                         if within is None:
-                            answer = self._pool.exchange(effect.commands, until)
+                            answer = self.channel.exchange(effect.commands, until)
                         else:
-                            answer = self._pool.exchange(effect.commands, wire.earlier(until, within), within)
+                            answer = self.channel.exchange(
+                                effect.commands, wire.earlier(until, within), within
+                            )
                     elif type(effect) is Sleep:
                         if until is not None and time.monotonic() + effect.seconds >= until:
                             raise wire.deadline_passed()
@@ -123,18 +116,15 @@ class Shell:
 
     def pool_state(self) -> PoolState | None:
         """Return the state of the pool; None once the shell is closed."""
-        return self._pool.state()
+        return self.channel.state()
 
     def watch_pool(self, watch: PoolWatch) -> None:
         """Let `watch` record every wait for a connection."""
-        self._pool.watch = watch
+        self.channel.watch(watch)
 
     def close(self) -> None:
-        """Close idle connections now and leased ones when they are released; end the use of an embedded server."""
-        self._pool.close()
-        lease, self._lease = self._lease, None
-        if lease is not None:
-            lease.release()
+        """Close what belongs to the channel; a client that the caller gave stays open. Harmless when repeated."""
+        self.channel.close()
 
     def __enter__(self) -> Shell:
         return self

@@ -12,12 +12,16 @@ _FORMAT: Final = black.Mode(
     line_length=110, target_versions={TargetVersion.PY311}, magic_trailing_comma=False
 )
 _SUBSTITUTION: Final = (
-    # A coroutine is no context manager, so the asyncio flavour has `open` besides `connect`.
-    (r"    @classmethod\n    @asynccontextmanager\n.*?(?=    @classmethod\n)", ""),
-    (r"from contextlib import asynccontextmanager\n", ""),
-    (r"\bAsyncIterator, Awaitable, ", ""),
-    (r"\bdef connect\(", "def open("),
-    (r"answers; `close` the store afterwards", "answers. Use the store as a context manager, or `close` it"),
+    # A coroutine is no context manager, so `open` of the asyncio flavour returns what can be awaited or entered.
+    (r"\bOpening\[Store\]", "Store"),
+    (r"\bOpening\((open_session\(.*?\)), cls\)", r"cls(\1)"),
+    (r"\bOpening, ", ""),
+    (
+        r"`async with` it, or `await` it and `close` the store",
+        "Use the store as a context manager, or `close` it",
+    ),
+    (r"\bAwaitable, ", ""),
+    (r"\bredis\.asyncio\b", "redis"),
     (r"\bAsyncIterator, Callable\b", "Callable, Iterator"),
     (r"\bAsyncIterator\b", "Iterator"),
     (r"\bAwaitable\[T\]", "T"),

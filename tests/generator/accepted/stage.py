@@ -28,6 +28,7 @@ from keyweave.opening.prepare import prepare
 from keyweave.sync import rows as sync_rows
 from keyweave.sync import session as session_sync
 from tests.fakes import fake_async_shell, fake_sync_shell
+from tests.over import opened_store
 from tests.servers.running import new_namespace, server_url
 
 _SEARCHABLE = (str, int, bool, Decimal, date, time, UUID)
@@ -90,8 +91,7 @@ class Stage:
             raise
 
     def _on_a_server(self, module: Any, flavour: str, where: dict[str, Any]) -> Any:
-        opened = module.Store.open if flavour == "sync" else module.Store.connect
-        return self.wait_for(opened(server_url(), **where))
+        return self.wait_for(opened_store(module, flavour, server_url(), **where))
 
     def _on_a_fake(self, module: Any, flavour: str, where: dict[str, Any]) -> Any:
         _, context = prepare(self.package.PACKAGE, "redis://fake", **where)

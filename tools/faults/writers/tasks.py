@@ -55,6 +55,10 @@ class _Writer:
         return self.call is not None and self.call.cancel()
 
 
+async def _opened(store: Any, order: Begin) -> Any:
+    return await store.open(order.url, **order.options)
+
+
 class TaskCrew:
     """The writers of one process and their store."""
 
@@ -63,7 +67,7 @@ class TaskCrew:
         self._ending: Final = threading.Event()
         self._loop: Final = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        self._store = self._run(models.aio.Store.connect(order.url, **order.options))
+        self._store = self._run(_opened(models.aio.Store, order))
         self._writers: Final = []
         for number in range(order.first, order.first + order.writers):
             desk = Desk(self._store, "aio", models, number, random.Random(f"{order.seed} {number}"))

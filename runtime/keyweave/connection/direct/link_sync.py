@@ -15,7 +15,8 @@ from keyweave.connection.direct.busy_poll import BusyPoll
 from keyweave.connection.settings import ConnectionSettings
 from keyweave.effects import Command, ConnectionFailure, Reply, ServerError
 
-_POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
+POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
+"""The event of a peer that sends no more; 0 where the system does not report it."""
 
 
 class Link(Protocol):
@@ -85,7 +86,7 @@ class SocketLink:
         self._number = self._socket.fileno()
         try:
             self._poll = select.poll()
-            self._poll.register(self._socket, select.POLLIN | _POLLRDHUP)
+            self._poll.register(self._socket, select.POLLIN | POLLRDHUP)
             self._socket.setblocking(False)
             self._timeout = _remaining(deadline)
             greeting = wire.greeting(settings)

@@ -1,4 +1,4 @@
-"""The pool of the asyncio flavour: links to one server, shared by tasks of one event loop."""
+"""The direct channel of the asyncio flavour: a pool of links to one server, shared by tasks of one event loop."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class Pool:
         connect: opens a link, by the monotonic time that it gets, if any.
         depth: the most exchanges that one link carries at once.
         polling: the busy polling that the links share; None without it.
+        on_close: called once in a thread, when the pool is closed.
     """
 
     def __init__(
@@ -42,14 +43,16 @@ class Pool:
         connect: Callable[[float | None], Awaitable[Link]],
         depth: int,
         polling: BusyPoll | None,
+        on_close: Callable[[], None] | None = None,
     ) -> None:
-        self._settings = settings
+        self.settings: Final = settings
         self._connect = connect
         self._depth = depth
         self._exclusive = min(_EXCLUSIVE, settings.pool_size) if depth > 1 else settings.pool_size
         self._polling = polling
         self._closed = False
-        self.watch: PoolWatch | None = None
+        self._on_close = on_close
+        self._watch: PoolWatch | None = None
         self._inherited: list[tuple[list[Link], dict[Link, int]]] = []
         self._start_empty()
         _POOLS.add(self)
@@ -63,7 +66,7 @@ class Pool:
         self._waiters: deque[asyncio.Future[Link | None]] = deque()
 
     async def exchange(
-        self, commands: Sequence[Command], until: float | None = None, within: float | None = None
+        self, commands: Sequence[Command], until: float | None = None, within: float | None = None, /
     ) -> list[Reply]:
         """Send commands as one pipeline on one link and return their replies. Raises ConnectionFailure.
 
@@ -82,7 +85,7 @@ class Pool:
                 async with asyncio.timeout(within):
                     return await link.exchange(commands)
             except TimeoutError:
-                raise wire.timed_out(self._settings, within) from None
+                raise wire.timed_out(self.settings, within) from None
         finally:
             self.release(link)
 
@@ -91,7 +94,7 @@ class Pool:
         if self._loop is not asyncio.get_running_loop() or self._closed:
             self._bind_loop()
         while self._idle:
-            interval = self._settings.health_check_interval
+            interval = self.settings.health_check_interval
             if interval and time.monotonic() - self._idle[-1].last_used >= interval:
                 return None
             link = self._idle.pop()
@@ -120,7 +123,7 @@ class Pool:
     def _bind_loop(self) -> None:
         """Bind an open pool to the first event loop that uses it; refuse any other loop, and a closed pool."""
         if self._closed:
-            raise StoreUnavailableError(f"this store is closed ({self._settings.address})")
+            raise StoreUnavailableError(f"this store is closed ({self.settings.address})")
         if self._loop is not None:
             raise ConfigurationError(
                 "this store belongs to another event loop: open one store per event loop (each asyncio.run has its own)"
@@ -153,13 +156,13 @@ class Pool:
             return link
         # A link that is being opened can be shared by every caller that arrives until it is open.
         enough = self._opening and self._open >= self._exclusive
-        if self._open < self._settings.pool_size and not enough:
+        if self._open < self.settings.pool_size and not enough:
             self._open += 1
             return None
         waiter: asyncio.Future[Link | None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         started = time.monotonic()
-        limit = wire.seconds_left(self._settings.pool_timeout, until)
+        limit = wire.seconds_left(self.settings.pool_timeout, until)
         timed_out = False
         try:
             async with asyncio.timeout(limit):
@@ -171,24 +174,28 @@ class Pool:
             if isinstance(error, TimeoutError):
                 if served:
                     return waiter.result()
-                if self._open < self._settings.pool_size:
+                if self._open < self.settings.pool_size:
                     # The wait was for links that other callers are opening, not for a full pool.
                     self._open += 1
                     return None
                 timed_out = True
-                raise wire.pool_exhausted(self._settings, limit) from None
+                raise wire.pool_exhausted(self.settings, limit) from None
             if served:
                 self._decline(waiter.result())
             raise
         finally:
-            if self.watch is not None:
-                self.watch.pool_waited(time.monotonic() - started, timed_out=timed_out)
+            if self._watch is not None:
+                self._watch.pool_waited(time.monotonic() - started, timed_out=timed_out)
 
     def state(self) -> PoolState | None:
         """Return the current state of the pool; None once it is closed."""
         if self._closed:
             return None
-        return PoolState(self._open, len(self._idle), len(self._waiters), self._settings.pool_size)
+        return PoolState(self._open, len(self._idle), len(self._waiters), self.settings.pool_size)
+
+    def watch(self, watch: PoolWatch) -> None:
+        """Let `watch` record every wait for a link."""
+        self._watch = watch
 
     async def _open_link(self, until: float | None) -> Link:
         self._opening += 1
@@ -211,14 +218,14 @@ class Pool:
 
     def _grant_permits(self, count: int) -> None:
         """Let up to `count` waiters open a link each, as far as the pool may grow."""
-        for _ in range(min(count, len(self._waiters), self._settings.pool_size - self._open)):
+        for _ in range(min(count, len(self._waiters), self.settings.pool_size - self._open)):
             self._open += 1
             self._reassign(None)
 
     async def _alive(self, link: Link) -> bool:
         if link.stale():
             return False
-        interval = self._settings.health_check_interval
+        interval = self.settings.health_check_interval
         if not interval or time.monotonic() - link.last_used < interval:
             return True
         # The link counts as full during the check, so that no other caller shares a link that may be dead.
@@ -302,6 +309,9 @@ class Pool:
         if self._loop is asyncio.get_running_loop():
             for closing in [link.close() for link in idle]:
                 await closing
+        on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            await asyncio.to_thread(on_close)
 
     def forget(self) -> None:
         """Start empty in a forked child. Inherited links stay open: the parent's event loop still uses them."""

@@ -1,4 +1,4 @@
-"""The pool of the blocking flavour: links to one server, shared by threads.
+"""The direct channel of the blocking flavour: a pool of links to one server, shared by threads.
 
 An exception can strike a thread between any two bytecodes: Ctrl-C, a signal handler that raises, a job time limit. So
 nothing here depends on a second statement that undoes a first one. There is no counter and no lock. A place exists as
@@ -65,16 +65,22 @@ class Pool:
         settings: how many links may be open, and how long to wait for one.
         connect: opens a link, by the monotonic time that it gets, if any.
         polling: the busy polling that the links share; None without it.
+        on_close: called once, when the pool is closed.
     """
 
     def __init__(
-        self, settings: ConnectionSettings, connect: Callable[[float | None], Link], polling: BusyPoll | None
+        self,
+        settings: ConnectionSettings,
+        connect: Callable[[float | None], Link],
+        polling: BusyPoll | None,
+        on_close: Callable[[], None] | None = None,
     ) -> None:
-        self._settings = settings
+        self.settings: Final = settings
         self._connect = connect
         self._polling = polling
         self._closed = False
-        self.watch: PoolWatch | None = None
+        self._on_close = on_close
+        self._watch: PoolWatch | None = None
         self._start_empty()
         _POOLS.add(self)
 
@@ -84,7 +90,7 @@ class Pool:
         self._waiters: deque[_Inbox] = deque()
 
     def exchange(
-        self, commands: Sequence[Command], until: float | None = None, within: float | None = None
+        self, commands: Sequence[Command], until: float | None = None, within: float | None = None, /
     ) -> list[Reply]:
         """Send commands as one pipeline on one link and return their replies. Raises ConnectionFailure.
 
@@ -138,11 +144,11 @@ class Pool:
 
     def _require_open(self) -> None:
         if self._closed:
-            raise StoreUnavailableError(f"this store is closed ({self._settings.address})")
+            raise StoreUnavailableError(f"this store is closed ({self.settings.address})")
 
     def _claim(self, lease: Lease) -> bool:
         """Put a place without a link into a lease, if the pool has fewer places than its size."""
-        places, size = self._places, self._settings.pool_size
+        places, size = self._places, self.settings.pool_size
         if len(places) >= size:
             return False
         lease.append(_Place())
@@ -157,7 +163,7 @@ class Pool:
     def _wait(self, lease: Lease, until: float | None) -> None:
         """Wait up to `pool_timeout` until another thread passes a place, or one is free."""
         started = time.monotonic()
-        limit = wire.seconds_left(self._settings.pool_timeout, until)
+        limit = wire.seconds_left(self.settings.pool_timeout, until)
         end = started + limit
         timed_out = False
         inbox = _Inbox()
@@ -175,14 +181,14 @@ class Pool:
                         return
                     if remaining <= 0:
                         timed_out = True
-                        raise wire.pool_exhausted(self._settings, limit) from None
+                        raise wire.pool_exhausted(self.settings, limit) from None
                     if inbox not in self._waiters:
                         # The thread that was about to serve this waiter was interrupted.
                         self._waiters.appendleft(inbox)
         finally:
             self._abandon(inbox)
-            if self.watch is not None:
-                self.watch.pool_waited(time.monotonic() - started, timed_out=timed_out)
+            if self._watch is not None:
+                self._watch.pool_waited(time.monotonic() - started, timed_out=timed_out)
 
     def _abandon(self, inbox: _Inbox) -> None:
         """End a wait. A place that another thread passes at the same moment goes to the next waiter."""
@@ -217,13 +223,17 @@ class Pool:
         """Return the current state of the pool; None once it is closed."""
         if self._closed:
             return None
-        return PoolState(len(self._places), len(self._idle), len(self._waiters), self._settings.pool_size)
+        return PoolState(len(self._places), len(self._idle), len(self._waiters), self.settings.pool_size)
+
+    def watch(self, watch: PoolWatch) -> None:
+        """Let `watch` record every wait for a link."""
+        self._watch = watch
 
     def _alive(self, link: Link, until: float | None) -> bool:
         if link.stale():
             link.usable = False
             return False
-        interval = self._settings.health_check_interval
+        interval = self.settings.health_check_interval
         if not interval or time.monotonic() - link.last_used < interval:
             return True
         try:
@@ -271,6 +281,9 @@ class Pool:
         """Close idle links now. A leased link is closed when it is released."""
         self._closed = True
         _close_all(self._idle)
+        on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            on_close()
 
     def forget(self) -> None:
         """Start empty in a forked child. Closes only the child's copies: the parent still uses its connections."""

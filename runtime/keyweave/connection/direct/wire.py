@@ -27,6 +27,8 @@ PING: Final[Command] = ("PING",)
 READ_SIZE: Final = 65_536
 ProtocolError: Final = hiredis.ProtocolError
 """What a reader raises when the bytes are not the Redis protocol."""
+PushMessage: Final = hiredis.PushNotification
+"""What a reader returns for a message in RESP3 that no command asked for."""
 
 TLS: TypeAlias = "ssl.SSLContext"
 

@@ -16,7 +16,7 @@ from keyweave.expiry.sweep import sweep
 from keyweave.store.context import Context
 from keyweave.store.stats import Stats
 from keyweave.write.outcome import outcome
-from keyweave.sync.session import Session, open_session
+from keyweave.sync.session import Session, open_session, session_over
 from keyweave.sync.sweeper import Sweeper
 
 from ..package import PACKAGE
@@ -87,7 +87,7 @@ class Store:
         """Connect, and check that the server answers. Use the store as a context manager, or `close` it.
 
         Args:
-            url: `redis://`, `rediss://`, `unix://` or `embedded:`.
+            url: `redis://`, `rediss://`, `unix://`, `embedded:`, or `redis+sentinel://` and `rediss+sentinel://`.
             namespace: the tenant; separates tenants and tests.
             retention: how long rows of an entity live, by entity name; replaces the environment's and the schema's.
             options: options of the connection, such as `timeout` in seconds, and `meter_provider` and
@@ -100,6 +100,53 @@ class Store:
             StoreUnavailableError: the server cannot be used.
         """
         return cls(open_session(PACKAGE, url, namespace=namespace, retention=retention, **options))
+
+    @classmethod
+    def over(
+        cls,
+        client: Any,
+        *,
+        namespace: str | None = None,
+        retention: Mapping[str, timedelta] | None = None,
+        partitions: Mapping[str, int] | None = None,
+        durable: str | None = None,
+        **policy: Any,
+    ) -> Store:
+        """A store on a client of redis-py, with the client's pool, TLS, credentials and topology.
+
+        It connects at its first call, or at `ready`. Closing the store leaves the client open.
+
+        Args:
+            client: `redis.Redis`, or the `master_for(...)` of a Sentinel of `redis.sentinel`. Its replies must be bytes, not decoded.
+            namespace: as for `open`.
+            retention: as for `open`.
+            partitions: None; this version has no other value.
+            durable: None; this version has no other value.
+            policy: options that are not the connection's, such as `deadline` in seconds.
+
+        Raises:
+            ConfigurationError: an option is not valid, or a store cannot use the client. Nothing was sent.
+        """
+        return cls(
+            session_over(
+                PACKAGE,
+                client,
+                namespace=namespace,
+                retention=retention,
+                partitions=partitions,
+                durable=durable,
+                **policy,
+            )
+        )
+
+    def ready(self) -> None:
+        """Connect now, if the first call is to connect.
+
+        Raises:
+            SchemaMismatchError: the namespace holds an index with another definition.
+            StoreUnavailableError: the server cannot be used.
+        """
+        self._session.ready()
 
     def transact(self, function: Callable[[Transaction], T]) -> T:
         """Run `function` with repositories of one transaction, and write what it wrote in one atomic step.
@@ -170,7 +217,7 @@ class Store:
         return self._session.context.state.stats
 
     def close(self) -> None:
-        """Stop every sweeper and close every connection; an embedded server ends with its last store."""
+        """Stop every sweeper and close the connections that are the store's; an embedded server ends with its last store."""
         self._session.close()
 
     def __enter__(self) -> Store:

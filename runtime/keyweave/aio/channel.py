@@ -1,0 +1,53 @@
+"""Opens the asyncio channel to the servers that settings describe."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from keyweave.connection.channel import AsyncChannel
+from keyweave.connection.direct import wire
+from keyweave.connection.direct.busy_poll import busy_poll
+from keyweave.connection.direct.link_aio import Link, open_link
+from keyweave.connection.direct.pool_aio import Pool
+from keyweave.connection.settings import NEEDS_REDIS_PY, ConnectionSettings
+from keyweave.errors import ConfigurationError
+
+
+def open_channel(
+    settings: ConnectionSettings, connection_factory: Callable[[], Awaitable[Link]] | None = None
+) -> AsyncChannel:
+    """Return a channel, which connects at its first exchange. An embedded server is started if it does not run yet.
+
+    Args:
+        settings: the address of the servers.
+        connection_factory: opens a link instead of the connection that the settings describe.
+
+    Raises:
+        ConfigurationError: TLS files cannot be read, or a package that the address needs is not installed.
+        StoreUnavailableError: the embedded server does not start.
+    """
+    if settings.service:
+        try:
+            from keyweave.connection.redis_py.open_aio import (
+                sentinel_channel,  # other addresses need no redis-py
+            )
+        except ImportError as error:
+            raise ConfigurationError(NEEDS_REDIS_PY) from error
+        return sentinel_channel(settings)
+    tls = wire.tls_context(settings)
+    release = None
+    if settings.scheme == "embedded" and connection_factory is None:
+        from keyweave.embedded import server  # other servers need no process, which takes long to import
+
+        lease = server.acquire(settings.path or None)
+        settings, release = lease.settings(settings), lease.release
+    polling = busy_poll(settings)
+    # A link of a connection factory carries one exchange at a time.
+    depth = settings.pipelining if connection_factory is None else 1
+
+    def connect(until: float | None) -> Awaitable[Link]:
+        if connection_factory is not None:
+            return connection_factory()
+        return open_link(settings, tls, polling, until)
+
+    return Pool(settings, connect, depth, polling, release)

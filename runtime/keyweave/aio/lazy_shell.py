@@ -1,0 +1,59 @@
+"""An asyncio shell that connects at its first run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from keyweave.aio.shell import Shell
+from keyweave.connection.channel import AsyncChannel
+from keyweave.effects import Flow
+
+T = TypeVar("T")
+
+
+class LazyShell(Shell):
+    """Lets `begin` prepare the store before the first flow runs, and again at the next run if that failed.
+
+    Runs that come first at the same time prepare it at the same time, so none waits for another one's timeouts.
+
+    Args:
+        channel: carries out the effects.
+        begin: prepares the store with the shell that it gets, by the monotonic time that it gets, if any. What it returns is
+            called once.
+    """
+
+    def __init__(
+        self,
+        channel: AsyncChannel,
+        begin: Callable[[Shell, float | None], Awaitable[Callable[[], Awaitable[None]]]],
+    ) -> None:
+        super().__init__(channel)
+        self._begin: Final = begin
+        self._is_ready = False
+
+    async def run(  # noqa: D102 - Shell
+        self, flow: Flow[T], *about: str, budget: float | None = None, until: float | None = None
+    ) -> T:
+        if not self._is_ready:
+            if until is None and budget is not None:
+                until = time.monotonic() + budget
+            await self._prepare(until)
+        return await super().run(flow, *about, budget=budget, until=until)
+
+    async def ready(self) -> None:
+        """Connect now, unless that has been done.
+
+        Raises:
+            StoreUnavailableError: or a subclass: the server cannot be used.
+            SchemaMismatchError: the namespace holds an index with another definition.
+        """
+        if not self._is_ready:
+            await self._prepare(None)
+
+    async def _prepare(self, until: float | None) -> None:
+        finish = await self._begin(Shell(self.channel), until)
+        if not self._is_ready:
+            self._is_ready = True
+            await finish()

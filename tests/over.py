@@ -1,0 +1,124 @@
+"""Stores over a client of redis-py in place of a store's own connections.
+
+`KEYWEAVE_TEST_CHANNEL=redis_py` lets every store that the tests open by `opened_store` use such a client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import redis
+import redis.asyncio
+
+from keyweave.connection.redis_py.client import no_retries, tls_options
+from keyweave.connection.settings import ConnectionSettings, parse_url
+from keyweave.embedded import server
+from keyweave.store.policy import Policy
+
+CHOICE: Final = "KEYWEAVE_TEST_CHANNEL"
+CHANNELS: Final = ("direct", "redis_py")
+
+_POLICY: Final = {field.name for field in dataclasses.fields(Policy)}
+_OVER: Final = _POLICY | {"namespace", "retention", "environment", "tracer_provider", "meter_provider"}
+
+
+def chosen_channel(environment: Mapping[str, str] = os.environ) -> str:
+    """The channel under test: one of `CHANNELS`.
+
+    Raises:
+        ValueError: the variable names none of them.
+    """
+    chosen = environment.get(CHOICE) or CHANNELS[0]
+    if chosen not in CHANNELS:
+        raise ValueError(f"{CHOICE}={chosen}: must be one of {', '.join(CHANNELS)}")
+    return chosen
+
+
+def opened_store(module: Any, flavour: str, url: str, **options: Any) -> Any:
+    """Open a store of a flavour's module; the result may have to be awaited."""
+    if chosen_channel() == "direct" or "connection_factory" in options:
+        return module.Store.open(url, **options)
+    return _over(module, flavour, url, options)
+
+
+def _over(module: Any, flavour: str, url: str, options: dict[str, Any]) -> Any:
+    over = {name: options[name] for name in options if name in _OVER}
+    rest = {name: value for name, value in options.items() if name not in _OVER}
+    client, release = client_at(url, asynchronous=flavour == "aio", **rest)
+    store = module.Store.over(client, **over)
+    # The client closes with its store, as the connections of a store that a URL opened do.
+    store.session.shell.channel._on_close = release
+    if flavour == "aio":
+        return _ready(store)
+    try:
+        store.ready()
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+async def _ready(store: Any) -> Any:
+    try:
+        await store.ready()
+    except BaseException:
+        await store.close()
+        raise
+    return store
+
+
+def client_at(
+    url: str, *, asynchronous: bool, more: Mapping[str, Any] = MappingProxyType({}), **options: Any
+) -> tuple[Any, Any]:
+    """A client of redis-py at a URL of Keyweave, with the same options, and the function that closes it.
+
+    Args:
+        url: where the server is.
+        asynchronous: the flavour.
+        more: arguments of the client.
+        options: as in a URL of Keyweave.
+    """
+    settings = parse_url(url, **options)
+    lease = None
+    if settings.scheme == "embedded":
+        lease = server.acquire(settings.path or None)
+        settings = lease.settings(settings)
+    client = _client(settings, asynchronous, more)
+
+    def close() -> None:
+        client.close()
+        if lease is not None:
+            lease.release()
+
+    async def aclose() -> None:
+        await client.aclose()
+        if lease is not None:
+            await asyncio.to_thread(lease.release)
+
+    return client, aclose if asynchronous else close
+
+
+def _client(settings: ConnectionSettings, asynchronous: bool, more: Mapping[str, Any]) -> Any:
+    where: dict[str, Any] = {"host": settings.host, "port": settings.port}
+    if settings.scheme == "unix":
+        where = {"unix_socket_path": settings.path}
+    module = redis.asyncio if asynchronous else redis
+    return module.Redis(
+        **where,
+        db=settings.db,
+        username=settings.username,
+        password=settings.password,
+        socket_timeout=settings.timeout,
+        socket_connect_timeout=settings.connect_timeout,
+        client_name=settings.client_name,
+        max_connections=settings.pool_size,
+        health_check_interval=settings.health_check_interval,
+        retry=no_retries(asynchronous),
+        **tls_options(settings),
+        **more,
+    )
