@@ -42,8 +42,8 @@ HANDSHAKE = {"auth", "client", "select"}
 REFUSALS = {"readonly"}
 """The code of a refusal that is the name of a command as well."""
 
-OTHER_MODULES = {"transfer/clear.py"}
-"""Flows that are for tests, on servers of their own."""
+OTHER_MODULES = {"transfer/clear.py", "connection/redis_py/resp3.py"}
+"""Flows that are for tests, on servers of their own, and what names commands without sending them."""
 
 ADMIN_MODULES = ("integrity/", "evolution/", "transfer/")
 """What only the admin tool needs."""

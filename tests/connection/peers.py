@@ -17,7 +17,7 @@ import pytest
 from keyweave import aio, sync
 from keyweave.connection.redis_py import open_aio, open_sync
 from keyweave.connection.settings import parse_url
-from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send
+from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send, Sleep
 from tests.over import client_at
 from tests.servers.running import server_url
 
@@ -182,6 +182,11 @@ def sending(*commands: Command) -> Flow[list[Reply]]:
     return replies
 
 
+def pausing() -> Flow[None]:
+    """A flow that pauses for a moment."""
+    yield Sleep(0.01)
+
+
 def unblock(key: str, count: int) -> None:
     """Answer `count` times BLPOP on `key`, over a connection of its own."""
     with sync.Shell(parse_url(server_url())) as shell:
@@ -201,6 +206,19 @@ def once(behaviour: Behaviour) -> Behaviour:
 
 Open: TypeAlias = Callable[..., Driver]
 """Opens a shell on a URL, with options."""
+
+
+def drivers(flavour: str) -> Iterator[Open]:
+    """Yield a function that opens shells of a flavour; afterwards close them."""
+    made: list[Driver] = []
+
+    def open_one(url: str, **options: object) -> Driver:
+        made.append(Driver(flavour, url, **options))
+        return made[-1]
+
+    yield open_one
+    for driver in made:
+        driver.close()
 
 
 def pool_of(shell: Any) -> Any:

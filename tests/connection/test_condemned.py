@@ -14,13 +14,12 @@ import pytest
 
 from keyweave.effects import ServerError
 from keyweave.errors import AuthenticationError, StoreReadOnlyError
+from tests.connection.everywhere import opened_everywhere  # noqa: F401
 from tests.connection.peers import Behaviour, Client, Open, answering, peer, sending
 from tests.harness import FLAVOURS, Harness, harness, run, user
 from tests.servers.running import Running, configured_server
 
 CONDEMNING = ["READONLY", "MASTERDOWN", "NOAUTH", "WRONGPASS"]
-
-EVERY_CHANNEL = True
 
 
 def refusing(code: str, connections: int, seen: list[int]) -> Behaviour:

@@ -14,9 +14,8 @@ import trustme
 from keyweave import aio, sync
 from keyweave.connection.settings import parse_url
 from keyweave.errors import ConfigurationError
-from tests.connection.peers import Client, Open, answering, failing, once, peer
-
-EVERY_CHANNEL = True
+from tests.connection.everywhere import opened_everywhere  # noqa: F401
+from tests.connection.peers import Client, Open, answering, failing, once, pausing, peer
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +92,33 @@ def test_a_server_that_does_not_read_is_bounded(opened: Open) -> None:
         failure = failing(opened(f"redis://{address}", timeout=0.2), ("SET", "a", "x" * 30_000_000))
     stop.set()
     assert (failure.reason, failure.sent) == ("timeout", True)
+
+
+def test_what_was_not_sent_at_the_timeout_is_never_sent(opened: Open) -> None:
+    begin, received = threading.Event(), [0]
+    ended = threading.Event()
+
+    def late(client: Client) -> None:
+        client.greet()
+        begin.wait(30)
+        try:
+            while data := client.connection.recv(1_000_000):
+                received[0] += len(data)
+        except ConnectionResetError:
+            pass
+        finally:
+            ended.set()
+
+    with peer(late) as address:
+        driver = opened(f"redis://{address}", timeout=0.2)
+        assert failing(driver, ("SET", "a", "x" * 30_000_000)).sent
+        begin.set()
+        for _ in range(100):
+            if ended.wait(0.02):
+                break
+            driver.run(pausing())  # lets an event loop run
+        assert ended.is_set()
+    assert received[0] < 30_000_000
 
 
 @pytest.mark.parametrize(

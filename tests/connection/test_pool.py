@@ -11,12 +11,11 @@ from pathlib import Path
 from keyweave import aio, sync
 from keyweave.connection.settings import parse_url
 from keyweave.effects import ConnectionFailure
+from tests.connection.everywhere import opened_everywhere  # noqa: F401
 from tests.connection.peers import PONG, Client, Open, failing, once, peer, sending
 from tests.servers.running import new_key, server_url
 
 NEVER = "a list without a writer"
-
-EVERY_CHANNEL = True
 
 
 def test_connections_are_used_again_the_last_one_first(opened: Open) -> None:

@@ -50,7 +50,8 @@ _NAMES: Final = {
     "keyweave.write.outcome": ("outcome",),
     "keyweave.{flavour}.repository": ("RepositoryOfRecords", "Repository"),
     "keyweave.{flavour}.rows": ("Groups", "Pairs", "Rows"),
-    "keyweave.{flavour}.session": ("Opening", "Session", "open_session", "session_over"),
+    "keyweave.{flavour}.session": ("Session", "open_session", "session_over"),
+    "keyweave.aio.session": ("Opening",),
     "keyweave.{flavour}.sweeper": ("Sweeper",),
 }
 """Names by module. `{flavour}` stands for the flavour of the module that imports them. A name with an underscore in front is

@@ -26,12 +26,11 @@ from keyweave.errors import (
     StoreUnavailableError,
 )
 from keyweave.sync.shell import Shell
+from tests.connection.everywhere import opened_everywhere  # noqa: F401
 from tests.connection.peers import Client, answering, peer, sending
 from tests.harness import FLAVOURS, Harness, harness
 from tests.over import client_at
 from tests.servers.running import Running, configured_server, free_port, new_key, new_namespace, server_url
-
-EVERY_CHANNEL = True
 
 
 class Over:

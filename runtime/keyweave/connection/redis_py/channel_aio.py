@@ -171,6 +171,8 @@ class RedisPyChannel:
                 if connection._re_auth_token is not None:
                     await connection.re_auth()
                 return
+            if link is not None and link.belongs_to(connection):
+                link.abandon()
             await connection.disconnect(nowait=True)
             if link is not None and link.condemned:
                 await self._pool.disconnect(inuse_connections=False)

@@ -48,6 +48,10 @@ class BorrowedLink:
         """Return whether the server closed the connection, or sent unrequested bytes, since the last exchange."""
         return self._stream.at_eof() or bool(self._poll.poll(0))
 
+    def abandon(self) -> None:
+        """Close the transport at once. What is not sent yet never will be: redis-py would go on to send it."""
+        self._writer.transport.abort()
+
     async def exchange(self, commands: Sequence[Command], seconds: float) -> list[Reply]:
         """Send all commands and read all replies within `seconds`. Raises ConnectionFailure."""
         payload = b"".join(map(wire.pack_command, commands))
