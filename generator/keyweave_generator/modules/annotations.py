@@ -31,6 +31,9 @@ _IMPORTED: Final = {
 }
 """Scalars that Python has in a module: module and name."""
 
+IMPORTED_NAMES: Final = frozenset(name for _, name in _IMPORTED.values())
+"""Names that annotations of scalars import."""
+
 
 def kind(type_: TypeRef) -> str:
     """The runtime's name for the type of values by which rows can be found; `list[kind]` for a list."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from keyweave_generator.model import Entity, Field, Schema
 
-from .annotations import annotation
+from .annotations import IMPORTED_NAMES, annotation
 from .identifiers import fields_name
 from .imports import Imports
 
@@ -33,7 +33,7 @@ def fields_module(schema: Schema) -> FieldsModule:
     imports = Imports(
         classes=".models",
         taken=frozenset(field.name for entity in schema.entities for field in settable_fields(entity)),
-        reserved=frozenset({"TypedDict", *map(fields_name, schema.entities)}),
+        reserved=frozenset({"TypedDict", *IMPORTED_NAMES, *map(fields_name, schema.entities)}),
     )
     imports.use("typing", "TypedDict")
     return FieldsModule(imports, tuple(_class(entity, imports) for entity in schema.entities))

@@ -7,7 +7,7 @@ from typing import Final
 
 from keyweave_generator.model import Entity, Field, Schema, TypeKind, TypeRef
 
-from .annotations import annotation
+from .annotations import IMPORTED_NAMES, annotation
 from .identifiers import filter_name
 from .imports import Imports
 
@@ -52,7 +52,8 @@ def filters_module(schema: Schema) -> FiltersModule:
         taken=frozenset(field.name for entity in schema.entities for field in filter_fields(entity)),
         reserved=frozenset(
             {
-                *("Decimal", "Elements", "IsNot", "TypedDict", "UUID"),
+                *("Elements", "IsNot", "TypedDict"),
+                *IMPORTED_NAMES,
                 *_WORDS.values(),
                 *map(filter_name, schema.entities),
             }
