@@ -12,6 +12,9 @@ from keyweave.model.normalize import compact
 
 from .. import errors, models
 
+# pyright: reportUnnecessaryComparison=false
+# A condition of the schema may be constant by the types of the fields.
+
 
 def index_entries(record: models.TaskState) -> list[Entry]:
     """Every index entry that a TaskState implies."""

@@ -9,6 +9,9 @@ from keyweave.model.normalize import compact
 
 from .. import errors, models
 
+# pyright: reportUnnecessaryComparison=false
+# A condition of the schema may be constant by the types of the fields.
+
 
 def index_entries(record: models.WorkflowState) -> list[Entry]:
     """Every index entry that a WorkflowState implies."""

@@ -38,6 +38,9 @@ class EntityModule:
         imports: what the module imports.
         name: of the entity.
         record: the class of its rows.
+        indexed: the type of what `index_entries` takes. A condition of a schema may be constant by the types of the fields,
+            which a type checker would report.
+        compares: whether the module has conditions of the schema.
         row_id: the statement that makes the id of a record; empty if the id is the text of a field, or not needed.
         always: its index entries without a condition, as elements of a list.
         sometimes: those with a condition.
@@ -50,6 +53,8 @@ class EntityModule:
     imports: Imports
     name: str
     record: str
+    indexed: str
+    compares: bool
     row_id: str
     always: str
     sometimes: tuple[EntryStatement, ...]
@@ -66,6 +71,9 @@ def entity_module(entity: Entity, schema: Schema) -> EntityModule:
     if entity.checks:
         imports.runtime("CheckViolationError")
         imports.use("typing", "Any")
+    record = f"{imports.use('..', 'models')}.{entity.name}"
+    wheres = [*(view.where for view in entity.views), *(unique.where for unique in entity.uniques)]
+    conditional = any(where is not None for where in wheres)
     entries = [view_entry(view, entity, imports) for view in entity.views]
     rules = [check.rule for check in entity.checks]
     if entity.retention is not None and entity.retention.when is not None:
@@ -77,7 +85,9 @@ def entity_module(entity: Entity, schema: Schema) -> EntityModule:
     return EntityModule(
         imports,
         entity.name,
-        f"{imports.use('..', 'models')}.{entity.name}",
+        record,
+        imports.use("typing", "Any") if conditional else record,
+        conditional or bool(rules),
         f"{ROW_ID} = {row_id(entity, imports)}" if any(ROW_ID in each.expression for each in entries) else "",
         ", ".join(entry.expression for entry in entries if not (entry.condition or entry.elements)),
         tuple(entry for entry in entries if entry.condition or entry.elements),
