@@ -154,12 +154,16 @@ def _score(view: View, fields: Mapping[str, Field], imports: Imports) -> str:
 def _condition(
     names: tuple[str, ...], fields: Mapping[str, Field], where: Expression | None, imports: Imports
 ) -> str:
-    """The condition for a record to have an entry: none of the values is null, and the schema's own condition."""
-    parts = [f"record.{name} is not None" for name in names if fields[name].optional]
+    """The condition for a record to have an entry: the schema's own condition, and none of the values is null.
+
+    The last word is that a value is not null, so type checkers take it for one even if the schema's condition says otherwise.
+    """
+    parts = []
     if where is not None:
         for module, name in where.imports:
             imports.use(module, name)
         parts.append(where.python)
+    parts += [f"record.{name} is not None" for name in names if fields[name].optional]
     return " and ".join(parts) if len(parts) != 1 else _bare(parts[0])
 
 

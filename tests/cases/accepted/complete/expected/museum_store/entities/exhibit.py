@@ -29,9 +29,9 @@ def index_entries(record: Any) -> list[Entry]:
         ViewEntry("by_title", (record.gallery,), text_member(record.title, record.id), 0),
         ViewEntry("by_opens", (), record.id, time_micros(record.opens)),
     ]
-    if record.sealed is not None and (
+    if (
         (record.opens > time(8, 0)) or (record.sealed is not None and record.sealed)
-    ):
+    ) and record.sealed is not None:
         entries.append(
             ViewEntry(
                 "by_gallery_sealed", (record.gallery, key_text(record.sealed)), record.id, record.height
@@ -48,9 +48,9 @@ def index_entries(record: Any) -> list[Entry]:
                 "title", join((record.title.strip().lower(), record.part_of.strip().lower())), record.id
             )
         )
-    if record.found_at is not None and (
+    if (
         (record.state in ("shown", "stored")) and (record.width is not None and record.width >= 2)
-    ):
+    ) and record.found_at is not None:
         entries.append(
             ClaimEntry(
                 "seal", join((key_text(record.found_at), record.state, key_text(record.seal))), record.id
