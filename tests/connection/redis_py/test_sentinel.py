@@ -58,8 +58,9 @@ class Watched:
         return len(self._asked.discover_slaves(SERVICE)) == 1
 
     def fail_over(self) -> None:
-        """Let the Sentinel promote the replica; the old master lives on as a replica."""
-        self._asked.sentinels[0].execute_command("SENTINEL", "FAILOVER", SERVICE)
+        """Let the Sentinel promote the replica, once it knows that it can; the old master lives on as a replica."""
+        asked = self._asked.sentinels[0]
+        until(lambda: asked.execute_command("SENTINEL", "FAILOVER", SERVICE) is not None)
 
     def close(self) -> None:
         self._asked.close()
