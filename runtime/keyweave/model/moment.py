@@ -51,8 +51,3 @@ def time_micros(at: time) -> int:
 def to_days(day: date) -> int:
     """Return the number of days from 1970-01-01 to a date."""
     return day.toordinal() - _FIRST_DAY
-
-
-def from_days(days: int) -> date:
-    """Return the date that is so many days after 1970-01-01."""
-    return date.fromordinal(days + _FIRST_DAY)
