@@ -118,6 +118,27 @@ def test_a_delete_ends_although_another_writer_recreates_every_child(flavour: st
         assert stores.contents() == {}
 
 
+def test_a_child_that_comes_while_another_client_heals_a_dangling_entry_is_deleted_too(
+    stores: Harness,
+) -> None:
+    """The view of the children has as many members as before, so its size does not show that they are others."""
+    add_tasks(stores, [task("lost"), task("kept")])
+    stores.send(("DEL", stores.db.session.context.partition(TASK_STATE).document("TaskState", "lost")))
+    with Store.open(server_url(), namespace=stores.namespace) as other:
+        changed = False
+
+        def change(_: int, commands: tuple[Command, ...]) -> None:
+            nonlocal changed
+            if plans_in(stores, commands) and not changed:
+                changed = True
+                other.task_states.by_workflow("w").list()
+                other.task_states.create(task("new"))
+
+        assert deleting(stores, change) is True
+        assert changed
+        assert other.task_states.get_many(["lost", "kept", "new"]) == [None, None, None]
+
+
 @pytest.mark.parametrize("plans", [1, 2, 3])
 @pytest.mark.parametrize("how", ["killed", "cut before", "cut after"])
 def test_an_interrupted_delete_is_completed_by_deleting_again(flavour: str, plans: int, how: str) -> None:

@@ -14,7 +14,19 @@ from tools.simulate.clients.arena import arena
 _WIDTH: Final = 160
 
 _GUARDS: Final = frozenset(
-    ("revision", "absent", "exists", "dead", "unchanged", "missing", "free", "holds", "count")
+    (
+        "revision",
+        "absent",
+        "exists",
+        "dead",
+        "unchanged",
+        "missing",
+        "gone",
+        "free",
+        "holds",
+        "count",
+        "member",
+    )
 )
 """With one of these words the guards of `apply` begin."""
 

@@ -35,6 +35,7 @@
 --   free     claims value owner   the unique value is free, or the owner's
 --   holds    claims value owner   the unique value is the owner's
 --   count    view number          the view has exactly this many members
+--   member   view member          the view has this member
 --
 -- Rows
 --   put      document member retain body entries    write a document. Retain is 0 for no deadline; microseconds from now, unless the row has a deadline; the same with a minus, whether or not it has one; or `=` and the deadline, which ends the row with this write if it has passed
@@ -69,7 +70,7 @@
 --   ALIVE     guard      dead: the row is not past its deadline
 --   NO_TARGET guard      exists: the referenced row is not there
 --   TAKEN     guard owner  free: another row holds the value
---   COUNT     guard      count: the view has gained or lost members
+--   COUNT     guard      count, member: the view has gained or lost members
 --   CORRUPT   key                  a key holds something that Keyweave did not write
 
 -- Server time in microseconds since 1970. Sixteen digits from 2001 until 2286, so a head has a fixed layout.
@@ -218,6 +219,8 @@ while ARGV[at] ~= 'rows' do
     taken, status = 3, call('HGET', KEYS[claims + subject], ARGV[at + 2]) ~= ARGV[at + 3] and 'CHANGED'
   elseif word == 'count' then
     taken, status = 2, call('ZCARD', KEYS[views + subject]) ~= tonumber(ARGV[at + 2]) and 'COUNT'
+  elseif word == 'member' then
+    taken, status = 2, not call('ZSCORE', KEYS[views + subject], ARGV[at + 2]) and 'COUNT'
   elseif word == 'missing' then
     status = head and 'EXISTS'
   elseif word == 'gone' then

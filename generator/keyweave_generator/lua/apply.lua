@@ -28,6 +28,7 @@
 --@ guard    free     claims value owner   the unique value is free, or the owner's
 --@ guard    holds    claims value owner   the unique value is the owner's
 --@ guard    count    view number          the view has exactly this many members
+--@ guard    member   view member          the view has this member
 --@ row      put      document member retain body entries    write a document. Retain is 0 for no deadline; microseconds from now, unless the row has a deadline; the same with a minus, whether or not it has one; or `=` and the deadline, which ends the row with this write if it has passed
 --@ row      inserts  document rows cut bodies groups entries   write new documents without a deadline, numbered from `document` on; `cut` is the length of the keys before the ids; entries come in groups, each with one command
 --@ row      delete   document member entries                delete a document
@@ -56,7 +57,7 @@
 --@ reply    ALIVE     guard      dead: the row is not past its deadline
 --@ reply    NO_TARGET guard      exists: the referenced row is not there
 --@ reply    TAKEN     guard owner  free: another row holds the value
---@ reply    COUNT     guard      count: the view has gained or lost members
+--@ reply    COUNT     guard      count, member: the view has gained or lost members
 --@ reply    CORRUPT   key                  a key holds something that Keyweave did not write
 --@ include  time
 --@ include  head
@@ -134,6 +135,8 @@ while ARGV[at] ~= 'rows' do
     taken, status = 3, call('HGET', KEYS[claims + subject], ARGV[at + 2]) ~= ARGV[at + 3] and 'CHANGED'
   elseif word == 'count' then
     taken, status = 2, call('ZCARD', KEYS[views + subject]) ~= tonumber(ARGV[at + 2]) and 'COUNT'
+  elseif word == 'member' then
+    taken, status = 2, not call('ZSCORE', KEYS[views + subject], ARGV[at + 2]) and 'COUNT'
   elseif word == 'missing' then
     status = head and 'EXISTS'
   elseif word == 'gone' then

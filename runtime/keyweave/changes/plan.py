@@ -239,6 +239,15 @@ class Plan:
         self._guard_words += ("count", self._view(entity, view, values), number)
         self.guards.append(Guard("count", entity, key, view))
 
+    def guard_member(self, entity: Entity[Any], entry: ViewEntry, key: str = "") -> None:
+        """Require that the view has the entry's member.
+
+        Together with `guard_count` it shows that the view has the same members as before: an entry without a document may
+        be healed, and another row added in its place.
+        """
+        self._guard_words += ("member", self._view(entity, entry.view, entry.values), entry.member)
+        self.guards.append(Guard("member", entity, key, entry.view))
+
     def put(
         self,
         entity: Entity[Any],

@@ -11,7 +11,7 @@ from keyweave.effects import Flow
 from keyweave.errors import ConflictError, KeyweaveError, OutcomeUnknownError, ReferenceViolationError
 from keyweave.exchange.apply import Trailer, apply, apply_each
 from keyweave.model.entity import Entity
-from keyweave.model.entry import ClaimEntry, Entry
+from keyweave.model.entry import ClaimEntry, Entry, ViewEntry
 from keyweave.model.record import Stored
 from keyweave.store.context import Context
 from keyweave.store.recent import LARGEST
@@ -136,10 +136,8 @@ def _build_plan(
                 _guard_claims(plan, change, released)
             if change.entity.references:
                 _guard_references(context, plan, change, puts)
-        for entity, view, values, number in change.counts:
-            plan.guard_count(entity, view, values, number, change.key)
-        for entity, key, revision, _ in change.dangling:
-            plan.guard_at(entity, key, revision)
+        if change.counts:
+            _guard_views(plan, change)
     for entity, key, stored in watched:
         if stored is None:
             plan.guard_absent(entity, key)
@@ -203,6 +201,16 @@ def _released(changes: list[Change]) -> dict[tuple[str, str, str], str]:
         for claim in claims_of(change.old_entries)
         if claim not in change.new_entries
     }
+
+
+def _guard_views(plan: Plan, change: Change) -> None:
+    for entity, view, values, number in change.counts:
+        plan.guard_count(entity, view, values, number, change.key)
+    for entity, key, revision, entries in change.dangling:
+        plan.guard_at(entity, key, revision)
+        for entry in entries:
+            if type(entry) is ViewEntry:
+                plan.guard_member(entity, entry, change.key)
 
 
 def _guard_claims(plan: Plan, change: Change, released: dict[tuple[str, str, str], str]) -> None:
